@@ -1,0 +1,164 @@
+"""Advance: the one place where a revision starts.
+
+Invariants
+    R1  A revision is a state of all inputs; one batch of real changes makes one. Equal values make none.
+    R2  Code is an input too: what is forced to run is forced in a revision of its own, so that what comes
+        of it is newer than everything that was verified before.
+    R3  `last_changed[d]` is the newest revision in which an input of durability d or more changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import frozen
+
+from engine.core import Core
+from engine.durability import Durability
+from engine.errors import WrongValue
+from engine.event import What
+from engine.failure import Failure
+from engine.graph import (
+    ERROR,
+    FORCED,
+    MARKED,
+    MUTABLE,
+    PINNED,
+    REASON_SHIFT,
+    SUSPECT,
+    UNSTORED,
+)
+from engine.mark import suspect
+from engine.memo import changed, put_value
+from engine.persist import load, save
+from engine.query import QueryInfo
+from engine.reason import Reason
+from engine.store.codec import fingerprint
+
+
+@frozen(slots=True)
+class Change:
+    """A new value of an input: canonical bytes and fingerprint, or a failure."""
+
+    node: int
+    value: Any
+    data: bytes | None
+    digest: bytes
+    failure: Failure | None = None
+    stamp: bytes | None = None
+    pinned: bool = False
+    durability: Durability | None = None
+
+
+def change_of(
+    node: int,
+    info: QueryInfo,
+    value: Any,
+    error: Exception | None = None,
+    stamp: bytes | None = None,
+    pinned: bool = False,
+    durability: Durability | None = None,
+) -> Change:
+    """Prepare a change: check and encode the value. Runs without the lock.
+
+    Raises `WrongValue` when the value does not fit the annotation; `UnstorableValue` when it has no
+    canonical bytes (without them nobody could tell whether it is equal).
+    """
+    if error is not None:
+        failure = Failure.of(error, frozenset())
+        return Change(node, None, failure.data, failure.digest, failure, stamp)
+    if not info.codec.storable:
+        raise WrongValue(query=info.name, cause=info.codec.why_not)
+    data, seen = info.codec.settle(value)
+    return Change(node, seen, data, fingerprint(data), None, stamp, pinned, durability)
+
+
+def apply(core: Core, changes: Iterable[Change], note: str) -> int:
+    """Put new input values in place as one revision, if any of them differs. The lock is held.
+
+    Returns how many differed.
+    """
+    different = []
+    for change in changes:
+        load(core, (change.node,))
+        if _is_new(core, change):
+            different.append(change)
+        _refresh(core, change)
+    if different:
+        start_revision(core, note, changed_inputs=len(different))
+        for change in different:
+            _put(core, change)
+    return len(different)
+
+
+def _is_new(core: Core, change: Change) -> bool:
+    graph = core.graph
+    return graph.fingerprint[change.node] != change.digest or not graph.verified_at[change.node]
+
+
+def _refresh(core: Core, change: Change) -> None:
+    """What is kept of a look at the world even when the content is equal."""
+    graph, node = core.graph, change.node
+    if change.stamp is not None:
+        core.observed[node] = change.stamp
+        core.dirty_stamps[node] = change.stamp
+    pinned = bool(graph.flags[node] & PINNED)
+    if pinned != change.pinned:
+        graph.flags[node] ^= PINNED
+        save(core, node, change.data)
+    if graph.status[node] & FORCED and graph.fingerprint[node] == change.digest:
+        graph.status[node] &= ~(MARKED | SUSPECT | FORCED)
+        graph.suspects.pop(node, None)
+
+
+def _put(core: Core, change: Change) -> None:
+    graph, node = core.graph, change.node
+    info = core.bound[graph.query[node]]
+    assert info is not None
+    for snapshot in core.snapshots:
+        snapshot.save(node)
+    if change.durability is not None:
+        graph.durability[node] = int(change.durability)
+    for level in range(graph.durability[node] + 1):
+        core.last_changed[level] = core.revision
+    reason = Reason.SET if change.pinned else Reason.OBSERVED
+    graph.flags[node] = (
+        graph.flags[node] & ~(ERROR | UNSTORED | MUTABLE | 0xF << REASON_SHIFT)
+        | reason << REASON_SHIFT
+        | (ERROR if change.failure else 0)
+        | (UNSTORED if change.data is None or not (info.persist or change.pinned) else 0)
+    )
+    graph.fingerprint[node] = change.digest
+    graph.verified_at[node] = core.revision
+    graph.status[node] &= ~(MARKED | SUSPECT | FORCED)
+    graph.suspects.pop(node, None)
+    put_value(core, node, info, change.value, change.data, change.failure)
+    save(core, node, None if graph.flags[node] & UNSTORED else change.data)
+    changed(core, node)
+    core.tell(What.SET if change.pinned else What.READ, node)
+
+
+def start_revision(core: Core, note: str, *, changed_inputs: int = 0, all_levels: bool = False) -> None:
+    """Begin the next revision. Running frames are outdated from here on. The lock is held."""
+    core.revision += 1
+    core.generation += 1
+    core.dirty_state = True
+    if all_levels:
+        core.last_changed = [core.revision] * len(core.last_changed)
+    core.revision_notes.append((core.revision, core.wall_clock(), changed_inputs, note))
+    if core.untracked:
+        force(core, list(core.untracked), Reason.UNTRACKED)
+        core.last_changed = [core.revision] * len(core.last_changed)
+    if core.waiting:
+        core.released.notify_all()
+
+
+def force(core: Core, nodes: Iterable[int], why: Reason) -> None:
+    """Let nodes run again at the next demand, whatever their dependencies say. The lock is held."""
+    for node in nodes:
+        if core.graph.flags[node] & PINNED:
+            continue  # its function is not asked
+        if core.graph.verified_at[node] or not core.graph.status[node] & FORCED:
+            suspect(core, node, FORCED)
+            core.forced_for[node] = why

@@ -1,0 +1,67 @@
+"""Answer: the value of a node that holds, for a reader; computed once more where nobody kept it.
+
+Invariants
+    A2  A value that no reader may change is handed out as one object; of others each reader gets a copy.
+    A3  Who sees a failure that is not kept, or stands on a cycle, is marked with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import engine.execute as execute
+import engine.verify as verify
+from engine.claims import Cycle, wait_for
+from engine.core import Core, Request
+from engine.errors import Cancelled
+from engine.failure import Failure
+from engine.graph import ABSENT, MUTABLE, RUNNING, TRANSIENT
+from engine.recall import recall
+
+if TYPE_CHECKING:
+    from engine.running import Running
+
+
+def answer(core: Core, node: int, asker: Request) -> Any:
+    """The value of `node` for a reader; raises the error that is its value. The lock is held."""
+    held = core.graph.values[node]
+    while held is ABSENT:
+        if recall(core, node) is ABSENT:
+            compute_again(core, node, asker)
+        held = core.graph.values[node]
+    flags = core.graph.flags[node]
+    if flags & TRANSIENT:
+        _taint(asker)
+    if isinstance(held, Failure):
+        if asker.node in held.members:
+            _poison(asker, held)
+        raise held.raised()
+    if flags & MUTABLE:
+        info = core.bound[core.graph.query[node]]
+        assert info is not None
+        return info.codec.decode(held)
+    return held
+
+
+def compute_again(core: Core, node: int, asker: Request) -> None:
+    """Run a query whose memo holds but whose value is nowhere kept (`persist=False`, unstorable)."""
+    walk = verify.Walk(asker)
+    walk.steps.append(node)
+    if core.graph.status[node] & RUNNING:
+        wait_for(core, node, walk)
+    else:
+        execute.execute(core, node, walk)
+    if asker.generation != core.generation:
+        raise Cancelled
+
+
+def _taint(asker: Request) -> None:
+    if asker.node:
+        running: Running = asker  # type: ignore[assignment]  # only requests from outside have node 0
+        running.transient = True
+
+
+def _poison(asker: Request, held: Failure) -> None:
+    running: Running = asker  # type: ignore[assignment]  # members of a cycle are nodes
+    if running.cycle is None:
+        running.cycle = Cycle(held.error, held.members)  # type: ignore[arg-type]  # members imply CycleError

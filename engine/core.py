@@ -1,0 +1,216 @@
+"""Core: the state of one open engine, and one request from outside (`demand`).
+
+The verbs live beside it, one to a file: locate, mark, verify, execute, advance, persist.
+
+Invariants
+    C1  All state is changed under `lock`; functions of queries run without it.
+    C2  `generation` moves with every revision and interruption; frames of an earlier one are outdated.
+    C3  `unsettled` is true only while a change of several lists is half done. An interrupt that strikes
+        there is noticed by the next request, which rebuilds the lists (see `recover`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import Closed, ForkedEngine
+from engine.event import Counts, Event, What
+from engine.frame import Frame
+from engine.graph import ABSENT, LOADED, Graph
+from engine.key import Key, display
+from engine.query import QueryInfo
+from engine.store import canonical
+
+if TYPE_CHECKING:
+    from engine.execute import Running
+    from engine.snapshot import Snapshot
+    from engine.store.sqlite import Store
+    from engine.verify import Walk
+
+DEPTH_LIMIT = 50_000  # nested running queries; each 64 of them take one thread, 8 MB of address space
+
+
+class Core:
+    """State of one engine. Not part of the face."""
+
+    def __init__(
+        self,
+        store: Store | None,
+        root: Path,
+        *,
+        workers: int = 1,
+        strict: bool = False,
+        depth_limit: int = DEPTH_LIMIT,
+        clock: Callable[[], int] = time.perf_counter_ns,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = store
+        self.root = root
+        self.workers = workers
+        self.strict = strict
+        self.depth_limit = depth_limit
+        self.clock = clock  # nanoseconds; the only clock the core looks at, and only to measure costs
+        self.wall_clock = wall_clock  # seconds since the epoch; only for people who read the log of revisions
+        self.pid = os.getpid()
+        self.closed = False
+        self.stopping = False  # a signal asked to end: nothing new is started
+        self.lock = threading.Lock()
+        self.released = threading.Condition(self.lock)  # a claim was given back
+        self.sync_lock = threading.Lock()  # one look at the world at a time
+        self.patience = threading.Lock()  # held by a request that was cancelled too often: writers wait
+        self.generation = 0
+        self.unsettled = False
+        self.synced = store is None  # whether the world was looked at since opening
+        # queries, by row id in the store (dense from 1; 0 is never used)
+        self.rows: dict[str, int] = {}
+        self.name_of_row: list[str] = [""]
+        self.row_of: dict[int, int] = {}  # definition index -> row
+        self.bound: list[QueryInfo | None] = [None]
+        self.codes: list[bytes] = [b""]
+        self.calls: list[set[int]] = [set()]
+        self.in_store: set[int] = set()  # rows that have nodes in the store since it was opened
+        self.checked: set[int] = set()  # rows whose code was compared in this process
+        # work not yet committed
+        self.dirty: dict[int, bytes | None] = {}  # node -> value bytes
+        self.dirty_readers: dict[int, None] = {}
+        self.dirty_stamps: dict[int, bytes] = {}
+        self.dirty_queries: dict[int, None] = {}
+        self.dirty_state = False
+        self.dirty_bytes = 0
+        self.revision_notes: list[tuple[int, float, int, str]] = []
+        # nodes that need care at the next request
+        self.observed: dict[int, bytes] = {}  # observed inputs -> stored stamp
+        self.transients: dict[int, None] = {}
+        self.untracked: dict[int, None] = {}
+        self.forced_for: dict[int, int] = {}  # forced nodes -> the Reason
+        self.moved: dict[int, None] = {}  # found to differ when read again; need a new revision
+        self.passing: list[int] = []  # values of persist=False queries, dropped after two commits
+        self.passed: list[int] = []
+        # running
+        self.claims: dict[int, Running] = {}
+        self.waiting: dict[int, list[Walk]] = {}
+        # telling
+        self.listeners: list[Callable[[Event], None]] = []
+        self.events: deque[Event] = deque()
+        self.emitting = threading.Lock()
+        self.notes: list[str] = []
+        self.noted: set[str] = set()
+        self.snapshots: list[Snapshot] = []
+        self.executed = self.cut_off = self.failed = self.verified = 0
+        self.visited = self.read = self.stamped = self.commits = 0
+        self.revision = 1
+        self.last_changed = [1, 1, 1]
+        self.graph = Graph(1)
+
+    # -- names ---------------------------------------------------------------------------------
+
+    def args_of(self, node: int) -> tuple[Any, ...]:
+        """The arguments of a node; decoded from the store at first use."""
+        args = self.graph.args[node]
+        if isinstance(args, bytes):
+            info = self.bound[self.graph.query[node]]
+            if info is not None:
+                info.codec  # noqa: B018 -- teaches `canonical` the classes its annotations name
+            args = self.graph.args[node] = canonical.restore(args)
+        assert args is not None, f"node {node} is not loaded"
+        return args
+
+    def name_of(self, node: int) -> str:
+        """The display form of a node's key."""
+        name = self.name_of_row[self.graph.query[node]]
+        try:
+            return display(name, self.args_of(node))
+        except LookupError:
+            return f"{name}(…)"  # its class is not loaded in this process
+
+    def add_query(self, name: str, code: bytes, calls: set[int]) -> int:
+        """Give a query name the next row."""
+        row = self.rows[name] = len(self.bound)
+        self.name_of_row.append(name)
+        self.bound.append(None)
+        self.codes.append(code)
+        self.calls.append(calls)
+        return row
+
+    def key_of(self, node: int) -> Key[Any] | None:
+        """The key of a node, or None when its query is not defined in this process."""
+        info = self.bound[self.graph.query[node]]
+        return None if info is None else Key(info, self.args_of(node))
+
+    # -- telling -------------------------------------------------------------------------------
+
+    def tell(self, what: What, node: int, microseconds: int = 0) -> None:
+        """Queue an event; listeners get it when the lock is free (V2)."""
+        if self.listeners:
+            self.events.append(Event(what, self.key_of(node) if node else None, self.revision, microseconds))
+
+    def emit(self) -> None:
+        """Hand queued events to the listeners. The lock is not held (V2)."""
+        while self.events and self.emitting.acquire(blocking=False):
+            try:
+                while self.events:
+                    event = self.events.popleft()
+                    for listener in tuple(self.listeners):
+                        try:
+                            listener(event)
+                        except Exception:
+                            logging.getLogger("engine").exception("a listener failed on %s", event)
+            finally:
+                self.emitting.release()
+
+    def note(self, text: str, once: str = "") -> None:
+        """Keep a sentence for the user; with `once`, only the first of its kind."""
+        if once:
+            if once in self.noted:
+                return
+            self.noted.add(once)
+        self.notes.append(text)
+
+    def counts(self) -> Counts:
+        """Figures since opening."""
+        return Counts(
+            self.executed,
+            self.cut_off,
+            self.failed,
+            self.verified,
+            self.visited,
+            self.read,
+            self.stamped,
+            self.commits,
+        )
+
+    def check_usable(self) -> None:
+        """Raise `Closed` or `ForkedEngine`."""
+        if self.closed:
+            raise Closed()
+        if os.getpid() != self.pid:
+            raise ForkedEngine(opened_by=self.pid, this_process=os.getpid())
+
+    def is_present(self, node: int) -> bool:
+        """Whether the value is in memory in any form."""
+        return self.graph.values[node] is not ABSENT and bool(self.graph.status[node] & LOADED)
+
+
+class Request(Frame):
+    """The asker of a request from outside: where a chain of frames ends."""
+
+    __slots__ = ("core", "depth", "generation", "node", "walk")
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.node = 0
+        self.walk: Walk | None = None
+        self.depth = 0
+        self.generation = core.generation
+        self.reads = {}
+        self.root = core.root
+        self.tables = core.graph.tables
+        self.status = core.graph.status
+        self.values = core.graph.values

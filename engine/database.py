@@ -1,0 +1,326 @@
+"""Engine: the face. Opens a store, answers requests, takes inputs; every call is one verb of the core."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
+
+from engine import explain, request
+from engine.advance import Change
+from engine.core import DEPTH_LIMIT, Core, Request
+from engine.durability import Durability
+from engine.errors import BadSettings, ChangedInsideQuery, StoreReadOnly
+from engine.event import Counts, Event
+from engine.frame import CURRENT
+from engine.graph import ROOT
+from engine.key import Key
+from engine.locate import find
+from engine.persist import open_graph
+from engine.query import READY, Query, info_of
+from engine.snapshot import Snapshot
+from engine.store import open_store
+from engine.subscribe import Subscription, refresh
+
+if TYPE_CHECKING:
+    from engine.store.sqlite import Store
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Engine:
+    """Keeps the values of queries up to date. A context manager; threads may share one.
+
+    path        the store's directory, made if need be (`.engine`); None keeps everything in memory.
+    root        the directory that file rules are relative to; default: the directory that holds the store,
+                or the working directory.
+    workers     threads for parallel groups (`each`). One is best for queries that compute; more pay for
+                queries that wait.
+    strict      never run a query that might turn out not to be needed (see docs/algorithm.md, probes).
+    read_only   answer from the store as another process left it, compute what is missing, save nothing.
+    depth_limit how deep running queries may nest.
+    synchronous "NORMAL" (a power cut may cost the last commits, nothing else) or "FULL".
+
+    Raises `StoreInUse` when another process has the store, and the other `StoreError`s.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None,
+        *,
+        root: str | os.PathLike[str] | None = None,
+        workers: int = 1,
+        strict: bool = False,
+        read_only: bool = False,
+        depth_limit: int = DEPTH_LIMIT,
+        synchronous: str = "NORMAL",
+    ) -> None:
+        if workers < 1 or depth_limit < 1:
+            raise BadSettings(workers=workers, depth_limit=depth_limit, hint="Both are at least 1.")
+        if synchronous not in ("NORMAL", "FULL"):
+            raise BadSettings(synchronous=synchronous, hint='Say "NORMAL" or "FULL".')
+        store: Store | None = None
+        if path is not None:
+            store = open_store(
+                Path(path), read_only=read_only, synchronous="FULL" if synchronous == "FULL" else "NORMAL"
+            )
+        place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
+        self._core = Core(
+            store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit
+        )
+        self._batch: list[Change] | None = None
+        self._subscriptions: list[Subscription] = []
+        if store is not None:
+            try:
+                open_graph(self._core)
+            except BaseException:
+                store.close()
+                raise
+            self._core.notes += store.notes
+            store.notes.clear()
+
+    # -- reading -------------------------------------------------------------------------------
+
+    @overload
+    def get(self, key: Key[R], /) -> R: ...
+    @overload
+    def get(self, query: Query[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def get(self, query: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """The value of a key now: `get(report)`, `get(lines, "a.py")` or `get(lines.key("a.py"))`.
+
+        Runs what must run, and nothing else. Raises the query's own exception, with a note of the keys
+        that led to it. A hit costs about a microsecond; what a change costs is proportional to the change.
+        Looks at the world only at the first call after opening; later ones see it at `sync`.
+        """
+        core = self._core
+        key = _key(query, args, kwargs)
+        info = key.query
+        graph = core.graph
+        if info.index < len(graph.tables) and core.synced and not core.moved and not graph.frontier:
+            node = graph.tables[info.index].get(key.typed)
+            if node is not None and graph.status[node] == READY and graph.flags[node] & ROOT:
+                core.check_usable()
+                if CURRENT.get() is None:
+                    return graph.values[node]
+        frame = CURRENT.get()
+        if isinstance(frame, Request) and frame.core is core:
+            return frame.fetch(info, key.args)  # asked inside a query: a dependency like any other
+        return request.demand(core, info, key.args)
+
+    def sync(self) -> int:
+        """Look at the world: everything saved before this call is seen by the next `get`.
+
+        Returns how many observed inputs differ; they make one new revision. Costs one stamp per observed
+        input (about 3 microseconds for a file).
+        """
+        self._outside("sync")
+        differing = request.sync(self._core)
+        self._publish()
+        return differing
+
+    def why(self, query: Any, /, *args: Any, **kwargs: Any) -> explain.Why:
+        """Why a key ran last, or why it did not run. Computes nothing."""
+        key = _key(query, args, kwargs)
+        with self._core.lock:
+            return explain.why(self._core, find(self._core, key.query, key.args), str(key))
+
+    def dependencies(self, query: Any, /, *args: Any, **kwargs: Any) -> list[str]:
+        """What a key read when it last ran, in order, as display names. Empty where nothing is known."""
+        key = _key(query, args, kwargs)
+        with self._core.lock:
+            node = find(self._core, key.query, key.args)
+            return explain.dependencies(self._core, node) if node else []
+
+    def dependents(self, query: Any, /, *args: Any, **kwargs: Any) -> list[str]:
+        """The keys that read a key, sorted, as display names."""
+        key = _key(query, args, kwargs)
+        with self._core.lock:
+            node = find(self._core, key.query, key.args)
+            return explain.dependents(self._core, node) if node else []
+
+    @contextmanager
+    def snapshot(self) -> Iterator[View]:
+        """Consistent reads of the revision of now, while the engine goes on: `old.get(report)`."""
+        request.settle_inputs(self._core)
+        with Snapshot(self._core) as snapshot:
+            yield View(snapshot)
+
+    # -- changing inputs -----------------------------------------------------------------------
+
+    def set(self, key: Key[R], value: R, *, durability: Durability | None = None) -> int:
+        """Give an input another value. Returns the revision now: a new one if the value differs.
+
+        On an observed input it is an overlay (an unsaved buffer): it beats the world until `reset`, or
+        until this process ends. The value of a host cell is stored.
+        """
+        self._outside("set")
+        change = request.prepare(self._core, key.query, key.args, value, durability)
+        return self._commit([change], f"{key} set")
+
+    def reset(self, key: Key[Any]) -> int:
+        """Give an input back to its function: the world, or its default. Returns the revision now."""
+        self._outside("reset")
+        change = request.prepare_reset(self._core, key.query, key.args)
+        return self._commit([change], f"{key} reset")
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Many changes, one revision. Reads inside see the state before it; an exception drops it all."""
+        self._outside("batch")
+        if self._batch is not None:
+            raise BadSettings(cause="a batch is already open", hint="Batches do not nest.")
+        changes = self._batch = []
+        try:
+            yield
+        finally:
+            self._batch = None
+        self._commit(changes, f"{len(changes)} inputs set")
+
+    def forget(self, pattern: str) -> int:
+        """Let every key whose display name matches a pattern (`*`, `?`) run again when it is asked for.
+
+        Returns how many. Equal values are still cut off.
+        """
+        self._outside("forget")
+        core = self._core
+        with core.lock:
+            request.load_all(core)
+            nodes = [
+                node for node in range(1, len(core.graph)) if core.graph.verified_at[node]
+                and fnmatchcase(core.name_of(node), pattern)
+            ]  # fmt: skip
+        if nodes:
+            request.forget(core, nodes)
+        return len(nodes)
+
+    # -- being told ----------------------------------------------------------------------------
+
+    @overload
+    def subscribe(self, key: Key[R], callback: Callable[[R], None], /) -> Subscription: ...
+    @overload
+    def subscribe(self, query: Query[[], R], callback: Callable[[R], None], /) -> Subscription: ...
+    def subscribe(self, query: Any, callback: Callable[[Any], None], /) -> Subscription:
+        """Call back with the new value whenever `set`, `reset`, `batch` or `sync` changed it.
+
+        The key is computed now, so that later values have something to differ from. A query that fails
+        is told as its exception. Callbacks run in the thread that made the change.
+        """
+        subscription = Subscription(self._subscriptions, _key(query, (), {}), callback)
+        refresh(self._core, subscription, tell=False)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Call `listener` with every event; returns the function that ends it.
+
+        It may be called from any thread that computes, one event at a time.
+        """
+        self._core.listeners.append(listener)
+        return lambda: self._core.listeners.remove(listener)
+
+    def counts(self) -> Counts:
+        """How much was executed, cut off, verified, visited and read since opening."""
+        return self._core.counts()
+
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for people that came up since the last call: a store set aside, values not stored."""
+        notes, self._core.notes = tuple(self._core.notes), []
+        return notes
+
+    @property
+    def revision(self) -> int:
+        """The number of the current state of all inputs."""
+        return self._core.revision
+
+    @property
+    def root(self) -> Path:
+        """The directory that file rules are relative to."""
+        return self._core.root
+
+    @property
+    def store(self) -> Store | None:
+        """The open store, for inspection; None in memory."""
+        return self._core.store
+
+    def check_invariants(self) -> None:
+        """Raise AssertionError if the engine's lists contradict each other. For tests; O(nodes)."""
+        with self._core.lock:
+            self._core.graph.check_invariants()
+
+    # -- ending --------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Let running queries unwind at their next read; what was computed is kept. For signal handlers."""
+        self._core.stopping = True
+        self._core.generation += 1
+
+    def close(self) -> None:
+        """Commit and let the store go. Later calls raise `Closed`; requests under way end with it too."""
+        core = self._core
+        if core.closed:
+            return
+        core.generation += 1
+        with core.lock:
+            core.closed = True
+            try:
+                if os.getpid() == core.pid:
+                    request.finish(core)
+            finally:
+                if core.store is not None:
+                    core.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _outside(self, what: str) -> None:
+        if CURRENT.get() is not None:
+            raise ChangedInsideQuery(call=what)
+
+    def _commit(self, changes: list[Change], note: str) -> int:
+        if self._core.store is not None and self._core.store.read_only:
+            raise StoreReadOnly(cause="the engine was opened with read_only=True")
+        if self._batch is not None:
+            self._batch += changes
+            return self.revision
+        revision = request.commit_changes(self._core, changes, note)
+        self._publish()
+        return revision
+
+    def _publish(self) -> None:
+        for subscription in tuple(self._subscriptions):
+            refresh(self._core, subscription)
+
+
+class View:
+    """One revision, held still."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    @overload
+    def get(self, key: Key[R], /) -> R: ...
+    @overload
+    def get(self, query: Query[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def get(self, query: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """The value of a key at this revision."""
+        key = _key(query, args, kwargs)
+        return self._snapshot.get(key.query, key.args)
+
+    @property
+    def revision(self) -> int:
+        """The revision that is held."""
+        return self._snapshot.revision
+
+
+def _key(query: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Key[Any]:
+    if isinstance(query, Key):
+        return query
+    info = info_of(query)
+    return Key(info, info.bind(args, kwargs))

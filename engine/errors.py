@@ -1,0 +1,222 @@
+"""Every message a user can see, one class per case: headline, fields, what to do.
+
+Invariants
+    E1  An `EngineError` renders without a traceback: a headline, aligned fields, a hint.
+    E2  Names and texts from outside are escaped before they are shown (no control characters).
+    E3  Each class states the exit code that the command line answers with.
+
+Exit codes: 0 fine; 1 a query failed or a check found a difference; 2 the request is wrong (unknown
+query, bad arguments, bad module, bad configuration); 3 a bug in the engine; 73 the store cannot be
+written; 75 the store is in use; 76 the store is of another format; 130 interrupted; 143 terminated.
+"""
+
+from __future__ import annotations
+
+import graphlib
+from typing import ClassVar
+
+EXIT_OK = 0
+EXIT_QUERY_FAILED = 1
+EXIT_BAD_REQUEST = 2
+EXIT_BUG = 3
+EXIT_CANNOT_WRITE = 73  # EX_CANTCREAT of sysexits.h
+EXIT_IN_USE = 75  # EX_TEMPFAIL: try again later
+EXIT_FORMAT = 76  # EX_PROTOCOL: another version wrote this
+EXIT_INTERRUPTED = 130  # 128 + SIGINT
+EXIT_TERMINATED = 143  # 128 + SIGTERM
+
+
+def escaped(text: object, limit: int = 2000) -> str:
+    """`text` on one line with control, direction-changing and undecodable characters escaped."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+class EngineError(Exception):
+    """Base of all errors the engine raises on purpose.
+
+    Attributes: `headline` (one sentence), `fields` (name to text), `hint` (what to do about it),
+    `exit_code` (what the command line answers with).
+    """
+
+    headline: ClassVar[str] = "something went wrong"
+    hint: str = ""
+    exit_code: ClassVar[int] = EXIT_BAD_REQUEST
+
+    def __init__(self, *args: object, hint: str | None = None, **fields: object) -> None:
+        super().__init__(*args)
+        self.fields = {name.replace("_", " "): escaped(value) for name, value in fields.items()}
+        if args:
+            self.fields = {"": escaped(" ".join(map(str, args))), **self.fields}
+        if hint is not None:
+            self.hint = hint
+
+    def __str__(self) -> str:
+        width = max((len(name) for name in self.fields), default=0)
+        lines = [self.headline]
+        for name, text in self.fields.items():
+            lines.append(f"  {text}" if not name else f"  {name + ':':<{width + 1}} {text}")
+        if self.hint:
+            lines.append(f"  {self.hint}")
+        return "\n".join(lines)
+
+
+# -- asking for the wrong thing ------------------------------------------------------------------
+
+
+class UnknownQuery(EngineError):
+    headline = "no such query"
+    hint = "Name it as MODULE:QUERY, where MODULE is a file or an importable module."
+
+
+class BadArguments(EngineError):
+    headline = "these arguments do not fit the query"
+
+
+class BadQuery(EngineError):
+    """Raised when a query is defined, not when it runs."""
+
+    headline = "this function cannot be a query"
+
+
+class BadModule(EngineError):
+    headline = "the rule module could not be loaded"
+
+
+class BadSettings(EngineError):
+    headline = "the configuration is not valid"
+
+
+class NotAnInput(EngineError):
+    headline = "only inputs and queries of this engine can be set or reset"
+
+
+class Closed(EngineError):
+    headline = "the engine is closed"
+    hint = "Open it again with Engine(...)."
+    exit_code = EXIT_BUG
+
+
+class ForkedEngine(EngineError):
+    headline = "the engine was opened by another process"
+    hint = "A connection to a store does not survive fork(): open a new Engine in the child."
+    exit_code = EXIT_BUG
+
+
+class ChangedInsideQuery(EngineError):
+    headline = "a query tried to change an input"
+    hint = "Queries are pure functions: set inputs from outside, before or after get()."
+    exit_code = EXIT_QUERY_FAILED
+
+
+# -- while queries run ---------------------------------------------------------------------------
+
+
+class CycleError(EngineError, graphlib.CycleError):
+    """A key needs itself. `path` holds the display names in order; the last one repeats the first."""
+
+    headline = "a query needs its own answer"
+    hint = "Break the loop: let one of these queries read something smaller."
+    exit_code = EXIT_QUERY_FAILED
+
+    def __init__(self, path: tuple[str, ...]) -> None:
+        self.path = path
+        shown = path if len(path) <= 20 else (*path[:10], f"… {len(path) - 20} more …", *path[-10:])
+        super().__init__(cycle=" -> ".join(shown))
+        self.args = (headline_of(type(self)), list(path))  # the shape graphlib documents
+
+
+class DepthLimit(EngineError):
+    headline = "queries are nested too deeply"
+    hint = "Let the chain be computed from the bottom up, or open the engine with a larger depth_limit."
+    exit_code = EXIT_QUERY_FAILED
+
+
+class UnstorableValue(EngineError):
+    """The value has no canonical bytes. It still works in memory until the process ends."""
+
+    headline = "the value of this query cannot be stored"
+    hint = "Return builtins, attrs or dataclass values, enums, dates or paths, or say persist=False."
+    exit_code = EXIT_QUERY_FAILED
+
+
+class WrongValue(EngineError):
+    headline = "a query returned something other than its annotation says"
+    hint = "Correct the return annotation or the returned value."
+    exit_code = EXIT_QUERY_FAILED
+
+
+class UnkeyableArgument(BadArguments):
+    headline = "this argument cannot be part of a key"
+    hint = "Pass builtins, tuples, frozensets, enums, paths, or frozen attrs and dataclass values."
+
+
+class Transient(Exception):
+    """Raise it for a failure that is not to be kept: the query runs again at the next request.
+
+    `OSError`, `MemoryError` and `TimeoutError` count as transient too, wherever they are raised.
+    """
+
+
+class ChangedWhileRead(Transient):
+    """An input kept changing while it was read."""
+
+
+class Cancelled(BaseException):
+    """The revision moved on while a query ran; the computation unwinds and caches nothing.
+
+    Not an `Exception`, so that `except Exception` inside a query does not swallow it. `Engine.get`
+    catches it and starts again in the new revision.
+    """
+
+
+# -- the store -----------------------------------------------------------------------------------
+
+
+class StoreError(EngineError):
+    headline = "the store cannot be used"
+    exit_code = EXIT_CANNOT_WRITE
+
+
+class StoreInUse(StoreError):
+    headline = "the store is in use by another process"
+    hint = "Wait for it to end, or read with read_only=True."
+    exit_code = EXIT_IN_USE
+
+
+class StoreTooNew(StoreError):
+    headline = "the store was written by a newer version of the engine"
+    hint = "Upgrade the engine, or use another store directory. Nothing was changed."
+    exit_code = EXIT_FORMAT
+
+
+class StoreForeign(StoreError):
+    headline = "this file is not a store of the engine"
+    hint = "Name another directory, or move the file away. Nothing was changed."
+    exit_code = EXIT_FORMAT
+
+
+class StoreUnsafe(StoreError):
+    headline = "the store directory is not private"
+
+
+class StoreFull(StoreError):
+    headline = "the store could not be written: no space left"
+    hint = "Answers stay right from memory; free some space and the next commit saves them."
+
+
+class StoreReadOnly(StoreError):
+    headline = "the store cannot be written"
+    hint = "Answers are computed but not saved. Check the permissions, or name another store."
+
+
+class StoreDamaged(StoreError):
+    """Raised inside, when a row does not match its checksum; the engine rebuilds and says so."""
+
+    headline = "the store is damaged"
+    hint = "It is set aside and everything is computed again."
+
+
+def headline_of(kind: type[EngineError]) -> str:
+    """The headline of an error class."""
+    return kind.headline

@@ -1,0 +1,66 @@
+"""Events: the closed set of things that happen, for progress, `why`, trace and tests.
+
+Invariants
+    V1  Every execution is announced once, after its memo is in place, with what became of it.
+    V2  Listeners are called outside the engine's lock, in order; a failing listener is reported by
+        the logger "engine" and never stops the work.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import frozen
+
+from engine.key import Key
+
+
+class What(Enum):
+    """What happened to a key."""
+
+    EXECUTED = "executed"  # its function ran, and readers may have to look
+    CUT_OFF = "cut off"  # its function ran, the value is equal: readers do not run
+    VERIFIED = "verified"  # proven to hold without running
+    FAILED = "failed"  # its function ran and raised
+    READ = "read"  # an observed input was looked at and its content differs, or it is new
+    SET = "set"  # the host gave an input another value
+    RESET = "reset"  # the host gave an input back to its function
+    COMMITTED = "committed"  # a transaction of the store ended; `key` is None
+
+
+@frozen(slots=True)
+class Event:
+    """One thing that happened. `microseconds` is the time the function took, 0 where none ran."""
+
+    what: What
+    key: Key[object] | None
+    revision: int
+    microseconds: int = 0
+
+    def __str__(self) -> str:
+        return f"R{self.revision} {self.what.value} {self.key if self.key is not None else ''}".rstrip()
+
+
+@frozen(slots=True)
+class Counts:
+    """How much work was done since the engine was opened: `db.counts()`.
+
+    executed: functions run, of queries and of observed inputs' reads excluded; cut_off: those of them
+    whose value was equal; verified: memos proven without running; visited: nodes looked at by marking,
+    probing and verifying; read: observed inputs read; stamped: observed inputs whose stamp was compared.
+    """
+
+    executed: int
+    cut_off: int
+    failed: int
+    verified: int
+    visited: int
+    read: int
+    stamped: int
+    commits: int
+
+    def __sub__(self, earlier: Counts) -> Counts:
+        """What happened between two counts."""
+        return Counts(
+            *(getattr(self, name) - getattr(earlier, name) for name in Counts.__slots__ if name[0] != "_")
+        )

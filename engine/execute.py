@@ -1,0 +1,300 @@
+"""Execute: run a query's function in a frame, compare, backdate, write the memo.
+
+Invariants
+    X1  Dependencies are replaced and the durability is lowered even when the value is equal.
+    X2  An equal value keeps `changed_at`: its readers do not run (early cutoff).
+    X3  What an outdated frame computed is dropped.
+    X4  A failure is a value with dependencies; a transient one is kept for this request only, and so is
+        everything that saw it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.core import Core
+from engine.errors import (
+    Cancelled,
+    DepthLimit,
+    UnstorableValue,
+)
+from engine.event import What
+from engine.failure import Failure, is_transient
+from engine.frame import CURRENT
+from engine.graph import (
+    ABSENT,
+    ERROR,
+    FORCED,
+    MARKED,
+    MUTABLE,
+    OBSERVED,
+    PINNED,
+    REASON_SHIFT,
+    RUNNING,
+    SUSPECT,
+    TRANSIENT,
+    UNSTORED,
+    VALUE,
+    entries,
+)
+from engine.memo import changed, lower_durability, put_value, replace_dependencies
+from engine.observe import look
+from engine.persist import chunk, save
+from engine.query import QueryInfo
+from engine.reason import Reason
+from engine.recall import recall
+from engine.running import Running
+from engine.stack import HOP, run_on_fresh_stack
+from engine.store.codec import fingerprint
+
+
+class Outcome:
+    """What a run came to: a value or a failure, and its canonical bytes where it has any."""
+
+    __slots__ = ("data", "digest", "failure", "microseconds", "stamp", "transient", "value")
+
+    def __init__(self) -> None:
+        self.value: Any = ABSENT
+        self.data: bytes | None = None
+        self.digest = b""
+        self.failure: Failure | None = None
+        self.transient = False
+        self.microseconds = 0
+        self.stamp: bytes | None = None
+
+
+def execute(core: Core, node: int, walk: Any) -> None:
+    """Run `node` and put its memo in place. The lock is held, and given away while the function runs.
+
+    Raises `Cancelled` when the revision moved on meanwhile, and whatever is not an `Exception`.
+    """
+    info = core.bound[core.graph.query[node]]
+    assert info is not None, f"{core.name_of(node)} has no definition here"
+    args = core.args_of(node)
+    frame = Running(core, node, walk)
+    core.claims[node] = frame
+    core.graph.status[node] |= RUNNING
+    try:
+        core.lock.release()
+        try:
+            if core.events:
+                core.emit()
+            outcome = _run(core, frame, info, args)
+        finally:
+            core.lock.acquire()
+        if frame.generation != core.generation:
+            raise Cancelled
+        _finish(core, node, info, frame, outcome)
+        core.unsettled = False
+    finally:
+        core.graph.status[node] &= ~RUNNING
+        del core.claims[node]
+        if core.waiting:
+            core.released.notify_all()
+
+
+def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...]) -> Outcome:
+    outcome = Outcome()
+    started = core.clock()
+    try:
+        if frame.depth > core.depth_limit:
+            raise DepthLimit(limit=core.depth_limit, deepest=core.name_of(frame.node))
+        if info.is_input:
+            value, error, outcome.stamp = look(core.root, info, args)
+            if error is not None:
+                raise error
+        elif frame.depth % HOP:
+            value = _call(frame, info, args)
+        else:
+            value = run_on_fresh_stack(core, lambda: _call(frame, info, args))
+        if frame.cycle is not None:
+            raise frame.cycle.error  # also when the function caught it: see claims S3
+        _settle(core, info, value, outcome)
+    except RecursionError as error:
+        _retry_recursion(core, frame, info, args, outcome, error)
+    except Exception as error:
+        _fail(frame, outcome, error)
+    outcome.microseconds = (core.clock() - started) // 1000
+    outcome.transient |= frame.transient
+    return outcome
+
+
+def _call(frame: Running, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+    token = CURRENT.set(frame)
+    try:
+        return info.call(args)
+    finally:
+        CURRENT.reset(token)
+
+
+def _retry_recursion(
+    core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], outcome: Outcome, error: RecursionError
+) -> None:
+    """Believe a RecursionError only on a fresh stack: it must not depend on how deep the caller was."""
+    if info.is_input:
+        return _fail(frame, outcome, error)
+    frame.reads.clear()
+    try:
+        _settle(core, info, run_on_fresh_stack(core, lambda: _call(frame, info, args)), outcome)
+    except Exception as again:
+        _fail(frame, outcome, again)
+    return None
+
+
+def _settle(core: Core, info: QueryInfo, value: Any, outcome: Outcome) -> None:
+    """Bytes and fingerprint of a value, and the value that readers will see."""
+    codec = info.codec
+    if codec.storable:
+        try:
+            outcome.data, outcome.value = codec.settle(value)
+            outcome.digest = fingerprint(outcome.data)
+            return
+        except UnstorableValue as error:
+            why = str(error)
+    else:
+        why = codec.why_not
+    outcome.value = value
+    if info.persist:
+        core.note(f"values of {info.name} are kept in memory only: {why}", once=f"unstorable {info.name}")
+
+
+def _fail(frame: Running, outcome: Outcome, error: Exception) -> None:
+    if frame.cycle is not None:
+        error = frame.cycle.error
+    outcome.failure = Failure.of(error, frame.cycle.members if frame.cycle else frozenset())
+    outcome.data = outcome.failure.data
+    outcome.digest = outcome.failure.digest
+    outcome.value = ABSENT
+    outcome.transient = is_transient(error)
+
+
+def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Outcome) -> None:
+    graph = core.graph
+    state = graph.status[node]
+    had_memo = graph.verified_at[node] > 0
+    if outcome.transient:
+        core.unsettled = True
+        _keep_for_now(core, node, frame, outcome)
+        return
+    equal = had_memo and _equal(core, node, info, outcome)
+    again = bool(had_memo and not state & MARKED)
+    if again and not equal:
+        # Nothing it read changed, and yet the value differs: an impure query, or a file that changed
+        # since it was last looked at. Both need a new revision.
+        if not info.is_input:
+            core.note(f"{core.name_of(node)} gave another value for the same inputs: it is not pure")
+        core.moved[node] = None
+        raise Cancelled
+    core.unsettled = True
+    for snapshot in core.snapshots:
+        snapshot.save(node)
+    durability = _durability(core, info, frame)
+    replace_dependencies(core, node, frame.reads)
+    if durability < graph.durability[node] and had_memo:
+        graph.durability[node] = durability
+        lower_durability(core, node, durability)
+    graph.durability[node] = durability
+    graph.cost[node] = outcome.microseconds
+    reason = _reason(core, node, state, had_memo, again)
+    graph.flags[node] = (
+        graph.flags[node] & ~(ERROR | TRANSIENT | UNSTORED | MUTABLE | 0xF << REASON_SHIFT)
+        | reason << REASON_SHIFT
+        | (ERROR if outcome.failure else 0)
+        | (UNSTORED if outcome.data is None or not info.persist else 0)
+    )
+    put_value(core, node, info, outcome.value, outcome.data, outcome.failure)
+    if outcome.stamp is not None:
+        core.observed[node] = outcome.stamp
+        core.dirty_stamps[node] = outcome.stamp
+    graph.verified_at[node] = core.revision
+    graph.status[node] &= ~(MARKED | SUSPECT | FORCED)
+    if graph.suspects.pop(node, 0) is None:
+        core.dirty_state = True
+    core.transients.pop(node, None)
+    if info.untracked:
+        core.untracked[node] = None
+    save(core, node, outcome.data if info.persist else None)
+    _account(core, node, info, outcome, equal)
+    if not equal:
+        graph.fingerprint[node] = outcome.digest
+        changed(core, node)
+    chunk(core)
+
+
+def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bool) -> None:
+    if info.is_input:
+        core.read += 1
+        core.tell(What.READ, node, outcome.microseconds)
+        return
+    core.executed += 1
+    what = What.EXECUTED
+    if outcome.failure:
+        core.failed += 1
+        what = What.FAILED
+    if equal:
+        core.cut_off += 1
+        what = What.CUT_OFF
+    core.tell(what, node, outcome.microseconds)
+    members = core.calls[core.graph.query[node]]
+    query = core.graph.query
+    called = {query[read] for read in entries(core.graph.dependencies[node] or ())}
+    if not called <= members:
+        members |= called
+        core.dirty_queries[query[node]] = None
+
+
+def _keep_for_now(core: Core, node: int, frame: Running, outcome: Outcome) -> None:
+    """Keep a transient outcome for this request; the memo before it stays the one to compare with (X4)."""
+    graph = core.graph
+    replace_dependencies(core, node, frame.reads)
+    graph.flags[node] |= TRANSIENT
+    graph.values[node] = outcome.failure or outcome.value
+    graph.status[node] &= ~(MARKED | SUSPECT | FORCED | VALUE)
+    graph.suspects.pop(node, None)
+    graph.verified_at[node] = graph.verified_at[node] or core.revision
+    graph.flags[node] |= UNSTORED
+    save(core, node, None)
+    core.transients[node] = None
+    core.executed += 1
+    core.failed += outcome.failure is not None
+    core.tell(What.FAILED if outcome.failure else What.EXECUTED, node, outcome.microseconds)
+
+
+def _equal(core: Core, node: int, info: QueryInfo, outcome: Outcome) -> bool:
+    graph = core.graph
+    if info.eq is not None and not outcome.failure and not graph.flags[node] & ERROR:
+        old = recall(core, node)
+        if old is ABSENT or not info.eq(old, outcome.value):
+            return False
+        # Readers keep what they saw: the old value stays, and so does its fingerprint.
+        outcome.value, outcome.digest = old, graph.fingerprint[node]
+        outcome.data = info.codec.encode(old) if outcome.data is not None else None
+        return True
+    if outcome.digest or graph.fingerprint[node]:
+        return outcome.digest == graph.fingerprint[node]
+    old = graph.values[node]
+    if old is ABSENT:
+        return not graph.status[node] & MARKED  # computed again, and nothing it read has changed
+    try:
+        return bool(type(old) is type(outcome.value) and old == outcome.value)
+    except Exception:
+        return False  # a value whose == raises (an array, say) counts as another value
+
+
+def _durability(core: Core, info: QueryInfo, frame: Running) -> int:
+    if info.is_input or not frame.reads:
+        return int(info.durability) if info.is_input else 2
+    durability = core.graph.durability
+    return min(durability[node] for node in frame.reads if node > 0)
+
+
+def _reason(core: Core, node: int, state: int, had_memo: bool, again: bool) -> int:
+    if not had_memo:
+        return Reason.NEW
+    if again:
+        return Reason.AGAIN
+    if state & FORCED:
+        return core.forced_for.pop(node, Reason.CODE)
+    return Reason.CHANGED
+
+

@@ -1,0 +1,133 @@
+"""Explain: why a key ran last, or why it did not; what it read and who read it."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from engine.core import Core
+from engine.graph import ERROR, FORCED, INPUT, MARKED, PINNED, REASON_SHIFT, TRANSIENT, entries
+from engine.mark import spread
+from engine.persist import load, load_readers
+from engine.reason import Reason
+
+CHAIN = 50  # links shown at most; a longer chain says where it ends
+
+_SENTENCE = {
+    Reason.NEW: "it had never run",
+    Reason.CODE: "its code, or a project function it calls, changed",
+    Reason.FORGOTTEN: "it was forgotten on request",
+    Reason.RETRY: "the run before rested on a failure that is not kept",
+    Reason.UNTRACKED: "it is untracked and runs in every revision",
+    Reason.SET: "it was set",
+    Reason.RESET: "it was given back to its function",
+    Reason.OBSERVED: "the world was looked at",
+    Reason.AGAIN: "its value is not kept, and somebody needed it",
+    Reason.CYCLE: "it was part of a cycle",
+}
+
+
+@frozen(slots=True)
+class Link:
+    """One step of the chain of causes: a key that changed, when, and why it ran."""
+
+    key: str
+    changed_at: int
+    reason: str
+
+
+@frozen(slots=True)
+class Why:
+    """What is known of a key. `str(why)` is the answer in one sentence.
+
+    state: "unknown" (never computed), "clean", "maybe dirty" (something below changed and nobody asked
+    since), "must run". changed_at, verified_at: revisions. chain: from the direct cause down to the input.
+    """
+
+    key: str
+    state: str
+    reason: str
+    changed_at: int
+    verified_at: int
+    durability: int
+    microseconds: int
+    failed: bool
+    chain: tuple[Link, ...]
+
+    def __str__(self) -> str:
+        if self.state == "unknown":
+            return f"{self.key} was never computed"
+        because = ", because ".join(f"{link.key} changed in R{link.changed_at}" for link in self.chain)
+        last = self.chain[-1].reason if self.chain else ""
+        text = f"{self.key} ran last because {because or self.reason}"
+        if last and last not in text:
+            text += f" ({last})"
+        return f"{text}; its value is of R{self.changed_at}; {self.state} now"
+
+
+def why(core: Core, node: int | None, name: str) -> Why:
+    """Explain the state of a node. The lock is held. Computes nothing."""
+    if not node or not _has_memo(core, node):
+        return Why(name, "unknown", "", 0, 0, 0, 0, False, ())
+    graph = core.graph
+    spread(core)
+    status = graph.status[node]
+    flags = graph.flags[node]
+    state = "must run" if status & FORCED or flags & TRANSIENT else "maybe dirty" if status & MARKED else "clean"
+    return Why(
+        key=name,
+        state=state,
+        reason=_reason(core, node),
+        changed_at=graph.changed_at[node],
+        verified_at=graph.verified_at[node] if status & MARKED else core.revision,
+        durability=graph.durability[node],
+        microseconds=graph.cost[node],
+        failed=bool(flags & ERROR),
+        chain=_chain(core, node),
+    )
+
+
+def _has_memo(core: Core, node: int) -> bool:
+    load(core, (node,))
+    return core.graph.verified_at[node] > 0
+
+
+def _reason(core: Core, node: int) -> str:
+    flags = core.graph.flags[node]
+    reason = Reason(flags >> REASON_SHIFT & 0xF)
+    if reason is Reason.CHANGED:
+        return f"{core.name_of(core.graph.cause[node])} changed"
+    if flags & INPUT and reason in (Reason.NEW, Reason.OBSERVED):
+        return "set by the host" if flags & PINNED else "looked at for the first time" if reason is Reason.NEW else "the world changed"
+    return _SENTENCE[reason]
+
+
+def _chain(core: Core, node: int) -> tuple[Link, ...]:
+    graph = core.graph
+    links: list[Link] = []
+    here = node
+    while len(links) < CHAIN:
+        if Reason(graph.flags[here] >> REASON_SHIFT & 0xF) is not Reason.CHANGED:
+            break
+        cause = graph.cause[here]
+        load(core, (cause,))
+        if links and graph.changed_at[cause] > graph.changed_at[here]:
+            break  # what made it run last came later than the change that we follow, and was cut off
+        here = cause
+        links.append(Link(core.name_of(here), graph.changed_at[here], _reason(core, here)))
+    return tuple(links)
+
+
+def dependencies(core: Core, node: int) -> list[str]:
+    """Display names of what a node read, in order. The lock is held."""
+    load(core, (node,))
+    below = entries(core.graph.dependencies[node] or ())
+    load(core, below)
+    return [core.name_of(each) for each in below]
+
+
+def dependents(core: Core, node: int) -> list[str]:
+    """Display names of who read a node, sorted. The lock is held."""
+    load_readers(core, [node])
+    above = core.graph.readers[node] or ()
+    load(core, above)
+    return sorted(core.name_of(each) for each in above)

@@ -1,0 +1,53 @@
+"""Frame: the running query. It records what was read, in order.
+
+Invariants
+    F1  A read is recorded before its value is seen, also when that value is an error.
+    F2  A frame belongs to one engine and one generation; results of an outdated frame are dropped.
+    F3  The current frame travels in a context variable, so a thread that a query starts by itself has
+        none: its reads can never be attached to the wrong query.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.query import QueryInfo
+
+
+class Frame:
+    """One running query: the shape that the wrapper of a query sees (see `query.py`).
+
+    `tables`, `status`, `values` are the engine's own lists, looked at directly by the hot path; a frame
+    that must see every read sets `tables` to the empty list, so that all of them come to `fetch`.
+    """
+
+    __slots__ = ("reads", "root", "status", "tables", "values")
+
+    tables: list[dict[Any, int]]  # per query index: memo key -> node
+    status: bytearray
+    values: list[Any]
+    reads: dict[int, int | None]  # node -> None, in order; negative keys are group markers
+    root: Path
+
+    def fetch(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+        """The value of a key, recorded as a dependency. Everything that is not a plain hit."""
+        raise NotImplementedError
+
+    def fetch_group(self, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> tuple[Any, ...]:
+        """The values of many keys, recorded as one parallel group."""
+        raise NotImplementedError
+
+
+CURRENT: ContextVar[Frame | None] = ContextVar("engine_frame", default=None)
+
+
+def root() -> Path:
+    """The root directory of the engine whose query is running, or the working directory when none is.
+
+    Queries name files relative to it, so that keys and values are the same on every machine.
+    """
+    frame = CURRENT.get()
+    return Path.cwd() if frame is None else frame.root

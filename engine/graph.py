@@ -1,0 +1,158 @@
+"""Graph: the nodes, as parallel lists under dense integer ids, filled from the store on demand.
+
+Ids, stamps and edges are plain integers in lists, bytearrays and arrays, so that marking 100,000 nodes
+takes some tens of milliseconds and the garbage collector has nothing to walk.
+
+Invariants
+    G1  A node with memo and without MARKED holds in the current revision, once the frontier is empty.
+    G2  Every MARKED node is in the frontier or all its readers are MARKED.
+    G3  SUSPECT and FORCED imply MARKED, and (for nodes with a memo) membership in `suspects`.
+    G4  `readers` is the transpose of `dependencies`, for all rows in memory.
+    G5  VALUE is set only on shareable, error-free values of LOADED nodes: the hot path looks at nothing
+        else than `status == READY`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any, Final
+
+from engine.query import READY, QueryInfo
+
+LOADED: Final = 1  # the row is in memory
+VALUE: Final = 2  # the value is in memory and may be handed out as it is
+MARKED: Final = 4  # maybe dirty: something below may have changed
+SUSPECT: Final = 8  # a direct dependency changed since it was verified
+FORCED: Final = 16  # must run whatever its dependencies say: no memo, code changed, transient, forgotten
+RUNNING: Final = 32  # claimed: its function runs now
+
+# Persisted properties of a node (column `flags`).
+INPUT: Final = 1
+ERROR: Final = 2  # the value is a memoized exception
+PINNED: Final = 4  # set by the host; its function is not asked
+ROOT: Final = 8  # asked for from outside; gc keeps what roots reach
+UNSTORED: Final = 16  # the store holds no value bytes: it is computed again where it is needed
+TRANSIENT: Final = 32  # rests on a failure that is not kept
+OBSERVED: Final = 64
+MUTABLE: Final = 128  # readers get copies of their own
+UNTRACKED: Final = 256
+REASON_SHIFT: Final = 12  # bits 12-15: why it ran last, a `why.Reason`
+
+GROUP: Final = 1 << 31  # top bit of a dependency entry: "the next n entries are one parallel group"
+
+
+class Absent:
+    """No value in memory."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = Absent()
+
+
+class Graph:
+    """The nodes of one engine. Lists are indexed by node id; id 0 is never used."""
+
+    __slots__ = (
+        "args",
+        "cause",
+        "changed_at",
+        "cost",
+        "dependencies",
+        "durability",
+        "fingerprint",
+        "flags",
+        "frontier",
+        "marked",
+        "query",
+        "readers",
+        "status",
+        "suspects",
+        "tables",
+        "values",
+        "verified_at",
+    )
+
+    def __init__(self, size: int) -> None:
+        self.status = bytearray(size)
+        self.query: list[int] = [0] * size  # row id of the query in the store
+        self.args: list[tuple[Any, ...] | bytes | None] = [None] * size  # bytes: not decoded yet
+        self.flags: list[int] = [0] * size
+        self.changed_at: list[int] = [0] * size
+        self.verified_at: list[int] = [0] * size
+        self.durability = bytearray(size)
+        self.cost: list[int] = [0] * size
+        self.cause: list[int] = [0] * size
+        self.fingerprint: list[bytes] = [b""] * size
+        self.dependencies: list[array[int] | None] = [None] * size
+        self.readers: list[array[int] | None] = [None] * size
+        self.values: list[Any] = [ABSENT] * size
+        self.tables: list[dict[Any, int]] = []
+        self.suspects: dict[int, None] = {}
+        self.frontier: list[int] = []  # marked nodes whose readers are not marked yet
+        self.marked: list[int] = []  # every node that became MARKED since marks were last cleared
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    def new(self, info: QueryInfo, query: int, args: tuple[Any, ...]) -> int:
+        """Add a node without a memo; it must run before it can be read."""
+        node = len(self.status)
+        self.status.append(LOADED | MARKED | FORCED)
+        self.query.append(query)
+        self.args.append(args)
+        self.flags.append(
+            (INPUT if info.is_input else 0)
+            | (OBSERVED if info.observed else 0)
+            | (UNTRACKED if info.untracked else 0)
+        )
+        self.changed_at.append(0)
+        self.verified_at.append(0)
+        self.durability.append(int(info.durability))
+        self.cost.append(0)
+        self.cause.append(0)
+        self.fingerprint.append(b"")
+        self.dependencies.append(array("I"))
+        self.readers.append(array("I"))
+        self.values.append(ABSENT)
+        return node
+
+    def check_invariants(self) -> None:
+        """Raise AssertionError where an invariant does not hold. For tests, at rest; O(nodes + edges)."""
+        waiting = set(self.frontier)
+        for node in range(1, len(self)):
+            status = self.status[node]
+            if status & (SUSPECT | FORCED):
+                assert status & MARKED, f"G3: suspect {node} is not marked"
+                if self.verified_at[node]:
+                    assert node in self.suspects, f"G3: suspect {node} is not listed"
+            if status & MARKED and node not in waiting:
+                for reader in self.readers[node] or ():
+                    assert self.status[reader] & MARKED, f"G2: reader {reader} of {node} is not marked"
+            if status & VALUE:
+                assert status & LOADED, f"G5: {node} has a value and no row"
+                assert self.values[node] is not ABSENT, f"G5: {node} lost its value"
+                assert not self.flags[node] & (ERROR | MUTABLE), f"G5: {node} must not be shared"
+            assert not status & RUNNING, f"{node} runs while the engine is at rest"
+            if status & LOADED:
+                for dependency in entries(self.dependencies[node] or ()):
+                    back = self.readers[dependency]
+                    assert back is None or node in back, f"G4: {dependency} does not know reader {node}"
+        for node, back in enumerate(self.readers):
+            for reader in back or ():
+                forth = self.dependencies[reader]
+                assert forth is None or node in forth, f"G4: {reader} does not depend on {node}"
+                assert back is None or back.count(reader) == 1, f"G4: {node} lists reader {reader} twice"
+        for node in self.suspects:
+            assert self.status[node] & (SUSPECT | FORCED), f"G3: {node} is listed and no suspect"
+
+
+def entries(dependencies: array[int] | tuple[int, ...]) -> list[int]:
+    """The node ids among dependency entries, without group markers."""
+    return [entry for entry in dependencies if not entry & GROUP]
+
+
+assert READY == LOADED | VALUE

@@ -1,0 +1,92 @@
+"""Group: many keys asked for at once. None depends on the answer of another, so workers may share them.
+
+Invariants
+    O1  All members are brought up to date, whatever becomes of the others; then the first error in the
+        order of the keys is raised. One worker or many: the same keys run.
+    O2  The asking thread works too, so nested groups can never wait for a worker that waits for them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+import engine.locate as locate
+import engine.mark as mark
+import engine.verify as verify
+from engine.core import Core, Request
+from engine.errors import Cancelled
+from engine.graph import LOADED, MARKED
+from engine.persist import load
+from engine.query import QueryInfo
+
+if TYPE_CHECKING:
+    from engine.running import Running
+
+
+def record(frame: Running, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> list[int]:
+    """Find the nodes of a group and note them as one group of reads. The lock is held."""
+    core = frame.core
+    if frame.generation != core.generation:
+        raise Cancelled
+    nodes = [locate.locate(core, info, args) for info, args in many]
+    if frame.generation != core.generation:
+        raise Cancelled
+    reads = frame.reads
+    fresh = [node for node in dict.fromkeys(nodes) if node not in reads]
+    if len(fresh) > 1:
+        reads[-len(reads) - 1] = len(fresh)
+    reads.update(dict.fromkeys(fresh))
+    if frame.trusted is not None and core.graph.frontier and not frame.trusted.issuperset(fresh):
+        mark.spread(core)
+    return nodes
+
+
+def ensure_all(core: Core, nodes: Iterable[int], asker: Request) -> None:
+    """Make all `nodes` hold in the current revision. The lock is held, and given away while they run."""
+    status = core.graph.status
+    nodes = list(nodes)
+    load(core, [node for node in nodes if not status[node] & LOADED])
+    todo = [node for node in dict.fromkeys(nodes) if status[node] & MARKED]
+    if core.workers < 2 or len(todo) < 2:
+        for node in todo:
+            verify.ensure(core, node, asker)
+    else:
+        _share(core, todo, asker)
+
+
+def _share(core: Core, todo: list[int], asker: Request) -> None:
+    remaining = iter(todo)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        # Runs under the lock; `ensure` gives it away while functions run. `next` is asked under it too.
+        for node in remaining:
+            if failures:
+                return
+            try:
+                verify.ensure(core, node, asker)
+            except BaseException as error:  # raised again by the asking thread
+                failures.append(error)
+
+    def help_out() -> None:
+        with core.lock:
+            work()
+
+    helpers = [
+        threading.Thread(target=copy_context().run, args=(help_out,), name="engine-worker", daemon=True)
+        for _ in range(min(core.workers, len(todo)) - 1)
+    ]
+    for helper in helpers:
+        helper.start()
+    work()
+    core.lock.release()
+    try:
+        for helper in helpers:
+            helper.join()
+    finally:
+        core.lock.acquire()
+    if failures:
+        raise failures[0]

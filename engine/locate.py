@@ -1,0 +1,143 @@
+"""Locate: from a definition and arguments to a node, in memory or in the store.
+
+Invariants
+    L1  One node per key: the table in memory first, the store's key index next, a new node last.
+    L2  A query is bound before its first node is touched; binding compares its code with the stored one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.advance import force, start_revision
+from engine.code import code_fingerprint
+from engine.core import Core
+from engine.errors import BadQuery
+from engine.graph import LOADED
+from engine.mark import spread
+from engine.persist import adopt
+from engine.query import REGISTRY, QueryInfo
+from engine.reason import Reason
+from engine.store import canonical
+
+
+def locate(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
+    """The node of a key, made if there is none. The lock is held."""
+    row = core.row_of.get(info.index)
+    if row is None:
+        row = bind(core, info)
+    key = info.memo_key(args)
+    table = core.graph.tables[info.index]
+    node = table.get(key)
+    if node is None:
+        node = _stored(core, row, args) or core.graph.new(info, row, args)
+        table[key] = node
+    return node
+
+
+def find(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int | None:
+    """The node of a key, or None. Makes nothing."""
+    row = core.row_of.get(info.index)
+    if row is None:
+        row = bind(core, info)
+    node = core.graph.tables[info.index].get(info.memo_key(args))
+    return node or _stored(core, row, args)
+
+
+def _stored(core: Core, row: int, args: tuple[Any, ...]) -> int | None:
+    if core.store is None or row not in core.in_store:
+        return None
+    found = core.store.find(row, canonical.canonical(args))
+    if found is None:
+        return None
+    if not core.graph.status[found.id] & LOADED:
+        adopt(core, found)
+        core.graph.args[found.id] = args
+    return found.id
+
+
+def bind(core: Core, info: QueryInfo) -> int:
+    """Give a definition its row and table, and compare its code with the stored one (L2).
+
+    Every query that it reached when it last ran is compared too, so that changed code below is noticed. A
+    stored query that no loaded module defines may have changed unseen: its nodes are forced, which makes
+    their readers run, which imports the module and binds the query.
+    """
+    first = _bind_one(core, info)
+    waiting, seen = [first], {first}
+    while waiting:
+        row = waiting.pop()
+        if row not in core.checked:
+            core.checked.add(row)
+            known = REGISTRY.get(core.name_of_row[row])
+            if known is not None:
+                _bind_one(core, known)
+            else:
+                _distrust(core, row, f"{core.name_of_row[row]} is defined in no loaded module")
+        fresh = core.calls[row] - seen
+        seen |= fresh
+        waiting += fresh
+    return first
+
+
+def _bind_one(core: Core, info: QueryInfo) -> int:
+    tables = core.graph.tables
+    while len(tables) <= info.index:
+        tables.append({})
+    row = core.rows.get(info.name)
+    if row is None:
+        row = core.add_query(info.name, _code_of(info), set())
+        core.dirty_queries[row] = None
+    before, core.bound[row] = core.bound[row], info
+    if before is not None and before is not info:
+        if REGISTRY.get(info.name) is not info:
+            core.bound[row] = before
+            raise BadQuery(
+                query=info.name,
+                cause="another definition has taken this name over",
+                hint="Queries made in a factory need names of their own: @query(name=...).",
+            )
+        _take_over(core, before, info)
+    core.row_of[info.index] = row
+    core.checked.add(row)
+    code = _code_of(info)
+    if code != core.codes[row]:
+        core.codes[row] = code
+        core.dirty_queries[row] = None
+        _distrust(core, row, f"the code of {info.name} changed")
+    elif info.observed and core.synced and row in core.in_store:
+        # Its module was not loaded when the world was last looked at: nobody compared these stamps.
+        _distrust(core, row, f"{info.name} was not looked at yet")
+    return row
+
+
+def _distrust(core: Core, row: int, why: str) -> None:
+    """Let all nodes of a query run again: a revision of its own, since code is an input."""
+    nodes = nodes_of(core, row)
+    if nodes:
+        start_revision(core, why, all_levels=True)
+        force(core, nodes, Reason.CODE)
+        if core.claims:
+            spread(core)  # frames are running: no stale value may look ready to them
+
+
+def _take_over(core: Core, before: QueryInfo, info: QueryInfo) -> None:
+    """A newer definition of the same name serves the nodes of the older one."""
+    tables = core.graph.tables
+    core.row_of.pop(before.index, None)
+    nodes = tables[before.index].values()
+    tables[info.index].update({info.memo_key(core.args_of(node)): node for node in nodes})
+    tables[before.index] = {}
+
+
+def _code_of(info: QueryInfo) -> bytes:
+    return code_fingerprint(info.function, policy=info.code, version=info.version)
+
+
+def nodes_of(core: Core, row: int) -> list[int]:
+    """All nodes of a query, in memory and in the store."""
+    graph = core.graph
+    nodes = {node for node in range(1, len(graph)) if graph.query[node] == row}
+    if core.store is not None and row in core.in_store:
+        nodes.update(core.store.nodes_of(row))
+    return sorted(nodes)

@@ -1,0 +1,188 @@
+"""Mark: from what changed to what may be dirty, doing as little of it as the demand allows.
+
+After a change only the direct readers of it are known (suspects). Before a request is answered, either
+all nodes above them are marked, or it is shown that the answer cannot be concerned, or the one suspect
+that certainly decides is settled first: if its value is equal, nothing above it needs to be walked.
+
+Invariants
+    M1  Nothing is handed out as clean while an unspread suspect may lie below it.
+    M2  A certain probe runs only what in-order verification would run: it is the only suspect below the
+        key, so nothing read before it can have changed, and the demand reaches it again.
+    M3  An uncertain probe (never with `strict`) runs only cheap queries with no suspect below them.
+
+Source of the ideas: push-marking of Adapton and buck2's DICE; the probe is our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from engine.core import Core
+from engine.graph import FORCED, MARKED, RUNNING, SUSPECT, entries
+from engine.persist import load, load_readers
+
+BUDGET = 4_000  # nodes marked before a probe is thought of: about 2 ms
+HANDFUL = 8  # suspects worth probing one by one
+CHEAP_US = 50_000  # recorded cost in microseconds up to which an uncertain probe is worth it
+CLIMB = 4_000  # nodes looked at to learn where one suspect leads
+DESCENT = 200  # nodes looked at to learn that no suspect lies below a probe
+
+
+def suspect(core: Core, node: int, why: int = SUSPECT) -> None:
+    """Note that a direct dependency of `node` changed, or with FORCED that it must run."""
+    graph = core.graph
+    state = graph.status[node]
+    if not state & MARKED:
+        graph.marked.append(node)
+        graph.frontier.append(node)
+    graph.status[node] = state | MARKED | why
+    graph.suspects[node] = None
+    core.dirty_state = True
+
+
+def spread(core: Core, budget: int | None = None) -> bool:
+    """Mark everything above the frontier; False when the budget ran out first."""
+    graph = core.graph
+    status, readers, frontier, marked = graph.status, graph.readers, graph.frontier, graph.marked
+    before = len(marked)
+    end = None if budget is None else before + budget
+    while frontier:
+        node = frontier.pop()
+        above = readers[node]
+        if above is None:
+            frontier.append(node)
+            load_readers(core, frontier)
+            continue
+        for reader in above:
+            if not status[reader] & MARKED:
+                status[reader] |= MARKED
+                marked.append(reader)
+                frontier.append(reader)
+        if end is not None and len(marked) > end and frontier:
+            core.visited += len(marked) - before
+            return False
+    core.visited += len(marked) - before
+    return True
+
+
+def clear(core: Core) -> None:
+    """Nothing is suspect: everything marked is clean."""
+    graph = core.graph
+    status = graph.status
+    for node in graph.marked:
+        if not status[node] & (FORCED | SUSPECT | RUNNING):
+            status[node] &= ~MARKED
+    graph.marked.clear()
+    graph.frontier.clear()
+
+
+def settle(core: Core, target: int, probe: Callable[[int], None]) -> None:
+    """Spread, or probe, until the marks tell the truth about `target` (M1). The lock is held.
+
+    `probe(node)` brings one suspect up to date; it may give the lock away meanwhile.
+    """
+    graph = core.graph
+    while graph.frontier:
+        if not graph.suspects:
+            clear(core)
+            return
+        if target in graph.frontier or not graph.status[target] & MARKED:
+            few = len(graph.frontier) <= HANDFUL and all(node in graph.suspects for node in graph.frontier)
+            if few:
+                certain = _certain(core, target)
+                if certain:
+                    probe(certain)
+                    continue
+                if not graph.frontier:
+                    return
+        if spread(core, BUDGET):
+            return
+        if not core.strict:
+            cheap = _cheap(core)
+            if cheap:
+                probe(cheap)
+                continue
+        spread(core)
+
+
+def _certain(core: Core, target: int) -> int:
+    """The one suspect below `target`, or 0. Suspects that lead elsewhere are spread on the way."""
+    graph = core.graph
+    below: list[int] = []
+    for node in tuple(graph.frontier):
+        where = _climb(core, node, target)
+        if where is None:
+            _spread_one(core, node)
+        else:
+            below.append(node)
+            if not where:
+                return 0
+    return below[0] if len(below) == 1 and graph.frontier == below else 0
+
+
+def _climb(core: Core, node: int, target: int) -> bool | None:
+    """Whether `target` is above `node`: True, None for no, False when it was not found soon enough.
+
+    Depth first, one reader at a time: a path to the top is found in as many steps as it is long, however
+    many readers there are on the way. See test_a_comment_under_a_fan_in_of_100_000.
+    """
+    seen = {node}
+    found = node == target
+    stack = [_above(core, node)]
+    while stack and not found and len(seen) <= CLIMB:
+        reader = next(stack[-1], 0)
+        if not reader:
+            stack.pop()
+        elif reader not in seen:
+            seen.add(reader)
+            found = reader == target
+            stack.append(_above(core, reader))
+    core.visited += len(seen)
+    return True if found else False if stack else None
+
+
+def _above(core: Core, node: int) -> Iterator[int]:
+    """The readers of a node, newest first: the newest are the likeliest to be in demand."""
+    above = core.graph.readers[node]
+    if above is None:
+        load_readers(core, [node])
+        above = core.graph.readers[node]
+        assert above is not None
+    return reversed(above)
+
+
+def _spread_one(core: Core, node: int) -> None:
+    graph = core.graph
+    others = [other for other in graph.frontier if other != node]
+    graph.frontier[:] = [node]
+    spread(core)
+    graph.frontier.extend(others)
+
+
+def _cheap(core: Core) -> int:
+    """A suspect that costs little and has no other suspect below it, or 0."""
+    graph = core.graph
+    if len(graph.suspects) > HANDFUL:
+        return 0
+    load(core, graph.suspects)
+    if any(graph.cost[node] > CHEAP_US for node in graph.suspects):
+        return 0
+    return next((node for node in graph.suspects if _is_lowest(core, node)), 0)
+
+
+def _is_lowest(core: Core, node: int) -> bool:
+    graph = core.graph
+    seen = {node}
+    stack = [node]
+    while stack:
+        here = stack.pop()
+        load(core, (here,))
+        for below in entries(graph.dependencies[here] or ()):
+            if below in seen:
+                continue
+            if below in graph.suspects or len(seen) > DESCENT:
+                return False
+            seen.add(below)
+            stack.append(below)
+    core.visited += len(seen)
+    return True

@@ -1,0 +1,107 @@
+"""Memo: put values, edges, stamps and durability of a node in place.
+
+Invariants
+    E1  `readers` is the transpose of `dependencies` after every call.
+    E2  A value sits in memory in the form in which readers get it: shared, as bytes, or as a failure.
+    E3  No memo is more durable than what it read.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+from engine.core import Core
+from engine.failure import Failure
+from engine.graph import GROUP, MUTABLE, SUSPECT, VALUE, entries
+from engine.mark import suspect
+from engine.persist import KEEP, load, load_readers, save
+from engine.query import QueryInfo
+
+
+def changed(core: Core, node: int) -> None:
+    """The value of `node` is another one: stamp it and suspect its direct readers."""
+    graph = core.graph
+    graph.changed_at[node] = core.revision
+    readers = graph.readers[node]
+    if readers is None:
+        load_readers(core, [node])
+        readers = graph.readers[node]
+        assert readers is not None
+    for reader in readers:
+        if not graph.status[reader] & SUSPECT:
+            suspect(core, reader)
+
+
+def put_value(
+    core: Core, node: int, info: QueryInfo, value: Any, data: bytes | None, failure: Failure | None
+) -> None:
+    """Hold a value in memory in the form in which readers will get it."""
+    graph = core.graph
+    if failure is not None:
+        graph.values[node] = failure
+        graph.status[node] &= ~VALUE
+    elif data is not None and not info.codec.shareable:
+        graph.flags[node] |= MUTABLE
+        graph.values[node] = data
+        graph.status[node] &= ~VALUE
+    else:
+        graph.values[node] = value
+        graph.status[node] |= VALUE
+    if not info.persist:
+        core.passing.append(node)
+
+
+def lower_durability(core: Core, node: int, durability: int) -> None:
+    """Lower what rests on `node`: else its readers would skip a check that they need from now on.
+
+    salsa gives up the cutoff here and runs the readers; walking up instead runs nothing. See
+    test_durability_lowered_with_an_equal_value_reaches_the_readers.
+    """
+    graph = core.graph
+    waiting = [node]
+    while waiting:
+        here = waiting.pop()
+        if graph.readers[here] is None:
+            load_readers(core, [here, *waiting])
+        readers = graph.readers[here]
+        assert readers is not None
+        load(core, readers)
+        for reader in readers:
+            if graph.durability[reader] > durability and graph.verified_at[reader]:
+                graph.durability[reader] = durability
+                save(core, reader, KEEP)
+                waiting.append(reader)
+
+
+def replace_dependencies(core: Core, node: int, reads: dict[int, int | None]) -> None:
+    graph = core.graph
+    if min(reads, default=1) < 0:
+        new = array("I", [entry if entry > 0 else GROUP | (reads[entry] or 0) for entry in reads])
+    else:
+        new = array("I", reads)
+    old = graph.dependencies[node]
+    if new == old:
+        return
+    graph.dependencies[node] = new
+    before = set(entries(old)) if old else set()
+    readers = graph.readers
+    missing = [entry for entry in reads if entry > 0 and readers[entry] is None]
+    if missing:
+        load_readers(core, missing)
+    keep = core.store is not None
+    for entry in reads:
+        if entry > 0 and entry not in before:
+            back = readers[entry]
+            assert back is not None
+            back.append(node)
+            if keep:
+                core.dirty_readers[entry] = None
+    for gone in before - reads.keys():
+        if readers[gone] is None:
+            load_readers(core, [gone])
+        back = readers[gone]
+        assert back is not None
+        back.remove(node)
+        if keep:
+            core.dirty_readers[gone] = None

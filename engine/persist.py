@@ -1,0 +1,211 @@
+"""Persist: rows from the store into the graph on demand, and the graph's news back, one transaction.
+
+Invariants
+    P1  A commit holds whole memos: a row's dependencies have rows of their own, in it or before it.
+    P2  Suspects are stored with the revision, so that a restart walks nothing but them.
+    P3  After a failed commit nothing is forgotten: the next one writes it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from typing import Final
+
+from engine.core import Core
+from engine.errors import StoreDamaged, StoreFull
+from engine.event import What
+from engine.graph import ABSENT, FORCED, GROUP, LOADED, MARKED, SUSPECT, VALUE, Graph
+from engine.query import REGISTRY
+from engine.store import Batch, InputRow, NodeRow, QueryRow, RevisionRow, State
+from engine.store.canonical import canonical as _canonical
+
+KEEP: Final = None  # data of a row whose value did not change: the store keeps what has this fingerprint
+CHUNK_NODES = 8_192  # rows per commit of a long build: about 60 ms of writing
+CHUNK_BYTES = 16 << 20  # bytes of values, so that memory stays bounded
+FORCED_BIT = GROUP  # in the stored list of suspects
+
+
+def open_graph(core: Core) -> None:
+    """Take over what the store knows: sizes, revision, suspects and query names. Loads no node."""
+    store = core.store
+    assert store is not None
+    state = store.state
+    core.graph = graph = Graph(max(state.next_node, 1))
+    core.revision = max(state.revision, 1)
+    core.last_changed = list(state.last_changed)
+    for row in sorted(store.queries(), key=lambda row: row.id):
+        while len(core.bound) < row.id:  # a gap that a collection left
+            core.add_query(f"\x00{len(core.bound)}", b"", set())
+        calls = array("I")
+        calls.frombytes(row.calls)
+        core.add_query(row.name, row.code, set(calls))
+        core.in_store.add(row.id)
+    listed = array("I")
+    listed.frombytes(state.suspects)
+    for entry in listed:
+        node = entry & ~FORCED_BIT
+        graph.status[node] |= MARKED | (FORCED if entry & FORCED_BIT else SUSPECT)
+        graph.suspects[node] = None
+        graph.marked.append(node)
+        graph.frontier.append(node)
+
+
+def load(core: Core, nodes: Iterable[int]) -> None:
+    """Bring rows into memory, without their values."""
+    status = core.graph.status
+    missing = [node for node in nodes if not node & GROUP and not status[node] & LOADED]
+    if missing:
+        assert core.store is not None, f"nodes {missing[:5]} are nowhere"
+        rows = core.store.nodes(missing)
+        for node in missing:
+            if node not in rows:
+                raise StoreDamaged(row=f"node {node} is missing")
+            adopt(core, rows[node])
+
+
+def adopt(core: Core, row: NodeRow) -> None:
+    """Put a stored row into the lists."""
+    graph, node = core.graph, row.id
+    dependencies = array("I")
+    dependencies.frombytes(row.dependencies)
+    graph.query[node] = row.query
+    graph.args[node] = row.args
+    graph.flags[node] = row.flags
+    graph.changed_at[node] = row.changed_at
+    graph.verified_at[node] = row.verified_at
+    graph.durability[node] = row.durability
+    graph.cost[node] = row.cost
+    graph.cause[node] = row.cause
+    graph.fingerprint[node] = row.fingerprint
+    graph.dependencies[node] = dependencies
+    graph.status[node] |= LOADED
+    if core.bound[row.query] is None:
+        known = REGISTRY.get(core.name_of_row[row.query])
+        if known is not None and row.query in core.checked:
+            core.bound[row.query] = known
+
+
+def load_readers(core: Core, nodes: Iterable[int]) -> None:
+    """Bring the readers of nodes into memory."""
+    readers = core.graph.readers
+    missing = [node for node in nodes if readers[node] is None]
+    packed = core.store.readers(missing) if core.store is not None else {}
+    for node in missing:
+        readers[node] = back = array("I")
+        back.frombytes(packed.get(node, b""))
+
+
+def save(core: Core, node: int, data: bytes | None) -> None:
+    """Queue the row of a node for the next commit; `KEEP` leaves its stored value."""
+    if core.store is not None:
+        if data is None and core.dirty.get(node) is not None:
+            return
+        core.dirty[node] = data
+        core.dirty_bytes += len(data) if data else 0
+
+
+def chunk(core: Core) -> None:
+    """Commit in the middle of a long build, when enough has come together."""
+    if len(core.dirty) >= CHUNK_NODES or core.dirty_bytes >= CHUNK_BYTES:
+        commit(core)
+
+
+def commit(core: Core) -> None:
+    """Write everything that is new in one transaction. The lock is held.
+
+    A full disk is noted, not raised: answers stay right from memory, and the next commit tries again.
+    """
+    _drop_passing(core)
+    store = core.store
+    if store is None or store.read_only or not _has_news(core):
+        return
+    batch = Batch()
+    graph = core.graph
+    for node, data in core.dirty.items():
+        batch.nodes.append(_row(core, node, data))
+    for node in core.dirty_readers:
+        readers = graph.readers[node]
+        if readers is not None:
+            batch.readers.append((node, readers.tobytes()))
+    for node, stamp in core.dirty_stamps.items():
+        batch.inputs.append(InputRow(node, stamp))
+    for row in core.dirty_queries:
+        calls = array("I", sorted(core.calls[row])).tobytes()
+        batch.queries.append(QueryRow(row, core.name_of_row[row], core.codes[row], calls))
+    batch.revisions.extend(RevisionRow(*note) for note in core.revision_notes)
+    batch.state = State(
+        revision=core.revision,
+        next_node=len(graph),
+        next_query=len(core.bound),
+        suspects=_listed(core),
+        last_changed=(core.last_changed[0], core.last_changed[1], core.last_changed[2]),
+    )
+    try:
+        store.write(batch)
+    except StoreFull as error:
+        core.note(str(error), once="full")
+        return
+    core.noted.discard("full")
+    core.dirty.clear()
+    core.dirty_readers.clear()
+    core.dirty_stamps.clear()
+    core.dirty_queries.clear()
+    core.revision_notes.clear()
+    core.dirty_bytes = 0
+    core.dirty_state = False
+    core.commits += 1
+    core.tell(What.COMMITTED, 0)
+
+
+def _has_news(core: Core) -> bool:
+    return bool(
+        core.dirty or core.dirty_readers or core.dirty_stamps or core.dirty_queries or core.dirty_state
+    )
+
+
+def _row(core: Core, node: int, data: bytes | None) -> NodeRow:
+    graph = core.graph
+    args = graph.args[node]
+    dependencies = graph.dependencies[node]
+    assert dependencies is not None
+    return NodeRow(
+        node,
+        graph.query[node],
+        args if isinstance(args, bytes) else _canonical(args or ()),
+        graph.flags[node],
+        graph.changed_at[node],
+        graph.verified_at[node],
+        graph.durability[node],
+        graph.cost[node],
+        graph.cause[node],
+        graph.fingerprint[node],
+        dependencies.tobytes(),
+        data,
+    )
+
+
+def _listed(core: Core) -> bytes:
+    """Suspects as stored; what rests on a transient failure must run again after a restart."""
+    graph = core.graph
+    status = graph.status
+    listed = [
+        node | FORCED_BIT if status[node] & FORCED else node
+        for node in graph.suspects
+        if not status[node] & LOADED or graph.verified_at[node]
+    ]
+    listed += [node | FORCED_BIT for node in core.transients if node not in graph.suspects]
+    return array("I", listed).tobytes()
+
+
+def _drop_passing(core: Core) -> None:
+    """Let go of values that are not to be kept, two commits after they were made.
+
+    One commit is not enough: a chunk may end between two readers of one value.
+    """
+    graph = core.graph
+    for node in core.passed:
+        if graph.values[node] is not ABSENT:
+            graph.values[node] = ABSENT
+            graph.status[node] &= ~VALUE
+    core.passed, core.passing = core.passing, []

@@ -1,0 +1,392 @@
+"""Queries and inputs: what `@query` and `@input` make of a plain typed function.
+
+The wrapper is generated with the signature of the function, as attrs does for `__init__`: Python itself
+then binds keywords and defaults, and a hit costs one dict probe and one integer compare.
+
+Invariants
+    Q1  Outside an engine a query is just its function.
+    Q2  One memo key per distinct arguments, types included: the short key is used only where the exact
+        class of every argument is the annotated one, anything else goes by canonical bytes.
+    Q3  A name means one definition at a time; a later definition takes the name over.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import linecache
+import sys
+import typing
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+
+from attrs import define, field
+
+from engine.durability import Durability
+from engine.errors import BadArguments, BadQuery
+from engine.frame import CURRENT
+from engine.key import Key
+from engine.store import canonical, codec
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+S = TypeVar("S")
+T = TypeVar("T")
+
+READY = 3  # status of a node whose value is in memory, shareable and known correct: LOADED | VALUE
+SHORT_KINDS: dict[object, type] = {kind: kind for kind in (str, int, bytes, bool)} | {
+    kind.__name__: kind for kind in (str, int, bytes, bool)  # annotations are text under PEP 563
+}
+
+
+class Query(Protocol[P, R_co]):
+    """What `@query` returns: the function, with a key for every choice of arguments."""
+
+    __name__: str
+    __query__: QueryInfo
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """The value; inside another query the call is recorded as a dependency."""
+
+    def key(self, *args: P.args, **kwargs: P.kwargs) -> Key[R_co]:
+        """Names this value without computing it."""
+
+    @overload
+    def __get__(self, instance: None, owner: type, /) -> Query[P, R_co]: ...
+    @overload
+    def __get__(
+        self: Query[Concatenate[S, Q], T], instance: S, owner: type[S], /
+    ) -> Callable[Q, T]: ...
+
+
+class Input(Query[P, R_co], Protocol[P, R_co]):
+    """What `@input` returns: a query whose value comes from outside."""
+
+
+@define(slots=True, eq=False)
+class QueryInfo:
+    """Everything the engine knows of one definition."""
+
+    name: str
+    function: Callable[..., Any]
+    index: int
+    parameters: tuple[inspect.Parameter, ...]
+    kinds: tuple[type, ...] | None
+    is_input: bool = False
+    observed: bool = False
+    stamp: Callable[..., bytes] | None = None
+    settled: Callable[[bytes], bool] | None = None
+    durability: Durability = Durability.LOW
+    eq: Callable[[Any, Any], bool] | None = None
+    version: str | int | None = None
+    code: str = "closure"
+    persist: bool = True
+    pickled: bool = False
+    untracked: bool = False
+    wrapper: Any = None
+    _codec: codec.ValueCodec | None = field(default=None, init=False)
+
+    @property
+    def codec(self) -> codec.ValueCodec:
+        """How values of this query become bytes; made from the return annotation at first use."""
+        if self._codec is None:
+            try:
+                hints = typing.get_type_hints(self.function, include_extras=True)
+            except (NameError, TypeError, AttributeError) as error:
+                raise BadQuery(
+                    query=self.name,
+                    cause=f"an annotation cannot be resolved: {error}",
+                    hint="Import the names its annotations use at run time, not only for type checking.",
+                ) from error
+            for parameter in self.parameters:
+                canonical.learn_annotation(hints.get(parameter.name, Any))
+            annotation = hints.get("return", Any)
+            self._codec = codec.ValueCodec(annotation, pickled=self.pickled)
+        return self._codec
+
+    def memo_key(self, args: tuple[Any, ...]) -> object:
+        """What a node is filed under in its query's table (Q2)."""
+        kinds = self.kinds
+        if kinds is not None and len(args) == len(kinds):
+            if len(args) == 1:
+                if args[0].__class__ is kinds[0]:
+                    return args[0]
+            elif all(map(_same_class, args, kinds)):
+                return args
+        return (canonical.canonical(args),)  # a tuple of one: no short key looks like it
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """Canonical arguments: defaults filled in, keywords in the order of the signature."""
+        try:
+            bound = inspect.Signature(list(self.parameters)).bind(*args, **kwargs)
+        except TypeError as error:
+            raise BadArguments(
+                query=self.name, cause=str(error), signature=str(inspect.Signature(list(self.parameters)))
+            ) from None
+        bound.apply_defaults()
+        return tuple(bound.arguments.values())
+
+    def call(self, args: tuple[Any, ...]) -> Any:
+        """Run the function on canonical arguments."""
+        if self.kinds is not None:
+            return self.function(*args)
+        positional: list[Any] = []
+        keywords: dict[str, Any] = {}
+        for parameter, value in zip(self.parameters, args, strict=True):
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                positional.extend(value)
+            elif parameter.kind is parameter.KEYWORD_ONLY:
+                keywords[parameter.name] = value
+            else:
+                positional.append(value)
+        return self.function(*positional, **keywords)
+
+
+def _same_class(value: object, kind: type) -> bool:
+    return value.__class__ is kind
+
+
+REGISTRY: dict[str, QueryInfo] = {}  # name -> the newest definition
+_indexes = itertools.count()
+
+
+@overload
+def query(function: Callable[P, R], /) -> Query[P, R]: ...
+@overload
+def query(
+    *,
+    name: str | None = ...,
+    eq: Callable[[Any, Any], bool] | None = ...,
+    version: str | int | None = ...,
+    code: str = ...,
+    persist: bool = ...,
+    pickled: bool = ...,
+    untracked: bool = ...,
+) -> Callable[[Callable[P, R]], Query[P, R]]: ...
+def query(function: Any = None, /, **options: Any) -> Any:
+    """Make a memoized query of a pure, typed function. Also for methods of frozen classes.
+
+    Options:
+        name       identity in the store; default `module:qualified name`. Needed for queries made in
+                   factories, which would share one.
+        eq         `eq(old, new)`: when true the old value is kept and readers do not run (early cutoff);
+                   default is equality of canonical bytes.
+        version    changes of it re-run the query; mixed into its code fingerprint.
+        code       what counts as its code: "closure" (itself and the project functions it calls), "self",
+                   "version" (only `version=`), "none".
+        persist    False: the value is not stored, and kept only while work that needs it goes on.
+        pickled    True: values are stored by pickle. Only for stores that nobody else can write.
+        untracked  True: reads things the engine does not see, so it runs again in every revision.
+
+    Raises `BadQuery` for functions that cannot be queries (async, generators, `**kwargs`).
+    """
+    if function is None:
+        return functools.partial(_define, **options)
+    return _define(function)
+
+
+@overload
+def input(function: Callable[P, R], /) -> Input[P, R]: ...
+@overload
+def input(
+    *,
+    name: str | None = ...,
+    observed: bool = ...,
+    stamp: Callable[P, bytes] | None = ...,
+    settled: Callable[[bytes], bool] | None = ...,
+    durability: Durability = ...,
+    persist: bool = ...,
+) -> Callable[[Callable[P, R]], Input[P, R]]: ...
+def input(function: Any = None, /, **options: Any) -> Any:
+    """Make an input: a node whose value comes from outside.
+
+    Without options it is a host cell: the function gives the value until somebody sets another.
+    With `observed=True` or `stamp=` the function looks at the world, and `Engine.sync` looks again.
+
+    Options:
+        observed    the value is read from the world by the function; `sync` runs it again.
+        stamp       `stamp(*args) -> bytes`: a cheap sign of change (a file's times, size and inode).
+                    `sync` runs the function again only where it differs. Taken before and after each
+                    read: if it moved, the read is repeated.
+        settled     `settled(stamp) -> bool`: False while a stamp is too young to be trusted (git's racy
+                    rule); such an input is read again at the next sync.
+        durability  how rarely it changes.
+        persist     False: the value is not stored and is read again where it is needed.
+
+    The function may not read queries. A failure that it raises is the input's value until it changes,
+    except transient ones (`OSError`, `Transient`).
+    """
+    options["observed"] = bool(options.get("observed") or options.get("stamp"))
+    if function is None:
+        return functools.partial(_define, is_input=True, **options)
+    return _define(function, is_input=True, **options)
+
+
+@overload
+def each(query: Query[[S], R], keys: Iterable[S], /) -> tuple[R, ...]: ...
+@overload
+def each(keys: Iterable[Key[R]], /) -> tuple[R, ...]: ...
+def each(query: Any, keys: Any = None, /) -> tuple[Any, ...]:
+    """The values of many keys, as one parallel group of dependencies.
+
+    All members are asked for together: none depends on the answer of another, so the engine may check
+    and run them on workers. Raises the first error in the order of the keys, after all were computed.
+    """
+    frame = CURRENT.get()
+    if keys is None:
+        named = list(query)
+        if frame is None:
+            return tuple(key.query.call(key.args) for key in named)
+        return frame.fetch_group([(key.query, key.args) for key in named])
+    info: QueryInfo = query.__query__
+    if frame is None:
+        return tuple(info.function(key) for key in keys)
+    if len(info.parameters) == 1 and info.kinds is not None:
+        return frame.fetch_group([(info, (key,)) for key in keys])
+    return frame.fetch_group([(info, info.bind((key,), {})) for key in keys])
+
+
+def info_of(query: object) -> QueryInfo:
+    """The definition behind a query; raises `BadQuery` for anything else."""
+    info = getattr(query, "__query__", None)
+    if not isinstance(info, QueryInfo):
+        raise BadQuery(
+            f"{query!r} is not a query", hint="Decorate the function with @query or @input."
+        )
+    return info
+
+
+def _define(function: Callable[..., Any], *, name: str | None = None, **options: Any) -> Any:
+    if not inspect.isfunction(function):
+        raise BadQuery(f"{function!r} is not a plain function", hint="Put @query below other decorators.")
+    name = name or f"{_module_name(function)}:{function.__qualname__}"
+    _refuse_unfit(function, name)
+    parameters = tuple(inspect.signature(function).parameters.values())
+    info = QueryInfo(
+        name=name,
+        function=function,
+        index=next(_indexes),
+        parameters=parameters,
+        kinds=_kinds(parameters),
+        **options,
+    )
+    info.wrapper = _wrapper(info)
+    REGISTRY[name] = info
+    return info.wrapper
+
+
+def _refuse_unfit(function: Callable[..., Any], name: str) -> None:
+    where = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise BadQuery(query=name, at=where, cause="it is async", hint="Queries are plain functions.")
+    if inspect.isgeneratorfunction(function):
+        raise BadQuery(query=name, at=where, cause="it is a generator", hint="Return a tuple instead.")
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            raise BadQuery(
+                query=name,
+                at=where,
+                cause=f"it takes **{parameter.name}",
+                hint="Name its arguments: they are the key.",
+            )
+
+
+def _module_name(function: Callable[..., Any]) -> str:
+    """The module's name; for a script its file's name, so that running and importing it agree."""
+    if function.__module__ != "__main__":
+        return function.__module__
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return str(spec.name).removesuffix(".__main__")
+    return Path(getattr(main, "__file__", None) or "__main__").stem
+
+
+def _kinds(parameters: tuple[inspect.Parameter, ...]) -> tuple[type, ...] | None:
+    """The exact classes of arguments for which the short memo key is used; None: never."""
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if any(parameter.kind not in plain for parameter in parameters):
+        return None
+    return tuple(SHORT_KINDS.get(parameter.annotation, str) for parameter in parameters)
+
+
+# The wrapper of `def f(path: str, depth: int = 2)`. Names start with `_engine` not to meet parameters'.
+# A table that is too short (a query defined after the engine looked) goes the slow way.
+_TEMPLATE = """\
+def {name}({signature}):
+    _engine_frame = _engine_current()
+    if _engine_frame is None:
+        return _engine_function({call})
+{hit}    return _engine_frame.fetch(_engine_info, ({args}))
+"""
+_HIT = """\
+    try:
+        if {check}:
+            _engine_node = _engine_frame.tables[{index}].get({key})
+            if _engine_node is not None and _engine_frame.status[_engine_node] == {ready}:
+                _engine_frame.reads[_engine_node] = None
+                return _engine_frame.values[_engine_node]
+    except IndexError:
+        pass
+"""
+
+
+def _wrapper(info: QueryInfo) -> Any:
+    names = [parameter.name for parameter in info.parameters]
+    hit = ""
+    if info.kinds is not None:
+        kinds = (f"{name}.__class__ is {kind.__name__}" for name, kind in zip(names, info.kinds, strict=True))
+        key = names[0] if len(names) == 1 else f"({', '.join(names)})"
+        hit = _HIT.format(check=" and ".join(kinds) or "True", index=info.index, key=key, ready=READY)
+    source = _TEMPLATE.format(
+        name=info.function.__name__ if info.function.__name__.isidentifier() else "query",
+        signature=_signature(info.parameters),
+        call=", ".join(_passed(parameter) for parameter in info.parameters),
+        args="".join(f"{name}, " for name in names),
+        hit=hit,
+    )
+    scope: dict[str, Any] = {
+        "_engine_current": CURRENT.get,
+        "_engine_function": info.function,
+        "_engine_info": info,
+        "_engine_defaults": tuple(parameter.default for parameter in info.parameters),
+        **{kind.__name__: kind for kind in (str, int, bytes, bool)},
+    }
+    file = f"<engine wrapper of {info.name}>"
+    exec(compile(source, file, "exec"), scope)  # our own text: names and kinds are identifiers
+    linecache.cache[file] = (len(source), None, source.splitlines(True), file)
+    wrapper = functools.update_wrapper(cast(Any, next(reversed(scope.values()))), info.function)
+    wrapper.__query__ = info
+    wrapper.key = functools.partial(_key, info)
+    return wrapper
+
+
+def _key(info: QueryInfo, /, *args: Any, **kwargs: Any) -> Key[Any]:
+    return Key(info, info.bind(args, kwargs))
+
+
+def _signature(parameters: tuple[inspect.Parameter, ...]) -> str:
+    """The parameter list as source text, with defaults taken from a tuple."""
+    parts: list[str] = []
+    kinds = [parameter.kind for parameter in parameters]
+    for number, parameter in enumerate(parameters):
+        kind = parameter.kind
+        if kind is parameter.KEYWORD_ONLY and kind not in kinds[:number]:
+            if parameter.VAR_POSITIONAL not in kinds:
+                parts.append("*")
+        star = "*" if kind is parameter.VAR_POSITIONAL else ""
+        default = "" if parameter.default is parameter.empty else f"=_engine_defaults[{number}]"
+        parts.append(f"{star}{parameter.name}{default}")
+        if kind is parameter.POSITIONAL_ONLY and parameter.POSITIONAL_ONLY not in kinds[number + 1 :]:
+            parts.append("/")
+    return ", ".join(parts)
+
+
+def _passed(parameter: inspect.Parameter) -> str:
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return f"*{parameter.name}"
+    return f"{parameter.name}={parameter.name}" if parameter.kind is parameter.KEYWORD_ONLY else parameter.name

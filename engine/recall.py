@@ -1,0 +1,44 @@
+"""Recall: the value of a memo from memory or the store, in the form in which readers get it.
+
+Invariants
+    A1  What readers see is the same before and after a restart.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.core import Core
+from engine.failure import Failure
+from engine.graph import ABSENT, ERROR, MUTABLE, UNSTORED, VALUE
+
+
+def recall(core: Core, node: int) -> Any:
+    """The value of a node from memory or the store; ABSENT where neither has it. Never raises its error."""
+    graph = core.graph
+    held = graph.values[node]
+    info = core.bound[graph.query[node]]
+    if held is not ABSENT or info is None:
+        if graph.flags[node] & MUTABLE and held is not ABSENT and info is not None:
+            return info.codec.decode(held)
+        return held
+    if graph.flags[node] & UNSTORED or core.store is None:
+        return ABSENT
+    data = core.dirty.get(node)
+    if not isinstance(data, bytes):
+        data = core.store.value(node, graph.fingerprint[node])
+    if data is None:
+        return ABSENT
+    if graph.flags[node] & ERROR:
+        failure = Failure.restored(data)
+        if failure is not None:
+            graph.values[node] = failure
+        return ABSENT if failure is None else failure
+    value = info.codec.decode(data)
+    if info.codec.shareable:
+        graph.values[node] = value
+        graph.status[node] |= VALUE
+    else:
+        graph.flags[node] |= MUTABLE
+        graph.values[node] = data
+    return value

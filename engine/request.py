@@ -1,0 +1,301 @@
+"""Request: what the outside asks of a core: a value, another look at the world, a new input value.
+
+Invariants
+    T1  An answer belongs to one revision, at or after the moment of the call.
+    T2  A request that is cancelled again and again is let through in the end: writers wait for it.
+    T3  Whatever was computed is committed at the end of a request, also of an interrupted one.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from itertools import count
+from typing import Any, TypeVar
+
+from engine.answer import answer
+from engine.advance import Change, apply, change_of, force, start_revision
+from engine.core import Core, Request
+from engine.durability import Durability
+from engine.errors import Cancelled, NotAnInput, StoreDamaged
+from engine.failure import is_transient
+from engine.graph import ABSENT, FORCED, INPUT, LOADED, MARKED, PINNED, ROOT
+from engine.locate import bind, locate
+from engine.mark import clear, settle
+from engine.observe import UNSETTLED, look, stamps
+from engine.persist import KEEP, commit, load, open_graph, save
+from engine.query import REGISTRY, QueryInfo
+from engine.reason import Reason
+from engine.verify import ensure
+
+T = TypeVar("T")
+PATIENCE = 3  # cancelled attempts before a request makes writers wait
+
+
+def demand(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+    """The value of a key in the current revision; raises the error that is its value."""
+    return _insist(core, lambda: _answer(core, info, args))
+
+
+def _insist(core: Core, attempt: Callable[[], T]) -> T:
+    for tries in count():
+        gate: AbstractContextManager[Any] = core.patience if tries >= PATIENCE else nullcontext()
+        try:
+            with gate:
+                return attempt()
+        except Cancelled:
+            if core.stopping:
+                raise KeyboardInterrupt from None
+            continue
+        except StoreDamaged as damage:
+            _start_over(core, damage)
+        finally:
+            core.emit()
+    raise AssertionError("count() ends never")
+
+
+def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+    core.check_usable()
+    if not core.synced:
+        sync(core)
+    with core.lock:
+        _take_care(core)
+        node = locate(core, info, args)
+        request = Request(core)
+        if not core.graph.flags[node] & ROOT:
+            core.graph.flags[node] |= ROOT
+            if core.graph.verified_at[node]:
+                save(core, node, KEEP)
+        try:
+            settle(core, node, lambda suspect: ensure(core, suspect, request))
+            ensure(core, node, request)
+            return answer(core, node, request)
+        finally:
+            finish(core)
+
+
+def finish(core: Core) -> None:
+    """Tidy up after work, and commit it. The lock is held."""
+    if core.unsettled:
+        return
+    if core.graph.marked and not core.graph.suspects and not core.claims:
+        clear(core)
+    commit(core)
+
+
+def _take_care(core: Core) -> None:
+    """What waited for the next request: interrupted changes, moved inputs, failures to try again."""
+    if core.unsettled:
+        _recover(core)
+    if core.moved:
+        start_revision(core, f"{len(core.moved)} found changed when read again", all_levels=True)
+        force(core, list(core.moved), Reason.OBSERVED)
+        core.moved.clear()
+    if core.transients and not core.claims:
+        force(core, list(core.transients), Reason.RETRY)
+
+
+# -- looking at the world ------------------------------------------------------------------------
+
+
+def sync(core: Core) -> int:
+    """Look again at every observed input; one revision if any differs. Returns how many did."""
+    core.check_usable()
+    with core.sync_lock:
+        with core.lock:
+            if core.unsettled:
+                _recover(core)
+            if not core.synced:
+                _load_observed(core)
+            asked = [
+                (node, core.bound[core.graph.query[node]], core.args_of(node), stamp)
+                for node, stamp in core.observed.items()
+                if not core.graph.flags[node] & PINNED
+            ]
+        known = [(node, info, args, stamp) for node, info, args, stamp in asked if info is not None]
+        now = stamps(core.root, [(info, args) for _, info, args, _ in known])
+        core.stamped += len(now)
+        changes, retry = _look_at(
+            core,
+            [
+                (node, info, args)
+                for (node, info, args, stamp), fresh in zip(known, now, strict=True)
+                if fresh is None or fresh != stamp or stamp == UNSETTLED
+            ],
+        )
+        with core.patience, core.lock:
+            differing = apply(core, changes, f"{len(changes)} inputs looked at")
+            if retry:
+                start_revision(core, f"{len(retry)} inputs could not be read", all_levels=True)
+                force(core, retry, Reason.RETRY)
+            core.synced = True
+            finish(core)
+    core.emit()
+    return differing
+
+
+def _look_at(
+    core: Core, asked: Iterable[tuple[int, QueryInfo, tuple[Any, ...]]]
+) -> tuple[list[Change], list[int]]:
+    changes: list[Change] = []
+    retry: list[int] = []
+    for node, info, args in asked:
+        core.read += 1
+        try:
+            value, error, stamp = look(core.root, info, args)
+            changes.append(change_of(node, info, value, error, stamp))
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            retry.append(node)  # the next reader meets the same trouble, or finds it gone
+    return changes, retry
+
+
+def _load_observed(core: Core) -> None:
+    """Names and stamps of the observed inputs that the store knows; their rows stay where they are."""
+    if core.store is None:
+        return
+    graph = core.graph
+    for row in core.store.inputs():
+        info = core.bound[row.query]
+        if info is None:
+            info = REGISTRY.get(core.name_of_row[row.query])
+            if info is None or not info.observed:
+                continue  # looked at when its module is loaded, see `bind`
+            bind(core, info)
+            info.codec  # noqa: B018 -- teaches `canonical` the classes its annotations name
+        graph.query[row.id] = row.query
+        if graph.args[row.id] is None:
+            graph.args[row.id] = row.args
+        # An overlay belongs to the process that set it: look at the world again.
+        core.observed[row.id] = UNSETTLED if row.flags & PINNED else row.stamp
+
+
+# -- changing inputs -----------------------------------------------------------------------------
+
+
+def prepare(
+    core: Core, info: QueryInfo, args: tuple[Any, ...], value: Any, durability: Durability | None
+) -> Change:
+    """Check and encode a value to be set; makes the node if it is new."""
+    node = _input_node(core, info, args)
+    return change_of(node, info, value, pinned=True, durability=durability)
+
+
+def prepare_reset(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Change:
+    """The change that gives an input back to its function."""
+    node = _input_node(core, info, args)
+    value, error, stamp = look(core.root, info, args)
+    return change_of(node, info, value, error, stamp)
+
+
+def _input_node(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
+    if not info.is_input:
+        raise NotAnInput(query=info.name, hint="Set one of the inputs that it reads.")
+    core.check_usable()
+    if not core.synced:
+        sync(core)
+
+    def attempt() -> int:
+        with core.lock:
+            _take_care(core)
+            node = locate(core, info, args)
+            ensure(core, node, Request(core))  # a value to compare the new one with
+            return node
+
+    return _insist(core, attempt)
+
+
+def commit_changes(core: Core, changes: list[Change], note: str) -> int:
+    """Make one revision of the changes that differ, and commit it. Returns the revision now."""
+    core.check_usable()
+    with core.patience, core.lock:
+        last = {change.node: change for change in changes}  # the last of several settings counts
+        apply(core, last.values(), note)
+        finish(core)
+        revision = core.revision
+    core.emit()
+    return revision
+
+
+def settle_inputs(core: Core) -> None:
+    """What the next request would have taken care of first, so that a snapshot starts clean."""
+    core.check_usable()
+    if not core.synced:
+        sync(core)
+    with core.lock:
+        _take_care(core)
+
+
+def load_all(core: Core) -> None:
+    """Bring every row of the store into memory. O(nodes). The lock is held."""
+    if core.store is not None:
+        for row in sorted(core.in_store):
+            load(core, core.store.nodes_of(row))
+
+
+def forget(core: Core, nodes: Iterable[int]) -> None:
+    """Let these nodes run again at the next demand; equal values still cut off."""
+    with core.patience, core.lock:
+        start_revision(core, "forgotten", all_levels=True)
+        force(core, nodes, Reason.FORGOTTEN)
+        finish(core)
+
+
+# -- when something broke ------------------------------------------------------------------------
+
+
+def _recover(core: Core) -> None:
+    """An interrupt struck in the middle of a change to the lists: build them anew."""
+    core.unsettled = False
+    core.generation += 1
+    core.claims.clear()
+    if core.store is not None and not core.store.read_only:
+        _reopen(core)
+        return
+    graph = core.graph
+    for node in range(1, len(graph)):
+        keep = graph.flags[node] & INPUT and graph.values[node] is not ABSENT
+        graph.dependencies[node] = array("I")
+        graph.readers[node] = array("I")
+        if not keep:
+            graph.status[node] = LOADED | MARKED | FORCED
+            graph.verified_at[node] = 0
+            graph.values[node] = ABSENT
+    graph.suspects.clear()
+    graph.frontier.clear()
+    graph.marked.clear()
+    start_revision(core, "after an interrupt", all_levels=True)
+
+
+def _reopen(core: Core) -> None:
+    """Drop everything in memory that is not committed, and start from the store again."""
+    tables = len(core.graph.tables)
+    for pending in (core.dirty, core.dirty_readers, core.dirty_stamps, core.dirty_queries):
+        pending.clear()
+    for kept in (core.observed, core.transients, core.untracked, core.moved, core.rows, core.row_of):
+        kept.clear()
+    core.passing.clear()
+    core.passed.clear()
+    core.checked.clear()
+    core.in_store.clear()
+    core.bound[1:] = []
+    core.codes[1:] = []
+    core.calls[1:] = []
+    core.name_of_row[1:] = []
+    core.generation += 1
+    open_graph(core)
+    core.graph.tables.extend({} for _ in range(tables))
+    core.synced = False
+
+
+def _start_over(core: Core, damage: StoreDamaged) -> None:
+    """Rows that do not match their checksums: set the store aside and compute everything again."""
+    with core.lock:
+        if core.store is None:
+            raise damage
+        core.store.start_over(str(damage.fields))
+        core.notes += core.store.notes
+        core.store.notes.clear()
+        _reopen(core)

@@ -1,0 +1,86 @@
+"""Running: the frame of a query that runs, and the slow way of its reads.
+
+Invariants
+    N1  A read of an outdated frame raises `Cancelled`.
+    N2  While a probe runs (the frontier is not empty) only dependencies of the old memo are taken as clean
+        without a look; anything else has the marks completed first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import engine.answer as answer
+import engine.group as group
+import engine.locate as locate
+import engine.mark as mark
+import engine.verify as verify
+from engine.claims import Cycle
+from engine.core import Core, Request
+from engine.errors import Cancelled
+from engine.graph import FORCED, entries
+from engine.query import QueryInfo
+
+if TYPE_CHECKING:
+    from engine.verify import Walk
+
+NO_TABLES: Final[list[dict[Any, int]]] = []  # makes every read come to `fetch`
+
+
+class Running(Request):
+    """The frame of a query that runs."""
+
+    __slots__ = ("cycle", "transient", "trusted")
+
+    def __init__(self, core: Core, node: int, walk: Walk) -> None:
+        super().__init__(core)
+        self.node = node
+        self.walk = walk
+        self.depth = walk.asker.depth + 1
+        self.generation = walk.asker.generation
+        self.cycle: Cycle | None = None  # poison: this key is part of a cycle
+        self.transient = False
+        self.trusted: frozenset[int] | None = None
+        if core.graph.frontier:
+            self.tables = NO_TABLES
+            self.trusted = frozenset(entries(core.graph.dependencies[node] or ()))
+
+    def fetch(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+        """See `Frame.fetch`."""
+        core = self.core
+        with core.lock:
+            node = self._record(info, args)
+            try:
+                verify.ensure(core, node, self)
+                return answer.answer(core, node, self)
+            except Cycle as cycle:
+                raise cycle.error from None
+
+    def fetch_group(self, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> tuple[Any, ...]:
+        """See `Frame.fetch_group`."""
+        core = self.core
+        with core.lock:
+            nodes = group.record(self, many)
+            try:
+                group.ensure_all(core, nodes, self)
+                return tuple([answer.answer(core, node, self) for node in nodes])
+            except Cycle as cycle:
+                raise cycle.error from None
+
+    def _record(self, info: QueryInfo, args: tuple[Any, ...]) -> int:
+        core = self.core
+        if self.generation != core.generation:
+            raise Cancelled
+        node = locate.locate(core, info, args)
+        if self.generation != core.generation:
+            raise Cancelled  # binding the query found that its code changed
+        self.reads[node] = None
+        self.look_twice(node)
+        return node
+
+    def look_twice(self, node: int) -> None:
+        """Complete the marks before a node is taken as clean that the old memo did not read (N2)."""
+        graph = self.core.graph
+        if self.trusted is not None and graph.frontier and node not in self.trusted:
+            if not graph.status[node] & FORCED:
+                mark.spread(self.core)

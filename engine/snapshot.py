@@ -1,0 +1,163 @@
+"""Snapshot: consistent reads of one revision while the engine goes on to the next ones.
+
+The engine saves the old memo of a node before it replaces it, for every snapshot that is open. What was
+not computed at that revision is computed here, from the inputs as they were, and kept by the snapshot.
+
+Invariants
+    H1  Every answer is the from-scratch answer for the inputs of `revision`.
+    H2  Nothing that a snapshot computes enters the engine.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from engine.core import Core
+from engine.errors import Closed, CycleError, EngineError
+from engine.failure import Failure, is_transient
+from engine.frame import CURRENT, Frame
+from engine.graph import ABSENT, INPUT, MARKED, MUTABLE
+from engine.key import display
+from engine.locate import find
+from engine.mark import spread
+from engine.observe import look
+from engine.query import QueryInfo
+from engine.recall import recall
+from engine.stack import HOP, run_on_fresh_stack
+
+
+class SnapshotLost(EngineError):
+    """The content of an input is needed as it was, and was neither stored nor kept in memory."""
+
+    headline = "the old content of an input is no longer known"
+    hint = "Ask the snapshot before the change, or let the input be stored (persist=True)."
+
+
+class Snapshot:
+    """The engine as it was at `revision`. Use as a context manager, or `close()` it."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._lock = threading.RLock()
+        self._saved: dict[int, tuple[Any, int]] = {}  # node -> value as held, flags
+        self._memo: dict[tuple[str, object], Any] = {}  # computed here: value or Failure
+        self._running: dict[tuple[str, object], str] = {}
+        with core.lock:
+            spread(core)
+            self.revision = core.revision
+            self._status = bytes(core.graph.status)
+            core.snapshots.append(self)
+
+    def get(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+        """The value of a key at this revision; raises the error that was its value."""
+        if self not in self._core.snapshots:
+            raise Closed(hint="Take another snapshot.")
+        with self._lock:
+            value = self._value(info, args)
+        if isinstance(value, Failure):
+            raise value.raised()
+        return value
+
+    def save(self, node: int) -> None:
+        """Keep the memo of `node` before the engine replaces it. The engine's lock is held."""
+        if node < len(self._status) and node not in self._saved:
+            held = self._core.graph.values[node]
+            if held is ABSENT:
+                recall(self._core, node)
+                held = self._core.graph.values[node]
+            self._saved[node] = held, self._core.graph.flags[node]
+
+    def close(self) -> None:
+        """Let go of what was kept for it."""
+        if self in self._core.snapshots:
+            self._core.snapshots.remove(self)
+
+    def __enter__(self) -> Snapshot:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _value(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+        name = info.name, info.memo_key(args)
+        if name in self._memo:
+            return self._memo[name]
+        held = self._held(info, args)
+        if held is ABSENT:
+            held = self._compute(info, args, name)
+            self._memo[name] = held
+        return held
+
+    def _held(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+        """What the engine had at our revision, in the form readers get it; ABSENT where it had nothing."""
+        core = self._core
+        with core.lock:
+            node = find(core, info, args)
+            if not node or node >= len(self._status) or self._status[node] & MARKED:
+                return ABSENT
+            if node in self._saved:
+                held, flags = self._saved[node]
+                if held is ABSENT and flags & INPUT:
+                    raise SnapshotLost(key=display(info.name, args), revision=self.revision)
+            else:
+                recall(core, node)
+                held, flags = core.graph.values[node], core.graph.flags[node]
+        if held is not ABSENT and not isinstance(held, Failure) and flags & MUTABLE:
+            return info.codec.decode(held)
+        return held
+
+    def _compute(self, info: QueryInfo, args: tuple[Any, ...], name: tuple[str, object]) -> Any:
+        if name in self._running:
+            path = [*list(self._running.values())[list(self._running).index(name) :], display(info.name, args)]
+            raise CycleError(tuple(path))
+        self._running[name] = display(info.name, args)
+        try:
+            if info.is_input:
+                value, error, _ = look(self._core.root, info, args)
+                if error is not None:
+                    raise error
+            elif len(self._running) % HOP:
+                value = self._call(info, args)
+            else:
+                value = run_on_fresh_stack(self._core, lambda: self._call(info, args))
+            return info.codec.settle(value)[1] if info.codec.storable else value
+        except Exception as error:
+            if is_transient(error):
+                raise
+            return Failure.of(error, frozenset())
+        finally:
+            del self._running[name]
+
+    def _call(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+        token = CURRENT.set(SnapshotFrame(self))
+        try:
+            return info.call(args)
+        finally:
+            CURRENT.reset(token)
+
+
+class SnapshotFrame(Frame):
+    """A query that runs in a snapshot: all its reads go there."""
+
+    __slots__ = ("snapshot",)
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.root = snapshot._core.root
+        self.tables = []  # every read comes to `fetch`
+
+    def fetch(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+        """See `Frame.fetch`."""
+        value = self.snapshot._value(info, args)
+        if isinstance(value, Failure):
+            raise value.raised()
+        return value
+
+    def fetch_group(self, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> tuple[Any, ...]:
+        """See `Frame.fetch_group`: all are computed, then the first error is raised."""
+        values = [self.snapshot._value(info, args) for info, args in many]
+        for value in values:
+            if isinstance(value, Failure):
+                raise value.raised()
+        return tuple(values)

@@ -1,0 +1,56 @@
+"""Subscribe: tell a host when the value of a key became another one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from engine.core import Core
+from engine.key import Key
+from engine.locate import find
+from engine.request import demand
+
+
+class Subscription:
+    """One callback on one key; `close()` ends it."""
+
+    def __init__(self, owner: list[Subscription], key: Key[Any], callback: Callable[[Any], None]) -> None:
+        self._owner = owner
+        self.key = key
+        self.callback = callback
+        self.seen = 0  # changed_at of the value told last
+
+    def close(self) -> None:
+        """No further calls."""
+        if self in self._owner:
+            self._owner.remove(self)
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def refresh(core: Core, subscription: Subscription, *, tell: bool = True) -> None:
+    """Bring the key up to date; call back if its value changed since it was told last.
+
+    A failing query is told as its exception. A failing callback is logged and keeps its subscription.
+    """
+    key = subscription.key
+    try:
+        value = demand(core, key.query, key.args)
+    except Exception as error:
+        value = error
+    with core.lock:
+        node = find(core, key.query, key.args)
+        changed_at = core.graph.changed_at[node] if node else 0
+    if changed_at == subscription.seen:
+        return
+    subscription.seen = changed_at
+    if tell:
+        try:
+            subscription.callback(value)
+        except Exception:
+            logging.getLogger("engine").exception("a subscriber of %s failed", key)

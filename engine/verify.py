@@ -1,0 +1,140 @@
+"""Verify: prove a memo still holds without running it, or run what must run. Red-green, from the key down.
+
+Invariants
+    W1  A memo proven at R would be recomputed to an equal value at R.
+    W2  Dependencies are checked in the order they were read. A later one may exist only because of the
+        answer to an earlier one, so it is not asked for before the earlier one is known to be unchanged.
+        Members of one parallel group were asked for together and may be checked together.
+    W3  Verification never recurses on the Python stack. Depth is data.
+    W4  Only marked nodes are entered.
+
+Not here: running functions (execute), who may run them (claims), workers for groups (group).
+"""
+
+from __future__ import annotations
+
+import engine.execute as run
+from engine.claims import wait_for
+from engine.core import Core, Request
+from engine.event import What
+
+from engine.graph import FORCED, GROUP, LOADED, MARKED, PINNED, RUNNING, SUSPECT
+from engine.persist import load
+
+
+class Walk:
+    """One verification in progress: the path from the demanded key down, as data."""
+
+    __slots__ = ("asker", "positions", "steps")
+
+    def __init__(self, asker: Request) -> None:
+        self.asker = asker  # the frame that demanded it
+        self.steps: list[int] = []
+        self.positions: list[int] = []
+
+
+def ensure(core: Core, node: int, asker: Request) -> None:
+    """Make `node` hold in the current revision. The lock is held; it is given away while functions run.
+
+    Costs nothing for a clean node. A failing query does not raise here: its error is its value.
+    """
+    if not core.graph.status[node] & LOADED:
+        load(core, (node,))
+    if core.graph.status[node] & MARKED:
+        _walk(core, node, Walk(asker))
+
+
+def _walk(core: Core, target: int, walk: Walk) -> None:
+    status = core.graph.status
+    steps, positions = walk.steps, walk.positions
+    steps.append(target)
+    positions.append(-1)
+    while steps:
+        node = steps[-1]
+        state = status[node]
+        if not state & MARKED:
+            steps.pop()
+            positions.pop()
+        elif state & RUNNING:
+            wait_for(core, node, walk)
+        elif state & FORCED:
+            _rerun(core, node, walk)
+        elif positions[-1] < 0:
+            _enter(core, node, walk)
+        else:
+            _step(core, node, walk)
+
+
+def _rerun(core: Core, node: int, walk: Walk) -> None:
+    load(core, (node,))
+    if core.graph.flags[node] & PINNED:
+        core.graph.status[node] &= ~FORCED
+        _green(core, node)  # set by the host: its function is not asked
+    else:
+        run.execute(core, node, walk)
+
+
+def _enter(core: Core, node: int, walk: Walk) -> None:
+    """First look at a node: load what its check needs, or see that it needs none."""
+    graph = core.graph
+    core.visited += 1
+    load(core, (node,))
+    state = graph.status[node]
+    if state & SUSPECT:
+        load(core, graph.dependencies[node] or ())
+    elif core.last_changed[graph.durability[node]] <= graph.verified_at[node]:
+        _green(core, node)  # nothing of its durability changed: no look at its dependencies
+        return
+    walk.positions[-1] = 0
+
+
+def _step(core: Core, node: int, walk: Walk) -> None:
+    """Check dependencies from where we are; stop to descend, to run, or at the end."""
+    graph = core.graph
+    status, changed_at = graph.status, graph.changed_at
+    verified_at = graph.verified_at[node]
+    dependencies = graph.dependencies[node]
+    assert dependencies is not None
+    steps = walk.steps
+    for position in range(walk.positions[-1], len(dependencies)):
+        dependency = dependencies[position]
+        if dependency & GROUP:
+            if core.workers > 1:
+                _check_group(core, dependencies, position, walk)
+            continue
+        if status[dependency] & MARKED:
+            if dependency in steps or (
+                status[dependency] & FORCED and core.bound[graph.query[dependency]] is None
+            ):
+                # A loop among old memos, or code that nobody defines here: it cannot be proven, so run.
+                run.execute(core, node, walk)
+                return
+            walk.positions[-1] = position
+            steps.append(dependency)
+            walk.positions.append(-1)
+            return
+        if changed_at[dependency] > verified_at:
+            graph.cause[node] = dependency
+            run.execute(core, node, walk)
+            return
+    _green(core, node)
+
+
+def _green(core: Core, node: int) -> None:
+    graph = core.graph
+    graph.status[node] &= ~(MARKED | SUSPECT)
+    graph.verified_at[node] = core.revision
+    if graph.suspects.pop(node, 0) is None:
+        core.dirty_state = True
+    core.verified += 1
+    core.tell(What.VERIFIED, node)
+
+
+def _check_group(core: Core, dependencies: object, position: int, walk: Walk) -> None:
+    from engine.group import ensure_all  # group imports this module
+
+    assert hasattr(dependencies, "__getitem__")
+    size = dependencies[position] & ~GROUP
+    members = [n for n in dependencies[position + 1 : position + 1 + size] if core.graph.status[n] & MARKED]
+    if len(members) > 1:
+        ensure_all(core, members, walk.asker)
