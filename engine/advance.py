@@ -30,8 +30,8 @@ from engine.graph import (
     UNSTORED,
 )
 from engine.mark import suspect
-from engine.memo import changed, put_value
-from engine.persist import load, save
+from engine.memo import changed, lower_durability, put_value
+from engine.persist import KEEP, load, save
 from engine.query import QueryInfo
 from engine.reason import Reason
 from engine.store.codec import fingerprint
@@ -66,7 +66,7 @@ def change_of(
     canonical bytes (without them nobody could tell whether it is equal).
     """
     if error is not None:
-        failure = Failure.of(error, frozenset())
+        failure = Failure.of(error, ())
         return Change(node, None, failure.data, failure.digest, failure, stamp)
     if not info.codec.storable:
         raise WrongValue(query=info.name, cause=info.codec.why_not)
@@ -103,6 +103,10 @@ def _refresh(core: Core, change: Change) -> None:
     if change.stamp is not None:
         core.observed[node] = change.stamp
         core.dirty_stamps[node] = change.stamp
+    if change.durability is not None and change.durability != graph.durability[node]:
+        graph.durability[node] = int(change.durability)
+        lower_durability(core, node, int(change.durability))
+        save(core, node, KEEP)
     pinned = bool(graph.flags[node] & PINNED)
     if pinned != change.pinned:
         graph.flags[node] ^= PINNED
@@ -118,8 +122,6 @@ def _put(core: Core, change: Change) -> None:
     assert info is not None
     for snapshot in core.snapshots:
         snapshot.save(node)
-    if change.durability is not None:
-        graph.durability[node] = int(change.durability)
     for level in range(graph.durability[node] + 1):
         core.last_changed[level] = core.revision
     reason = Reason.SET if change.pinned else Reason.OBSERVED

@@ -7,19 +7,16 @@ Invariants
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import engine.execute as execute
 import engine.verify as verify
-from engine.claims import Cycle, wait_for
+from engine.claims import join_ring, wait_for
 from engine.core import Core, Request
 from engine.errors import Cancelled
 from engine.failure import Failure
 from engine.graph import ABSENT, MUTABLE, RUNNING, TRANSIENT
 from engine.recall import recall
-
-if TYPE_CHECKING:
-    from engine.running import Running
 
 
 def answer(core: Core, node: int, asker: Request) -> Any:
@@ -30,11 +27,14 @@ def answer(core: Core, node: int, asker: Request) -> Any:
             compute_again(core, node, asker)
         held = core.graph.values[node]
     flags = core.graph.flags[node]
-    if flags & TRANSIENT:
-        _taint(asker)
+    running = core.claims.get(asker.node)
+    if flags & TRANSIENT and running is not None:
+        running.transient = True
     if isinstance(held, Failure):
-        if asker.node in held.members:
-            _poison(asker, held)
+        if running is not None:
+            running.met = held
+        if held.ring:
+            join_ring(core, node, held.error, held.ring, asker)
         raise held.raised()
     if flags & MUTABLE:
         info = core.bound[core.graph.query[node]]
@@ -53,15 +53,3 @@ def compute_again(core: Core, node: int, asker: Request) -> None:
         execute.execute(core, node, walk)
     if asker.generation != core.generation:
         raise Cancelled
-
-
-def _taint(asker: Request) -> None:
-    if asker.node:
-        running: Running = asker  # type: ignore[assignment]  # only requests from outside have node 0
-        running.transient = True
-
-
-def _poison(asker: Request, held: Failure) -> None:
-    running: Running = asker  # type: ignore[assignment]  # members of a cycle are nodes
-    if running.cycle is None:
-        running.cycle = Cycle(held.error, held.members)  # type: ignore[arg-type]  # members imply CycleError

@@ -21,19 +21,17 @@ if TYPE_CHECKING:
 
 
 class Cycle(Exception):
-    """A ring was closed: `error` for the user, `members` for the nodes on it. Never leaves the engine."""
+    """A ring was closed: `error` for the user, `ring` the nodes on it in order. Never leaves the engine."""
 
-    def __init__(self, error: CycleError, members: frozenset[int]) -> None:
+    def __init__(self, error: Exception, ring: tuple[int, ...]) -> None:
         self.error = error
-        self.members = members
+        self.ring = ring
 
 
 def wait_for(core: Core, node: int, walk: Walk) -> None:
     """Wait until `node` is no longer claimed; raises `Cycle` where that would be for ever."""
-    if core.claims[node].generation != walk.asker.generation:
-        ring = None  # an outdated run: it will unwind at its next read
-    else:
-        ring = _ring(core, node, walk, set())
+    outdated = core.claims[node].generation != walk.asker.generation  # it will unwind at its next read
+    ring = None if outdated else _ring(core, node, walk, set())
     if ring is not None:
         raise _cycle(core, ring)
     waiters = core.waiting.setdefault(node, [])
@@ -74,15 +72,39 @@ def _upwards(walk: Walk) -> Iterator[tuple[Request, Walk]]:
         above = above.asker.walk
 
 
-def _cycle(core: Core, ring: list[int]) -> Cycle:
+def join_ring(core: Core, node: int, error: Exception, ring: tuple[int, ...], asker: Request) -> None:
+    """A key reads the error of a ring: see whether it stands on that ring, or closes a further one (S3).
+
+    It does the latter when a member of the ring still runs above it: then the way from that member down to
+    here, and from `node` round the ring back to the member, is a ring as well.
+    """
+    running = core.claims.get(asker.node)
+    if running is None:
+        return
+    if asker.node in ring:
+        running.cycle = running.cycle or Cycle(error, ring)
+        return
+    path: list[int] = []
+    assert asker.walk is not None
+    for frame, above in _upwards(asker.walk):
+        path += reversed(above.steps)
+        if frame.node in ring:
+            at = ring.index(node) if node in ring else 0
+            turned = [*ring[at:], *ring[:at]]
+            back = turned[: turned.index(frame.node)]
+            _cycle(core, [frame.node, *reversed(path), *back])
+            return
+
+
+def _cycle(core: Core, nodes: list[int]) -> Cycle:
     """The error of a ring, and poison for the frames that are on it."""
-    members = list(dict.fromkeys(ring))
-    names = {node: core.name_of(node) for node in members}
-    start = min(range(len(members)), key=lambda at: names[members[at]])
-    turned = [*members[start:], *members[:start]]
-    error = CycleError(tuple(names[node] for node in [*turned, turned[0]]))
-    cycle = Cycle(error, frozenset(members))
-    for node in members:
+    ring = list(dict.fromkeys(nodes))
+    names = {node: core.name_of(node) for node in ring}
+    start = min(range(len(ring)), key=lambda at: names[ring[at]])
+    turned = (*ring[start:], *ring[:start])
+    error = CycleError(tuple(names[node] for node in (*turned, turned[0])))
+    cycle = Cycle(error, turned)
+    for node in turned:
         running = core.claims.get(node)
         if running is not None and running.cycle is None:
             running.cycle = cycle

@@ -1,12 +1,9 @@
-"""Code reach: what a code object does and names, and where a module comes from. Nothing is run.
+"""Code reach: what a code object does and names. Nothing is run.
 
 Invariants
     R1  The facts of a code object follow from its instructions, constants and names. File, line
         numbers, docstrings and comments are left out; so is everything that depends on a hash seed.
     R2  Constants keep their type: `1`, `True`, `1.0`, `0.0` and `-0.0` have five encodings.
-    R3  No module is imported here. Source is read only for modules imported inside function bodies
-        and behind values that have no bytes of their own; a file that changed under a loaded module
-        never gives the digest a fresh process would get (`source_facts`).
 
 Facts are kept by identity with a weak reference: code objects compare by value, and hashing a table of
 100,000 constants at each look-up would cost more than the rest of the walk.
@@ -15,15 +12,10 @@ Facts are kept by identity with a weak reference: code objects compare by value,
 from __future__ import annotations
 
 import dis
-import os
-import site
 import sys
-import sysconfig
-import time
 import weakref
 from collections.abc import Callable, Iterable
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import lru_cache
 from struct import pack
 from types import CodeType, EllipsisType, NotImplementedType
 from typing import Any
@@ -32,9 +24,6 @@ from attrs import frozen
 from blake3 import blake3
 
 DIGEST_BYTES = 16  # 128 bits: no collision to be expected among 2**50 fingerprints
-# Files that changed after this moment may differ from the module that was loaded from them. The slack
-# covers the kernel's coarse clock, from which change times are taken (4 to 10 ms).
-STARTED_NS = time.time_ns() - 50_000_000
 
 _CACHE = dis.opmap["CACHE"]
 _NAME_SHIFT = {  # low bits of the argument that are flags, not part of the index into co_names
@@ -253,139 +242,3 @@ class _Scan:
         if self.chain is not None:
             (self.free if self.chain_is_free else self.names).add(tuple(self.chain))
             self.chain = None
-
-
-# -- modules ---------------------------------------------------------------------------------------
-
-
-def _real(paths: Iterable[str | None]) -> tuple[str, ...]:
-    return tuple({os.path.join(os.path.realpath(path), "") for path in paths if path})
-
-
-@cache
-def _folders() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Folders of installed packages, and of the standard library (which contains the former)."""
-    paths = sysconfig.get_paths()
-    installed = [paths["purelib"], paths["platlib"], *site.getsitepackages(), site.getusersitepackages()]
-    return _real(installed), _real((paths["stdlib"], paths["platstdlib"]))
-
-
-@lru_cache(maxsize=8192)
-def _origin_of_file(name: str, file: str | None) -> str:
-    if file is None:
-        known = name.partition(".")[0] in sys.stdlib_module_names and name != "__main__"
-        return "stdlib" if known else "project"
-    place = os.path.realpath(file)
-    installed, standard = _folders()
-    if place.startswith(installed) or {"site-packages", "dist-packages"} & set(Path(place).parts):
-        return "installed"
-    return "stdlib" if place.startswith(standard) else "project"
-
-
-def origin(module: str) -> str:
-    """`project`, `engine` (its core), `installed` or `stdlib`.
-
-    The engine's core is known by its version; its ready-made rules are followed like the project's own.
-    """
-    if module == "engine" or module.startswith("engine."):
-        rules = module == "engine.rules" or module.startswith("engine.rules.")
-        return "project" if rules else "engine"
-    return _origin_of_file(module, file_of(module))
-
-
-def in_project(module: str) -> bool:
-    """Whether a module is the user's own: not installed, not of the standard library."""
-    return origin(module) == "project"
-
-
-def file_of(module: str) -> str | None:
-    """The file (or folder, for a namespace package) of a module, loaded or not; None without one."""
-    loaded = sys.modules.get(module)
-    if loaded is not None:
-        file = getattr(loaded, "__file__", None)
-        return file if isinstance(file, str) else next(iter(getattr(loaded, "__path__", ())), None)
-    return _find(module)[0]
-
-
-def exists(module: str) -> bool:
-    """Whether a module is loaded or can be found, without importing it or its parents."""
-    return module in sys.modules or _find(module)[1]
-
-
-def _find(module: str) -> tuple[str | None, bool]:
-    # Not importlib.util.find_spec: for a dotted name it imports the parents.
-    spec, path = None, None
-    steps = module.split(".")
-    for count in range(1, len(steps) + 1):
-        name = ".".join(steps[:count])
-        finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
-        found = (find(name, path) for find in finders if find is not None)
-        spec = next((one for one in found if one is not None), None)
-        path = None if spec is None else spec.submodule_search_locations
-        if spec is None or (path is None and count < len(steps)):
-            return None, False
-    assert spec is not None
-    file = spec.origin if spec.has_location else next(iter(path or ()), None)
-    return file, True
-
-
-@cache
-def release(module: str) -> str:
-    """Name and version of the distribution that installed a module, or the digest of its file."""
-    from importlib import metadata  # 20 ms that a project without third-party helpers never pays
-
-    top = module.partition(".")[0]
-    try:
-        one = metadata.distribution(top)
-        if any(file.parts[0] in (top, f"{top}.py") for file in one.files or ()):
-            return f"{top}=={one.version}"
-    except metadata.PackageNotFoundError:
-        pass
-    names = sorted(set(metadata.packages_distributions().get(top, ())))
-    if names:
-        return ",".join(f"{name}=={metadata.version(name)}" for name in names)
-    file = file_of(module)  # a folder of plain modules on the path: no version, so the bytes count
-    data = Path(file).read_bytes() if file is not None and os.path.isfile(file) else b""
-    return f"{top}#{digest_of(data).hex()}"
-
-
-@frozen
-class Source:
-    """A module's source, compiled and not run."""
-
-    digest: bytes
-    imports: tuple[Import, ...] = ()
-
-
-_sources: dict[str, tuple[tuple[int, int, int, int], Source]] = {}
-
-
-def source_facts(module: str) -> Source | None:
-    """The facts of a module's source file, or None when it has none.
-
-    Where the file changed after this process started and the module is loaded, the old code may still
-    run: the change time becomes part of the digest, so that no fresh process accepts what this one stores.
-    """
-    file = file_of(module)
-    if file is None or not os.path.isfile(file):
-        return None
-    stat = os.stat(file)
-    stamp = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
-    known = _sources.get(file)
-    if known is None or known[0] != stamp:
-        known = (stamp, _compiled(Path(file).read_bytes(), is_source=file.endswith(".py")))
-        _sources[file] = known
-    source = known[1]
-    if module in sys.modules and stat.st_ctime_ns >= STARTED_NS:
-        return Source(digest_of(source.digest + pack(">q", stat.st_ctime_ns)), source.imports)
-    return source
-
-
-def _compiled(data: bytes, *, is_source: bool) -> Source:
-    if is_source:
-        try:
-            facts = facts_of(compile(data, "<module>", "exec", dont_inherit=True))
-            return Source(digest_of(facts.digest + facts.docs * facts.reads_docs), facts.imports)
-        except (SyntaxError, ValueError):  # it will fail when it is imported; any edit counts
-            pass
-    return Source(digest_of(data))

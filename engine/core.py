@@ -25,11 +25,11 @@ from engine.event import Counts, Event, What
 from engine.frame import Frame
 from engine.graph import ABSENT, LOADED, Graph
 from engine.key import Key, display
-from engine.query import QueryInfo
+from engine.query import TAKEN_OVER, QueryInfo
 from engine.store import canonical
 
 if TYPE_CHECKING:
-    from engine.execute import Running
+    from engine.running import Running
     from engine.snapshot import Snapshot
     from engine.store.sqlite import Store
     from engine.verify import Walk
@@ -76,6 +76,7 @@ class Core:
         self.codes: list[bytes] = [b""]
         self.calls: list[set[int]] = [set()]
         self.in_store: set[int] = set()  # rows that have nodes in the store since it was opened
+        self.taken_over = len(TAKEN_OVER)  # redefinitions that were seen
         self.checked: set[int] = set()  # rows whose code was compared in this process
         # work not yet committed
         self.dirty: dict[int, bytes | None] = {}  # node -> value bytes
@@ -192,6 +193,15 @@ class Core:
             raise Closed()
         if os.getpid() != self.pid:
             raise ForkedEngine(opened_by=self.pid, this_process=os.getpid())
+
+    def is_calm(self) -> bool:
+        """Whether nothing waits for the next request: a node that is ready is right."""
+        return (
+            self.synced
+            and not self.graph.frontier
+            and not self.moved
+            and self.taken_over == len(TAKEN_OVER)
+        )
 
     def is_present(self, node: int) -> bool:
         """Whether the value is in memory in any form."""

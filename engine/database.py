@@ -17,15 +17,16 @@ from engine.errors import BadSettings, ChangedInsideQuery, StoreReadOnly
 from engine.event import Counts, Event
 from engine.frame import CURRENT
 from engine.graph import ROOT
-from engine.key import Key
-from engine.locate import find
+from engine.key import Key, display
+from engine.locate import find, find_named
 from engine.persist import open_graph
-from engine.query import READY, Query, info_of
+from engine.query import READY, REGISTRY, Query, info_of
 from engine.snapshot import Snapshot
 from engine.store import open_store
 from engine.subscribe import Subscription, refresh
 
 if TYPE_CHECKING:
+    from engine.store.gc import Collected
     from engine.store.sqlite import Store
 
 P = ParamSpec("P")
@@ -69,9 +70,7 @@ class Engine:
                 Path(path), read_only=read_only, synchronous="FULL" if synchronous == "FULL" else "NORMAL"
             )
         place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
-        self._core = Core(
-            store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit
-        )
+        self._core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
         self._batch: list[Change] | None = None
         self._subscriptions: list[Subscription] = []
         if store is not None:
@@ -100,7 +99,7 @@ class Engine:
         key = _key(query, args, kwargs)
         info = key.query
         graph = core.graph
-        if info.index < len(graph.tables) and core.synced and not core.moved and not graph.frontier:
+        if info.index < len(graph.tables) and core.is_calm():
             node = graph.tables[info.index].get(key.typed)
             if node is not None and graph.status[node] == READY and graph.flags[node] & ROOT:
                 core.check_usable()
@@ -123,24 +122,40 @@ class Engine:
         return differing
 
     def why(self, query: Any, /, *args: Any, **kwargs: Any) -> explain.Why:
-        """Why a key ran last, or why it did not run. Computes nothing."""
-        key = _key(query, args, kwargs)
-        with self._core.lock:
-            return explain.why(self._core, find(self._core, key.query, key.args), str(key))
+        """Why a key ran last, or why it did not run. Computes nothing.
+
+        Here and in the next two, `query` may also be the name of a stored query, whose module need not be
+        loaded; `UnknownQuery` where there is none.
+        """
+        with self._known(query, args, kwargs) as (node, name):
+            return explain.why(self._core, node, name)
 
     def dependencies(self, query: Any, /, *args: Any, **kwargs: Any) -> list[str]:
         """What a key read when it last ran, in order, as display names. Empty where nothing is known."""
-        key = _key(query, args, kwargs)
-        with self._core.lock:
-            node = find(self._core, key.query, key.args)
+        with self._known(query, args, kwargs) as (node, _):
             return explain.dependencies(self._core, node) if node else []
 
     def dependents(self, query: Any, /, *args: Any, **kwargs: Any) -> list[str]:
         """The keys that read a key, sorted, as display names."""
-        key = _key(query, args, kwargs)
-        with self._core.lock:
-            node = find(self._core, key.query, key.args)
+        with self._known(query, args, kwargs) as (node, _):
             return explain.dependents(self._core, node) if node else []
+
+    @contextmanager
+    def _known(
+        self, query: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Iterator[tuple[int | None, str]]:
+        core = self._core
+        core.check_usable()
+        with core.lock:
+            if isinstance(query, str) and query not in REGISTRY:
+                yield find_named(core, query, args), display(query, args)
+                return
+            key = _key(REGISTRY[query].wrapper if isinstance(query, str) else query, args, kwargs)
+            yield find(core, key.query, key.args), str(key)
+
+    def query_names(self) -> tuple[str, ...]:
+        """The names of all queries that the engine knows, in this process or from the store; sorted."""
+        return tuple(sorted(self._core.rows))
 
     @contextmanager
     def snapshot(self) -> Iterator[View]:
@@ -196,6 +211,18 @@ class Engine:
         if nodes:
             request.forget(core, nodes)
         return len(nodes)
+
+    def gc(self) -> Collected:
+        """Delete from the store what no key needs that was ever asked for from outside, and compact it.
+
+        What the host set is kept. Takes about 3 microseconds a node; the engine must be at rest.
+        """
+        self._outside("gc")
+        core = self._core
+        core.check_usable()
+        if core.store is None or core.store.read_only:
+            raise StoreReadOnly(cause="there is no store to collect" if core.store is None else "read_only=True")
+        return request.collect(core)
 
     # -- being told ----------------------------------------------------------------------------
 
@@ -272,6 +299,8 @@ class Engine:
             finally:
                 if core.store is not None:
                     core.store.close()
+                    core.notes += core.store.notes
+        core.emit()
 
     def __enter__(self) -> Self:
         return self

@@ -17,6 +17,7 @@ from engine.errors import (
     Cancelled,
     DepthLimit,
     UnstorableValue,
+    WrongValue,
 )
 from engine.event import What
 from engine.failure import Failure, is_transient
@@ -27,8 +28,6 @@ from engine.graph import (
     FORCED,
     MARKED,
     MUTABLE,
-    OBSERVED,
-    PINNED,
     REASON_SHIFT,
     RUNNING,
     SUSPECT,
@@ -98,7 +97,7 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...]) -> 
     started = core.clock()
     try:
         if frame.depth > core.depth_limit:
-            raise DepthLimit(limit=core.depth_limit, deepest=core.name_of(frame.node))
+            raise DepthLimit(limit=core.depth_limit)
         if info.is_input:
             value, error, outcome.stamp = look(core.root, info, args)
             if error is not None:
@@ -112,6 +111,10 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...]) -> 
         _settle(core, info, value, outcome)
     except RecursionError as error:
         _retry_recursion(core, frame, info, args, outcome, error)
+    except (WrongValue, DepthLimit) as error:
+        if "key" not in error.fields:  # else it was met on the way up
+            error.fields["key"] = core.name_of(frame.node)
+        _fail(frame, outcome, error)
     except Exception as error:
         _fail(frame, outcome, error)
     outcome.microseconds = (core.clock() - started) // 1000
@@ -128,7 +131,12 @@ def _call(frame: Running, info: QueryInfo, args: tuple[Any, ...]) -> Any:
 
 
 def _retry_recursion(
-    core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], outcome: Outcome, error: RecursionError
+    core: Core,
+    frame: Running,
+    info: QueryInfo,
+    args: tuple[Any, ...],
+    outcome: Outcome,
+    error: RecursionError,
 ) -> None:
     """Believe a RecursionError only on a fresh stack: it must not depend on how deep the caller was."""
     if info.is_input:
@@ -161,7 +169,12 @@ def _settle(core: Core, info: QueryInfo, value: Any, outcome: Outcome) -> None:
 def _fail(frame: Running, outcome: Outcome, error: Exception) -> None:
     if frame.cycle is not None:
         error = frame.cycle.error
-    outcome.failure = Failure.of(error, frame.cycle.members if frame.cycle else frozenset())
+    passed_on = frame.met
+    if passed_on is not None and passed_on.error is error:
+        outcome.failure = passed_on  # the same failure: one traceback and one fingerprint, however far it goes
+        error.__traceback__ = passed_on.traceback
+    else:
+        outcome.failure = Failure.of(error, frame.cycle.ring if frame.cycle else ())
     outcome.data = outcome.failure.data
     outcome.digest = outcome.failure.digest
     outcome.value = ABSENT
@@ -217,7 +230,7 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
     _account(core, node, info, outcome, equal)
     if not equal:
         graph.fingerprint[node] = outcome.digest
-        changed(core, node)
+        changed(core, node, outcome.failure.ring if outcome.failure else ())
     chunk(core)
 
 
@@ -296,5 +309,3 @@ def _reason(core: Core, node: int, state: int, had_memo: bool, again: bool) -> i
     if state & FORCED:
         return core.forced_for.pop(node, Reason.CODE)
     return Reason.CHANGED
-
-

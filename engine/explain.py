@@ -12,6 +12,9 @@ from engine.reason import Reason
 
 CHAIN = 50  # links shown at most; a longer chain says where it ends
 
+CHAIN_SHOWN = 20  # keys named in the note of an exception
+WHILE = "while computing "
+
 _SENTENCE = {
     Reason.NEW: "it had never run",
     Reason.CODE: "its code, or a project function it calls, changed",
@@ -72,7 +75,9 @@ def why(core: Core, node: int | None, name: str) -> Why:
     spread(core)
     status = graph.status[node]
     flags = graph.flags[node]
-    state = "must run" if status & FORCED or flags & TRANSIENT else "maybe dirty" if status & MARKED else "clean"
+    state = (
+        "must run" if status & FORCED or flags & TRANSIENT else "maybe dirty" if status & MARKED else "clean"
+    )
     return Why(
         key=name,
         state=state,
@@ -95,9 +100,16 @@ def _reason(core: Core, node: int) -> str:
     flags = core.graph.flags[node]
     reason = Reason(flags >> REASON_SHIFT & 0xF)
     if reason is Reason.CHANGED:
-        return f"{core.name_of(core.graph.cause[node])} changed"
+        cause = core.graph.cause[node]
+        return f"{core.name_of(cause)} changed" if cause else "its old memo could not be proven"
     if flags & INPUT and reason in (Reason.NEW, Reason.OBSERVED):
-        return "set by the host" if flags & PINNED else "looked at for the first time" if reason is Reason.NEW else "the world changed"
+        return (
+            "set by the host"
+            if flags & PINNED
+            else "looked at for the first time"
+            if reason is Reason.NEW
+            else "the world changed"
+        )
     return _SENTENCE[reason]
 
 
@@ -109,12 +121,33 @@ def _chain(core: Core, node: int) -> tuple[Link, ...]:
         if Reason(graph.flags[here] >> REASON_SHIFT & 0xF) is not Reason.CHANGED:
             break
         cause = graph.cause[here]
+        if not cause:
+            break
         load(core, (cause,))
         if links and graph.changed_at[cause] > graph.changed_at[here]:
             break  # what made it run last came later than the change that we follow, and was cut off
         here = cause
         links.append(Link(core.name_of(here), graph.changed_at[here], _reason(core, here)))
     return tuple(links)
+
+
+def annotate(core: Core, node: int, error: Exception) -> None:
+    """Say on an exception which keys led to it: one note, replaced at every request. The lock is held."""
+    graph = core.graph
+    path = dict.fromkeys([node])
+    here: int | None = node
+    while here is not None:
+        path[here] = None
+        below = entries(graph.dependencies[here] or ())
+        load(core, below)
+        digest = graph.fingerprint[here]
+        failed = (n for n in below if graph.flags[n] & ERROR and graph.fingerprint[n] == digest)
+        here = next((n for n in failed if n not in path), None)
+    names = [core.name_of(n) for n in path]
+    if len(names) > CHAIN_SHOWN:
+        names = [*names[: CHAIN_SHOWN // 2], f"… {len(names) - CHAIN_SHOWN} more …", *names[-CHAIN_SHOWN // 2 :]]
+    notes = [note for note in getattr(error, "__notes__", ()) if not note.startswith(WHILE)]
+    error.__notes__ = [*notes, WHILE + " -> ".join(names)]
 
 
 def dependencies(core: Core, node: int) -> list[str]:

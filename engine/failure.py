@@ -26,11 +26,11 @@ class Failure:
     error: Exception
     digest: bytes
     data: bytes | None
-    members: frozenset[int] = frozenset()  # nodes of the cycle that it reports
+    ring: tuple[int, ...] = ()  # nodes of the cycle that it reports, in order
     traceback: TracebackType | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, error: Exception, members: frozenset[int]) -> Failure:
+    def of(cls, error: Exception, ring: tuple[int, ...]) -> Failure:
         """Make the memo of an exception that a query raised."""
         kind = type(error)
         name = f"{kind.__module__}:{kind.__qualname__}"
@@ -40,10 +40,10 @@ class Failure:
         except UnkeyableArgument:
             whole = canonical.canonical((name, *(repr(argument) for argument in error.args)))
             simple = False
-        data = whole if simple and not members and _rebuilds(kind) else None
+        data = whole if simple and not ring and _rebuilds(kind) else None
         if error.__traceback__ is not None:
             traceback.clear_frames(error.__traceback__)  # else the memo keeps every local alive
-        return cls(error, fingerprint(whole), data, members, error.__traceback__)
+        return cls(error, fingerprint(whole), data, ring, error.__traceback__)
 
     @classmethod
     def restored(cls, data: bytes) -> Failure | None:

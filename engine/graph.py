@@ -137,17 +137,22 @@ class Graph:
                 assert self.values[node] is not ABSENT, f"G5: {node} lost its value"
                 assert not self.flags[node] & (ERROR | MUTABLE), f"G5: {node} must not be shared"
             assert not status & RUNNING, f"{node} runs while the engine is at rest"
-            if status & LOADED:
-                for dependency in entries(self.dependencies[node] or ()):
-                    back = self.readers[dependency]
-                    assert back is None or node in back, f"G4: {dependency} does not know reader {node}"
-        for node, back in enumerate(self.readers):
-            for reader in back or ():
-                forth = self.dependencies[reader]
-                assert forth is None or node in forth, f"G4: {reader} does not depend on {node}"
-                assert back is None or back.count(reader) == 1, f"G4: {node} lists reader {reader} twice"
+        self._check_edges()
         for node in self.suspects:
             assert self.status[node] & (SUSPECT | FORCED), f"G3: {node} is listed and no suspect"
+
+    def _check_edges(self) -> None:
+        forth = {
+            (dependency, node)
+            for node, packed in enumerate(self.dependencies)
+            for dependency in entries(packed or ())
+        }
+        back = [(node, reader) for node, packed in enumerate(self.readers) for reader in packed or ()]
+        assert len(back) == len(set(back)), "G4: a reader is listed twice"
+        for dependency, node in forth - set(back):
+            assert self.readers[dependency] is None, f"G4: {dependency} does not know reader {node}"
+        for dependency, node in set(back) - forth:
+            assert self.dependencies[node] is None, f"G4: {node} does not depend on {dependency}"
 
 
 def entries(dependencies: array[int] | tuple[int, ...]) -> list[int]:

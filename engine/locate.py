@@ -12,7 +12,7 @@ from typing import Any
 from engine.advance import force, start_revision
 from engine.code import code_fingerprint
 from engine.core import Core
-from engine.errors import BadQuery
+from engine.errors import BadQuery, UnknownQuery
 from engine.graph import LOADED
 from engine.mark import spread
 from engine.persist import adopt
@@ -42,6 +42,14 @@ def find(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int | None:
         row = bind(core, info)
     node = core.graph.tables[info.index].get(info.memo_key(args))
     return node or _stored(core, row, args)
+
+
+def find_named(core: Core, name: str, args: tuple[Any, ...]) -> int | None:
+    """The node of a key whose query need not be defined here. Raises `UnknownQuery`."""
+    row = core.rows.get(name)
+    if row is None:
+        raise UnknownQuery(query=name, known=", ".join(sorted(core.rows)) or "none")
+    return _stored(core, row, args)
 
 
 def _stored(core: Core, row: int, args: tuple[Any, ...]) -> int | None:

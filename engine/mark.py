@@ -25,6 +25,7 @@ BUDGET = 4_000  # nodes marked before a probe is thought of: about 2 ms
 HANDFUL = 8  # suspects worth probing one by one
 CHEAP_US = 50_000  # recorded cost in microseconds up to which an uncertain probe is worth it
 CLIMB = 4_000  # nodes looked at to learn where one suspect leads
+PROBES = 8  # suspects settled one after the other before everything is marked: a change that goes on is real
 DESCENT = 200  # nodes looked at to learn that no suspect lies below a probe
 
 
@@ -82,7 +83,9 @@ def settle(core: Core, target: int, probe: Callable[[int], None]) -> None:
     `probe(node)` brings one suspect up to date; it may give the lock away meanwhile.
     """
     graph = core.graph
-    while graph.frontier:
+    for _ in range(PROBES):
+        if not graph.frontier:
+            return
         if not graph.suspects:
             clear(core)
             return
@@ -102,7 +105,8 @@ def settle(core: Core, target: int, probe: Callable[[int], None]) -> None:
             if cheap:
                 probe(cheap)
                 continue
-        spread(core)
+        break
+    spread(core)
 
 
 def _certain(core: Core, target: int) -> int:

@@ -19,8 +19,12 @@ from engine.persist import KEEP, load, load_readers, save
 from engine.query import QueryInfo
 
 
-def changed(core: Core, node: int) -> None:
-    """The value of `node` is another one: stamp it and suspect its direct readers."""
+def changed(core: Core, node: int, ring: tuple[int, ...] = ()) -> None:
+    """The value of `node` is another one: stamp it and suspect its direct readers.
+
+    Members of one `ring` that ran in this revision already have the ring's error, which does not depend on
+    who of them finished first.
+    """
     graph = core.graph
     graph.changed_at[node] = core.revision
     readers = graph.readers[node]
@@ -29,7 +33,8 @@ def changed(core: Core, node: int) -> None:
         readers = graph.readers[node]
         assert readers is not None
     for reader in readers:
-        if not graph.status[reader] & SUSPECT:
+        settled = reader in ring and graph.verified_at[reader] == core.revision
+        if not settled and not graph.status[reader] & SUSPECT:
             suspect(core, reader)
 
 

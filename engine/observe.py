@@ -42,9 +42,7 @@ class InputFrame(Frame):
         return (self.fetch(*many[0]),) if many else ()
 
 
-def look(
-    root: Path, info: QueryInfo, args: tuple[Any, ...]
-) -> tuple[Any, Exception | None, bytes | None]:
+def look(root: Path, info: QueryInfo, args: tuple[Any, ...]) -> tuple[Any, Exception | None, bytes | None]:
     """Value or lasting error of an input, and the stamp to keep with it (None: not observed).
 
     Transient failures are raised. Runs without the lock.

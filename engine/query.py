@@ -39,7 +39,8 @@ T = TypeVar("T")
 
 READY = 3  # status of a node whose value is in memory, shareable and known correct: LOADED | VALUE
 SHORT_KINDS: dict[object, type] = {kind: kind for kind in (str, int, bytes, bool)} | {
-    kind.__name__: kind for kind in (str, int, bytes, bool)  # annotations are text under PEP 563
+    kind.__name__: kind
+    for kind in (str, int, bytes, bool)  # annotations are text under PEP 563
 }
 
 
@@ -58,9 +59,7 @@ class Query(Protocol[P, R_co]):
     @overload
     def __get__(self, instance: None, owner: type, /) -> Query[P, R_co]: ...
     @overload
-    def __get__(
-        self: Query[Concatenate[S, Q], T], instance: S, owner: type[S], /
-    ) -> Callable[Q, T]: ...
+    def __get__(self: Query[Concatenate[S, Q], T], instance: S, owner: type[S], /) -> Callable[Q, T]: ...
 
 
 class Input(Query[P, R_co], Protocol[P, R_co]):
@@ -151,6 +150,7 @@ def _same_class(value: object, kind: type) -> bool:
 
 
 REGISTRY: dict[str, QueryInfo] = {}  # name -> the newest definition
+TAKEN_OVER: list[str] = []  # names that were defined again, in order; engines remember how far they read
 _indexes = itertools.count()
 
 
@@ -254,9 +254,7 @@ def info_of(query: object) -> QueryInfo:
     """The definition behind a query; raises `BadQuery` for anything else."""
     info = getattr(query, "__query__", None)
     if not isinstance(info, QueryInfo):
-        raise BadQuery(
-            f"{query!r} is not a query", hint="Decorate the function with @query or @input."
-        )
+        raise BadQuery(f"{query!r} is not a query", hint="Decorate the function with @query or @input.")
     return info
 
 
@@ -275,6 +273,8 @@ def _define(function: Callable[..., Any], *, name: str | None = None, **options:
         **options,
     )
     info.wrapper = _wrapper(info)
+    if name in REGISTRY:
+        TAKEN_OVER.append(name)
     REGISTRY[name] = info
     return info.wrapper
 
@@ -359,7 +359,7 @@ def _wrapper(info: QueryInfo) -> Any:
     file = f"<engine wrapper of {info.name}>"
     exec(compile(source, file, "exec"), scope)  # our own text: names and kinds are identifiers
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
-    wrapper = functools.update_wrapper(cast(Any, next(reversed(scope.values()))), info.function)
+    wrapper: Any = functools.update_wrapper(next(reversed(scope.values())), info.function)
     wrapper.__query__ = info
     wrapper.key = functools.partial(_key, info)
     return wrapper
@@ -375,9 +375,9 @@ def _signature(parameters: tuple[inspect.Parameter, ...]) -> str:
     kinds = [parameter.kind for parameter in parameters]
     for number, parameter in enumerate(parameters):
         kind = parameter.kind
-        if kind is parameter.KEYWORD_ONLY and kind not in kinds[:number]:
-            if parameter.VAR_POSITIONAL not in kinds:
-                parts.append("*")
+        first_keyword = kind is parameter.KEYWORD_ONLY and kind not in kinds[:number]
+        if first_keyword and parameter.VAR_POSITIONAL not in kinds:
+            parts.append("*")
         star = "*" if kind is parameter.VAR_POSITIONAL else ""
         default = "" if parameter.default is parameter.empty else f"=_engine_defaults[{number}]"
         parts.append(f"{star}{parameter.name}{default}")
@@ -389,4 +389,6 @@ def _signature(parameters: tuple[inspect.Parameter, ...]) -> str:
 def _passed(parameter: inspect.Parameter) -> str:
     if parameter.kind is parameter.VAR_POSITIONAL:
         return f"*{parameter.name}"
-    return f"{parameter.name}={parameter.name}" if parameter.kind is parameter.KEYWORD_ONLY else parameter.name
+    return (
+        f"{parameter.name}={parameter.name}" if parameter.kind is parameter.KEYWORD_ONLY else parameter.name
+    )

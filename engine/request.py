@@ -12,22 +12,26 @@ from array import array
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from engine.answer import answer
 from engine.advance import Change, apply, change_of, force, start_revision
+from engine.answer import answer
 from engine.core import Core, Request
 from engine.durability import Durability
 from engine.errors import Cancelled, NotAnInput, StoreDamaged
+from engine.explain import annotate
 from engine.failure import is_transient
 from engine.graph import ABSENT, FORCED, INPUT, LOADED, MARKED, PINNED, ROOT
 from engine.locate import bind, locate
 from engine.mark import clear, settle
 from engine.observe import UNSETTLED, look, stamps
 from engine.persist import KEEP, commit, load, open_graph, save
-from engine.query import REGISTRY, QueryInfo
+from engine.query import REGISTRY, TAKEN_OVER, QueryInfo
 from engine.reason import Reason
 from engine.verify import ensure
+
+if TYPE_CHECKING:
+    from engine.store.gc import Collected
 
 T = TypeVar("T")
 PATIENCE = 3  # cancelled attempts before a request makes writers wait
@@ -71,6 +75,11 @@ def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Any:
             settle(core, node, lambda suspect: ensure(core, suspect, request))
             ensure(core, node, request)
             return answer(core, node, request)
+        except StoreDamaged:
+            raise
+        except Exception as error:
+            annotate(core, node, error)
+            raise
         finally:
             finish(core)
 
@@ -88,12 +97,24 @@ def _take_care(core: Core) -> None:
     """What waited for the next request: interrupted changes, moved inputs, failures to try again."""
     if core.unsettled:
         _recover(core)
+    if core.taken_over != len(TAKEN_OVER):
+        _rebind(core)
     if core.moved:
         start_revision(core, f"{len(core.moved)} found changed when read again", all_levels=True)
         force(core, list(core.moved), Reason.OBSERVED)
         core.moved.clear()
     if core.transients and not core.claims:
         force(core, list(core.transients), Reason.RETRY)
+
+
+def _rebind(core: Core) -> None:
+    """Queries were defined again (a module was reloaded): the newest definition counts from now on."""
+    names = dict.fromkeys(TAKEN_OVER[core.taken_over :])
+    core.taken_over += len(TAKEN_OVER) - core.taken_over
+    for name in names:
+        row = core.rows.get(name)
+        if row is not None and core.bound[row] is not REGISTRY[name]:
+            bind(core, REGISTRY[name])
 
 
 # -- looking at the world ------------------------------------------------------------------------
@@ -243,6 +264,18 @@ def forget(core: Core, nodes: Iterable[int]) -> None:
         finish(core)
 
 
+def collect(core: Core) -> Collected:
+    """Drop from the store what no key that was ever asked for from outside needs. The engine is at rest."""
+    from engine.store.gc import collect as collect_store  # not needed by anything else: imported late
+
+    assert core.store is not None
+    with core.patience, core.lock:
+        finish(core)
+        collected = collect_store(core.store, ROOT | PINNED)  # what the host set is kept too
+        reopen(core)
+    return collected
+
+
 # -- when something broke ------------------------------------------------------------------------
 
 
@@ -252,7 +285,7 @@ def _recover(core: Core) -> None:
     core.generation += 1
     core.claims.clear()
     if core.store is not None and not core.store.read_only:
-        _reopen(core)
+        reopen(core)
         return
     graph = core.graph
     for node in range(1, len(graph)):
@@ -269,7 +302,7 @@ def _recover(core: Core) -> None:
     start_revision(core, "after an interrupt", all_levels=True)
 
 
-def _reopen(core: Core) -> None:
+def reopen(core: Core) -> None:
     """Drop everything in memory that is not committed, and start from the store again."""
     tables = len(core.graph.tables)
     for pending in (core.dirty, core.dirty_readers, core.dirty_stamps, core.dirty_queries):
@@ -298,4 +331,4 @@ def _start_over(core: Core, damage: StoreDamaged) -> None:
         core.store.start_over(str(damage.fields))
         core.notes += core.store.notes
         core.store.notes.clear()
-        _reopen(core)
+        reopen(core)

@@ -18,6 +18,7 @@ import engine.verify as verify
 from engine.claims import Cycle
 from engine.core import Core, Request
 from engine.errors import Cancelled
+from engine.failure import Failure
 from engine.graph import FORCED, entries
 from engine.query import QueryInfo
 
@@ -30,7 +31,7 @@ NO_TABLES: Final[list[dict[Any, int]]] = []  # makes every read come to `fetch`
 class Running(Request):
     """The frame of a query that runs."""
 
-    __slots__ = ("cycle", "transient", "trusted")
+    __slots__ = ("cycle", "met", "transient", "trusted")
 
     def __init__(self, core: Core, node: int, walk: Walk) -> None:
         super().__init__(core)
@@ -39,6 +40,7 @@ class Running(Request):
         self.depth = walk.asker.depth + 1
         self.generation = walk.asker.generation
         self.cycle: Cycle | None = None  # poison: this key is part of a cycle
+        self.met: Failure | None = None  # the failure that was raised to it last
         self.transient = False
         self.trusted: frozenset[int] | None = None
         if core.graph.frontier:
@@ -81,6 +83,6 @@ class Running(Request):
     def look_twice(self, node: int) -> None:
         """Complete the marks before a node is taken as clean that the old memo did not read (N2)."""
         graph = self.core.graph
-        if self.trusted is not None and graph.frontier and node not in self.trusted:
-            if not graph.status[node] & FORCED:
-                mark.spread(self.core)
+        known = self.trusted is None or node in self.trusted or graph.status[node] & FORCED
+        if not known and graph.frontier:
+            mark.spread(self.core)

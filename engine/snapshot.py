@@ -109,7 +109,10 @@ class Snapshot:
 
     def _compute(self, info: QueryInfo, args: tuple[Any, ...], name: tuple[str, object]) -> Any:
         if name in self._running:
-            path = [*list(self._running.values())[list(self._running).index(name) :], display(info.name, args)]
+            path = [
+                *list(self._running.values())[list(self._running).index(name) :],
+                display(info.name, args),
+            ]
             raise CycleError(tuple(path))
         self._running[name] = display(info.name, args)
         try:
@@ -125,7 +128,7 @@ class Snapshot:
         except Exception as error:
             if is_transient(error):
                 raise
-            return Failure.of(error, frozenset())
+            return Failure.of(error, ())
         finally:
             del self._running[name]
 

@@ -17,7 +17,6 @@ import engine.execute as run
 from engine.claims import wait_for
 from engine.core import Core, Request
 from engine.event import What
-
 from engine.graph import FORCED, GROUP, LOADED, MARKED, PINNED, RUNNING, SUSPECT
 from engine.persist import load
 
@@ -25,11 +24,12 @@ from engine.persist import load
 class Walk:
     """One verification in progress: the path from the demanded key down, as data."""
 
-    __slots__ = ("asker", "positions", "steps")
+    __slots__ = ("asker", "entered", "positions", "steps")
 
     def __init__(self, asker: Request) -> None:
         self.asker = asker  # the frame that demanded it
         self.steps: list[int] = []
+        self.entered: set[int] = set()  # the steps again, to see a loop at once
         self.positions: list[int] = []
 
 
@@ -48,12 +48,13 @@ def _walk(core: Core, target: int, walk: Walk) -> None:
     status = core.graph.status
     steps, positions = walk.steps, walk.positions
     steps.append(target)
+    walk.entered.add(target)
     positions.append(-1)
     while steps:
         node = steps[-1]
         state = status[node]
         if not state & MARKED:
-            steps.pop()
+            walk.entered.discard(steps.pop())
             positions.pop()
         elif state & RUNNING:
             wait_for(core, node, walk)
@@ -95,7 +96,6 @@ def _step(core: Core, node: int, walk: Walk) -> None:
     verified_at = graph.verified_at[node]
     dependencies = graph.dependencies[node]
     assert dependencies is not None
-    steps = walk.steps
     for position in range(walk.positions[-1], len(dependencies)):
         dependency = dependencies[position]
         if dependency & GROUP:
@@ -103,14 +103,13 @@ def _step(core: Core, node: int, walk: Walk) -> None:
                 _check_group(core, dependencies, position, walk)
             continue
         if status[dependency] & MARKED:
-            if dependency in steps or (
-                status[dependency] & FORCED and core.bound[graph.query[dependency]] is None
-            ):
+            if dependency in walk.entered or (status[dependency] & FORCED and _is_undefined(core, dependency)):
                 # A loop among old memos, or code that nobody defines here: it cannot be proven, so run.
                 run.execute(core, node, walk)
                 return
             walk.positions[-1] = position
-            steps.append(dependency)
+            walk.steps.append(dependency)
+            walk.entered.add(dependency)
             walk.positions.append(-1)
             return
         if changed_at[dependency] > verified_at:
@@ -118,6 +117,11 @@ def _step(core: Core, node: int, walk: Walk) -> None:
             run.execute(core, node, walk)
             return
     _green(core, node)
+
+
+def _is_undefined(core: Core, node: int) -> bool:
+    load(core, (node,))
+    return core.bound[core.graph.query[node]] is None
 
 
 def _green(core: Core, node: int) -> None:

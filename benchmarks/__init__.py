@@ -1,0 +1,1 @@
+"""Benchmarks of the engine: `python -m benchmarks`. What the figures mean is told in docs/benchmarks.md."""

@@ -1,0 +1,67 @@
+"""`engine` and `python -m engine`: the way in. Here because it has to be fast, and to fail well.
+
+Invariants
+    A1  `engine --version` imports neither click nor anything of the store.
+    A2  Nobody sees a traceback for a mistake of theirs, for a signal, or for a reader that went away.
+    A3  `python -m engine` imports nothing from the working directory, just like the script.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import NoReturn
+
+from engine import __version__
+
+
+def main() -> NoReturn:
+    """Run the command line of this process, and end it."""
+    arguments = sys.argv[1:]
+    if arguments in (["--version"], ["-V"]):
+        _end(_print_version())
+    from engine.cli.signals import end_at_once
+
+    end_at_once()
+    if "_ENGINE_COMPLETE" in os.environ:
+        from engine.cli import group
+
+        group.main(prog_name="engine")
+    _end(answer(arguments))
+
+
+def answer(arguments: list[str]) -> int:
+    """Run one command; returns the exit code."""
+    from engine.cli import invoke
+    from engine.cli.report import report
+
+    try:
+        invoke(arguments)
+    except BaseException as error:
+        return report(error)
+    return 0
+
+
+def _print_version() -> int:
+    with contextlib.suppress(BrokenPipeError):
+        print(f"engine {__version__}")
+    return 0
+
+
+def _end(code: int) -> NoReturn:
+    """Exit, quietly if the streams are gone, and without waiting for interrupted queries."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os._exit(code)
+    if code > 128:
+        os._exit(code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    if sys.path and not sys.flags.safe_path and sys.path[0] in ("", os.getcwd()):
+        del sys.path[0]  # put there by -m (A3)
+    main()

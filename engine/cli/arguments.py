@@ -1,0 +1,283 @@
+"""Arguments: texts of the command line to the arguments of a query, and back from a displayed key.
+
+Invariants
+    A1  The annotation of a parameter decides; without one the text is JSON, or else itself.
+    A2  Nothing is evaluated: displayed keys are read as literals.
+    A3  What does not fit is `BadArguments` with the signature.
+"""
+
+from __future__ import annotations
+
+import ast
+import enum
+import inspect
+import json
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
+from typing import Any, Final
+
+from engine.errors import BadArguments
+from engine.key import Key
+from engine.query import Query, QueryInfo, info_of
+from engine.settings import parse_flag
+
+_NONE: Final = ("null", "none", "None")
+_PLAIN: Final = (int, float, complex)
+
+
+def key_of_texts(query: Query[..., Any], texts: Sequence[str], named: Iterable[str] = ()) -> Key[Any]:
+    """The key of a query with arguments given as texts; `named` are texts of the form NAME=VALUE."""
+    info = info_of(query)
+    hints = _hints(info, query)
+    positional: list[Any] = []
+    parameters = iter(info.parameters)
+    parameter = None
+    for text in texts:
+        if parameter is None or parameter.kind is not parameter.VAR_POSITIONAL:
+            parameter = next(parameters, None)
+        if parameter is None or parameter.kind is parameter.KEYWORD_ONLY:
+            takes = sum(one.kind is not one.KEYWORD_ONLY for one in info.parameters)
+            raise BadArguments(
+                query=info.name,
+                cause=f"{len(texts)} arguments are given, it takes {takes}",
+                signature=_signature(info),
+            )
+        positional.append(_converted(info, parameter, text, hints))
+    keywords: dict[str, Any] = {}
+    by_name = {parameter.name: parameter for parameter in info.parameters}
+    for text in named:
+        name, equals, value = text.partition("=")
+        if not equals or name not in by_name:
+            raise BadArguments(
+                query=info.name,
+                argument=text,
+                cause=f"there is no parameter {name}" if equals else "it is not NAME=VALUE",
+                signature=_signature(info),
+            )
+        keywords[name] = _converted(info, by_name[name], value, hints)
+    return Key(info, info.bind(tuple(positional), keywords))
+
+
+def split_displayed(text: str) -> tuple[str, str] | None:
+    """Name and argument part of the display form `module:query('a', 3)`; None for another form."""
+    name, parenthesis, rest = text.strip().partition("(")
+    return (name, rest[:-1]) if name and parenthesis and rest.endswith(")") else None
+
+
+def key_of_displayed(query: Query[..., Any], arguments: str) -> Key[Any]:
+    """The key of a query with arguments as they are displayed."""
+    info = info_of(query)
+    hints = _hints(info, query)
+    nodes = _parsed(info.name, arguments)
+    values: list[Any] = []
+    for number, node in enumerate(nodes):
+        at = min(number, len(info.parameters) - 1)
+        hint = hints.get(info.parameters[at].name, Any) if info.parameters else Any
+        values.append(_literal(info.name, arguments, node, hint))
+    if info.kinds is None and len(values) == len(info.parameters):
+        return Key(info, tuple(values))  # displayed arguments are canonical already, see Key
+    return Key(info, info.bind(tuple(values), {}))
+
+
+def literals(name: str, arguments: str) -> tuple[Any, ...]:
+    """The displayed arguments of a query that is not loaded."""
+    return tuple(_literal(name, arguments, node, Any) for node in _parsed(name, arguments))
+
+
+def free_values(texts: Iterable[str]) -> tuple[Any, ...]:
+    """Arguments given as texts for a query that is not loaded."""
+    return tuple(_free(text) for text in texts)
+
+
+# -- texts -------------------------------------------------------------------------------------
+
+
+def _hints(info: QueryInfo, query: object) -> dict[str, Any]:
+    try:
+        hints = typing.get_type_hints(info.function)
+    except (NameError, TypeError, AttributeError):
+        hints = {one.name: one.annotation for one in info.parameters if not isinstance(one.annotation, str)}
+    first = info.parameters[0].name if info.parameters else ""
+    owner = _owner(info)
+    if owner is not None and first and first not in hints:
+        hints[first] = owner
+    return hints
+
+
+def _owner(info: QueryInfo) -> type | None:
+    """The class that a query is a method of."""
+    import sys
+
+    here: Any = sys.modules.get(info.function.__module__)
+    for step in info.function.__qualname__.split(".")[:-1]:
+        here = getattr(here, step, None)
+    return here if isinstance(here, type) else None
+
+
+def _signature(info: QueryInfo) -> str:
+    return f"{info.name}{inspect.Signature(list(info.parameters))}"
+
+
+def _converted(info: QueryInfo, parameter: inspect.Parameter, text: str, hints: dict[str, Any]) -> Any:
+    hint = hints.get(parameter.name, Any)
+    try:
+        return convert(text, hint)
+    except ValueError as error:
+        raise BadArguments(
+            query=info.name,
+            argument=parameter.name,
+            given=repr(text),
+            expected=_named(hint),
+            cause=str(error) or "it does not fit",
+            signature=_signature(info),
+        ) from None
+
+
+def convert(text: str, hint: Any) -> Any:
+    """`text` as a value of the annotation `hint`; raises ValueError."""
+    origin, members = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return convert(text, members[0])
+    if hint is Any or hint is object or isinstance(hint, str | typing.TypeVar):
+        return _free(text)
+    if hasattr(hint, "__supertype__"):
+        return convert(text, hint.__supertype__)
+    if hasattr(hint, "__value__"):
+        return convert(text, hint.__value__)
+    if origin in (typing.Union, types.UnionType):
+        return _union(text, members)
+    if origin is typing.Literal:
+        return _choice(text, {str(member): member for member in members})
+    if hint is None or hint is type(None):
+        if text in _NONE:
+            return None
+        raise ValueError("say null")
+    if hint is str:
+        return text
+    if hint is bool:
+        value = parse_flag(text)
+        if isinstance(value, bool):
+            return value
+        raise ValueError("say true or false")
+    if hint in _PLAIN:
+        return hint(text)
+    if hint is bytes:
+        return text.encode(errors="surrogateescape")
+    if isinstance(hint, type) and issubclass(hint, PurePath):
+        return hint(text)
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        names = {**{str(one.value): one for one in hint}, **hint.__members__}
+        return _choice(text, names)
+    return _by_msgspec(text, hint)
+
+
+def _union(text: str, members: tuple[Any, ...]) -> Any:
+    order = sorted(members, key=lambda member: (member is not type(None), member is str))
+    for member in order:
+        try:
+            return convert(text, member)
+        except ValueError:
+            continue
+    raise ValueError
+
+
+def _choice(text: str, choices: dict[str, Any]) -> Any:
+    if text in choices:
+        return choices[text]
+    raise ValueError(f"one of {', '.join(choices)}")
+
+
+def _free(text: str) -> Any:
+    try:
+        return _frozen(json.loads(text))
+    except ValueError:
+        return text
+
+
+def _frozen(value: Any) -> Any:
+    """JSON's arrays as tuples, which can be part of a key."""
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    return {key: _frozen(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+
+def _by_msgspec(text: str, hint: Any) -> Any:
+    """Containers, records, dates: as JSON, or for what JSON has no form of, as its text."""
+    import msgspec
+
+    try:
+        return msgspec.json.decode(text.encode(), type=hint, dec_hook=_make)
+    except UnicodeEncodeError as error:
+        raise ValueError(str(error)) from None
+    except msgspec.DecodeError as error:  # ValidationError among them: JSON, but not what is asked for
+        try:
+            return msgspec.convert(text, hint, strict=False, dec_hook=_make)
+        except (msgspec.ValidationError, TypeError):
+            raise ValueError(f"as JSON: {error}") from None
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def _make(kind: type, value: Any) -> Any:
+    if isinstance(kind, type) and issubclass(kind, PurePath) and isinstance(value, str):
+        return kind(value)
+    raise ValueError(f"a value of {kind!r} cannot be given on the command line")
+
+
+def _named(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
+
+
+# -- displayed keys ----------------------------------------------------------------------------
+
+
+def _parsed(name: str, arguments: str) -> list[ast.expr]:
+    try:
+        call = ast.parse(f"f({arguments})", mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        shortened = "…" in arguments
+        raise BadArguments(
+            key=f"{name}({arguments})",
+            cause="it is shortened" if shortened else f"it cannot be read: {getattr(error, 'msg', error)}",
+            hint="Say MODULE:QUERY and its arguments one by one.",
+        ) from None
+    if not isinstance(call, ast.Call) or call.keywords:
+        raise BadArguments(
+            key=f"{name}({arguments})",
+            cause="arguments are shown by position",
+            hint="Say MODULE:QUERY and its arguments one by one.",
+        )
+    return call.args
+
+
+def _literal(name: str, arguments: str, node: ast.expr, hint: Any) -> Any:
+    try:
+        return _value(node, hint)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadArguments(
+            key=f"{name}({arguments})",
+            cause=f"{ast.unparse(node)[:100]} is not a literal: {error}",
+            hint="Say MODULE:QUERY and its arguments one by one.",
+        ) from None
+
+
+def _value(node: ast.expr, hint: Any) -> Any:
+    if isinstance(node, ast.Tuple):
+        return tuple(_value(one, Any) for one in node.elts)
+    if not isinstance(node, ast.Call):
+        return ast.literal_eval(node)
+    called = ast.unparse(node.func)
+    if called.endswith("Path") and len(node.args) == 1:
+        pure = called.startswith("Pure")
+        return (PurePath if pure else Path)(ast.literal_eval(node.args[0]))
+    if called == "frozenset":
+        return frozenset(ast.literal_eval(node.args[0]) if node.args else ())
+    for kind in (hint, *typing.get_args(hint)):
+        if isinstance(kind, type) and called in (kind.__name__, kind.__qualname__):
+            import msgspec
+
+            fields = {one.arg: _value(one.value, Any) for one in node.keywords if one.arg}
+            return msgspec.convert(fields, kind, dec_hook=_make)
+    raise ValueError(f"{called} is not known here")

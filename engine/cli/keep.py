@@ -1,0 +1,75 @@
+"""Commands that change the store: forget, gc."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from engine.cli.session import as_json, places
+
+FORGET = """\b
+Examples:
+  engine forget 'rules:*'            every key of the module rules
+  engine forget "rules:lines('a*"    keys of one query whose argument starts with a
+"""
+
+GC = """\b
+Examples:
+  engine gc            delete what no requested key depends on
+  engine gc --json
+"""
+
+
+@click.command("forget", epilog=FORGET)
+@click.argument("pattern")
+@as_json
+@places
+def forget(pattern: str, json_: bool, **options: Any) -> None:
+    """Let keys run again when they are next needed.
+
+    PATTERN is compared with keys as they are displayed; * stands for any text, ? for one character.
+    Values that come out equal are still cut off.
+    """
+    from engine.cli.look import load_quietly
+    from engine.cli.output import write, write_json
+    from engine.cli.session import check_store, settings_of, writing
+
+    settings = settings_of(options)
+    check_store(settings)
+    load_quietly(settings)
+    with writing(settings) as db:
+        count = db.forget(pattern)
+        revision = db.revision
+    if json_:
+        write_json({"pattern": pattern, "forgotten": count, "revision": revision})
+    else:
+        write([f"{count} key{'' if count == 1 else 's'} forgotten"])
+
+
+@click.command("gc", epilog=GC)
+@as_json
+@places
+def gc(json_: bool, **options: Any) -> None:
+    """Delete what no key that somebody asked for depends on, and give back the space."""
+    from attrs import asdict
+
+    from engine.cli.output import size, tell, write, write_json
+    from engine.cli.session import check_store, settings_of
+    from engine.store import open_store
+    from engine.store.gc import collect
+
+    settings = settings_of(options)
+    check_store(settings)
+    with open_store(settings.store) as store:
+        collected = collect(store)
+        for note in store.notes:
+            tell(f"note: {note}")
+    if json_:
+        write_json(asdict(collected))
+        return
+    lines = [
+        f"deleted {collected.deleted} of {collected.deleted + collected.kept} nodes",
+        f"{size(collected.bytes_before)} before, {size(collected.bytes_after)} now",
+    ]
+    write(lines)

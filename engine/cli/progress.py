@@ -1,0 +1,126 @@
+"""Progress: a line that moves on a terminal while queries run, and one plain line at the end.
+
+Invariants
+    L1  Nothing is imported or drawn for work that takes less than DELAY_SECONDS.
+    L2  Only standard error is written to, and only when it is a terminal that can move its cursor.
+    L3  Drawing happens in a thread of its own, and its failure never touches the work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from engine.cli.output import tell
+
+if TYPE_CHECKING:
+    from engine import Counts, Engine, Event
+
+DELAY_SECONDS: Final = 0.3  # shorter work shows nothing; importing rich takes half of it
+PER_SECOND: Final = 10  # drawings
+KEY_WIDTH: Final = 60  # characters
+
+
+class Progress:
+    """Shows the counts of an engine while the block runs: `with Progress(db, quiet=False): ...`."""
+
+    def __init__(self, db: Engine, *, quiet: bool) -> None:
+        self._db = db
+        self._quiet = quiet
+        self._before = db.counts()
+        self._started = time.monotonic()
+        self._ended = threading.Event()
+        self._last: Event | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Progress:
+        if not self._quiet and can_draw():
+            self._thread = threading.Thread(target=self._run, name="engine-progress", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(timeout=1.0)
+
+    def counts(self) -> Counts:
+        """What was done since the block began."""
+        return self._db.counts() - self._before
+
+    def summary(self) -> str:
+        """The line at the end."""
+        seconds = time.monotonic() - self._started
+        return f"{line_of(self.counts())} in {seconds:.2f} s, revision {self._db.revision}"
+
+    def tell_summary(self) -> None:
+        """Print the line at the end, unless nobody wants it."""
+        if not self._quiet:
+            tell(self.summary())
+
+    def _run(self) -> None:
+        if self._ended.wait(DELAY_SECONDS):
+            return
+        with contextlib.suppress(Exception):  # a terminal that is gone is no reason to stop (L3)
+            self._draw()
+
+    def _draw(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress as Bar
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        stop_listening = self._db.listen(self._notice)
+        try:
+            console = Console(stderr=True)
+            columns: tuple[Any, ...] = (
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                TimeElapsedColumn(),
+            )
+            bar = Bar(
+                *columns,
+                console=console,
+                transient=True,
+                auto_refresh=False,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            with bar:
+                task = bar.add_task("", total=None)
+                while not self._ended.wait(1 / PER_SECOND):
+                    bar.update(task, description=self._text())
+                    bar.refresh()
+        finally:
+            stop_listening()
+
+    def _text(self) -> str:
+        from rich.markup import escape
+
+        event = self._last
+        name = str(event.key) if event is not None and event.key is not None else ""
+        name = name if len(name) <= KEY_WIDTH else name[: KEY_WIDTH - 1] + "…"
+        return escape(f"{line_of(self.counts())}  {name}")
+
+    def _notice(self, event: Event) -> None:
+        self._last = event
+
+
+def line_of(counts: Counts) -> str:
+    """Counts in words."""
+    failed = f", failed {counts.failed}" if counts.failed else ""
+    return (
+        f"executed {counts.executed}, cut off {counts.cut_off}, verified {counts.verified}, "
+        f"read {counts.read}{failed}"
+    )
+
+
+def can_draw() -> bool:
+    """Whether standard error is a terminal that can move its cursor."""
+    try:
+        return sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
+    except ValueError:  # it is closed
+        return False

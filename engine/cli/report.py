@@ -1,0 +1,107 @@
+"""Report: from whatever ended a command to a message and an exit code. No other place decides these.
+
+Invariants
+    R1  A mistake of the user is told without a traceback; an exception of their query with their frames.
+    R2  Only what cannot be anybody else's fault is called a bug of the engine, and shown whole.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from pathlib import Path
+from typing import Final
+
+import click
+
+from engine.cli.output import ReaderGone, tell
+from engine.cli.signals import Interrupted
+from engine.errors import (
+    EXIT_BAD_REQUEST,
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_QUERY_FAILED,
+    EngineError,
+    escaped,
+)
+from engine.usertrace import frames_of_user, shown, where
+
+_CORE: Final = os.path.join(os.path.realpath(Path(__file__).parent.parent), "")
+_PASSES_ON: Final = ("answer.py", "snapshot.py")  # where memoized errors are raised again
+REMEMBERED: Final = (
+    'It failed so before, and nothing that it read has changed. To run it again: engine forget "{}"'
+)
+BUG: Final = "this is a bug in the engine: please report it with the lines above"
+
+
+class QueryFailed(Exception):
+    """A query raised something that is not an `EngineError`."""
+
+    def __init__(self, error: BaseException, key: str) -> None:
+        super().__init__(key)
+        self.error = error
+        self.key = key
+
+
+def report(error: BaseException) -> int:
+    """Tell what happened on standard error; returns the exit code."""
+    match error:
+        case Interrupted():
+            tell(f"interrupted: {error.message}")
+            return error.exit_code
+        case click.exceptions.Exit():
+            return error.exit_code
+        case ReaderGone():
+            return EXIT_OK
+        case click.ClickException():
+            return _report_usage(error)
+        case EngineError():
+            tell(shown(error))
+            return error.exit_code
+        case QueryFailed():
+            tell(f"{error.key} failed")
+            tell(shown(error.error))
+            if not frames_of_user(error.error):
+                tell(REMEMBERED.format(error.key))
+            return EXIT_QUERY_FAILED
+        case KeyboardInterrupt() | click.Abort():
+            tell("interrupted")
+            return EXIT_INTERRUPTED
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else EXIT_OK
+    tell("".join(traceback.format_exception(error)).rstrip())
+    tell(BUG)
+    return EXIT_BUG
+
+
+def of_query(error: BaseException, key: str) -> BaseException:
+    """What to report for an error that came out of `Engine.get`."""
+    if isinstance(error, EngineError):
+        if where(error):
+            error.add_note(f"raised at {where(error)}")
+        return error
+    if _is_bug(error):
+        return error
+    return QueryFailed(error, key)
+
+
+def _is_bug(error: BaseException) -> bool:
+    """Raised by our own core, with no code of the user in between."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or frames_of_user(error):
+        return False
+    innermost = os.path.realpath(frames[-1].filename)
+    return innermost.startswith(_CORE) and os.path.basename(innermost) not in _PASSES_ON
+
+
+def _report_usage(error: click.ClickException) -> int:
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        tell(context.get_usage())
+    tell("\n".join(escaped(line) for line in error.format_message().split("\n")))
+    if isinstance(error, click.NoSuchOption):
+        tell("An argument that starts with a dash goes after --.")
+    elif context is not None:
+        tell(f"See {context.command_path} --help.")
+    return EXIT_BAD_REQUEST

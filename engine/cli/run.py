@@ -1,0 +1,100 @@
+"""`engine run`: compute the value of a key and print it."""
+
+from __future__ import annotations
+
+from signal import SIGINT
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.session import as_json, places
+
+if TYPE_CHECKING:
+    from engine import Engine, Key
+    from engine.cli.progress import Progress
+    from engine.settings import Settings
+
+EPILOG = """\b
+Examples:
+  engine run rules.py:report                  a query of a file
+  engine run shop.rules:total 2026 --json     a query of a module, with an argument
+  engine run report                           a query of the configured rule modules
+  engine run rules.py:lines -- -1             an argument that starts with a dash
+  engine run rules.py:lines -a path=a.py      an argument by name
+"""
+
+
+@click.command("run", epilog=EPILOG)
+@click.argument("query", metavar="MODULE:QUERY")
+@click.argument("args", nargs=-1, metavar="[ARGS]...")
+@click.option("-a", "--arg", "named", multiple=True, metavar="NAME=VALUE", help="An argument by name.")
+@as_json
+@click.option("-q", "--quiet", is_flag=True, help="No progress, and no summary at the end.")
+@click.option("--workers", type=int, metavar="N", help="Threads for parallel groups.")
+@click.option("--strict", is_flag=True, help="Never run a query that might turn out not to be needed.")
+@click.option("--depth-limit", type=int, metavar="N", help="How deep running queries may nest.")
+@click.option("--read-only", is_flag=True, help="Use what is stored, save nothing.")
+@click.option("--no-store", is_flag=True, help="Compute everything in memory.")
+@places
+def command(query: str, args: tuple[str, ...], named: tuple[str, ...], json_: bool, **options: Any) -> None:
+    """Bring a query up to date and print its value.
+
+    Runs only what a change since the last time makes necessary. ARGS are read by the annotations of the
+    query's parameters: texts as they are, numbers, true/false, paths, names of enum members, and JSON for
+    everything else.
+    """
+    from engine.cli.arguments import key_of_texts
+    from engine.cli.output import plain, shown, write, write_json
+    from engine.cli.session import settings_of, tell_notes, writing
+    from engine.modules import load_query
+
+    quiet, read_only, no_store = (options.pop(name) for name in ("quiet", "read_only", "no_store"))
+    settings = settings_of(options)
+    key = key_of_texts(load_query(query, settings), args, named)
+    with writing(settings, read_only=read_only, in_memory=no_store) as db:
+        value, progress = _compute(db, key, settings, quiet)
+        document = {
+            "query": key.query.name,
+            "args": [plain(value) for value in key.args],
+            "revision": db.revision,
+            "value": plain(value) if json_ else None,
+            "counts": counts_of(progress),
+        }
+        tell_notes(db)
+    if json_:
+        write_json(document)
+    else:
+        write(shown(value))
+    progress.tell_summary()
+
+
+def _compute(db: Engine, key: Key[Any], settings: Settings, quiet: bool) -> tuple[Any, Progress]:
+    from engine.cli.output import answer_only
+    from engine.cli.progress import Progress
+    from engine.cli.report import of_query
+    from engine.cli.signals import Interrupted, stopping
+
+    progress = Progress(db, quiet=quiet)
+    value: Any = None
+    with stopping(db.stop) as state:
+        try:
+            with progress, answer_only():
+                value = db.get(key)
+        except BaseException as error:
+            state.unwound()
+            if not state.number and not isinstance(error, KeyboardInterrupt):
+                raise of_query(error, str(key)) from error
+            state.number = state.number or SIGINT  # raised by hand
+        state.unwound()
+        if state.number:
+            db.close()
+            saved = db.store is not None and not db.store.read_only
+            kept = f"{db.counts().executed} results kept" if saved else "nothing is saved"
+            raise Interrupted(state.number, kept)
+    return value, progress
+
+
+def counts_of(progress: Progress) -> dict[str, int]:
+    """Counts for JSON."""
+    counts = progress.counts()
+    return {name: getattr(counts, name) for name in counts.__slots__ if not name.startswith("_")}

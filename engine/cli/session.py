@@ -1,0 +1,122 @@
+"""Session: options that every command takes, and the engine they open.
+
+Invariants
+    E1  Commands that look open the store for reading, so they work while another process writes.
+    E2  A command that looks never makes a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from engine import Engine
+    from engine.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def places(command: F) -> F:
+    """Options that say where the project is."""
+    for option in reversed(
+        (
+            click.option("-C", "--directory", metavar="DIR", help="Work as if started in DIR."),
+            click.option("--store", metavar="DIR", help="The store's directory (default: .engine)."),
+            click.option("--root", metavar="DIR", help="What file rules are relative to."),
+            click.option(
+                "--rules", metavar="MODULE", multiple=True, help="Search MODULE too; may be repeated."
+            ),
+            click.option(
+                "--path", metavar="DIR", multiple=True, help="Import from DIR too; may be repeated."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def as_json(command: F) -> F:
+    """The option --json."""
+    return click.option("--json", "json_", is_flag=True, help="Answer with one JSON document.")(command)
+
+
+def settings_of(options: dict[str, Any]) -> Settings:
+    """Take what `places` and others added out of a command's options, and read the settings."""
+    from engine.settings import load_settings
+
+    directory = options.pop("directory", None)
+    known = ("root", "store", "rules", "path", "workers", "strict", "depth_limit", "synchronous")
+    flags = {name: options.pop(name) for name in known if name in options}
+    if flags.get("strict") is False:
+        flags["strict"] = None  # not said
+    return load_settings(directory, flags=flags)
+
+
+@contextmanager
+def writing(settings: Settings, *, read_only: bool = False, in_memory: bool = False) -> Iterator[Engine]:
+    """The engine, opened to compute. Notes go to standard error."""
+    from engine import Engine
+    from engine.errors import StoreInUse
+
+    try:
+        db = Engine(
+            None if in_memory else settings.store,
+            root=settings.root,
+            workers=settings.workers,
+            strict=settings.strict,
+            depth_limit=settings.depth_limit,
+            synchronous=settings.synchronous,
+            read_only=read_only,
+        )
+    except StoreInUse as error:
+        error.hint = "Wait for it to end, or answer without saving: engine run --read-only."
+        raise
+    try:
+        with db:
+            yield db
+    finally:
+        tell_notes(db)
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Engine]:
+    """The engine, opened to look at what is stored."""
+    from engine import Engine
+
+    check_store(settings)
+    db = Engine(settings.store, root=settings.root, read_only=True)
+    try:
+        with db:
+            yield db
+    finally:
+        tell_notes(db)
+
+
+def check_store(settings: Settings) -> None:
+    """Raise `StoreError` when nothing was ever stored here (E2)."""
+    from engine.errors import StoreError
+
+    if not has_store(settings):
+        raise StoreError(
+            store=settings.store,
+            cause="nothing was stored here yet",
+            hint="Run a query first: engine run MODULE:QUERY. Or name the store with --store.",
+        )
+
+
+def has_store(settings: Settings) -> bool:
+    """Whether there is anything at the store's place; what it is, opening finds out."""
+    return (settings.store / "store.db").exists() or (settings.store.exists() and not settings.store.is_dir())
+
+
+def tell_notes(db: Engine) -> None:
+    """What the engine wants people to know."""
+    from engine.cli.output import tell
+    from engine.errors import escaped
+
+    for note in db.notes():
+        tell("note: " + "\n".join(map(escaped, note.split("\n"))))

@@ -1,0 +1,153 @@
+"""Code names: what the names that code reads stand for now, and what its imports bring.
+
+Invariants
+    N1  A label is a name, made unique by the order in which the walk meets objects. That order is the
+        sorted order of names, so two processes agree on it. Parts refer to each other by label: cycles need
+        no care, and each object met has one label and one part.
+    N2  A name that is missing counts as absent: binding it later changes the fingerprint.
+    N3  What is not the project's is not followed: its name counts, and the version of what installed it.
+    N4  An import inside a function body counts by the source of the modules, as they need not be loaded.
+        Nothing is imported here.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from engine.code_origin import exists, file_of, origin, release, source_facts
+from engine.code_reach import Chain, Import, digest_of, packed
+from engine.code_value import Values, words
+
+PLACE = words("__file__ __path__ __cached__ __spec__ __loader__ __builtins__")
+_VERSION = re.compile(r"[-#](?=[0-9a-f])")  # attrs-26.1.0
+
+
+class Names(Values):
+    """Reads names; `parts` are those met so far, each as name, kind and digest."""
+
+    def __init__(self, project: Callable[[str], bool] | None, started: int) -> None:
+        super().__init__(started)
+        self.project = project
+        self.parts: dict[str, tuple[str, str, bytes]] = {}
+        self.labels: dict[object, bytes] = {}  # by id, or (id of a namespace, name)
+        self.taken: collections.Counter[str] = collections.Counter()
+        self.pending: collections.deque[Callable[[], None]] = collections.deque()
+        self.homes: dict[tuple[str, bool], str] = {}
+
+    def add(self, kind: str, name: str, data: bytes) -> None:
+        self.parts[f"{kind} {name}"] = (name, kind, digest_of(data))
+
+    def label(self, identity: object, kind: str, name: str, fill: Callable[[str], None]) -> bytes:
+        """The label of an object, whose part is made later; the same for the same `identity`."""
+        found = self.labels.get(identity)
+        if found is None:
+            self.taken[name] += 1
+            unique = name if self.taken[name] == 1 else f"{name}#{self.taken[name]}"
+            self.keep.append(fill)
+            found = self.labels[identity] = b"L" + f"{kind} {unique}".encode("utf-8", "surrogatepass")
+            self.pending.append(lambda: fill(unique))
+        return found
+
+    def home(self, module: str, *, to_import: bool = False) -> str:
+        """Where a module belongs: `project`, `engine`, `installed` or `stdlib`."""
+        found = self.homes.get((module, to_import))
+        if found is None:
+            # An object whose module is not loaded was made by exec(), or by namedtuple: it is followed.
+            known = to_import or module in sys.modules
+            found = origin(module) if known else "project"
+            if self.project is not None and known and found != "engine":  # the core is never followed
+                found = "project" if self.project(module) else found.replace("project", "installed")
+            self.homes[module, to_import] = found
+        return found
+
+    def outside(self, module: str, name: str, *, to_import: bool = False) -> bytes:
+        """The label of something that is not followed: its name, and the version of what installed it."""
+        if self.home(module, to_import=to_import) in ("installed", "engine"):
+            shipped = release(module)
+            self.add("distribution", _VERSION.split(shipped)[0], shipped.encode())
+        return b"O" + f"{module}:{name}".encode("utf-8", "surrogatepass")
+
+    def read(
+        self,
+        scope: Mapping[str, Any],
+        builtins: Mapping[str, Any],
+        chain: Chain,
+        stored: frozenset[str] = frozenset(),
+    ) -> tuple[bytes, object]:
+        """What a name and the attributes read from it stand for now: its label, and itself."""
+        where, name = str(scope.get("__name__", self.where)), chain[0]
+        if name not in scope and name in builtins:
+            scope, where = builtins, "builtins"
+        elif name not in scope and name in stored:
+            return b"own", None
+        for following in (*chain[1:], None):
+            if name not in scope:
+                self.add("absent", f"{where}.{name}", b"")
+                return packed(b"absent", (self.value(scope.get("__getattr__")),)), None
+            found = scope[name]
+            if following is None or not isinstance(found, ModuleType):
+                return self.named(scope, where, name, found), found
+            scope, where, name = vars(found), found.__name__, following
+        raise AssertionError("the loop ends at its last name")
+
+    def named(self, scope: Mapping[str, Any], where: str, name: str, found: object) -> bytes:
+        if name in PLACE:
+            return b"place"  # differs between machines; what is read there is the rule's to track
+        label = self.labelled(found)
+        if label is not None:
+            return label
+        if self.home(where) != "project":
+            return self.outside(where, name)  # sys.argv is not a constant of the project
+
+        def fill(unique: str) -> None:
+            self.where = where
+            self.add("value", unique, self.value(found))
+
+        return self.label((id(scope), name), "value", f"{where}.{name}", fill)
+
+    def imported(self, item: Import, scope: Mapping[str, Any]) -> bytes:
+        """An import inside a function body: the source of the modules, as they need not be loaded."""
+        level, name, wanted = item
+        package = scope.get("__package__") or str(scope.get("__name__", ""))
+        if level:
+            base = package.rsplit(".", level - 1)[0] if level > 1 else package
+            name = f"{base}.{name}" if name else base
+        steps = name.split(".")
+        modules = [".".join(steps[: count + 1]) for count in range(len(steps))]
+        if self.home(name, to_import=True) == "project":
+            modules += [one for one in (f"{name}.{each}" for each in wanted) if exists(one)]
+        return packed(b"import", map(self.source, modules))
+
+    def source(self, module: str) -> bytes:
+        if self.home(module, to_import=True) != "project":
+            return self.outside(module, "", to_import=True)
+        if not exists(module):
+            self.add("absent", module, b"")
+            return b"absent"
+        facts, file = source_facts(module, self.started), file_of(module) or ""
+        if facts is None:  # made by hand or typed into a session, or a folder without __init__.py
+            loaded = sys.modules.get(module)
+            return b"folder" if loaded is None or hasattr(loaded, "__path__") else self.value(loaded)
+        package = module if os.path.basename(file).startswith("__init__.") else module.rpartition(".")[0]
+
+        def fill(unique: str) -> None:
+            imports = [self.imported(one, {"__package__": package}) for one in facts.imports]
+            self.add("source", unique, packed(b"source", (facts.digest, *imports)))
+
+        return self.label(("source", module), "source", module, fill)
+
+    def module(self, module: ModuleType, name: str) -> None:
+        """A module used as a value: all its names count."""
+        scope = vars(module)
+        names = sorted(
+            n for n in scope if not (n.startswith("__") and n.endswith("__")) or n == "__getattr__"
+        )
+        self.add(
+            "module", name, packed(b"module", [n.encode() + self.read(scope, {}, (n,))[0] for n in names])
+        )

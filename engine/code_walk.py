@@ -1,0 +1,231 @@
+"""Code walk: from a function through the functions and classes that it can reach.
+
+Invariants
+    W1  The function that the walk starts from counts by its code, wherever it lives; of the rest only what
+        is the project's is followed, and nothing at all with `follow=False`.
+    W2  A function is its code, defaults, attributes, closure cells, and what it names. Where code reads
+        `__doc__`, docstrings count.
+    W3  A class is its bases, annotations and attributes, without what Python or a library keeps in it that
+        differs between equal programs.
+    W4  Annotations of functions count by the project classes they name, and are not evaluated.
+    W5  A query is represented by its name and the classes of its result.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    ClassMethodDescriptorType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    ModuleType,
+    WrapperDescriptorType,
+)
+from typing import Any
+
+from engine.code_names import PLACE, Names
+from engine.code_reach import Chain, annotation_names, facts_of, packed
+from engine.code_value import peek, words
+
+_DESCRIPTORS = (
+    MethodDescriptorType,
+    WrapperDescriptorType,
+    ClassMethodDescriptorType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+)
+_NOT_CODE = PLACE | words(
+    """__module__ __doc__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __annotations__
+    __annotations_cache__ _abc_impl __abstractmethods__ __protocol_attrs__ __non_callable_proto_members__
+    __attrs_base_of_slotted__"""
+)
+
+
+class Walk(Names):
+    """One walk from a function. Each object met gets a label, and later its part."""
+
+    def __init__(self, project: Callable[[str], bool] | None, *, follow: bool, started: int) -> None:
+        super().__init__(project, started)
+        self.follow = follow
+
+    def all_from(self, function: Any) -> Iterable[tuple[str, str, bytes]]:
+        """The parts of all that `function` reaches: name, kind and digest."""
+        python = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
+        self.add("python", python, b"")
+        if query_name(function) is not None:
+            function = getattr(function, "__wrapped__", function)
+        self.where = str(peek(function, "__module__") or "")
+        inner = (peek(function, name) for name in ("__func__", "func", "__wrapped__", "__call__"))
+        heads = (peek(one, "__func__") or one for one in (function, *inner))  # a bound __call__ has one
+        own = next((one for one in heads if isinstance(one, FunctionType)), None)
+        # The root counts by its code, wherever it lives; helpers of an installed rule by its version.
+        root = b"" if own is None else self.label_function(own, own=True)
+        self.add("root", str(peek(function, "__qualname__") or ""), root + self.value(function, own=True))
+        while self.pending:
+            self.pending.popleft()()
+        self.keep.clear()  # what is kept refers to this walk: without the cycle, it is freed at once
+        return self.parts.values()
+
+    # -- functions --------------------------------------------------------------------------------
+
+    def label_named(
+        self, value: object, kind: str, home: str, title: str, fill: Callable[[str], None], own: bool
+    ) -> bytes:
+        if self.home(home) != "project":
+            return self.outside(home, title)
+        if not (self.follow or own):
+            return b"S" + title.encode("utf-8", "surrogatepass")
+        return self.label(id(value), kind, title, fill)
+
+    def label_function(self, function: FunctionType, *, own: bool = False) -> bytes:
+        home = _home(function)
+        name = f"{home}:{function.__qualname__}"
+        if not own and self.home(home) != "project":
+            return self.label_outside(function, home)
+        if not own and not self.follow:
+            return b"S" + name.encode("utf-8", "surrogatepass")
+        return self.label(id(function), "function", name, lambda unique: self.function(function, unique))
+
+    def label_outside(self, function: FunctionType, home: str) -> bytes:
+        """An installed function: its name, plus what the project put into it (a decorator's wrapper)."""
+        pieces = [self.outside(home, function.__qualname__)]
+        registry = getattr(function, "registry", None)
+        if home == "functools" and isinstance(registry, Mapping):  # singledispatch: its cells hold caches
+            pieces += [
+                self.value(kind) + self.value(one)
+                for kind, one in sorted(registry.items(), key=lambda item: item[0].__qualname__)
+            ]
+        elif id(function) not in self.active and (function.__closure__ or hasattr(function, "__wrapped__")):
+            self.active[id(function)] = len(self.active)
+            pieces += [self.cell(cell) for cell in function.__closure__ or ()]
+            pieces.append(self.value(getattr(function, "__wrapped__", None)))
+            del self.active[id(function)]
+        return pieces[0] if len(pieces) == 1 else packed(b"W", pieces)
+
+    def function(self, function: FunctionType, name: str) -> None:
+        facts, scope = facts_of(function.__code__), function.__globals__
+        self.where = _home(function)
+        pieces = [facts.digest, self.value(function.__defaults__), self.value(function.__kwdefaults__)]
+        extra = vars(function)
+        if extra:
+            pieces += [
+                self.value({k: v for k, v in extra.items() if k not in ("__wrapped__", "__query__")}),
+                self.value(extra.get("__wrapped__"), own=not self.follow),
+            ]
+        if facts.reads_docs:
+            pieces += (facts.docs, self.value(function.__doc__))
+        for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            pieces.append(self.cell(cell, [chain for chain in facts.free if chain[0] == variable]))
+        if self.follow:
+            builtins: Mapping[str, Any] = peek(function, "__builtins__")
+            for chain in facts.names:
+                label, target = self.read(scope, builtins, chain, facts.stored)
+                pieces += (".".join(chain).encode(), label)
+                if facts.reads_docs:
+                    pieces.append(self.value(peek(target, "__doc__")))
+            pieces += [self.imported(one, scope) for one in facts.imports]
+            pieces += self.annotated(function)
+        self.add("function", name, packed(b"function", pieces))
+
+    def cell(self, cell: CellType, chains: Sequence[Chain] = ()) -> bytes:
+        try:
+            held = cell.cell_contents
+        except ValueError:  # not bound yet
+            return b"empty"
+        if isinstance(held, ModuleType) and chains and self.follow:
+            return packed(b"cell", [self.read({chain[0]: held}, {}, chain)[0] for chain in chains])
+        return self.value(held)
+
+    def annotated(self, function: FunctionType, only: str | None = None) -> list[bytes]:
+        """The project classes that the annotations name; `only="return"` for those of the result."""
+        scope, annotate = function.__globals__, peek(function, "__annotate__")
+        if isinstance(annotate, FunctionType):  # 3.14: evaluating them may raise, reading their code cannot
+            found: Iterable[object] = map(".".join, facts_of(annotate.__code__).names)
+        else:
+            found = [one for name, one in function.__annotations__.items() if only in (None, name)]
+        return sorted({label for one in found for label in self.classes_in(one, scope)})
+
+    def classes_in(self, annotation: object, scope: Mapping[str, Any]) -> Iterator[bytes]:
+        if isinstance(annotation, str):
+            for chain in annotation_names(annotation):
+                found = scope.get(chain[0])
+                for attribute in chain[1:]:
+                    found = vars(found).get(attribute) if isinstance(found, ModuleType) else found
+                if not isinstance(found, str):
+                    yield from self.classes_in(found, scope)
+        elif isinstance(annotation, type):
+            if self.home(annotation.__module__) == "project":
+                yield self.value(annotation)
+        elif annotation is not None:
+            for inner in (peek(annotation, "__origin__"), *(peek(annotation, "__args__") or ())):
+                if inner is not annotation:
+                    yield from self.classes_in(inner, scope)
+
+    # -- classes -----------------------------------------------------------------------------------
+
+    def labelled(self, value: Any, *, own: bool = False) -> bytes | None:
+        """The label of a query, function, class or module, or of a part of the interpreter."""
+        name = query_name(value)
+        if name is not None:
+            self.add("query", name, b"")
+            inner = peek(value, "__wrapped__")
+            known = self.annotated(inner, "return") if isinstance(inner, FunctionType) and self.follow else ()
+            return packed(b"Q", (name.encode(), *known))
+        if isinstance(value, FunctionType):
+            return self.label_function(value, own=own)
+        if isinstance(value, type):
+            title, fill = f"{value.__module__}:{value.__qualname__}", functools.partial(self.class_, value)
+            return self.label_named(value, "class", value.__module__, title, fill, own)
+        if isinstance(value, ModuleType):
+            title, fill = value.__name__, functools.partial(self.module, value)
+            return self.label_named(value, "module", title, title, fill, own)
+        if isinstance(value, _DESCRIPTORS):
+            return self.outside(value.__objclass__.__module__, value.__qualname__)
+        if isinstance(value, BuiltinFunctionType) and isinstance(value.__self__, (ModuleType, type(None))):
+            return self.outside(value.__module__ or "builtins", value.__qualname__)
+        return None
+
+    def class_(self, cls: type, name: str) -> None:
+        self.where = cls.__module__
+        scope = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
+        pieces = [self.value(kind) for kind in (*cls.__bases__, type(cls))]
+        for field, annotation in vars(cls).get("__annotations__", {}).items():
+            pieces += (field.encode(), self.value(annotation), *self.classes_in(annotation, scope))
+        members: Mapping[str, Enum] = cls.__members__ if issubclass(cls, Enum) else {}
+        pieces += [packed(b"member", (n.encode(), self.value(m.value))) for n, m in members.items()]
+        for attribute, value in sorted(vars(cls).items()):
+            if not (attribute in _NOT_CODE or attribute in members or _is_scaffold(cls, attribute, value)):
+                pieces += (attribute.encode(), self.value(value))
+        self.add("class", name, packed(b"class", pieces))
+
+
+def query_name(value: object) -> str | None:
+    """The name of a query, or None. A wrapper that copied a query's attributes is not a query."""
+    mark = peek(value, "__query__")
+    if mark is None or peek(peek(value, "__wrapped__"), "__query__") is mark:
+        return None
+    name = peek(mark, "name")
+    return name if isinstance(name, str) else None
+
+
+def _is_scaffold(cls: type, attribute: str, value: object) -> bool:
+    """Whether a library put an attribute into a class that differs between equal programs."""
+    if attribute == "__hash__":  # attrs writes hash("its class") into it, which depends on the hash seed;
+        file = peek(peek(value, "__code__"), "co_filename")  # what it hashes is in __attrs_attrs__
+        return isinstance(file, str) and file.startswith("<attrs generated")
+    if attribute == "__init__":  # typing replaces its stand-in when a protocol's subclass is first made
+        return peek(value, "__module__") in (None, "typing")
+    # _value2member_map_ and its like are an enum's caches: they grow while it is used
+    return issubclass(cls, Enum) and attribute.startswith("_") and not callable(value)
+
+
+def _home(function: FunctionType) -> str:
+    # functools.wraps copies __module__: only the globals say where the code itself lives
+    return str(function.__globals__.get("__name__") or function.__module__ or "")

@@ -1,0 +1,262 @@
+"""Files: content, kind, existence, stamp and digest of a path below the root, as observed inputs.
+
+Invariants
+    F1  A path has one spelling (`canonical_path`): any other raises, so that one file is one key.
+    F2  Nothing outside the root is read. What counts is where the opened descriptor is, not the text of
+        the path: a link that is swapped between check and use leads nowhere.
+    F3  Only regular files are opened, without waiting: a FIFO or a device never blocks a build.
+    F4  What is wrong with a path is an answer, a `FileError` that holds until the path changes. Trouble of
+        the machine (EIO, EMFILE, ...) stays an OSError: transient, asked again.
+    F5  A read that the file changed under is thrown away (`ChangedWhileRead`).
+
+Texts are UTF-8; a byte order mark is dropped, newlines stay as they are. Names that are not UTF-8 are
+`str` with surrogate escapes, as everywhere in Python. Contents are not stored, only their fingerprints.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator
+from typing import ClassVar
+
+from blake3 import blake3
+
+from engine import ChangedWhileRead, EngineError, input, root
+from engine.rules.stat import ANSWERS, file_stamp, kind_of, record_of, settled
+
+MAX_FILE_BYTES = 64 * 2**20  # far above any source; a value lives in memory as a whole
+MAX_DIGEST_BYTES = 64 * 2**30  # /proc/kcore claims 128 TiB; 64 GiB take two minutes
+CHUNK_BYTES = 2**20  # what a digest holds in memory at a time
+
+# O_NONBLOCK: opening a FIFO would wait for a writer. O_NOCTTY: a terminal would take over the process.
+READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+# O_PATH finds a file without opening it: no permission to read needed, no effect on a device. Linux only.
+_FIND: int | None = getattr(os, "O_PATH", None)
+
+_HINTS = {
+    "not a canonical path": "Call engine.rules.files.canonical_path first: one file is one key.",
+    "outside root": "Queries see only what lies below the engine's root.",
+    "not text": "Read it with read_bytes, or save it as UTF-8.",
+    "too large": "Use file_digest if only its identity matters.",
+    "unreadable": "Give this user the permission to read it, or let .gitignore name it.",
+}
+
+
+class FileError(EngineError):
+    """The path is not what was asked for. `kind` says what it is instead; `path` is the path asked for.
+
+    Kinds: "missing", "dangling link", "directory", "not a directory", "fifo", "socket", "device",
+    "unreadable", "too large", "link loop", "name too long", "bad name", "not text", "outside root",
+    "not a canonical path", "too deep".
+    """
+
+    headline = "this path is not what the query needs"
+    exit_code: ClassVar[int] = 1  # a query failed
+
+    def __init__(self, path: str, kind: str) -> None:
+        super().__init__(path=path, it_is=kind, hint=_HINTS.get(kind))
+        self.args = (path, kind)  # what copy and pickle call the class with
+        self.path = path
+        self.kind = kind
+
+
+class FileMissing(FileError):
+    """There is nothing at the path. Its readers run again when something appears."""
+
+
+class FileTooLarge(FileError):
+    """More bytes than `MAX_FILE_BYTES` (`MAX_DIGEST_BYTES` for a digest)."""
+
+
+class NotText(FileError):
+    """The file is not UTF-8."""
+
+
+class OutsideRoot(FileError):
+    """The path, or where its links lead, is not below the root. Absolute paths are refused as well:
+    a key has to mean the same on every machine."""
+
+
+@input(stamp=file_stamp, settled=settled, persist=False)
+def read_bytes(path: str) -> bytes:
+    """The content of a file of at most `MAX_FILE_BYTES`."""
+    return _read(path)
+
+
+@input(stamp=file_stamp, settled=settled, persist=False)
+def read_text(path: str) -> str:
+    """The content of a UTF-8 file, without a byte order mark, newlines as they are."""
+    try:
+        return _read(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise NotText(path, "not text") from error
+
+
+@input(stamp=file_stamp, settled=settled)
+def file_digest(path: str) -> bytes:
+    """The BLAKE3 digest (32 bytes) of a file of up to `MAX_DIGEST_BYTES`, read piece by piece."""
+    digest = blake3()
+    for piece in _pieces(path, MAX_DIGEST_BYTES):
+        digest.update(piece)
+    return digest.digest()
+
+
+@input(stamp=file_stamp)
+def exists(path: str) -> bool:
+    """Whether something can be reached by the path. False for a dangling link.
+
+    Raises FileError where that cannot be known: "unreadable" directories, links "outside root".
+    """
+    found = _kind(path)
+    if found in ("unreadable", "outside root"):
+        raise _error(path, found)
+    return found not in ("missing", "dangling link", "link loop", "name too long", "bad name")
+
+
+@input(stamp=file_stamp)
+def kind(path: str) -> str:
+    """What a path reaches, links followed: "file", "directory", "missing", or another kind of `FileError`."""
+    return _kind(path)
+
+
+@input(stamp=file_stamp, settled=settled)
+def stat_stamp(path: str) -> bytes:
+    """A value that differs whenever the file was touched. For rules that must not wait for the content.
+
+    It holds times and inodes, so it is another one on another machine, and what is derived from it too.
+    """
+    full_path(path)
+    return file_stamp(path)
+
+
+def canonical_path(path: str | os.PathLike[str]) -> str:
+    """The one spelling of a path that queries take: "./a//b.py" becomes "a/b.py", the root is "".
+
+    An absolute path below the root becomes relative to it. `a/../b` is taken to be `b`, without a look
+    at whether `a` is a link. Raises OutsideRoot for what is not below the root.
+    """
+    text = os.fspath(path)
+    normal = posixpath.normpath(text)
+    if normal.startswith("/"):
+        base = f"{root()}".rstrip("/")
+        if normal != base and not normal.startswith(base + "/"):
+            raise OutsideRoot(text, "outside root")
+        normal = normal[len(base) + 1 :]
+    if normal == ".." or normal.startswith("../"):
+        raise OutsideRoot(text, "outside root")
+    return "" if normal == "." else normal
+
+
+def full_path(path: str) -> str:
+    """The path of the operating system behind a canonical path; raises FileError for any other (F1)."""
+    if path and (path[0] in "/." or posixpath.normpath(path) != path):
+        if path.startswith("/"):
+            raise OutsideRoot(path, "outside root")
+        if canonical_path(path) != path:
+            raise FileError(path, "not a canonical path")
+    return f"{root()}/{path}"
+
+
+def open_below_root(path: str, wanted: str) -> int:
+    """A descriptor of the file or directory (`wanted`) that a path reaches. Raises FileError (F2, F3)."""
+    full = full_path(path)
+    try:
+        if kind_of(os.stat(full).st_mode) == wanted:  # or it is not even opened: a device would notice
+            descriptor = os.open(full, READ)
+            try:
+                fits = kind_of(os.fstat(descriptor).st_mode) == wanted and _is_inside(descriptor, full)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            if fits:
+                return descriptor
+            os.close(descriptor)
+    except (OSError, ValueError) as error:
+        raise _error(path, _answer(full, error)) from error
+    found = _kind(path)
+    if found == wanted:
+        raise ChangedWhileRead(f"{path!a} was replaced while it was opened")
+    raise _error(path, found if wanted == "file" or found == "outside root" else "not a directory")
+
+
+def _read(path: str) -> bytes:
+    return b"".join(_pieces(path, MAX_FILE_BYTES))
+
+
+def _pieces(path: str, limit: int) -> Iterator[bytes]:
+    """The content of a file. The limit counts bytes read: files in /proc claim to have none."""
+    descriptor = open_below_root(path, "file")
+    try:
+        before = os.fstat(descriptor)
+        if before.st_size > limit:
+            raise FileTooLarge(path, "too large")
+        most = min(max(before.st_size, 4096) + 1, CHUNK_BYTES)  # a small file needs no large buffer
+        left = limit
+        while piece := os.read(descriptor, most):
+            left -= len(piece)
+            if left < 0:
+                raise FileTooLarge(path, "too large")
+            yield piece
+        if record_of(os.fstat(descriptor)) != record_of(before):
+            raise ChangedWhileRead(f"{path!a} changed while it was read")
+    finally:
+        os.close(descriptor)
+
+
+def _kind(path: str) -> str:
+    full = full_path(path)
+    try:
+        if _FIND is None:
+            state, inside = os.stat(full), is_below_root(os.path.realpath(full))
+        else:
+            descriptor = os.open(full, _FIND | os.O_CLOEXEC)
+            try:
+                state, inside = os.fstat(descriptor), _is_inside(descriptor, full)
+            finally:
+                os.close(descriptor)
+    except (OSError, ValueError) as error:
+        return _answer(full, error)
+    return kind_of(state.st_mode) if inside else "outside root"
+
+
+def _is_inside(descriptor: int, full: str) -> bool:
+    """Whether an open file lies below the root, wherever links led to it."""
+    try:
+        real = os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:  # no /proc: another system, or a bare container
+        real = os.path.realpath(full)
+        if not os.path.samestat(os.stat(real), os.fstat(descriptor)):
+            raise ChangedWhileRead(f"{full!a} was replaced while it was opened") from None
+    return is_below_root(real)
+
+
+def is_below_root(real: str) -> bool:
+    """Whether a path without links is the root or lies below it."""
+    base = f"{root()}".rstrip("/")
+    if real == base or real.startswith(base + "/"):
+        return True  # a path without links starts with the root's: so that has no links either
+    base = os.path.realpath(base or "/").rstrip("/")
+    return real == base or real.startswith(base + "/")
+
+
+def _answer(full: str, error: OSError | ValueError) -> str:
+    """What an error of the operating system says about the path. Trouble of the machine is raised (F4)."""
+    if not isinstance(error, OSError):
+        return "bad name"  # a NUL, or characters that no file name can hold
+    answer = ANSWERS.get(error.errno or 0)
+    if answer is None:
+        raise error
+    return "dangling link" if answer == "missing" and os.path.islink(full) else answer
+
+
+_CLASSES: dict[str, type[FileError]] = {
+    "missing": FileMissing,
+    "dangling link": FileMissing,
+    "too large": FileTooLarge,
+    "outside root": OutsideRoot,
+}
+
+
+def _error(path: str, kind: str) -> FileError:
+    return _CLASSES.get(kind, FileError)(path, kind)

@@ -1,0 +1,171 @@
+"""Facts: what a Python file defines, imports, exports and refers to, without positions.
+
+This is the firewall of the code graph. Whatever moves lines, rewords comments or rewrites docstrings gives
+equal facts, so nothing that is made of facts runs again. Positions are in `spans.py`.
+
+Invariants
+    A1  No positions, no texts of comments, docstrings or literals, and no order where order means nothing:
+        every tuple but `decorators` and `bases` is sorted and free of repetitions.
+    A2  Facts of a file depend on that file alone.
+    A3  Broken files have facts too: those of the statements that parse, marked by `broken`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from engine import query
+from engine.rules.python.nodes import dotted
+from engine.rules.python.parse import Parsed, ParseError, parse
+from engine.rules.python.survey import Found, Survey
+
+_line_numbers = re.compile(r" \(?(?:detected )?(?:on|at) line \d+\)?")
+
+
+@frozen
+class Definition:
+    """Something that a file gives a name to.
+
+    name        the plain name; `qualified` as in Python's `__qualname__` ("Shape.area", "f.<locals>.g")
+    kind        "class", "function", "method", "variable", "type", "async function" or "async method".
+                Variables are those of modules and classes; one definition however often they are assigned.
+    ordinal     0, 1, ... for definitions of the same kind under one qualified name, in the file's order
+    decorators  their dotted names in order, without arguments; "" for one that has no name
+    bases       the same for the bases of a class
+    public      no part of the name starts with "_" (except __dunder__), and it is not inside a function;
+                where the file has an `__all__` that can be read, that decides for names of the module
+    """
+
+    name: str
+    qualified: str
+    kind: str
+    ordinal: int
+    decorators: tuple[str, ...]
+    bases: tuple[str, ...]
+    public: bool
+
+
+@frozen
+class Import:
+    """One name of an import statement, as it is written.
+
+    `import a.b as c` is ("a.b", None, "c", 0), `from ..x import y` is ("x", "y", None, 2), and a star is
+    the name "*". `context` says when it runs: "module" (whenever the module is imported), "conditional"
+    (under an `if` or `try`), "function" (when called) or "typing" (never: under `if TYPE_CHECKING`).
+    """
+
+    module: str
+    name: str | None
+    alias: str | None
+    level: int
+    context: str
+
+    @property
+    def star(self) -> bool:
+        return self.name == "*"
+
+    @property
+    def eager(self) -> bool:
+        """Runs while the module is being imported, so that it can be part of an import cycle."""
+        return self.context in ("module", "conditional")
+
+
+@frozen
+class Broken:
+    """Why a file cannot be read as a whole. `ParseError` without the position (A1)."""
+
+    kind: str
+    message: str
+
+
+@frozen
+class Facts:
+    """What a file says of itself.
+
+    exports     the names in `__all__`; None where the file has none
+    dynamic     `__all__` is partly computed, so `exports` may lack some or have too many
+    references  dotted names that are read and not bound by a function, class or comprehension around the
+                place: names of the module itself (imported ones among them), builtins, unknown names.
+                "a.b.c" is kept up to the first call or subscript; "a" alone is listed where it is read alone.
+    broken      None, or what is wrong with the file; then the facts are those of the parts that parse
+    """
+
+    definitions: tuple[Definition, ...] = ()
+    imports: tuple[Import, ...] = ()
+    exports: tuple[str, ...] | None = None
+    dynamic: bool = False
+    references: tuple[str, ...] = ()
+    broken: Broken | None = None
+
+
+@query
+def facts(path: str) -> Facts:
+    """What the Python file at `path` defines, imports, exports and refers to. Never fails.
+
+    Costs one parse and one walk of the tree, about as much again.
+    """
+    return facts_of(parse(path))
+
+
+def facts_of(parsed: Parsed) -> Facts:
+    """The facts in a syntax tree."""
+    survey = Survey(parsed.tree)
+    names = survey.exports.names
+    exported = None if survey.exports.dynamic else names
+    return Facts(
+        definitions=tuple(sorted((_definition(found, exported) for found in survey.definitions), key=_key)),
+        imports=tuple(Import(*statement) for statement in sorted(survey.imports, key=_import_key)),
+        exports=None if names is None else tuple(sorted(names)),
+        dynamic=survey.exports.dynamic,
+        references=tuple(sorted(survey.references)),
+        broken=_broken(parsed.error),
+    )
+
+
+def _definition(found: Found, exported: set[str] | None) -> Definition:
+    node = found.node
+    return Definition(
+        name=found.name,
+        qualified=found.qualified,
+        kind=found.kind,
+        ordinal=found.ordinal,
+        decorators=tuple(map(dotted, getattr(node, "decorator_list", ()))),
+        bases=tuple(map(dotted, getattr(node, "bases", ()))),
+        public=is_public(found.qualified, exported),
+    )
+
+
+def is_public(qualified: str, exported: set[str] | None) -> bool:
+    """Whether a qualified name is meant for others; `exported` is what `__all__` lists, if that is known."""
+    if "_" not in qualified and "<" not in qualified and exported is None:
+        return True
+    first, *members = qualified.split(".")
+    if exported is not None and first not in exported:
+        return False
+    return not any(map(_private, members if exported is not None else (first, *members)))
+
+
+def _private(name: str) -> bool:
+    return name[0] == "<" or (name[0] == "_" and not (name.startswith("__") and name.endswith("__")))
+
+
+def _key(definition: Definition) -> tuple[str, str, int]:
+    return definition.qualified, definition.kind, definition.ordinal
+
+
+def _import_key(statement: tuple[str, str | None, str | None, int, str]) -> tuple[str, str, str, int, str]:
+    module, name, alias, level, context = statement
+    return module, name or "", alias or "", level, context
+
+
+def _broken(error: ParseError | None) -> Broken | None:
+    if error is None:
+        return None
+    # Messages such as "'(' was never closed on line 7" would change with every line inserted above.
+    return Broken(error.kind, _without_lines(error.message))
+
+
+def _without_lines(message: str) -> str:
+    return _line_numbers.sub("", message)

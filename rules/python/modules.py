@@ -1,0 +1,132 @@
+"""Modules: from dotted names to files and back, as Python's own import system would find them.
+
+Invariants
+    M1  Resolution asks directory listings alone. A name that is not found is an answer with readers: the
+        listing it was missing from. Ignored files are not found: they are not part of the project.
+    M2  One node per directory and name, so that a new file resolves again only what asked its directory,
+        and reaches only those importers whose answer is another one.
+    M3  Precedence within a directory: package, module, stub (`.pyi`), namespace package; over the source
+        roots: the first that has more than a namespace package (PEP 420). A directory with nothing to
+        import in it is no namespace package, or a folder "docker" would hide the library.
+
+Not here: `sys.path` of the running interpreter. What no source root has is external.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from attrs import frozen
+
+from engine import input, query
+from engine.rules.python.tree import contents, join
+
+INIT = "__init__"
+SOURCE, STUB = f"{INIT}.py", f"{INIT}.pyi"
+
+
+@frozen
+class Location:
+    """Where a module is.
+
+    kind         "package", "module", "stub" or "namespace"
+    path         its file; None for a namespace package
+    directories  where its submodules are looked for; empty for plain modules
+    """
+
+    kind: str
+    path: str | None
+    directories: tuple[str, ...]
+
+
+@input
+def source_roots() -> tuple[str, ...]:
+    """The directories that absolute imports start from, in order, relative to the engine's root ("" itself).
+
+    Set it for other layouts: `db.set(source_roots.key(), ("lib", "tools"))`.
+    """
+    return ("", "src")
+
+
+@query
+def find_child(directory: str, name: str) -> Location | None:
+    """The module `name` in one directory, or None."""
+    here = contents(directory)
+    source, stub = _has(here.files, f"{name}.py"), _has(here.files, f"{name}.pyi")
+    if _has(here.directories, name):
+        inside = join(directory, name)
+        within = contents(inside)
+        package = package_in(inside)
+        if package.kind == "package" or (package.kind == "stub" and not source):
+            return package
+        if not (source or stub) and (within.files or within.directories):
+            return package
+    if source:
+        return Location("module", join(directory, f"{name}.py"), ())
+    if stub:
+        return Location("stub", join(directory, f"{name}.pyi"), ())
+    return None
+
+
+@query
+def find_module(name: str) -> Location | None:
+    """The module with an absolute dotted name, or None when no source root has it.
+
+    A step costs one node per directory asked and is shared by all names with that prefix.
+    """
+    return find_below(source_roots(), name)
+
+
+def find_below(directories: tuple[str, ...], name: str) -> Location | None:
+    """The module with a dotted name relative to some directories. For queries to call."""
+    location: Location | None = None
+    for part in name.split("."):
+        location = _first(directories, part)
+        if location is None:
+            return None
+        directories = location.directories
+    return location
+
+
+def package_in(directory: str) -> Location:
+    """The package that a directory itself is: with a file where it has an `__init__`."""
+    files = contents(directory).files
+    if _has(files, SOURCE):
+        return Location("package", join(directory, SOURCE), (directory,))
+    if _has(files, STUB):
+        return Location("stub", join(directory, STUB), (directory,))
+    return Location("namespace", None, (directory,))
+
+
+@query
+def module_of(path: str) -> str | None:
+    """The dotted name under which a file is imported, or None when it cannot be.
+
+    Of several source roots the longest counts: with roots "" and "src", "src/a/b.py" is "a.b".
+    """
+    stem, dot, suffix = path.rpartition(".")
+    if not dot or suffix not in ("py", "pyi"):
+        return None
+    for root in sorted(source_roots(), key=len, reverse=True):
+        if not root or path.startswith(f"{root}/"):
+            parts = stem[len(root) :].lstrip("/").split("/")
+            if parts[-1] == INIT:
+                parts.pop()
+            return ".".join(parts) if parts and all(map(str.isidentifier, parts)) else None
+    return None
+
+
+def _first(directories: tuple[str, ...], name: str) -> Location | None:
+    portions: tuple[str, ...] = ()
+    for directory in directories:
+        location = find_child(directory, name)
+        if location is not None and location.kind != "namespace":
+            return location
+        if location is not None:
+            portions += location.directories
+    return Location("namespace", None, portions) if portions else None
+
+
+def _has(names: tuple[str, ...], name: str) -> bool:
+    at = bisect_left(names, name)
+    return at < len(names) and names[at] == name

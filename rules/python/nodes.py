@@ -1,0 +1,36 @@
+"""Nodes: small questions to single nodes of a syntax tree."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+
+def dotted(node: Any) -> str:
+    """The dotted name an expression starts with: "a.b" for `a.b(1).c[2]`; "" where there is none."""
+    parts: list[str] = []
+    while True:
+        if node.__class__ is ast.Attribute:
+            parts.append(node.attr)
+            node = node.value
+        elif node.__class__ is ast.Call:
+            parts.clear()
+            node = node.func
+        elif node.__class__ is ast.Subscript:
+            parts.clear()
+            node = node.value
+        elif node.__class__ is ast.Name:
+            parts.append(node.id)
+            return ".".join(reversed(parts))
+        else:
+            return ""
+
+
+def position(node: ast.AST) -> tuple[int, int]:
+    """Line and column of a node, for sorting."""
+    return node.lineno, node.col_offset  # type: ignore[attr-defined]  # only called for nodes with one
+
+
+def is_all(node: Any) -> bool:
+    """Whether a node is the name `__all__`."""
+    return node.__class__ is ast.Name and node.id == "__all__"

@@ -1,0 +1,116 @@
+"""Stamps: a cheap sign that a file or directory changed, and the rule for when it can be trusted.
+
+Invariants
+    S1  A stamp never raises and opens nothing. It covers what the path names and what its links reach.
+    S2  Absence has a stamp of its own; so has every other answer that is not a file.
+    S3  Stamps are compared for equality, never for order: clocks jump and people set file times.
+    S4  A stamp so young that the next write could leave it as it is, is not settled (git's racy rule).
+
+The device number is left out: it changes between boots and between containers, and the change time and
+inode already tell two files apart. One case is not seen: a directory moved across the root's border, with
+a link left in its place, keeps the stamps of the files in it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+import time
+
+from engine import root
+
+RACY_WINDOW_NS = 2_000_000_000  # the coarsest clock of a file system in use (FAT) ticks every 2 s
+
+# Errors of the operating system that are answers about the path, not trouble: they hold until it changes.
+ANSWERS = {
+    errno.ENOENT: "missing",
+    errno.ENOTDIR: "missing",  # a component of the path is a file, so there is nothing there
+    errno.EACCES: "unreadable",
+    errno.EPERM: "unreadable",
+    errno.ELOOP: "link loop",
+    errno.ENAMETOOLONG: "name too long",
+    errno.EINVAL: "bad name",
+    errno.EILSEQ: "bad name",
+}
+
+_KINDS = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "directory",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+    stat.S_IFLNK: "symlink",
+}
+
+_STATE, _ANSWER, _TROUBLE = b"s", b"a", b"t"  # the first byte of each part of a stamp
+_RECORD = struct.Struct("<cIIQQQQ")  # _STATE, mode, reader, mtime_ns, ctime_ns, size, inode
+_U64 = 0xFFFF_FFFF_FFFF_FFFF  # times before 1970 and after 2554 wrap around: only equality counts
+
+
+def file_stamp(path: str) -> bytes:
+    """The stamp of a path below the root: what `sync` compares to see that a file did not change."""
+    return stamp_of(f"{root()}/{path}")
+
+
+def stamp_of(full: str) -> bytes:
+    """The stamp of a path of the operating system."""
+    try:
+        state = os.lstat(full)
+    except (OSError, ValueError) as error:
+        return _answer_stamp(error)
+    if not stat.S_ISLNK(state.st_mode):
+        return record_of(state)
+    try:
+        reached = record_of(os.stat(full))
+    except (OSError, ValueError) as error:
+        reached = _answer_stamp(error)
+    return record_of(state) + reached
+
+
+def record_of(state: os.stat_result) -> bytes:
+    """The part of a stamp that describes one file: equal records, unchanged file."""
+    mode = state.st_mode
+    return _RECORD.pack(
+        _STATE,
+        mode,
+        # Where not everybody may read, the answer depends on who asks (`sudo` after a plain run).
+        0 if mode & stat.S_IROTH else os.geteuid() + 1 & 0xFFFF_FFFF,
+        state.st_mtime_ns & _U64,
+        state.st_ctime_ns & _U64,
+        state.st_size & _U64,
+        state.st_ino & _U64,
+    )
+
+
+def settled(stamp: bytes) -> bool:
+    """Whether a stamp proves what it seems to: no write from now on can leave it as it is.
+
+    A write sets the file's times to about now. Times that lie away from now, in the past or in the future,
+    cannot come out of a later write; times close to now can, where the clock of the file system is coarse.
+    """
+    now = time.time_ns()
+    at = 0
+    while stamp[at : at + 1] == _STATE:
+        _, _, _, modified, changed, _, _ = _RECORD.unpack_from(stamp, at)
+        for moment in (modified, changed):
+            if (now - moment) & _U64 < RACY_WINDOW_NS or (moment - now) & _U64 < RACY_WINDOW_NS:
+                return False
+        at += _RECORD.size
+    return stamp[at : at + 1] != _TROUBLE
+
+
+def kind_of(mode: int) -> str:
+    """The word for a file type: "file", "directory", "fifo", "socket", "device", "symlink"."""
+    return _KINDS.get(stat.S_IFMT(mode), "device")  # doors, whiteouts: as unreadable as a device
+
+
+def _answer_stamp(error: OSError | ValueError) -> bytes:
+    if isinstance(error, OSError):
+        answer = ANSWERS.get(error.errno or 0)
+        if answer is None:  # EIO, ESTALE, ...: the read will fail as well, and is not kept
+            return _TROUBLE + str(error.errno).encode()
+        return _ANSWER + answer.encode()
+    return _ANSWER + b"bad name"  # a NUL, or characters that no file name can hold

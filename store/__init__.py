@@ -1,0 +1,94 @@
+"""The store: ids to bytes, kept in one SQLite file. It calls no query.
+
+    with open_store(Path(".engine")) as store:
+        store.write(Batch(nodes=[...], state=State(...)))
+        store.find(query, args)
+
+Reads and writes rows (rows.py) through `Store` (sqlite.py). What a directory may hold and what happens
+to damaged, foreign or newer files is decided in opening.py; docs/store.md describes the file itself.
+"""
+
+from __future__ import annotations
+
+if __name__ != "engine.store":
+    raise ImportError("import it as engine.store: a top-level name `store` belongs to somebody else")
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from engine.errors import StoreReadOnly
+from engine.store.rows import (
+    GROUP_MARKER,
+    ROOT_FLAG,
+    Batch,
+    InputRow,
+    NodeRow,
+    ObservedInput,
+    QueryRow,
+    RevisionRow,
+    State,
+    fingerprint_of,
+)
+
+if TYPE_CHECKING:
+    from engine.store.sqlite import Store
+
+__all__ = [
+    "GROUP_MARKER",
+    "ROOT_FLAG",
+    "Batch",
+    "InputRow",
+    "NodeRow",
+    "ObservedInput",
+    "QueryRow",
+    "RevisionRow",
+    "State",
+    "Store",
+    "fingerprint_of",
+    "open_store",
+]
+
+
+def open_store(
+    directory: Path, *, read_only: bool = False, synchronous: Literal["OFF", "NORMAL", "FULL"] = "NORMAL"
+) -> Store:
+    """Open the store in `directory`, making it if need be. `Store.notes` tells what was found.
+
+    What cannot be written is opened for reading, with a note; StoreReadOnly when there is nothing to read.
+    StoreInUse names the process that writes to it; StoreForeign, StoreTooNew and StoreUnsafe say what
+    to do. A damaged store is set aside, and the one returned is empty.
+    """
+    # Imported here: an engine in memory only needs no sqlite3, which takes 11 ms.
+    from engine.store.directory import private_directory
+    from engine.store.failures import NO_WRITING, from_os
+    from engine.store.opening import FALLBACK, open_for_reading, open_for_writing
+    from engine.store.sqlite import Store
+
+    if synchronous not in ("OFF", "NORMAL", "FULL"):
+        raise ValueError(f"synchronous must be OFF, NORMAL or FULL, not {synchronous!r}")
+    reason = ""
+    if not read_only:
+        try:
+            files = private_directory(directory, create=True)
+            return Store(open_for_writing(files, synchronous), read_only=False, synchronous=synchronous)
+        except OSError as error:
+            if error.errno not in NO_WRITING or not (directory / "store.db").exists():
+                raise from_os(error, directory) from error
+            reason = error.strerror or str(error)
+        except StoreReadOnly as error:
+            if not (directory / "store.db").exists():
+                raise
+            reason = error.fields["reason"]
+    files = private_directory(directory, create=False)
+    store = Store(open_for_reading(files), read_only=True, synchronous=synchronous)
+    if not read_only:
+        store.notes.insert(0, FALLBACK.format(reason))
+    return store
+
+
+def __getattr__(name: str) -> object:
+    if name == "Store":  # late, as in open_store
+        from engine.store.sqlite import Store
+
+        return Store
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

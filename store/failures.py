@@ -1,0 +1,69 @@
+"""Failures: what an error of SQLite or of the operating system means for the user.
+
+Invariants
+    F1  Only SQLITE_ERRORS and OSError are translated; KeyboardInterrupt and bugs pass as they are.
+    F2  Anything that says the file is not what it should be becomes StoreDamaged.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.errors import StoreDamaged, StoreError, StoreFull, StoreInUse, StoreReadOnly
+
+_CANNOT_WRITE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
+_NOT_ABOUT_THE_FILE = (sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_TOOBIG)
+NO_WRITING = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+# The second comes where a damaged name stands in the very text of SQLite's message.
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+
+
+def from_sqlite(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> StoreError:
+    """The error to raise instead of `error`."""
+    if isinstance(error, UnicodeDecodeError):
+        return StoreDamaged(store=path, reason="names that are no text")
+    kind: type[StoreError] = StoreError
+    hint: str | None = None
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = None if code is None else code & 0xFF
+    if primary is None:  # raised by the Python module itself: closed connection, too large a value
+        pass
+    elif primary == sqlite3.SQLITE_FULL:
+        kind = StoreFull
+    elif code == sqlite3.SQLITE_IOERR_WRITE:  # a quota, a limit on file sizes, or the disk
+        kind, hint = StoreFull, "Answers stay right from memory; the next commit tries again."
+    elif primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        kind, hint = StoreInUse, "Another program holds a transaction on the file: close it."
+    elif primary in _CANNOT_WRITE:
+        kind = StoreReadOnly
+    elif primary == sqlite3.SQLITE_IOERR and code != sqlite3.SQLITE_IOERR_SHORT_READ:
+        hint = "The disk or its file system answered with an error."
+    elif primary not in _NOT_ABOUT_THE_FILE:
+        kind = StoreDamaged
+    return kind(hint=hint, store=path, reason=error)
+
+
+def from_os(error: OSError, path: Path) -> StoreError:
+    """The error to raise when a file of the store cannot be made or changed."""
+    if error.errno in NO_WRITING:
+        return StoreReadOnly(store=path, reason=error.strerror)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFull(store=path, reason=error.strerror)
+    return StoreError(store=path, reason=error.strerror or error)
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn errors of SQLite and of the operating system into the engine's own."""
+    try:
+        yield
+    except SQLITE_ERRORS as error:
+        raise from_sqlite(error, path) from error
+    except OSError as error:
+        raise from_os(error, path) from error

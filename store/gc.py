@@ -1,0 +1,97 @@
+"""Garbage collection: delete nodes that nothing asked for depends on.
+
+Invariants
+    C1  What is reachable from a root over dependencies stays: a later answer needs no extra execution.
+    C2  Deletion is one transaction; killed anywhere, the store is as before or as after.
+    C3  The file is rewritten only when that gives back a quarter of it.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from attrs import frozen
+
+from engine.store import repair, rows
+from engine.store.sqlite import Store
+
+VACUUM_SHARE = 0.25  # of the pages must be free; rewriting costs about as much as a checkpoint of all
+
+
+@frozen
+class Collected:
+    """What a collection did."""
+
+    kept: int  # nodes
+    deleted: int  # nodes
+    inputs_deleted: int
+    bytes_before: int
+    bytes_after: int
+    compacted: bool
+
+
+def collect(store: Store, roots_flag: int = rows.ROOT_FLAG, *, compact: bool = True) -> Collected:
+    """Delete what no root reaches. Reads every node once: about 3 us a node."""
+    with store.locked() as connection:
+        before = _size(store)
+        edges: dict[int, bytes] = {}
+        pending: list[int] = []
+        for node, flags, dependencies in connection.execute("SELECT id, flags, dependencies FROM node"):
+            edges[node] = dependencies
+            if flags & roots_flag:
+                pending.append(node)
+        kept = _reachable(edges, pending)
+        deleted = [node for node in edges if node not in kept]
+        observed = {node for (node,) in connection.execute("SELECT node FROM input")}
+        gone = sorted(observed - kept)
+        if deleted or gone:
+            store.write(
+                rows.Batch(
+                    deleted=deleted,
+                    deleted_inputs=gone,
+                    readers=_shortened(store, edges, kept, deleted),
+                    state=_without(store.state, kept),
+                )
+            )
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+        pays = compact and free > pages * VACUUM_SHARE
+        if pays:
+            store.compact()
+        elif deleted:
+            store.checkpoint()
+        inputs_deleted = len(gone)
+        return Collected(len(kept), len(deleted), inputs_deleted, before, _size(store), pays)
+
+
+def _reachable(edges: dict[int, bytes], pending: list[int]) -> set[int]:
+    """Ids that are reached from `pending`, which is used up. Depth is data, not stack."""
+    kept = set(pending)
+    while pending:
+        for dependency in repair.unpack(edges[pending.pop()]):
+            if dependency not in kept and dependency in edges:
+                kept.add(dependency)
+                pending.append(dependency)
+    return kept
+
+
+def _shortened(
+    store: Store, edges: dict[int, bytes], kept: set[int], deleted: list[int]
+) -> list[tuple[int, bytes]]:
+    """Readers rows of kept nodes without the deleted readers, in their old order."""
+    touched = {one for node in deleted for one in repair.unpack(edges[node]) if one in kept}
+    result = []
+    for node, packed in store.readers(sorted(touched)).items():
+        left = [reader for reader in repair.unpack(packed) if reader in kept]
+        result.append((node, struct.pack(f"<{len(left)}I", *left)))
+    return result
+
+
+def _without(state: rows.State, kept: set[int]) -> rows.State:
+    """The state without suspects that are gone. The core uses the top bit of an entry for itself."""
+    left = [node for node in repair.unpack(state.suspects) if node & ~rows.GROUP_MARKER in kept]
+    return state._replace(suspects=struct.pack(f"<{len(left)}I", *left))
+
+
+def _size(store: Store) -> int:
+    return store.path.stat().st_size + store.files.wal_size()

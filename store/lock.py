@@ -1,0 +1,169 @@
+"""Lock: one writer per store, and who it is.
+
+Invariants
+    L1  The lock is the kernel's (flock): it ends with its process, however that ends.
+    L2  It belongs to the file `lock` itself, so two paths to one directory share it.
+    L3  The text in the file only serves messages; nobody decides anything by it but how long to retry.
+    L4  Readers share a second lock, `lock.readers`. While one of them reads, nothing is merged, so that
+        every merge is complete and can be sealed.
+    L5  A forked child does not keep its parent's locks.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar
+
+from engine.errors import StoreInUse
+
+# Who is named as holder has just died or is about to write its name: look again for this long.
+RETRY_SECONDS = 0.5
+RETRY_STEP_SECONDS = 0.01
+MERGE_SECONDS = 10.0  # merging and sealing takes about 5 ms per MB
+
+
+class Held:
+    """A lock that this process holds. `release` gives it up; so does the end of the process."""
+
+    _all: ClassVar[set[Held]] = set()
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._all.add(self)
+
+    def release(self) -> None:
+        if self in self._all:
+            self._all.discard(self)
+            os.close(self._fd)
+
+    @classmethod
+    def after_fork(cls) -> None:
+        for lock in cls._all:
+            os.close(lock._fd)
+        cls._all = set()
+
+
+class WriterLock(Held):
+    """The right to write. Make it with `WriterLock.acquire`; release it when nothing else is open."""
+
+    @classmethod
+    def acquire(cls, path: Path) -> WriterLock:
+        """Take the lock, or raise StoreInUse within a second. OSError: the file cannot be made."""
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            deadline = time.monotonic() + RETRY_SECONDS
+            while not _flock(fd, fcntl.LOCK_EX):
+                holder = os.pread(fd, 1000, 0)
+                if _is_alive(holder) or time.monotonic() > deadline:
+                    raise in_use(path, holder)
+                time.sleep(RETRY_STEP_SECONDS)
+            started = datetime.now().astimezone().isoformat(timespec="seconds")
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n{socket.gethostname()}\n{started}\n".encode(), 0)
+        except BaseException:
+            os.close(fd)
+            raise
+        return cls(fd)
+
+    def release(self) -> None:
+        if self in self._all:
+            # The name is only for messages. On a full disk it may have to stay.
+            with suppress(OSError):
+                os.ftruncate(self._fd, 0)
+        super().release()
+
+
+def make_lock_file(path: Path) -> None:
+    """Make the file that readers lock; they make nothing themselves."""
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+
+
+def hold_as_reader(path: Path) -> Held | None:
+    """Keep the log from being merged while we read. None: there is no such file, so nobody merges."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    deadline = time.monotonic() + MERGE_SECONDS
+    try:
+        while not _flock(fd, fcntl.LOCK_SH):
+            if time.monotonic() > deadline:
+                raise StoreInUse(store=path.parent, holder="a writer that is merging its log")
+            time.sleep(RETRY_STEP_SECONDS)
+    except BaseException:
+        os.close(fd)
+        raise
+    return Held(fd)
+
+
+@contextmanager
+def while_no_reader(path: Path) -> Iterator[bool]:
+    """Yield whether no reader of ours is there, and keep new ones waiting for so long."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield _flock(fd, fcntl.LOCK_EX)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def while_no_writer(path: Path) -> Iterator[bool]:
+    """Yield whether there is no writer, and keep new ones out for so long. Nothing is created."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:  # never written to, or a copy: nobody can be writing
+        yield True
+        return
+    try:
+        yield _flock(fd, fcntl.LOCK_SH)
+    finally:
+        os.close(fd)
+
+
+def lock_file(fd: int) -> bool:
+    """Lock the database file itself as well: a hard link to it lies in another directory."""
+    return _flock(fd, fcntl.LOCK_EX)
+
+
+def in_use(path: Path, holder: bytes) -> StoreInUse:
+    """The message that names who has the store."""
+    lines = holder.decode(errors="replace").splitlines()
+    if len(lines) < 3:
+        return StoreInUse(store=path.parent, holder="unknown")
+    pid, host, since = lines[:3]
+    where = "" if host == socket.gethostname() else f" on {host}"
+    return StoreInUse(store=path.parent, holder=f"process {pid}{where}, since {since}")
+
+
+def _flock(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_alive(holder: bytes) -> bool:
+    """Whether the process named in the file exists, as far as can be told from here."""
+    lines = holder.decode(errors="replace").splitlines()
+    if len(lines) < 3 or not lines[0].isdecimal():
+        return False
+    if lines[1] != socket.gethostname():
+        return True
+    try:
+        os.kill(int(lines[0]), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+os.register_at_fork(after_in_child=Held.after_fork)

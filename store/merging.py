@@ -1,0 +1,190 @@
+"""Merging: connections to the file, and the only two ways in which its main part changes.
+
+Invariants
+    M1  The main file changes when it is made and when `merge` runs, and it is sealed after both.
+    M2  Closing a connection never merges by itself.
+    M3  A connection believes nothing and cannot write until `trust` has been called.
+    M4  A new store appears under its name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from attrs import define, field
+
+from engine.store import rows, schema, seal
+from engine.store.directory import Files
+from engine.store.failures import SQLITE_ERRORS
+from engine.store.lock import Held, while_no_reader
+from engine.store.rawfile import RawFile
+
+BUSY_SECONDS = 5.0  # another program may hold a transaction while somebody looks at the store
+
+IMMUTABLE = "The store lies on a read-only file system: changes still in its log are not seen."
+
+
+@define
+class Opened:
+    """A connection and what goes with it."""
+
+    files: Files
+    connection: sqlite3.Connection
+    raw: RawFile
+    stored: rows.StateRow
+    base: bytes  # what commits must name, empty while there is no seal
+    notes: list[str] = field(factory=list)
+    lock: Held | None = None  # the writer's or a reader's
+    can_write: bool = False
+    audited: bool = False
+
+    def shut(self) -> None:
+        """Close in the only right order: connection, descriptor, lock."""
+        try:
+            if self.can_write:
+                close_unmerged(self.files, self.connection)
+            else:
+                self.connection.close()  # opened with mode=ro, so it does not checkpoint
+        finally:
+            self.raw.has_writer = self.raw.has_writer and not self.can_write
+            self.raw.close()
+            if self.lock is not None:
+                self.lock.release()
+
+
+def close_unmerged(files: Files, connection: sqlite3.Connection) -> None:
+    """Close without a checkpoint: the last connection to close makes one, unless it cannot write."""
+    try:
+        guardian = sqlite3.connect(files.uri("mode=ro"), uri=True, timeout=0, check_same_thread=False)
+        try:
+            guardian.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        except SQLITE_ERRORS:  # damaged or gone: then there is nothing to protect from a checkpoint
+            guardian.close()
+            connection.close()
+        else:
+            connection.close()
+            guardian.close()
+    except SQLITE_ERRORS:
+        connection.close()
+
+
+def merge(opened: Opened, *, force: bool = False) -> bool:
+    """Merge the log into the main file and seal it; True: all of it.
+
+    While a reader is there nothing happens, unless by `force`: then the file stays without a seal until
+    a later merge succeeds. `opened.stored` must be what the file says.
+    """
+    files = opened.files
+    with while_no_reader(files.readers) as free:
+        if not free and not force:
+            return False
+        opened.base = b""
+        seal.remove_seal(files.seal)
+        opened.connection.execute("PRAGMA busy_timeout = 0")  # nobody else writes, and readers may stay long
+        try:
+            busy, *_ = opened.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            opened.connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+        if busy or files.wal_size():
+            return False
+        opened.base = _make_seal(files, opened.raw, opened.stored)
+        return True
+
+
+def _make_seal(files: Files, raw: RawFile, stored: rows.StateRow) -> bytes:
+    """Write the seal for the main file as it is now; return what commits must name from now on."""
+    one = seal.Seal(schema.VERSION, raw.size(), raw.digest(), rows.state_sum(stored))
+    seal.write_seal(files.seal, one)
+    return one.base
+
+
+def create(files: Files) -> None:
+    """Make an empty store beside the name, then give it its name."""
+    os.close(os.open(files.new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(files.new, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = MEMORY")  # nobody sees it before it is whole
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
+        connection.execute("PRAGMA auto_vacuum = NONE")
+        connection.execute("BEGIN IMMEDIATE")
+        schema.create_tables(connection)
+        empty = rows.StateRow(rows.State(), rows.total_bytes(0), b"")
+        connection.execute("INSERT INTO state VALUES (1,?,?,?,?,?,?,?,?,?,?)", state_columns(empty))
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    finally:
+        connection.close()
+    fd = os.open(files.new, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.replace(files.new, files.database)
+    raw = RawFile.open(files.database)
+    try:
+        _make_seal(files, raw, empty)
+    finally:
+        raw.close()
+
+
+def state_columns(row: rows.StateRow) -> tuple[object, ...]:
+    state, total, base = row
+    return (
+        state.revision, state.next_node, state.next_query, state.suspects, *state.last_changed,
+        total, base, rows.state_sum(row),
+    )  # fmt: skip
+
+
+def connect(files: Files, options: str) -> sqlite3.Connection:
+    """A connection that believes nothing yet and cannot write: see `trust`."""
+    connection = sqlite3.connect(
+        files.uri(options),
+        uri=True,
+        isolation_level=None,  # transactions are begun by us
+        check_same_thread=False,  # Store has a lock of its own
+        timeout=BUSY_SECONDS,
+        cached_statements=256,
+    )
+    try:
+        connection.text_factory = _text
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+    except BaseException:
+        close_unmerged(files, connection)
+        raise
+    return connection
+
+
+def _text(data: bytes) -> str:
+    """Damaged text must reach its checksum, not fail on the way there."""
+    return data.decode(errors="surrogateescape")
+
+
+def trust(connection: sqlite3.Connection, synchronous: str) -> None:
+    connection.execute("PRAGMA query_only = OFF")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection.execute("PRAGMA secure_delete = OFF")  # a compile-time default of Debian; costs writes
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA cache_size = -32768")  # KiB
+
+
+def connect_read_only(files: Files, notes: list[str]) -> sqlite3.Connection:
+    """On a read-only file system a WAL cannot be read at all: then only the main file is (M14)."""
+    connection = connect(files, "mode=ro")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise
+        if files.wal_size():
+            notes.append(IMMUTABLE)
+        return connect(files, "mode=ro&immutable=1")
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,260 @@
+"""Opening: from a directory of doubtful bytes to a connection whose rows can be trusted.
+
+The order: directory, lock, header, seal, schema, version, state, and the audit where the seal is missing.
+
+Invariants
+    O1  Nothing of a file is executed or believed before its schema has been compared as text.
+    O2  A file of another program or of a newer version is left byte for byte as it was.
+    O3  What cannot be trusted is set aside under another name, and one note says what that costs.
+    O4  Opening a sealed store reads its bytes once and walks no table.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from engine.errors import StoreDamaged, StoreError, StoreForeign, StoreInUse, StoreTooNew, StoreUnsafe
+from engine.store import directory, repair, rows, schema, seal
+from engine.store.directory import Files
+from engine.store.failures import translated
+from engine.store.lock import (
+    WriterLock,
+    hold_as_reader,
+    lock_file,
+    make_lock_file,
+    while_no_writer,
+)
+from engine.store.merging import Opened, close_unmerged, connect, connect_read_only, create, merge, trust
+from engine.store.rawfile import RawFile
+
+AGAIN = "everything will be computed again."
+REBUILT = "The store was damaged ({}); it was set aside as {} and " + AGAIN
+OUTDATED = "The store was of version {}, which cannot be carried over; it was set aside as {} and " + AGAIN
+MIGRATED = "The store was migrated from version {} to {}."
+AUDITED = "The store was changed from outside or not closed in order; all of it was checked and kept."
+STRAY = "Files beside the store did not belong to it; they were set aside as {}."
+BEHIND = "The log did not belong to the store and was set aside as {}; what it held will be computed again."
+FALLBACK = "The store cannot be written ({}): answers are computed but not saved."
+
+
+class _StrayWal(Exception):
+    """The WAL belongs to another main file."""
+
+
+class _Outdated(Exception):
+    """A version that no migration leads on from."""
+
+
+def open_for_writing(files: Files, synchronous: str, *, distrust: str = "") -> Opened:
+    """Take the lock and open, setting aside what is damaged, or all when there is a reason to `distrust`.
+
+    OSError: the directory is not writable.
+    """
+    lock = WriterLock.acquire(files.lock)
+    try:
+        make_lock_file(files.readers)
+        directory.sweep(files)
+        notes: list[str] = []
+        if distrust and os.path.lexists(files.database):
+            notes.append(REBUILT.format(distrust, directory.set_aside(files)))
+        for _ in range(3):  # a stray WAL, then damage, then a new store
+            _prepare(files, notes)
+            try:
+                opened = _open_existing(files, synchronous, notes)
+            except _StrayWal:
+                name = directory.set_aside_beside(files, files.wal, files.shm)
+                notes.append(BEHIND.format(name))
+            except _Outdated as outdated:
+                name = directory.set_aside(files)
+                notes.append(OUTDATED.format(outdated, name))
+            except StoreDamaged as damage:
+                name = directory.set_aside(files)
+                notes.append(REBUILT.format(_reason(damage), name))
+            else:
+                opened.lock = lock
+                return opened
+        raise StoreDamaged(store=files.database, reason="a new store could not be read back")
+    except BaseException:
+        lock.release()
+        raise
+
+
+def open_for_reading(files: Files) -> Opened:
+    """Open without writing anything, not even a lock. The transaction that fixes the revision is begun."""
+    if not os.path.lexists(files.database):
+        raise StoreError(store=files.database, reason="there is no store to read")
+    with while_no_writer(files.lock) as alone, translated(files.database):
+        raw = RawFile.open(files.database)
+        held = None
+        try:
+            held = hold_as_reader(files.readers)
+            _check_owner(files, raw, reading=True)
+            found = seal.read_seal(files.seal) if alone else None
+            sealed = found is not None and found.size == raw.size() and found.digest == raw.digest()
+            header = _judge(files, raw, found, sealed)
+            if header.kind is not schema.Kind.OURS:
+                raise StoreDamaged(store=files.database, found=header.what, hint="Open it for writing once.")
+            notes: list[str] = []
+            connection = connect_read_only(files, notes)
+            try:
+                connection.execute("BEGIN")
+                _version(files, connection)
+                _check_schema(files, connection, schema.TABLES)
+                stored = repair.load_state(connection)
+                if alone and not (sealed and found and _rests_on(stored, found, files)):
+                    repair.audit(connection)
+            except BaseException:
+                connection.close()
+                raise
+        except BaseException:
+            raw.close()
+            if held is not None:
+                held.release()
+            raise
+    return Opened(files, connection, raw, stored, b"", notes, held)
+
+
+# -- the parts, in their order ---------------------------------------------------------------------
+
+
+def _prepare(files: Files, notes: list[str]) -> None:
+    """Make a store where there is none."""
+    with translated(files.database):
+        try:
+            raw = RawFile.open(files.database)
+        except FileNotFoundError:
+            is_missing, promised = True, False
+        else:
+            try:
+                is_missing = raw.size() == 0
+                promised = is_missing and seal.read_seal(files.seal) is not None
+            finally:
+                raw.close()
+        if not is_missing:
+            return
+        if promised:
+            notes.append(REBUILT.format("the file was empty", directory.set_aside(files)))
+        elif files.wal_size() or os.path.lexists(files.journal):
+            stray = (files.wal, files.shm, files.journal)
+            notes.append(STRAY.format(directory.set_aside_beside(files, *stray)))
+        create(files)
+
+
+def _open_existing(files: Files, synchronous: str, notes: list[str]) -> Opened:
+    with translated(files.database):
+        raw = RawFile.open(files.database)
+        try:
+            if raw.has_writer or not lock_file(raw.fd):
+                raise StoreInUse(store=files.database, holder="a process that reaches it by a hard link")
+            _check_owner(files, raw)
+            found = seal.read_seal(files.seal)
+            sealed = found is not None and found.size == raw.size() and found.digest == raw.digest()
+            header = _judge(files, raw, found, sealed)
+            if os.path.lexists(files.journal) and (sealed or header.is_wal):  # never ours: do not replay it
+                notes.append(STRAY.format(directory.set_aside_beside(files, files.journal)))
+            if header.kind is schema.Kind.OLDER and schema.MIGRATIONS.get(header.version) is None:
+                raise _Outdated(header.version)
+            connection = connect(files, "mode=rw")
+            try:
+                nothing = rows.StateRow(rows.State(), b"", b"")
+                opened = Opened(files, connection, raw, nothing, b"", notes, can_write=True)
+                migrated = _migrate(opened, synchronous)
+                opened.stored = repair.load_state(connection)
+                if sealed and found and not migrated:
+                    if not _rests_on(opened.stored, found, files):
+                        raise _StrayWal
+                    opened.base = found.base
+                else:
+                    _audit(opened, header, migrated=migrated)
+            except BaseException:
+                close_unmerged(files, connection)
+                raise
+        except BaseException:
+            raw.close()
+            raise
+    raw.has_writer = True
+    return opened
+
+
+def _judge(files: Files, raw: RawFile, found: seal.Seal | None, sealed: bool) -> schema.Header:
+    """What the first bytes say; raise when that is not for us. With a seal beside it, it was ours."""
+    header = schema.read_header(raw.head())
+    promised = found.version if found is not None and not sealed else schema.VERSION + 1
+    is_as_promised = header.kind is not schema.Kind.FOREIGN and header.version == promised
+    if promised <= schema.VERSION and not is_as_promised:
+        raise StoreDamaged(store=files.database, found=header.what)
+    if header.kind in (schema.Kind.FOREIGN, schema.Kind.EMPTY):
+        raise StoreForeign(file=files.database, kind=header.what)
+    if header.kind is schema.Kind.NEWER:
+        raise StoreTooNew(store=files.database, version=header.version, supported=schema.VERSION)
+    return header
+
+
+def _check_owner(files: Files, raw: RawFile, *, reading: bool = False) -> None:
+    if raw.owner() != os.geteuid() and not (reading and raw.owner() == 0):
+        raise StoreUnsafe(file=files.database, owner=raw.owner(), hint="The file belongs to another user.")
+
+
+def _version(files: Files, connection: sqlite3.Connection) -> int:
+    """The version as SQLite sees it: a newer engine may have written it to the WAL only."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application & 0xFFFFFFFF != schema.APPLICATION_ID:
+        raise StoreDamaged(store=files.database, found=f"application {application:#x}")
+    if version > schema.VERSION:
+        raise StoreTooNew(store=files.database, version=version, supported=schema.VERSION)
+    return int(version)
+
+
+def _check_schema(files: Files, connection: sqlite3.Connection, tables: tuple[str, ...]) -> None:
+    if not schema.same_schema(connection, tables):
+        raise StoreDamaged(store=files.database, found="another schema than the engine makes")
+
+
+def _migrate(opened: Opened, synchronous: str) -> bool:
+    """Compare the schema, and bring an older version to ours. True: something was migrated."""
+    connection = opened.connection
+    first = version = _version(opened.files, connection)
+    while version < schema.VERSION:
+        migration = schema.MIGRATIONS.get(version)
+        if migration is None:
+            raise _Outdated(first)
+        _check_schema(opened.files, connection, migration.tables)
+        trust(connection, synchronous)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            migration.apply(connection)
+            version += 1
+            connection.execute(f"PRAGMA user_version = {version}")
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.rollback()
+    _check_schema(opened.files, connection, schema.TABLES)
+    trust(connection, synchronous)
+    if first != version:
+        opened.notes.append(MIGRATED.format(first, version))
+    return first != version
+
+
+def _rests_on(stored: rows.StateRow, found: seal.Seal, files: Files) -> bool:
+    """Whether the commit that is seen through the WAL was made on top of the sealed file (Z2)."""
+    return files.wal_size() == 0 or stored.base == found.base or rows.state_sum(stored) == found.state
+
+
+def _audit(opened: Opened, header: schema.Header, *, migrated: bool) -> None:
+    """Check everything, then merge and seal, so that the next opening need not."""
+    repair.audit(opened.connection)
+    opened.audited = True
+    if not header.is_wal:  # somebody changed the journal mode
+        opened.connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        # Until something has been read, SQLite answers "database table is locked" to a checkpoint.
+        opened.connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+    merge(opened)
+    if not migrated:
+        opened.notes.append(AUDITED)
+
+
+def _reason(damage: StoreDamaged) -> str:
+    return ", ".join(f"{name} {text}" for name, text in damage.fields.items() if name != "store")

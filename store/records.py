@@ -1,0 +1,159 @@
+"""Records: what the fields of a class are, and which classes may be made from stored bytes.
+
+Invariants
+    R1  A record is a class whose instances are their fields and no more: a Struct, a NamedTuple, or an
+        attrs or dataclass class without a base written in C that holds more. Nothing else is a record.
+    R2  A record is made again without its `__init__`, so its fields come back as they were; a Struct alone
+        goes through its own.
+    R3  A class is known by its name "module:qualname". Where two share one (a reload, a local class), the
+        later one is meant.
+    R4  Reading the annotations of a class raises nothing: what cannot be resolved is Any.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+known: dict[str, type] = {}
+"""Classes that `restore` may make, by "module:qualname"."""
+
+
+class UnknownClass(LookupError, ValueError):
+    """The bytes name a class that this process has not met: load the module that defines it first."""
+
+
+class Record(NamedTuple):
+    """How to take an instance of an attrs, dataclass, Struct or NamedTuple class apart and make one again."""
+
+    name: str
+    names: tuple[str, ...]
+    frozen: bool
+    build: Callable[[Sequence[Any]], Any]
+
+
+def record_of(cls: type[Any]) -> Record | None:
+    """The record of `cls`, or None when instances of `cls` are more than their fields."""
+    try:
+        return _records[cls]
+    except KeyError:
+        return _records.setdefault(cls, _read_record(cls))
+
+
+def _read_record(cls: Any) -> Record | None:
+    name = class_name(cls)
+    if issubclass(cls, tuple):
+        names: Any = getattr(cls, "_fields", None)
+        return None if names is None else Record(name, names, True, functools.partial(tuple.__new__, cls))
+    if issubclass(cls, msgspec.Struct):
+        names = cls.__struct_fields__
+        config: Any = cls.__struct_config__
+        return Record(name, names, config.frozen, lambda values: cls(**dict(zip(names, values, strict=True))))
+    attributes: Any = getattr(cls, "__attrs_attrs__", None)
+    parameters: Any = getattr(cls, "__dataclass_params__", None)
+    if attributes is not None:
+        names = tuple(attribute.name for attribute in attributes)
+        is_frozen = getattr(cls.__setattr__, "__name__", "") == "_frozen_setattrs"
+    elif parameters is not None:
+        from dataclasses import fields  # loaded long ago, by whoever made the class
+
+        names = tuple(field.name for field in fields(cls))
+        is_frozen = parameters.frozen
+    else:
+        return None
+    if not all(base is object or base.__flags__ & _HEAP_TYPE for base in cls.__mro__):
+        return None  # a dict, list or exception underneath holds more than the fields say
+    return Record(name, names, is_frozen, functools.partial(_build, cls, names, caches_hash(cls)))
+
+
+def stray_attribute(value: Any, record: Record) -> str | None:
+    """An attribute that the record would lose; values of a cached_property do not count."""
+    for name in getattr(value, "__dict__", {}).keys() - frozenset(record.names):
+        if not isinstance(getattr(type(value), name, None), functools.cached_property):
+            return str(name)
+    return None
+
+
+def caches_hash(cls: type) -> bool:
+    """Whether attrs keeps the hash in an attribute that its `__init__` must have set."""
+    code = getattr(cls.__hash__, "__code__", None)
+    return code is not None and "_attrs_cached_hash" in code.co_names
+
+
+def field_types(cls: type, names: tuple[str, ...], arguments: tuple[Any, ...]) -> dict[str, Any]:
+    """The annotations of a class's fields, with the type `arguments` put in; Any where one is not known."""
+    try:
+        hints = typing.get_type_hints(cls)
+    except Exception:  # names under TYPE_CHECKING, local classes, expressions: anything may be raised here
+        return dict.fromkeys(names, Any)
+    parameters = getattr(cls, "__parameters__", ())
+    inherited = [
+        base for base in getattr(cls, "__orig_bases__", ()) if hasattr(typing.get_origin(base), "__mro__")
+    ]
+    plain = all(typing.get_origin(base) is typing.Generic for base in inherited)
+    bound = (
+        dict(zip(parameters, arguments, strict=True)) if plain and len(parameters) == len(arguments) else {}
+    )
+    return {name: _bind(hints.get(name, Any), bound) for name in names}
+
+
+def _bind(hint: Any, bound: dict[Any, Any]) -> Any:
+    if isinstance(hint, TypeVar):
+        return bound.get(hint, Any)
+    parameters = getattr(hint, "__parameters__", ()) if typing.get_origin(hint) is not None else ()
+    return hint[tuple(bound.get(parameter, Any) for parameter in parameters)] if parameters else hint
+
+
+def _build(cls: type, names: tuple[str, ...], hash_slot: bool, values: Sequence[Any]) -> Any:
+    # not through __init__: converters, defaults and init=False fields would make it another value
+    made: Any = object.__new__(cls)
+    for name, value in zip(names, values, strict=True):
+        object.__setattr__(made, name, value)
+    if hash_slot:
+        object.__setattr__(made, "_attrs_cached_hash", None)
+    return made
+
+
+def class_name(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def learn(cls: type) -> None:
+    """Let `restore` make instances of `cls`."""
+    known[class_name(cls)] = cls
+
+
+def learn_annotation(annotation: Any) -> None:
+    """Learn every enum and record class that a value of this annotation may contain, fields included."""
+    todo: list[Any] = [annotation]
+    seen: dict[int, Any] = {}  # by identity, and kept alive: annotations may be unhashable
+    while todo:
+        here = todo.pop()
+        if id(here) in seen:
+            continue
+        seen[id(here)] = here
+        origin, arguments = typing.get_origin(here), typing.get_args(here)
+        if origin is typing.Literal:
+            todo.extend(type(literal) for literal in arguments)
+            continue
+        todo.extend(arguments)
+        todo.extend(getattr(here, name, None) for name in ("__supertype__", "__value__", "__bound__"))
+        todo.extend(getattr(here, "__constraints__", ()))
+        cls = origin or here
+        if isinstance(cls, type):
+            if issubclass(cls, enum.Enum):
+                learn(cls)
+            elif (record := record_of(cls)) is not None:
+                learn(cls)
+                todo.extend(field_types(cls, record.names, arguments).values())
+            elif typing.is_typeddict(cls):
+                todo.extend(field_types(cls, tuple(cls.__annotations__), arguments).values())
+
+
+_records: dict[type, Record | None] = {}
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement, so it has no layout of its own

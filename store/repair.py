@@ -1,0 +1,124 @@
+"""Repair: decide whether a file that is not sealed can be trusted, by reading all of it.
+
+Invariants
+    A1  A file passes only if every row is what some commit of ours wrote, no row is missing, and none is
+        from another moment: checksums of rows, their total, the index, and readers against dependencies.
+    A2  The audit changes nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from engine.errors import StoreDamaged
+from engine.store import rows
+
+_CHECKED_TABLES = ("readers", "input", "query", "revision")
+
+
+def audit(connection: sqlite3.Connection) -> None:
+    """Raise StoreDamaged for the first thing that does not agree. About 5 us a node."""
+    for (line,) in connection.execute("PRAGMA integrity_check(1)"):
+        if line != "ok":
+            raise StoreDamaged(check="integrity_check", found=line)
+    stored = load_state(connection)
+    total, expected, known = _audit_nodes(connection)
+    sums: dict[str, Callable[..., bytes]] = {
+        "readers": rows.readers_sum,
+        "input": rows.input_sum,
+        "query": rows.query_sum,
+        "revision": rows.revision_sum,
+    }
+    for table in _CHECKED_TABLES:
+        for row in connection.execute(f"SELECT * FROM {table}"):
+            check(table, row[0], row[-1], sums[table], row[:-1])
+            total += int.from_bytes(row[-1], "little")
+            if table == "readers" and sorted(unpack(row[1])) != sorted(expected.pop(row[0], ())):
+                raise StoreDamaged(table=table, row=row[0], found="readers that are not its dependents")
+            if table == "input" and row[0] not in known:
+                raise StoreDamaged(table=table, row=row[0], found="an input without a node")
+    if expected:
+        raise StoreDamaged(table="readers", row=min(expected), found="dependents, but no readers")
+    if rows.total_bytes(total) != stored.total:
+        raise StoreDamaged(table="state", found="rows that are missing, or of another moment")
+
+
+def load_state(connection: sqlite3.Connection) -> rows.StateRow:
+    """The state row; StoreDamaged when it is not there or not as it was written."""
+    found = connection.execute("SELECT * FROM state").fetchall()
+    if len(found) != 1:
+        raise StoreDamaged(table="state", found=f"{len(found)} rows")
+    _, revision, node, query, suspects, low, medium, high, total, base, stored = found[0]
+    row = rows.StateRow(rows.State(revision, node, query, suspects, (low, medium, high)), total, base)
+    check("state", 1, stored, rows.state_sum, (row,))
+    return row
+
+
+def check(
+    table: str, row: object, stored: object, compute: Callable[..., bytes], columns: Iterable[Any]
+) -> None:
+    """Raise StoreDamaged unless the checksum of these columns is the one that is stored."""
+    try:
+        matches = compute(*columns) == stored
+    except (TypeError, struct.error, AttributeError, OverflowError):  # wrong types, see R3
+        matches = False
+    if not matches:
+        raise StoreDamaged(table=table, row=row)
+
+
+def unpack(packed: bytes) -> array[int]:
+    """The ids in a packed column."""
+    ids = array("I")
+    ids.frombytes(packed)
+    if _SWAPPED:
+        ids.byteswap()
+    return ids
+
+
+def transposed(edges: Iterable[tuple[int, bytes]]) -> dict[int, list[int]]:
+    """Readers of each node, each once, from (node, packed dependencies)."""
+    readers: dict[int, list[int]] = {}
+    for node, packed in edges:
+        for dependency in set(unpack(packed)):
+            if dependency < rows.GROUP_MARKER:
+                readers.setdefault(dependency, []).append(node)
+    return readers
+
+
+def _audit_nodes(connection: sqlite3.Connection) -> tuple[int, dict[int, list[int]], set[int]]:
+    """Total of the checksums, readers that the dependencies ask for, and ids."""
+    total = 0
+    known: set[int] = set()
+
+    def edges() -> Iterator[tuple[int, bytes]]:
+        nonlocal total
+        select = (
+            "SELECT id, query, args, flags, changed_at, verified_at, durability, cost, cause, "
+            "fingerprint, dependencies, sum, key, value FROM node"
+        )
+        for row in connection.execute(select):
+            check("node", row[0], row[11], rows.node_sum, row[:11])
+            if row[12] != rows.key_hash(row[1], row[2]):
+                raise StoreDamaged(table="node", row=row[0], column="key")
+            if row[13] is not None and not value_matches(row[13], row[9]):
+                raise StoreDamaged(table="node", row=row[0], column="value")
+            if len(row[10]) % 4:
+                raise StoreDamaged(table="node", row=row[0], column="dependencies")
+            total += int.from_bytes(row[11], "little")
+            known.add(row[0])
+            yield row[0], row[10]
+
+    readers = transposed(edges())
+    return total, readers, known
+
+
+def value_matches(value: object, fingerprint: bytes) -> bool:
+    """Whether these are the bytes that the fingerprint was made of."""
+    return isinstance(value, bytes) and rows.fingerprint_of(value) == fingerprint
+
+
+_SWAPPED = struct.pack("=I", 1) != struct.pack("<I", 1)

@@ -1,0 +1,145 @@
+"""Schema: the tables as text, the version numbers, and how a file of another version is treated.
+
+Invariants
+    S1  `TABLES` is the truth. A file whose schema is not exactly this text is not used (a planted
+        trigger would run inside our own statements).
+    S2  Every version before `VERSION` has an entry in `MIGRATIONS`; None means: start empty.
+    S3  A migration runs in one transaction together with the new version number.
+
+Not STRICT tables: SQLite before 3.37 could not open the file, and checksums see wrong types anyway.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Final, NamedTuple
+
+APPLICATION_ID: Final = 0x656E6769  # "engi", at byte 68 of the file
+VERSION = 1  # user_version, at byte 60 of the file
+PAGE_SIZE: Final = 4096  # bytes; 16384 measured no faster, and writes four times as much per change
+REVISIONS_KEPT: Final = 1000
+
+TABLES: tuple[str, ...] = (
+    """CREATE TABLE node (
+  id INTEGER PRIMARY KEY,        -- dense, from 1
+  key INTEGER NOT NULL,          -- first 8 bytes of blake3(query as i64, args), little-endian, signed
+  query INTEGER NOT NULL,        -- query.id
+  args BLOB NOT NULL,            -- canonical bytes of the arguments
+  flags INTEGER NOT NULL,        -- bits; 8 is a root: somebody asked for this key
+  changed_at INTEGER NOT NULL,   -- revision in which the value last became different
+  verified_at INTEGER NOT NULL,  -- revision in which it was last known to be correct
+  durability INTEGER NOT NULL,   -- 0 low, 1 medium, 2 high
+  cost INTEGER NOT NULL,         -- microseconds of the last execution
+  cause INTEGER NOT NULL,        -- node.id of what made it run last
+  fingerprint BLOB NOT NULL,     -- blake3(value), 16 bytes; empty: there is no value
+  dependencies BLOB NOT NULL,    -- u32 little-endian each, in order; top bit set: a group marker
+  sum BLOB NOT NULL,             -- checksum of all columns but key and value
+  value BLOB                     -- last, so that the others are read without it; NULL: not stored
+)""",
+    "CREATE INDEX node_key ON node(key)",
+    """CREATE TABLE readers (
+  dependency INTEGER PRIMARY KEY,  -- node.id
+  packed BLOB NOT NULL,            -- node.id of each reader, u32 little-endian
+  sum BLOB NOT NULL
+)""",
+    """CREATE TABLE input (
+  node INTEGER PRIMARY KEY,  -- node.id of an observed input
+  stamp BLOB NOT NULL,       -- how the file looked when it was read
+  sum BLOB NOT NULL
+)""",
+    """CREATE TABLE query (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,  -- module:name
+  code BLOB NOT NULL,         -- fingerprint of the code
+  calls BLOB NOT NULL,        -- query.id of each query that its code calls, u32 little-endian
+  sum BLOB NOT NULL
+)""",
+    """CREATE TABLE revision (
+  number INTEGER PRIMARY KEY,
+  at REAL NOT NULL,          -- seconds since 1970
+  changed INTEGER NOT NULL,  -- how many inputs changed
+  note TEXT NOT NULL,
+  sum BLOB NOT NULL
+)""",
+    """CREATE TABLE state (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  revision INTEGER NOT NULL,
+  next_node INTEGER NOT NULL,
+  next_query INTEGER NOT NULL,
+  suspects BLOB NOT NULL,         -- node.id of each suspect, u32 little-endian; top bit: to be run
+  changed_low INTEGER NOT NULL,   -- revision of the last change of an input of low durability
+  changed_medium INTEGER NOT NULL,
+  changed_high INTEGER NOT NULL,
+  total BLOB NOT NULL,            -- sum modulo 2^128 of the sum columns of all rows of the other tables
+  base BLOB NOT NULL,             -- first 16 bytes of the digest in store.seal below this commit
+  sum BLOB NOT NULL
+)""",
+)
+
+
+class Migration(NamedTuple):
+    """From one version to the next. `tables` is the schema text that the old version must have."""
+
+    tables: tuple[str, ...]
+    apply: Callable[[sqlite3.Connection], None]
+
+
+# Version -> how to get to the next one; None: clean rebuild, everything is computed again.
+MIGRATIONS: Mapping[int, Migration | None] = {}
+
+
+class Kind(Enum):
+    """What the first 100 bytes of a file say."""
+
+    EMPTY = "empty"
+    OURS = "ours"
+    OLDER = "older"
+    NEWER = "newer"
+    FOREIGN = "foreign"
+
+
+class Header(NamedTuple):
+    kind: Kind
+    version: int
+    is_wal: bool
+    what: str  # for messages
+
+
+def read_header(data: bytes) -> Header:
+    """Classify a file by its first 100 bytes, before SQLite sees it."""
+    if not data:
+        return Header(Kind.EMPTY, 0, False, "an empty file")
+    if len(data) < 100 or not data.startswith(b"SQLite format 3\0"):
+        return Header(Kind.FOREIGN, 0, False, "not an SQLite database")
+    (version,) = struct.unpack(">i", data[60:64])
+    (application,) = struct.unpack(">I", data[68:72])
+    is_wal = data[18:20] == b"\2\2"
+    if application != APPLICATION_ID:
+        return Header(Kind.FOREIGN, version, is_wal, f"an SQLite database of application {application:#x}")
+    kind = Kind.NEWER if version > VERSION else Kind.OURS if version == VERSION else Kind.OLDER
+    return Header(kind, version, is_wal, f"a store of version {version}")
+
+
+def same_schema(connection: sqlite3.Connection, tables: tuple[str, ...]) -> bool:
+    """Whether the file holds these tables and indexes, and nothing else at all."""
+    found = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    others = [name for kind, name, sql in found if kind != "index" or sql is not None]
+    texts = sorted(str(sql) for _, _, sql in found if sql is not None)
+    automatic = all(name.startswith("sqlite_autoindex_") for _, name, sql in found if sql is None)
+    return automatic and texts == sorted(tables) and len(others) == len(tables)
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables in an empty database, in the transaction that the caller has begun."""
+    for statement in TABLES:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def text() -> str:
+    """The documented schema, as people read it."""
+    return "".join(f"{statement};\n" for statement in TABLES)

@@ -1,0 +1,321 @@
+"""Store: ids to bytes in one SQLite file, one transaction per commit.
+
+Invariants
+    Q1  One connection writes, and only it checkpoints; a file lock keeps other writers out.
+    Q2  A batch is written whole or not at all, whatever is raised in between, KeyboardInterrupt included.
+    Q3  `state` is what the last successful commit (or, for a reader, its transaction) says.
+    Q4  What a read-only store returns is of one revision until `refresh`.
+    Q5  After fork() nothing of the parent's store can be used.
+    Q6  Closing never leaves a half-merged file: either merged and sealed, or not merged at all.
+
+Not here: the order of opening (opening), SQL of rows (reading, writing), what flags mean (the core).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from engine.errors import Closed, ForkedEngine, StoreDamaged, StoreError, StoreReadOnly
+from engine.store import reading, repair, schema, writing
+from engine.store.directory import private_directory
+from engine.store.failures import SQLITE_ERRORS, from_sqlite, translated
+from engine.store.merging import Opened, merge
+from engine.store.opening import open_for_writing
+from engine.store.rows import Batch, NodeRow, ObservedInput, QueryRow, RevisionRow, State, StateRow
+
+if TYPE_CHECKING:
+    from engine.store.inspect import Statistics
+
+WAL_LIMIT_BYTES = 64 << 20  # merged when a commit leaves the log larger
+WAL_WARNING_BYTES = 256 << 20  # a reader that never ends keeps the log from being merged
+CLOSE_WAL_BYTES = 4 << 20  # merged at close when the log is larger,
+CLOSE_FILE_BYTES = 32 << 20  # or when the file is small enough to be sealed in a few milliseconds
+
+LONG_READER = "A reader keeps the store's log from being merged; it has grown to {} MB."
+NOT_MERGED = "The store's log could not be merged, which will be tried again: {}"
+
+
+class Store:
+    """An open store. Made by `open_store`; a context manager that closes it."""
+
+    def __init__(self, opened: Opened, *, read_only: bool, synchronous: str) -> None:
+        self.files = opened.files
+        self.read_only = read_only
+        self.synchronous = synchronous
+        self.notes: list[str] = []
+        self._guard = threading.RLock()
+        self._pid = os.getpid()
+        self._adopt(opened)
+
+    def _adopt(self, opened: Opened) -> None:
+        self.notes.extend(opened.notes)
+        self.audited = opened.audited
+        self._opened = opened
+        self._connection = opened.connection
+        self._raw = opened.raw
+        self._stored: StateRow | None = opened.stored
+        self._merge_above = WAL_LIMIT_BYTES
+        self._warned = False
+        self._closed = False
+        # Forgotten or at exit: the last connection to go would checkpoint on its own, under the seal.
+        self._finalizer = weakref.finalize(self, _abandon, opened, self._pid)
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    @property
+    def directory(self) -> Path:
+        return self.files.directory
+
+    @property
+    def path(self) -> Path:
+        return self.files.database
+
+    @property
+    def state(self) -> State:
+        return self._state_row().state
+
+    def find(self, query: int, args: bytes) -> NodeRow | None:
+        """The node of this key, without its value."""
+        with self._reading() as connection:
+            return reading.find(connection, query, args)
+
+    def nodes(self, ids: Sequence[int]) -> dict[int, NodeRow]:
+        """Those of the nodes that exist, without their values."""
+        with self._reading() as connection:
+            return reading.nodes(connection, ids)
+
+    def value(self, id: int, fingerprint: bytes) -> bytes | None:
+        """The stored bytes of the value with this fingerprint; None: not stored, or another value is."""
+        with self._reading() as connection:
+            return reading.value(connection, id, fingerprint)
+
+    def values(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """The stored values of those nodes that have one."""
+        with self._reading() as connection:
+            return reading.values(connection, ids)
+
+    def readers(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """Packed ids of the readers of those nodes that have any."""
+        with self._reading() as connection:
+            return reading.readers(connection, ids)
+
+    def inputs(self) -> list[ObservedInput]:
+        """All observed inputs with their stamps."""
+        with self._reading() as connection:
+            return reading.inputs(connection)
+
+    def queries(self) -> list[QueryRow]:
+        with self._reading() as connection:
+            return reading.queries(connection)
+
+    def nodes_of(self, query: int) -> list[int]:
+        """Ids of all nodes of a query. Reads the whole table."""
+        with self._reading() as connection:
+            return reading.nodes_of(connection, query)
+
+    def revisions(self, last: int = schema.REVISIONS_KEPT) -> list[RevisionRow]:
+        """The newest revisions, newest first."""
+        with self._reading() as connection:
+            return reading.revisions(connection, last)
+
+    def refresh(self) -> bool:
+        """Move a read-only store to the newest revision; True: there was a newer commit."""
+        with self._reading() as connection:
+            if not self.read_only:
+                return False
+            if not self._raw.is_at(self.path):
+                raise StoreDamaged(store=self.path, reason="it was replaced: open it again")
+            before, self._stored = self._stored, None
+            if connection.in_transaction:
+                connection.rollback()
+            connection.execute("BEGIN")
+            return self._state_row() != before
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def batch(self) -> Batch:
+        """An empty batch, to be filled and written."""
+        return Batch()
+
+    def write(self, batch: Batch) -> None:
+        """Commit a batch in one transaction.
+
+        Deletions come first. A node row with `value=None` keeps the stored value if the fingerprint is
+        still the same, else has none. A readers row replaces the one there is; without readers it goes.
+        StoreFull: nothing was written, and a later commit may succeed.
+        """
+        with self._guard:
+            connection = self._usable()
+            self._must_write()
+            if not self._raw.is_at(self.path):
+                raise StoreDamaged(store=self.path, reason="it was removed or replaced while it was in use")
+            with self._transaction(connection):
+                stored = self._state_row()
+                self._stored = None  # until the commit is known to have succeeded, ask the file
+                after = writing.write_batch(connection, batch, stored, self._opened.base)
+            self._stored = after
+            if self.files.wal_size() > self._merge_above:
+                self._merge_large_log()
+
+    def checkpoint(self) -> bool:
+        """Merge the log into the main file and seal it. False: a reader is in the way."""
+        with self._guard:
+            self._usable()
+            self._must_write()
+            with translated(self.path):
+                return self._merge(force=True)
+
+    def compact(self) -> None:
+        """Rewrite the file without free pages, merge and seal."""
+        with self._guard:
+            connection = self._usable()
+            self._must_write()
+            with translated(self.path):
+                connection.execute("VACUUM")
+            self.checkpoint()
+
+    def start_over(self, reason: str) -> None:
+        """Set the file aside and go on with an empty store; `reason` completes "was damaged (…)"."""
+        with self._guard:
+            self._usable()
+            self._must_write()
+            self._shut()
+            with translated(self.path):
+                files = private_directory(self.directory, create=True)
+                self._adopt(open_for_writing(files, self.synchronous, distrust=reason))
+
+    def close(self) -> None:
+        """Close; a second time does nothing. What was committed stays, merged or in the log."""
+        with self._guard:
+            if self._closed:
+                return
+            self._usable()
+            try:
+                wal = self.files.wal_size()
+                cheap = wal > CLOSE_WAL_BYTES or self._raw.size() + wal < CLOSE_FILE_BYTES
+                if not self.read_only and wal and cheap and self._raw.is_at(self.path):
+                    with translated(self.path):
+                        self._merge()
+            except StoreError as error:  # all is in the log, and the next open tells if it is not sealed
+                self.notes.append(NOT_MERGED.format(error.fields.get("reason", error.headline)))
+            finally:
+                self._shut()
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    def statistics(self) -> Statistics:
+        """Counts and sizes, for people."""
+        from engine.store.inspect import statistics
+
+        with self._reading() as connection:
+            return statistics(connection, self.files, self.state)
+
+    def schema(self) -> str:
+        """The tables, as documented text."""
+        return schema.text()
+
+    def check_invariants(self) -> None:
+        """StoreDamaged unless checksums, index, readers and totals all agree. Reads everything."""
+        with self._reading() as connection:
+            repair.audit(connection)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For the modules of this package only (gc, inspect)."""
+        return self._usable()
+
+    @contextmanager
+    def locked(self) -> Iterator[sqlite3.Connection]:
+        """The connection, while no other thread uses it; errors are translated."""
+        with self._reading() as connection:
+            yield connection
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _usable(self) -> sqlite3.Connection:
+        if os.getpid() != self._pid:
+            raise ForkedEngine(opened_by=self._pid, used_by=os.getpid())
+        if self._closed:
+            raise Closed(store=self.path)
+        return self._connection
+
+    def _must_write(self) -> None:
+        if self.read_only:
+            raise StoreReadOnly(store=self.path, reason="it was opened for reading")
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        if os.getpid() != self._pid:  # before the guard: another thread may have held it during fork()
+            self._usable()
+        with self._guard:
+            try:
+                yield self._usable()
+            except SQLITE_ERRORS as error:
+                raise from_sqlite(error, self.path) from error
+
+    @contextmanager
+    def _transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """Commit, or leave nothing. SQLite may have rolled back already, so ask first (M12, M13)."""
+        try:
+            if connection.in_transaction:  # interrupted between an error and its rollback
+                connection.rollback()
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("COMMIT")
+        except BaseException as error:
+            if connection.in_transaction:
+                connection.rollback()
+            if isinstance(error, SQLITE_ERRORS) and not isinstance(error, sqlite3.IntegrityError):
+                raise from_sqlite(error, self.path) from error
+            raise
+
+    def _state_row(self) -> StateRow:
+        stored = self._stored
+        if stored is None:
+            with self._reading() as connection:
+                stored = self._stored = repair.load_state(connection)
+        return stored
+
+    def _merge(self, *, force: bool = False) -> bool:
+        self._opened.stored = self._state_row()
+        return merge(self._opened, force=force)
+
+    def _merge_large_log(self) -> None:
+        """After a commit. The commit stands whatever happens here, so a failure is a note."""
+        size = self.files.wal_size()
+        try:
+            with translated(self.path):
+                merged = self._merge(force=size > WAL_WARNING_BYTES)
+        except StoreError as error:
+            merged = False
+            self.notes.append(NOT_MERGED.format(error.fields.get("reason", error.headline)))
+        self._merge_above = WAL_LIMIT_BYTES if merged else size + WAL_LIMIT_BYTES
+        if not merged and size > WAL_WARNING_BYTES and not self._warned:
+            self._warned = True
+            self.notes.append(LONG_READER.format(size >> 20))
+
+    def _shut(self) -> None:
+        self._closed = True
+        self._finalizer.detach()
+        self._opened.shut()
+
+
+def _abandon(opened: Opened, pid: int) -> None:
+    if os.getpid() == pid:
+        opened.shut()

@@ -1,0 +1,133 @@
+"""Writing: one batch into the tables, inside a transaction that the caller has begun.
+
+Invariants
+    W1  `state.total` stays the sum of all checksums: what a replaced row added is taken out first.
+    W2  A node's query and arguments never change, so replacing a row does not touch the index.
+    W3  A row is written whole, with its checksum, or not at all.
+    W4  There is no readers row without readers.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
+
+from engine.store import rows, schema
+from engine.store.merging import state_columns
+from engine.store.reading import select_in
+from engine.store.rows import Batch, NodeRow, StateRow
+
+_INSERT_NODE = "INSERT INTO node VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+
+# A value is a function of its fingerprint: a row that comes without its value keeps the one it has.
+_UPDATE_NODE = """UPDATE node SET flags = ?4, changed_at = ?5, verified_at = ?6, durability = ?7, cost = ?8,
+  cause = ?9, fingerprint = ?10, dependencies = ?11, sum = ?12,
+  value = CASE WHEN ?13 IS NULL AND fingerprint = ?10 THEN value ELSE ?13 END
+  WHERE id = ?1 AND query = ?2 AND args = ?3"""
+
+_UPDATE_STATE = """UPDATE state SET revision = ?, next_node = ?, next_query = ?, suspects = ?,
+  changed_low = ?, changed_medium = ?, changed_high = ?, total = ?, base = ?, sum = ? WHERE id = 1"""
+
+
+def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, base: bytes) -> StateRow:
+    """Write everything; return the state row that was written."""
+    total = int.from_bytes(stored.total, "little")
+    if batch.deleted:
+        for table, column in (("node", "id"), ("readers", "dependency"), ("input", "node")):
+            total -= _delete(connection, table, column, batch.deleted)
+    if batch.nodes:
+        total += _write_nodes(connection, batch.nodes)
+    if batch.readers:
+        readers = dict(batch.readers)
+        total -= _delete(connection, "readers", "dependency", readers)
+        found = sorted((id, packed) for id, packed in readers.items() if packed)
+        total += _insert(connection, "readers", found, rows.readers_sum)
+    if batch.inputs or batch.deleted_inputs:
+        inputs = {row[0]: row for row in batch.inputs}
+        total -= _delete(connection, "input", "node", {*inputs, *batch.deleted_inputs})
+        total += _insert(connection, "input", sorted(inputs.values()), rows.input_sum)
+    if batch.queries:
+        queries = {row[0]: row for row in batch.queries}
+        total -= _delete(connection, "query", "id", queries)
+        total += _insert(connection, "query", sorted(queries.values()), rows.query_sum)
+    if batch.revisions:
+        revisions = {row[0]: row for row in batch.revisions}
+        total -= _delete(connection, "revision", "number", revisions)
+        total += _insert(connection, "revision", sorted(revisions.values()), rows.revision_sum)
+        total -= _forget_revisions(connection, max(revisions) - schema.REVISIONS_KEPT)
+    after = StateRow(batch.state or stored.state, rows.total_bytes(total), base)
+    connection.execute(_UPDATE_STATE, state_columns(after))
+    return after
+
+
+def _write_nodes(connection: sqlite3.Connection, batch: Iterable[NodeRow]) -> int:
+    """Insert or update; return by how much the total grows."""
+    newest = {row[0]: row for row in batch}
+    ids = sorted(newest)
+    old = dict(_existing(connection, "node", "id", ids))
+    inserted, updated, sums = [], [], []
+    node_sum, key_hash = rows.node_sum, rows.key_hash
+    for id in ids:
+        row = newest[id]
+        (_, query, args, flags, changed_at, verified_at, durability, cost, cause, fingerprint, dependencies,
+         value) = row  # fmt: skip
+        sum = node_sum(*row[:11])
+        sums.append(sum)
+        # bytearray: the sqlite3 module looks for an adapter of every `bytes` it binds, 0.4 us each
+        rest = (
+            query, bytearray(args), flags, changed_at, verified_at, durability, cost, cause,
+            bytearray(fingerprint), bytearray(dependencies), bytearray(sum),
+            None if value is None else bytearray(value),
+        )  # fmt: skip
+        if id in old:
+            updated.append((id, *rest))
+        else:
+            inserted.append((id, key_hash(query, args), *rest))
+    connection.executemany(_INSERT_NODE, inserted)
+    count = connection.executemany(_UPDATE_NODE, updated).rowcount if updated else 0
+    if count != len(updated):
+        raise ValueError("the query or the arguments of a node were changed: it needs a new id")
+    return rows.added(sums) - rows.added(old.values())
+
+
+def _existing(
+    connection: sqlite3.Connection, table: str, column: str, ids: Sequence[int]
+) -> Iterable[tuple[int, bytes]]:
+    """Id and checksum of those of the sorted `ids` that have a row."""
+    (highest,) = connection.execute(f"SELECT max({column}) FROM {table}").fetchone()
+    if highest is None or not ids or ids[0] > highest:
+        return ()
+    return select_in(connection, f"SELECT {column}, sum FROM {table} WHERE {column}", ids)
+
+
+def _delete(connection: sqlite3.Connection, table: str, column: str, ids: Collection[int]) -> int:
+    """Delete rows; return what they had added to the total."""
+    old = list(_existing(connection, table, column, sorted(ids)))
+    connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(id,) for id, _ in old])
+    return rows.added(sum for _, sum in old)
+
+
+def _insert(
+    connection: sqlite3.Connection,
+    table: str,
+    found: Sequence[tuple[Any, ...]],
+    compute: Callable[..., bytes],
+) -> int:
+    """Insert rows with their checksums; return what they add to the total."""
+    if not found:
+        return 0
+    sums = [compute(*row) for row in found]
+    marks = ",".join("?" * (len(found[0]) + 1))
+    columns = list(zip(*found, strict=True))
+    bound = [list(map(bytearray, one)) if type(one[0]) is bytes else one for one in columns]
+    connection.executemany(
+        f"INSERT INTO {table} VALUES ({marks})", zip(*bound, map(bytearray, sums), strict=True)
+    )
+    return rows.added(sums)
+
+
+def _forget_revisions(connection: sqlite3.Connection, last: int) -> int:
+    old = connection.execute("SELECT number, sum FROM revision WHERE number <= ?", (last,)).fetchall()
+    connection.execute("DELETE FROM revision WHERE number <= ?", (last,))
+    return rows.added(sum for _, sum in old)

@@ -1,0 +1,62 @@
+"""Shared by all tests: a watchdog, Hypothesis profiles, and replay of recorded timelines.
+
+    pytest --replay FILE        runs a recorded timeline 100 times, and nothing else
+    HYPOTHESIS_PROFILE=nightly  random, and many more examples
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+LIMIT = 120.0  # seconds a test may take: the slowest takes 40 on 2 busy cores
+STDERR = os.dup(2)  # pytest captures descriptor 2 while tests run
+
+hypothesis.settings.register_profile(
+    "ci", derandomize=True, deadline=None, database=None, report_multiple_bugs=False
+)
+hypothesis.settings.register_profile("nightly", deadline=None, max_examples=2_000, report_multiple_bugs=False)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--replay", metavar="FILE", help="run a recorded timeline of tests/test_machine.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "limit(seconds): how long a test may take; a hang is a failure")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    replay = config.getoption("--replay") is not None
+    items[:] = [item for item in items if (item.name == "test_replay") == replay]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """A hang is a failure: the process ends, with the stacks of all threads."""
+    marker = item.get_closest_marker("limit")
+    seconds = float(marker.args[0]) if marker else LIMIT
+    faulthandler.dump_traceback_later(seconds, exit=True, file=STDERR)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Say how to run a failed timeline again."""
+    report = yield
+    for note in getattr(call.excinfo.value, "__notes__", ()) if call.excinfo else ():
+        if note.startswith('{"settings"'):
+            file = Path(item.config.rootpath / ".pytest_cache" / "replays" / f"{abs(hash(item.nodeid)):x}.json")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(note)
+            report.sections.append(("replay", f"pytest --replay {file}"))
+    return report

@@ -1,0 +1,57 @@
+"""Oracle: the naive from-scratch evaluator that defines correct. No store, nothing kept between questions.
+
+A key that is on a ring of reads has the value CycleError, also where its expression rescues: the answer must
+not depend on the key a request came in by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from graphlib import CycleError
+
+from tests.programs import Expression, Node, Outcome, evaluate, outcome_of
+
+
+class Oracle:
+    """Answers one question: `Oracle(program, inputs).outcome(key)`."""
+
+    def __init__(self, program: Sequence[Expression], inputs: Callable[[Node], int]) -> None:
+        self.program, self.inputs = program, inputs
+        self.stack: list[Node] = []
+        self.ringed: set[Node] = set()
+        self.known: dict[Node, Outcome] = {}
+        self.lowest = 0  # the lowest place on the stack that was read again
+        self.steps = 0
+
+    def outcome(self, node: Node) -> Outcome:
+        return outcome_of(lambda: self.read(node))
+
+    def read(self, node: Node) -> int:
+        if isinstance(node[0], str):
+            return self.inputs(node)
+        if node in self.stack:
+            place = self.stack.index(node)
+            self.ringed.update(self.stack[place:])
+            self.lowest = min(self.lowest, place)
+            raise CycleError
+        answer = self.known.get(node) or self._compute(node)
+        if answer[0] == "value":
+            return int(answer[1])
+        raise {"CycleError": CycleError, "ValueError": ValueError}[answer[1]](*answer[2])
+
+    def _compute(self, node: Node) -> Outcome:
+        self.steps += 1
+        assert self.steps < 50_000, "too large for the oracle"
+        above, self.lowest = self.lowest, len(self.stack)
+        self.stack.append(node)
+        answer = outcome_of(lambda: evaluate(self.program[node[0]], node[1], self))
+        self.stack.pop()
+        if node in self.ringed:
+            answer = "error", "CycleError", ()
+        if self.lowest >= len(self.stack):
+            self.known[node] = answer  # read nothing that is still being computed: holds wherever it is read
+        self.lowest = min(above, self.lowest)
+        return answer
+
+    def group(self, nodes: Sequence[Node]) -> list[int]:
+        return [self.read(node) for node in nodes]

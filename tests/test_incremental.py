@@ -1,0 +1,624 @@
+"""After an edit exactly the queries run that must: one claim a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engine import CycleError, Durability, Engine, Transient, each, input, query
+from tests.watching import Watch
+
+
+@pytest.fixture(params=["memory", "stored", "strict", "workers"])
+def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    stored = tmp_path / "store" if request.param == "stored" else None
+    with Engine(
+        stored, root=tmp_path, strict=request.param == "strict", workers=3 if request.param == "workers" else 1
+    ) as engine:
+        yield engine
+
+
+@pytest.fixture
+def watch(db: Engine) -> Watch:
+    return Watch(db)
+
+
+@input
+def number(name: str) -> int:
+    return 0
+
+
+def test_an_equal_value_stops_a_change_after_one_level_of_two(db: Engine, watch: Watch) -> None:
+    @query
+    def half() -> int:
+        return number("a") // 2
+
+    @query
+    def text() -> str:
+        return f"half is {half()}"
+
+    @query
+    def top() -> str:
+        return text().upper()
+
+    assert watch.get(top) == "HALF IS 0"
+    assert watch.ran == ["half()", "text()", "top()"]
+    db.set(number.key("a"), 1)
+    assert watch.get(top) == "HALF IS 0"
+    assert (watch.ran, watch.cut) == (["half()"], ["half()"])
+    db.set(number.key("a"), 2)
+    assert watch.get(top) == "HALF IS 1"
+    assert (watch.ran, watch.cut) == (["half()", "text()", "top()"], [])
+
+
+def test_a_change_is_cut_off_at_the_second_level(db: Engine, watch: Watch) -> None:
+    @query
+    def exact() -> int:
+        return number("a")
+
+    @query
+    def sign() -> bool:
+        return exact() > 0
+
+    @query
+    def top() -> str:
+        return "positive" if sign() else "not positive"
+
+    db.set(number.key("a"), 1)
+    watch.get(top)
+    db.set(number.key("a"), 5)
+    assert watch.get(top) == "positive"
+    assert (watch.ran, watch.cut) == (["exact()", "sign()"], ["sign()"])
+
+
+def test_the_foot_of_a_diamond_runs_once(db: Engine, watch: Watch) -> None:
+    @query
+    def foot() -> int:
+        return number("a") + 1
+
+    @query
+    def left() -> int:
+        return foot() * 2
+
+    @query
+    def right() -> int:
+        return foot() * 3
+
+    @query
+    def top() -> int:
+        return left() + right()
+
+    assert watch.get(top) == 5
+    assert sorted(watch.ran) == ["foot()", "left()", "right()", "top()"]
+    db.set(number.key("a"), 1)
+    assert watch.get(top) == 10
+    assert watch.ran == ["foot()", "left()", "right()", "top()"]
+
+
+def test_a_branch_no_longer_taken_is_neither_run_nor_verified(db: Engine, watch: Watch) -> None:
+    @query
+    def costly() -> int:
+        assert number("switch") == 1, "asked for although the switch is off"
+        return 10 // number("a")
+
+    @query
+    def top() -> int:
+        return costly() if number("switch") else -1
+
+    with db.batch():
+        db.set(number.key("switch"), 1)
+        db.set(number.key("a"), 5)
+    assert watch.get(top) == 2
+    with db.batch():
+        db.set(number.key("switch"), 0)
+        db.set(number.key("a"), 0)  # would divide by zero
+    assert watch.get(top) == -1
+    assert watch.ran == ["top()"]
+    db.set(number.key("a"), 3)
+    assert watch.get(top) == -1
+    assert watch.ran == []
+
+
+def test_a_dependency_chosen_by_a_value_is_followed(db: Engine, watch: Watch) -> None:
+    @query
+    def chosen() -> int:
+        return number(f"n{number('which')}")
+
+    db.set(number.key("n0"), 10)
+    db.set(number.key("n1"), 11)
+    assert watch.get(chosen) == 10
+    db.set(number.key("n1"), 21)
+    assert watch.get(chosen) == 10
+    assert watch.ran == []
+    db.set(number.key("which"), 1)
+    assert watch.get(chosen) == 21
+    db.set(number.key("n0"), 0)
+    assert watch.get(chosen) == 21
+    assert watch.ran == [], "the dependency that was dropped still counts"
+
+
+def test_an_equal_value_with_other_dependencies_replaces_them(db: Engine, watch: Watch) -> None:
+    @query
+    def pick() -> int:
+        return number("a") if number("switch") == 0 else number("b")
+
+    @query
+    def top() -> int:
+        return pick() + 100
+
+    assert watch.get(top) == 100
+    db.set(number.key("switch"), 1)
+    assert watch.get(top) == 100
+    assert (watch.ran, watch.cut) == (["pick()"], ["pick()"])
+    db.set(number.key("b"), 7)
+    assert watch.get(top) == 107, "the new dependency was not recorded"
+    db.set(number.key("a"), 9)
+    assert watch.get(top) == 107
+    assert watch.ran == []
+
+
+def test_durability_lowered_with_an_equal_value_reaches_the_readers(db: Engine, watch: Watch) -> None:
+    @query
+    def pick() -> int:
+        return number("stable") + (number("edited") if number("switch") else 0)
+
+    @query
+    def top() -> int:
+        return pick() + 1
+
+    for name in ("stable", "switch"):
+        db.set(number.key(name), 1, durability=Durability.HIGH)
+        db.set(number.key(name), 0, durability=Durability.HIGH)
+    assert watch.get(top) == 1
+    db.set(number.key("switch"), 1, durability=Durability.HIGH)
+    assert watch.get(top) == 1
+    assert (watch.ran, watch.cut) == (["pick()"], ["pick()"])
+    db.set(number.key("edited"), 5)
+    assert watch.get(top) == 6, "the reader still trusts its old durability"
+
+
+def test_added_and_removed_members_of_a_group_run_alone(db: Engine, watch: Watch) -> None:
+    @input
+    def names() -> tuple[str, ...]:
+        return ("a", "b")
+
+    @query
+    def double(name: str) -> int:
+        return number(name) * 2
+
+    @query
+    def total() -> int:
+        return sum(each(double, names()))
+
+    db.set(number.key("c"), 3)
+    watch.get(total)
+    db.set(names.key(), ("a", "b", "c"))
+    assert watch.get(total) == 6
+    assert sorted(watch.ran) == ["double('c')", "total()"]
+    db.set(names.key(), ("c",))
+    assert watch.get(total) == 6
+    assert (watch.ran, watch.cut) == (["total()"], ["total()"])
+    db.set(number.key("a"), 9)
+    assert watch.get(total) == 6
+    assert watch.ran == []
+
+
+def test_an_error_is_kept_and_repaired(db: Engine, watch: Watch) -> None:
+    @query
+    def inverse() -> int:
+        return 10 // number("a")
+
+    @query
+    def top() -> int:
+        return inverse() + 1
+
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            db.get(top)
+    assert db.counts().executed == 2, "a failure is a value: it is not computed again"
+    db.set(number.key("other"), 1)
+    with pytest.raises(ZeroDivisionError):
+        db.get(top)
+    assert db.counts().executed == 2
+    db.set(number.key("a"), 5)
+    assert watch.get(top) == 3
+    db.set(number.key("a"), 0)
+    with pytest.raises(ZeroDivisionError):
+        db.get(top)
+
+
+def test_an_equal_error_is_cut_off(db: Engine, watch: Watch) -> None:
+    @query
+    def check() -> int:
+        if number("a") >= 0:
+            raise ValueError("too large")
+        return 1
+
+    @query
+    def top() -> str:
+        try:
+            return str(check())
+        except ValueError as error:
+            return f"failed: {error}"
+
+    assert watch.get(top) == "failed: too large"
+    db.set(number.key("a"), 1)
+    assert watch.get(top) == "failed: too large"
+    assert watch.ran == ["check()"]
+
+
+def test_a_transient_failure_is_not_kept(db: Engine) -> None:
+    attempts = []
+
+    @query
+    def fetch() -> int:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise Transient("not yet")
+        return 7
+
+    @query
+    def top() -> int:
+        return fetch() + 1
+
+    for _ in range(2):
+        with pytest.raises(Transient):
+            db.get(top)
+    assert db.get(top) == 8
+    assert len(attempts) == 3
+    assert db.get(top) == 8
+    assert len(attempts) == 3
+
+
+def test_what_caught_a_transient_failure_is_not_kept_either(db: Engine) -> None:
+    broken = [True]
+
+    @query
+    def fetch() -> int:
+        if broken[0]:
+            raise OSError("disk is away")
+        return 7
+
+    @query
+    def top() -> str:
+        try:
+            return str(fetch())
+        except OSError:
+            return "away"
+
+    @query
+    def over() -> str:
+        return top() + "!"
+
+    assert db.get(over) == "away!"
+    broken[0] = False
+    assert db.get(over) == "7!"
+
+
+def test_a_cycle_appears_and_vanishes(db: Engine, watch: Watch) -> None:
+    @query
+    def ping() -> int:
+        return pong() + 1 if number("loop") else 1
+
+    @query
+    def pong() -> int:
+        return ping() + 1
+
+    assert watch.get(pong) == 2
+    db.set(number.key("loop"), 1)
+    for entry in (pong, ping):
+        with pytest.raises(CycleError) as caught:
+            db.get(entry)
+        names = [name.rpartition(".")[2] for name in caught.value.path]
+        assert names == ["ping()", "pong()", "ping()"], "the same path from whatever key it is entered"
+    db.set(number.key("loop"), 0)
+    assert watch.get(pong) == 2
+    assert watch.get(ping) == 1
+
+
+def test_a_key_that_needs_itself_is_a_cycle(db: Engine) -> None:
+    @query
+    def selfish(n: int) -> int:
+        return selfish(n)
+
+    with pytest.raises(CycleError, match=r"selfish\(3\) -> .*selfish\(3\)"):
+        db.get(selfish, 3)
+
+
+def test_catching_a_cycle_does_not_hide_it(db: Engine) -> None:
+    @query
+    def a() -> int:
+        try:
+            return b()
+        except CycleError:
+            return 0
+
+    @query
+    def b() -> int:
+        return a()
+
+    @query
+    def outside() -> str:
+        try:
+            return str(a())
+        except CycleError:
+            return "a cycle"
+
+    for entry in (a, b):
+        with pytest.raises(CycleError):
+            db.get(entry)
+    assert db.get(outside) == "a cycle"
+
+
+def test_an_equal_write_is_no_revision(db: Engine, watch: Watch) -> None:
+    @query
+    def top() -> int:
+        return number("a")
+
+    watch.get(top)
+    before = db.revision
+    assert db.set(number.key("a"), 0) == before
+    assert db.set(number.key("a"), 1) == before + 1
+    assert db.set(number.key("a"), 1) == before + 1
+
+
+def test_a_batch_is_one_revision(db: Engine) -> None:
+    before = db.revision
+    with db.batch():
+        for name in "abc":
+            db.set(number.key(name), 1)
+    assert db.revision == before + 1
+
+
+def test_a_batch_that_raises_changes_nothing(db: Engine) -> None:
+    before = db.revision
+
+    def fail() -> None:
+        with db.batch():
+            db.set(number.key("a"), 1)
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert db.revision == before
+    assert db.get(number, "a") == 0
+
+
+def test_an_unrelated_change_visits_nothing(db: Engine, watch: Watch) -> None:
+    @query
+    def top() -> int:
+        return number("a")
+
+    watch.get(top)
+    db.get(number, "b")
+    db.set(number.key("b"), 5)
+    before = db.counts()
+    assert db.get(top) == 0
+    assert (db.counts() - before).visited == 0
+
+
+def test_only_the_asked_key_is_brought_up_to_date(db: Engine, watch: Watch) -> None:
+    @query
+    def one() -> int:
+        return number("a") + 1
+
+    @query
+    def two() -> int:
+        return number("a") + 2
+
+    db.get(one)
+    db.get(two)
+    db.set(number.key("a"), 1)
+    assert watch.get(one) == 2
+    assert watch.ran == ["one()"]
+    assert watch.get(two) == 3
+    assert watch.ran == ["two()"]
+
+
+def test_eq_decides_what_counts_as_equal(db: Engine, watch: Watch) -> None:
+    def close(old: float, new: float) -> bool:
+        return abs(old - new) < 1
+
+    @query(eq=close)
+    def reading() -> float:
+        return number("a") / 10
+
+    @query
+    def shown() -> str:
+        return f"{reading():.1f}"
+
+    assert watch.get(shown) == "0.0"
+    db.set(number.key("a"), 5)
+    assert watch.get(shown) == "0.0"
+    assert watch.cut == ["reading()"]
+    assert watch.get(reading) == 0.0, "readers of one revision see one value"
+    db.set(number.key("a"), 15)
+    assert watch.get(shown) == "1.5"
+
+
+def test_an_untracked_query_runs_in_every_revision(db: Engine, watch: Watch) -> None:
+    outside = [1]
+
+    @query(untracked=True)
+    def peek() -> int:
+        return outside[0]
+
+    @query
+    def top() -> int:
+        return peek() * 10
+
+    assert watch.get(top) == 10
+    outside[0] = 2
+    assert watch.get(top) == 10, "within one revision it stays"
+    db.set(number.key("a"), 1)
+    assert watch.get(top) == 20
+    db.set(number.key("a"), 2)
+    assert watch.get(top) == 20
+    assert (watch.ran, watch.cut) == (["peek()"], ["peek()"])
+
+
+def test_a_reader_cannot_poison_a_memo(db: Engine) -> None:
+    @query
+    def items() -> list[int]:
+        return [number("a"), 2, 3]
+
+    @query
+    def greedy() -> int:
+        mine = items()
+        mine.append(99)
+        return len(mine)
+
+    assert db.get(greedy) == 4
+    mine = db.get(items)
+    mine.clear()
+    assert db.get(items) == [0, 2, 3]
+
+
+def test_what_a_query_keeps_of_its_value_cannot_change_it(db: Engine) -> None:
+    kept: list[list[int]] = []
+
+    @query
+    def items() -> list[int]:
+        kept.append([1, 2])
+        return kept[-1]
+
+    assert db.get(items) == [1, 2]
+    kept[-1].append(3)
+    assert db.get(items) == [1, 2]
+
+
+def test_one_and_true_and_one_point_zero_are_three_keys(db: Engine) -> None:
+    @query
+    def name_of(value: object) -> str:
+        return repr(value)
+
+    assert [db.get(name_of, value) for value in (1, True, 1.0, 0.0, -0.0)] == ["1", "True", "1.0", "0.0", "-0.0"]
+
+    @query
+    def wrapped() -> tuple[str, ...]:
+        return tuple(name_of(value) for value in (1, True, 1.0, (1,), (True,)))
+
+    assert db.get(wrapped) == ("1", "True", "1.0", "(1,)", "(True,)")
+
+
+def test_keywords_and_defaults_name_the_same_key(db: Engine, watch: Watch) -> None:
+    @query
+    def scaled(a: int, factor: int = 2, *, offset: int = 0) -> int:
+        return a * factor + offset
+
+    @query
+    def top() -> tuple[int, ...]:
+        return scaled(3), scaled(a=3), scaled(3, 2, offset=0), scaled(3, factor=5), scaled(3, offset=1)
+
+    assert watch.get(top) == (6, 6, 6, 15, 7)
+    assert len(watch.ran) == 4
+    assert scaled.key(3) == scaled.key(a=3, factor=2)
+
+
+def test_changed_code_runs_its_own_query_only(db: Engine, watch: Watch) -> None:
+    def define(body: Callable[[], int]) -> None:
+        query(name="low")(body)
+
+    def first() -> int:
+        return number("a") + 1
+
+    def same_value() -> int:
+        return 1 + number("a")
+
+    def other_value() -> int:
+        return number("a") + 2
+
+    low_first = query(name="low")(first)
+
+    def high() -> int:
+        return low_first() * 10
+
+    top = query(name="high")(high)
+    assert watch.get(top) == 10
+    low = query(name="low")(same_value)
+
+    def high_again() -> int:
+        return low() * 10
+
+    top = query(name="high", code="none")(high_again)
+    db.get(top)
+    assert "low()" in watch.ran
+    assert "low()" in watch.cut
+
+
+def test_a_probe_does_not_miss_a_new_cycle(db: Engine) -> None:
+    @query
+    def base() -> int:
+        return top() if number("loop") else number("a")
+
+    @query
+    def top() -> int:
+        return base() + 1
+
+    assert db.get(top) == 1
+    db.set(number.key("loop"), 1)
+    with pytest.raises(CycleError):
+        db.get(top)
+    db.set(number.key("loop"), 0)
+    assert db.get(top) == 1
+
+
+def test_an_input_may_fail_and_be_repaired(db: Engine) -> None:
+    world: dict[str, int] = {}
+
+    @input(observed=True)
+    def entry(name: str) -> int:
+        return world[name]
+
+    @query
+    def top() -> str:
+        try:
+            return str(entry("x"))
+        except KeyError:
+            return "absent"
+
+    assert db.get(top) == "absent"
+    world["x"] = 1
+    assert db.get(top) == "absent", "the world is looked at on sync only"
+    assert db.sync() == 1
+    assert db.get(top) == "1"
+    before = db.revision
+    assert db.sync() == 0
+    assert db.revision == before
+    del world["x"]
+    db.sync()
+    assert db.get(top) == "absent"
+
+
+def test_an_overlay_beats_the_world_until_it_is_reset(db: Engine) -> None:
+    world = {"x": 1}
+
+    @input(observed=True)
+    def entry(name: str) -> int:
+        return world[name]
+
+    @query
+    def top() -> int:
+        return entry("x") * 10
+
+    assert db.get(top) == 10
+    db.set(entry.key("x"), 5)
+    assert db.get(top) == 50
+    world["x"] = 2
+    db.sync()
+    assert db.get(top) == 50
+    db.reset(entry.key("x"))
+    assert db.get(top) == 20
+
+
+def test_a_value_that_contradicts_its_annotation_is_an_error(db: Engine) -> None:
+    from engine import WrongValue
+
+    @query
+    def wrong() -> int:
+        return "three"  # type: ignore[return-value]  # what the test is about
+
+    with pytest.raises(WrongValue, match="wrong"):
+        db.get(wrong)

@@ -1,0 +1,139 @@
+"""Random programs under random timelines: every answer is the oracle's, and only what must run runs.
+
+Steps: set, batch, reset, durability, writes to observed inputs and sync, changed code, forget, close and open,
+crash, snapshots held over edits. See `worlds.World.apply` for what is checked after each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from tests import worlds
+from tests.programs import Choose
+from tests.worlds import Program, Settings, World, fuzz, random_program
+
+NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
+VARIANTS = {
+    "memory": Settings(),
+    "strict": Settings(strict=True),
+    "workers": Settings(workers=3),
+    "tiny": Settings(tiny=True),
+    "tiny-strict": Settings(tiny=True, strict=True),
+    "tiny-workers": Settings(tiny=True, workers=3),
+    "exotic": Settings(exotic=True, tiny=True),
+    "cyclic": Settings(cyclic=True),
+    "cyclic-workers": Settings(cyclic=True, workers=3),
+    "stored": Settings(stored=True),
+    "stored-strict-tiny": Settings(stored=True, strict=True, tiny=True),
+    "stored-exotic": Settings(stored=True, exotic=True),
+    "stored-cyclic": Settings(stored=True, cyclic=True, tiny=True),
+    "stored-workers": Settings(stored=True, workers=3, tiny=True),
+}
+
+
+class Machine(RuleBasedStateMachine):
+    """The rules of Hypothesis around a world; what it finds it also makes small."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.world: World | None = None
+
+    @initialize(data=st.data())
+    def start(self, data: st.DataObject) -> None:
+        self.world = World(self.settings, random_program(chooser(data), self.settings))
+
+    def step(self, data: st.DataObject, make: Any) -> None:
+        assert self.world is not None
+        self.world.apply(make(chooser(data), self.world))
+
+    @rule(data=st.data())
+    def get(self, data: st.DataObject) -> None:
+        self.step(data, lambda choose, world: ["get", *worlds.random_key(choose, world)])
+
+    @rule(data=st.data())
+    def get_another(self, data: st.DataObject) -> None:
+        self.get(data)  # one rule in ten would be too few
+
+    @rule(data=st.data())
+    def set(self, data: st.DataObject) -> None:
+        self.step(data, worlds.random_set)
+
+    @rule(data=st.data())
+    def reset(self, data: st.DataObject) -> None:
+        self.step(data, worlds.random_reset)
+
+    @precondition(lambda self: not self.settings.cyclic)
+    @rule(data=st.data())
+    def write_or_sync(self, data: st.DataObject) -> None:
+        self.step(data, worlds.random_write)
+
+    @rule(data=st.data())
+    def change_code(self, data: st.DataObject) -> None:
+        self.step(data, worlds.random_code_step)
+
+    @rule(data=st.data())
+    def forget(self, data: st.DataObject) -> None:
+        self.step(data, worlds.random_forget)
+
+    @precondition(lambda self: self.settings.stored)
+    @rule(data=st.data())
+    def restart_or_crash(self, data: st.DataObject) -> None:
+        self.step(data, worlds.random_restart)
+
+    @precondition(lambda self: self.settings.exotic)
+    @rule(data=st.data())
+    def change_the_untracked_world(self, data: st.DataObject) -> None:
+        self.step(data, lambda choose, _: ["wild", choose(0, 4)])
+
+    @rule(data=st.data())
+    def hold_or_read_a_snapshot(self, data: st.DataObject) -> None:
+        self.step(data, worlds.random_snapshot)
+
+    def teardown(self) -> None:
+        if self.world is not None:
+            self.world.close()
+
+
+def chooser(data: st.DataObject) -> Choose:
+    return lambda low, high: data.draw(st.integers(low, high))
+
+
+@pytest.mark.parametrize("variant", ["memory", "tiny-strict", "cyclic", "stored"])
+def test_no_timeline_that_hypothesis_makes_gives_another_answer_or_runs_more_than_it_must(variant: str) -> None:
+    settings = hypothesis.settings(
+        max_examples=2_000 if NIGHTLY else 25,
+        stateful_step_count=50 if NIGHTLY else 20,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    run_state_machine_as_test(lambda: Machine(VARIANTS[variant]), settings=settings)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_random_timeline_gives_another_answer_or_runs_more_than_it_must(variant: str) -> None:
+    settings = VARIANTS[variant]
+    count = (20 if settings.stored else 80) * (100 if NIGHTLY else 1)
+    first = random.randrange(1 << 30) if NIGHTLY else 0
+    for seed in range(first, first + count):
+        fuzz(seed, settings)
+
+
+def test_replay(pytestconfig: pytest.Config) -> None:
+    """Only with --replay (see conftest): threads may need many tries."""
+    told = json.loads(Path(pytestconfig.getoption("--replay")).read_text())
+    for _ in range(100):
+        world = World(Settings(**told["settings"]), Program(**told["program"]))
+        try:
+            for step in told["timeline"]:
+                world.apply(step)
+        finally:
+            world.close()

@@ -1,0 +1,225 @@
+"""An engine with a planted bug is found out by the random timelines; if not, the timelines are worth nothing."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+import pytest
+
+import engine.advance
+import engine.execute
+import engine.persist
+import engine.request
+from engine.advance import Change
+from engine.core import Core
+from engine.graph import ERROR
+from tests.worlds import Settings, fuzz
+
+STEPS = 2_000  # within which each mutant must be found
+MEMORY = Settings()
+STORED = Settings(stored=True)
+
+Mutant = Callable[[ExitStack], None]
+MUTANTS: dict[str, tuple[Mutant, Settings]] = {}
+
+
+def mutant(settings: Settings = MEMORY) -> Callable[[Mutant], Mutant]:
+    """Register a planted bug under its name, with the settings in which it must be found."""
+
+    def register(function: Mutant) -> Mutant:
+        MUTANTS[function.__name__.replace("_", " ")] = function, settings
+        return function
+
+    return register
+
+
+def replace(stack: ExitStack, module: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Put `make(original)` in the place of a function of the engine."""
+    stack.enter_context(mock.patch.object(module, name, make(getattr(module, name))))
+
+
+def remember_equal(stack: ExitStack) -> dict[int, bool]:
+    """Node -> whether its newest value was equal to the one before."""
+    equal: dict[int, bool] = {}
+
+    def make(original: Any) -> Any:
+        def compare(core: Core, node: int, *rest: Any) -> bool:
+            equal[node] = original(core, node, *rest)
+            return equal[node]
+
+        return compare
+
+    replace(stack, engine.execute, "_equal", make)
+    return equal
+
+
+# -- the six of reliability.md -------------------------------------------------------------------
+
+
+@mutant()
+def keep_the_old_edges_when_the_value_is_equal(stack: ExitStack) -> None:
+    equal = remember_equal(stack)
+
+    def make(original: Any) -> Any:
+        return lambda core, node, reads: None if equal.pop(node, False) else original(core, node, reads)
+
+    replace(stack, engine.execute, "replace_dependencies", make)
+
+
+@mutant()
+def keep_the_durability_when_the_value_is_equal(stack: ExitStack) -> None:
+    equal = remember_equal(stack)
+
+    def make(original: Any) -> Any:
+        def durability(core: Core, info: Any, frame: Any) -> int:
+            old: int = core.graph.durability[frame.node]
+            return old if equal.pop(frame.node, False) else original(core, info, frame)
+
+        return durability
+
+    replace(stack, engine.execute, "_durability", make)
+
+
+@mutant()
+def ignore_the_last_edge(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        return lambda core, node, reads: original(core, node, dict(list(reads.items())[:-1]))
+
+    replace(stack, engine.execute, "replace_dependencies", make)
+
+
+@mutant()
+def check_edges_out_of_order(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        return lambda core, node, reads: original(core, node, dict(reversed(reads.items())))
+
+    replace(stack, engine.execute, "replace_dependencies", make)
+
+
+@mutant(STORED)
+def commit_verified_at_before_the_value(stack: ExitStack) -> None:
+    """A commit writes the new stamp with the value before; the value follows with the next commit."""
+    written: dict[tuple[int, int], Any] = {}
+    late: list[tuple[int, bytes]] = []
+
+    def make_row(original: Any) -> Any:
+        def row(core: Core, node: int, data: bytes | None) -> Any:
+            new, old = original(core, node, data), written.get((id(core), node))
+            written[id(core), node] = new
+            if old is None or data is None or old.fingerprint == new.fingerprint:
+                return new
+            late.append((node, data))
+            return old._replace(verified_at=new.verified_at, value=None)
+
+        return row
+
+    def make_commit(original: Any) -> Any:
+        def commit(core: Core) -> None:
+            late.clear()
+            original(core)
+            for node, data in late:
+                core.dirty[node] = data
+
+        return commit
+
+    replace(stack, engine.persist, "_row", make_row)
+    replace(stack, engine.persist, "commit", make_commit)
+    stack.enter_context(mock.patch.object(engine.request, "commit", engine.persist.commit))
+
+
+@mutant()
+def ignore_that_an_input_is_gone(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def apply(core: Core, changes: Sequence[Change], note: str) -> int:
+            kept = [change for change in changes if change.failure is None]
+            return int(original(core, kept, note))
+
+        return apply
+
+    replace(stack, engine.request, "apply", make)
+
+
+# -- further ones --------------------------------------------------------------------------------
+
+
+@mutant()
+def never_backdate(stack: ExitStack) -> None:
+    replace(stack, engine.execute, "_equal", lambda _: lambda *_: False)
+
+
+@mutant()
+def cut_off_whatever_the_fingerprints_say(stack: ExitStack) -> None:
+    replace(stack, engine.execute, "_equal", lambda _: lambda *_: True)
+
+
+@mutant()
+def skip_the_readers_of_errors(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def changed(core: Core, node: int, *rest: Any) -> None:
+            if not core.graph.flags[node] & ERROR:
+                original(core, node, *rest)
+
+        return changed
+
+    replace(stack, engine.execute, "changed", make)
+
+
+@mutant(STORED)
+def forget_to_store_the_suspects(stack: ExitStack) -> None:
+    replace(stack, engine.persist, "_listed", lambda _: lambda _: b"")
+
+
+@mutant()
+def believe_that_nothing_durable_changed(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def start(core: Core, note: str, **options: Any) -> None:
+            before = core.last_changed[1:]
+            original(core, note, **options)
+            core.last_changed[1:] = before
+
+        return start
+
+    replace(stack, engine.advance, "start_revision", make)
+    replace(stack, engine.advance, "_put", lambda original: lambda core, change: _put_low(original, core, change))
+
+
+def _put_low(original: Any, core: Core, change: Change) -> None:
+    before = core.last_changed[1:]
+    original(core, change)
+    core.last_changed[1:] = before
+
+
+@contextmanager
+def planted(bug: Mutant) -> Iterator[None]:
+    with ExitStack() as stack:
+        bug(stack)
+        yield
+
+
+def steps_to_find(settings: Settings) -> tuple[int, str]:
+    """Steps until a random timeline fails, and how; raises AssertionError never."""
+    for number in itertools.count():
+        if number * 40 >= STEPS:
+            return STEPS, ""
+        try:
+            fuzz(number, settings)
+        except Exception as found:
+            return number * 40, f"{type(found).__name__}: {found}"
+    raise AssertionError
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_planted_bug_is_found_within_2_000_steps(name: str) -> None:
+    bug, settings = MUTANTS[name]
+    with planted(bug):
+        steps, found = steps_to_find(settings)
+    assert found, f"an engine that would {name} was not found out in {steps} steps"
+
+
+@pytest.mark.parametrize("settings", [MEMORY, STORED], ids=["memory", "stored"])
+def test_the_engine_without_planted_bugs_passes_the_same_timelines(settings: Settings) -> None:
+    assert steps_to_find(settings) == (STEPS, "")

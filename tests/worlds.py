@@ -1,0 +1,515 @@
+"""World: one engine under test, its model, and the state of everything outside; steps are plain JSON.
+
+After every `get` three things must hold: the answer is the oracle's, the keys that ran are exactly those of
+the model, and the same question again runs and verifies nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from attrs import asdict, define, frozen
+
+import engine.mark
+import engine.persist
+from engine import CycleError, Durability, Engine, Event, View, What, each, input, query
+from engine.core import Core
+from engine.key import Key
+from tests.model import Memo, Model
+from tests.oracle import Oracle
+from tests.programs import (
+    ARGUMENTS,
+    CELLS,
+    FILES,
+    Choose,
+    Expression,
+    Node,
+    Outcome,
+    evaluate,
+    outcome_of,
+    random_expression,
+)
+
+# How inputs find the world. A closure cell would count as their code, and change with the world.
+WORLD: ContextVar[World] = ContextVar("world")
+FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+RAN = (What.EXECUTED, What.CUT_OFF, What.FAILED)
+
+
+@frozen
+class Settings:
+    """How the engine of a world is opened, and what its programs may hold."""
+
+    stored: bool = False
+    strict: bool = False
+    workers: int = 1
+    tiny: bool = False  # limits so small that every probe path is taken
+    cyclic: bool = False  # queries may call any query; then only values are compared
+    exotic: bool = False  # lists, values that are not stored, untracked queries
+
+
+@frozen
+class Program:
+    """Expressions and the kind of each query: "plain", "list", "memory" (not stored) or "untracked"."""
+
+    expressions: Sequence[Expression]
+    kinds: Sequence[str]
+    durability: int = 0  # of cells that are set without saying one
+
+
+def random_program(choose: Choose, settings: Settings) -> Program:
+    size = choose(1, 6 if settings.cyclic else 12)
+    kinds = ["plain", "list", "memory", "untracked"] if settings.exotic else ["plain"]
+    chosen = [kinds[choose(0, len(kinds) - 1)] for _ in range(size)]
+    code = [random_code(choose, settings, q, size, chosen[q]) for q in range(size)]
+    return Program(code, chosen, choose(0, 2))
+
+
+def random_code(choose: Choose, settings: Settings, q: int, size: int, kind: str) -> Expression:
+    below = range(size if settings.cyclic else q)
+    code = random_expression(choose, below, choose(1, 3), not settings.cyclic)
+    return ("add", code, ("wild",)) if kind == "untracked" else code
+
+
+@contextmanager
+def small_limits() -> Iterator[None]:
+    """Limits so small that worlds of a dozen keys take every path of marking, probing and committing."""
+    with (
+        mock.patch.multiple(engine.mark, BUDGET=2, HANDFUL=4, CLIMB=3, DESCENT=6),
+        mock.patch.object(engine.persist, "CHUNK_NODES", 3),
+    ):
+        yield
+
+
+@define
+class Held:
+    """A snapshot that is held over edits, and what the inputs were when it was taken."""
+
+    view: View
+    stack: ExitStack
+    inputs: dict[Node, Outcome]
+
+
+class NotLookedAt(Exception):
+    """A snapshot would need an input that nobody looked at while it was current."""
+
+
+class World:
+    """Apply steps with `apply`; a failure carries the timeline that led to it."""
+
+    def __init__(self, settings: Settings, program: Program) -> None:
+        self.settings, self.kinds = settings, list(program.kinds)
+        self.expressions: list[Any] = json.loads(json.dumps(program.expressions))
+        self.timeline: list[list[Any]] = []
+        self.start = {"settings": asdict(settings), "program": asdict(program)}
+        self.cleanup = ExitStack()
+        self.files: list[tuple[int | None, int]] = [(0, 0)] * FILES  # content, stamp; None: it is missing
+        self.wild = 0
+        self.ran: list[Node] = []
+        self.probed: list[Node] = []
+        self.held: list[Held] = []
+        self.pinned: set[Node] = set()
+        self.checks = 0
+        if settings.tiny:
+            self.cleanup.enter_context(small_limits())
+        self._watch_probes()
+        self.directory: Path | None = None
+        if settings.stored:
+            self.directory = Path(tempfile.mkdtemp(prefix="engine-world-", dir=FAST))
+            self.cleanup.callback(lambda: shutil.rmtree(self.directory or "", ignore_errors=True))
+        self.cell, self.file = self._inputs(Durability(program.durability))
+        self.queries: list[Any] = [None] * len(self.expressions)
+        for q in range(len(self.expressions)):
+            self._define(q)
+        self.model = Model(list(self.expressions), self._look)
+        self._open()
+
+    # -- what the engine runs ------------------------------------------------------------------
+
+    def _inputs(self, durability: Durability) -> tuple[Any, Any]:
+        @input(name="world:cell", durability=durability)
+        def cell(i: int) -> int:
+            return 0
+
+        @input(name="world:file", stamp=lambda i: b"%d" % WORLD.get().files[i][1])
+        def file(i: int) -> int:
+            content = WORLD.get().files[i][0]
+            if content is None:
+                raise ValueError("missing", i)
+            return content
+
+        return cell, file
+
+    def _define(self, q: int) -> None:
+        kind, code = self.kinds[q], self.expressions[q]
+
+        def compute(n: int) -> int:
+            return evaluate(code, n, self)
+
+        def compute_list(n: int) -> list[int]:
+            return [evaluate(code, n, self)]
+
+        options = {"persist": kind != "memory", "untracked": kind == "untracked"}
+        function: Any = compute_list if kind == "list" else compute
+        self.queries[q] = query(name=f"world:q{q}", code="version", version=json.dumps(code), **options)(
+            function
+        )
+
+    def read(self, node: Node) -> int:
+        """A read of a running query (see `programs.Reader`)."""
+        kind, n = node
+        if kind == "cell":
+            return int(self.cell(n))
+        if kind == "file":
+            return int(self.file(n))
+        if kind == "wild":
+            return self.wild
+        return self._plain(self.queries[kind](n))
+
+    def group(self, nodes: Sequence[Node]) -> list[int]:
+        queries = {q for q, _ in nodes}
+        if len(queries) == 1:
+            return [self._plain(value) for value in each(self.queries[queries.pop()], [n for _, n in nodes])]
+        return [self._plain(value) for value in each([self.queries[q].key(n) for q, n in nodes])]
+
+    def _plain(self, value: Any) -> int:
+        if isinstance(value, list):
+            number = int(value[0])
+            value[0] = 777  # what a reader does to its copy must reach nobody else
+            return number
+        return int(value)
+
+    # -- opening and closing -------------------------------------------------------------------
+
+    def _open(self) -> None:
+        store = None if self.directory is None else self.directory / "store"
+        self.engine = Engine(store, workers=self.settings.workers, strict=self.settings.strict)
+        self.engine.listen(self._hear)
+        self.synced = store is None
+
+    def _hear(self, event: Event) -> None:
+        if event.what in RAN and event.key is not None:
+            self.ran.append(node_of(event.key))
+
+    def _watch_probes(self) -> None:
+        cheap = engine.mark._cheap
+
+        def watched(core: Core) -> int:
+            node = cheap(core)
+            key = core.key_of(node) if node else None
+            if key is not None:
+                self.probed.append(node_of(key))
+            return node
+
+        self.cleanup.enter_context(mock.patch.object(engine.mark, "_cheap", watched))
+
+    def close(self) -> None:
+        self._release()
+        self.engine.close()
+        self.cleanup.close()
+
+    # -- steps ---------------------------------------------------------------------------------
+
+    def apply(self, step: Sequence[Any]) -> None:
+        """Do one step and check everything that can be checked."""
+        step = json.loads(json.dumps(step))
+        self.timeline.append(step)
+        WORLD.set(self)
+        try:
+            self._apply(step)
+            self.checks += 1
+            self.engine.check_invariants()
+            if self.engine.store is not None and self.checks % 4 == 0:
+                self.engine.store.check_invariants()
+        except BaseException as failure:
+            failure.add_note(self.story())
+            raise
+
+    def story(self) -> str:
+        """The timeline as JSON, for `pytest --replay FILE`."""
+        return json.dumps({**self.start, "timeline": self.timeline})
+
+    def _apply(self, step: Sequence[Any]) -> None:
+        self.ran.clear()
+        match step:
+            case "get", q, n:
+                self._get((q, n))
+                return
+            case "set", changes:
+                self._set([((kind, i), value, durability) for kind, i, value, durability in changes])
+            case "reset", kind, i:
+                self._settle()
+                (self.cell if kind == "cell" else self.file).key(i)
+                self.engine.reset(self._key((kind, i)))
+                self.pinned.discard((kind, i))
+                self.model.change({(kind, i): self._look((kind, i))})
+            case "write", i, content:
+                self.files[i] = content, self.files[i][1] + 1
+            case ("sync",):
+                self.engine.sync()
+                self.synced = True
+                self._model_sync()
+            case "wild", value:
+                self.wild = value
+                self._set([(("cell", 0), self._known(("cell", 0)) + 1, None)])
+                self.model.change({("wild", 0): ("value", value)})
+            case "code", q, code:
+                self._recode(q, code)
+            case "forget", q:
+                self.engine.forget(f"world:q{q}(*")
+                self.model.force([node for node in self.model.memos if node[0] == q])
+            case "restart", changes:
+                self._restart(changes, crash=False)
+            case "crash", changes:
+                self._restart(changes, crash=True)
+            case ("hold",):
+                self._hold()
+            case "recall", which, q, n:
+                if self.held:
+                    self._recall(self.held[which % len(self.held)], (q, n))
+            case ("release",):
+                self._release()
+            case _:
+                raise AssertionError(f"no such step: {step}")
+        assert not self.ran, f"{step[0]} ran {self.ran}"
+
+    def _get(self, node: Node) -> None:
+        self._settle()
+        self.probed.clear()
+        found = self._ask(node)
+        ran = list(self.ran)
+        if not self.settings.cyclic:
+            self.model.executed.clear()
+            for probe in self.probed:
+                self.model.get(probe)
+            self.model.get(node)
+        wanted = Oracle(self.expressions, self._known).outcome(node)
+        assert found == wanted, f"{node} is {found}, from scratch it is {wanted}"
+        self._check_ran(node, ran)
+        if self.kinds[node[0]] == "memory":
+            return  # kept only while the work that needs it goes on
+        before = self.engine.counts()
+        self.ran.clear()
+        assert self._ask(node) == found, f"{node} asked again"
+        more = self.engine.counts() - before
+        assert not self.ran, f"{node} asked again ran {self.ran}"
+        if not self.settings.cyclic:
+            assert (more.executed, more.verified, more.read) == (0, 0, 0), f"{node} asked again: {more}"
+
+    def _check_ran(self, node: Node, ran: list[Node]) -> None:
+        if self.settings.cyclic or "untracked" in self.kinds:
+            return
+        wanted = Counter(self.model.executed)
+        assert max(wanted.values(), default=1) == 1, f"the model ran a key twice: {wanted}"
+        if "memory" in self.kinds:
+            missing = wanted - Counter(ran)
+            assert not missing, f"{node} did not run {sorted(missing)}"
+        else:
+            assert Counter(ran) == wanted, f"{node} ran {sorted(ran)} instead of {sorted(wanted)}"
+
+    def _ask(self, node: Node) -> Outcome:
+        return outcome_of(lambda: self._plain(self.engine.get(self._key(node))))
+
+    def _set(self, changes: list[tuple[Node, int, int | None]]) -> None:
+        self._settle()
+        levels = [None if level is None else Durability(level) for _, _, level in changes]
+        if len(changes) == 1:
+            self.engine.set(self._key(changes[0][0]), changes[0][1], durability=levels[0])
+        else:
+            with self.engine.batch():
+                for (node, value, _), level in zip(changes, levels, strict=True):
+                    self.engine.set(self._key(node), value, durability=level)
+        self.pinned.update(node for node, _, _ in changes)
+        self.model.change({node: ("value", value) for node, value, _ in changes})
+
+    def _recode(self, q: int, code: Expression) -> None:
+        if self.expressions[q] == code:
+            return
+        self._release()
+        self.expressions[q] = self.model.program[q] = code
+        self._define(q)
+        self.model.force([node for node in self.model.memos if node[0] == q])
+
+    def _restart(self, changes: Sequence[tuple[int, Expression]], *, crash: bool) -> None:
+        self._release()
+        if self.directory is None:
+            return
+        if crash:
+            copy = Path(tempfile.mkdtemp(prefix="engine-world-", dir=FAST))
+            shutil.copytree(self.directory / "store", copy / "store", ignore=shutil.ignore_patterns("*-shm"))
+            self.engine.close()
+            shutil.rmtree(self.directory)
+            self.directory = copy
+        else:
+            self.engine.close()
+        for q, code in changes:
+            self._recode(q, code)
+        self._open()
+        assert not self.engine.notes(), "the store was not taken as it is"
+
+    # -- what is known outside -----------------------------------------------------------------
+
+    def _key(self, node: Node) -> Key[Any]:
+        kind, n = node
+        made = self.cell if kind == "cell" else self.file if kind == "file" else self.queries[kind]
+        key: Key[Any] = made.key(n)
+        return key
+
+    def _look(self, node: Node) -> Outcome:
+        """What an input is that nobody has set."""
+        if node[0] != "file":
+            return "value", 0
+        content = self.files[node[1]][0]
+        return ("error", "ValueError", ("missing", node[1])) if content is None else ("value", content)
+
+    def _known(self, node: Node) -> int:
+        memo = self.model.memos.get(node)
+        return raised(memo.outcome if memo is not None else self._look(node))
+
+    def _settle(self) -> None:
+        """The first request after opening looks at the world."""
+        if not self.synced:
+            self.synced = True
+            self.pinned = {node for node in self.pinned if node[0] != "file"}
+            self._model_sync()
+
+    def _model_sync(self) -> None:
+        known = [node for node in self.model.memos if node[0] == "file" and node not in self.pinned]
+        self.model.change({node: self._look(node) for node in known})
+
+    # -- snapshots -----------------------------------------------------------------------------
+
+    def _hold(self) -> None:
+        self._settle()
+        stack = ExitStack()
+        view = stack.enter_context(self.engine.snapshot())
+        inputs = {node: memo.outcome for node, memo in self.model.memos.items() if isinstance(node[0], str)}
+        self.held.append(Held(view, stack, inputs))
+
+    def _recall(self, held: Held, node: Node) -> None:
+        def inputs(node: Node) -> int:
+            if node not in held.inputs and node[0] == "file":
+                raise NotLookedAt
+            return raised(held.inputs.get(node) or self._look(node))
+
+        try:
+            wanted = Oracle(self.expressions, inputs).outcome(node)
+        except NotLookedAt:
+            return
+        if "untracked" in self.kinds:
+            return  # a snapshot cannot know what an untracked query would have seen
+        found = outcome_of(lambda: self._plain(held.view.get(self._key(node))))
+        assert found == wanted, f"{node} in R{held.view.revision} is {found}, from scratch it is {wanted}"
+
+    def _release(self) -> None:
+        while self.held:
+            self.held.pop().stack.close()
+
+
+def node_of(key: Key[Any]) -> Node:
+    """The node of an engine's key: its query's number, or the kind of input."""
+    name = key.query.name.removeprefix("world:")
+    return (int(name[1:]) if name[0] == "q" else name), key.args[0]
+
+
+def raised(outcome: Outcome) -> int:
+    if outcome[0] == "error":
+        raise ValueError(*outcome[2])
+    return int(outcome[1])
+
+
+# -- random steps --------------------------------------------------------------------------------
+
+
+def fuzz(seed: int, settings: Settings, steps: int = 40) -> None:
+    """A random program and a random timeline, checked at every step."""
+    choose = random.Random(seed).randint
+    world = World(settings, random_program(choose, settings))
+    try:
+        for _ in range(steps):
+            world.apply(random_step(choose, world))
+    finally:
+        world.close()
+
+
+def random_step(choose: Choose, world: World) -> list[Any]:
+    """One step, made of small integers; the smallest of them make the simplest step."""
+    kind = choose(0, 99)
+    if kind < 40:
+        return ["get", *random_key(choose, world)]
+    for share, make in ((62, random_set), (66, random_reset), (79, random_write), (83, random_code_step)):
+        if kind < share:
+            return make(choose, world)
+    if kind < 86:
+        return random_forget(choose, world)
+    if kind < 91:
+        return random_restart(choose, world)
+    if kind < 93:
+        return ["wild", choose(0, 4)]
+    return random_snapshot(choose, world)
+
+
+def random_key(choose: Choose, world: World) -> list[int]:
+    return [choose(0, len(world.queries) - 1), choose(0, ARGUMENTS - 1)]
+
+
+def random_input(choose: Choose, world: World) -> list[Any]:
+    if not world.settings.cyclic and choose(0, 3) == 3:
+        return ["file", choose(0, FILES - 1)]
+    return ["cell", choose(0, CELLS - 1)]
+
+
+def random_set(choose: Choose, world: World) -> list[Any]:
+    count = max(1, choose(0, 8) - 4)
+    levels = [None, None, None, 0, 1, 2]
+    return [
+        "set", [[*random_input(choose, world), choose(0, 4), levels[choose(0, 5)]] for _ in range(count)]
+    ]  # fmt: skip
+
+
+def random_reset(choose: Choose, world: World) -> list[Any]:
+    return ["reset", *random_input(choose, world)]
+
+
+def random_write(choose: Choose, world: World) -> list[Any]:
+    if choose(0, 1):
+        return ["sync"]
+    content = choose(0, 4)
+    return ["write", choose(0, FILES - 1), None if content == 4 else content]
+
+
+def random_code_step(choose: Choose, world: World) -> list[Any]:
+    return ["code", *random_new_code(choose, world)]
+
+
+def random_forget(choose: Choose, world: World) -> list[Any]:
+    return ["forget", choose(0, len(world.queries) - 1)]
+
+
+def random_new_code(choose: Choose, world: World) -> list[Any]:
+    size = len(world.queries)
+    q = choose(0, size - 1)
+    return [q, random_code(choose, world.settings, q, size, world.kinds[q])]
+
+
+def random_restart(choose: Choose, world: World) -> list[Any]:
+    changes = [random_new_code(choose, world)] if choose(0, 2) == 2 else []
+    return [("restart", "crash")[choose(0, 1)], changes]
+
+
+def random_snapshot(choose: Choose, world: World) -> list[Any]:
+    kind = choose(0, 3)
+    if kind == 0 or not world.held:
+        return ["hold"]
+    return ["release"] if kind == 1 else ["recall", choose(0, 3), *random_key(choose, world)]
