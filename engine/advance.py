@@ -144,7 +144,7 @@ def _put(core: Core, change: Change) -> None:
 def start_revision(core: Core, note: str, *, changed_inputs: int = 0, all_levels: bool = False) -> None:
     """Begin the next revision. Running frames are outdated from here on. The lock is held."""
     core.revision += 1
-    core.generation += 1
+    core.outdate()
     core.dirty_state = True
     if all_levels:
         core.last_changed = [core.revision] * len(core.last_changed)

@@ -132,8 +132,9 @@ _sources: dict[str, tuple[tuple[int, int, int, int], Source]] = {}
 def source_facts(module: str, started: int) -> Source | None:
     """The facts of a module's source file, or None when it has none.
 
-    Where the file changed after this process started (`started`, in nanoseconds) and the module is loaded, the old code may still
-    run: the change time becomes part of the digest, so that no fresh process accepts what this one stores.
+    Where the file changed after this process started (`started`, in nanoseconds) and the module is loaded,
+    the old code may still run: the change time becomes part of the digest, so that no fresh process accepts
+    what this one stores.
     """
     file = file_of(module)
     if file is None or not os.path.isfile(file):

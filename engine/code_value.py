@@ -218,7 +218,7 @@ class Values(ABC):
         return packed(b"state", [self.value(one) for n in sorted(kept, key=str) for one in (n, state[n])])
 
     def opaque(self, value: object) -> bytes:
-        """A value without canonical bytes: see C5."""
+        """A value without canonical bytes: see C5 of `code`."""
         kind = type(value)
         pieces = [self.outside(kind.__module__, kind.__qualname__)]
         if kind.__module__.partition(".")[0] not in _STATELESS:

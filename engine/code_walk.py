@@ -7,7 +7,7 @@ Invariants
         `__doc__`, docstrings count.
     W3  A class is its bases, annotations and attributes, without what Python or a library keeps in it that
         differs between equal programs.
-    W4  Annotations of functions count by the project classes they name, and are not evaluated.
+    W4  The annotations of a function count by the project classes they name; those of a class by text too.
     W5  A query is represented by its name and the classes of its result.
 """
 
@@ -44,7 +44,7 @@ _DESCRIPTORS = (
 _NOT_CODE = PLACE | words(
     """__module__ __doc__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __annotations__
     __annotations_cache__ _abc_impl __abstractmethods__ __protocol_attrs__ __non_callable_proto_members__
-    __attrs_base_of_slotted__"""
+    __attrs_base_of_slotted__ __msgspec_cache__"""
 )
 
 

@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.errors import Closed, ForkedEngine
 from engine.event import Counts, Event, What
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from engine.store.sqlite import Store
     from engine.verify import Walk
 
+NO_TABLES: Final[list[dict[Any, int]]] = []  # makes every read of a frame come to `fetch`
 DEPTH_LIMIT = 50_000  # nested running queries; each 64 of them take one thread, 8 MB of address space
 
 
@@ -145,6 +146,12 @@ class Core:
         info = self.bound[self.graph.query[node]]
         return None if info is None else Key(info, self.args_of(node))
 
+    def outdate(self) -> None:
+        """Make every running frame unwind at its next read; what it computes is dropped (C2)."""
+        self.generation += 1
+        for frame in tuple(self.claims.values()):
+            frame.tables = NO_TABLES  # plain hits too come to `fetch`, which raises
+
     # -- telling -------------------------------------------------------------------------------
 
     def tell(self, what: What, node: int, microseconds: int = 0) -> None:
@@ -197,10 +204,7 @@ class Core:
     def is_calm(self) -> bool:
         """Whether nothing waits for the next request: a node that is ready is right."""
         return (
-            self.synced
-            and not self.graph.frontier
-            and not self.moved
-            and self.taken_over == len(TAKEN_OVER)
+            self.synced and not self.graph.frontier and not self.moved and self.taken_over == len(TAKEN_OVER)
         )
 
     def is_present(self, node: int) -> bool:

@@ -221,7 +221,9 @@ class Engine:
         core = self._core
         core.check_usable()
         if core.store is None or core.store.read_only:
-            raise StoreReadOnly(cause="there is no store to collect" if core.store is None else "read_only=True")
+            raise StoreReadOnly(
+                cause="there is no store to collect" if core.store is None else "read_only=True"
+            )
         return request.collect(core)
 
     # -- being told ----------------------------------------------------------------------------
@@ -283,14 +285,14 @@ class Engine:
     def stop(self) -> None:
         """Let running queries unwind at their next read; what was computed is kept. For signal handlers."""
         self._core.stopping = True
-        self._core.generation += 1
+        self._core.outdate()
 
     def close(self) -> None:
         """Commit and let the store go. Later calls raise `Closed`; requests under way end with it too."""
         core = self._core
         if core.closed:
             return
-        core.generation += 1
+        core.outdate()
         with core.lock:
             core.closed = True
             try:

@@ -46,20 +46,21 @@ from engine.running import Running
 from engine.stack import HOP, run_on_fresh_stack
 from engine.store.codec import fingerprint
 
+_KEPT = ~(ERROR | TRANSIENT | UNSTORED | MUTABLE | 0xF << REASON_SHIFT)  # flags that outlive a run
+_NEW = Reason.NEW << REASON_SHIFT  # here, because looking up a member of an enum costs 0.1 us
+
 
 class Outcome:
     """What a run came to: a value or a failure, and its canonical bytes where it has any."""
 
-    __slots__ = ("data", "digest", "failure", "microseconds", "stamp", "transient", "value")
-
-    def __init__(self) -> None:
-        self.value: Any = ABSENT
-        self.data: bytes | None = None
-        self.digest = b""
-        self.failure: Failure | None = None
-        self.transient = False
-        self.microseconds = 0
-        self.stamp: bytes | None = None
+    # Defaults in the class: most runs set three of them.
+    value: Any = ABSENT
+    data: bytes | None = None
+    digest = b""
+    failure: Failure | None = None
+    transient = False
+    microseconds = 0
+    stamp: bytes | None = None
 
 
 def execute(core: Core, node: int, walk: Any) -> None:
@@ -67,12 +68,15 @@ def execute(core: Core, node: int, walk: Any) -> None:
 
     Raises `Cancelled` when the revision moved on meanwhile, and whatever is not an `Exception`.
     """
-    info = core.bound[core.graph.query[node]]
+    graph = core.graph
+    info = core.bound[graph.query[node]]
     assert info is not None, f"{core.name_of(node)} has no definition here"
-    args = core.args_of(node)
+    args = graph.args[node]
+    if args.__class__ is not tuple:
+        args = core.args_of(node)
     frame = Running(core, node, walk)
     core.claims[node] = frame
-    core.graph.status[node] |= RUNNING
+    graph.status[node] |= RUNNING
     try:
         core.lock.release()
         try:
@@ -86,8 +90,9 @@ def execute(core: Core, node: int, walk: Any) -> None:
         _finish(core, node, info, frame, outcome)
         core.unsettled = False
     finally:
-        core.graph.status[node] &= ~RUNNING
-        del core.claims[node]
+        graph.status[node] &= ~RUNNING
+        if core.claims.get(node) is frame:  # else the lists were built anew meanwhile
+            del core.claims[node]
         if core.waiting:
             core.released.notify_all()
 
@@ -103,7 +108,11 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...]) -> 
             if error is not None:
                 raise error
         elif frame.depth % HOP:
-            value = _call(frame, info, args)
+            token = CURRENT.set(frame)
+            try:
+                value = info.function(*args) if info.kinds is not None else info.call(args)
+            finally:
+                CURRENT.reset(token)
         else:
             value = run_on_fresh_stack(core, lambda: _call(frame, info, args))
         if frame.cycle is not None:
@@ -151,7 +160,7 @@ def _retry_recursion(
 
 def _settle(core: Core, info: QueryInfo, value: Any, outcome: Outcome) -> None:
     """Bytes and fingerprint of a value, and the value that readers will see."""
-    codec = info.codec
+    codec = info._codec or info.codec
     if codec.storable:
         try:
             outcome.data, outcome.value = codec.settle(value)
@@ -171,7 +180,9 @@ def _fail(frame: Running, outcome: Outcome, error: Exception) -> None:
         error = frame.cycle.error
     passed_on = frame.met
     if passed_on is not None and passed_on.error is error:
-        outcome.failure = passed_on  # the same failure: one traceback and one fingerprint, however far it goes
+        outcome.failure = (
+            passed_on  # the same failure: one traceback and one fingerprint, however far it goes
+        )
         error.__traceback__ = passed_on.traceback
     else:
         outcome.failure = Failure.of(error, frame.cycle.ring if frame.cycle else ())
@@ -190,7 +201,7 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
         _keep_for_now(core, node, frame, outcome)
         return
     equal = had_memo and _equal(core, node, info, outcome)
-    again = bool(had_memo and not state & MARKED)
+    again = had_memo and not state & MARKED
     if again and not equal:
         # Nothing it read changed, and yet the value differs: an impure query, or a file that changed
         # since it was last looked at. Both need a new revision.
@@ -202,19 +213,20 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
     for snapshot in core.snapshots:
         snapshot.save(node)
     durability = _durability(core, info, frame)
-    replace_dependencies(core, node, frame.reads)
+    if frame.reads or graph.dependencies[node]:
+        replace_dependencies(core, node, frame.reads)
     if durability < graph.durability[node] and had_memo:
         graph.durability[node] = durability
         lower_durability(core, node, durability)
     graph.durability[node] = durability
     graph.cost[node] = outcome.microseconds
-    reason = _reason(core, node, state, had_memo, again)
-    graph.flags[node] = (
-        graph.flags[node] & ~(ERROR | TRANSIENT | UNSTORED | MUTABLE | 0xF << REASON_SHIFT)
-        | reason << REASON_SHIFT
-        | (ERROR if outcome.failure else 0)
-        | (UNSTORED if outcome.data is None or not info.persist else 0)
-    )
+    flags = graph.flags[node] & _KEPT
+    flags |= _reason(core, node, state, again) << REASON_SHIFT if had_memo else _NEW
+    if outcome.failure is not None:
+        flags |= ERROR
+    if outcome.data is None or not info.persist:
+        flags |= UNSTORED
+    graph.flags[node] = flags
     put_value(core, node, info, outcome.value, outcome.data, outcome.failure)
     if outcome.stamp is not None:
         core.observed[node] = outcome.stamp
@@ -230,30 +242,37 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
     _account(core, node, info, outcome, equal)
     if not equal:
         graph.fingerprint[node] = outcome.digest
-        changed(core, node, outcome.failure.ring if outcome.failure else ())
-    chunk(core)
+        if graph.readers[node] or graph.readers[node] is None:
+            changed(core, node, outcome.failure.ring if outcome.failure else ())
+        else:
+            graph.changed_at[node] = core.revision
+    if core.store is not None:
+        chunk(core)
 
 
 def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bool) -> None:
     if info.is_input:
         core.read += 1
-        core.tell(What.READ, node, outcome.microseconds)
-        return
-    core.executed += 1
-    what = What.EXECUTED
-    if outcome.failure:
-        core.failed += 1
-        what = What.FAILED
-    if equal:
-        core.cut_off += 1
-        what = What.CUT_OFF
-    core.tell(what, node, outcome.microseconds)
-    members = core.calls[core.graph.query[node]]
-    query = core.graph.query
-    called = {query[read] for read in entries(core.graph.dependencies[node] or ())}
-    if not called <= members:
-        members |= called
-        core.dirty_queries[query[node]] = None
+    else:
+        core.executed += 1
+        core.failed += outcome.failure is not None
+        core.cut_off += equal
+    if core.listeners:
+        core.tell(_what(info, outcome, equal), node, outcome.microseconds)
+    dependencies = core.graph.dependencies[node]
+    if dependencies:
+        query = core.graph.query
+        members = core.calls[query[node]]
+        called = {query[read] for read in entries(dependencies)}
+        if not called <= members:
+            members |= called
+            core.dirty_queries[query[node]] = None
+
+
+def _what(info: QueryInfo, outcome: Outcome, equal: bool) -> What:
+    if info.is_input:
+        return What.READ
+    return What.CUT_OFF if equal else What.FAILED if outcome.failure else What.EXECUTED
 
 
 def _keep_for_now(core: Core, node: int, frame: Running, outcome: Outcome) -> None:
@@ -295,15 +314,15 @@ def _equal(core: Core, node: int, info: QueryInfo, outcome: Outcome) -> bool:
 
 
 def _durability(core: Core, info: QueryInfo, frame: Running) -> int:
-    if info.is_input or not frame.reads:
-        return int(info.durability) if info.is_input else 2
+    if info.is_input:
+        return int(info.durability)
+    if not frame.reads:
+        return 2
     durability = core.graph.durability
-    return min(durability[node] for node in frame.reads if node > 0)
+    return min([durability[node] for node in frame.reads if node > 0])
 
 
-def _reason(core: Core, node: int, state: int, had_memo: bool, again: bool) -> int:
-    if not had_memo:
-        return Reason.NEW
+def _reason(core: Core, node: int, state: int, again: bool) -> int:
     if again:
         return Reason.AGAIN
     if state & FORCED:

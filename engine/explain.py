@@ -145,7 +145,11 @@ def annotate(core: Core, node: int, error: Exception) -> None:
         here = next((n for n in failed if n not in path), None)
     names = [core.name_of(n) for n in path]
     if len(names) > CHAIN_SHOWN:
-        names = [*names[: CHAIN_SHOWN // 2], f"… {len(names) - CHAIN_SHOWN} more …", *names[-CHAIN_SHOWN // 2 :]]
+        names = [
+            *names[: CHAIN_SHOWN // 2],
+            f"… {len(names) - CHAIN_SHOWN} more …",
+            *names[-CHAIN_SHOWN // 2 :],
+        ]
     notes = [note for note in getattr(error, "__notes__", ()) if not note.startswith(WHILE)]
     error.__notes__ = [*notes, WHILE + " -> ".join(names)]
 

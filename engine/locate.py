@@ -30,8 +30,9 @@ def locate(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
     table = core.graph.tables[info.index]
     node = table.get(key)
     if node is None:
-        node = _stored(core, row, args) or core.graph.new(info, row, args)
-        table[key] = node
+        if row in core.in_store:
+            node = _stored(core, row, args)
+        node = table[key] = node or core.graph.new(info, row, args)
     return node
 
 

@@ -46,7 +46,7 @@ def put_value(
     if failure is not None:
         graph.values[node] = failure
         graph.status[node] &= ~VALUE
-    elif data is not None and not info.codec.shareable:
+    elif data is not None and not (info._codec or info.codec).shareable:
         graph.flags[node] |= MUTABLE
         graph.values[node] = data
         graph.status[node] &= ~VALUE

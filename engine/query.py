@@ -20,7 +20,7 @@ import sys
 import typing
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from attrs import define, field
 
@@ -28,7 +28,9 @@ from engine.durability import Durability
 from engine.errors import BadArguments, BadQuery
 from engine.frame import CURRENT
 from engine.key import Key
-from engine.store import canonical, codec
+
+if TYPE_CHECKING:
+    from engine.store.codec import ValueCodec
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -87,12 +89,15 @@ class QueryInfo:
     pickled: bool = False
     untracked: bool = False
     wrapper: Any = None
-    _codec: codec.ValueCodec | None = field(default=None, init=False)
+    _codec: ValueCodec | None = field(default=None, init=False)
 
     @property
-    def codec(self) -> codec.ValueCodec:
+    def codec(self) -> ValueCodec:
         """How values of this query become bytes; made from the return annotation at first use."""
         if self._codec is None:
+            from engine.store.canonical import learn_annotation  # late: rules are imported without a store
+            from engine.store.codec import ValueCodec
+
             try:
                 hints = typing.get_type_hints(self.function, include_extras=True)
             except (NameError, TypeError, AttributeError) as error:
@@ -102,9 +107,9 @@ class QueryInfo:
                     hint="Import the names its annotations use at run time, not only for type checking.",
                 ) from error
             for parameter in self.parameters:
-                canonical.learn_annotation(hints.get(parameter.name, Any))
+                learn_annotation(hints.get(parameter.name, Any))
             annotation = hints.get("return", Any)
-            self._codec = codec.ValueCodec(annotation, pickled=self.pickled)
+            self._codec = ValueCodec(annotation, pickled=self.pickled)
         return self._codec
 
     def memo_key(self, args: tuple[Any, ...]) -> object:
@@ -116,10 +121,14 @@ class QueryInfo:
                     return args[0]
             elif all(map(_same_class, args, kinds)):
                 return args
-        return (canonical.canonical(args),)  # a tuple of one: no short key looks like it
+        from engine.store.canonical import canonical
+
+        return (canonical(args),)  # a tuple of one: no short key looks like it
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """Canonical arguments: defaults filled in, keywords in the order of the signature."""
+        if not kwargs and self.kinds is not None and len(args) == len(self.kinds):
+            return args
         try:
             bound = inspect.Signature(list(self.parameters)).bind(*args, **kwargs)
         except TypeError as error:

@@ -282,7 +282,7 @@ def collect(core: Core) -> Collected:
 def _recover(core: Core) -> None:
     """An interrupt struck in the middle of a change to the lists: build them anew."""
     core.unsettled = False
-    core.generation += 1
+    core.outdate()
     core.claims.clear()
     if core.store is not None and not core.store.read_only:
         reopen(core)
@@ -317,7 +317,7 @@ def reopen(core: Core) -> None:
     core.codes[1:] = []
     core.calls[1:] = []
     core.name_of_row[1:] = []
-    core.generation += 1
+    core.outdate()
     open_graph(core)
     core.graph.tables.extend({} for _ in range(tables))
     core.synced = False

@@ -8,7 +8,7 @@ Invariants
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import engine.answer as answer
 import engine.group as group
@@ -16,7 +16,7 @@ import engine.locate as locate
 import engine.mark as mark
 import engine.verify as verify
 from engine.claims import Cycle
-from engine.core import Core, Request
+from engine.core import NO_TABLES, Core, Request
 from engine.errors import Cancelled
 from engine.failure import Failure
 from engine.graph import FORCED, entries
@@ -25,8 +25,6 @@ from engine.query import QueryInfo
 if TYPE_CHECKING:
     from engine.verify import Walk
 
-NO_TABLES: Final[list[dict[Any, int]]] = []  # makes every read come to `fetch`
-
 
 class Running(Request):
     """The frame of a query that runs."""
@@ -34,18 +32,25 @@ class Running(Request):
     __slots__ = ("cycle", "met", "transient", "trusted")
 
     def __init__(self, core: Core, node: int, walk: Walk) -> None:
-        super().__init__(core)
+        # `Request.__init__` written out: this runs once for every executed query.
+        graph, asker = core.graph, walk.asker
+        self.core = core
         self.node = node
         self.walk = walk
-        self.depth = walk.asker.depth + 1
-        self.generation = walk.asker.generation
+        self.depth = asker.depth + 1
+        self.generation = asker.generation
+        self.reads = {}
+        self.root = core.root
+        self.tables = graph.tables
+        self.status = graph.status
+        self.values = graph.values
         self.cycle: Cycle | None = None  # poison: this key is part of a cycle
         self.met: Failure | None = None  # the failure that was raised to it last
         self.transient = False
         self.trusted: frozenset[int] | None = None
-        if core.graph.frontier:
+        if graph.frontier:
             self.tables = NO_TABLES
-            self.trusted = frozenset(entries(core.graph.dependencies[node] or ()))
+            self.trusted = frozenset(entries(graph.dependencies[node] or ()))
 
     def fetch(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         """See `Frame.fetch`."""
@@ -77,7 +82,8 @@ class Running(Request):
         if self.generation != core.generation:
             raise Cancelled  # binding the query found that its code changed
         self.reads[node] = None
-        self.look_twice(node)
+        if self.trusted is not None:
+            self.look_twice(node)
         return node
 
     def look_twice(self, node: int) -> None:

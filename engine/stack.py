@@ -41,7 +41,7 @@ def run_on_fresh_stack(core: Core, work: Callable[[], Any]) -> Any:
     try:
         thread.join()
     except BaseException:
-        core.generation += 1  # its frames unwind at their next read
+        core.outdate()  # its frames unwind at their next read
         thread.join(timeout=5.0)  # seconds; a function that reads nothing may go on, its result is dropped
         raise
     if failure:

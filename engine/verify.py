@@ -20,6 +20,8 @@ from engine.event import What
 from engine.graph import FORCED, GROUP, LOADED, MARKED, PINNED, RUNNING, SUSPECT
 from engine.persist import load
 
+NEW = LOADED | MARKED | FORCED
+
 
 class Walk:
     """One verification in progress: the path from the demanded key down, as data."""
@@ -38,10 +40,17 @@ def ensure(core: Core, node: int, asker: Request) -> None:
 
     Costs nothing for a clean node. A failing query does not raise here: its error is its value.
     """
-    if not core.graph.status[node] & LOADED:
+    state = core.graph.status[node]
+    if not state & LOADED:
         load(core, (node,))
-    if core.graph.status[node] & MARKED:
-        _walk(core, node, Walk(asker))
+        state = core.graph.status[node]
+    if state & MARKED:
+        walk = Walk(asker)
+        if state & NEW == NEW and not state & RUNNING and not core.graph.flags[node] & PINNED:
+            walk.steps.append(node)  # nothing to verify: the common case of a cold build
+            run.execute(core, node, walk)
+            return
+        _walk(core, node, walk)
 
 
 def _walk(core: Core, target: int, walk: Walk) -> None:
@@ -103,7 +112,9 @@ def _step(core: Core, node: int, walk: Walk) -> None:
                 _check_group(core, dependencies, position, walk)
             continue
         if status[dependency] & MARKED:
-            if dependency in walk.entered or (status[dependency] & FORCED and _is_undefined(core, dependency)):
+            if dependency in walk.entered or (
+                status[dependency] & FORCED and _is_undefined(core, dependency)
+            ):
                 # A loop among old memos, or code that nobody defines here: it cannot be proven, so run.
                 run.execute(core, node, walk)
                 return

@@ -24,7 +24,16 @@ from engine.rules.python import Summary, code_graph, facts, import_cycles, impor
 WORK = Path(__file__).resolve().parent.parent / "demo-work"
 TREE = WORK / "lib"
 # Half of the standard library is its own tests; without these the demo takes half a minute.
-LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "idle_test", "lib2to3", "__pycache__"}
+LEFT_OUT = {
+    "site-packages",
+    "dist-packages",
+    "test",
+    "tests",
+    "idlelib",
+    "idle_test",
+    "lib2to3",
+    "__pycache__",
+}
 SHOWN = 8  # keys named per line
 
 RAN = (What.EXECUTED, What.CUT_OFF, What.FAILED)
@@ -204,7 +213,9 @@ def split(event: Event) -> tuple[str, str]:
 
 def named(event: Event) -> str:
     name, argument = split(event)
-    return f"{name}({argument or "''"})" if event.key and event.key.args else f"{name}()"
+    if event.key is not None and event.key.args and not argument:
+        argument = "''"  # the root directory
+    return f"{name}({argument})"
 
 
 def listed(names: list[str]) -> str:

@@ -15,8 +15,8 @@ Outcome = tuple[Any, ...]  # ("value", v) or ("error", name of the class, argume
 Choose = Callable[[int, int], int]  # an integer of a range, ends included
 
 ARGUMENTS = 3  # every query takes one argument, 0 to 2
-CELLS = 5
-FILES = 3
+CELLS = 4
+FILES = 2
 
 
 class Reader(Protocol):
@@ -74,15 +74,18 @@ def outcome_of(work: Callable[[], int]) -> Outcome:
         return "error", "ValueError", error.args
 
 
-def random_expression(choose: Choose, callable_queries: Sequence[int], depth: int, files: bool) -> Expression:
-    """An expression that calls some of the given queries. The smallest choices make the simplest one."""
+def random_expression(choose: Choose, callable_queries: Sequence[int], depth: int, leaves: str) -> Expression:
+    """An expression that calls some of the given queries. The smallest choices make the simplest one.
+
+    `leaves` says which inputs it reads: "cells", "cells and files", or "switches": files behind a condition.
+    """
 
     def some(depth: int) -> Expression:
-        return random_expression(choose, callable_queries, depth, files)
+        return random_expression(choose, callable_queries, depth, leaves)
 
     def one_or_more() -> list[int]:
         last = len(callable_queries) - 1
-        return [callable_queries[choose(0, last)] for _ in range(choose(1, 3))]
+        return [callable_queries[max(choose(0, last), choose(0, last))] for _ in range(choose(1, 3))]
 
     kind = choose(0, 13 if depth else 3)
     if kind in (2, 3, 4, 5) and not callable_queries:
@@ -91,7 +94,10 @@ def random_expression(choose: Choose, callable_queries: Sequence[int], depth: in
         case 0:
             return "constant", choose(0, 4)
         case 1:
-            return "file" if files and choose(0, 1) else "cell", ("constant", choose(0, 4))
+            cell, file = ("cell", ("constant", choose(0, CELLS - 1))), ("file", ("constant", choose(0, FILES - 1)))
+            if leaves == "cells" or not choose(0, 1):
+                return cell
+            return ("if", cell, file, ("constant", 0)) if leaves == "switches" else file
         case 2 | 3 | 4:
             at: Expression = ("constant", 0) if not depth else some(depth - 1)
             return "call", one_or_more(), at, ("argument",) if choose(0, 1) else ("constant", choose(0, 2))

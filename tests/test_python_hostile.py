@@ -113,7 +113,7 @@ def test_warnings_of_sources_stay_with_them(action: str, capfd: pytest.CaptureFi
 
 def test_warnings_that_are_errors_do_not_break_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even when another thread puts its filter before ours in the middle of things."""
-    monkeypatch.setattr("engine.rules.python.parse._mute", lambda: None)
+    monkeypatch.setattr(sys.modules["engine.rules.python.parse"], "_mute", lambda: None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert parse_text("x = '\\d' # the filter came in between").error is None

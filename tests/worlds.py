@@ -69,16 +69,20 @@ class Program:
 
 
 def random_program(choose: Choose, settings: Settings) -> Program:
-    size = choose(1, 6 if settings.cyclic else 12)
+    size = choose(1, 6 if settings.cyclic else choose(2, 12))
     kinds = ["plain", "list", "memory", "untracked"] if settings.exotic else ["plain"]
     chosen = [kinds[choose(0, len(kinds) - 1)] for _ in range(size)]
-    code = [random_code(choose, settings, q, size, chosen[q]) for q in range(size)]
-    return Program(code, chosen, choose(0, 2))
+    durability = max(0, choose(0, 3) - 1)
+    code = [random_code(choose, settings, q, size, chosen[q], durability) for q in range(size)]
+    return Program(code, chosen, durability)
 
 
-def random_code(choose: Choose, settings: Settings, q: int, size: int, kind: str) -> Expression:
+def random_code(
+    choose: Choose, settings: Settings, q: int, size: int, kind: str, durability: int
+) -> Expression:
     below = range(size if settings.cyclic else q)
-    code = random_expression(choose, below, choose(1, 3), not settings.cyclic)
+    leaves = "cells" if settings.cyclic else "switches" if durability else "cells and files"
+    code = random_expression(choose, below, choose(1, 3), leaves)
     return ("add", code, ("wild",)) if kind == "untracked" else code
 
 
@@ -110,6 +114,7 @@ class World:
 
     def __init__(self, settings: Settings, program: Program) -> None:
         self.settings, self.kinds = settings, list(program.kinds)
+        self.durability = program.durability
         self.expressions: list[Any] = json.loads(json.dumps(program.expressions))
         self.timeline: list[list[Any]] = []
         self.start = {"settings": asdict(settings), "program": asdict(program)}
@@ -128,7 +133,7 @@ class World:
         if settings.stored:
             self.directory = Path(tempfile.mkdtemp(prefix="engine-world-", dir=FAST))
             self.cleanup.callback(lambda: shutil.rmtree(self.directory or "", ignore_errors=True))
-        self.cell, self.file = self._inputs(Durability(program.durability))
+        self.cell, self.file = self._inputs(Durability(self.durability))
         self.queries: list[Any] = [None] * len(self.expressions)
         for q in range(len(self.expressions)):
             self._define(q)
@@ -461,7 +466,8 @@ def random_step(choose: Choose, world: World) -> list[Any]:
 
 
 def random_key(choose: Choose, world: World) -> list[int]:
-    return [choose(0, len(world.queries) - 1), choose(0, ARGUMENTS - 1)]
+    last = len(world.queries) - 1  # more often the upper ones, and the same argument again
+    return [max(choose(0, last), choose(0, last)), choose(0, ARGUMENTS - 1) * choose(0, 1)]
 
 
 def random_input(choose: Choose, world: World) -> list[Any]:
@@ -472,10 +478,11 @@ def random_input(choose: Choose, world: World) -> list[Any]:
 
 def random_set(choose: Choose, world: World) -> list[Any]:
     count = max(1, choose(0, 8) - 4)
-    levels = [None, None, None, 0, 1, 2]
-    return [
-        "set", [[*random_input(choose, world), choose(0, 4), levels[choose(0, 5)]] for _ in range(count)]
-    ]  # fmt: skip
+    changes: list[list[Any]] = []
+    for _ in range(count):
+        level = max(-1, choose(0, 22) - 20)
+        changes.append([*random_input(choose, world), choose(0, 4), None if level < 0 else level])
+    return ["set", changes]
 
 
 def random_reset(choose: Choose, world: World) -> list[Any]:
@@ -486,7 +493,7 @@ def random_write(choose: Choose, world: World) -> list[Any]:
     if choose(0, 1):
         return ["sync"]
     content = choose(0, 4)
-    return ["write", choose(0, FILES - 1), None if content == 4 else content]
+    return ["write", choose(0, FILES - 1), None if content > 2 else content]
 
 
 def random_code_step(choose: Choose, world: World) -> list[Any]:
@@ -500,7 +507,7 @@ def random_forget(choose: Choose, world: World) -> list[Any]:
 def random_new_code(choose: Choose, world: World) -> list[Any]:
     size = len(world.queries)
     q = choose(0, size - 1)
-    return [q, random_code(choose, world.settings, q, size, world.kinds[q])]
+    return [q, random_code(choose, world.settings, q, size, world.kinds[q], world.durability)]
 
 
 def random_restart(choose: Choose, world: World) -> list[Any]:

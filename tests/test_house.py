@@ -1,0 +1,251 @@
+"""Who may import whom, and what is deliberately absent. docs/architecture.md says why."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+TOP_LEVEL = {"benchmarks", "docs", "engine", "examples", "rules", "store", "tests"}
+OURS = ("engine", "store", "rules", "tests", "examples", "benchmarks")
+
+NOUNS = {"durability", "errors", "event", "key", "reason"}
+SURFACE = {"__init__", "__main__", "modules", "settings", "usertrace"}  # and everything in engine/cli
+FACE = {"database", "subscribe"}
+STORE_FACE = {
+    f"engine.store{name}" for name in ("", ".canonical", ".codec", ".gc")
+}  # what the core knows of it
+LATE = {"rich", "asyncio", "watchfiles", "sqlite_utils", "click", "sqlite3", "dask", "hypothesis"}
+READING = {"open", "input", "print"}  # builtins that the core does not call
+
+
+def test_the_top_level_folders_are_the_known_ones() -> None:
+    ignored = {"build", "dist", "demo-work"}
+    found = {path.name for path in CHECKOUT.iterdir() if path.is_dir() and path.name[0] not in "._"}
+    assert {name for name in found - ignored if not name.endswith(".egg-info")} == TOP_LEVEL
+
+
+@pytest.mark.parametrize("name", ["store", "rules"])
+def test_the_package_reaches_its_folders_by_relative_links(name: str) -> None:
+    assert (CHECKOUT / "engine" / name).readlink() == Path("..") / name
+
+
+def test_nouns_import_nothing_of_ours_but_nouns() -> None:
+    allowed = {f"engine.{noun}" for noun in NOUNS}
+    assert offenders(nouns(), lambda name: ours(name) and name not in allowed) == []
+
+
+def test_the_store_imports_of_ours_only_nouns_and_itself() -> None:
+    allowed = {f"engine.{noun}" for noun in NOUNS}
+    assert (
+        offenders(below("store"), lambda name: ours(name) and not in_store(name) and name not in allowed)
+        == []
+    )
+
+
+def test_the_core_imports_no_surface_no_rules_and_of_the_store_only_its_face() -> None:
+    surface = {f"engine.{name}" for name in SURFACE | FACE} | {"engine.cli"}
+
+    def refused(name: str) -> bool:
+        return (
+            name == "engine"
+            or name in surface
+            or name.startswith(("engine.cli", "engine.rules"))
+            or (in_store(name) and name not in STORE_FACE)
+        )
+
+    assert offenders(core(), refused) == []
+
+
+def test_the_face_imports_no_rules_and_no_command_line() -> None:
+    face = [CHECKOUT / "engine" / f"{name}.py" for name in FACE | {"__init__"}]
+    assert offenders(face, lambda name: name.startswith(("engine.cli", "engine.rules"))) == []
+
+
+def test_rules_import_of_ours_only_the_face_and_rules() -> None:
+    assert (
+        offenders(below("rules"), lambda name: ours(name) and name != "engine" and not in_rules(name)) == []
+    )
+
+
+def test_examples_import_of_ours_only_the_face_and_rules() -> None:
+    assert (
+        offenders(below("examples"), lambda name: ours(name) and name != "engine" and not in_rules(name))
+        == []
+    )
+
+
+def test_nothing_imports_tests_examples_or_benchmarks() -> None:
+    outside = ("tests", "examples", "benchmarks")
+    sources = [*below("engine"), *below("store"), *below("rules")]
+    assert offenders(sources, lambda name: name.partition(".")[0] in outside) == []
+
+
+def test_only_the_store_knows_sqlite() -> None:
+    sources = [*below("engine"), *below("rules")]
+    assert offenders(sources, lambda name: name.partition(".")[0] in ("sqlite3", "sqlite_utils")) == []
+    statements = ("SELECT ", "INSERT ", "UPDATE ", "DELETE FROM", "CREATE TABLE", "PRAGMA ")
+    found = [
+        f"{shown(path)}:{node.lineno}"
+        for path in sources
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and node.value.startswith(statements)
+    ]
+    assert found == []
+
+
+def test_the_core_opens_no_file_and_reads_no_clock() -> None:
+    """Clocks are parameters of `Core`: named there as defaults, and called through it alone.
+
+    Left out are `code` and its helpers, which ask files whether they are still what was loaded from them.
+    """
+    found = []
+    for path in core():
+        if path.stem.startswith("code"):
+            continue
+        for node in ast.walk(tree(path)):
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            reads = called.startswith(("os.scandir", "os.listdir", "os.stat", "os.open", "os.read", "time."))
+            if called in READING or reads or called.endswith((".read_text", ".read_bytes", ".open")):
+                found.append(f"{shown(path)}:{node.lineno} {called}")
+    assert found == []
+
+
+def test_one_function_starts_a_revision() -> None:
+    """`core.revision` is assigned where the engine opens, and where a revision starts."""
+    writes = {
+        f"{path.stem}.{function.name}"
+        for path in core()
+        for function in ast.walk(tree(path))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign | ast.AugAssign) and "core.revision" in map(ast.unparse, targets(node))
+    }
+    assert writes == {"advance.start_revision", "persist.open_graph"}
+
+
+def test_only_the_codec_knows_pickle() -> None:
+    sources = [*below("engine"), *below("store"), *below("rules")]
+    assert {path for path in sources if "pickle" in set(imports(path))} == {CHECKOUT / "store" / "codec.py"}
+
+
+def test_importing_the_engine_loads_nothing_that_it_may_never_need() -> None:
+    assert loaded_by("import engine") & LATE == set()
+
+
+def test_importing_rules_loads_nothing_that_they_may_never_need() -> None:
+    assert loaded_by("import engine.rules.python, engine.rules.directories") & LATE == set()
+
+
+def test_an_engine_in_memory_needs_no_database() -> None:
+    program = """
+from engine import Engine, query
+@query
+def one() -> int:
+    return 1
+with Engine(None) as db:
+    assert db.get(one) == 1
+"""
+    assert loaded_by(program) & LATE == set()
+
+
+# -- what they use -------------------------------------------------------------------------------
+
+
+def below(folder: str) -> list[Path]:
+    """The modules of a folder; of `engine` those that lie in it, not behind its links."""
+    links = [CHECKOUT / "engine" / "store", CHECKOUT / "engine" / "rules"]
+    found = sorted((CHECKOUT / folder).rglob("*.py"))
+    return [path for path in found if not any(path.is_relative_to(link) for link in links)]
+
+
+def nouns() -> list[Path]:
+    return [CHECKOUT / "engine" / f"{name}.py" for name in NOUNS]
+
+
+def core() -> list[Path]:
+    """What is in engine/ and is neither noun, face, nor surface."""
+    others = NOUNS | SURFACE | FACE
+    return [path for path in sorted((CHECKOUT / "engine").glob("*.py")) if path.stem not in others]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """What a module imports when it runs, also inside functions. `from engine import x` is `engine`, or
+    `engine.x` where that is a module."""
+    for node in running(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{shown(path)}:{node.lineno}: a relative import"
+            module = node.module or ""
+            for alias in node.names:
+                yield f"{module}.{alias.name}" if is_module(f"{module}.{alias.name}") else module
+
+
+def running(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those under `if TYPE_CHECKING:`."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            for other in child.orelse:
+                yield from running(other)
+        else:
+            yield from running(child)
+
+
+def is_module(name: str) -> bool:
+    """Whether a dotted name is one of our modules. `engine.query` is the function of that name."""
+    if not ours(name) or name in ("engine.query", "engine.input", "engine.each", "engine.root"):
+        return False
+    path = CHECKOUT.joinpath(*name.split("."))
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def offenders(paths: list[Path], refused: object) -> list[str]:
+    assert callable(refused)
+    assert paths
+    return sorted(
+        {f"{shown(path)} imports {name}" for path in paths for name in imports(path) if refused(name)}
+    )
+
+
+def targets(node: ast.Assign | ast.AugAssign) -> list[ast.expr]:
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
+
+
+def ours(name: str) -> bool:
+    return name.partition(".")[0] in OURS
+
+
+def in_store(name: str) -> bool:
+    return name == "engine.store" or name.startswith("engine.store.")
+
+
+def in_rules(name: str) -> bool:
+    return name == "engine.rules" or name.startswith("engine.rules.")
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes())
+
+
+def shown(path: Path) -> str:
+    return path.relative_to(CHECKOUT).as_posix()
+
+
+def loaded_by(program: str) -> set[str]:
+    """The top-level modules that a program has loaded when it ends."""
+    probe = f"{program}\nimport sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    answer = subprocess.run(
+        [sys.executable, "-c", probe], cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(answer.stdout.split())
