@@ -19,6 +19,7 @@ from engine import __version__
 def main() -> NoReturn:
     """Run the command line of this process, and end it."""
     arguments = sys.argv[1:]
+    _keep_standard_descriptors()
     if arguments in (["--version"], ["-V"]):
         _end(_print_version())
     from engine.cli.signals import end_at_once
@@ -41,6 +42,17 @@ def answer(arguments: list[str]) -> int:
     except BaseException as error:
         return report(error)
     return 0
+
+
+def _keep_standard_descriptors() -> None:
+    """Point closed ones at nothing: else the store would get number 1 or 2, and what is printed with it."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 -- open until the end
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 def _print_version() -> int:

@@ -101,6 +101,8 @@ def _reason(core: Core, node: int) -> str:
     reason = Reason(flags >> REASON_SHIFT & 0xF)
     if reason is Reason.CHANGED:
         cause = core.graph.cause[node]
+        if cause:
+            load(core, (cause,))
         return f"{core.name_of(cause)} changed" if cause else "its old memo could not be proven"
     if flags & INPUT and reason in (Reason.NEW, Reason.OBSERVED):
         return (

@@ -84,6 +84,7 @@ def settle(core: Core, target: int, probe: Callable[[int], None]) -> None:
     """
     graph = core.graph
     for _ in range(PROBES):
+        graph.frontier[:] = [node for node in graph.frontier if graph.status[node] & MARKED]
         if not graph.frontier:
             return
         if not graph.suspects:

@@ -32,7 +32,7 @@ from engine.usertrace import frames_of_user, where
 GROUP: Final = "engine.rules"
 LOCAL: Final = "local"
 RESERVED: Final = frozenset(
-    "__main__ attr attrs blake3 click engine filelock msgspec pathspec pygments rich sqlite_utils".split()  # noqa: SIM905
+    "__main__ attr attrs blake3 click engine msgspec pygments rich sqlite_utils".split()  # noqa: SIM905
 )
 
 
@@ -425,7 +425,10 @@ def _translate(error: BaseException, shown: str, name: str) -> NoReturn:
             "setting `path`.",
         ) from None
     raise BadModule(
-        module=shown, cause=f"{type(error).__name__}: {error}", at=where(error), hint="Correct the module."
+        module=shown,
+        cause=f"{type(error).__name__}: {error}",
+        **({"at": where(error)} if where(error) else {}),
+        hint="Correct the module.",
     ) from error
 
 

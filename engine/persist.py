@@ -15,7 +15,7 @@ from typing import Final
 from engine.core import Core
 from engine.errors import StoreDamaged, StoreFull
 from engine.event import What
-from engine.graph import ABSENT, FORCED, GROUP, LOADED, MARKED, SUSPECT, VALUE, Graph
+from engine.graph import ABSENT, FORCED, GROUP, LOADED, MARKED, PINNED, SUSPECT, VALUE, Graph
 from engine.query import REGISTRY
 from engine.store import Batch, InputRow, NodeRow, QueryRow, RevisionRow, State
 from engine.store.canonical import canonical as _canonical
@@ -205,7 +205,7 @@ def _drop_passing(core: Core) -> None:
     """
     graph = core.graph
     for node in core.passed:
-        if graph.values[node] is not ABSENT:
+        if graph.values[node] is not ABSENT and not graph.flags[node] & PINNED:
             graph.values[node] = ABSENT
             graph.status[node] &= ~VALUE
     core.passed, core.passing = core.passing, []

@@ -20,7 +20,7 @@ import sys
 import typing
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from attrs import define, field
 
@@ -140,8 +140,16 @@ class QueryInfo:
 
     def call(self, args: tuple[Any, ...]) -> Any:
         """Run the function on canonical arguments."""
+        return self._apply(self.function, args)
+
+    def stamp_of(self, args: tuple[Any, ...]) -> bytes:
+        """The stamp of an observed input on canonical arguments."""
+        assert self.stamp is not None
+        return cast(bytes, self._apply(self.stamp, args))
+
+    def _apply(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         if self.kinds is not None:
-            return self.function(*args)
+            return function(*args)
         positional: list[Any] = []
         keywords: dict[str, Any] = {}
         for parameter, value in zip(self.parameters, args, strict=True):
@@ -151,7 +159,7 @@ class QueryInfo:
                 keywords[parameter.name] = value
             else:
                 positional.append(value)
-        return self.function(*positional, **keywords)
+        return function(*positional, **keywords)
 
 
 def _same_class(value: object, kind: type) -> bool:
@@ -205,7 +213,7 @@ def input(
     *,
     name: str | None = ...,
     observed: bool = ...,
-    stamp: Callable[P, bytes] | None = ...,
+    stamp: Callable[..., bytes] | None = ...,
     settled: Callable[[bytes], bool] | None = ...,
     durability: Durability = ...,
     persist: bool = ...,

@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 
 from engine.errors import UnkeyableArgument
 from engine.store.packing import (
-    FLAT,
     MAX_DEPTH,
     Unpackable,
+    all_flat,
     array_of,
     decode,
     decode_list,
@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 def canonical(args: tuple[Any, ...]) -> bytes:
     """The identity of `args`. Raises `UnkeyableArgument` where something in them cannot be part of a key."""
-    if FLAT.issuperset(map(type, args)):
+    if all_flat(map(type, args)):
         try:
             return encode(args)
         except (UnicodeEncodeError, OverflowError):
@@ -64,7 +64,7 @@ def restore(data: bytes) -> tuple[Any, ...]:
         nodes = decode_list(data)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"these bytes are not arguments: {error}") from error
-    if FLAT.issuperset(map(type, nodes)):
+    if all_flat(map(type, nodes)):
         return tuple(nodes)
     return tuple(_guarded(lambda: [value_of(node, 0, known) for node in nodes]))
 

@@ -1,7 +1,7 @@
 """Shared by all tests: a watchdog, Hypothesis profiles, and replay of recorded timelines.
 
-    pytest --replay FILE        runs a recorded timeline 100 times, and nothing else
-    HYPOTHESIS_PROFILE=nightly  random, and many more examples
+pytest --replay FILE        runs a recorded timeline 100 times, and nothing else
+HYPOTHESIS_PROFILE=nightly  random, and many more examples
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     for note in getattr(call.excinfo.value, "__notes__", ()) if call.excinfo else ():
         if note.startswith('{"settings"'):
-            file = Path(item.config.rootpath / ".pytest_cache" / "replays" / f"{abs(hash(item.nodeid)):x}.json")
+            file = Path(
+                item.config.rootpath / ".pytest_cache" / "replays" / f"{abs(hash(item.nodeid)):x}.json"
+            )
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(note)
             report.sections.append(("replay", f"pytest --replay {file}"))

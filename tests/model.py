@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-
 from tests.programs import Expression, Node, Outcome, evaluate, outcome_of
 
 

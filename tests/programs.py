@@ -29,13 +29,13 @@ def evaluate(e: Expression, n: int, reader: Reader) -> int:
     match e:
         case "constant", value:
             return int(value)
-        case "argument",:
+        case ("argument",):
             return n
         case "cell", at:
             return reader.read(("cell", evaluate(at, n, reader) % CELLS))
         case "file", at:
             return reader.read(("file", evaluate(at, n, reader) % FILES))
-        case "wild",:
+        case ("wild",):
             return reader.read(("wild", 0))
         case "call", queries, which, argument:
             query = queries[evaluate(which, n, reader) % len(queries)]
@@ -94,7 +94,10 @@ def random_expression(choose: Choose, callable_queries: Sequence[int], depth: in
         case 0:
             return "constant", choose(0, 4)
         case 1:
-            cell, file = ("cell", ("constant", choose(0, CELLS - 1))), ("file", ("constant", choose(0, FILES - 1)))
+            cell, file = (
+                ("cell", ("constant", choose(0, CELLS - 1))),
+                ("file", ("constant", choose(0, FILES - 1))),
+            )
             if leaves == "cells" or not choose(0, 1):
                 return cell
             return ("if", cell, file, ("constant", 0)) if leaves == "switches" else file

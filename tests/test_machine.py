@@ -15,7 +15,13 @@ from typing import Any
 import hypothesis
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests import worlds
 from tests.programs import Choose
@@ -109,7 +115,9 @@ def chooser(data: st.DataObject) -> Choose:
 
 
 @pytest.mark.parametrize("variant", ["memory", "tiny-strict", "cyclic", "stored"])
-def test_no_timeline_that_hypothesis_makes_gives_another_answer_or_runs_more_than_it_must(variant: str) -> None:
+def test_no_timeline_that_hypothesis_makes_gives_another_answer_or_runs_more_than_it_must(
+    variant: str,
+) -> None:
     settings = hypothesis.settings(
         max_examples=2_000 if NIGHTLY else 25,
         stateful_step_count=50 if NIGHTLY else 20,

@@ -184,7 +184,9 @@ def believe_that_nothing_durable_changed(stack: ExitStack) -> None:
         return start
 
     replace(stack, engine.advance, "start_revision", make)
-    replace(stack, engine.advance, "_put", lambda original: lambda core, change: _put_low(original, core, change))
+    replace(
+        stack, engine.advance, "_put", lambda original: lambda core, change: _put_low(original, core, change)
+    )
 
 
 def _put_low(original: Any, core: Core, change: Change) -> None:

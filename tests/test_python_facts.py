@@ -46,8 +46,8 @@ DEFINITIONS = {
     "variables are defined once": (
         "x = 1\nx = 2\ny: int\na, (b, *c) = d\nfor i in j: pass\nwith k as l: pass\n"
         "[m := n for n in o]\nx.p = 1\nx[0] = 1",
-        "a variable 0 | b variable 0 | c variable 0 | i variable 0 | l variable 0 | m variable 0 | x variable 0"
-        " | y variable 0",
+        "a variable 0 | b variable 0 | c variable 0 | i variable 0 | l variable 0 | m variable 0"
+        " | x variable 0 | y variable 0",
     ),
     "local variables are no definitions": ("def f(a, *b, **c):\n    d = 1", "f function 0"),
     "class variables are definitions": ("class C:\n    x: int = 1", "C class 0 | C.x variable 0"),
@@ -73,7 +73,8 @@ DEFINITIONS = {
     ),
     "__all__ decides what is public": (
         "__all__ = ['_f', 'C']\n_f = 1\ng = 2\nclass C:\n    _x = 1\n    y = 1",
-        "C class 0 | C._x variable 0 - | C.y variable 0 | __all__ variable 0 - | _f variable 0 | g variable 0 -",
+        "C class 0 | C._x variable 0 - | C.y variable 0 | __all__ variable 0 - | _f variable 0"
+        " | g variable 0 -",
     ),
 }
 
@@ -151,7 +152,10 @@ IMPORTS = {
         "import a typing | import b typing | import c conditional | import d typing | import e conditional"
         " | import g conditional | import h typing | import i",
     ),
-    "repetitions are one": ("import a\nimport a\nfrom b import c\nfrom b import c", "import a | from b import c"),
+    "repetitions are one": (
+        "import a\nimport a\nfrom b import c\nfrom b import c",
+        "import a | from b import c",
+    ),
 }
 
 
@@ -255,7 +259,10 @@ EQUAL = {
     "lines": ("def f():\n    return g(1)", "\n\n\ndef f():\n\n    return g(\n        1\n    )"),
     "docstrings": ("'''a'''\ndef f():\n    '''b'''", "'''c\nd'''\ndef f():\n    '''e'''"),
     "literals": ("x = 1\ny = 'a'", "x = 2\ny = 'b' 'c'"),
-    "order": ("import a\nimport b\ndef f(): ...\ndef g(): ...", "import b\ndef g(): ...\nimport a\ndef f(): ..."),
+    "order": (
+        "import a\nimport b\ndef f(): ...\ndef g(): ...",
+        "import b\ndef g(): ...\nimport a\ndef f(): ...",
+    ),
     "other uses of what is used already": ("def f(): a.b()", "def f(x): a.b(a.b(x))"),
 }
 

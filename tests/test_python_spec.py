@@ -108,10 +108,12 @@ def _key(line: str) -> Key[Any]:
 
 
 def _names(events: list[Event], *kinds: What) -> list[str]:
-    keys = [event.key for event in events if event.what in kinds and event.key is not None]
-    named = [(*key.query.name.removeprefix(PACKAGE).split(":"), key.args) for key in keys
-             if key.query.name.startswith(PACKAGE)]  # fmt: skip
-    return sorted(" ".join([name, *(str(argument) or "." for argument in args)]) for _, name, args in named)
+    shown = []
+    for event in events:
+        if event.what in kinds and event.key is not None and event.key.query.name.startswith(PACKAGE):
+            arguments = [str(argument) or "." for argument in event.key.args]
+            shown.append(" ".join([event.key.query.name.rpartition(":")[2], *arguments]))
+    return sorted(shown)
 
 
 def _sorted(expected: list[str]) -> list[str]:

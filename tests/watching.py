@@ -47,4 +47,6 @@ class Watch:
 
 
 def short(event: Event) -> str:
-    return str(event.key).rpartition(".")[2].rpartition(":")[2]
+    """The key without its module and enclosing functions: `total()`."""
+    name, _, arguments = str(event.key).partition("(")
+    return f"{name.rpartition(':')[2].rpartition('.')[2]}({arguments}"

@@ -23,10 +23,11 @@ from attrs import asdict, define, frozen
 
 import engine.mark
 import engine.persist
-from engine import CycleError, Durability, Engine, Event, View, What, each, input, query
+from engine import Durability, Engine, Event, View, What, each, input, query
 from engine.core import Core
+from engine.graph import LOADED, entries
 from engine.key import Key
-from tests.model import Memo, Model
+from tests.model import Model
 from tests.oracle import Oracle
 from tests.programs import (
     ARGUMENTS,
@@ -42,7 +43,7 @@ from tests.programs import (
 )
 
 # How inputs find the world. A closure cell would count as their code, and change with the world.
-WORLD: ContextVar[World] = ContextVar("world")
+WORLD: ContextVar[Live] = ContextVar("world")
 FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 RAN = (What.EXECUTED, What.CUT_OFF, What.FAILED)
 
@@ -109,38 +110,37 @@ class NotLookedAt(Exception):
     """A snapshot would need an input that nobody looked at while it was current."""
 
 
-class World:
-    """Apply steps with `apply`; a failure carries the timeline that led to it."""
+class Live:
+    """A program as the engine runs it: `cell`, `file` and a query for each expression."""
 
-    def __init__(self, settings: Settings, program: Program) -> None:
-        self.settings, self.kinds = settings, list(program.kinds)
-        self.durability = program.durability
+    def __init__(self, program: Program) -> None:
         self.expressions: list[Any] = json.loads(json.dumps(program.expressions))
-        self.timeline: list[list[Any]] = []
-        self.start = {"settings": asdict(settings), "program": asdict(program)}
-        self.cleanup = ExitStack()
+        self.kinds = list(program.kinds)
+        self.durability = program.durability
         self.files: list[tuple[int | None, int]] = [(0, 0)] * FILES  # content, stamp; None: it is missing
         self.wild = 0
-        self.ran: list[Node] = []
-        self.probed: list[Node] = []
-        self.held: list[Held] = []
-        self.pinned: set[Node] = set()
-        self.checks = 0
-        if settings.tiny:
-            self.cleanup.enter_context(small_limits())
-        self._watch_probes()
-        self.directory: Path | None = None
-        if settings.stored:
-            self.directory = Path(tempfile.mkdtemp(prefix="engine-world-", dir=FAST))
-            self.cleanup.callback(lambda: shutil.rmtree(self.directory or "", ignore_errors=True))
         self.cell, self.file = self._inputs(Durability(self.durability))
         self.queries: list[Any] = [None] * len(self.expressions)
         for q in range(len(self.expressions)):
             self._define(q)
-        self.model = Model(list(self.expressions), self._look)
-        self._open()
 
-    # -- what the engine runs ------------------------------------------------------------------
+    def ask(self, db: Engine | View, node: Node) -> Outcome:
+        """What an engine answers."""
+        WORLD.set(self)
+        return outcome_of(lambda: self._plain(db.get(self.key(node))))
+
+    def look(self, node: Node) -> Outcome:
+        """What an input is that nobody has set."""
+        if node[0] != "file":
+            return "value", 0
+        content = self.files[node[1]][0]
+        return ("error", "ValueError", ("missing", node[1])) if content is None else ("value", content)
+
+    def key(self, node: Node) -> Key[Any]:
+        kind, n = node
+        made = self.cell if kind == "cell" else self.file if kind == "file" else self.queries[kind]
+        key: Key[Any] = made.key(n)
+        return key
 
     def _inputs(self, durability: Durability) -> tuple[Any, Any]:
         @input(name="world:cell", durability=durability)
@@ -195,6 +195,31 @@ class World:
             return number
         return int(value)
 
+
+class World(Live):
+    """Apply steps with `apply`; a failure carries the timeline that led to it."""
+
+    def __init__(self, settings: Settings, program: Program) -> None:
+        super().__init__(program)
+        self.settings = settings
+        self.timeline: list[list[Any]] = []
+        self.start = {"settings": asdict(settings), "program": asdict(program)}
+        self.cleanup = ExitStack()
+        self.ran: list[Node] = []
+        self.probed: list[Node] = []
+        self.held: list[Held] = []
+        self.pinned: set[Node] = set()
+        self.checks = 0
+        if settings.tiny:
+            self.cleanup.enter_context(small_limits())
+        self._watch_probes()
+        self.directory: Path | None = None
+        if settings.stored:
+            self.directory = Path(tempfile.mkdtemp(prefix="engine-world-", dir=FAST))
+            self.cleanup.callback(lambda: shutil.rmtree(self.directory or "", ignore_errors=True))
+        self.model = Model(list(self.expressions), self.look)
+        self._open()
+
     # -- opening and closing -------------------------------------------------------------------
 
     def _open(self) -> None:
@@ -235,6 +260,7 @@ class World:
             self._apply(step)
             self.checks += 1
             self.engine.check_invariants()
+            check_durability(self.engine)
             if self.engine.store is not None and self.checks % 4 == 0:
                 self.engine.store.check_invariants()
         except BaseException as failure:
@@ -255,10 +281,9 @@ class World:
                 self._set([((kind, i), value, durability) for kind, i, value, durability in changes])
             case "reset", kind, i:
                 self._settle()
-                (self.cell if kind == "cell" else self.file).key(i)
-                self.engine.reset(self._key((kind, i)))
+                self.engine.reset(self.key((kind, i)))
                 self.pinned.discard((kind, i))
-                self.model.change({(kind, i): self._look((kind, i))})
+                self.model.change({(kind, i): self.look((kind, i))})
             case "write", i, content:
                 self.files[i] = content, self.files[i][1] + 1
             case ("sync",):
@@ -292,7 +317,7 @@ class World:
     def _get(self, node: Node) -> None:
         self._settle()
         self.probed.clear()
-        found = self._ask(node)
+        found = self.ask(self.engine, node)
         ran = list(self.ran)
         if not self.settings.cyclic:
             self.model.executed.clear()
@@ -306,7 +331,7 @@ class World:
             return  # kept only while the work that needs it goes on
         before = self.engine.counts()
         self.ran.clear()
-        assert self._ask(node) == found, f"{node} asked again"
+        assert self.ask(self.engine, node) == found, f"{node} asked again"
         more = self.engine.counts() - before
         assert not self.ran, f"{node} asked again ran {self.ran}"
         if not self.settings.cyclic:
@@ -323,18 +348,15 @@ class World:
         else:
             assert Counter(ran) == wanted, f"{node} ran {sorted(ran)} instead of {sorted(wanted)}"
 
-    def _ask(self, node: Node) -> Outcome:
-        return outcome_of(lambda: self._plain(self.engine.get(self._key(node))))
-
     def _set(self, changes: list[tuple[Node, int, int | None]]) -> None:
         self._settle()
         levels = [None if level is None else Durability(level) for _, _, level in changes]
         if len(changes) == 1:
-            self.engine.set(self._key(changes[0][0]), changes[0][1], durability=levels[0])
+            self.engine.set(self.key(changes[0][0]), changes[0][1], durability=levels[0])
         else:
             with self.engine.batch():
                 for (node, value, _), level in zip(changes, levels, strict=True):
-                    self.engine.set(self._key(node), value, durability=level)
+                    self.engine.set(self.key(node), value, durability=level)
         self.pinned.update(node for node, _, _ in changes)
         self.model.change({node: ("value", value) for node, value, _ in changes})
 
@@ -365,22 +387,9 @@ class World:
 
     # -- what is known outside -----------------------------------------------------------------
 
-    def _key(self, node: Node) -> Key[Any]:
-        kind, n = node
-        made = self.cell if kind == "cell" else self.file if kind == "file" else self.queries[kind]
-        key: Key[Any] = made.key(n)
-        return key
-
-    def _look(self, node: Node) -> Outcome:
-        """What an input is that nobody has set."""
-        if node[0] != "file":
-            return "value", 0
-        content = self.files[node[1]][0]
-        return ("error", "ValueError", ("missing", node[1])) if content is None else ("value", content)
-
     def _known(self, node: Node) -> int:
         memo = self.model.memos.get(node)
-        return raised(memo.outcome if memo is not None else self._look(node))
+        return raised(memo.outcome if memo is not None else self.look(node))
 
     def _settle(self) -> None:
         """The first request after opening looks at the world."""
@@ -391,7 +400,7 @@ class World:
 
     def _model_sync(self) -> None:
         known = [node for node in self.model.memos if node[0] == "file" and node not in self.pinned]
-        self.model.change({node: self._look(node) for node in known})
+        self.model.change({node: self.look(node) for node in known})
 
     # -- snapshots -----------------------------------------------------------------------------
 
@@ -406,7 +415,7 @@ class World:
         def inputs(node: Node) -> int:
             if node not in held.inputs and node[0] == "file":
                 raise NotLookedAt
-            return raised(held.inputs.get(node) or self._look(node))
+            return raised(held.inputs.get(node) or self.look(node))
 
         try:
             wanted = Oracle(self.expressions, inputs).outcome(node)
@@ -414,12 +423,22 @@ class World:
             return
         if "untracked" in self.kinds:
             return  # a snapshot cannot know what an untracked query would have seen
-        found = outcome_of(lambda: self._plain(held.view.get(self._key(node))))
+        found = self.ask(held.view, node)
         assert found == wanted, f"{node} in R{held.view.revision} is {found}, from scratch it is {wanted}"
 
     def _release(self) -> None:
         while self.held:
             self.held.pop().stack.close()
+
+
+def check_durability(db: Engine) -> None:
+    """D1 of durability.py: no memo is more durable than what it read."""
+    graph = db._core.graph
+    for node, reads in enumerate(graph.dependencies):
+        for read in entries(reads or ()):
+            assert not graph.status[read] & LOADED or graph.durability[node] <= graph.durability[read], (
+                f"D1: {node} is more durable than {read}, which it read"
+            )
 
 
 def node_of(key: Key[Any]) -> Node:

@@ -54,17 +54,13 @@ def gc(json_: bool, **options: Any) -> None:
     """Delete what no key that somebody asked for depends on, and give back the space."""
     from attrs import asdict
 
-    from engine.cli.output import size, tell, write, write_json
-    from engine.cli.session import check_store, settings_of
-    from engine.store import open_store
-    from engine.store.gc import collect
+    from engine.cli.output import size, write, write_json
+    from engine.cli.session import check_store, settings_of, writing
 
     settings = settings_of(options)
     check_store(settings)
-    with open_store(settings.store) as store:
-        collected = collect(store)
-        for note in store.notes:
-            tell(f"note: {note}")
+    with writing(settings) as db:
+        collected = db.gc()
     if json_:
         write_json(asdict(collected))
         return

@@ -37,12 +37,13 @@ def write(lines: Iterable[str]) -> None:
     """Lines to standard output."""
     try:
         for line in lines:
-            sys.stdout.write(line + "\n")
+            try:
+                sys.stdout.write(line + "\n")
+            except UnicodeEncodeError:  # LANG=C: the terminal has no such characters
+                sys.stdout.write(line.encode("ascii", "backslashreplace").decode() + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         raise ReaderGone from None
-    except UnicodeEncodeError:  # LANG=C: the terminal has no such characters
-        write(line.encode("ascii", "backslashreplace").decode() for line in lines)
 
 
 def tell(text: str) -> None:

@@ -1,0 +1,215 @@
+"""README, docs and examples do what they say: every block is run, and its output compared.
+
+    ```python        run as a program; a ```text block right after it is what it prints.
+                     With a first line `# name.py` it is written to that file instead.
+    ```console       each line after `$ ` is run by a shell, and what follows is what it prints
+    ```sh, ```toml   shown, not run
+
+A page starts in the folder in which the README ends. In expected output `...` stands for anything, a line of
+its own with `...` for any lines, and measured times (`12 ms`) need not be the same.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PAGES = sorted((CHECKOUT / "docs").glob("*.md"))
+ALL_PAGES = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", CHECKOUT / "CHANGELOG.md", *PAGES]
+SHOWN_ONLY = {"sh", "toml", "sql", "json", "ini", "diff", "text", ""}
+LIMIT_S = 60
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE_NAME = re.compile(r"# (\S+\.(?:py|toml))\n")
+TIME = re.compile(r"\d[\d,.]* ?(?:ns|us|µs|ms|s|seconds)\b")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+@frozen
+class Block:
+    """A fenced block. `after` says whether it follows the block before it with nothing in between."""
+
+    language: str
+    text: str
+    line: int
+    after: bool
+
+
+def test_the_readme_does_what_it_says(tmp_path: Path) -> None:
+    follow(CHECKOUT / "README.md", tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
+    follow(CHECKOUT / "README.md", tmp_path)
+    follow(page, tmp_path)
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for link in LINK.findall(FENCE.sub("", text)):
+        if "://" in link:
+            continue
+        target, _, heading = link.partition("#")
+        file = (page.parent / target).resolve() if target else page
+        assert file.exists(), f"{page.name} links to {link}"
+        if heading:
+            assert heading in anchors(file), f"{page.name} links to {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_page_is_reached_from_the_index(page: Path) -> None:
+    index = (CHECKOUT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert page.name == "index.md" or f"]({page.name})" in index
+
+
+def test_every_test_that_the_guarantees_name_exists() -> None:
+    text = (CHECKOUT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+)(?:\.py)?(?:::(test_\w+))?`", text)
+    there = {path.stem: path.read_text(encoding="utf-8") for path in (CHECKOUT / "tests").glob("test_*.py")}
+    assert named
+    for module, test in named:
+        if module in there:
+            assert not test or f"def {test}(" in there[module], f"{module}::{test}"
+        else:
+            assert any(f"def {module}(" in source for source in there.values()), module
+
+
+def test_every_module_is_in_the_architecture() -> None:
+    text = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for folder in ("engine", "store", "rules"):
+        for path in sorted((CHECKOUT / folder).rglob("*.py")):
+            if folder == "engine" and path.relative_to(CHECKOUT).parts[1] in ("store", "rules"):
+                continue
+            inside = path.relative_to(CHECKOUT / folder)
+            if path.name != "__init__.py":
+                assert f"`{inside.as_posix()}`" in text, f"{folder}/{inside}"
+
+
+def test_hello_runs_what_its_comment_says(tmp_path: Path) -> None:
+    assert run([sys.executable, CHECKOUT / "examples" / "01_hello.py"], tmp_path).splitlines() == [
+        "  (greeting runs)",
+        "  (polite runs)",
+        "Hello, World!",
+        "  (polite runs)",
+        "  (greeting runs)",
+        "Hello, Ada!",
+        "  (polite runs)",
+        "Hello, Ada!",
+    ]
+
+
+def test_the_spreadsheet_cuts_off_reports_a_circle_and_recovers(tmp_path: Path) -> None:
+    said = run([sys.executable, CHECKOUT / "examples" / "02_spreadsheet.py"], tmp_path)
+    assert "    cut off  is_large('B1')\nB1 is 143 - large: True" in said
+    assert "A1') -> 02_spreadsheet:value('B1') -> 02_spreadsheet:value('A3') -> 02" in said
+    assert said.endswith("B1 is 123\n")
+
+
+def test_wordcount_counts_one_file_after_an_edit(tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        (tmp_path / f"{name}.md").write_text("a word is a word is a word\n", encoding="utf-8")
+    command: list[str | Path] = [sys.executable, CHECKOUT / "examples" / "03_wordcount.py", tmp_path]
+    assert "two.md: word, a" in run(command, tmp_path)
+    with (tmp_path / "two.md").open("a", encoding="utf-8") as file:
+        file.write("rare\n")
+    assert run(command, tmp_path).endswith("(2 queries ran, 1 of them were cut off)\n")
+    assert run(command, tmp_path).endswith("(0 queries ran, 0 of them were cut off)\n")
+
+
+# -- what they use -------------------------------------------------------------------------------
+
+
+def follow(page: Path, place: Path) -> None:
+    """Do what a page says, block after block, in a folder."""
+    blocks = blocks_of(page)
+    for number, block in enumerate(blocks):
+        where = f"{page.name}:{block.line}"
+        named = FILE_NAME.match(block.text)
+        if block.language in ("python", "toml") and named:
+            (place / named[1]).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
+            program = place / f"{page.stem}_{number}.py"
+            program.write_text(block.text, encoding="utf-8")
+            said = run([sys.executable, program.name], place, where)
+            program.unlink()
+            following = blocks[number + 1] if number + 1 < len(blocks) else None
+            if following is not None and following.language == "text" and following.after:
+                compare(said, following.text, where)
+        elif block.language == "console":
+            converse(block.text, place, where)
+        else:
+            assert block.language in SHOWN_ONLY, f"{where}: what is {block.language!r}?"
+
+
+def converse(text: str, place: Path, where: str) -> None:
+    """Run the commands of a console block. Exit codes do not count, except that of `$ ` with no output."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, expected = part.partition("\n")
+        said = run(["bash", "-c", command], place, where, check=not expected)
+        compare(said, expected, f"{where}: {command}")
+
+
+def compare(said: str, expected: str, where: str) -> None:
+    pattern = ""
+    for line in expected.splitlines():
+        if line.strip() == "...":
+            pattern += r"(?:.*\n)*?"
+        else:
+            pattern += re.escape(TIME.sub("TIME", line.rstrip())).replace(r"\.\.\.", ".*") + r"\n"
+    plain = "".join(TIME.sub("TIME", line.rstrip()) + "\n" for line in said.splitlines())
+    assert re.fullmatch(pattern, plain), f"{where}\n-- expected\n{expected}\n-- said\n{said}"
+
+
+def run(command: list[str | Path], place: Path, where: str = "", *, check: bool = True) -> str:
+    """Run a program with `python` and `engine` on the path; what it says."""
+    tools = place.parent / f"{place.name}-bin"
+    if not tools.exists():
+        tools.mkdir()
+        for name, rest in (("python", ""), ("engine", "-m engine")):
+            (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {rest} "$@"\n', encoding="utf-8")
+            (tools / name).chmod(0o755)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "ENGINE_"))},
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "PYTHONPATH": str(CHECKOUT),
+        "COLUMNS": "100",
+        "NO_COLOR": "1",
+    }
+    answer = subprocess.run(
+        command,
+        cwd=place,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=LIMIT_S,
+    )
+    assert not check or answer.returncode == 0, f"{where}\n{answer.stdout}"
+    return answer.stdout
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    blocks, end = [], 0
+    for found in FENCE.finditer(text):
+        line = text.count("\n", 0, found.start()) + 1
+        blocks.append(Block(found[1], found[2], line, not text[end : found.start()].strip()))
+        end = found.end()
+    return blocks
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.strip().replace(" ", "-") for heading in plain}

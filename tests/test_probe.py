@@ -1,0 +1,121 @@
+"""What a change costs when almost nothing needs to be done: the probe and the marks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from engine import Engine, each, input, query
+from tests.watching import Watch
+
+MANY = 100_000
+
+
+@input
+def text(number: int) -> int:
+    return number
+
+
+@query
+def facts(number: int) -> int:
+    return text(number) // 10
+
+
+@query
+def spans(number: int) -> int:
+    return text(number)
+
+
+@query
+def reader(number: int) -> int:
+    return facts(0) + number
+
+
+@query
+def root(count: int) -> int:
+    return sum(each(reader, range(count)))
+
+
+@query
+def all_spans() -> int:
+    return spans(0)
+
+
+@pytest.fixture(scope="module")
+def large() -> Iterator[Engine]:
+    with Engine(None) as db:
+        db.get(root, MANY)
+        yield db
+
+
+def test_a_comment_under_a_fan_in_of_100_000_runs_one_key_and_visits_five(large: Engine) -> None:
+    for value in (1, 2, 3):
+        large.set(text.key(0), value)
+        before = large.counts()
+        large.get(root, MANY)
+        work = large.counts() - before
+        assert (work.executed, work.cut_off) == (1, 1)
+        assert work.visited <= 5
+
+
+def test_an_unrelated_change_visits_nothing_of_100_000(large: Engine) -> None:
+    large.get(text, 7)
+    large.set(text.key(7), 70)
+    before = large.counts()
+    large.get(root, MANY)
+    assert (large.counts() - before).visited == 0
+
+
+def test_a_suspect_below_another_key_is_not_run(large: Engine) -> None:
+    large.get(all_spans)
+    large.set(text.key(0), 5)
+    watch = Watch(large)
+    large.get(root, MANY)
+    assert watch.ran == ["facts(0)"], "spans was run although nobody asked for it"
+    assert watch.get(all_spans) == 5
+    assert watch.ran == ["spans(0)", "all_spans()"]
+
+
+def test_a_change_that_goes_on_marks_and_runs_its_readers() -> None:
+    with Engine(None) as db:
+        db.get(root, 500)
+        db.set(text.key(0), 50)
+        before = db.counts()
+        assert db.get(root, 500) == sum(range(500)) + 5 * 500
+        assert (db.counts() - before).executed == 502
+        db.check_invariants()
+
+
+def test_strict_forbids_probes_that_may_be_wasted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.mark.BUDGET", 1)
+    monkeypatch.setattr("engine.mark.CLIMB", 1)
+
+    @query
+    def switch() -> int:
+        return text(1)
+
+    @query
+    def costly() -> int:
+        return text(2)
+
+    @query
+    def over() -> int:
+        return costly() if switch() == 1 else 0
+
+    @query
+    def top() -> int:
+        return over() + 1
+
+    def executed(strict: bool) -> list[str]:
+        with Engine(None, strict=strict) as db:
+            watch = Watch(db)
+            assert watch.get(top) == 3
+            with db.batch():
+                db.set(text.key(1), 9)
+                db.set(text.key(2), 9)
+            assert watch.get(top) == 1
+            return sorted(watch.ran)
+
+    assert executed(strict=True) == ["over()", "switch()", "top()"]
+    assert set(executed(strict=False)) - {"costly()"} == {"over()", "switch()", "top()"}

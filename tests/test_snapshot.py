@@ -1,0 +1,129 @@
+"""A snapshot answers for its revision, whatever the engine does meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine import Closed, Engine, each, input, query
+
+
+@input
+def cell(name: str) -> int:
+    return 0
+
+
+@query
+def double(name: str) -> int:
+    return cell(name) * 2
+
+
+@query
+def listed(name: str) -> list[int]:
+    return [cell(name)]
+
+
+@query
+def total() -> int:
+    return sum(each(double, ["a", "b", "c"]))
+
+
+@query
+def inverse() -> int:
+    return 10 // cell("a")
+
+
+@pytest.fixture(params=["memory", "stored"])
+def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    with Engine(tmp_path / "store" if request.param == "stored" else None) as engine:
+        yield engine
+
+
+def test_a_value_that_was_known_stays(db: Engine) -> None:
+    db.set(cell.key("a"), 1)
+    assert db.get(total) == 2
+    with db.snapshot() as old:
+        db.set(cell.key("a"), 5)
+        assert db.get(total) == 10
+        assert old.get(total) == 2
+        assert old.get(cell, "a") == 1
+        assert old.revision == db.revision - 1
+
+
+def test_what_was_not_known_is_computed_from_the_inputs_as_they_were(db: Engine) -> None:
+    db.set(cell.key("a"), 1)
+    with db.snapshot() as old:
+        db.set(cell.key("a"), 5)
+        before = db.counts()
+        assert old.get(total) == 2
+        assert db.counts() == before, "the engine did something"
+        assert db.get(total) == 10
+
+
+def test_a_stale_value_of_the_engine_is_not_taken_for_the_snapshots(db: Engine) -> None:
+    assert db.get(total) == 0
+    db.set(cell.key("a"), 1)  # total is not asked for at this revision
+    with db.snapshot() as old:
+        db.set(cell.key("a"), 0)
+        assert db.get(total) == 0
+        assert old.get(total) == 2
+
+
+def test_errors_and_mutable_values_are_held_too(db: Engine) -> None:
+    with pytest.raises(ZeroDivisionError):
+        db.get(inverse)
+    db.get(listed, "a")
+    with db.snapshot() as old:
+        db.set(cell.key("a"), 5)
+        assert db.get(inverse) == 2
+        with pytest.raises(ZeroDivisionError):
+            old.get(inverse)
+        old.get(listed, "a").append(7)
+        assert old.get(listed, "a") == [0]
+        assert db.get(listed, "a") == [5]
+
+
+def test_several_snapshots_see_each_their_own(db: Engine) -> None:
+    with db.snapshot() as first:
+        db.set(cell.key("b"), 1)
+        db.get(total)
+        with db.snapshot() as second:
+            db.set(cell.key("b"), 2)
+            assert [first.get(total), second.get(total), db.get(total)] == [0, 2, 4]
+
+
+def test_a_closed_snapshot_says_so(db: Engine) -> None:
+    with db.snapshot() as old:
+        pass
+    with pytest.raises(Closed):
+        old.get(total)
+
+
+def test_a_subscriber_hears_of_changes_and_of_nothing_else(db: Engine) -> None:
+    heard: list[int] = []
+    with db.subscribe(total, heard.append):
+        db.set(cell.key("z"), 1)
+        db.set(cell.key("a"), 3)
+        db.set(cell.key("a"), 3)
+        with db.batch():
+            db.set(cell.key("a"), 4)
+            db.set(cell.key("b"), -4)
+        assert heard == [6, 0]
+    db.set(cell.key("a"), 9)
+    assert heard == [6, 0]
+
+
+def test_a_failing_subscriber_stops_nobody(db: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[int] = []
+
+    def fail(value: int) -> None:
+        raise RuntimeError("deaf")
+
+    db.subscribe(total, fail)
+    db.subscribe(total, heard.append)
+    db.set(cell.key("a"), 1)
+    db.set(cell.key("a"), 2)
+    assert heard == [2, 4]
+    assert [record.getMessage().split()[:2] for record in caplog.records] == [["a", "subscriber"]] * 2
