@@ -22,7 +22,7 @@ def main() -> NoReturn:
     _keep_standard_descriptors()
     if arguments in (["--version"], ["-V"]):
         _end(_print_version())
-    from engine.cli.signals import end_at_once
+    from engine.signals import end_at_once
 
     end_at_once()
     if "_ENGINE_COMPLETE" in os.environ:

@@ -198,7 +198,7 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
     had_memo = graph.verified_at[node] > 0
     if outcome.transient:
         core.unsettled = True
-        _keep_for_now(core, node, frame, outcome)
+        _keep_for_now(core, node, info, frame, outcome)
         return
     equal = had_memo and _equal(core, node, info, outcome)
     again = had_memo and not state & MARKED
@@ -275,7 +275,7 @@ def _what(info: QueryInfo, outcome: Outcome, equal: bool) -> What:
     return What.CUT_OFF if equal else What.FAILED if outcome.failure else What.EXECUTED
 
 
-def _keep_for_now(core: Core, node: int, frame: Running, outcome: Outcome) -> None:
+def _keep_for_now(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Outcome) -> None:
     """Keep a transient outcome for this request; the memo before it stays the one to compare with (X4)."""
     graph = core.graph
     replace_dependencies(core, node, frame.reads)
@@ -284,6 +284,7 @@ def _keep_for_now(core: Core, node: int, frame: Running, outcome: Outcome) -> No
     graph.status[node] &= ~(MARKED | SUSPECT | FORCED | VALUE)
     graph.suspects.pop(node, None)
     graph.verified_at[node] = graph.verified_at[node] or core.revision
+    graph.durability[node] = min(graph.durability[node], _durability(core, info, frame))
     graph.flags[node] |= UNSTORED
     save(core, node, None)
     core.transients[node] = None

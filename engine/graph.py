@@ -138,8 +138,15 @@ class Graph:
                 assert not self.flags[node] & (ERROR | MUTABLE), f"G5: {node} must not be shared"
             assert not status & RUNNING, f"{node} runs while the engine is at rest"
         self._check_edges()
+        self._check_durability()
         for node in self.suspects:
             assert self.status[node] & (SUSPECT | FORCED), f"G3: {node} is listed and no suspect"
+
+    def _check_durability(self) -> None:
+        for node, packed in enumerate(self.dependencies):
+            for dependency in entries(packed or ()):
+                if self.status[node] & self.status[dependency] & LOADED and not self.status[node] & MARKED:
+                    assert self.durability[node] <= self.durability[dependency], f"E3: {node} over {dependency}"
 
     def _check_edges(self) -> None:
         forth = {

@@ -15,7 +15,7 @@ from typing import Final
 from engine.core import Core
 from engine.errors import StoreDamaged, StoreFull
 from engine.event import What
-from engine.graph import ABSENT, FORCED, GROUP, LOADED, MARKED, PINNED, SUSPECT, VALUE, Graph
+from engine.graph import ABSENT, FORCED, GROUP, LOADED, MARKED, OBSERVED, PINNED, SUSPECT, VALUE, Graph
 from engine.query import REGISTRY
 from engine.store import Batch, InputRow, NodeRow, QueryRow, RevisionRow, State
 from engine.store.canonical import canonical as _canonical
@@ -71,7 +71,8 @@ def adopt(core: Core, row: NodeRow) -> None:
     dependencies.frombytes(row.dependencies)
     graph.query[node] = row.query
     graph.args[node] = row.args
-    graph.flags[node] = row.flags
+    overlay = row.flags & PINNED and row.flags & OBSERVED  # of an earlier process: the world counts again
+    graph.flags[node] = row.flags & ~PINNED if overlay else row.flags
     graph.changed_at[node] = row.changed_at
     graph.verified_at[node] = row.verified_at
     graph.durability[node] = row.durability

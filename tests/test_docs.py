@@ -1,11 +1,12 @@
 """README, docs and examples do what they say: every block is run, and its output compared.
 
     ```python        run as a program; a ```text block right after it is what it prints.
-                     With a first line `# name.py` it is written to that file instead.
+                     With a first line `# name.py`, or as ```python file=name.py, it is written to that
+                     file instead.
     ```console       each line after `$ ` is run by a shell, and what follows is what it prints
     ```sh, ```toml   shown, not run
 
-A page starts in the folder in which the README ends. In expected output `...` stands for anything, a line of
+A page starts in the folder in which the README ends, or in an empty one if `STARTS` says so. In expected output `...` stands for anything, a line of
 its own with `...` for any lines, and measured times (`12 ms`) need not be the same.
 """
 
@@ -24,9 +25,10 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PAGES = sorted((CHECKOUT / "docs").glob("*.md"))
 ALL_PAGES = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", CHECKOUT / "CHANGELOG.md", *PAGES]
 SHOWN_ONLY = {"sh", "toml", "sql", "json", "ini", "diff", "text", ""}
+STARTS = {"cli": {"a.txt": "one\ntwo\n"}}  # pages that need another folder, and what is in it
 LIMIT_S = 60
 
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w*) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# (\S+\.(?:py|toml))\n")
 TIME = re.compile(r"\d[\d,.]* ?(?:ns|us|µs|ms|s|seconds)\b")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -34,9 +36,10 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 @frozen
 class Block:
-    """A fenced block. `after` says whether it follows the block before it with nothing in between."""
+    """A fenced block. `file`: what it is to be written to. `after`: nothing is between it and the one before."""
 
     language: str
+    file: str
     text: str
     line: int
     after: bool
@@ -48,7 +51,11 @@ def test_the_readme_does_what_it_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
-    follow(CHECKOUT / "README.md", tmp_path)
+    if page.stem in STARTS:
+        for name, text in STARTS[page.stem].items():
+            (tmp_path / name).write_text(text, encoding="utf-8")
+    else:
+        follow(CHECKOUT / "README.md", tmp_path)
     follow(page, tmp_path)
 
 
@@ -133,14 +140,12 @@ def follow(page: Path, place: Path) -> None:
     blocks = blocks_of(page)
     for number, block in enumerate(blocks):
         where = f"{page.name}:{block.line}"
-        named = FILE_NAME.match(block.text)
-        if block.language in ("python", "toml") and named:
-            (place / named[1]).write_text(block.text, encoding="utf-8")
+        if block.file:
+            (place / block.file).write_text(block.text, encoding="utf-8")
         elif block.language == "python":
-            program = place / f"{page.stem}_{number}.py"
+            program = tools_for(place) / f"{page.stem}_{number}.py"  # not in the folder: pages list that
             program.write_text(block.text, encoding="utf-8")
-            said = run([sys.executable, program.name], place, where)
-            program.unlink()
+            said = run([sys.executable, program], place, where)
             following = blocks[number + 1] if number + 1 < len(blocks) else None
             if following is not None and following.language == "text" and following.after:
                 compare(said, following.text, where)
@@ -171,16 +176,10 @@ def compare(said: str, expected: str, where: str) -> None:
 
 def run(command: list[str | Path], place: Path, where: str = "", *, check: bool = True) -> str:
     """Run a program with `python` and `engine` on the path; what it says."""
-    tools = place.parent / f"{place.name}-bin"
-    if not tools.exists():
-        tools.mkdir()
-        for name, rest in (("python", ""), ("engine", "-m engine")):
-            (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {rest} "$@"\n', encoding="utf-8")
-            (tools / name).chmod(0o755)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "ENGINE_"))},
-        "PATH": f"{tools}:{os.environ['PATH']}",
-        "PYTHONPATH": str(CHECKOUT),
+        "PATH": f"{tools_for(place)}:{os.environ['PATH']}",
+        "PYTHONPATH": str(tools_for(place) / "lib"),
         "COLUMNS": "100",
         "NO_COLOR": "1",
     }
@@ -198,12 +197,27 @@ def run(command: list[str | Path], place: Path, where: str = "", *, check: bool 
     return answer.stdout
 
 
+def tools_for(place: Path) -> Path:
+    """A folder beside `place` with the programs that pages call."""
+    tools = place.parent / f"{place.name}-tools"
+    if not tools.exists():
+        tools.mkdir()
+        for name, rest in (("python", ""), ("engine", "-m engine")):
+            (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {rest} "$@"\n', encoding="utf-8")
+            (tools / name).chmod(0o755)
+        (tools / "lib").mkdir()  # only `engine`: the checkout also has folders `rules` and `store`
+        (tools / "lib" / "engine").symlink_to(CHECKOUT / "engine")
+    return tools
+
+
 def blocks_of(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     blocks, end = [], 0
     for found in FENCE.finditer(text):
         line = text.count("\n", 0, found.start()) + 1
-        blocks.append(Block(found[1], found[2], line, not text[end : found.start()].strip()))
+        named = FILE_NAME.match(found[3])
+        file = found[2].removeprefix("file=") or (named[1] if named else "")
+        blocks.append(Block(found[1], file, found[3], line, not text[end : found.start()].strip()))
         end = found.end()
     return blocks
 

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import tempfile
 import threading
@@ -21,11 +22,12 @@ from engine import Engine
 from engine.store import Batch
 from tests.oracle import Oracle
 from tests.programs import ARGUMENTS, CELLS, Node, Outcome
-from tests.worlds import FAST, Live, Program, Settings, raised, random_program, small_limits
+from tests.worlds import FAST, WORLD, Live, Program, Settings, raised, random_program, small_limits
 
 KILLS = 100
 WITHIN_MS = 150  # after the session began
 FLIPS = 100
+STEPS = 20  # of the session that is killed at each numbered point
 KILLED = 9  # exit code of a process that ended itself in the middle
 
 Cells = tuple[int, ...]
@@ -54,6 +56,7 @@ def session(directory: Path, seed: int, cells: Cells, tell: Connection, steps: i
 
 
 def work(db: Engine, choose: Callable[[int, int], int], cells: Cells, tell: Connection, steps: int) -> None:
+    WORLD.set(LIVE)
     for _ in range(steps):
         if choose(0, 1):
             changes = {choose(0, CELLS - 1): choose(0, 9) for _ in range(choose(1, CELLS))}
@@ -79,6 +82,7 @@ def wanted(cells: Cells, node: Node) -> Outcome:
 
 def check(db: Engine, possible: set[Cells]) -> Cells:
     """Inputs are one of the possible states, answers are those of the oracle. Returns the state."""
+    WORLD.set(LIVE)
     cells = tuple(db.get(LIVE.cell, i) for i in range(CELLS))
     assert cells in possible, f"the inputs are {cells}, and not one of {possible}"
     for node in KEYS:
@@ -142,7 +146,8 @@ def lives(directory: Path, first: int, count: int) -> None:
     chance = random.Random(first)
     for number in range(first, first + count):
         seconds = chance.uniform(0, WITHIN_MS / 1000)
-        _, states = run(begun, directory, number, number % 2 == 0, cells=cells, after=seconds)
+        code, states = run(begun, directory, number, number % 2 == 0, cells=cells, after=seconds)
+        assert code == -signal.SIGKILL, f"session {number} ended by itself"
         with Engine(directory) as db:
             cells = check(db, states)
             assert not db.notes(), "a killed process damaged nothing"
@@ -198,10 +203,10 @@ def numbered(directory: Path, point: int, statements: bool, cells: Cells, tell: 
     with small_limits(), Engine(directory) as db:
         assert db.store is not None
         db._core.store = KillingStore(db.store, point, statements=statements)  # type: ignore[assignment]
-        work(db, random.Random(3).randint, cells, tell, steps=30)
+        work(db, random.Random(3).randint, cells, tell, steps=STEPS)
 
 
-@pytest.mark.parametrize(("statements", "stride"), [(False, 1), (True, 7)], ids=["writes", "statements"])
+@pytest.mark.parametrize(("statements", "stride"), [(False, 1), (True, 13)], ids=["writes", "statements"])
 def test_a_kill_at_each_numbered_point_of_writing_gives_no_wrong_answer(
     directory: Path, statements: bool, stride: int
 ) -> None:
@@ -220,7 +225,8 @@ def test_a_kill_at_each_numbered_point_of_writing_gives_no_wrong_answer(
 def built(directory: Path) -> Cells:
     """A store with a few revisions, values, errors and suspects in it."""
     choose = random.Random(1).randint
-    cells = tuple(choose(1, 9) for _ in range(CELLS))
+    WORLD.set(LIVE)
+    cells: Cells = ()
     with Engine(directory) as db:
         for _ in range(3):
             cells = tuple(choose(1, 9) for _ in range(CELLS))

@@ -1,7 +1,7 @@
 """Random programs under random timelines: every answer is the oracle's, and only what must run runs.
 
-Steps: set, batch, reset, durability, writes to observed inputs and sync, changed code, forget, close and open,
-crash, snapshots held over edits. See `worlds.World.apply` for what is checked after each.
+Steps: set, batch, reset, durability, writes to observed inputs and sync, changed code, forget, close and
+open, crash, snapshots held over edits. See `worlds.World.apply` for what is checked after each.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An engine with a planted bug is found out by the random timelines; if not, the timelines are worth nothing."""
+"""An engine with a planted bug is found out by the random timelines; if not, they are worth nothing."""
 
 from __future__ import annotations
 

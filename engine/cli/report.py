@@ -15,7 +15,6 @@ from typing import Final
 import click
 
 from engine.cli.output import ReaderGone, tell
-from engine.cli.signals import Interrupted
 from engine.errors import (
     EXIT_BAD_REQUEST,
     EXIT_BUG,
@@ -25,6 +24,7 @@ from engine.errors import (
     EngineError,
     escaped,
 )
+from engine.signals import Interrupted
 from engine.usertrace import frames_of_user, shown, where
 
 _CORE: Final = os.path.join(os.path.realpath(Path(__file__).parent.parent), "")

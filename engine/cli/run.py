@@ -72,7 +72,7 @@ def _compute(db: Engine, key: Key[Any], settings: Settings, quiet: bool) -> tupl
     from engine.cli.output import answer_only
     from engine.cli.progress import Progress
     from engine.cli.report import of_query
-    from engine.cli.signals import Interrupted, stopping
+    from engine.signals import Interrupted, stopping
 
     progress = Progress(db, quiet=quiet)
     value: Any = None
