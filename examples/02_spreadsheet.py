@@ -1,4 +1,4 @@
-"""A spreadsheet: cells are inputs, their values are queries, and a circle of cells is an error with its path."""
+"""A spreadsheet: cells are inputs, values are queries, and a circle of cells is an error with its path."""
 
 from __future__ import annotations
 

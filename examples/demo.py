@@ -71,9 +71,9 @@ def build(db: Engine, files: int, claims: Claims) -> Summary:
         summary = db.get(code_graph)
     seconds = time.perf_counter() - started
     print(
-        f"  {summary.definitions:,} definitions, {summary.references:,} references; imports: "
-        f"{summary.internal:,} of project files, {summary.external:,} external, {summary.unresolved} unresolved; "
-        f"{summary.cycles} import cycles"
+        f"  {summary.definitions:,} definitions, {summary.references:,} references, "
+        f"{summary.cycles} import cycles; imports: {summary.internal:,} of project files, "
+        f"{summary.external:,} external, {summary.unresolved} unresolved"
     )
     print(f"  {seconds:.1f} s, {db.counts().executed:,} queries ran")
     claims.check("every file is in the graph", summary.files == files)

@@ -217,7 +217,9 @@ DIFFERENT: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("value", DIFFERENT, ids=lambda value: repr(value)[:40])
+@pytest.mark.parametrize(
+    "value", DIFFERENT, ids=lambda value: "set" if isinstance(value, set | frozenset) else repr(value)[:40]
+)
 def test_what_goes_in_comes_out_with_every_type(value: Any) -> None:
     check(value)
     check((value, [value], {"k": value}, Point(1, value)))

@@ -6,8 +6,9 @@
     ```console       each line after `$ ` is run by a shell, and what follows is what it prints
     ```sh, ```toml   shown, not run
 
-A page starts in the folder in which the README ends, or in an empty one if `STARTS` says so. In expected output `...` stands for anything, a line of
-its own with `...` for any lines, and measured times (`12 ms`) need not be the same.
+A page starts in the folder in which the README ends, or in an empty one if `STARTS` says so. In expected
+output `...` stands for anything, a line of its own with `...` for any lines, and measured times (`12 ms`)
+need not be the same.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 @frozen
 class Block:
-    """A fenced block. `file`: what it is to be written to. `after`: nothing is between it and the one before."""
+    """A fenced block. `file`: where to write it. `after`: nothing is between it and the one before."""
 
     language: str
     file: str

@@ -113,7 +113,9 @@ def commit_verified_at_before_the_value(stack: ExitStack) -> None:
             if old is None or data is None or old.fingerprint == new.fingerprint:
                 return new
             late.append((node, data))
-            return old._replace(verified_at=new.verified_at, value=None)
+            return new._replace(
+                changed_at=old.changed_at, fingerprint=old.fingerprint, flags=old.flags, value=None
+            )
 
         return row
 

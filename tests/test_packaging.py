@@ -118,7 +118,15 @@ def test_the_version_is_stated_once_and_again() -> None:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with sdist and wheel; the wheel is made from the sdist."""
     target = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", target, CHECKOUT]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        "--outdir",
+        target,
+        CHECKOUT,
+    ]
     run(command, target)
     return target
 
@@ -127,7 +135,7 @@ def installed(built: Path, home: Path) -> Path:
     """A new environment with the wheel in it; what the wheel needs comes from the one that runs the tests."""
     run([sys.executable, "-m", "venv", "--without-pip", home], built)
     (wheel,) = built.glob("*.whl")
-    pip = [sys.executable, "-m", "pip", "--python", home / "bin" / "python", "--disable-pip-version-check"]
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", home / "bin" / "python"]
     run([*pip, "install", "--quiet", "--no-deps", "--no-index", wheel], built)
     paths = {"base": str(home), "platbase": str(home)}
     own = Path(sysconfig.get_path("purelib", scheme="venv", vars=paths))
