@@ -86,6 +86,7 @@ class Core:
         self.dirty_queries: dict[int, None] = {}
         self.dirty_state = False
         self.dirty_bytes = 0
+        self.committed_at = clock()
         self.revision_notes: list[tuple[int, float, int, str]] = []
         # nodes that need care at the next request
         self.observed: dict[int, bytes] = {}  # observed inputs -> stored stamp

@@ -10,6 +10,7 @@ Invariants
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from engine.core import Core
@@ -114,7 +115,7 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...]) -> 
             finally:
                 CURRENT.reset(token)
         else:
-            value = run_on_fresh_stack(core, lambda: _call(frame, info, args))
+            value = run_on_fresh_stack(core, partial(_call, frame, info, args))
         if frame.cycle is not None:
             raise frame.cycle.error  # also when the function caught it: see claims S3
         _settle(core, info, value, outcome)
@@ -152,7 +153,7 @@ def _retry_recursion(
         return _fail(frame, outcome, error)
     frame.reads.clear()
     try:
-        _settle(core, info, run_on_fresh_stack(core, lambda: _call(frame, info, args)), outcome)
+        _settle(core, info, run_on_fresh_stack(core, partial(_call, frame, info, args)), outcome)
     except Exception as again:
         _fail(frame, outcome, again)
     return None
@@ -238,12 +239,13 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
     core.transients.pop(node, None)
     if info.untracked:
         core.untracked[node] = None
-    save(core, node, outcome.data if info.persist else None)
+    if core.store is not None:
+        save(core, node, outcome.data if info.persist else None)
     _account(core, node, info, outcome, equal)
     if not equal:
         graph.fingerprint[node] = outcome.digest
         if graph.readers[node] or graph.readers[node] is None:
-            changed(core, node, outcome.failure.ring if outcome.failure else ())
+            changed(core, node)
         else:
             graph.changed_at[node] = core.revision
     if core.store is not None:

@@ -53,6 +53,9 @@ class Absent:
 ABSENT: Final = Absent()
 
 
+NOTHING: Final = array("I")  # the dependencies of all nodes that read nothing; lists are replaced, not changed
+
+
 class Graph:
     """The nodes of one engine. Lists are indexed by node id; id 0 is never used."""
 
@@ -111,11 +114,11 @@ class Graph:
         )
         self.changed_at.append(0)
         self.verified_at.append(0)
-        self.durability.append(int(info.durability))
+        self.durability.append(info.durability)
         self.cost.append(0)
         self.cause.append(0)
         self.fingerprint.append(b"")
-        self.dependencies.append(array("I"))
+        self.dependencies.append(NOTHING)
         self.readers.append(array("I"))
         self.values.append(ABSENT)
         return node

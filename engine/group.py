@@ -9,13 +9,14 @@ Invariants
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 import engine.locate as locate
 import engine.mark as mark
 import engine.verify as verify
+from engine.claims import Cycle
 from engine.core import Core, Request
 from engine.errors import Cancelled
 from engine.graph import LOADED, MARKED
@@ -50,26 +51,37 @@ def ensure_all(core: Core, nodes: Iterable[int], asker: Request) -> None:
     nodes = list(nodes)
     load(core, [node for node in nodes if not status[node] & LOADED])
     todo = [node for node in dict.fromkeys(nodes) if status[node] & MARKED]
+    closed: list[Cycle] = []
     if core.workers < 2 or len(todo) < 2:
-        for node in todo:
-            verify.ensure(core, node, asker)
+        _work(core, iter(todo), asker, closed, [])
     else:
-        _share(core, todo, asker)
+        _share(core, todo, asker, closed)
+    if closed:
+        raise min(closed, key=lambda cycle: cycle.ring)
 
 
-def _share(core: Core, todo: list[int], asker: Request) -> None:
+def _work(
+    core: Core, remaining: Iterator[int], asker: Request, closed: list[Cycle], failures: list[BaseException]
+) -> None:
+    for node in remaining:
+        if failures:
+            return
+        try:
+            verify.ensure(core, node, asker)
+        except Cycle as cycle:
+            closed.append(cycle)  # the other members are computed all the same (O1)
+
+
+def _share(core: Core, todo: list[int], asker: Request, closed: list[Cycle]) -> None:
     remaining = iter(todo)
     failures: list[BaseException] = []
 
     def work() -> None:
         # Runs under the lock; `ensure` gives it away while functions run. `next` is asked under it too.
-        for node in remaining:
-            if failures:
-                return
-            try:
-                verify.ensure(core, node, asker)
-            except BaseException as error:  # raised again by the asking thread
-                failures.append(error)
+        try:
+            _work(core, remaining, asker, closed, failures)
+        except BaseException as error:  # raised again by the asking thread
+            failures.append(error)
 
     def help_out() -> None:
         with core.lock:

@@ -13,17 +13,17 @@ from typing import Any
 
 from engine.core import Core
 from engine.failure import Failure
-from engine.graph import GROUP, MUTABLE, SUSPECT, VALUE, entries
+from engine.graph import GROUP, MARKED, MUTABLE, SUSPECT, VALUE, entries
 from engine.mark import suspect
 from engine.persist import KEEP, load, load_readers, save
 from engine.query import QueryInfo
 
 
-def changed(core: Core, node: int, ring: tuple[int, ...] = ()) -> None:
+def changed(core: Core, node: int) -> None:
     """The value of `node` is another one: stamp it and suspect its direct readers.
 
-    Members of one `ring` that ran in this revision already have the ring's error, which does not depend on
-    who of them finished first.
+    A clean reader that was made in this very revision has met the node while it ran, so both are on a ring
+    and it has the ring's error, which does not depend on who finished first.
     """
     graph = core.graph
     graph.changed_at[node] = core.revision
@@ -33,8 +33,8 @@ def changed(core: Core, node: int, ring: tuple[int, ...] = ()) -> None:
         readers = graph.readers[node]
         assert readers is not None
     for reader in readers:
-        settled = reader in ring and graph.verified_at[reader] == core.revision
-        if not settled and not graph.status[reader] & SUSPECT:
+        state = graph.status[reader]
+        if not state & SUSPECT and (state & MARKED or graph.verified_at[reader] < core.revision):
             suspect(core, reader)
 
 

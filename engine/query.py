@@ -81,7 +81,7 @@ class QueryInfo:
     observed: bool = False
     stamp: Callable[..., bytes] | None = None
     settled: Callable[[bytes], bool] | None = None
-    durability: Durability = Durability.LOW
+    durability: int = field(default=0, converter=int)
     eq: Callable[[Any, Any], bool] | None = None
     version: str | int | None = None
     code: str = "closure"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from engine.store.gc import Collected
 
 T = TypeVar("T")
+REBUILDS = 2  # times a request sets a damaged store aside before it gives up: the medium is not to be trusted
 PATIENCE = 3  # cancelled attempts before a request makes writers wait
 
 
@@ -43,6 +44,7 @@ def demand(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Any:
 
 
 def _insist(core: Core, attempt: Callable[[], T]) -> T:
+    rebuilt = 0
     for tries in count():
         gate: AbstractContextManager[Any] = core.patience if tries >= PATIENCE else nullcontext()
         try:
@@ -53,6 +55,9 @@ def _insist(core: Core, attempt: Callable[[], T]) -> T:
                 raise KeyboardInterrupt from None
             continue
         except StoreDamaged as damage:
+            rebuilt += 1
+            if rebuilt > REBUILDS:
+                raise
             _start_over(core, damage)
         finally:
             core.emit()

@@ -20,7 +20,7 @@ from engine.core import NO_TABLES, Core, Request
 from engine.errors import Cancelled
 from engine.failure import Failure
 from engine.graph import FORCED, entries
-from engine.query import QueryInfo
+from engine.query import READY, QueryInfo
 
 if TYPE_CHECKING:
     from engine.verify import Walk
@@ -59,6 +59,9 @@ class Running(Request):
             node = self._record(info, args)
             try:
                 verify.ensure(core, node, self)
+                graph = core.graph
+                if graph.status[node] == READY:
+                    return graph.values[node]
                 return answer.answer(core, node, self)
             except Cycle as cycle:
                 raise cycle.error from None

@@ -17,7 +17,7 @@ from engine.core import Core
 from engine.errors import Closed, CycleError, EngineError
 from engine.failure import Failure, is_transient
 from engine.frame import CURRENT, Frame
-from engine.graph import ABSENT, INPUT, MARKED, MUTABLE
+from engine.graph import ABSENT, FORCED, INPUT, MARKED, MUTABLE
 from engine.key import display
 from engine.locate import find
 from engine.mark import spread
@@ -96,6 +96,8 @@ class Snapshot:
             node = find(core, info, args)
             if not node or node >= len(self._status) or self._status[node] & MARKED:
                 return ABSENT
+            if core.graph.status[node] & FORCED and node not in self._saved:
+                return ABSENT  # its query was looked at only now, and its code is another one
             if node in self._saved:
                 held, flags = self._saved[node]
                 if held is ABSENT and flags & INPUT:

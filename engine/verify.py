@@ -14,7 +14,7 @@ Not here: running functions (execute), who may run them (claims), workers for gr
 from __future__ import annotations
 
 import engine.execute as run
-from engine.claims import wait_for
+from engine.claims import Cycle, wait_for
 from engine.core import Core, Request
 from engine.event import What
 from engine.graph import FORCED, GROUP, LOADED, MARKED, PINNED, RUNNING, SUSPECT
@@ -31,8 +31,9 @@ class Walk:
     def __init__(self, asker: Request) -> None:
         self.asker = asker  # the frame that demanded it
         self.steps: list[int] = []
-        self.entered: set[int] = set()  # the steps again, to see a loop at once
-        self.positions: list[int] = []
+        # by `_walk`: where it is in the dependencies of each step, and the steps again, to see a loop at once
+        self.positions: list[int]
+        self.entered: set[int]
 
 
 def ensure(core: Core, node: int, asker: Request) -> None:
@@ -55,10 +56,9 @@ def ensure(core: Core, node: int, asker: Request) -> None:
 
 def _walk(core: Core, target: int, walk: Walk) -> None:
     status = core.graph.status
-    steps, positions = walk.steps, walk.positions
+    steps, positions = walk.steps, [-1]
     steps.append(target)
-    walk.entered.add(target)
-    positions.append(-1)
+    walk.positions, walk.entered = positions, {target}
     while steps:
         node = steps[-1]
         state = status[node]
@@ -66,13 +66,25 @@ def _walk(core: Core, target: int, walk: Walk) -> None:
             walk.entered.discard(steps.pop())
             positions.pop()
         elif state & RUNNING:
-            wait_for(core, node, walk)
+            _wait(core, node, walk)
         elif state & FORCED:
             _rerun(core, node, walk)
         elif positions[-1] < 0:
             _enter(core, node, walk)
         else:
             _step(core, node, walk)
+
+
+def _wait(core: Core, node: int, walk: Walk) -> None:
+    """Wait for a key that runs. If it waits for us, the memo that read it cannot be proven: run that."""
+    try:
+        wait_for(core, node, walk)
+    except Cycle:
+        if len(walk.steps) == 1:
+            raise
+        walk.entered.discard(walk.steps.pop())
+        walk.positions.pop()
+        run.execute(core, walk.steps[-1], walk)
 
 
 def _rerun(core: Core, node: int, walk: Walk) -> None:
@@ -150,6 +162,11 @@ def _check_group(core: Core, dependencies: object, position: int, walk: Walk) ->
 
     assert hasattr(dependencies, "__getitem__")
     size = dependencies[position] & ~GROUP
-    members = [n for n in dependencies[position + 1 : position + 1 + size] if core.graph.status[n] & MARKED]
+    status = core.graph.status
+    members = [
+        node
+        for node in dependencies[position + 1 : position + 1 + size]
+        if status[node] & MARKED and not (status[node] & FORCED and _is_undefined(core, node))
+    ]
     if len(members) > 1:
         ensure_all(core, members, walk.asker)

@@ -96,7 +96,9 @@ class ValueCodec:
             else:
                 if self._decode_native is None:
                     data = _TAGGED + data
-                return _within_limit(data), value
+                if len(data) > MAX_VALUE_BYTES:
+                    _within_limit(data)
+                return data, value
         try:
             return self._settle_quick(value) or self._settle_cold(value)
         except RecursionError:

@@ -12,8 +12,10 @@ Not here: SQL (sqlite), what flags and dependencies mean (the core).
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from operator import add
+from typing import Any, Final, NamedTuple
 
 from attrs import define, field
 from blake3 import blake3
@@ -127,6 +129,23 @@ def node_sum(
         len(args), len(fingerprint), len(dependencies),
     )  # fmt: skip
     return blake3(head + args + fingerprint + dependencies).digest(SUM_BYTES)
+
+
+def node_sums(columns: Sequence[Sequence[Any]]) -> list[bytes]:
+    """`node_sum` of many rows, given by column."""
+    ids, query, args, flags, changed_at, verified_at, durability, cost, cause, fingerprint, dependencies, *_ = columns
+    heads = map(
+        _NODE, repeat(b"node"), ids, query, flags, changed_at, verified_at, durability, cost, cause,
+        map(len, args), map(len, fingerprint), map(len, dependencies),
+    )  # fmt: skip
+    whole = map(b"".join, zip(heads, args, fingerprint, dependencies, strict=True))
+    return [hash.digest(SUM_BYTES) for hash in map(blake3, whole)]
+
+
+def key_hashes(query: Sequence[int], args: Sequence[bytes]) -> Sequence[int]:
+    """`key_hash` of many keys."""
+    whole = map(add, map(_KEY, query), args)
+    return struct.unpack(f"<{len(args)}q", b"".join([hash.digest(8) for hash in map(blake3, whole)]))
 
 
 def key_hash(query: int, args: bytes) -> int:

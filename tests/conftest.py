@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import faulthandler
 import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Generator
 from pathlib import Path
 
 import hypothesis
@@ -38,7 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """A hang is a failure: the process ends, with the stacks of all threads."""
     marker = item.get_closest_marker("limit")
     seconds = float(marker.args[0]) if marker else LIMIT
@@ -50,13 +51,18 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say how to run a failed timeline again."""
     report = yield
     for note in getattr(call.excinfo.value, "__notes__", ()) if call.excinfo else ():
         if note.startswith('{"settings"'):
             file = Path(
-                item.config.rootpath / ".pytest_cache" / "replays" / f"{abs(hash(item.nodeid)):x}.json"
+                item.config.rootpath
+                / ".pytest_cache"
+                / "replays"
+                / f"{zlib.crc32(item.nodeid.encode()):08x}.json"
             )
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(note)

@@ -104,7 +104,7 @@ def test_only_the_store_knows_sqlite() -> None:
 def test_the_core_opens_no_file_and_reads_no_clock() -> None:
     """Clocks are parameters of `Core`: named there as defaults, and called through it alone.
 
-    Left out are the modules of code fingerprints, which ask files whether they are still what was loaded from them.
+    Left out are the modules of code fingerprints: they ask files whether they are still what was loaded.
     """
     found = []
     for path in core():

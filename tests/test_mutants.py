@@ -12,11 +12,12 @@ import pytest
 
 import engine.advance
 import engine.execute
-import engine.persist
 import engine.request
 from engine.advance import Change
 from engine.core import Core
 from engine.graph import ERROR
+from engine.store import Batch, NodeRow
+from engine.store.sqlite import Store
 from tests.worlds import Settings, fuzz
 
 STEPS = 2_000  # within which each mutant must be found
@@ -103,34 +104,29 @@ def check_edges_out_of_order(stack: ExitStack) -> None:
 @mutant(STORED)
 def commit_verified_at_before_the_value(stack: ExitStack) -> None:
     """A commit writes the new stamp with the value before; the value follows with the next commit."""
-    written: dict[tuple[int, int], Any] = {}
-    late: list[tuple[int, bytes]] = []
+    written: dict[tuple[Store, int], NodeRow] = {}
+    late: dict[tuple[Store, int], NodeRow] = {}
 
-    def make_row(original: Any) -> Any:
-        def row(core: Core, node: int, data: bytes | None) -> Any:
-            new, old = original(core, node, data), written.get((id(core), node))
-            written[id(core), node] = new
-            if old is None or data is None or old.fingerprint == new.fingerprint:
-                return new
-            late.append((node, data))
-            return new._replace(
-                changed_at=old.changed_at, fingerprint=old.fingerprint, flags=old.flags, value=None
-            )
+    def make(original: Any) -> Any:
+        def write(store: Store, batch: Batch) -> None:
+            early = {row.id for row in batch.nodes}
+            follow = [late.pop(key) for key in list(late) if key[0] is store and key[1] not in early]
+            for at, new in enumerate(batch.nodes):
+                old, written[store, new.id] = written.get((store, new.id)), new
+                if (store, new.id) in late:
+                    held = late.pop((store, new.id))
+                    batch.nodes[at] = new._replace(value=held.value if new.value is None else new.value)
+                elif old is not None and new.value is not None and old.fingerprint != new.fingerprint:
+                    late[store, new.id] = new
+                    batch.nodes[at] = new._replace(
+                        changed_at=old.changed_at, fingerprint=old.fingerprint, flags=old.flags, value=None
+                    )
+            batch.nodes += follow
+            original(store, batch)
 
-        return row
+        return write
 
-    def make_commit(original: Any) -> Any:
-        def commit(core: Core) -> None:
-            late.clear()
-            original(core)
-            for node, data in late:
-                core.dirty[node] = data
-
-        return commit
-
-    replace(stack, engine.persist, "_row", make_row)
-    replace(stack, engine.persist, "commit", make_commit)
-    stack.enter_context(mock.patch.object(engine.request, "commit", engine.persist.commit))
+    replace(stack, Store, "write", make)
 
 
 @mutant()
@@ -172,7 +168,15 @@ def skip_the_readers_of_errors(stack: ExitStack) -> None:
 
 @mutant(STORED)
 def forget_to_store_the_suspects(stack: ExitStack) -> None:
-    replace(stack, engine.persist, "_listed", lambda _: lambda _: b"")
+    def make(original: Any) -> Any:
+        def write(store: Store, batch: Batch) -> None:
+            if batch.state is not None:
+                batch.state = batch.state._replace(suspects=b"")
+            original(store, batch)
+
+        return write
+
+    replace(stack, Store, "write", make)
 
 
 @mutant()

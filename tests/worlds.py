@@ -164,11 +164,14 @@ class Live:
         def compute_list(n: int) -> list[int]:
             return [evaluate(code, n, self)]
 
-        options = {"persist": kind != "memory", "untracked": kind == "untracked"}
-        function: Any = compute_list if kind == "list" else compute
-        self.queries[q] = query(name=f"world:q{q}", code="version", version=json.dumps(code), **options)(
-            function
+        make = query(
+            name=f"world:q{q}",
+            code="version",
+            version=json.dumps(code),
+            persist=kind != "memory",
+            untracked=kind == "untracked",
         )
+        self.queries[q] = make(compute_list) if kind == "list" else make(compute)
 
     def read(self, node: Node) -> int:
         """A read of a running query (see `programs.Reader`)."""
@@ -252,11 +255,11 @@ class World(Live):
 
     def apply(self, step: Sequence[Any]) -> None:
         """Do one step and check everything that can be checked."""
-        step = json.loads(json.dumps(step))
-        self.timeline.append(step)
+        plain: list[Any] = json.loads(json.dumps(step))
+        self.timeline.append(plain)
         WORLD.set(self)
         try:
-            self._apply(step)
+            self._apply(plain)
             self.checks += 1
             self.engine.check_invariants()
             if self.engine.store is not None and self.checks % 4 == 0:

@@ -13,9 +13,10 @@ comment, a docstring or a moved line ends there. Paths are relative to the engin
 
 from __future__ import annotations
 
+from engine.rules.python.cycles import import_cycles
 from engine.rules.python.facts import Broken, Definition, Facts, Import, facts
 from engine.rules.python.graph import Summary, broken_files, code_graph, directory_summary, file_summary
-from engine.rules.python.importers import Edge, import_cycles, import_graph, importers
+from engine.rules.python.importers import Edge, import_graph, importers
 from engine.rules.python.imports import Target, import_targets, imported_files
 from engine.rules.python.modules import Location, find_module, module_of, source_roots
 from engine.rules.python.names import Site, definitions_in, definitions_of, names_in

@@ -16,8 +16,8 @@ from attrs import frozen
 from blake3 import blake3
 
 from engine import each, query
+from engine.rules.python.cycles import import_cycles
 from engine.rules.python.facts import facts
-from engine.rules.python.importers import import_cycles
 from engine.rules.python.imports import EXTERNAL, INTERNAL, UNRESOLVED, import_targets
 from engine.rules.python.tree import files_in, python_directories
 

@@ -1,11 +1,10 @@
-"""Importers: the imports read backwards, and what they form: the import graph and its cycles."""
+"""Importers: the imports read backwards, and as one graph."""
 
 from __future__ import annotations
 
 from attrs import frozen
 
 from engine import each, query
-from engine.rules.python.components import components
 from engine.rules.python.imports import imported_files
 from engine.rules.python.shards import Entry, files_of, joined, shard_of
 from engine.rules.python.tree import files_in, python_directories
@@ -33,20 +32,6 @@ def importers(path: str) -> tuple[str, ...]:
 def import_graph() -> tuple[Edge, ...]:
     """All imports of one project file by another, sorted."""
     return tuple(edge for edges in each(directory_imports, python_directories()) for edge in edges)
-
-
-@query
-def import_cycles() -> tuple[tuple[str, ...], ...]:
-    """Groups of files that import each other in a circle while they are imported, sorted.
-
-    Each is a strongly connected component of the eager imports, its files sorted. Imports in functions and
-    under TYPE_CHECKING do not count: they are how such circles are broken.
-    """
-    graph: dict[str, list[str]] = {}
-    for edge in import_graph():
-        if edge.eager:
-            graph.setdefault(edge.source, []).append(edge.target)
-    return tuple(sorted(component for component in components(graph) if len(component) > 1))
 
 
 @query
