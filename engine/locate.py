@@ -123,6 +123,8 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
 def _distrust(core: Core, row: int, why: str) -> None:
     """Let all nodes of a query run again: a revision of its own, since code is an input."""
     nodes = nodes_of(core, row)
+    for snapshot in core.snapshots:
+        snapshot.code_changed = True
     if nodes:
         start_revision(core, why, all_levels=True)
         force(core, nodes, Reason.CODE)

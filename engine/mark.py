@@ -122,7 +122,8 @@ def _certain(core: Core, target: int) -> int:
             below.append(node)
             if not where:
                 return 0
-    return below[0] if len(below) == 1 and graph.frontier == below else 0
+    sole = len(below) == 1 and graph.frontier == below and _can_run(core, below[0])
+    return below[0] if sole else 0
 
 
 def _climb(core: Core, node: int, target: int) -> bool | None:
@@ -172,7 +173,13 @@ def _cheap(core: Core) -> int:
     load(core, graph.suspects)
     if any(graph.cost[node] > CHEAP_US for node in graph.suspects):
         return 0
-    return next((node for node in graph.suspects if _is_lowest(core, node)), 0)
+    return next((node for node in graph.suspects if _can_run(core, node) and _is_lowest(core, node)), 0)
+
+
+def _can_run(core: Core, node: int) -> bool:
+    """Whether its query is defined in this process, and its code was compared."""
+    load(core, (node,))
+    return core.bound[core.graph.query[node]] is not None
 
 
 def _is_lowest(core: Core, node: int) -> bool:

@@ -17,7 +17,7 @@ from typing import Final
 from engine.core import Core
 from engine.errors import StoreDamaged, StoreFull
 from engine.event import What
-from engine.graph import ABSENT, FORCED, GROUP, LOADED, MARKED, OBSERVED, PINNED, SUSPECT, VALUE, Graph
+from engine.graph import ABSENT, FORCED, GROUP, LOADED, MARKED, OBSERVED, PINNED, SUSPECT, UNTRACKED, VALUE, Graph
 from engine.query import REGISTRY
 from engine.store import Batch, InputRow, NodeRow, QueryRow, RevisionRow, State
 from engine.store.canonical import canonical as _canonical
@@ -54,6 +54,7 @@ def open_graph(core: Core) -> None:
         graph.suspects[node] = None
         graph.marked.append(node)
         graph.frontier.append(node)
+        core.reopened |= bool(entry & FORCED_BIT)
 
 
 def load(core: Core, nodes: Iterable[int]) -> None:
@@ -86,6 +87,8 @@ def adopt(core: Core, row: NodeRow) -> None:
     graph.fingerprint[node] = row.fingerprint
     graph.dependencies[node] = dependencies
     graph.status[node] |= LOADED
+    if row.flags & UNTRACKED:
+        core.untracked[node] = None
     if core.bound[row.query] is None:
         known = REGISTRY.get(core.name_of_row[row.query])
         if known is not None and row.query in core.checked:
@@ -190,7 +193,7 @@ def _rows(core: Core) -> Iterable[NodeRow]:
 
 
 def _listed(core: Core) -> bytes:
-    """Suspects as stored; what rests on a transient failure must run again after a restart."""
+    """Suspects as stored. What rests on a transient failure, or is untracked, runs again after a restart."""
     graph = core.graph
     status = graph.status
     listed = [
@@ -198,7 +201,8 @@ def _listed(core: Core) -> bytes:
         for node in graph.suspects
         if not status[node] & LOADED or graph.verified_at[node]
     ]
-    listed += [node | FORCED_BIT for node in core.transients if node not in graph.suspects]
+    again = {**core.transients, **core.untracked}
+    listed += [node | FORCED_BIT for node in again if node not in graph.suspects]
     return array("I", listed).tobytes()
 
 

@@ -17,7 +17,7 @@ from engine.core import Core
 from engine.errors import Closed, CycleError, EngineError
 from engine.failure import Failure, is_transient
 from engine.frame import CURRENT, Frame
-from engine.graph import ABSENT, FORCED, INPUT, MARKED, MUTABLE
+from engine.graph import ABSENT, INPUT, MARKED, MUTABLE
 from engine.key import display
 from engine.locate import find
 from engine.mark import spread
@@ -42,6 +42,8 @@ class Snapshot:
         self._lock = threading.RLock()
         self._saved: dict[int, tuple[Any, int]] = {}  # node -> value as held, flags
         self._memo: dict[tuple[str, object], Any] = {}  # computed here: value or Failure
+        self._rings: dict[tuple[str, object], Exception] = {}  # keys that stand on a cycle
+        self.code_changed = False  # a query was bound since, with other code: memos are not of our code
         self._running: dict[tuple[str, object], str] = {}
         with core.lock:
             spread(core)
@@ -96,8 +98,8 @@ class Snapshot:
             node = find(core, info, args)
             if not node or node >= len(self._status) or self._status[node] & MARKED:
                 return ABSENT
-            if core.graph.status[node] & FORCED and node not in self._saved:
-                return ABSENT  # its query was looked at only now, and its code is another one
+            if self.code_changed and not core.graph.flags[node] & INPUT:
+                return ABSENT
             if node in self._saved:
                 held, flags = self._saved[node]
                 if held is ABSENT and flags & INPUT:
@@ -111,11 +113,7 @@ class Snapshot:
 
     def _compute(self, info: QueryInfo, args: tuple[Any, ...], name: tuple[str, object]) -> Any:
         if name in self._running:
-            path = [
-                *list(self._running.values())[list(self._running).index(name) :],
-                display(info.name, args),
-            ]
-            raise CycleError(tuple(path))
+            raise self._close_ring(name)
         self._running[name] = display(info.name, args)
         try:
             if info.is_input:
@@ -126,13 +124,27 @@ class Snapshot:
                 value = self._call(info, args)
             else:
                 value = run_on_fresh_stack(self._core, lambda: self._call(info, args))
+            if name in self._rings:
+                raise self._rings[name]
             return info.codec.settle(value)[1] if info.codec.storable else value
         except Exception as error:
+            error = self._rings.get(name, error)
             if is_transient(error):
                 raise
             return Failure.of(error, ())
         finally:
             del self._running[name]
+
+    def _close_ring(self, name: tuple[str, object]) -> CycleError:
+        """A running key is asked for: every key from it down to here is on the ring, and gets its error."""
+        running = list(self._running)
+        ring = running[running.index(name) :]
+        names = [self._running[member] for member in ring]
+        start = names.index(min(names))
+        error = CycleError((*names[start:], *names[:start], names[start]))
+        for member in ring:
+            self._rings.setdefault(member, error)
+        return error
 
     def _call(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         token = CURRENT.set(SnapshotFrame(self))

@@ -112,7 +112,8 @@ class NotLookedAt(Exception):
 class Live:
     """A program as the engine runs it: `cell`, `file` and a query for each expression."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, name: str = "world") -> None:
+        self.name = name  # queries of one name take each other over
         self.expressions: list[Any] = json.loads(json.dumps(program.expressions))
         self.kinds = list(program.kinds)
         self.durability = program.durability
@@ -142,11 +143,11 @@ class Live:
         return key
 
     def _inputs(self, durability: Durability) -> tuple[Any, Any]:
-        @input(name="world:cell", durability=durability)
+        @input(name=f"{self.name}:cell", durability=durability)
         def cell(i: int) -> int:
             return 0
 
-        @input(name="world:file", stamp=lambda i: b"%d" % WORLD.get().files[i][1])
+        @input(name=f"{self.name}:file", stamp=lambda i: b"%d" % WORLD.get().files[i][1])
         def file(i: int) -> int:
             content = WORLD.get().files[i][0]
             if content is None:
@@ -165,7 +166,7 @@ class Live:
             return [evaluate(code, n, self)]
 
         make = query(
-            name=f"world:q{q}",
+            name=f"{self.name}:q{q}",
             code="version",
             version=json.dumps(code),
             persist=kind != "memory",
@@ -435,7 +436,7 @@ class World(Live):
 
 def node_of(key: Key[Any]) -> Node:
     """The node of an engine's key: its query's number, or the kind of input."""
-    name = key.query.name.removeprefix("world:")
+    name = key.query.name.partition(":")[2]
     return (int(name[1:]) if name[0] == "q" else name), key.args[0]
 
 

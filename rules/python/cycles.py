@@ -1,9 +1,9 @@
 """Cycles: files that import each other in a circle.
 
-Circles lie within circles of directories: files of two directories can only form one if the directories, taken
-as a whole, import each other in a circle too. So directories are sorted out first, and files are looked at in
-each such group alone. An import that is added or removed costs its own group; the directories are sorted
-again only when one of them imports another for the first time, or no longer.
+Circles lie within circles of directories: files of two directories can only form one if the directories,
+taken as a whole, import each other in a circle too. So directories are sorted out first, and files are
+looked at in each such group alone. An import that is added or removed costs its own group; the directories
+are sorted again only when one of them imports another for the first time, or no longer.
 """
 
 from __future__ import annotations
