@@ -50,7 +50,7 @@ def _ring(core: Core, target: int, walk: Walk, seen: set[int]) -> list[int] | No
     """The keys from `target` to the end of `walk`, if the claim of `target` itself waits for `walk`."""
     path: list[int] = []
     for frame, above in _upwards(walk):
-        path += reversed(above.steps)
+        path += above.way_up()
         if frame.node == target:
             path.append(target)
             return path[::-1]
@@ -87,7 +87,7 @@ def join_ring(core: Core, node: int, error: Exception, ring: tuple[int, ...], as
     path: list[int] = []
     assert asker.walk is not None
     for frame, above in _upwards(asker.walk):
-        path += reversed(above.steps)
+        path += above.way_up()
         if frame.node in ring:
             at = ring.index(node) if node in ring else 0
             turned = [*ring[at:], *ring[:at]]

@@ -45,7 +45,9 @@ def record(frame: Running, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> lis
     return nodes
 
 
-def ensure_all(core: Core, nodes: Iterable[int], asker: Request) -> None:
+def ensure_all(
+    core: Core, nodes: Iterable[int], asker: Request, outer: verify.Walk | None = None
+) -> None:
     """Make all `nodes` hold in the current revision. The lock is held, and given away while they run."""
     status = core.graph.status
     nodes = list(nodes)
@@ -53,33 +55,40 @@ def ensure_all(core: Core, nodes: Iterable[int], asker: Request) -> None:
     todo = [node for node in dict.fromkeys(nodes) if status[node] & MARKED]
     closed: list[Cycle] = []
     if core.workers < 2 or len(todo) < 2:
-        _work(core, iter(todo), asker, closed, [])
+        _work(core, iter(todo), asker, outer, closed, [])
     else:
-        _share(core, todo, asker, closed)
+        _share(core, todo, asker, outer, closed)
     if closed:
         raise min(closed, key=lambda cycle: cycle.ring)
 
 
 def _work(
-    core: Core, remaining: Iterator[int], asker: Request, closed: list[Cycle], failures: list[BaseException]
+    core: Core,
+    remaining: Iterator[int],
+    asker: Request,
+    outer: verify.Walk | None,
+    closed: list[Cycle],
+    failures: list[BaseException],
 ) -> None:
     for node in remaining:
         if failures:
             return
         try:
-            verify.ensure(core, node, asker)
+            verify.ensure(core, node, asker, outer)
         except Cycle as cycle:
             closed.append(cycle)  # the other members are computed all the same (O1)
 
 
-def _share(core: Core, todo: list[int], asker: Request, closed: list[Cycle]) -> None:
+def _share(
+    core: Core, todo: list[int], asker: Request, outer: verify.Walk | None, closed: list[Cycle]
+) -> None:
     remaining = iter(todo)
     failures: list[BaseException] = []
 
     def work() -> None:
         # Runs under the lock; `ensure` gives it away while functions run. `next` is asked under it too.
         try:
-            _work(core, remaining, asker, closed, failures)
+            _work(core, remaining, asker, outer, closed, failures)
         except BaseException as error:  # raised again by the asking thread
             failures.append(error)
 

@@ -13,7 +13,10 @@ Not here: running functions (execute), who may run them (claims), workers for gr
 
 from __future__ import annotations
 
+from array import array
+
 import engine.execute as run
+import engine.group as group
 from engine.claims import Cycle, wait_for
 from engine.core import Core, Request
 from engine.event import What
@@ -26,17 +29,32 @@ NEW = LOADED | MARKED | FORCED
 class Walk:
     """One verification in progress: the path from the demanded key down, as data."""
 
-    __slots__ = ("asker", "entered", "positions", "steps")
+    __slots__ = ("asker", "entered", "outer", "positions", "steps")
 
-    def __init__(self, asker: Request) -> None:
+    def __init__(self, asker: Request, outer: Walk | None = None) -> None:
         self.asker = asker  # the frame that demanded it
+        self.outer = outer  # the walk that checks a group of which this is one member
         self.steps: list[int] = []
         # by `_walk`: where it is in the dependencies of each step, and the steps again, to see a loop at once
         self.positions: list[int]
         self.entered: set[int]
 
 
-def ensure(core: Core, node: int, asker: Request) -> None:
+    def is_entered(self, node: int) -> bool:
+        """Whether a node is being verified here or further out: a loop among old memos."""
+        walk: Walk | None = self
+        while walk is not None:
+            if node in walk.entered:
+                return True
+            walk = walk.outer
+        return False
+
+    def way_up(self) -> list[int]:
+        """The steps from the innermost out."""
+        return self.steps[::-1] + (self.outer.way_up() if self.outer is not None else [])
+
+
+def ensure(core: Core, node: int, asker: Request, outer: Walk | None = None) -> None:
     """Make `node` hold in the current revision. The lock is held; it is given away while functions run.
 
     Costs nothing for a clean node. A failing query does not raise here: its error is its value.
@@ -46,7 +64,7 @@ def ensure(core: Core, node: int, asker: Request) -> None:
         load(core, (node,))
         state = core.graph.status[node]
     if state & MARKED:
-        walk = Walk(asker)
+        walk = Walk(asker, outer)
         if state & NEW == NEW and not state & RUNNING and not core.graph.flags[node] & PINNED:
             walk.steps.append(node)  # nothing to verify: the common case of a cold build
             run.execute(core, node, walk)
@@ -120,11 +138,11 @@ def _step(core: Core, node: int, walk: Walk) -> None:
     for position in range(walk.positions[-1], len(dependencies)):
         dependency = dependencies[position]
         if dependency & GROUP:
-            if core.workers > 1:
+            if core.workers > 1 and walk.outer is None:  # nested groups one by one: depth is data (W3)
                 _check_group(core, dependencies, position, walk)
             continue
         if status[dependency] & MARKED:
-            if dependency in walk.entered or (
+            if walk.is_entered(dependency) or (
                 status[dependency] & FORCED and _is_undefined(core, dependency)
             ):
                 # A loop among old memos, or code that nobody defines here: it cannot be proven, so run.
@@ -157,10 +175,7 @@ def _green(core: Core, node: int) -> None:
     core.tell(What.VERIFIED, node)
 
 
-def _check_group(core: Core, dependencies: object, position: int, walk: Walk) -> None:
-    from engine.group import ensure_all  # group imports this module
-
-    assert hasattr(dependencies, "__getitem__")
+def _check_group(core: Core, dependencies: array[int], position: int, walk: Walk) -> None:
     size = dependencies[position] & ~GROUP
     status = core.graph.status
     members = [
@@ -169,4 +184,4 @@ def _check_group(core: Core, dependencies: object, position: int, walk: Walk) ->
         if status[node] & MARKED and not (status[node] & FORCED and _is_undefined(core, node))
     ]
     if len(members) > 1:
-        ensure_all(core, members, walk.asker)
+        group.ensure_all(core, members, walk.asker, walk)
