@@ -53,7 +53,9 @@ class Absent:
 ABSENT: Final = Absent()
 
 
-NOTHING: Final = array("I")  # the dependencies of all nodes that read nothing; lists are replaced, not changed
+NOTHING: Final = array(
+    "I"
+)  # the dependencies of all nodes that read nothing; lists are replaced, not changed
 
 
 class Graph:
@@ -149,7 +151,9 @@ class Graph:
         for node, packed in enumerate(self.dependencies):
             for dependency in entries(packed or ()):
                 if self.status[node] & self.status[dependency] & LOADED and not self.status[node] & MARKED:
-                    assert self.durability[node] <= self.durability[dependency], f"E3: {node} over {dependency}"
+                    assert self.durability[node] <= self.durability[dependency], (
+                        f"E3: {node} over {dependency}"
+                    )
 
     def _check_edges(self) -> None:
         forth = {

@@ -45,9 +45,7 @@ def record(frame: Running, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> lis
     return nodes
 
 
-def ensure_all(
-    core: Core, nodes: Iterable[int], asker: Request, outer: verify.Walk | None = None
-) -> None:
+def ensure_all(core: Core, nodes: Iterable[int], asker: Request, outer: verify.Walk | None = None) -> None:
     """Make all `nodes` hold in the current revision. The lock is held, and given away while they run."""
     status = core.graph.status
     nodes = list(nodes)

@@ -17,7 +17,19 @@ from typing import Final
 from engine.core import Core
 from engine.errors import StoreDamaged, StoreFull
 from engine.event import What
-from engine.graph import ABSENT, FORCED, GROUP, LOADED, MARKED, OBSERVED, PINNED, SUSPECT, UNTRACKED, VALUE, Graph
+from engine.graph import (
+    ABSENT,
+    FORCED,
+    GROUP,
+    LOADED,
+    MARKED,
+    OBSERVED,
+    PINNED,
+    SUSPECT,
+    UNTRACKED,
+    VALUE,
+    Graph,
+)
 from engine.query import REGISTRY
 from engine.store import Batch, InputRow, NodeRow, QueryRow, RevisionRow, State
 from engine.store.canonical import canonical as _canonical
@@ -186,7 +198,10 @@ def _rows(core: Core) -> Iterable[NodeRow]:
         graph.cause, graph.fingerprint,
     )  # fmt: skip
     query, *rest, fingerprint = (map(column.__getitem__, nodes) for column in columns)
-    args = [args if args.__class__ is bytes else _canonical(args or ()) for args in map(graph.args.__getitem__, nodes)]
+    args = [
+        args if isinstance(args, bytes) else _canonical(args or ())
+        for args in map(graph.args.__getitem__, nodes)
+    ]
     dependencies = map(_PACK, map(graph.dependencies.__getitem__, nodes))
     found = zip(nodes, query, args, *rest, fingerprint, dependencies, core.dirty.values(), strict=True)
     return map(_NODE_ROW, found)

@@ -39,7 +39,6 @@ class Walk:
         self.positions: list[int]
         self.entered: set[int]
 
-
     def is_entered(self, node: int) -> bool:
         """Whether a node is being verified here or further out: a loop among old memos."""
         walk: Walk | None = self

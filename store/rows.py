@@ -133,7 +133,20 @@ def node_sum(
 
 def node_sums(columns: Sequence[Sequence[Any]]) -> list[bytes]:
     """`node_sum` of many rows, given by column."""
-    ids, query, args, flags, changed_at, verified_at, durability, cost, cause, fingerprint, dependencies, *_ = columns
+    (
+        ids,
+        query,
+        args,
+        flags,
+        changed_at,
+        verified_at,
+        durability,
+        cost,
+        cause,
+        fingerprint,
+        dependencies,
+        *_,
+    ) = columns
     heads = map(
         _NODE, repeat(b"node"), ids, query, flags, changed_at, verified_at, durability, cost, cause,
         map(len, args), map(len, fingerprint), map(len, dependencies),

@@ -15,7 +15,10 @@ from tests.watching import Watch
 def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     stored = tmp_path / "store" if request.param == "stored" else None
     with Engine(
-        stored, root=tmp_path, strict=request.param == "strict", workers=3 if request.param == "workers" else 1
+        stored,
+        root=tmp_path,
+        strict=request.param == "strict",
+        workers=3 if request.param == "workers" else 1,
     ) as engine:
         yield engine
 
@@ -494,7 +497,13 @@ def test_one_and_true_and_one_point_zero_are_three_keys(db: Engine) -> None:
     def name_of(value: object) -> str:
         return repr(value)
 
-    assert [db.get(name_of, value) for value in (1, True, 1.0, 0.0, -0.0)] == ["1", "True", "1.0", "0.0", "-0.0"]
+    assert [db.get(name_of, value) for value in (1, True, 1.0, 0.0, -0.0)] == [
+        "1",
+        "True",
+        "1.0",
+        "0.0",
+        "-0.0",
+    ]
 
     @query
     def wrapped() -> tuple[str, ...]:

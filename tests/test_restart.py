@@ -235,7 +235,8 @@ def test_values_that_cannot_be_stored_work_and_say_so(tmp_path: Path) -> None:
 
     @query
     def top() -> int:
-        return made(1).number
+        number: int = made(1).number
+        return number
 
     with Engine(tmp_path / "store") as db:
         assert db.get(top) == 1

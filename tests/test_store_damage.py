@@ -13,13 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_store import closed_store, copy, database, dump, graph, node, run
 
 from engine.errors import (
     StoreForeign,
     StoreTooNew,
 )
 from engine.store import Batch, State, open_store
+from tests.test_store import closed_store, copy, database, dump, graph, node, run
 
 # -- damage ---------------------------------------------------------------------------------------------
 
@@ -274,7 +274,7 @@ for revision in range(revision + 1, 10**6):
                 os.dup2(writer, 1)
                 sys.argv = ["", str(directory)]
                 sys.stdout = os.fdopen(1, "w", closefd=False)
-                exec("from test_store import *\n" + code, {})
+                exec("from tests.test_store import *\n" + code, {})
             finally:
                 os._exit(1)
         os.close(writer)

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_store import closed_store, command, copy, database, dump, graph, node, run
 
 from engine.errors import (
     StoreDamaged,
@@ -25,6 +24,7 @@ from engine.errors import (
 from engine.store import Batch, State, open_store, opening, schema, seal
 from engine.store.directory import Files
 from engine.store.rawfile import RawFile
+from tests.test_store import closed_store, command, copy, database, dump, graph, node, run
 
 # -- foreign, newer, older ------------------------------------------------------------------------------
 
@@ -225,7 +225,7 @@ def test_on_a_full_disk_nothing_is_half_written_and_it_goes_on_when_there_is_spa
             except StoreFull:
                 failures += 1
                 assert dump(store) == before
-                store.write(Batch(state=before[0]))  # type: ignore[arg-type]
+                store.write(Batch(state=before[0]))
         assert failures > 3
         store.connection.execute("PRAGMA max_page_count = 1000000")
         store.write(graph(20, revision=3))

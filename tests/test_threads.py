@@ -99,7 +99,7 @@ def test_a_ring_over_several_threads_is_a_cycle_not_a_deadlock(db: Engine, size:
             started.wait()  # every thread runs one member before any asks for the next
         return member((number + 1) % size)
 
-    outcomes = run_all(*[lambda number=number: db.get(member, number) for number in range(size)])  # type: ignore[misc]
+    outcomes = run_all(*[lambda number=number: db.get(member, number) for number in range(size)])
     assert {type(outcome) for outcome in outcomes} == {CycleError}
     paths = {outcome.path for outcome in outcomes if isinstance(outcome, CycleError)}
     assert len(paths) == 1, "the path depends on the thread"
@@ -168,7 +168,7 @@ def test_eight_threads_agree_with_a_plain_computation(db: Engine, often: None) -
                 number = mine.randrange(160)
                 assert db.get(node, number) == plain(number, cells)
 
-        outcomes = run_all(*[lambda seed=seed: ask(seed) for seed in range(8)])  # type: ignore[misc]
+        outcomes = run_all(*[lambda seed=seed: ask(seed) for seed in range(8)])
         assert outcomes == [None] * 8
         db.check_invariants()
 
@@ -240,7 +240,7 @@ def test_closing_ends_waiting_requests(db: Engine) -> None:
         entered.wait(SECONDS)
         db.close()
 
-    outcomes = run_all(*[lambda number=number: db.get(slow, number) for number in range(4)], close)  # type: ignore[misc]
+    outcomes = run_all(*[lambda number=number: db.get(slow, number) for number in range(4)], close)
     assert {type(outcome) for outcome in outcomes[:4]} == {Closed}
 
 
