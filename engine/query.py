@@ -40,10 +40,9 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 READY = 3  # status of a node whose value is in memory, shareable and known correct: LOADED | VALUE
-SHORT_KINDS: dict[object, type] = {kind: kind for kind in (str, int, bytes, bool)} | {
-    kind.__name__: kind
-    for kind in (str, int, bytes, bool)  # annotations are text under PEP 563
-}
+SHORT_KINDS: dict[object, type] = {}
+for _kind in (str, int, bytes, bool):
+    SHORT_KINDS[_kind] = SHORT_KINDS[_kind.__name__] = _kind  # annotations are text under PEP 563
 
 
 class Query(Protocol[P, R_co]):
@@ -54,9 +53,11 @@ class Query(Protocol[P, R_co]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """The value; inside another query the call is recorded as a dependency."""
+        ...
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> Key[R_co]:
         """Names this value without computing it."""
+        ...
 
     @overload
     def __get__(self, instance: None, owner: type, /) -> Query[P, R_co]: ...

@@ -194,9 +194,10 @@ def test_errors_are_remembered_over_a_restart(tmp_path: Path) -> None:
         return 10 // setting("zero")
 
     for _ in range(2):
-        with Engine(tmp_path / "store") as db, pytest.raises(ZeroDivisionError) as caught:
-            db.get(inverse)
-    assert any("inverse" in note for note in caught.value.__notes__)
+        with Engine(tmp_path / "store") as db:
+            with pytest.raises(ZeroDivisionError) as caught:
+                db.get(inverse)
+            assert any("inverse" in note for note in caught.value.__notes__)
     with Engine(tmp_path / "store") as db:
         with pytest.raises(ZeroDivisionError):
             db.get(inverse)

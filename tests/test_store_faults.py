@@ -225,7 +225,9 @@ def test_on_a_full_disk_nothing_is_half_written_and_it_goes_on_when_there_is_spa
             except StoreFull:
                 failures += 1
                 assert dump(store) == before
-                store.write(Batch(state=before[0]))
+                state = before[0]
+                assert isinstance(state, State)
+                store.write(Batch(state=state))
         assert failures > 3
         store.connection.execute("PRAGMA max_page_count = 1000000")
         store.write(graph(20, revision=3))
