@@ -84,7 +84,15 @@ def apply(core: Core, changes: Iterable[Change], note: str) -> int:
         load(core, (change.node,))
         if _is_new(core, change):
             different.append(change)
-        _refresh(core, change)
+        else:
+            _refresh(core, change)
+        if change.stamp is not None:
+            core.observed[change.node] = change.stamp
+            core.dirty_stamps[change.node] = change.stamp
+        if change.durability is not None and change.durability != core.graph.durability[change.node]:
+            core.graph.durability[change.node] = int(change.durability)
+            lower_durability(core, change.node, int(change.durability))
+            save(core, change.node, KEEP)
     if different:
         start_revision(core, note, changed_inputs=len(different))
         for change in different:
@@ -98,20 +106,15 @@ def _is_new(core: Core, change: Change) -> bool:
 
 
 def _refresh(core: Core, change: Change) -> None:
-    """What is kept of a look at the world even when the content is equal."""
+    """The value is equal: note who gives it from now on, and that it was looked at."""
     graph, node = core.graph, change.node
-    if change.stamp is not None:
-        core.observed[node] = change.stamp
-        core.dirty_stamps[node] = change.stamp
-    if change.durability is not None and change.durability != graph.durability[node]:
-        graph.durability[node] = int(change.durability)
-        lower_durability(core, node, int(change.durability))
-        save(core, node, KEEP)
-    pinned = bool(graph.flags[node] & PINNED)
-    if pinned != change.pinned:
+    if bool(graph.flags[node] & PINNED) != change.pinned:
         graph.flags[node] ^= PINNED
-        save(core, node, change.data)
-    if graph.status[node] & FORCED and graph.fingerprint[node] == change.digest:
+        info = core.bound[graph.query[node]]
+        assert info is not None
+        put_value(core, node, info, change.value, change.data, change.failure)
+        save(core, node, None if graph.flags[node] & UNSTORED else change.data)
+    if graph.status[node] & FORCED:
         graph.status[node] &= ~(MARKED | SUSPECT | FORCED)
         graph.suspects.pop(node, None)
 
@@ -126,7 +129,8 @@ def _put(core: Core, change: Change) -> None:
         core.last_changed[level] = core.revision
     reason = Reason.SET if change.pinned else Reason.OBSERVED
     graph.flags[node] = (
-        graph.flags[node] & ~(ERROR | UNSTORED | MUTABLE | 0xF << REASON_SHIFT)
+        graph.flags[node] & ~(ERROR | UNSTORED | MUTABLE | PINNED | 0xF << REASON_SHIFT)
+        | (PINNED if change.pinned else 0)
         | reason << REASON_SHIFT
         | (ERROR if change.failure else 0)
         | (UNSTORED if change.data is None or not (info.persist or change.pinned) else 0)

@@ -11,12 +11,15 @@ from __future__ import annotations
 import builtins
 import traceback
 from types import TracebackType
+from typing import Final
 
 from attrs import field, frozen
 
-from engine.errors import ChangedInsideQuery, Transient, UnkeyableArgument
+from engine.errors import ChangedInsideQuery, CycleError, Transient, UnkeyableArgument
 from engine.store import canonical
 from engine.store.codec import fingerprint
+
+CYCLE: Final = "cycle"  # stored in place of a class name; those have a colon
 
 
 @frozen(slots=True, eq=False)
@@ -32,6 +35,9 @@ class Failure:
     @classmethod
     def of(cls, error: Exception, ring: tuple[int, ...]) -> Failure:
         """Make the memo of an exception that a query raised."""
+        if isinstance(error, CycleError) and ring:
+            data = canonical.canonical((CYCLE, error.path, ring))
+            return cls(error, fingerprint(data), data, ring, error.__traceback__)
         kind = type(error)
         name = f"{kind.__module__}:{kind.__qualname__}"
         try:
@@ -40,7 +46,7 @@ class Failure:
         except UnkeyableArgument:
             whole = canonical.canonical((name, *(repr(argument) for argument in error.args)))
             simple = False
-        data = whole if simple and not ring and _rebuilds(kind) else None
+        data = whole if simple and _rebuilds(kind) else None
         if error.__traceback__ is not None:
             traceback.clear_frames(error.__traceback__)  # else the memo keeps every local alive
         return cls(error, fingerprint(whole), data, ring, error.__traceback__)
@@ -52,6 +58,9 @@ class Failure:
             name, *args = canonical.restore(data)
         except (ValueError, LookupError):
             return None
+        if name == CYCLE:
+            path, ring = args
+            return cls(CycleError(path), fingerprint(data), data, ring)
         kind = getattr(builtins, str(name).removeprefix("builtins:"), None)
         if not (isinstance(kind, type) and issubclass(kind, Exception) and _rebuilds(kind)):
             return None

@@ -13,6 +13,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from attrs import frozen
+
 from engine.core import Core
 from engine.errors import Closed, CycleError, EngineError
 from engine.failure import Failure, is_transient
@@ -32,6 +34,21 @@ class SnapshotLost(EngineError):
 
     headline = "the old content of an input is no longer known"
     hint = "Ask the snapshot before the change, or let the input be stored (persist=True)."
+
+
+@frozen(slots=True)
+class Copied:
+    """A value of which each reader gets a copy."""
+
+    info: QueryInfo
+    data: bytes
+
+
+def hand_out(held: Any) -> Any:
+    """What a reader gets of a value that is held; raises it where it is a failure."""
+    if isinstance(held, Failure):
+        raise held.raised()
+    return held.info.codec.decode(held.data) if isinstance(held, Copied) else held
 
 
 class Snapshot:
@@ -56,10 +73,7 @@ class Snapshot:
         if self not in self._core.snapshots:
             raise Closed(hint="Take another snapshot.")
         with self._lock:
-            value = self._value(info, args)
-        if isinstance(value, Failure):
-            raise value.raised()
-        return value
+            return hand_out(self._value(info, args))
 
     def save(self, node: int) -> None:
         """Keep the memo of `node` before the engine replaces it. The engine's lock is held."""
@@ -126,7 +140,10 @@ class Snapshot:
                 value = run_on_fresh_stack(self._core, lambda: self._call(info, args))
             if name in self._rings:
                 raise self._rings[name]
-            return info.codec.settle(value)[1] if info.codec.storable else value
+            if not info.codec.storable:
+                return value
+            data, seen = info.codec.settle(value)
+            return seen if info.codec.shareable else Copied(info, data)
         except Exception as error:
             error = self._rings.get(name, error)
             if is_transient(error):
@@ -166,15 +183,9 @@ class SnapshotFrame(Frame):
 
     def fetch(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         """See `Frame.fetch`."""
-        value = self.snapshot._value(info, args)
-        if isinstance(value, Failure):
-            raise value.raised()
-        return value
+        return hand_out(self.snapshot._value(info, args))
 
     def fetch_group(self, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> tuple[Any, ...]:
         """See `Frame.fetch_group`: all are computed, then the first error is raised."""
         values = [self.snapshot._value(info, args) for info, args in many]
-        for value in values:
-            if isinstance(value, Failure):
-                raise value.raised()
-        return tuple(values)
+        return tuple([hand_out(value) for value in values])

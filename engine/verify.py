@@ -138,7 +138,11 @@ def _step(core: Core, node: int, walk: Walk) -> None:
         dependency = dependencies[position]
         if dependency & GROUP:
             if core.workers > 1 and walk.outer is None:  # nested groups one by one: depth is data (W3)
-                _check_group(core, dependencies, position, walk)
+                try:
+                    _check_group(core, dependencies, position, walk)
+                except Cycle:  # a member waits for us: see `_wait`
+                    run.execute(core, node, walk)
+                    return
             continue
         if status[dependency] & MARKED:
             if walk.is_entered(dependency) or (

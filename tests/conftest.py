@@ -1,6 +1,6 @@
 """Shared by all tests: a watchdog, Hypothesis profiles, and replay of recorded timelines.
 
-pytest --replay FILE        runs a recorded timeline 100 times, and nothing else
+pytest --replay=FILE        runs a recorded timeline 100 times, and nothing else
 HYPOTHESIS_PROFILE=nightly  random, and many more examples
 """
 
@@ -16,7 +16,7 @@ import hypothesis
 import pytest
 
 LIMIT = 120.0  # seconds a test may take: the slowest takes 40 on 2 busy cores
-STDERR = os.dup(2)  # pytest captures descriptor 2 while tests run
+STDERR = pytest.StashKey[int]()
 
 hypothesis.settings.register_profile(
     "ci", derandomize=True, deadline=None, database=None, report_multiple_bugs=False
@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.stash[STDERR] = os.dup(2)  # captured while tests run, and not now
     config.addinivalue_line("markers", "limit(seconds): how long a test may take; a hang is a failure")
 
 
@@ -43,7 +44,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     """A hang is a failure: the process ends, with the stacks of all threads."""
     marker = item.get_closest_marker("limit")
     seconds = float(marker.args[0]) if marker else LIMIT
-    faulthandler.dump_traceback_later(seconds, exit=True, file=STDERR)
+    faulthandler.dump_traceback_later(seconds, exit=True, file=item.config.stash[STDERR])
     try:
         return (yield)
     finally:
@@ -66,5 +67,5 @@ def pytest_runtest_makereport(
             )
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(note)
-            report.sections.append(("replay", f"pytest --replay {file}"))
+            report.sections.append(("replay", f"pytest --replay={file}"))
     return report

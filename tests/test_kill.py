@@ -255,14 +255,15 @@ def test_a_flipped_bit_in_the_store_gives_right_answers_or_a_rebuild_with_a_note
         chance = random.Random(number)
         damaged = directory / str(number)
         shutil.copytree(directory / "whole", damaged)
+        notes: list[str] = []
         if not under:
             flip(damaged / "store.db", chance)
         with Engine(damaged) as db:
             if under:
                 flip(damaged / "store.db", chance)
-            right_or_told(db, cells, [])
+            right_or_told(db, cells, notes)
         with Engine(damaged) as db:
-            right_or_told(db, cells, ["before"])
+            right_or_told(db, cells, notes)
 
 
 def right_or_told(db: Engine, cells: Cells, notes: list[str]) -> None:

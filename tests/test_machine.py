@@ -149,6 +149,92 @@ def test_no_random_timeline_gives_another_answer_or_runs_more_than_it_must(varia
         fuzz(seed, settings)
 
 
+ZERO, ONE, ARGUMENT = ("constant", 0), ("constant", 1), ("argument",)
+# Timelines that the machine found, made small: what they show, settings, expressions, steps.
+FOUND: dict[str, tuple[Settings, list[Any], list[Any]]] = {
+    "a definition is taken over at once": (
+        Settings(),
+        [ZERO, ("call", [0], ZERO, ONE)],
+        [["get", 1, 1], ["code", 0, ONE], ["get", 1, 1]],
+    ),
+    "a catching key is on a ring wherever a request enters": (
+        Settings(cyclic=True),
+        [
+            ("add", ("rescue", ("call", [1], ZERO, ZERO), ONE), ("call", [2], ZERO, ZERO)),
+            ("call", [0], ZERO, ZERO),
+            ("rescue", ("call", [1], ZERO, ZERO), ONE),
+        ],
+        [["get", 0, 0], ["get", 1, 0], ["get", 2, 0], ["get", 2, 0]],
+    ),
+    "a durability that sinks with a new value reaches indirect readers": (
+        Settings(),
+        [
+            ("cell", ARGUMENT),
+            ("call", [0], ZERO, ARGUMENT),
+            ("add", ("call", [1], ZERO, ZERO), ("call", [1], ZERO, ONE)),
+        ],
+        [
+            ["set", [["cell", 0, 5, 2], ["cell", 1, 5, 2]]],
+            ["get", 2, 0],
+            ["set", [["cell", 0, 6, 0], ["cell", 1, 6, 0]]],
+            ["get", 2, 0],
+        ],
+    ),
+    "a forgotten key that is equal after a restart stops there": (
+        Settings(stored=True),
+        [ZERO, ("call", [0], ("call", [0], ZERO, ONE), ARGUMENT)],
+        [["get", 1, 0], ["forget", 0], ["restart", []], ["get", 1, 0]],
+    ),
+    "an overlay ends with its process": (
+        Settings(stored=True),
+        [("file", ONE)],
+        [["get", 0, 0], ["set", [["file", 1, 3, None]]], ["restart", []], ["forget", 0], ["get", 0, 0]],
+    ),
+    "a snapshot after a restart knows changed code": (
+        Settings(stored=True),
+        [ZERO, ("call", [0], ZERO, ARGUMENT)],
+        [["get", 1, 2], ["restart", [[0, ONE]]], ["hold"], ["recall", 0, 1, 2]],
+    ),
+    "a snapshot fails a ring member that catches": (
+        Settings(cyclic=True),
+        [("rescue", ("call", [1], ZERO, ARGUMENT), ZERO), ("call", [0], ("constant", 2), ARGUMENT)],
+        [["hold"], ["recall", 0, 0, 0]],
+    ),
+    "a snapshot gives each reader a list of its own": (
+        Settings(exotic=True),
+        [ZERO],
+        [["hold"], ["recall", 0, 0, 1], ["recall", 0, 0, 1]],
+    ),
+    "a snapshot after a restart does not see a later overlay": (
+        Settings(stored=True),
+        [("file", ONE)],
+        [["get", 0, 0], ["restart", []], ["hold"], ["set", [["file", 1, 3, None]]], ["recall", 0, 0, 1]],
+    ),
+    "nothing is suspect after a ring that was checked on workers": (
+        Settings(cyclic=True, workers=3),
+        [("call", [1], ZERO, ONE), ("each", [0], ("constant", 3))],
+        [["get", 0, 0], ["forget", 0], ["get", 1, 0]],
+    ),
+    "nothing is suspect after a ring that was read from the store": (
+        Settings(stored=True, cyclic=True, tiny=True),
+        [("each", [0], ("cell", ("constant", 2)))],
+        [["set", [["cell", 2, 3, None]]], ["get", 0, 0], ["restart", []], ["get", 0, 1]],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FOUND)
+def test_a_timeline_that_once_failed(what: str) -> None:
+    settings, expressions, timeline = FOUND[what]
+    kinds = ["list" if settings.exotic else "plain"] * len(expressions)
+    world = World(settings, Program(expressions, kinds))
+    try:
+        for step in timeline:
+            world.apply(step)
+    finally:
+        world.close()
+
+
 def test_replay(pytestconfig: pytest.Config) -> None:
     """Only with --replay (see conftest): threads may need many tries."""
     told = json.loads(Path(str(pytestconfig.getoption("--replay"))).read_text())

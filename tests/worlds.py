@@ -248,9 +248,9 @@ class World(Live):
         self.cleanup.enter_context(mock.patch.object(engine.mark, "_cheap", watched))
 
     def close(self) -> None:
-        self._release()
-        self.engine.close()
-        self.cleanup.close()
+        with self.cleanup:
+            self._release()
+            self.engine.close()
 
     # -- steps ---------------------------------------------------------------------------------
 
@@ -270,7 +270,7 @@ class World(Live):
             raise
 
     def story(self) -> str:
-        """The timeline as JSON, for `pytest --replay FILE`."""
+        """The timeline as JSON, for `pytest --replay=FILE`."""
         return json.dumps({**self.start, "timeline": self.timeline})
 
     def _apply(self, step: Sequence[Any]) -> None:
@@ -378,9 +378,9 @@ class World(Live):
         if crash:
             copy = Path(tempfile.mkdtemp(prefix="engine-world-", dir=FAST))
             shutil.copytree(self.directory / "store", copy / "store", ignore=shutil.ignore_patterns("*-shm"))
+            abandoned, self.directory = self.directory, copy
+            self.cleanup.callback(shutil.rmtree, abandoned, ignore_errors=True)
             self.engine.close()
-            shutil.rmtree(self.directory)
-            self.directory = copy
         else:
             self.engine.close()
         for q, code in changes:
