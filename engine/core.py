@@ -78,6 +78,7 @@ class Core:
         self.calls: list[set[int]] = [set()]
         self.in_store: set[int] = set()  # rows that have nodes in the store since it was opened
         self.taken_over = len(TAKEN_OVER)  # redefinitions that were seen
+        self.adopted: dict[tuple[int, bytes], int] = {}  # rows in memory whose key is not in a table yet
         self.checked: set[int] = set()  # rows whose code was compared in this process
         # work not yet committed
         self.dirty: dict[int, bytes | None] = {}  # node -> value bytes

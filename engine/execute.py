@@ -39,7 +39,7 @@ from engine.graph import (
 )
 from engine.memo import changed, lower_durability, put_value, replace_dependencies
 from engine.observe import look
-from engine.persist import chunk, save
+from engine.persist import chunk, load, save
 from engine.query import QueryInfo
 from engine.reason import Reason
 from engine.recall import recall
@@ -75,6 +75,10 @@ def execute(core: Core, node: int, walk: Any) -> None:
     args = graph.args[node]
     if not isinstance(args, tuple):
         args = core.args_of(node)
+    if core.in_store:
+        load(
+            core, graph.dependencies[node] or ()
+        )  # at once: what it read last time it will likely read again
     frame = Running(core, node, walk)
     core.claims[node] = frame
     graph.status[node] |= RUNNING

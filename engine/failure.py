@@ -36,8 +36,8 @@ class Failure:
     def of(cls, error: Exception, ring: tuple[int, ...]) -> Failure:
         """Make the memo of an exception that a query raised."""
         if isinstance(error, CycleError) and ring:
-            data = canonical.canonical((CYCLE, error.path, ring))
-            return cls(error, fingerprint(data), data, ring, error.__traceback__)
+            whole = canonical.canonical((CYCLE, error.path, ring))
+            return cls(error, fingerprint(whole), whole, ring, error.__traceback__)
         kind = type(error)
         name = f"{kind.__module__}:{kind.__qualname__}"
         try:

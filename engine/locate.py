@@ -56,7 +56,12 @@ def find_named(core: Core, name: str, args: tuple[Any, ...]) -> int | None:
 def _stored(core: Core, row: int, args: tuple[Any, ...]) -> int | None:
     if core.store is None or row not in core.in_store:
         return None
-    found = core.store.find(row, canonical.canonical(args))
+    key = canonical.canonical(args)
+    node = core.adopted.pop((row, key), 0)
+    if node:
+        core.graph.args[node] = args
+        return node
+    found = core.store.find(row, key)
     if found is None:
         return None
     if not core.graph.status[found.id] & LOADED:

@@ -80,6 +80,7 @@ def load(core: Core, nodes: Iterable[int]) -> None:
             if node not in rows:
                 raise StoreDamaged(row=f"node {node} is missing")
             adopt(core, rows[node])
+            core.adopted[rows[node].query, rows[node].args] = node
 
 
 def adopt(core: Core, row: NodeRow) -> None:

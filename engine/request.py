@@ -321,6 +321,7 @@ def reopen(core: Core) -> None:
     core.passed.clear()
     core.checked.clear()
     core.in_store.clear()
+    core.adopted.clear()
     core.bound[1:] = []
     core.codes[1:] = []
     core.calls[1:] = []

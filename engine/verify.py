@@ -20,7 +20,7 @@ import engine.group as group
 from engine.claims import Cycle, wait_for
 from engine.core import Core, Request
 from engine.event import What
-from engine.graph import FORCED, GROUP, LOADED, MARKED, PINNED, RUNNING, SUSPECT
+from engine.graph import FORCED, GROUP, LOADED, MARKED, PINNED, RUNNING, SUSPECT, entries
 from engine.persist import load
 
 NEW = LOADED | MARKED | FORCED
@@ -124,6 +124,9 @@ def _enter(core: Core, node: int, walk: Walk) -> None:
     elif core.last_changed[graph.durability[node]] <= graph.verified_at[node]:
         _green(core, node)  # nothing of its durability changed: no look at its dependencies
         return
+    elif core.in_store:
+        below = entries(graph.dependencies[node] or ())
+        load(core, [each for each in below if graph.status[each] & MARKED])  # at once, not one by one
     walk.positions[-1] = 0
 
 
