@@ -246,8 +246,9 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
     if core.store is not None:
         save(core, node, outcome.data if info.persist else None)
     _account(core, node, info, outcome, equal)
-    if not equal:
+    if not equal or outcome.failure is not None:  # of an equal failure the places may differ
         graph.fingerprint[node] = outcome.digest
+    if not equal:
         if graph.readers[node] or graph.readers[node] is None:
             changed(core, node)
         else:
@@ -309,6 +310,10 @@ def _equal(core: Core, node: int, info: QueryInfo, outcome: Outcome) -> bool:
         outcome.value, outcome.digest = old, graph.fingerprint[node]
         outcome.data = info.codec.encode(old) if outcome.data is not None else None
         return True
+    if outcome.failure is not None and graph.flags[node] & ERROR:
+        old = recall(core, node)
+        before = old.identity if isinstance(old, Failure) else graph.fingerprint[node]
+        return before == outcome.failure.identity
     if outcome.digest or graph.fingerprint[node]:
         return outcome.digest == graph.fingerprint[node]
     old = graph.values[node]
@@ -333,5 +338,5 @@ def _reason(core: Core, node: int, state: int, again: bool) -> int:
     if again:
         return Reason.AGAIN
     if state & FORCED:
-        return core.forced_for.pop(node, Reason.CODE)
+        return core.forced_for.pop(node, Reason.LEFT)
     return Reason.CHANGED

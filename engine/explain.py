@@ -25,7 +25,7 @@ _SENTENCE = {
     Reason.RESET: "it was given back to its function",
     Reason.OBSERVED: "the world was looked at",
     Reason.AGAIN: "its value is not kept, and somebody needed it",
-    Reason.CYCLE: "it was part of a cycle",
+    Reason.LEFT: "an earlier process left word that it must run (forgotten, other code, or a failed try)",
 }
 
 
@@ -143,7 +143,9 @@ def annotate(core: Core, node: int, error: Exception) -> None:
         below = entries(graph.dependencies[here] or ())
         load(core, below)
         digest = graph.fingerprint[here]
-        failed = (n for n in below if graph.flags[n] & ERROR and graph.fingerprint[n] == digest)
+        failed = [n for n in below if graph.flags[n] & ERROR and graph.fingerprint[n] == digest]
+        if not failed and graph.flags[here] & ERROR:
+            failed = [n for n in below[-1:] if graph.flags[n] & ERROR]  # what it read last is what it raised
         here = next((n for n in failed if n not in path), None)
     names = [core.name_of(n) for n in path]
     if len(names) > CHAIN_SHOWN:

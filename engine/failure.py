@@ -1,8 +1,8 @@
 """Failure: an exception as the value of a query.
 
 Invariants
-    U1  The fingerprint covers the class and the arguments, not the traceback: the same failure is an
-        equal value, and readers do not run for it.
+    U1  Its identity is the class and the arguments, not the traceback: the same failure, raised on another
+        line, is an equal value, and readers do not run for it.
     U2  Nothing is imported, and no constructor of a user's class is run, because stored data says so.
 """
 
@@ -19,6 +19,7 @@ from engine.errors import ChangedInsideQuery, CycleError, Transient, UnkeyableAr
 from engine.store import canonical
 from engine.store.codec import fingerprint
 
+PLACES = 5  # innermost calls kept with a stored failure
 CYCLE: Final = "cycle"  # stored in place of a class name; those have a colon
 
 
@@ -27,48 +28,68 @@ class Failure:
     """A memoized exception. `data` is None where only this process can hold it."""
 
     error: Exception
-    digest: bytes
+    identity: bytes  # of the class and its arguments
     data: bytes | None
     ring: tuple[int, ...] = ()  # nodes of the cycle that it reports, in order
     traceback: TracebackType | None = field(default=None, repr=False)
 
+    @property
+    def digest(self) -> bytes:
+        """The fingerprint of what is stored: the identity, and the places where it was raised."""
+        return fingerprint(self.data) if self.data is not None else self.identity
+
     @classmethod
     def of(cls, error: Exception, ring: tuple[int, ...]) -> Failure:
         """Make the memo of an exception that a query raised."""
+        trace = error.__traceback__
         if isinstance(error, CycleError) and ring:
             whole = canonical.canonical((CYCLE, error.path, ring))
-            return cls(error, fingerprint(whole), whole, ring, error.__traceback__)
+            return cls(error, fingerprint(whole), whole, ring, trace)
         kind = type(error)
         name = f"{kind.__module__}:{kind.__qualname__}"
+        data = None
         try:
-            whole = canonical.canonical((name, *error.args))
-            simple = True
+            identity = canonical.canonical((name, error.args))
+            if _rebuilds(kind):
+                data = canonical.canonical((name, error.args, _places(trace)))
         except UnkeyableArgument:
-            whole = canonical.canonical((name, *(repr(argument) for argument in error.args)))
-            simple = False
-        data = whole if simple and _rebuilds(kind) else None
-        if error.__traceback__ is not None:
-            traceback.clear_frames(error.__traceback__)  # else the memo keeps every local alive
-        return cls(error, fingerprint(whole), data, ring, error.__traceback__)
+            identity = canonical.canonical((name, *(repr(argument) for argument in error.args)))
+        if trace is not None:
+            traceback.clear_frames(trace)  # else the memo keeps every local alive
+        return cls(error, fingerprint(identity), data, ring, trace)
 
     @classmethod
     def restored(cls, data: bytes) -> Failure | None:
         """The failure behind stored bytes; None when this process has to find out by itself."""
         try:
-            name, *args = canonical.restore(data)
+            name, args, places = canonical.restore(data)
         except (ValueError, LookupError):
             return None
         if name == CYCLE:
-            path, ring = args
-            return cls(CycleError(path), fingerprint(data), data, ring)
+            return cls(CycleError(args), fingerprint(data), data, places)
         kind = getattr(builtins, str(name).removeprefix("builtins:"), None)
         if not (isinstance(kind, type) and issubclass(kind, Exception) and _rebuilds(kind)):
             return None
-        return cls(kind(*args), fingerprint(data), data)
+        error = kind(*args)
+        if places:
+            error.add_note("raised in an earlier process at " + ", called from ".join(places))
+        return cls(error, fingerprint(canonical.canonical((name, args))), data)
 
     def raised(self) -> Exception:
         """The exception to raise, with the traceback of where it was raised first."""
         return self.error.with_traceback(self.traceback)
+
+
+def _places(trace: TracebackType | None) -> tuple[str, ...]:
+    """Where an exception was raised, innermost first, without paths: they differ between machines."""
+    places = []
+    while trace is not None:
+        frame = trace.tb_frame
+        module = str(frame.f_globals.get("__name__", "?"))
+        if module.partition(".")[0] != "engine" or module.startswith("engine.rules."):
+            places.append(f"line {trace.tb_lineno} of {module}, in {frame.f_code.co_name}")
+        trace = trace.tb_next
+    return tuple(places[: -PLACES - 1 : -1])
 
 
 def is_transient(error: BaseException) -> bool:

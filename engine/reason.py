@@ -18,4 +18,4 @@ class Reason(IntEnum):
     RESET = 7  # the host gave it back
     OBSERVED = 8  # the world was looked at again
     AGAIN = 9  # its value is not stored, and somebody needed it
-    CYCLE = 10  # it was part of a cycle
+    LEFT = 10  # an earlier process left word that it must run
