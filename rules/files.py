@@ -152,7 +152,8 @@ def full_path(path: str) -> str:
     """The path of the operating system behind a canonical path; raises FileError for any other (F1)."""
     if path and (path[0] in "/." or posixpath.normpath(path) != path):
         if path.startswith("/"):
-            raise OutsideRoot(path, "outside root")
+            canonical_path(path)  # raises where it is not below the root
+            raise FileError(path, "not a canonical path")
         if canonical_path(path) != path:
             raise FileError(path, "not a canonical path")
     return f"{root()}/{path}"

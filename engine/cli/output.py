@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -61,7 +62,20 @@ def write_json(document: Mapping[str, Any]) -> None:
     import json
 
     indent = 2 if sys.stdout.isatty() else None
-    write([json.dumps({"schema": SCHEMA, **document}, sort_keys=True, indent=indent)])
+    document = _finite({"schema": SCHEMA, **document})
+    write([json.dumps(document, sort_keys=True, indent=indent, allow_nan=False)])
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they are written as text."""
+    match value:
+        case dict():
+            return {key: _finite(part) for key, part in value.items()}
+        case list() | tuple():
+            return [_finite(part) for part in value]
+        case float() if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 def plain(value: Any) -> Any:

@@ -24,13 +24,14 @@ from engine.errors import (
     EngineError,
     escaped,
 )
+from engine.explain import WHILE
 from engine.signals import Interrupted
 from engine.usertrace import frames_of_user, shown, where
 
 _CORE: Final = os.path.join(os.path.realpath(Path(__file__).parent.parent), "")
 _PASSES_ON: Final = ("answer.py", "snapshot.py")  # where memoized errors are raised again
 REMEMBERED: Final = (
-    'It failed so before, and nothing that it read has changed. To run it again: engine forget "{}"'
+    'That is remembered: nothing that it read has changed since. To run it again: engine forget "{}"'
 )
 BUG: Final = "this is a bug in the engine: please report it with the lines above"
 
@@ -63,7 +64,7 @@ def report(error: BaseException) -> int:
             tell(f"{error.key} failed")
             tell(shown(error.error))
             if not frames_of_user(error.error):
-                tell(REMEMBERED.format(error.key))
+                tell(REMEMBERED.format(_origin(error.error) or error.key))
             return EXIT_QUERY_FAILED
         case KeyboardInterrupt() | click.Abort():
             tell("interrupted")
@@ -73,6 +74,14 @@ def report(error: BaseException) -> int:
     tell("".join(traceback.format_exception(error)).rstrip())
     tell(BUG)
     return EXIT_BUG
+
+
+def _origin(error: BaseException) -> str:
+    """The key that failed first, from the engine's note of the keys that led to it."""
+    for note in getattr(error, "__notes__", ()):
+        if note.startswith(WHILE):
+            return str(note.rpartition(" -> ")[2]).removeprefix(WHILE)
+    return ""
 
 
 def of_query(error: BaseException, key: str) -> BaseException:
