@@ -65,7 +65,7 @@ class Core:
         self.lock = threading.Lock()
         self.released = threading.Condition(self.lock)  # a claim was given back
         self.sync_lock = threading.Lock()  # one look at the world at a time
-        self.patience = threading.Lock()  # held by a request that was cancelled too often: writers wait
+        self.patience = threading.RLock()  # held by a request that was cancelled too often: writers wait
         self.generation = 0
         self.unsettled = False
         self.synced = store is None  # whether the world was looked at since opening
@@ -98,6 +98,9 @@ class Core:
         self.moved: dict[int, None] = {}  # found to differ when read again; need a new revision
         self.passing: list[int] = []  # values of persist=False queries, dropped after two commits
         self.passed: list[int] = []
+        self.ringed: dict[int, bytes | None] = {}  # rows of ring members, held back until all have memos
+        self.applying: list[Any] = []  # the changes of a revision while they are being put in place
+        self.full = False  # the last commit found no space
         # running
         self.claims: dict[int, Running] = {}
         self.waiting: dict[int, list[Walk]] = {}
@@ -123,7 +126,7 @@ class Core:
             info = self.bound[self.graph.query[node]]
             if info is not None:
                 info.codec  # noqa: B018 -- teaches `canonical` the classes its annotations name
-            args = self.graph.args[node] = canonical.restore(args)
+            args = canonical.restore(args)  # anew each time: a function may change a list it was given
         assert args is not None, f"node {node} is not loaded"
         return args
 
@@ -147,7 +150,22 @@ class Core:
     def key_of(self, node: int) -> Key[Any] | None:
         """The key of a node, or None when its query is not defined in this process."""
         info = self.bound[self.graph.query[node]]
-        return None if info is None else Key(info, self.args_of(node))
+        try:
+            return None if info is None else Key(info, self.args_of(node))
+        except LookupError:  # a class of its arguments is not loaded in this process
+            return None
+
+    def regain(self) -> None:
+        """Take the lock again after a function ran; an interrupt meanwhile is raised when it is held."""
+        interrupt: KeyboardInterrupt | None = None
+        while True:
+            try:
+                self.lock.acquire()
+                break
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
     def outdate(self) -> None:
         """Make every running frame unwind at its next read; what it computes is dropped (C2)."""
@@ -207,7 +225,11 @@ class Core:
     def is_calm(self) -> bool:
         """Whether nothing waits for the next request: a node that is ready is right."""
         return (
-            self.synced and not self.graph.frontier and not self.moved and self.taken_over == len(TAKEN_OVER)
+            self.synced
+            and not self.unsettled
+            and not self.graph.frontier
+            and not self.moved
+            and self.taken_over == len(TAKEN_OVER)
         )
 
     def is_present(self, node: int) -> bool:

@@ -38,7 +38,7 @@ from engine.graph import (
     entries,
 )
 from engine.memo import changed, lower_durability, put_value, replace_dependencies
-from engine.observe import look
+from engine.observe import InputFrame, look
 from engine.persist import chunk, load, save
 from engine.query import QueryInfo
 from engine.reason import Reason
@@ -62,6 +62,7 @@ class Outcome:
     transient = False
     microseconds = 0
     stamp: bytes | None = None
+    equal = False  # by the user's `eq`, or by `==` where there are no bytes
 
 
 def execute(core: Core, node: int, walk: Any) -> None:
@@ -79,6 +80,10 @@ def execute(core: Core, node: int, walk: Any) -> None:
         load(
             core, graph.dependencies[node] or ()
         )  # at once: what it read last time it will likely read again
+    old = ABSENT
+    asks = info.eq is not None or not graph.fingerprint[node]
+    if asks and graph.verified_at[node] and not graph.flags[node] & (ERROR | TRANSIENT):
+        old = recall(core, node)
     frame = Running(core, node, walk)
     core.claims[node] = frame
     graph.status[node] |= RUNNING
@@ -87,13 +92,12 @@ def execute(core: Core, node: int, walk: Any) -> None:
         try:
             if core.events:
                 core.emit()
-            outcome = _run(core, frame, info, args)
+            outcome = _run(core, frame, info, args, old)
         finally:
-            core.lock.acquire()
-        if frame.generation != core.generation:
+            core.regain()
+        if frame.generation != core.generation or core.unsettled:
             raise Cancelled
         _finish(core, node, info, frame, outcome)
-        core.unsettled = False
     finally:
         graph.status[node] &= ~RUNNING
         if core.claims.get(node) is frame:  # else the lists were built anew meanwhile
@@ -102,7 +106,7 @@ def execute(core: Core, node: int, walk: Any) -> None:
             core.released.notify_all()
 
 
-def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...]) -> Outcome:
+def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old: Any) -> Outcome:
     outcome = Outcome()
     started = core.clock()
     try:
@@ -123,6 +127,8 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...]) -> 
         if frame.cycle is not None:
             raise frame.cycle.error  # also when the function caught it: see claims S3
         _settle(core, info, value, outcome)
+        if old is not ABSENT:
+            _compare(core, info, old, outcome)
     except RecursionError as error:
         _retry_recursion(core, frame, info, args, outcome, error)
     except (WrongValue, DepthLimit) as error:
@@ -205,7 +211,7 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
         core.unsettled = True
         _keep_for_now(core, node, info, frame, outcome)
         return
-    equal = had_memo and _equal(core, node, info, outcome)
+    equal = had_memo and _equal(core, node, outcome)
     again = had_memo and not state & MARKED
     if again and not equal:
         # Nothing it read changed, and yet the value differs: an impure query, or a file that changed
@@ -245,6 +251,8 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
         core.untracked[node] = None
     if core.store is not None:
         save(core, node, outcome.data if info.persist else None)
+        if outcome.failure is not None and outcome.failure.ring and node in core.dirty:
+            core.ringed[node] = core.dirty.pop(node)  # what it read may have no memo yet: see persist
     _account(core, node, info, outcome, equal)
     if not equal or outcome.failure is not None:  # of an equal failure the places may differ
         graph.fingerprint[node] = outcome.digest
@@ -253,6 +261,7 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
             changed(core, node)
         else:
             graph.changed_at[node] = core.revision
+    core.unsettled = False
     if core.store is not None:
         chunk(core)
 
@@ -297,32 +306,41 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, frame: Running, outcom
     core.transients[node] = None
     core.executed += 1
     core.failed += outcome.failure is not None
+    core.unsettled = False
     core.tell(What.FAILED if outcome.failure else What.EXECUTED, node, outcome.microseconds)
 
 
-def _equal(core: Core, node: int, info: QueryInfo, outcome: Outcome) -> bool:
+def _compare(core: Core, info: QueryInfo, old: Any, outcome: Outcome) -> None:
+    """Ask the user's `eq`, or `==` where there are no bytes. Runs without the lock, and may read nothing."""
+    if info.eq is None and outcome.digest:
+        return
+    token = CURRENT.set(InputFrame(core.root))
+    try:
+        if info.eq is not None:
+            outcome.equal = bool(info.eq(old, outcome.value))
+        else:
+            outcome.equal = bool(type(old) is type(outcome.value) and old == outcome.value)
+    except Exception:
+        outcome.equal = False  # values whose comparison fails (arrays, say) count as different
+    finally:
+        CURRENT.reset(token)
+    if outcome.equal:
+        outcome.value = old  # readers keep what they saw
+        if outcome.data is not None:
+            outcome.data = info.codec.encode(old)
+            outcome.digest = fingerprint(outcome.data)
+
+
+def _equal(core: Core, node: int, outcome: Outcome) -> bool:
     graph = core.graph
-    if info.eq is not None and not outcome.failure and not graph.flags[node] & ERROR:
-        old = recall(core, node)
-        if old is ABSENT or not info.eq(old, outcome.value):
-            return False
-        # Readers keep what they saw: the old value stays, and so does its fingerprint.
-        outcome.value, outcome.digest = old, graph.fingerprint[node]
-        outcome.data = info.codec.encode(old) if outcome.data is not None else None
-        return True
     if outcome.failure is not None and graph.flags[node] & ERROR:
         old = recall(core, node)
         before = old.identity if isinstance(old, Failure) else graph.fingerprint[node]
         return before == outcome.failure.identity
     if outcome.digest or graph.fingerprint[node]:
-        return outcome.digest == graph.fingerprint[node]
-    old = graph.values[node]
-    if old is ABSENT:
-        return not graph.status[node] & MARKED  # computed again, and nothing it read has changed
-    try:
-        return bool(type(old) is type(outcome.value) and old == outcome.value)
-    except Exception:
-        return False  # a value whose == raises (an array, say) counts as another value
+        return outcome.equal or outcome.digest == graph.fingerprint[node]
+    # Without bytes: computed again, and nothing it read has changed, is equal (its old value is gone).
+    return outcome.equal or (graph.values[node] is ABSENT and not graph.status[node] & MARKED)
 
 
 def _durability(core: Core, info: QueryInfo, frame: Running) -> int:

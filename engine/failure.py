@@ -15,7 +15,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from engine.errors import ChangedInsideQuery, CycleError, Transient, UnkeyableArgument
+from engine.errors import ChangedInsideQuery, CycleError, DepthLimit, Transient, UnkeyableArgument
 from engine.store import canonical
 from engine.store.codec import fingerprint
 
@@ -94,7 +94,7 @@ def _places(trace: TracebackType | None) -> tuple[str, ...]:
 
 def is_transient(error: BaseException) -> bool:
     """Whether a failure is not to be kept: the world was in the way, not the function's arguments."""
-    return isinstance(error, Transient | OSError | MemoryError | ChangedInsideQuery)
+    return isinstance(error, Transient | OSError | MemoryError | ChangedInsideQuery | DepthLimit)
 
 
 def _rebuilds(kind: type[Exception]) -> bool:

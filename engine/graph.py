@@ -18,7 +18,7 @@ from __future__ import annotations
 from array import array
 from typing import Any, Final
 
-from engine.query import READY, QueryInfo
+from engine.query import ABSENT, READY, QueryInfo
 
 LOADED: Final = 1  # the row is in memory
 VALUE: Final = 2  # the value is in memory and may be handed out as it is
@@ -40,18 +40,6 @@ UNTRACKED: Final = 256
 REASON_SHIFT: Final = 12  # bits 12-15: why it ran last, a `why.Reason`
 
 GROUP: Final = 1 << 31  # top bit of a dependency entry: "the next n entries are one parallel group"
-
-
-class Absent:
-    """No value in memory."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "ABSENT"
-
-
-ABSENT: Final = Absent()
 
 
 NOTHING: Final = array(

@@ -106,6 +106,6 @@ def _share(
         for helper in helpers:
             helper.join()
     finally:
-        core.lock.acquire()
+        core.regain()
     if failures:
         raise failures[0]

@@ -20,7 +20,7 @@ import sys
 import typing
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, overload
 
 from attrs import define, field
 
@@ -39,6 +39,18 @@ R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
 T = TypeVar("T")
 
+
+
+class Absent:
+    """No value in memory."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = Absent()
 READY = 3  # status of a node whose value is in memory, shareable and known correct: LOADED | VALUE
 SHORT_KINDS: dict[object, type] = {}
 for _kind in (str, int, bytes, bool):
@@ -109,6 +121,7 @@ class QueryInfo:
                 ) from error
             for parameter in self.parameters:
                 learn_annotation(hints.get(parameter.name, Any))
+            _learn_owner(self.function)
             annotation = hints.get("return", Any)
             self._codec = ValueCodec(annotation, pickled=self.pickled)
         return self._codec
@@ -161,6 +174,17 @@ class QueryInfo:
             else:
                 positional.append(value)
         return function(*positional, **keywords)
+
+
+def _learn_owner(function: Callable[..., Any]) -> None:
+    """Teach `canonical` the class of a method's `self`, which no annotation names."""
+    from engine.store.canonical import learn
+
+    owner: Any = sys.modules.get(function.__module__)
+    for name in function.__qualname__.split(".")[:-1]:
+        owner = getattr(owner, name, None)
+    if isinstance(owner, type):
+        learn(owner)
 
 
 def _same_class(value: object, kind: type) -> bool:
@@ -332,10 +356,11 @@ def _kinds(parameters: tuple[inspect.Parameter, ...]) -> tuple[type, ...] | None
     return tuple(SHORT_KINDS.get(parameter.annotation, str) for parameter in parameters)
 
 
+# The value is read before the status: a thread in between may take it away, never put a wrong one in place.
 # The wrapper of `def f(path: str, depth: int = 2)`. Names start with `_engine` not to meet parameters'.
 # A table that is too short (a query defined after the engine looked) goes the slow way.
 _TEMPLATE = """\
-def {name}({signature}):
+def _engine_wrapper({signature}):
     _engine_frame = _engine_current()
     if _engine_frame is None:
         return _engine_function({call})
@@ -345,9 +370,11 @@ _HIT = """\
     try:
         if {check}:
             _engine_node = _engine_frame.tables[{index}].get({key})
-            if _engine_node is not None and _engine_frame.status[_engine_node] == {ready}:
-                _engine_frame.reads[_engine_node] = None
-                return _engine_frame.values[_engine_node]
+            if _engine_node is not None:
+                _engine_value = _engine_frame.values[_engine_node]
+                if _engine_frame.status[_engine_node] == {ready} and _engine_value is not _engine_absent:
+                    _engine_frame.reads[_engine_node] = None
+                    return _engine_value
     except IndexError:
         pass
 """
@@ -361,13 +388,13 @@ def _wrapper(info: QueryInfo) -> Any:
         key = names[0] if len(names) == 1 else f"({', '.join(names)})"
         hit = _HIT.format(check=" and ".join(kinds) or "True", index=info.index, key=key, ready=READY)
     source = _TEMPLATE.format(
-        name=info.function.__name__ if info.function.__name__.isidentifier() else "query",
         signature=_signature(info.parameters),
         call=", ".join(_passed(parameter) for parameter in info.parameters),
         args="".join(f"{name}, " for name in names),
         hit=hit,
     )
     scope: dict[str, Any] = {
+        "_engine_absent": ABSENT,
         "_engine_current": CURRENT.get,
         "_engine_function": info.function,
         "_engine_info": info,
@@ -377,7 +404,7 @@ def _wrapper(info: QueryInfo) -> Any:
     file = f"<engine wrapper of {info.name}>"
     exec(compile(source, file, "exec"), scope)  # our own text: names and kinds are identifiers
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
-    wrapper: Any = functools.update_wrapper(next(reversed(scope.values())), info.function)
+    wrapper: Any = functools.update_wrapper(scope["_engine_wrapper"], info.function)
     wrapper.__query__ = info
     wrapper.key = functools.partial(_key, info)
     return wrapper

@@ -21,6 +21,7 @@ from engine.claims import Cycle, wait_for
 from engine.core import Core, Request
 from engine.event import What
 from engine.graph import FORCED, GROUP, LOADED, MARKED, PINNED, RUNNING, SUSPECT, entries
+from engine.mark import suspect
 from engine.persist import load
 
 NEW = LOADED | MARKED | FORCED
@@ -146,6 +147,8 @@ def _step(core: Core, node: int, walk: Walk) -> None:
                 except Cycle:  # a member waits for us: see `_wait`
                     run.execute(core, node, walk)
                     return
+                walk.positions[-1] = position + 1
+                return  # the lock was given away: look at this node anew
             continue
         if status[dependency] & MARKED:
             if walk.is_entered(dependency) or (
@@ -161,14 +164,30 @@ def _step(core: Core, node: int, walk: Walk) -> None:
             return
         if changed_at[dependency] > verified_at:
             graph.cause[node] = dependency
-            run.execute(core, node, walk)
+            _run(core, node, walk)
             return
     _green(core, node)
 
 
+def _run(core: Core, node: int, walk: Walk) -> None:
+    """Run a node, or leave that to its reader where this process cannot say what to run."""
+    if len(walk.steps) > 1 and _is_undefined(core, node):
+        suspect(core, node, FORCED)
+        walk.entered.discard(walk.steps.pop())
+        walk.positions.pop()
+    else:
+        run.execute(core, node, walk)
+
+
 def _is_undefined(core: Core, node: int) -> bool:
     load(core, (node,))
-    return core.bound[core.graph.query[node]] is None
+    if core.bound[core.graph.query[node]] is None:
+        return True
+    try:
+        core.args_of(node)
+    except LookupError:  # a class of its arguments is not loaded
+        return True
+    return False
 
 
 def _green(core: Core, node: int) -> None:

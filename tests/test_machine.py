@@ -215,6 +215,22 @@ FOUND: dict[str, tuple[Settings, list[Any], list[Any]]] = {
         [("call", [1], ZERO, ONE), ("each", [0], ("constant", 3))],
         [["get", 0, 0], ["forget", 0], ["get", 1, 0]],
     ),
+    "a key that two workers verify runs once": (
+        Settings(workers=3, tiny=True),
+        [
+            ("cell", ZERO),
+            ("each", [0], ("constant", 3)),
+            ("call", [1], ZERO, ARGUMENT),
+            ("call", [1], ZERO, ARGUMENT),
+            ("each", [2, 3], ("constant", 4)),
+        ],
+        [["get", 2, 0], ["set", [["cell", 0, 1, None]]], ["get", 4, 0]],
+    ),
+    "rings of groups end on workers": (
+        Settings(cyclic=True, workers=3),
+        [("each", [2, 3], ("constant", 3)), ONE, ("call", [3], ZERO, ONE), ("each", [2, 0], ("constant", 4))],
+        [["get", 2, 0], ["forget", 2], ["get", 2, 0]],
+    ),
     "nothing is suspect after a ring that was read from the store": (
         Settings(stored=True, cyclic=True, tiny=True),
         [("each", [0], ("cell", ("constant", 2)))],
@@ -223,6 +239,7 @@ FOUND: dict[str, tuple[Settings, list[Any], list[Any]]] = {
 }
 
 
+@pytest.mark.limit(20)
 @pytest.mark.parametrize("what", FOUND)
 def test_a_timeline_that_once_failed(what: str) -> None:
     settings, expressions, timeline = FOUND[what]
