@@ -27,6 +27,7 @@ from engine.graph import (
     PINNED,
     REASON_SHIFT,
     SUSPECT,
+    TRANSIENT,
     UNSTORED,
 )
 from engine.mark import suspect
@@ -42,6 +43,8 @@ class Change:
     """A new value of an input: canonical bytes and fingerprint, or a failure."""
 
     node: int
+    info: QueryInfo
+    args: tuple[Any, ...]
     value: Any
     data: bytes | None
     digest: bytes
@@ -54,6 +57,7 @@ class Change:
 def change_of(
     node: int,
     info: QueryInfo,
+    args: tuple[Any, ...],
     value: Any,
     error: Exception | None = None,
     stamp: bytes | None = None,
@@ -67,11 +71,11 @@ def change_of(
     """
     if error is not None:
         failure = Failure.of(error, ())
-        return Change(node, None, failure.data, failure.digest, failure, stamp)
+        return Change(node, info, args, None, failure.data, failure.digest, failure, stamp)
     if not info.codec.storable:
         raise WrongValue(query=info.name, cause=info.codec.why_not)
     data, seen = info.codec.settle(value)
-    return Change(node, seen, data, fingerprint(data), None, stamp, pinned, durability)
+    return Change(node, info, args, seen, data, fingerprint(data), None, stamp, pinned, durability)
 
 
 def apply(core: Core, changes: Iterable[Change], note: str) -> int:
@@ -94,9 +98,11 @@ def apply(core: Core, changes: Iterable[Change], note: str) -> int:
             lower_durability(core, change.node, int(change.durability))
             save(core, change.node, KEEP)
     if different:
+        core.unsettled, core.applying = True, different  # an interrupt from here on: see recover
         start_revision(core, note, changed_inputs=len(different))
         for change in different:
             _put(core, change)
+        core.unsettled, core.applying = False, []
     return len(different)
 
 
@@ -109,7 +115,8 @@ def _refresh(core: Core, change: Change) -> None:
     """The value is equal: note who gives it from now on, and that it was looked at."""
     graph, node = core.graph, change.node
     if bool(graph.flags[node] & PINNED) != change.pinned:
-        graph.flags[node] ^= PINNED
+        graph.flags[node] = (graph.flags[node] ^ PINNED) & ~TRANSIENT
+        core.transients.pop(node, None)
         info = core.bound[graph.query[node]]
         assert info is not None
         put_value(core, node, info, change.value, change.data, change.failure)
@@ -127,9 +134,11 @@ def _put(core: Core, change: Change) -> None:
         snapshot.save(node)
     for level in range(graph.durability[node] + 1):
         core.last_changed[level] = core.revision
-    reason = Reason.SET if change.pinned else Reason.OBSERVED
+    reset = graph.flags[node] & PINNED and not change.pinned
+    reason = Reason.SET if change.pinned else Reason.RESET if reset else Reason.OBSERVED
+    core.transients.pop(node, None)
     graph.flags[node] = (
-        graph.flags[node] & ~(ERROR | UNSTORED | MUTABLE | PINNED | 0xF << REASON_SHIFT)
+        graph.flags[node] & ~(ERROR | UNSTORED | MUTABLE | PINNED | TRANSIENT | 0xF << REASON_SHIFT)
         | (PINNED if change.pinned else 0)
         | reason << REASON_SHIFT
         | (ERROR if change.failure else 0)
@@ -142,7 +151,7 @@ def _put(core: Core, change: Change) -> None:
     put_value(core, node, info, change.value, change.data, change.failure)
     save(core, node, None if graph.flags[node] & UNSTORED else change.data)
     changed(core, node)
-    core.tell(What.SET if change.pinned else What.READ, node)
+    core.tell(What.SET if change.pinned else What.RESET if reset else What.READ, node)
 
 
 def start_revision(core: Core, note: str, *, changed_inputs: int = 0, all_levels: bool = False) -> None:
@@ -152,7 +161,8 @@ def start_revision(core: Core, note: str, *, changed_inputs: int = 0, all_levels
     core.dirty_state = True
     if all_levels:
         core.last_changed = [core.revision] * len(core.last_changed)
-    core.revision_notes.append((core.revision, core.wall_clock(), changed_inputs, note))
+    if core.saves:
+        core.revision_notes.append((core.revision, core.wall_clock(), changed_inputs, note))
     if core.untracked:
         force(core, list(core.untracked), Reason.UNTRACKED)
         core.last_changed = [core.revision] * len(core.last_changed)

@@ -68,6 +68,7 @@ class Core:
         self.patience = threading.RLock()  # held by a request that was cancelled too often: writers wait
         self.generation = 0
         self.unsettled = False
+        self.saves = store is not None and not store.read_only
         self.synced = store is None  # whether the world was looked at since opening
         # queries, by row id in the store (dense from 1; 0 is never used)
         self.rows: dict[str, int] = {}

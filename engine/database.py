@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -16,7 +17,7 @@ from engine.durability import Durability
 from engine.errors import BadSettings, ChangedInsideQuery, StoreReadOnly
 from engine.event import Counts, Event
 from engine.frame import CURRENT
-from engine.graph import ROOT
+from engine.graph import ABSENT, ROOT
 from engine.key import Key, display
 from engine.locate import find, find_named
 from engine.persist import open_graph
@@ -71,8 +72,9 @@ class Engine:
             )
         place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
         self._core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
-        self._batch: list[Change] | None = None
+        self._open = threading.local()  # the batch that a thread has open
         self._subscriptions: list[Subscription] = []
+        self._publishing = threading.RLock()  # subscribers hear of one change after the other
         if store is not None:
             try:
                 open_graph(self._core)
@@ -102,9 +104,10 @@ class Engine:
         if info.index < len(graph.tables) and core.is_calm():
             node = graph.tables[info.index].get(key.typed)
             if node is not None and graph.status[node] == READY and graph.flags[node] & ROOT:
+                value = graph.values[node]
                 core.check_usable()
-                if CURRENT.get() is None:
-                    return graph.values[node]
+                if CURRENT.get() is None and graph.status[node] == READY and value is not ABSENT:
+                    return value
         frame = CURRENT.get()
         if isinstance(frame, Request) and frame.core is core:
             return frame.fetch(info, key.args)  # asked inside a query: a dependency like any other
@@ -186,14 +189,16 @@ class Engine:
     def batch(self) -> Iterator[None]:
         """Many changes, one revision. Reads inside see the state before it; an exception drops it all."""
         self._outside("batch")
-        if self._batch is not None:
+        if getattr(self._open, "batch", None) is not None:
             raise BadSettings(cause="a batch is already open", hint="Batches do not nest.")
-        changes = self._batch = []
+        changes: list[Change] = []
+        self._open.batch = changes
         try:
             yield
         finally:
-            self._batch = None
-        self._commit(changes, f"{len(changes)} inputs set")
+            self._open.batch = None
+        if changes:
+            self._commit(changes, f"{len(changes)} inputs set")
 
     def forget(self, pattern: str) -> int:
         """Let every key whose display name matches a pattern (`*`, `?`) run again when it is asked for.
@@ -201,16 +206,8 @@ class Engine:
         Returns how many. Equal values are still cut off.
         """
         self._outside("forget")
-        core = self._core
-        with core.lock:
-            request.load_all(core)
-            nodes = [
-                node for node in range(1, len(core.graph)) if core.graph.verified_at[node]
-                and fnmatchcase(core.name_of(node), pattern)
-            ]  # fmt: skip
-        if nodes:
-            request.forget(core, nodes)
-        return len(nodes)
+        self._writable()
+        return request.forget(self._core, lambda name: fnmatchcase(name, pattern))
 
     def gc(self) -> Collected:
         """Delete from the store what no key needs that was ever asked for from outside, and compact it.
@@ -314,19 +311,24 @@ class Engine:
         if CURRENT.get() is not None:
             raise ChangedInsideQuery(call=what)
 
-    def _commit(self, changes: list[Change], note: str) -> int:
+    def _writable(self) -> None:
         if self._core.store is not None and self._core.store.read_only:
             raise StoreReadOnly(cause="the engine was opened with read_only=True")
-        if self._batch is not None:
-            self._batch += changes
+
+    def _commit(self, changes: list[Change], note: str) -> int:
+        self._writable()
+        batch: list[Change] | None = getattr(self._open, "batch", None)
+        if batch is not None:
+            batch += changes
             return self.revision
         revision = request.commit_changes(self._core, changes, note)
         self._publish()
         return revision
 
     def _publish(self) -> None:
-        for subscription in tuple(self._subscriptions):
-            refresh(self._core, subscription)
+        with self._publishing:
+            for subscription in tuple(self._subscriptions):
+                refresh(self._core, subscription)
 
 
 class View:

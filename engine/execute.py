@@ -249,7 +249,7 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
     core.transients.pop(node, None)
     if info.untracked:
         core.untracked[node] = None
-    if core.store is not None:
+    if core.saves:
         save(core, node, outcome.data if info.persist else None)
         if outcome.failure is not None and outcome.failure.ring and node in core.dirty:
             core.ringed[node] = core.dirty.pop(node)  # what it read may have no memo yet: see persist
@@ -262,7 +262,7 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
         else:
             graph.changed_at[node] = core.revision
     core.unsettled = False
-    if core.store is not None:
+    if core.saves:
         chunk(core)
 
 

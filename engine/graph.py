@@ -18,7 +18,8 @@ from __future__ import annotations
 from array import array
 from typing import Any, Final
 
-from engine.query import ABSENT, READY, QueryInfo
+from engine.query import ABSENT as ABSENT
+from engine.query import READY, QueryInfo
 
 LOADED: Final = 1  # the row is in memory
 VALUE: Final = 2  # the value is in memory and may be handed out as it is

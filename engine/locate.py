@@ -32,7 +32,11 @@ def locate(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
     if node is None:
         if row in core.in_store:
             node = _stored(core, row, args)
-        node = table[key] = node or core.graph.new(info, row, args)
+        if not node:
+            node = core.graph.new(info, row, args)
+            if key.__class__ is tuple and len(key) == 1:
+                core.graph.args[node] = key[0]  # canonical bytes: the caller may change what it passed
+        table[key] = node
     return node
 
 
@@ -59,14 +63,12 @@ def _stored(core: Core, row: int, args: tuple[Any, ...]) -> int | None:
     key = canonical.canonical(args)
     node = core.adopted.pop((row, key), 0)
     if node:
-        core.graph.args[node] = args
         return node
     found = core.store.find(row, key)
     if found is None:
         return None
     if not core.graph.status[found.id] & LOADED:
         adopt(core, found)
-        core.graph.args[found.id] = args
     return found.id
 
 
@@ -82,12 +84,12 @@ def bind(core: Core, info: QueryInfo) -> int:
     while waiting:
         row = waiting.pop()
         if row not in core.checked:
-            core.checked.add(row)
             known = REGISTRY.get(core.name_of_row[row])
             if known is not None:
                 _bind_one(core, known)
             else:
                 _distrust(core, row, f"{core.name_of_row[row]} is defined in no loaded module")
+            core.checked.add(row)  # last: an interrupt before must not make old memos look compared
         fresh = core.calls[row] - seen
         seen |= fresh
         waiting += fresh
@@ -112,16 +114,16 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
                 hint="Queries made in a factory need names of their own: @query(name=...).",
             )
         _take_over(core, before, info)
-    core.row_of[info.index] = row
-    core.checked.add(row)
     code = _code_of(info)
     if code != core.codes[row]:
-        core.codes[row] = code
-        core.dirty_queries[row] = None
         _distrust(core, row, f"the code of {info.name} changed")
+        core.codes[row] = code  # after its nodes are forced: see test_an_interrupt_while_code_is_compared
+        core.dirty_queries[row] = None
     elif info.observed and core.synced and row in core.in_store:
         # Its module was not loaded when the world was last looked at: nobody compared these stamps.
         _distrust(core, row, f"{info.name} was not looked at yet")
+    core.row_of[info.index] = row
+    core.checked.add(row)
     return row
 
 
@@ -131,10 +133,12 @@ def _distrust(core: Core, row: int, why: str) -> None:
     for snapshot in core.snapshots:
         snapshot.code_changed = True
     if nodes:
+        core.unsettled = True
         start_revision(core, why, all_levels=True)
         force(core, nodes, Reason.CODE)
         if core.claims:
             spread(core)  # frames are running: no stale value may look ready to them
+        core.unsettled = False
 
 
 def _take_over(core: Core, before: QueryInfo, info: QueryInfo) -> None:

@@ -120,8 +120,8 @@ def load_readers(core: Core, nodes: Iterable[int]) -> None:
 
 def save(core: Core, node: int, data: bytes | None) -> None:
     """Queue the row of a node for the next commit; `KEEP` leaves its stored value."""
-    if core.store is not None:
-        if data is None and core.dirty.get(node) is not None:
+    if core.saves:
+        if node in core.ringed or (data is None and core.dirty.get(node) is not None):
             return
         core.dirty[node] = data
         core.dirty_bytes += len(data) if data else 0
@@ -129,11 +129,10 @@ def save(core: Core, node: int, data: bytes | None) -> None:
 
 def chunk(core: Core) -> None:
     """Commit in the middle of a long build, when enough has come together."""
-    if (
-        len(core.dirty) >= CHUNK_NODES
-        or core.dirty_bytes >= CHUNK_BYTES
-        or core.clock() - core.committed_at >= CHUNK_NS
-    ):
+    if core.ringed:
+        return  # a cycle is half computed: its rows would name dependencies that have none
+    large = not core.full and (len(core.dirty) >= CHUNK_NODES or core.dirty_bytes >= CHUNK_BYTES)
+    if large or core.clock() - core.committed_at >= CHUNK_NS:
         commit(core)
 
 
@@ -171,8 +170,10 @@ def commit(core: Core) -> None:
         store.write(batch)
     except StoreFull as error:
         core.note(str(error), once="full")
+        core.full = True
         return
     core.noted.discard("full")
+    core.full = False
     core.dirty.clear()
     core.dirty_readers.clear()
     core.dirty_stamps.clear()

@@ -40,7 +40,6 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-
 class Absent:
     """No value in memory."""
 

@@ -8,7 +8,6 @@ Invariants
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
@@ -18,16 +17,17 @@ from engine.advance import Change, apply, change_of, force, start_revision
 from engine.answer import answer
 from engine.core import Core, Request
 from engine.durability import Durability
-from engine.errors import Cancelled, NotAnInput, StoreDamaged
+from engine.errors import Cancelled, NotAnInput, StoreDamaged, StoreFull
 from engine.explain import annotate
 from engine.failure import is_transient
-from engine.graph import ABSENT, FORCED, INPUT, LOADED, MARKED, PINNED, ROOT
+from engine.graph import MARKED, PINNED, ROOT
 from engine.locate import bind, locate
 from engine.mark import clear, settle
 from engine.observe import UNSETTLED, look, stamps
-from engine.persist import KEEP, commit, load, open_graph, save
+from engine.persist import KEEP, commit, load, save
 from engine.query import REGISTRY, TAKEN_OVER, QueryInfo
 from engine.reason import Reason
+from engine.recover import put_in_place, recover, release_rings, reopen, start_over
 from engine.verify import ensure
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _insist(core: Core, attempt: Callable[[], T]) -> T:
             rebuilt += 1
             if rebuilt > REBUILDS:
                 raise
-            _start_over(core, damage)
+            start_over(core, damage)
         finally:
             core.emit()
     raise AssertionError("count() ends never")
@@ -93,15 +93,21 @@ def finish(core: Core) -> None:
     """Tidy up after work, and commit it. The lock is held."""
     if core.unsettled:
         return
-    if core.graph.marked and not core.graph.suspects and not core.claims:
+    graph = core.graph
+    if graph.marked and not graph.suspects and not core.claims:
         clear(core)
+    elif len(graph.marked) > len(graph):
+        graph.marked[:] = [node for node in dict.fromkeys(graph.marked) if graph.status[node] & MARKED]
+    if core.ringed and not core.claims:
+        release_rings(core)
     commit(core)
 
 
 def _take_care(core: Core) -> None:
     """What waited for the next request: interrupted changes, moved inputs, failures to try again."""
     if core.unsettled:
-        _recover(core)
+        recover(core)
+        raise Cancelled  # begin again: the world has to be looked at first
     if core.taken_over != len(TAKEN_OVER):
         _rebind(core)
     if core.reopened:
@@ -131,10 +137,15 @@ def _rebind(core: Core) -> None:
 def sync(core: Core) -> int:
     """Look again at every observed input; one revision if any differs. Returns how many did."""
     core.check_usable()
+    return _insist(core, lambda: _look_around(core))
+
+
+def _look_around(core: Core) -> int:
     with core.sync_lock:
         with core.lock:
             if core.unsettled:
-                _recover(core)
+                recover(core)
+            graph = core.graph
             if not core.synced:
                 _load_observed(core)
             asked = [
@@ -154,13 +165,15 @@ def sync(core: Core) -> int:
             ],
         )
         with core.patience, core.lock:
+            if core.graph is not graph or core.unsettled:
+                raise Cancelled  # the lists were built anew meanwhile
+            changes = [change for change in changes if not graph.flags[change.node] & PINNED]  # set meanwhile
             differing = apply(core, changes, f"{len(changes)} inputs looked at")
             if retry:
                 start_revision(core, f"{len(retry)} inputs could not be read", all_levels=True)
                 force(core, retry, Reason.RETRY)
             core.synced = True
             finish(core)
-    core.emit()
     return differing
 
 
@@ -173,7 +186,7 @@ def _look_at(
         core.read += 1
         try:
             value, error, stamp = look(core.root, info, args)
-            changes.append(change_of(node, info, value, error, stamp))
+            changes.append(change_of(node, info, args, value, error, stamp))
         except Exception as error:
             if not is_transient(error):
                 raise
@@ -209,14 +222,14 @@ def prepare(
 ) -> Change:
     """Check and encode a value to be set; makes the node if it is new."""
     node = _input_node(core, info, args)
-    return change_of(node, info, value, pinned=True, durability=durability)
+    return change_of(node, info, args, value, pinned=True, durability=durability)
 
 
 def prepare_reset(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Change:
     """The change that gives an input back to its function."""
     node = _input_node(core, info, args)
     value, error, stamp = look(core.root, info, args)
-    return change_of(node, info, value, error, stamp)
+    return change_of(node, info, args, value, error, stamp)
 
 
 def _input_node(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
@@ -239,22 +252,29 @@ def _input_node(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
 def commit_changes(core: Core, changes: list[Change], note: str) -> int:
     """Make one revision of the changes that differ, and commit it. Returns the revision now."""
     core.check_usable()
-    with core.patience, core.lock:
-        last = {change.node: change for change in changes}  # the last of several settings counts
-        apply(core, last.values(), note)
-        finish(core)
-        revision = core.revision
-    core.emit()
-    return revision
+
+    def attempt() -> int:
+        with core.patience, core.lock:
+            if core.unsettled:
+                recover(core)
+            put_in_place(core, changes, note)
+            finish(core)
+            return core.revision
+
+    return _insist(core, attempt)
 
 
 def settle_inputs(core: Core) -> None:
     """What the next request would have taken care of first, so that a snapshot starts clean."""
-    core.check_usable()
-    if not core.synced:
-        sync(core)
-    with core.lock:
-        _take_care(core)
+
+    def attempt() -> None:
+        core.check_usable()
+        if not core.synced:
+            sync(core)
+        with core.lock:
+            _take_care(core)
+
+    _insist(core, attempt)
 
 
 def load_all(core: Core) -> None:
@@ -264,12 +284,24 @@ def load_all(core: Core) -> None:
             load(core, core.store.nodes_of(row))
 
 
-def forget(core: Core, nodes: Iterable[int]) -> None:
-    """Let these nodes run again at the next demand; equal values still cut off."""
-    with core.patience, core.lock:
-        start_revision(core, "forgotten", all_levels=True)
-        force(core, nodes, Reason.FORGOTTEN)
-        finish(core)
+def forget(core: Core, fits: Callable[[str], bool]) -> int:
+    """Let the keys whose name fits run again at the next demand; equal values still cut off."""
+
+    def attempt() -> int:
+        with core.patience, core.lock:
+            _take_care(core)
+            load_all(core)
+            verified_at = core.graph.verified_at
+            nodes = [
+                node for node in range(1, len(verified_at)) if verified_at[node] and fits(core.name_of(node))
+            ]
+            if nodes:
+                start_revision(core, f"{len(nodes)} keys forgotten", all_levels=True)
+                force(core, nodes, Reason.FORGOTTEN)
+                finish(core)
+            return len(nodes)
+
+    return _insist(core, attempt)
 
 
 def collect(core: Core) -> Collected:
@@ -279,65 +311,8 @@ def collect(core: Core) -> Collected:
     assert core.store is not None
     with core.patience, core.lock:
         finish(core)
+        if core.dirty:
+            raise StoreFull(store=core.store.path, cause="what is in memory could not be saved before")
         collected = collect_store(core.store, ROOT | PINNED)  # what the host set is kept too
         reopen(core)
     return collected
-
-
-# -- when something broke ------------------------------------------------------------------------
-
-
-def _recover(core: Core) -> None:
-    """An interrupt struck in the middle of a change to the lists: build them anew."""
-    core.unsettled = False
-    core.outdate()
-    core.claims.clear()
-    if core.store is not None and not core.store.read_only:
-        reopen(core)
-        return
-    graph = core.graph
-    for node in range(1, len(graph)):
-        keep = graph.flags[node] & INPUT and graph.values[node] is not ABSENT
-        graph.dependencies[node] = array("I")
-        graph.readers[node] = array("I")
-        if not keep:
-            graph.status[node] = LOADED | MARKED | FORCED
-            graph.verified_at[node] = 0
-            graph.values[node] = ABSENT
-    graph.suspects.clear()
-    graph.frontier.clear()
-    graph.marked.clear()
-    start_revision(core, "after an interrupt", all_levels=True)
-
-
-def reopen(core: Core) -> None:
-    """Drop everything in memory that is not committed, and start from the store again."""
-    tables = len(core.graph.tables)
-    for pending in (core.dirty, core.dirty_readers, core.dirty_stamps, core.dirty_queries):
-        pending.clear()
-    for kept in (core.observed, core.transients, core.untracked, core.moved, core.rows, core.row_of):
-        kept.clear()
-    core.passing.clear()
-    core.passed.clear()
-    core.checked.clear()
-    core.in_store.clear()
-    core.adopted.clear()
-    core.bound[1:] = []
-    core.codes[1:] = []
-    core.calls[1:] = []
-    core.name_of_row[1:] = []
-    core.outdate()
-    open_graph(core)
-    core.graph.tables.extend({} for _ in range(tables))
-    core.synced = False
-
-
-def _start_over(core: Core, damage: StoreDamaged) -> None:
-    """Rows that do not match their checksums: set the store aside and compute everything again."""
-    with core.lock:
-        if core.store is None:
-            raise damage
-        core.store.start_over(str(damage.fields))
-        core.notes += core.store.notes
-        core.store.notes.clear()
-        reopen(core)

@@ -9,7 +9,10 @@ from typing import Any
 from engine.core import Core
 from engine.key import Key
 from engine.locate import find
+from engine.query import REGISTRY
 from engine.request import demand
+
+STEADY = 10  # times a value is asked for again while another thread keeps changing it
 
 
 class Subscription:
@@ -39,13 +42,20 @@ def refresh(core: Core, subscription: Subscription, *, tell: bool = True) -> Non
     A failing query is told as its exception. A failing callback is logged and keeps its subscription.
     """
     key = subscription.key
-    try:
-        value = demand(core, key.query, key.args)
-    except Exception as error:
-        value = error
-    with core.lock:
-        node = find(core, key.query, key.args)
-        changed_at = core.graph.changed_at[node] if node else 0
+    info = REGISTRY.get(key.query.name, key.query)  # the name may have been taken over meanwhile
+    changed_at = -1
+    value: Any = None
+    for _ in range(STEADY):
+        before = changed_at
+        try:
+            value = demand(core, info, key.args)
+        except Exception as error:
+            value = error
+        with core.lock:
+            node = find(core, info, key.args)
+            changed_at = core.graph.changed_at[node] if node else 0
+        if changed_at == before:
+            break  # the value between two equal stamps belongs to them
     if changed_at == subscription.seen:
         return
     subscription.seen = changed_at

@@ -1,0 +1,144 @@
+"""Recover: build the lists anew, after an interrupt amid a change, a damaged store, or a collection.
+
+Invariants
+    Z1  What the host set is kept, whatever happens to the store and to the lists.
+    Z2  A batch that was being put in place when the interrupt came is put in place whole.
+    Z3  No row is written that depends on a node without one.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import evolve
+
+from engine.advance import Change, apply, change_of, start_revision
+from engine.core import Core
+from engine.durability import Durability
+from engine.errors import StoreDamaged
+from engine.graph import ABSENT, ERROR, FORCED, INPUT, LOADED, MARKED, PINNED, VALUE
+from engine.locate import locate
+from engine.memo import replace_dependencies
+from engine.persist import open_graph
+from engine.recall import recall
+
+GONE = "The store was damaged or removed; everything will be computed again."
+
+
+def recover(core: Core) -> None:
+    """An interrupt struck in the middle of a change to the lists. The lock is held."""
+    core.unsettled = False
+    core.outdate()
+    core.claims.clear()
+    if core.store is not None:
+        reopen(core)
+        return
+    half_done, core.applying = core.applying, []
+    graph = core.graph
+    for node in range(1, len(graph)):
+        keep = graph.flags[node] & INPUT and graph.values[node] is not ABSENT
+        graph.dependencies[node] = array("I")
+        graph.readers[node] = array("I")
+        if not keep:
+            graph.status[node] = LOADED | MARKED | FORCED
+            graph.verified_at[node] = 0
+            graph.values[node] = ABSENT
+    graph.suspects.clear()
+    graph.frontier.clear()
+    graph.marked.clear()
+    start_revision(core, "after an interrupt", all_levels=True)
+    put_in_place(core, half_done, "after an interrupt")
+
+
+def reopen(core: Core) -> None:
+    """Drop what is in memory and not committed, but for what the host set; go on from the store."""
+    kept = _set_by_host(core)
+    revision = core.revision
+    tables = len(core.graph.tables)
+    emptied: list[Any] = [
+        *(core.dirty, core.dirty_readers, core.dirty_stamps, core.dirty_queries, core.ringed, core.adopted),
+        *(core.observed, core.transients, core.untracked, core.moved, core.rows, core.row_of),
+        *(core.passing, core.passed, core.checked, core.in_store, core.forced_for),
+    ]
+    for collection in emptied:
+        collection.clear()
+    for by_row in (core.bound, core.codes, core.calls, core.name_of_row):
+        del by_row[1:]
+    core.dirty_bytes = 0
+    core.outdate()
+    open_graph(core)
+    core.revision = max(core.revision, revision)
+    core.graph.tables.extend({} for _ in range(tables))
+    core.synced = False
+    put_in_place(core, kept, "what the host set is kept")
+
+
+def put_in_place(core: Core, changes: Iterable[Change], note: str) -> int:
+    """Apply changes that were prepared earlier: nodes may have other ids by now. The last of a key counts."""
+    placed = {}
+    for change in changes:
+        node = locate(core, change.info, change.args)
+        placed[node] = evolve(change, node=node)
+    return apply(core, placed.values(), note)
+
+
+def _set_by_host(core: Core) -> list[Change]:
+    """Changes that make the inputs that are set, or were just being set, what they are."""
+    graph = core.graph
+    half_done, core.applying = core.applying, []
+    again = [change for change in half_done if change.pinned or not change.info.observed]
+    done = {change.node for change in half_done}
+    kept = []
+    for node in range(1, len(graph)):
+        info = core.bound[graph.query[node]]
+        if not graph.flags[node] & PINNED or node in done or info is None:
+            continue
+        try:
+            value = recall(core, node)
+        except StoreDamaged:
+            continue  # not in memory, and the store lost it
+        if value is not ABSENT:
+            level = Durability(graph.durability[node])
+            kept.append(change_of(node, info, core.args_of(node), value, pinned=True, durability=level))
+    return kept + again
+
+
+def start_over(core: Core, damage: StoreDamaged) -> None:
+    """Rows that do not match their checksums: set the store aside and compute everything again."""
+    with core.lock:
+        if core.store is None:
+            raise damage
+        core.unsettled = False
+        reason = damage.fields.get("reason") or damage.fields.get("row") or damage.headline
+        kept = _set_by_host(core)
+        core.store.start_over(reason)
+        core.notes += core.store.notes or [GONE]
+        core.store.notes.clear()
+        reopen(core)
+        put_in_place(core, kept, "what the host set is kept")
+
+
+def release_rings(core: Core) -> None:
+    """Let the rows of cycles be written, now that nothing runs; drop those that were interrupted (Z3)."""
+    graph = core.graph
+    waiting = [
+        node
+        for node in core.ringed
+        if any(not graph.verified_at[read] for read in graph.dependencies[node] or () if read < len(graph))
+    ]
+    core.dirty.update(core.ringed)
+    core.ringed.clear()
+    while waiting:
+        node = waiting.pop()
+        if not graph.verified_at[node]:
+            continue
+        waiting += [reader for reader in graph.readers[node] or () if reader in core.dirty]
+        replace_dependencies(core, node, {})
+        core.dirty.pop(node, None)
+        graph.verified_at[node] = 0
+        graph.values[node] = ABSENT
+        graph.flags[node] &= ~ERROR
+        graph.status[node] = (graph.status[node] | MARKED | FORCED) & ~VALUE
+        graph.suspects.pop(node, None)
