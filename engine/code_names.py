@@ -23,9 +23,18 @@ from typing import Any
 from engine.code_origin import exists, file_of, origin, release, source_facts
 from engine.code_reach import Chain, Import, digest_of, packed
 from engine.code_value import Values, words
+from engine.script import module_name
 
 PLACE = words("__file__ __path__ __cached__ __spec__ __loader__ __builtins__")
 _VERSION = re.compile(r"[-#](?=[0-9a-f])")  # attrs-26.1.0
+
+
+def _imported(name: str) -> str:
+    """A name in the running script as it would be called if the script were imported."""
+    if not name.startswith("__main__"):
+        return name
+    rest = name.removeprefix("__main__")
+    return module_name("__main__") + rest if rest[:1] in ("", ":", ".") else name
 
 
 class Names(Values):
@@ -41,12 +50,14 @@ class Names(Values):
         self.homes: dict[tuple[str, bool], str] = {}
 
     def add(self, kind: str, name: str, data: bytes) -> None:
+        name = _imported(name)
         self.parts[f"{kind} {name}"] = (name, kind, digest_of(data))
 
     def label(self, identity: object, kind: str, name: str, fill: Callable[[str], None]) -> bytes:
         """The label of an object, whose part is made later; the same for the same `identity`."""
         found = self.labels.get(identity)
         if found is None:
+            name = _imported(name)
             self.taken[name] += 1
             unique = name if self.taken[name] == 1 else f"{name}#{self.taken[name]}"
             self.keep.append(fill)

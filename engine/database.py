@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from engine import explain, request
 from engine.advance import Change
-from engine.core import DEPTH_LIMIT, Core, Request
+from engine.core import DEPTH_LIMIT, Core
 from engine.durability import Durability
-from engine.errors import BadSettings, ChangedInsideQuery, StoreReadOnly
+from engine.errors import BadSettings, ChangedInsideQuery, StoreFull, StoreReadOnly
 from engine.event import Counts, Event
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ROOT
@@ -67,9 +67,15 @@ class Engine:
             raise BadSettings(synchronous=synchronous, hint='Say "NORMAL" or "FULL".')
         store: Store | None = None
         if path is not None:
-            store = open_store(
-                Path(path), read_only=read_only, synchronous="FULL" if synchronous == "FULL" else "NORMAL"
-            )
+            try:
+                store = open_store(
+                    Path(path), read_only=read_only, synchronous="FULL" if synchronous == "FULL" else "NORMAL"
+                )
+            except (StoreFull, StoreReadOnly) as error:
+                error.hint = (
+                    "Make room or name another store; Engine(None), or --no-store, works without one."
+                )
+                raise
         place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
         self._core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
         self._open = threading.local()  # the batch that a thread has open
@@ -109,7 +115,7 @@ class Engine:
                 if CURRENT.get() is None and graph.status[node] == READY and value is not ABSENT:
                     return value
         frame = CURRENT.get()
-        if isinstance(frame, Request) and frame.core is core:
+        if frame is not None and getattr(frame, "core", core) is core:
             return frame.fetch(info, key.args)  # asked inside a query: a dependency like any other
         return request.demand(core, info, key.args)
 
@@ -235,6 +241,7 @@ class Engine:
         The key is computed now, so that later values have something to differ from. A query that fails
         is told as its exception. Callbacks run in the thread that made the change.
         """
+        self._core.check_usable()
         subscription = Subscription(self._subscriptions, _key(query, (), {}), callback)
         refresh(self._core, subscription, tell=False)
         self._subscriptions.append(subscription)
@@ -289,12 +296,14 @@ class Engine:
         core = self._core
         if core.closed:
             return
+        if os.getpid() != core.pid:
+            core.closed = True  # a forked child: the store belongs to its parent, and so may the lock
+            return
         core.outdate()
         with core.lock:
             core.closed = True
             try:
-                if os.getpid() == core.pid:
-                    request.finish(core)
+                request.finish(core)
             finally:
                 if core.store is not None:
                     core.store.close()

@@ -210,6 +210,12 @@ class StoreReadOnly(StoreError):
     hint = "Answers are computed but not saved. Check the permissions, or name another store."
 
 
+class CannotAnswer(EngineError):
+    headline = "the answer could not be written to standard output"
+    hint = "What was computed is kept: run it again with room for the answer."
+    exit_code = EXIT_CANNOT_WRITE
+
+
 class StoreDamaged(StoreError):
     """Raised inside, when a row does not match its checksum; the engine rebuilds and says so."""
 

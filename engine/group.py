@@ -92,20 +92,30 @@ def _share(
 
     def help_out() -> None:
         with core.lock:
-            work()
+            if asker.generation != core.generation:
+                failures.append(Cancelled())  # too late: the marks of the new revision are not complete
+            else:
+                work()
 
     helpers = [
         threading.Thread(target=copy_context().run, args=(help_out,), name="engine-worker", daemon=True)
         for _ in range(min(core.workers, len(todo)) - 1)
     ]
+    started = []
     for helper in helpers:
-        helper.start()
+        try:
+            helper.start()
+        except RuntimeError:
+            break  # no further thread can be had: the asking thread does the work (O2)
+        started.append(helper)
     work()
     core.lock.release()
     try:
-        for helper in helpers:
+        for helper in started:
             helper.join()
     finally:
         core.regain()
     if failures:
         raise failures[0]
+    if asker.generation != core.generation:
+        raise Cancelled

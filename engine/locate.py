@@ -7,7 +7,8 @@ Invariants
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from engine.advance import force, start_revision
 from engine.code import code_fingerprint
@@ -18,6 +19,7 @@ from engine.mark import spread
 from engine.persist import adopt
 from engine.query import REGISTRY, QueryInfo
 from engine.reason import Reason
+from engine.stack import run_on_fresh_stack
 from engine.store import canonical
 
 
@@ -102,7 +104,7 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
         tables.append({})
     row = core.rows.get(info.name)
     if row is None:
-        row = core.add_query(info.name, _code_of(info), set())
+        row = core.add_query(info.name, _code_of(core, info), set())
         core.dirty_queries[row] = None
     before, core.bound[row] = core.bound[row], info
     if before is not None and before is not info:
@@ -114,7 +116,7 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
                 hint="Queries made in a factory need names of their own: @query(name=...).",
             )
         _take_over(core, before, info)
-    code = _code_of(info)
+    code = _code_of(core, info)
     if code != core.codes[row]:
         _distrust(core, row, f"the code of {info.name} changed")
         core.codes[row] = code  # after its nodes are forced: see test_an_interrupt_while_code_is_compared
@@ -150,8 +152,14 @@ def _take_over(core: Core, before: QueryInfo, info: QueryInfo) -> None:
     tables[before.index] = {}
 
 
-def _code_of(info: QueryInfo) -> bytes:
-    return code_fingerprint(info.function, policy=info.code, version=info.version)
+def _code_of(core: Core, info: QueryInfo) -> bytes:
+    compute = partial(code_fingerprint, info.function, policy=info.code, version=info.version)
+    try:
+        return compute()
+    except (BadQuery, RecursionError):
+        return cast(
+            bytes, run_on_fresh_stack(core, compute)
+        )  # the caller may stand deep: only this answer counts
 
 
 def nodes_of(core: Core, row: int) -> list[int]:

@@ -19,7 +19,6 @@ import linecache
 import sys
 import typing
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, overload
 
 from attrs import define, field
@@ -28,6 +27,7 @@ from engine.durability import Durability
 from engine.errors import BadArguments, BadQuery
 from engine.frame import CURRENT
 from engine.key import Key
+from engine.script import module_name
 
 if TYPE_CHECKING:
     from engine.store.codec import ValueCodec
@@ -302,7 +302,7 @@ def info_of(query: object) -> QueryInfo:
 def _define(function: Callable[..., Any], *, name: str | None = None, **options: Any) -> Any:
     if not inspect.isfunction(function):
         raise BadQuery(f"{function!r} is not a plain function", hint="Put @query below other decorators.")
-    name = name or f"{_module_name(function)}:{function.__qualname__}"
+    name = name or f"{module_name(function.__module__)}:{function.__qualname__}"
     _refuse_unfit(function, name)
     parameters = tuple(inspect.signature(function).parameters.values())
     info = QueryInfo(
@@ -334,17 +334,6 @@ def _refuse_unfit(function: Callable[..., Any], name: str) -> None:
                 cause=f"it takes **{parameter.name}",
                 hint="Name its arguments: they are the key.",
             )
-
-
-def _module_name(function: Callable[..., Any]) -> str:
-    """The module's name; for a script its file's name, so that running and importing it agree."""
-    if function.__module__ != "__main__":
-        return function.__module__
-    main = sys.modules["__main__"]
-    spec = getattr(main, "__spec__", None)
-    if spec is not None:
-        return str(spec.name).removesuffix(".__main__")
-    return Path(getattr(main, "__file__", None) or "__main__").stem
 
 
 def _kinds(parameters: tuple[inspect.Parameter, ...]) -> tuple[type, ...] | None:

@@ -55,6 +55,8 @@ def recover(core: Core) -> None:
 def reopen(core: Core) -> None:
     """Drop what is in memory and not committed, but for what the host set; go on from the store."""
     kept = _set_by_host(core)
+    for snapshot in core.snapshots:
+        snapshot.lost = True
     revision = core.revision
     tables = len(core.graph.tables)
     emptied: list[Any] = [

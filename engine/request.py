@@ -66,6 +66,8 @@ def _insist(core: Core, attempt: Callable[[], T]) -> T:
 
 def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Any:
     core.check_usable()
+    if core.stopping:
+        raise KeyboardInterrupt
     if not core.synced:
         sync(core)
     with core.lock:
@@ -288,6 +290,7 @@ def forget(core: Core, fits: Callable[[str], bool]) -> int:
     """Let the keys whose name fits run again at the next demand; equal values still cut off."""
 
     def attempt() -> int:
+        core.check_usable()
         with core.patience, core.lock:
             _take_care(core)
             load_all(core)

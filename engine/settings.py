@@ -56,7 +56,10 @@ def load_settings(
 
     `flags` holds what was said on the command line; None values count as not said. Raises `BadSettings`.
     """
-    here = Path(os.path.abspath(directory if directory is not None else "."))
+    try:
+        here = Path(os.path.abspath(directory if directory is not None else "."))
+    except FileNotFoundError:
+        raise BadSettings(cause="the working directory does not exist any more") from None
     if not here.is_dir():
         raise BadSettings(directory=here, cause="there is no such directory")
     environment = os.environ if environment is None else environment

@@ -60,6 +60,7 @@ class Snapshot:
         self._saved: dict[int, tuple[Any, int]] = {}  # node -> value as held, flags
         self._memo: dict[tuple[str, object], Any] = {}  # computed here: value or Failure
         self._rings: dict[tuple[str, object], Exception] = {}  # keys that stand on a cycle
+        self.lost = False  # the lists were built anew: what it held is gone
         self.code_changed = False  # a query was bound since, with other code: memos are not of our code
         self._running: dict[tuple[str, object], str] = {}
         with core.lock:
@@ -72,6 +73,8 @@ class Snapshot:
         """The value of a key at this revision; raises the error that was its value."""
         if self not in self._core.snapshots:
             raise Closed(hint="Take another snapshot.")
+        if self.lost:
+            raise SnapshotLost(cause="the store was collected or rebuilt", hint="Take another snapshot.")
         with self._lock:
             return hand_out(self._value(info, args))
 
@@ -180,6 +183,11 @@ class SnapshotFrame(Frame):
         self.snapshot = snapshot
         self.root = snapshot._core.root
         self.tables = []  # every read comes to `fetch`
+
+    @property
+    def core(self) -> Core:
+        """The engine that the snapshot is of."""
+        return self.snapshot._core
 
     def fetch(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         """See `Frame.fetch`."""

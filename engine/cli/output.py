@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import attrs
 
-from engine.errors import UnstorableValue, escaped
+from engine.errors import CannotAnswer, UnstorableValue, escaped
 from engine.key import short
 
 SCHEMA: Final = 1  # of every JSON document; raised when a field changes its meaning or goes
@@ -45,6 +45,8 @@ def write(lines: Iterable[str]) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         raise ReaderGone from None
+    except OSError as error:
+        raise CannotAnswer(reason=error.strerror) from None
 
 
 def tell(text: str) -> None:
