@@ -49,7 +49,7 @@ def open_graph(core: Core) -> None:
     assert store is not None
     state = store.state
     core.graph = graph = Graph(max(state.next_node, 1))
-    core.revision = max(state.revision, 1)
+    core.revision = max(state.revision, core.revision)  # it never goes back, also when a store is lost
     core.last_changed = list(state.last_changed)
     for row in sorted(store.queries(), key=lambda row: row.id):
         while len(core.bound) < row.id:  # a gap that a collection left

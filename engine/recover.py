@@ -57,7 +57,6 @@ def reopen(core: Core) -> None:
     kept = _set_by_host(core)
     for snapshot in core.snapshots:
         snapshot.lost = True
-    revision = core.revision
     tables = len(core.graph.tables)
     emptied: list[Any] = [
         *(core.dirty, core.dirty_readers, core.dirty_stamps, core.dirty_queries, core.ringed, core.adopted),
@@ -71,7 +70,6 @@ def reopen(core: Core) -> None:
     core.dirty_bytes = 0
     core.outdate()
     open_graph(core)
-    core.revision = max(core.revision, revision)
     core.graph.tables.extend({} for _ in range(tables))
     core.synced = False
     put_in_place(core, kept, "what the host set is kept")

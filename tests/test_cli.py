@@ -227,7 +227,8 @@ def test_a_failing_query_shows_the_users_frames(engine: Command) -> None:
     again = engine("run", "rules.py:outer", "3")
     assert again.code == 1
     assert "looking at" not in again.err
-    assert 'engine forget "rules:outer(3)"' in again.err
+    assert "raised in an earlier process at line " in again.err
+    assert 'engine forget "rules:inner(3)"' in again.err
 
 
 def test_errors_of_the_engine_in_a_query_have_their_own_message(engine: Command) -> None:

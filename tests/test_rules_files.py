@@ -298,8 +298,7 @@ def test_a_path_has_one_spelling() -> None:
     }.items():
         assert canonical_path(given) == canonical
         if given != canonical:
-            kinds = ("outside root",) if given.startswith("/") else ("not a canonical path",)
-            assert answer(lambda given=given: read_bytes(given)) == kinds  # type: ignore[misc]
+            assert answer(lambda given=given: read_bytes(given)) == ("not a canonical path",)  # type: ignore[misc]
     assert canonical_path(Path("a") / "b") == "a/b"
     for outside in ("..", "a/../..", "../x", "/", "/etc/passwd", here + "x", "//host/x"):
         with pytest.raises(OutsideRoot):
