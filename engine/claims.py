@@ -30,7 +30,11 @@ class Cycle(Exception):
 
 def wait_for(core: Core, node: int, walk: Walk) -> None:
     """Wait until `node` is no longer claimed; raises `Cycle` where that would be for ever."""
-    outdated = core.claims[node].generation != walk.asker.generation  # it will unwind at its next read
+    claim = core.claims.get(node)
+    if claim is None:  # an interrupt struck while it was given back
+        core.unsettled = True
+        raise Cancelled
+    outdated = claim.generation != walk.asker.generation  # it will unwind at its next read
     ring = None if outdated else _ring(core, node, walk, set())
     if ring is not None:
         raise _cycle(core, ring)

@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from engine.errors import Closed, ForkedEngine
 from engine.event import Counts, Event, What
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from engine.verify import Walk
 
 NO_TABLES: Final[list[dict[Any, int]]] = []  # makes every read of a frame come to `fetch`
+HARMLESS: Final = "__engine_harmless__"  # attribute of an interrupt that struck outside our own lists
 DEPTH_LIMIT = 50_000  # nested running queries; each 64 of them take one thread, 8 MB of address space
 
 
@@ -62,7 +63,7 @@ class Core:
         self.pid = os.getpid()
         self.closed = False
         self.stopping = False  # a signal asked to end: nothing new is started
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # knows its owner, which `regain` asks
         self.released = threading.Condition(self.lock)  # a claim was given back
         self.sync_lock = threading.Lock()  # one look at the world at a time
         self.patience = threading.RLock()  # held by a request that was cancelled too often: writers wait
@@ -159,14 +160,22 @@ class Core:
     def regain(self) -> None:
         """Take the lock again after a function ran; an interrupt meanwhile is raised when it is held."""
         interrupt: KeyboardInterrupt | None = None
-        while True:
+        owned = cast(Any, self.lock)._is_owned  # an interrupt may come just after the lock was taken
+        while not owned():
             try:
                 self.lock.acquire()
-                break
             except KeyboardInterrupt as error:
                 interrupt = error
         if interrupt is not None:
             raise interrupt
+
+    def interrupted(self, error: BaseException) -> None:
+        """An interrupt leaves the engine. It is harmless where it came out of a user's function only."""
+        if not getattr(error, HARMLESS, False):
+            self.unsettled = True
+        with self.lock:  # it may be held already
+            self.outdate()
+            self.released.notify_all()  # who waits for a claim that was never given back looks again
 
     def outdate(self) -> None:
         """Make every running frame unwind at its next read; what it computes is dropped (C2)."""

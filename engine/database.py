@@ -155,12 +155,16 @@ class Engine:
     ) -> Iterator[tuple[int | None, str]]:
         core = self._core
         core.check_usable()
-        with core.lock:
-            if isinstance(query, str) and query not in REGISTRY:
-                yield find_named(core, query, args), display(query, args)
-                return
-            key = _key(REGISTRY[query].wrapper if isinstance(query, str) else query, args, kwargs)
-            yield find(core, key.query, key.args), str(key)
+        try:
+            with core.lock:
+                if isinstance(query, str) and query not in REGISTRY:
+                    yield find_named(core, query, args), display(query, args)
+                else:
+                    key = _key(REGISTRY[query].wrapper if isinstance(query, str) else query, args, kwargs)
+                    yield find(core, key.query, key.args), str(key)
+        except KeyboardInterrupt as error:
+            core.interrupted(error)
+            raise
 
     def query_names(self) -> tuple[str, ...]:
         """The names of all queries that the engine knows, in this process or from the store; sorted."""

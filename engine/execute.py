@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from engine.core import Core
+from engine.core import HARMLESS, Core
 from engine.errors import (
     Cancelled,
     DepthLimit,
@@ -88,8 +88,8 @@ def execute(core: Core, node: int, walk: Any) -> None:
     core.claims[node] = frame
     graph.status[node] |= RUNNING
     try:
-        core.lock.release()
         try:
+            core.lock.release()
             if core.events:
                 core.emit()
             outcome = _run(core, frame, info, args, old)
@@ -129,6 +129,9 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old
         _settle(core, info, value, outcome)
         if old is not ABSENT:
             _compare(core, info, old, outcome)
+    except KeyboardInterrupt as error:
+        setattr(error, HARMLESS, True)  # it came out of the function: no list is half changed
+        raise
     except RecursionError as error:
         _retry_recursion(core, frame, info, args, outcome, error)
     except (WrongValue, DepthLimit) as error:
@@ -136,6 +139,8 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old
             error.fields["key"] = core.name_of(frame.node)
         _fail(frame, outcome, error)
     except Exception as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None  # an interrupt that struck while the lock was taken again
         _fail(frame, outcome, error)
     outcome.microseconds = (core.clock() - started) // 1000
     outcome.transient |= frame.transient
@@ -213,6 +218,8 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
         return
     equal = had_memo and _equal(core, node, outcome)
     again = had_memo and not state & MARKED
+    if again and outcome.failure is not None and outcome.failure.ring:
+        equal = True  # which way round a cycle is told first is up to the threads
     if again and not equal:
         # Nothing it read changed, and yet the value differs: an impure query, or a file that changed
         # since it was last looked at. Both need a new revision.

@@ -89,6 +89,8 @@ def _share(
             _work(core, remaining, asker, outer, closed, failures)
         except BaseException as error:  # raised again by the asking thread
             failures.append(error)
+            if isinstance(error, KeyboardInterrupt):
+                core.interrupted(error)  # helpers may wait for a claim that was never given back
 
     def help_out() -> None:
         with core.lock:
@@ -109,8 +111,8 @@ def _share(
             break  # no further thread can be had: the asking thread does the work (O2)
         started.append(helper)
     work()
-    core.lock.release()
     try:
+        core.lock.release()
         for helper in started:
             helper.join()
     finally:

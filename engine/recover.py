@@ -8,7 +8,6 @@ Invariants
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,7 +17,7 @@ from engine.advance import Change, apply, change_of, start_revision
 from engine.core import Core
 from engine.durability import Durability
 from engine.errors import StoreDamaged
-from engine.graph import ABSENT, ERROR, FORCED, INPUT, LOADED, MARKED, PINNED, VALUE
+from engine.graph import ABSENT, ERROR, FORCED, MARKED, PINNED, VALUE, Graph
 from engine.locate import locate
 from engine.memo import replace_dependencies
 from engine.persist import open_graph
@@ -32,24 +31,9 @@ def recover(core: Core) -> None:
     core.unsettled = False
     core.outdate()
     core.claims.clear()
-    if core.store is not None:
-        reopen(core)
-        return
-    half_done, core.applying = core.applying, []
-    graph = core.graph
-    for node in range(1, len(graph)):
-        keep = graph.flags[node] & INPUT and graph.values[node] is not ABSENT
-        graph.dependencies[node] = array("I")
-        graph.readers[node] = array("I")
-        if not keep:
-            graph.status[node] = LOADED | MARKED | FORCED
-            graph.verified_at[node] = 0
-            graph.values[node] = ABSENT
-    graph.suspects.clear()
-    graph.frontier.clear()
-    graph.marked.clear()
+    core.released.notify_all()
+    reopen(core)
     start_revision(core, "after an interrupt", all_levels=True)
-    put_in_place(core, half_done, "after an interrupt")
 
 
 def reopen(core: Core) -> None:
@@ -69,9 +53,12 @@ def reopen(core: Core) -> None:
         del by_row[1:]
     core.dirty_bytes = 0
     core.outdate()
-    open_graph(core)
+    if core.store is not None:
+        open_graph(core)
+    else:
+        core.graph = Graph(1)
     core.graph.tables.extend({} for _ in range(tables))
-    core.synced = False
+    core.synced = core.store is None
     put_in_place(core, kept, "what the host set is kept")
 
 
@@ -91,7 +78,7 @@ def _set_by_host(core: Core) -> list[Change]:
     again = [change for change in half_done if change.pinned or not change.info.observed]
     done = {change.node for change in half_done}
     kept = []
-    for node in range(1, len(graph)):
+    for node in range(1, len(graph.values)):  # the list that grows last, if a new node was interrupted
         info = core.bound[graph.query[node]]
         if not graph.flags[node] & PINNED or node in done or info is None:
             continue

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.advance import Change, apply, change_of, force, start_revision
 from engine.answer import answer
-from engine.core import Core, Request
+from engine.core import HARMLESS, Core, Request
 from engine.durability import Durability
 from engine.errors import Cancelled, NotAnInput, StoreDamaged, StoreFull
 from engine.explain import annotate
 from engine.failure import is_transient
+from engine.frame import CURRENT
 from engine.graph import MARKED, PINNED, ROOT
 from engine.locate import bind, locate
 from engine.mark import clear, settle
@@ -45,6 +46,7 @@ def demand(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Any:
 
 def _insist(core: Core, attempt: Callable[[], T]) -> T:
     rebuilt = 0
+    frame = CURRENT.get()
     for tries in count():
         gate: AbstractContextManager[Any] = core.patience if tries >= PATIENCE else nullcontext()
         try:
@@ -52,22 +54,38 @@ def _insist(core: Core, attempt: Callable[[], T]) -> T:
                 return attempt()
         except Cancelled:
             if core.stopping:
-                raise KeyboardInterrupt from None
+                raise _stopped() from None
             continue
         except StoreDamaged as damage:
             rebuilt += 1
             if rebuilt > REBUILDS:
                 raise
             start_over(core, damage)
+        except RuntimeError as error:
+            if not isinstance(error.__context__, KeyboardInterrupt):
+                raise
+            CURRENT.set(frame)
+            core.interrupted(error)
+            raise error.__context__ from None  # it struck while the lock was taken again
+        except KeyboardInterrupt as error:
+            CURRENT.set(frame)  # an interrupt may strike between setting and resetting it
+            core.interrupted(error)
+            raise
         finally:
             core.emit()
     raise AssertionError("count() ends never")
 
 
+def _stopped() -> KeyboardInterrupt:
+    error = KeyboardInterrupt("the engine was asked to stop")
+    setattr(error, HARMLESS, True)
+    return error
+
+
 def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Any:
     core.check_usable()
     if core.stopping:
-        raise KeyboardInterrupt
+        raise _stopped()
     if not core.synced:
         sync(core)
     with core.lock:

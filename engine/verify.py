@@ -102,7 +102,13 @@ def _wait(core: Core, node: int, walk: Walk) -> None:
             raise
         walk.entered.discard(walk.steps.pop())
         walk.positions.pop()
-        run.execute(core, walk.steps[-1], walk)
+        _run_if_marked(core, walk.steps[-1], walk)
+
+
+def _run_if_marked(core: Core, node: int, walk: Walk) -> None:
+    state = core.graph.status[node]  # the lock was given away: another worker may have been quicker
+    if state & MARKED and not state & RUNNING:
+        run.execute(core, node, walk)
 
 
 def _rerun(core: Core, node: int, walk: Walk) -> None:
@@ -145,7 +151,7 @@ def _step(core: Core, node: int, walk: Walk) -> None:
                 try:
                     _check_group(core, dependencies, position, walk)
                 except Cycle:  # a member waits for us: see `_wait`
-                    run.execute(core, node, walk)
+                    _run_if_marked(core, node, walk)
                     return
                 walk.positions[-1] = position + 1
                 return  # the lock was given away: look at this node anew
