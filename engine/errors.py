@@ -220,7 +220,7 @@ class StoreDamaged(StoreError):
     """Raised inside, when a row does not match its checksum; the engine rebuilds and says so."""
 
     headline = "the store is damaged"
-    hint = "It is set aside and everything is computed again."
+    hint = "Open it for writing once (any `engine run`): it is set aside, and everything is computed again."
 
 
 def headline_of(kind: type[EngineError]) -> str:

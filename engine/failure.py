@@ -9,6 +9,7 @@ Invariants
 from __future__ import annotations
 
 import builtins
+import re
 import traceback
 from types import TracebackType
 from typing import Final
@@ -20,6 +21,7 @@ from engine.store import canonical
 from engine.store.codec import fingerprint
 
 PLACES = 5  # innermost calls kept with a stored failure
+ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")  # differs in every process
 CYCLE: Final = "cycle"  # stored in place of a class name; those have a colon
 
 
@@ -53,7 +55,7 @@ class Failure:
             if _rebuilds(kind):
                 data = canonical.canonical((name, error.args, _places(trace)))
         except UnkeyableArgument:
-            identity = canonical.canonical((name, *(repr(argument) for argument in error.args)))
+            identity = canonical.canonical((name, *(ADDRESS.sub("", repr(one)) for one in error.args)))
         if trace is not None:
             traceback.clear_frames(trace)  # else the memo keeps every local alive
         return cls(error, fingerprint(identity), data, ring, trace)

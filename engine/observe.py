@@ -82,8 +82,8 @@ def stamps(root: Path, asked: list[tuple[QueryInfo, tuple[Any, ...]]]) -> list[b
         for info, args in asked:
             try:
                 found.append(info.stamp_of(args) if info.stamp is not None else None)
-            except OSError:
-                found.append(None)  # looked at again by reading it, which reports what is wrong
+            except Exception:
+                found.append(None)  # looked at by reading it, which makes what is wrong its value
     finally:
         CURRENT.reset(token)
     return found

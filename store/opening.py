@@ -94,7 +94,7 @@ def open_for_reading(files: Files) -> Opened:
             sealed = found is not None and found.size == raw.size() and found.digest == raw.digest()
             header = _judge(files, raw, found, sealed)
             if header.kind is not schema.Kind.OURS:
-                raise StoreDamaged(store=files.database, found=header.what, hint="Open it for writing once.")
+                raise StoreDamaged(store=files.database, found=header.what)
             notes: list[str] = []
             connection = connect_read_only(files, notes)
             try:
