@@ -36,7 +36,7 @@ def locate(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
             node = _stored(core, row, args)
         if not node:
             node = core.graph.new(info, row, args)
-            if key.__class__ is tuple and len(key) == 1:
+            if isinstance(key, tuple) and len(key) == 1:
                 core.graph.args[node] = key[0]  # canonical bytes: the caller may change what it passed
         table[key] = node
     return node

@@ -61,6 +61,10 @@ def look(root: Path, info: QueryInfo, args: tuple[Any, ...]) -> tuple[Any, Excep
                 return value, error, stamp if settled else UNSETTLED
             stamp = after
         raise ChangedWhileRead(f"{display(info.name, args)} kept changing while it was read")
+    except Exception as error:
+        if is_transient(error):
+            raise
+        return ABSENT, error, UNSETTLED  # its stamp fails: that is its value until the next look
     finally:
         CURRENT.reset(token)
 

@@ -631,3 +631,23 @@ def test_a_value_that_contradicts_its_annotation_is_an_error(db: Engine) -> None
 
     with pytest.raises(WrongValue, match="wrong"):
         db.get(wrong)
+
+
+def test_an_input_whose_stamp_fails_has_that_failure_as_its_value(db: Engine) -> None:
+    broken = [True]
+
+    def stamp(name: str) -> bytes:
+        if broken[0]:
+            raise ValueError("no stamp")
+        return b"fine"
+
+    @input(stamp=stamp)
+    def entry(name: str) -> int:
+        return 3
+
+    with pytest.raises(ValueError, match="no stamp"):
+        db.get(entry, "x")
+    db.sync()
+    broken[0] = False
+    db.sync()
+    assert db.get(entry, "x") == 3
