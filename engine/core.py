@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from engine.errors import Closed, ForkedEngine
 from engine.event import Counts, Event, What
 from engine.frame import Frame
-from engine.graph import ABSENT, LOADED, Graph
+from engine.graph import Graph
 from engine.key import Key, display
 from engine.query import TAKEN_OVER, QueryInfo
 from engine.store import canonical
@@ -241,10 +241,6 @@ class Core:
             and not self.moved
             and self.taken_over == len(TAKEN_OVER)
         )
-
-    def is_present(self, node: int) -> bool:
-        """Whether the value is in memory in any form."""
-        return self.graph.values[node] is not ABSENT and bool(self.graph.status[node] & LOADED)
 
 
 class Request(Frame):

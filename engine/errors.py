@@ -210,6 +210,13 @@ class StoreReadOnly(StoreError):
     hint = "Answers are computed but not saved. Check the permissions, or name another store."
 
 
+class SnapshotLost(EngineError):
+    """The content of an input is needed as it was, and was neither stored nor kept in memory."""
+
+    headline = "the old content of an input is no longer known"
+    hint = "Ask the snapshot before the change, or let the input be stored (persist=True)."
+
+
 class CannotAnswer(EngineError):
     headline = "the answer could not be written to standard output"
     hint = "What was computed is kept: run it again with room for the answer."

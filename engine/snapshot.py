@@ -16,7 +16,7 @@ from typing import Any
 from attrs import frozen
 
 from engine.core import Core
-from engine.errors import Closed, CycleError, EngineError
+from engine.errors import Closed, CycleError, SnapshotLost
 from engine.failure import Failure, is_transient
 from engine.frame import CURRENT, Frame
 from engine.graph import ABSENT, INPUT, MARKED, MUTABLE
@@ -27,13 +27,6 @@ from engine.observe import look
 from engine.query import QueryInfo
 from engine.recall import recall
 from engine.stack import HOP, run_on_fresh_stack
-
-
-class SnapshotLost(EngineError):
-    """The content of an input is needed as it was, and was neither stored nor kept in memory."""
-
-    headline = "the old content of an input is no longer known"
-    hint = "Ask the snapshot before the change, or let the input be stored (persist=True)."
 
 
 @frozen(slots=True)

@@ -10,8 +10,18 @@ from typing import Any
 
 import pytest
 
-from engine import CycleError, Engine, Query, StoreError, StoreReadOnly, advance, execute, input, query
-from engine.snapshot import SnapshotLost
+from engine import (
+    CycleError,
+    Engine,
+    Query,
+    SnapshotLost,
+    StoreError,
+    StoreReadOnly,
+    advance,
+    execute,
+    input,
+    query,
+)
 from engine.store.sqlite import Store
 
 WORLD = {"a": "disk"}
