@@ -77,9 +77,8 @@ def execute(core: Core, node: int, walk: Any) -> None:
     if not isinstance(args, tuple):
         args = core.args_of(node)
     if core.in_store:
-        load(
-            core, graph.dependencies[node] or ()
-        )  # at once: what it read last time it will likely read again
+        # At once, not one by one: what it read last time it will likely read again.
+        load(core, graph.dependencies[node] or ())
     old = ABSENT
     asks = info.eq is not None or not graph.fingerprint[node]
     if asks and graph.verified_at[node] and not graph.flags[node] & (ERROR | TRANSIENT):
@@ -124,16 +123,12 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old
                 CURRENT.reset(token)
         else:
             value = run_on_fresh_stack(core, partial(_call, frame, info, args))
-        if frame.cycle is not None:
-            raise frame.cycle.error  # also when the function caught it: see claims S3
-        _settle(core, info, value, outcome)
-        if old is not ABSENT:
-            _compare(core, info, old, outcome)
+        _conclude(core, frame, info, value, old, outcome)
     except KeyboardInterrupt as error:
         setattr(error, HARMLESS, True)  # it came out of the function: no list is half changed
         raise
     except RecursionError as error:
-        _retry_recursion(core, frame, info, args, outcome, error)
+        _retry_recursion(core, frame, info, args, old, outcome, error)
     except (WrongValue, DepthLimit) as error:
         if "key" not in error.fields:  # else it was met on the way up
             error.fields["key"] = core.name_of(frame.node)
@@ -160,6 +155,7 @@ def _retry_recursion(
     frame: Running,
     info: QueryInfo,
     args: tuple[Any, ...],
+    old: Any,
     outcome: Outcome,
     error: RecursionError,
 ) -> None:
@@ -168,10 +164,20 @@ def _retry_recursion(
         return _fail(frame, outcome, error)
     frame.reads.clear()
     try:
-        _settle(core, info, run_on_fresh_stack(core, partial(_call, frame, info, args)), outcome)
+        value = run_on_fresh_stack(core, partial(_call, frame, info, args))
+        _conclude(core, frame, info, value, old, outcome)
     except Exception as again:
         _fail(frame, outcome, again)
     return None
+
+
+def _conclude(core: Core, frame: Running, info: QueryInfo, value: Any, old: Any, outcome: Outcome) -> None:
+    """What a function returned becomes an outcome, unless it stands on a cycle."""
+    if frame.cycle is not None:
+        raise frame.cycle.error  # also when the function caught it: see claims S3
+    _settle(core, info, value, outcome)
+    if old is not ABSENT:
+        _compare(core, info, old, outcome)
 
 
 def _settle(core: Core, info: QueryInfo, value: Any, outcome: Outcome) -> None:
@@ -196,9 +202,8 @@ def _fail(frame: Running, outcome: Outcome, error: Exception) -> None:
         error = frame.cycle.error
     passed_on = frame.met
     if passed_on is not None and passed_on.error is error:
-        outcome.failure = (
-            passed_on  # the same failure: one traceback and one fingerprint, however far it goes
-        )
+        # The same failure: one traceback and one fingerprint, however far it goes.
+        outcome.failure = passed_on
         error.__traceback__ = passed_on.traceback
     else:
         outcome.failure = Failure.of(error, frame.cycle.ring if frame.cycle else ())

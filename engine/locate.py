@@ -102,9 +102,10 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
     tables = core.graph.tables
     while len(tables) <= info.index:
         tables.append({})
+    code = _code_of(core, info)
     row = core.rows.get(info.name)
     if row is None:
-        row = core.add_query(info.name, _code_of(core, info), set())
+        row = core.add_query(info.name, code, set())
         core.dirty_queries[row] = None
     before, core.bound[row] = core.bound[row], info
     if before is not None and before is not info:
@@ -116,7 +117,6 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
                 hint="Queries made in a factory need names of their own: @query(name=...).",
             )
         _take_over(core, before, info)
-    code = _code_of(core, info)
     if code != core.codes[row]:
         _distrust(core, row, f"the code of {info.name} changed")
         core.codes[row] = code  # after its nodes are forced: see test_an_interrupt_while_code_is_compared

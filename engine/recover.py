@@ -17,7 +17,7 @@ from engine.advance import Change, apply, change_of, start_revision
 from engine.core import Core
 from engine.durability import Durability
 from engine.errors import StoreDamaged
-from engine.graph import ABSENT, ERROR, FORCED, MARKED, PINNED, VALUE, Graph
+from engine.graph import ABSENT, ERROR, FORCED, MARKED, PINNED, VALUE, Graph, entries
 from engine.locate import locate
 from engine.memo import replace_dependencies
 from engine.persist import open_graph
@@ -36,9 +36,10 @@ def recover(core: Core) -> None:
     start_revision(core, "after an interrupt", all_levels=True)
 
 
-def reopen(core: Core) -> None:
+def reopen(core: Core, kept: list[Change] | None = None) -> None:
     """Drop what is in memory and not committed, but for what the host set; go on from the store."""
-    kept = _set_by_host(core)
+    if kept is None:
+        kept = _set_by_host(core)
     for snapshot in core.snapshots:
         snapshot.lost = True
     tables = len(core.graph.tables)
@@ -103,8 +104,7 @@ def start_over(core: Core, damage: StoreDamaged) -> None:
         core.store.start_over(reason)
         core.notes += core.store.notes or [GONE]
         core.store.notes.clear()
-        reopen(core)
-        put_in_place(core, kept, "what the host set is kept")
+        reopen(core, kept)
 
 
 def release_rings(core: Core) -> None:
@@ -113,7 +113,7 @@ def release_rings(core: Core) -> None:
     waiting = [
         node
         for node in core.ringed
-        if any(not graph.verified_at[read] for read in graph.dependencies[node] or () if read < len(graph))
+        if not all(graph.verified_at[read] for read in entries(graph.dependencies[node] or ()))
     ]
     core.dirty.update(core.ringed)
     core.ringed.clear()

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from engine import DepthLimit, Engine, input, query
+from engine import CycleError, DepthLimit, Engine, input, query
 
 
 @input
@@ -81,3 +81,28 @@ def test_endless_recursion_of_a_function_is_its_own_error() -> None:
 
     with Engine(None) as db, pytest.raises(RecursionError):
         db.get(endless)
+
+
+def test_a_cycle_met_on_a_fresh_stack_is_not_hidden_by_catching_it() -> None:
+    @query
+    def loop() -> int:
+        def down(rest: int) -> int:
+            if rest:
+                return down(rest - 1)
+            try:
+                return again()
+            except CycleError:
+                return 7
+
+        return down(850)
+
+    @query
+    def again() -> int:
+        return loop()
+
+    @query
+    def above(depth: int) -> int:
+        return above(depth - 1) if depth else loop()
+
+    with Engine(None) as db, pytest.raises(CycleError):
+        db.get(above, 40)
