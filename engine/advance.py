@@ -144,14 +144,14 @@ def _put(core: Core, change: Change) -> None:
         | (ERROR if change.failure else 0)
         | (UNSTORED if change.data is None or not (info.persist or change.pinned) else 0)
     )
-    graph.fingerprint[node] = change.digest
+    before, graph.fingerprint[node] = graph.fingerprint[node], change.digest
     graph.verified_at[node] = core.revision
     graph.status[node] &= ~(MARKED | SUSPECT | FORCED)
     graph.suspects.pop(node, None)
     put_value(core, node, info, change.value, change.data, change.failure)
     save(core, node, None if graph.flags[node] & UNSTORED else change.data)
     changed(core, node)
-    core.tell(What.SET if change.pinned else What.RESET if reset else What.READ, node)
+    core.tell(What.SET if change.pinned else What.RESET if reset else What.READ, node, 0, before, change.digest)
 
 
 def start_revision(core: Core, note: str, *, changed_inputs: int = 0, all_levels: bool = False) -> None:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 NO_TABLES: Final[list[dict[Any, int]]] = []  # makes every read of a frame come to `fetch`
 HARMLESS: Final = "__engine_harmless__"  # attribute of an interrupt that struck outside our own lists
+# What happened to a node, its microseconds, and its fingerprints before and after.
+Record = tuple[What, int, int, bytes, bytes]
 DEPTH_LIMIT = 50_000  # nested running queries; each 64 of them take one thread, 8 MB of address space
 
 
@@ -109,6 +111,7 @@ class Core:
         # telling
         self.listeners: list[Callable[[Event], None]] = []
         self.events: deque[Event] = deque()
+        self.journal: deque[Record] | None = None  # what ran and what was looked at, kept for a watch
         self.emitting = threading.Lock()
         self.notes: list[str] = []
         self.noted: set[str] = set()
@@ -185,8 +188,12 @@ class Core:
 
     # -- telling -------------------------------------------------------------------------------
 
-    def tell(self, what: What, node: int, microseconds: int = 0) -> None:
+    def tell(
+        self, what: What, node: int, microseconds: int = 0, before: bytes = b"", after: bytes = b""
+    ) -> None:
         """Queue an event; listeners get it when the lock is free (V2)."""
+        if self.journal is not None and what is not What.VERIFIED:
+            self.journal.append((what, node, microseconds, before, after))
         if self.listeners:
             self.events.append(Event(what, self.key_of(node) if node else None, self.revision, microseconds))
 

@@ -285,8 +285,9 @@ def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bo
         core.executed += 1
         core.failed += outcome.failure is not None
         core.cut_off += equal
-    if core.listeners:
-        core.tell(_what(info, outcome, equal), node, outcome.microseconds)
+    if core.listeners or core.journal is not None:
+        before = core.graph.fingerprint[node]
+        core.tell(_what(info, outcome, equal), node, outcome.microseconds, before, outcome.digest)
     dependencies = core.graph.dependencies[node]
     if dependencies:
         query = core.graph.query

@@ -93,6 +93,8 @@ class QueryInfo:
     observed: bool = False
     stamp: Callable[..., bytes] | None = None
     settled: Callable[[bytes], bool] | None = None
+    stamps: Callable[[list[Any]], list[bytes]] | None = None
+    place: Callable[..., str | None] | None = None
     durability: int = field(default=0, converter=int)
     eq: Callable[[Any, Any], bool] | None = None
     version: str | int | None = None
@@ -159,6 +161,10 @@ class QueryInfo:
         """The stamp of an observed input on canonical arguments."""
         assert self.stamp is not None
         return cast(bytes, self._apply(self.stamp, args))
+
+    def place_of(self, args: tuple[Any, ...]) -> str | None:
+        """The path below the root that an observed input looks at; None where it looks at no file."""
+        return None if self.place is None else cast("str | None", self._apply(self.place, args))
 
     def _apply(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         if self.kinds is not None:
@@ -239,6 +245,8 @@ def input(
     observed: bool = ...,
     stamp: Callable[..., bytes] | None = ...,
     settled: Callable[[bytes], bool] | None = ...,
+    stamps: Callable[[list[Any]], list[bytes]] | None = ...,
+    place: Callable[..., str | None] | None = ...,
     durability: Durability = ...,
     persist: bool = ...,
 ) -> Callable[[Callable[P, R]], Input[P, R]]: ...
@@ -255,6 +263,11 @@ def input(function: Any = None, /, **options: Any) -> Any:
                     read: if it moved, the read is repeated.
         settled     `settled(stamp) -> bool`: False while a stamp is too young to be trusted (git's racy
                     rule); such an input is read again at the next sync.
+        stamps      `stamps([argument, ...]) -> [stamp, ...]`: what `stamp` gives for each of many keys of one
+                    argument, taken together where that is faster.
+        place       `place(*args) -> path`: the path below the root that the function looks at, so that a
+                    watch knows when to look again; None where there is none. An input without one is
+                    looked at by `sync` only.
         durability  how rarely it changes.
         persist     False: the value is not stored and is read again where it is needed.
 
