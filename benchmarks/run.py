@@ -12,7 +12,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # started as `python benchmarks/run.py`
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import chain, clean, execution, fan_in, hits, memory, opening, start, store_size
+from benchmarks import chain, clean, crawl, execution, fan_in, hits, memory, opening, start, store_size
 from benchmarks.harness import Figure, Scale, machine
 
 CASES: dict[str, Callable[[Scale], Iterator[Figure]]] = {
@@ -21,6 +21,7 @@ CASES: dict[str, Callable[[Scale], Iterator[Figure]]] = {
     "clean": clean.measure,
     "fan-in": fan_in.measure,
     "chain": chain.measure,
+    "crawl": crawl.measure,
     "size": store_size.measure,
     "open": opening.measure,
     "start": start.measure,

@@ -233,3 +233,20 @@ class StoreDamaged(StoreError):
 def headline_of(kind: type[EngineError]) -> str:
     """The headline of an error class."""
     return kind.headline
+
+
+class CannotWatch(EngineError):
+    headline = "the system refuses to watch more directories"
+    hint = "Every file is looked at instead, every few seconds."
+
+
+class BadEvent(EngineError):
+    headline = "this is not an event of a watch"
+    hint = "Was it written by another version of the engine? The field `schema` says which form it has."
+
+
+class RootGone(EngineError):
+    """Nothing can be said of the files while their root is gone."""
+
+    headline = "the root is gone"
+    hint = "Put it back: the watch goes on by itself then. Or end the watch."

@@ -81,7 +81,7 @@ def why(core: Core, node: int | None, name: str) -> Why:
     return Why(
         key=name,
         state=state,
-        reason=_reason(core, node),
+        reason=reason_of(core, node),
         changed_at=graph.changed_at[node],
         verified_at=graph.verified_at[node] if status & MARKED else core.revision,
         durability=graph.durability[node],
@@ -96,7 +96,8 @@ def _has_memo(core: Core, node: int) -> bool:
     return core.graph.verified_at[node] > 0
 
 
-def _reason(core: Core, node: int) -> str:
+def reason_of(core: Core, node: int) -> str:
+    """Why a node was last run or looked at, in words. The lock is held; nothing is marked."""
     flags = core.graph.flags[node]
     reason = Reason(flags >> REASON_SHIFT & 0xF)
     if reason is Reason.CHANGED:
@@ -129,7 +130,7 @@ def _chain(core: Core, node: int) -> tuple[Link, ...]:
         if links and graph.changed_at[cause] > graph.changed_at[here]:
             break  # what made it run last came later than the change that we follow, and was cut off
         here = cause
-        links.append(Link(core.name_of(here), graph.changed_at[here], _reason(core, here)))
+        links.append(Link(core.name_of(here), graph.changed_at[here], reason_of(core, here)))
     return tuple(links)
 
 

@@ -4,12 +4,16 @@ Invariants
     B1  A stored stamp is never younger than the value: it was taken before the read (git's racy rule).
     B2  A stamp that is not settled is not stored: the input is read again at the next look.
     B3  Equal content refreshes the stamp and starts no revision.
+    B4  Stamps taken together are those that would be taken one by one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from attrs import define, field
 
 from engine.errors import BadQuery, ChangedWhileRead
 from engine.failure import is_transient
@@ -18,7 +22,9 @@ from engine.graph import ABSENT
 from engine.key import display
 from engine.query import QueryInfo
 
+CHUNK = 4096  # stamps taken in one call: 10 ms for files, so that an interrupt is not kept waiting
 READS = 3  # times a moving input is read before it counts as a transient failure
+PLAIN = (str, int, bytes, bool)  # classes whose equal values are one argument
 UNSETTLED = b""  # the stored stamp of an input that must be read again
 
 
@@ -78,16 +84,75 @@ def _attempt(info: QueryInfo, args: tuple[Any, ...]) -> tuple[Any, Exception | N
         return ABSENT, error
 
 
-def stamps(root: Path, asked: list[tuple[QueryInfo, tuple[Any, ...]]]) -> list[bytes | None]:
-    """The stamps of many inputs now; None where one could not be taken. Runs without the lock."""
-    token = CURRENT.set(InputFrame(root))
+def stamps(root: Path, asked: Iterable[tuple[QueryInfo, tuple[Any, ...]]]) -> list[bytes | None]:
+    """The stamps of many inputs now; None where one could not be taken. Runs without the lock.
+
+    Inputs that share a `stamps=` function share its calls: what several of them look at is stamped once.
+    """
     found: list[bytes | None] = []
+    together: dict[Callable[..., Any], Batches] = {}
+    latest: QueryInfo | None = None
+    batches: Batches = {}
+    token = CURRENT.set(InputFrame(root))
     try:
-        for info, args in asked:
-            try:
-                found.append(info.stamp_of(args) if info.stamp is not None else None)
-            except Exception:
-                found.append(None)  # looked at by reading it, which makes what is wrong its value
+        for at, (info, args) in enumerate(asked):
+            if info is not latest:
+                latest = info
+                batches = {}
+                if info.stamp is not None and info.stamps is not None:
+                    batches = together.setdefault(info.stamps, {kind: Batch(info) for kind in PLAIN})
+            batch = batches.get(args[0].__class__) if len(args) == 1 else None
+            if batch is None:
+                found.append(None if info.stamp is None else _stamp(info, args))
+            else:
+                found.append(None)
+                batch.positions.append(at)
+                batch.arguments.append(args[0])
+        for batches in together.values():
+            for batch in batches.values():
+                _stamp_together(batch, found)
     finally:
         CURRENT.reset(token)
     return found
+
+
+@define(eq=False)
+class Batch:
+    """Arguments of one class that are stamped in one call, and where their stamps belong."""
+
+    info: QueryInfo  # the first of those that share the function
+    positions: list[int] = field(factory=list)
+    arguments: list[Any] = field(factory=list)
+
+
+Batches = dict[type, Batch]
+
+
+def _stamp_together(batch: Batch, found: list[bytes | None]) -> None:
+    info = batch.info
+    assert info.stamps is not None
+    different = list(dict.fromkeys(batch.arguments))
+    known: dict[Any, bytes | None] = {}
+    for start in range(0, len(different), CHUNK):
+        chunk = different[start : start + CHUNK]
+        taken: Sequence[bytes | None]
+        try:
+            taken = info.stamps(chunk)
+        except Exception:
+            taken = [_stamp(info, (argument,)) for argument in chunk]  # those that can be taken are
+        if len(taken) != len(chunk):
+            raise BadQuery(
+                query=info.name,
+                cause=f"its stamps= gave {len(taken)} stamps for {len(chunk)} arguments",
+                hint="Give one stamp for each argument, in their order.",
+            )
+        known.update(zip(chunk, taken, strict=True))
+    for at, argument in zip(batch.positions, batch.arguments, strict=True):
+        found[at] = known[argument]
+
+
+def _stamp(info: QueryInfo, args: tuple[Any, ...]) -> bytes | None:
+    try:
+        return info.stamp_of(args)
+    except Exception:
+        return None  # looked at by reading it, which makes what is wrong its value

@@ -1,94 +1,81 @@
-"""Request: what the outside asks of a core: a value, another look at the world, a new input value.
+"""Request: what the outside asks of a core: a value, a new input value. (Another look at the world: `look`.)
 
 Invariants
     T1  An answer belongs to one revision, at or after the moment of the call.
-    T2  A request that is cancelled again and again is let through in the end: writers wait for it.
-    T3  Whatever was computed is committed at the end of a request, also of an interrupted one.
+    T2  The world was looked at before anything is answered or changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
-from itertools import count
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from engine.advance import Change, apply, change_of, force, start_revision
+from engine.advance import Change, change_of, force, start_revision
 from engine.answer import answer
-from engine.core import HARMLESS, Core, Request
+from engine.attempt import Gate, finish, insist, stopped
+from engine.core import Core, Request
 from engine.durability import Durability
 from engine.errors import Cancelled, NotAnInput, StoreDamaged, StoreFull
 from engine.explain import annotate
-from engine.failure import is_transient
-from engine.frame import CURRENT
-from engine.graph import MARKED, PINNED, ROOT
+from engine.graph import PINNED, ROOT
 from engine.locate import bind, locate
-from engine.mark import clear, settle
-from engine.observe import UNSETTLED, look, stamps
-from engine.persist import KEEP, commit, load, save
+from engine.look import sync
+from engine.mark import settle
+from engine.observe import look
+from engine.persist import KEEP, load, save
 from engine.query import REGISTRY, TAKEN_OVER, QueryInfo
 from engine.reason import Reason
-from engine.recover import put_in_place, recover, release_rings, reopen, start_over
+from engine.recover import put_in_place, recover, reopen
 from engine.verify import ensure
 
 if TYPE_CHECKING:
     from engine.store.gc import Collected
 
-T = TypeVar("T")
-REBUILDS = 2  # times a request sets a damaged store aside before it gives up: the medium is not to be trusted
-PATIENCE = 3  # cancelled attempts before a request makes writers wait
-
 
 def demand(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Any:
     """The value of a key in the current revision; raises the error that is its value."""
-    return _insist(core, lambda: _answer(core, info, args))
+    return insist(core, lambda gate: _answer(core, info, args, gate))
 
 
-def _insist(core: Core, attempt: Callable[[], T]) -> T:
-    rebuilt = 0
-    frame = CURRENT.get()
-    for tries in count():
-        gate: AbstractContextManager[Any] = core.patience if tries >= PATIENCE else nullcontext()
-        try:
-            with gate:
-                return attempt()
-        except Cancelled:
-            if core.stopping:
-                raise _stopped() from None
-            continue
-        except StoreDamaged as damage:
-            rebuilt += 1
-            if rebuilt > REBUILDS:
-                raise
-            start_over(core, damage)
-        except RuntimeError as error:
-            if not isinstance(error.__context__, KeyboardInterrupt):
-                raise
-            CURRENT.set(frame)
-            core.interrupted(error)
-            raise error.__context__ from None  # it struck while the lock was taken again
-        except KeyboardInterrupt as error:
-            CURRENT.set(frame)  # an interrupt may strike between setting and resetting it
-            core.interrupted(error)
-            raise
-        finally:
-            core.emit()
-    raise AssertionError("count() ends never")
+def refresh(
+    core: Core, asked: Iterable[tuple[QueryInfo, tuple[Any, ...]]], wanted: Callable[[], bool]
+) -> list[Exception | None]:
+    """Bring many keys up to date, one after the other, and commit once. Returns the error of each, or None.
+
+    Ends as a stopped engine does, with what was computed committed, when it is not `wanted` any more.
+    """
+
+    def attempt(info: QueryInfo, args: tuple[Any, ...], gate: Gate) -> None:
+        if not wanted():
+            raise stopped()
+        _answer(core, info, args, gate, commits=False)
+
+    errors: list[Exception | None] = []
+    try:
+        for info, args in asked:
+            try:
+                insist(core, partial(attempt, info, args))
+                errors.append(None)
+            except Exception as error:
+                errors.append(error)
+    finally:
+        insist(core, lambda gate: _finish(core))
+    return errors
 
 
-def _stopped() -> KeyboardInterrupt:
-    error = KeyboardInterrupt("the engine was asked to stop")
-    setattr(error, HARMLESS, True)
-    return error
+def _finish(core: Core) -> None:
+    with core.lock:
+        finish(core)
 
 
-def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, commits: bool = True) -> Any:
     core.check_usable()
     if core.stopping:
-        raise _stopped()
+        raise stopped()
     if not core.synced:
         sync(core)
-    with core.lock:
+    with gate, core.lock:
         _take_care(core)
         node = locate(core, info, args)
         request = Request(core)
@@ -106,21 +93,8 @@ def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Any:
             annotate(core, node, error)
             raise
         finally:
-            finish(core)
-
-
-def finish(core: Core) -> None:
-    """Tidy up after work, and commit it. The lock is held."""
-    if core.unsettled:
-        return
-    graph = core.graph
-    if graph.marked and not graph.suspects and not core.claims:
-        clear(core)
-    elif len(graph.marked) > len(graph):
-        graph.marked[:] = [node for node in dict.fromkeys(graph.marked) if graph.status[node] & MARKED]
-    if core.ringed and not core.claims:
-        release_rings(core)
-    commit(core)
+            if commits:
+                finish(core)
 
 
 def _take_care(core: Core) -> None:
@@ -151,89 +125,6 @@ def _rebind(core: Core) -> None:
             bind(core, REGISTRY[name])
 
 
-# -- looking at the world ------------------------------------------------------------------------
-
-
-def sync(core: Core) -> int:
-    """Look again at every observed input; one revision if any differs. Returns how many did."""
-    core.check_usable()
-    return _insist(core, lambda: _look_around(core))
-
-
-def _look_around(core: Core) -> int:
-    with core.sync_lock:
-        with core.lock:
-            if core.unsettled:
-                recover(core)
-            graph = core.graph
-            if not core.synced:
-                _load_observed(core)
-            asked = [
-                (node, core.bound[core.graph.query[node]], core.args_of(node), stamp)
-                for node, stamp in core.observed.items()
-                if not core.graph.flags[node] & PINNED
-            ]
-        known = [(node, info, args, stamp) for node, info, args, stamp in asked if info is not None]
-        now = stamps(core.root, [(info, args) for _, info, args, _ in known])
-        core.stamped += len(now)
-        changes, retry = _look_at(
-            core,
-            [
-                (node, info, args)
-                for (node, info, args, stamp), fresh in zip(known, now, strict=True)
-                if fresh is None or fresh != stamp or stamp == UNSETTLED
-            ],
-        )
-        with core.patience, core.lock:
-            if core.graph is not graph or core.unsettled:
-                raise Cancelled  # the lists were built anew meanwhile
-            changes = [change for change in changes if not graph.flags[change.node] & PINNED]  # set meanwhile
-            differing = apply(core, changes, f"{len(changes)} inputs looked at")
-            if retry:
-                start_revision(core, f"{len(retry)} inputs could not be read", all_levels=True)
-                force(core, retry, Reason.RETRY)
-            core.synced = True
-            finish(core)
-    return differing
-
-
-def _look_at(
-    core: Core, asked: Iterable[tuple[int, QueryInfo, tuple[Any, ...]]]
-) -> tuple[list[Change], list[int]]:
-    changes: list[Change] = []
-    retry: list[int] = []
-    for node, info, args in asked:
-        core.read += 1
-        try:
-            value, error, stamp = look(core.root, info, args)
-            changes.append(change_of(node, info, args, value, error, stamp))
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            retry.append(node)  # the next reader meets the same trouble, or finds it gone
-    return changes, retry
-
-
-def _load_observed(core: Core) -> None:
-    """Names and stamps of the observed inputs that the store knows; their rows stay where they are."""
-    if core.store is None:
-        return
-    graph = core.graph
-    for row in core.store.inputs():
-        info = core.bound[row.query]
-        if info is None:
-            info = REGISTRY.get(core.name_of_row[row.query])
-            if info is None or not info.observed:
-                continue  # looked at when its module is loaded, see `bind`
-            bind(core, info)
-            info.codec  # noqa: B018 -- teaches `canonical` the classes its annotations name
-        graph.query[row.id] = row.query
-        if graph.args[row.id] is None:
-            graph.args[row.id] = row.args
-        # An overlay belongs to the process that set it: look at the world again.
-        core.observed[row.id] = UNSETTLED if row.flags & PINNED else row.stamp
-
-
 # -- changing inputs -----------------------------------------------------------------------------
 
 
@@ -259,21 +150,21 @@ def _input_node(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
     if not core.synced:
         sync(core)
 
-    def attempt() -> int:
-        with core.lock:
+    def attempt(gate: Gate) -> int:
+        with gate, core.lock:
             _take_care(core)
             node = locate(core, info, args)
             ensure(core, node, Request(core))  # a value to compare the new one with
             return node
 
-    return _insist(core, attempt)
+    return insist(core, attempt)
 
 
 def commit_changes(core: Core, changes: list[Change], note: str) -> int:
     """Make one revision of the changes that differ, and commit it. Returns the revision now."""
     core.check_usable()
 
-    def attempt() -> int:
+    def attempt(_: Gate) -> int:
         with core.patience, core.lock:
             if core.unsettled:
                 recover(core)
@@ -281,20 +172,20 @@ def commit_changes(core: Core, changes: list[Change], note: str) -> int:
             finish(core)
             return core.revision
 
-    return _insist(core, attempt)
+    return insist(core, attempt)
 
 
 def settle_inputs(core: Core) -> None:
     """What the next request would have taken care of first, so that a snapshot starts clean."""
 
-    def attempt() -> None:
+    def attempt(gate: Gate) -> None:
         core.check_usable()
         if not core.synced:
             sync(core)
-        with core.lock:
+        with gate, core.lock:
             _take_care(core)
 
-    _insist(core, attempt)
+    insist(core, attempt)
 
 
 def load_all(core: Core) -> None:
@@ -307,7 +198,7 @@ def load_all(core: Core) -> None:
 def forget(core: Core, fits: Callable[[str], bool]) -> int:
     """Let the keys whose name fits run again at the next demand; equal values still cut off."""
 
-    def attempt() -> int:
+    def attempt(_: Gate) -> int:
         core.check_usable()
         with core.patience, core.lock:
             _take_care(core)
@@ -322,7 +213,7 @@ def forget(core: Core, fits: Callable[[str], bool]) -> int:
                 finish(core)
             return len(nodes)
 
-    return _insist(core, attempt)
+    return insist(core, attempt)
 
 
 def collect(core: Core) -> Collected:

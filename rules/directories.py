@@ -25,9 +25,9 @@ from functools import lru_cache
 from attrs import frozen
 
 from engine import ChangedWhileRead, EngineError, each, input, query
-from engine.rules.files import FileError, FileMissing, full_path, kind, open_below_root, read_bytes
+from engine.rules.files import FileError, FileMissing, full_path, kind, open_below_root, place_of, read_bytes
 from engine.rules.ignore import ALWAYS_SKIPPED, IGNORE_FILE, Matcher, matcher, parse
-from engine.rules.stat import file_stamp, kind_of, record_of, settled
+from engine.rules.stat import file_stamp, file_stamps, kind_of, record_of, settled
 
 MAX_DEPTH = 100  # directories inside each other; a walk by plain calls takes six frames of 1,000 for each
 
@@ -45,7 +45,7 @@ class Entry:
     kind: str
 
 
-@input(stamp=file_stamp, settled=settled, persist=False)
+@input(stamp=file_stamp, stamps=file_stamps, settled=settled, place=place_of, persist=False)
 def listing(path: str = "") -> tuple[Entry, ...]:
     """What a directory contains, sorted by name. The root is "".
 

@@ -23,7 +23,7 @@ from typing import ClassVar
 from blake3 import blake3
 
 from engine import ChangedWhileRead, EngineError, input, root
-from engine.rules.stat import ANSWERS, file_stamp, kind_of, record_of, settled
+from engine.rules.stat import ANSWERS, file_stamp, file_stamps, kind_of, record_of, settled
 
 MAX_FILE_BYTES = 64 * 2**20  # far above any source; a value lives in memory as a whole
 MAX_DIGEST_BYTES = 64 * 2**30  # /proc/kcore claims 128 TiB; 64 GiB take two minutes
@@ -78,13 +78,25 @@ class OutsideRoot(FileError):
     a key has to mean the same on every machine."""
 
 
-@input(stamp=file_stamp, settled=settled, persist=False)
+def place_of(path: str) -> str | None:
+    """The place of an input that looks at a path: the path, or None where no change on disk can matter.
+
+    That is so for paths whose answer is an error by itself: not canonical, or no name of a file.
+    """
+    try:
+        full_path(path)
+        return None if b"\0" in os.fsencode(path) else path
+    except (FileError, ValueError, TypeError):  # also: characters that no file name can hold; not a text
+        return None
+
+
+@input(stamp=file_stamp, stamps=file_stamps, settled=settled, place=place_of, persist=False)
 def read_bytes(path: str) -> bytes:
     """The content of a file of at most `MAX_FILE_BYTES`."""
     return _read(path)
 
 
-@input(stamp=file_stamp, settled=settled, persist=False)
+@input(stamp=file_stamp, stamps=file_stamps, settled=settled, place=place_of, persist=False)
 def read_text(path: str) -> str:
     """The content of a UTF-8 file, without a byte order mark, newlines as they are."""
     try:
@@ -93,7 +105,7 @@ def read_text(path: str) -> str:
         raise NotText(path, "not text") from error
 
 
-@input(stamp=file_stamp, settled=settled)
+@input(stamp=file_stamp, stamps=file_stamps, settled=settled, place=place_of)
 def file_digest(path: str) -> bytes:
     """The BLAKE3 digest (32 bytes) of a file of up to `MAX_DIGEST_BYTES`, read piece by piece."""
     digest = blake3()
@@ -102,7 +114,7 @@ def file_digest(path: str) -> bytes:
     return digest.digest()
 
 
-@input(stamp=file_stamp)
+@input(stamp=file_stamp, stamps=file_stamps, place=place_of)
 def exists(path: str) -> bool:
     """Whether something can be reached by the path. False for a dangling link.
 
@@ -114,13 +126,13 @@ def exists(path: str) -> bool:
     return found not in ("missing", "dangling link", "link loop", "name too long", "bad name")
 
 
-@input(stamp=file_stamp)
+@input(stamp=file_stamp, stamps=file_stamps, place=place_of)
 def kind(path: str) -> str:
     """What a path reaches, links followed: "file", "directory", "missing", or another kind of `FileError`."""
     return _kind(path)
 
 
-@input(stamp=file_stamp, settled=settled)
+@input(stamp=file_stamp, stamps=file_stamps, settled=settled, place=place_of)
 def stat_stamp(path: str) -> bytes:
     """A value that differs whenever the file was touched. For rules that must not wait for the content.
 

@@ -55,6 +55,15 @@ def file_stamp(path: str) -> bytes:
     return stamp_of(f"{root()}/{path}")
 
 
+def file_stamps(paths: list[str]) -> list[bytes]:
+    """`file_stamp` of each of many paths, for the crawl of a whole tree."""
+    # Nine tenths of this are the calls of `lstat`. Others were measured, on 100,000 files: a scan of each
+    # directory with `DirEntry.stat` (an lstat as well) takes 1.3 to 3 times as long; `stat` relative to a
+    # descriptor of the directory saves a tenth where a directory holds many files, and costs more where few.
+    base = f"{root()}"
+    return [stamp_of(f"{base}/{path}") for path in paths]
+
+
 def stamp_of(full: str) -> bytes:
     """The stamp of a path of the operating system."""
     try:
@@ -114,3 +123,11 @@ def _answer_stamp(error: OSError | ValueError) -> bytes:
             return _TROUBLE + str(error.errno).encode()
         return _ANSWER + answer.encode()
     return _ANSWER + b"bad name"  # a NUL, or characters that no file name can hold
+
+
+def mode_in(stamp: bytes) -> int:
+    """The mode of what a stamp's path names, links not followed; 0 where there was nothing."""
+    if stamp[:1] != _STATE:
+        return 0
+    mode: int = _RECORD.unpack_from(stamp)[1]
+    return mode

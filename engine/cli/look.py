@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from engine.cli.session import as_json, places
 
 if TYPE_CHECKING:
-    from engine import Key
+    from engine import Engine, Key, Why
     from engine.settings import Settings
 
 KEYS = """\b
@@ -19,6 +19,7 @@ KEY is what is displayed, in quotes, or MODULE:QUERY and its arguments:
   engine {0} rules.py:lines a.py
   engine {0} rules.py:lines a.py --json
 """
+NEIGHBOURS: Final = {"deps": "dependencies", "rdeps": "dependents"}
 
 
 def a_key(command: Any) -> Any:
@@ -32,87 +33,116 @@ def a_key(command: Any) -> Any:
 @a_key
 def why(key: str, args: tuple[str, ...], json_: bool, **options: Any) -> None:
     """Say why a key ran last, or why it did not run. Computes nothing."""
-    from attrs import asdict
-
-    from engine.cli.output import table, write, write_json
+    from engine.cli import remote
+    from engine.cli.output import write, write_json
     from engine.cli.session import reading, settings_of
-    from engine.errors import escaped
 
     settings = settings_of(options)
-    asked = named_key(key, args, settings)
-    with reading(settings) as db:
-        answer = db.why(asked[0], *asked[1])
+    found = remote.look("why", key, args, settings)
+    if found is None:
+        asked = named_key(key, args, settings)
+        with reading(settings) as db:
+            found = why_document(db.why(asked[0], *asked[1]))
     if json_:
-        write_json({"why": asdict(answer), "text": str(answer)})
+        write_json(found)
+    else:
+        write(_why_lines(found["text"], found["why"]))
+
+
+def why_document(answer: Why) -> dict[str, Any]:
+    """What is known of a key, for JSON."""
+    from attrs import asdict
+
+    return {"why": asdict(answer), "text": str(answer)}
+
+
+def _why_lines(text: str, answer: dict[str, Any]) -> Iterable[str]:
+    from engine.cli.output import table
+    from engine.errors import escaped
+
+    yield escaped(text)
+    if answer["state"] == "unknown":
         return
-    lines = [escaped(str(answer))]
-    if answer.state != "unknown":
-        lines += table(
-            (
-                ("state", answer.state + (", it failed" if answer.failed else "")),
-                ("changed", f"R{answer.changed_at}"),
-                ("verified", f"R{answer.verified_at}"),
-                ("took", f"{answer.microseconds / 1000:.1f} ms"),
-            ),
-            indent="  ",
-        )
-        steps = [(f"R{link.changed_at}", link.key, link.reason) for link in answer.chain]
-        lines += ["because", *table(steps, indent="  ")] if steps else []
-    write(lines)
+    yield from table(
+        (
+            ("state", answer["state"] + (", it failed" if answer["failed"] else "")),
+            ("changed", f"R{answer['changed_at']}"),
+            ("verified", f"R{answer['verified_at']}"),
+            ("took", f"{answer['microseconds'] / 1000:.1f} ms"),
+        ),
+        indent="  ",
+    )
+    steps = [(f"R{link['changed_at']}", link["key"], link["reason"]) for link in answer["chain"]]
+    if steps:
+        yield "because"
+        yield from table(steps, indent="  ")
 
 
 @click.command("deps", epilog=KEYS.format("deps"))
 @a_key
 def deps(key: str, args: tuple[str, ...], json_: bool, **options: Any) -> None:
     """List what a key read when it last ran, in order."""
-    _neighbours("dependencies", key, args, json_, options)
+    _neighbours("deps", key, args, json_, options)
 
 
 @click.command("rdeps", epilog=KEYS.format("rdeps"))
 @a_key
 def rdeps(key: str, args: tuple[str, ...], json_: bool, **options: Any) -> None:
     """List the keys that read a key, sorted."""
-    _neighbours("dependents", key, args, json_, options)
+    _neighbours("rdeps", key, args, json_, options)
 
 
 def _neighbours(which: str, key: str, args: tuple[str, ...], json_: bool, options: dict[str, Any]) -> None:
+    from engine.cli import remote
     from engine.cli.output import tell, write, write_json
     from engine.cli.session import reading, settings_of
 
     settings = settings_of(options)
-    query, values = named_key(key, args, settings)
-    with reading(settings) as db:
-        names: list[str] = getattr(db, which)(query, *values)
-        about = db.why(query, *values)
-    known = about.state != "unknown"
+    found = remote.look(which, key, args, settings)
+    if found is None:
+        query, values = named_key(key, args, settings)
+        with reading(settings) as db:
+            found = neighbours(db, which, query, *values)
     if json_:
-        write_json({"key": about.key, "known": known, which: names})
+        write_json(found)
         return
-    if not known:
-        tell(f"{about.key} was never computed")
-    write(names)
+    if not found["known"]:
+        tell(f"{found['key']} was never computed")
+    write(found[NEIGHBOURS[which]])
+
+
+def neighbours(db: Engine, which: str, query: Any, *values: Any) -> dict[str, Any]:
+    """What a key read ("deps"), or who read it ("rdeps"), for JSON."""
+    names: list[str] = getattr(db, NEIGHBOURS[which])(query, *values)
+    about = db.why(query, *values)
+    return {"key": about.key, "known": about.state != "unknown", NEIGHBOURS[which]: names}
 
 
 @click.command("status")
 @as_json
 @places
 def status(json_: bool, **options: Any) -> None:
-    """Show the state of the store: revision, nodes, what waits to be checked, the last changes."""
+    """Show the state of the store: revision, nodes, what waits to be checked, the last changes.
+
+    And of the watch that keeps it up to date, if there is one.
+    """
+    from engine.cli import remote
     from engine.cli.output import write, write_json
     from engine.cli.session import has_store, settings_of
 
     settings = settings_of(options)
+    watch = remote.status(settings)
     if not has_store(settings):
         if json_:
-            write_json({"store": str(settings.store), "exists": False})
+            write_json({"store": str(settings.store), "exists": False, "watch": watch})
         else:
-            write([f"{settings.store}: nothing was stored here yet"])
+            write([f"{settings.store}: nothing was stored here yet", *_watch_lines(watch)])
         return
-    found = _status(settings)
+    found = {**_status(settings), "watch": watch}
     if json_:
         write_json(found)
     else:
-        write(_status_lines(found))
+        write([*_status_lines(found), *_watch_lines(watch)])
 
 
 def _status(settings: Settings) -> dict[str, Any]:
@@ -170,6 +200,29 @@ def _status_lines(found: dict[str, Any]) -> Iterable[str]:
         )
 
 
+def _watch_lines(watch: dict[str, Any] | None) -> Iterable[str]:
+    from engine.cli.output import table
+
+    if watch is not None:
+        yield "watch"
+        yield from table(((name, _in_words(value)) for name, value in watch.items()), indent="  ")
+
+
+def _in_words(value: Any) -> str:
+    match value:
+        case None:
+            return "(none)"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.1f}"
+        case dict():
+            return ", ".join(f"{name} {_in_words(one)}" for name, one in value.items()) or "(none)"
+        case list():
+            return ", ".join(map(_in_words, value)) or "(none)"
+    return str(value)
+
+
 @click.command("db")
 @click.option("--schema", is_flag=True, help="Print the tables, with what each column means.")
 @as_json
@@ -222,23 +275,15 @@ def _db_lines(found: dict[str, Any]) -> Iterable[str]:
 
 def named_key(text: str, args: tuple[str, ...], settings: Settings) -> tuple[Any, tuple[Any, ...]]:
     """What to give to `Engine.why`: a key; or, where its module cannot be loaded, a name and arguments."""
-    from engine.cli.arguments import (
-        free_values,
-        key_of_displayed,
-        key_of_texts,
-        literals,
-        split_displayed,
-    )
+    from engine.cli.arguments import free_values, literals, split_displayed
     from engine.errors import BadModule, UnknownQuery
-    from engine.modules import find_defined, load_query
 
-    displayed = None if args else split_displayed(text)
-    name = displayed[0] if displayed else text
     load_quietly(settings)
-    query = find_defined(name)
     try:
-        query = query or load_query(name, settings)
+        return loaded_key(text, args, settings), ()
     except (BadModule, UnknownQuery) as error:
+        displayed = None if args else split_displayed(text)
+        name = displayed[0] if displayed else text
         values = literals(*displayed) if displayed else free_values(args)
         if not _is_stored(name, settings):
             raise
@@ -246,8 +291,17 @@ def named_key(text: str, args: tuple[str, ...], settings: Settings) -> tuple[Any
 
         tell(f"note: {name} could not be loaded, so its code is not compared: {error.headline}")
         return name, values
-    key: Key[Any] = key_of_displayed(query, displayed[1]) if displayed else key_of_texts(query, args)
-    return key, ()
+
+
+def loaded_key(text: str, args: tuple[str, ...], settings: Settings) -> Key[Any]:
+    """The key that is displayed so, or `MODULE:QUERY` with its arguments. Its module is loaded if need be."""
+    from engine.cli.arguments import key_of_displayed, key_of_texts, split_displayed
+    from engine.modules import find_defined, load_query
+
+    displayed = None if args else split_displayed(text)
+    name = displayed[0] if displayed else text
+    query = find_defined(name) or load_query(name, settings)
+    return key_of_displayed(query, displayed[1]) if displayed else key_of_texts(query, args)
 
 
 def load_quietly(settings: Settings) -> None:

@@ -33,6 +33,12 @@ Examples:
 @click.option("--workers", type=int, metavar="N", help="Threads for parallel groups.")
 @click.option("--strict", is_flag=True, help="Never run a query that might turn out not to be needed.")
 @click.option("--depth-limit", type=int, metavar="N", help="How deep running queries may nest.")
+@click.option(
+    "--sync/--no-sync",
+    default=True,
+    help="While a watch runs: see everything saved before (the default), or only what it saw already.",
+)
+@click.option("--crawl", is_flag=True, help="While a watch runs: look at every file, trust no event.")
 @click.option("--read-only", is_flag=True, help="Use what is stored, save nothing.")
 @click.option("--no-store", is_flag=True, help="Compute everything in memory.")
 @places
@@ -41,17 +47,25 @@ def command(query: str, args: tuple[str, ...], named: tuple[str, ...], json_: bo
 
     Runs only what a change since the last time makes necessary. ARGS are read by the annotations of the
     query's parameters: texts as they are, numbers, true/false, paths, names of enum members, and JSON for
-    everything else.
+    everything else. While `engine watch` has the store, it answers.
     """
-    from engine.cli.arguments import key_of_texts
-    from engine.cli.output import plain, shown, write, write_json
+    from engine.cli.remote import Alone, run
     from engine.cli.session import settings_of, tell_notes, writing
-    from engine.modules import load_query
 
     quiet, read_only, no_store = (options.pop(name) for name in ("quiet", "read_only", "no_store"))
+    far = {"json": json_, "quiet": quiet, "sync": options.pop("sync"), "crawl": options.pop("crawl")}
+    if far["crawl"] and not far["sync"]:
+        raise click.UsageError("--crawl looks at every file, --no-sync at none: say one of them.")
     settings = settings_of(options)
+    alone = Alone() if read_only or no_store else run(query, args, named, settings, far)
+    if alone is None:
+        return
+    from engine.cli.arguments import key_of_texts
+    from engine.cli.output import plain, shown, write, write_json
+    from engine.modules import load_query
+
     key = key_of_texts(load_query(query, settings), args, named)
-    with writing(settings, read_only=read_only, in_memory=no_store) as db:
+    with writing(settings, read_only=read_only, in_memory=no_store, **alone.opening()) as db:
         value, progress = _compute(db, key, settings, quiet)
         document = {
             "query": key.query.name,

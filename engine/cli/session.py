@@ -7,9 +7,10 @@ Invariants
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from engine import Engine
     from engine.settings import Settings
 
+STEP_SECONDS: Final = 0.05  # between two attempts at a store in use
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -57,24 +59,39 @@ def settings_of(options: dict[str, Any]) -> Settings:
 
 
 @contextmanager
-def writing(settings: Settings, *, read_only: bool = False, in_memory: bool = False) -> Iterator[Engine]:
-    """The engine, opened to compute. Notes go to standard error."""
+def writing(
+    settings: Settings,
+    *,
+    read_only: bool = False,
+    in_memory: bool = False,
+    hint: str = "Wait for it to end, or answer without saving: engine run --read-only.",
+    patience: float = 0.0,
+) -> Iterator[Engine]:
+    """The engine, opened to compute. Notes go to standard error.
+
+    hint, patience      for a store that is in use: what to do, and for how many seconds to try again
+    """
     from engine import Engine
     from engine.errors import StoreInUse
 
-    try:
-        db = Engine(
-            None if in_memory else settings.store,
-            root=settings.root,
-            workers=settings.workers,
-            strict=settings.strict,
-            depth_limit=settings.depth_limit,
-            synchronous=settings.synchronous,
-            read_only=read_only,
-        )
-    except StoreInUse as error:
-        error.hint = "Wait for it to end, or answer without saving: engine run --read-only."
-        raise
+    until = time.monotonic() + patience
+    while True:
+        try:
+            db = Engine(
+                None if in_memory else settings.store,
+                root=settings.root,
+                workers=settings.workers,
+                strict=settings.strict,
+                depth_limit=settings.depth_limit,
+                synchronous=settings.synchronous,
+                read_only=read_only,
+            )
+            break
+        except StoreInUse as error:
+            if time.monotonic() >= until:
+                error.hint = hint
+                raise
+        time.sleep(STEP_SECONDS)
     try:
         with db:
             yield db

@@ -67,7 +67,7 @@ def withdraw(listener: socket.socket, path: str | os.PathLike[str]) -> None:
         with _directory(path) as (directory, name), _locked(directory):
             if _is_socket(name, directory) and not _answers(_address(path, directory, name)):
                 os.unlink(name, dir_fd=directory)
-    except FileNotFoundError:  # the directory went away, and the file with it
+    except (FileNotFoundError, NotADirectoryError):  # the directory went away, and the file with it
         return
 
 

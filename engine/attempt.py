@@ -1,0 +1,84 @@
+"""Attempt: one try at a request. Made again when it was overtaken; tidied up and committed at its end.
+
+Invariants
+    A1  A request that is cancelled again and again is let through in the end: writers wait for it.
+    A2  Whatever was computed is committed at the end of a request, also of an interrupted one.
+    A3  Locks are taken in one order: `sync_lock`, `patience`, `lock`. Who has lost patience never waits for
+        a look at the world, which may be waiting for writers to be let in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from itertools import count
+from typing import Any, TypeVar
+
+from engine.core import HARMLESS, Core
+from engine.errors import Cancelled, StoreDamaged
+from engine.frame import CURRENT
+from engine.graph import MARKED
+from engine.mark import clear
+from engine.persist import commit
+from engine.recover import release_rings, start_over
+
+T = TypeVar("T")
+Gate = AbstractContextManager[Any]
+REBUILDS = 2  # times a request sets a damaged store aside before it gives up: the medium is not to be trusted
+PATIENCE = 3  # cancelled attempts before a request makes writers wait
+
+
+def insist(core: Core, attempt: Callable[[Gate], T]) -> T:
+    """What `attempt` returns, once it comes through.
+
+    It enters the gate that it is given around its work; if it looks at the world, after `sync_lock` (A3).
+    """
+    rebuilt = 0
+    frame = CURRENT.get()
+    for tries in count():
+        gate: Gate = core.patience if tries >= PATIENCE else nullcontext()
+        try:
+            return attempt(gate)
+        except Cancelled:
+            if core.stopping:
+                raise stopped() from None
+            continue
+        except StoreDamaged as damage:
+            rebuilt += 1
+            if rebuilt > REBUILDS:
+                raise
+            start_over(core, damage)
+        except RuntimeError as error:
+            if not isinstance(error.__context__, KeyboardInterrupt):
+                raise
+            CURRENT.set(frame)
+            core.interrupted(error)
+            raise error.__context__ from None  # it struck while the lock was taken again
+        except KeyboardInterrupt as error:
+            CURRENT.set(frame)  # an interrupt may strike between setting and resetting it
+            core.interrupted(error)
+            raise
+        finally:
+            core.emit()
+    raise AssertionError("count() ends never")
+
+
+def stopped() -> KeyboardInterrupt:
+    """What a request raises instead of starting something after a signal asked to end."""
+    error = KeyboardInterrupt("the engine was asked to stop")
+    setattr(error, HARMLESS, True)
+    return error
+
+
+def finish(core: Core) -> None:
+    """Tidy up after work, and commit it. The lock is held."""
+    if core.unsettled:
+        return
+    graph = core.graph
+    if graph.marked and not graph.suspects and not core.claims:
+        clear(core)
+    elif len(graph.marked) > len(graph):
+        graph.marked[:] = [node for node in dict.fromkeys(graph.marked) if graph.status[node] & MARKED]
+    if core.ringed and not core.claims:
+        release_rings(core)
+    commit(core)

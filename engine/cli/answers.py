@@ -1,0 +1,264 @@
+"""Answers: what a watch replies to the command line's requests. The same words that a command would print.
+
+Invariants
+    A1  A module that is loaded is never loaded again here: new code runs in a fresh interpreter only. While
+        loaded code is outdated, nothing is answered but "retry".
+    A2  What fails before queries run is marked "early": the client fails by itself, with its own paths.
+    A3  Nothing is raised: whatever goes wrong becomes the last message.
+
+Queries see the environment and the working directory of the watch, not those of who asks.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from attrs import frozen
+
+from engine.errors import EXIT_BAD_REQUEST, EXIT_BUG, EXIT_INTERRUPTED, Closed, EngineError
+from engine.settings import Settings
+from engine.watch import wire
+from engine.watch.server import Served, counts_of
+from engine.watch.wire import Message
+
+if TYPE_CHECKING:
+    from engine import Engine, Key
+
+AT_IT: Final[Message] = {"progress": {}}  # gives the server the chance to notice a client that has gone
+_LOADING: Final = threading.Lock()  # a module that another thread is loading is in `sys.modules` already
+
+
+@frozen
+class Place:
+    """Where a client works: its settings."""
+
+    root: str
+    store: str
+    rules: tuple[str, ...]
+    path: tuple[str, ...]
+    workers: int
+    strict: bool
+    depth_limit: int
+
+    def settings(self) -> Settings:
+        """As the client has them."""
+        return Settings(
+            root=Path(self.root),
+            store=Path(self.store),
+            rules=self.rules,
+            path=tuple(map(Path, self.path)),
+        )
+
+
+@frozen
+class Run:
+    """A request of `engine run`. sync: "no", "yes" or "crawl"; indent: of the JSON document."""
+
+    place: Place
+    query: str
+    args: tuple[str, ...]
+    named: tuple[str, ...]
+    json: bool
+    indent: int | None
+    sync: str
+
+
+@frozen
+class Look:
+    """A request of `engine why`, `deps` or `rdeps`."""
+
+    place: Place
+    key: str
+    args: tuple[str, ...]
+
+
+@frozen
+class Sync:
+    """A request to look at the world."""
+
+    crawl: bool = False
+
+
+def answer(request: Message, served: Served) -> Generator[Message, None, None]:
+    """The messages that answer a request; see `engine.watch.wire`."""
+    verbs = {"run": _run, "why": _look, "deps": _look, "rdeps": _look, "status": _status, "sync": _sync}
+    verb = verbs.get(str(request.get("do")))
+    if verb is None:
+        yield _error(f"there is no request {str(request.get('do'))[:100]!r}", EXIT_BAD_REQUEST)
+        return
+    try:
+        yield from verb(request, served)
+    except (Closed, KeyboardInterrupt):  # what a stopping engine raises in threads that wait for it
+        yield {"retry": "the watch is ending"}
+    except msgspec.ValidationError as error:
+        yield _error(f"the request is malformed: {error}", EXIT_BAD_REQUEST)
+    except Exception as error:
+        yield _failed(error)
+
+
+# -- run ---------------------------------------------------------------------------------------
+
+
+def _run(request: Message, served: Served) -> Iterator[Message]:
+    from engine.cli.arguments import key_of_texts
+    from engine.cli.output import plain, shown
+    from engine.cli.report import of_query
+    from engine.modules import load_query
+
+    asked = msgspec.convert(request, Run)
+    db = served.db
+    refused = _elsewhere(asked.place, db)
+    if refused:
+        yield _refusal(refused)
+        return
+    if asked.sync != "no":
+        served.sync(crawl=asked.sync == "crawl")
+    stale = served.stale_rules()
+    if stale:
+        yield _retry(stale)
+        return
+    yield AT_IT
+    try:
+        with _LOADING:
+            key = key_of_texts(load_query(asked.query, asked.place.settings()), asked.args, asked.named)
+    except EngineError as error:
+        yield _failed(error, early=True)
+        return
+    yield AT_IT
+    before = db.counts()
+    try:
+        value = db.get(key)
+    except BaseException as error:
+        if isinstance(error, Closed) or db._core.stopping:
+            raise
+        if isinstance(error, KeyboardInterrupt):  # raised by the query itself
+            last = _error("interrupted", EXIT_INTERRUPTED)
+        else:
+            last = _failed(of_query(error, str(key)))
+    else:
+        revision, counts = db.revision, counts_of(db.counts() - before)
+        last = {"ok": {"revision": revision, "counts": counts}}
+        try:
+            if asked.json:
+                document = {
+                    "query": key.query.name,
+                    "args": [plain(value) for value in key.args],
+                    "revision": revision,
+                    "value": plain(value),
+                    "counts": counts,
+                }
+                yield from wire.pieces(iter([_json_text(document, asked.indent)]))
+            else:
+                yield from wire.pieces(shown(value))
+        except Exception as error:
+            last = _failed(error)
+    yield {**last, "notes": [*db.notes(), *_ignored(asked.place, db)]}
+
+
+def _json_text(document: dict[str, Any], indent: int | None) -> str:
+    import json
+
+    from engine.cli.output import SCHEMA, _finite
+
+    whole = _finite({"schema": SCHEMA, **document})
+    return json.dumps(whole, sort_keys=True, indent=indent, allow_nan=False)
+
+
+def _elsewhere(place: Place, db: Engine) -> str:
+    """How the places of the client are others than ours; empty where they are not."""
+    if os.path.realpath(place.root) != os.path.realpath(db.root):
+        return f"root {db.root}, not {place.root}"
+    if db.store is not None and os.path.realpath(place.store) != os.path.realpath(db.store.directory):
+        return f"store {db.store.directory}, not {place.store}"
+    return ""
+
+
+def _ignored(place: Place, db: Engine) -> Iterator[str]:
+    """Settings of the client that have no effect here, because the engine is open already."""
+    core = db._core
+    for name in ("workers", "strict", "depth_limit"):
+        ours, theirs = getattr(core, name), getattr(place, name)
+        if ours != theirs:
+            yield f"the watch works with {name} = {str(ours).lower()}, so {str(theirs).lower()} has no effect"
+
+
+# -- look --------------------------------------------------------------------------------------
+
+
+def _look(request: Message, served: Served) -> Iterator[Message]:
+    from engine.cli import look
+
+    asked = msgspec.convert(request, Look)
+    db = served.db
+    refused = _elsewhere(asked.place, db)
+    stale = served.stale_rules()
+    if refused or stale:
+        yield _refusal(refused) if refused else _retry(stale)
+        return
+    settings = asked.place.settings()
+    try:
+        with _LOADING:
+            key = _loaded_key(asked, settings)
+    except EngineError as error:
+        yield _failed(error, early=True)
+        return
+    found = (
+        look.why_document(db.why(key)) if request["do"] == "why" else look.neighbours(db, request["do"], key)
+    )
+    yield {"ok": found}
+
+
+def _loaded_key(asked: Look, settings: Settings) -> Key[Any]:
+    from engine.cli.look import loaded_key
+    from engine.modules import load_rules
+
+    load_rules(settings)
+    return loaded_key(asked.key, asked.args, settings)
+
+
+def _status(request: Message, served: Served) -> Iterator[Message]:
+    yield {"ok": served.status()}
+
+
+def _sync(request: Message, served: Served) -> Iterator[Message]:
+    asked = msgspec.convert(request, Sync)
+    differing = served.sync(crawl=asked.crawl)
+    yield {"ok": {"differing": differing, "revision": served.db.revision}}
+
+
+# -- what went wrong ---------------------------------------------------------------------------
+
+
+def _refusal(reason: str) -> Message:
+    return {"refused": reason, "because": "place"}
+
+
+def _retry(stale: tuple[str, ...]) -> Message:
+    return {"retry": f"rules changed: {', '.join(map(str, stale[:3]))}"}
+
+
+def _error(text: str, exit_code: int, *, early: bool = False) -> Message:
+    return {"error": {"text": text, "exit_code": exit_code, "early": early}}
+
+
+def _failed(error: BaseException, *, early: bool = False) -> Message:
+    """What `engine.cli.report.report` would tell, and its exit code."""
+    from engine.cli.report import BUG, REMEMBERED, QueryFailed, _origin
+    from engine.errors import EXIT_QUERY_FAILED
+    from engine.usertrace import frames_of_user, shown
+
+    match error:
+        case EngineError():
+            return _error(shown(error), error.exit_code, early=early)
+        case QueryFailed():
+            lines = [f"{error.key} failed", shown(error.error)]
+            if not frames_of_user(error.error):
+                lines.append(REMEMBERED.format(_origin(error.error) or error.key))
+            return _error("\n".join(lines), EXIT_QUERY_FAILED)
+    return _error("".join(traceback.format_exception(error)).rstrip() + f"\n{BUG}", EXIT_BUG)

@@ -1,0 +1,185 @@
+"""Remote: let the watch that holds the store answer a command, if there is one that can.
+
+Invariants
+    F1  Without a watch this costs one look at the file system, and imports nothing.
+    F2  What a watch answers goes to standard output as the command itself would write it.
+    F3  Whatever keeps a watch from answering, the command does the work itself. It says so where the watch
+        is there and will not do, and keeps quiet where it is just gone.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engine import Counts, Engine, Event
+    from engine.settings import Settings
+    from engine.watch.client import NotServed, Reply
+
+PATIENCE_SECONDS: Final = 2.0  # for a watch that was just there to give up its store
+SOCKET: Final = "watch.sock"  # as `engine.watch.wire` has it, which is not imported in vain (F1)
+LOOK_SECONDS: Final = 2.0  # of silence; looking at the store itself takes a tenth of it
+
+
+class Alone(NamedTuple):
+    """The command has to do it itself. `hint` and `patience` are for a store that is in use."""
+
+    hint: str = ""
+    patience: float = 0.0
+
+    def opening(self) -> dict[str, Any]:
+        """What `session.writing` is told."""
+        return {"patience": self.patience, **({"hint": self.hint} if self.hint else {})}
+
+
+def run(
+    query: str, args: tuple[str, ...], named: tuple[str, ...], settings: Settings, options: dict[str, Any]
+) -> Alone | None:
+    """Answer `engine run` by the watch; None if that was done. Options: json, quiet, sync, crawl.
+
+    Ends the command, after the message, if the query failed.
+    """
+    if not _may_be_watched(settings):
+        return Alone()
+    import sys
+
+    from engine.cli.progress import Progress
+    from engine.watch.client import NotServed, ask
+
+    far = _Far()
+    request = {
+        "do": "run",
+        "place": _place(settings),
+        "query": _absolute(query),
+        "args": args,
+        "named": named,
+        "json": options["json"],
+        "indent": 2 if options["json"] and sys.stdout.isatty() else None,
+        "sync": "crawl" if options["crawl"] else "yes" if options["sync"] else "no",
+    }
+    quiet: bool = options["quiet"]
+    progress = Progress(cast("Engine", far), quiet=quiet)
+    try:
+        with progress:
+            reply = ask(settings.store, request, progress=far.hear)
+    except NotServed as error:
+        _tell_why(error)
+        return Alone(error.hint, PATIENCE_SECONDS if error.leaving else 0.0)
+    if "error" in reply.last and reply.last["error"].get("early"):
+        first, _, _ = str(reply.last["error"]["text"]).partition("\n")
+        return Alone(f"The watch that holds it cannot run this: {first}.")
+    _finish(reply, far, progress, quiet)
+    return None
+
+
+def look(do: str, key: str, args: tuple[str, ...], settings: Settings) -> dict[str, Any] | None:
+    """What the watch knows of a key; None if the store is to be looked at instead."""
+    return _ask(
+        settings, {"do": do, "place": _place(settings), "key": _absolute(key, not args), "args": args}
+    )
+
+
+def status(settings: Settings) -> dict[str, Any] | None:
+    """The figures of the watch; None if there is none."""
+    return _ask(settings, {"do": "status"})
+
+
+def _ask(settings: Settings, request: dict[str, Any]) -> dict[str, Any] | None:
+    if not _may_be_watched(settings):
+        return None
+    from engine.watch.client import NotServed, ask
+
+    try:
+        reply = ask(settings.store, request, silence=LOOK_SECONDS)
+    except NotServed as error:
+        _tell_why(error)
+        return None
+    found: dict[str, Any] | None = reply.last.get("ok")
+    return found  # an error is told by who looks at the store, in its own words
+
+
+# -- what is sent ------------------------------------------------------------------------------
+
+
+def _may_be_watched(settings: Settings) -> bool:
+    return os.path.exists(os.path.join(settings.store, SOCKET))
+
+
+def _place(settings: Settings) -> dict[str, Any]:
+    return {
+        "root": str(settings.root),
+        "store": str(settings.store),
+        "rules": settings.rules,
+        "path": [str(directory) for directory in settings.path],
+        "workers": settings.workers,
+        "strict": settings.strict,
+        "depth_limit": settings.depth_limit,
+    }
+
+
+def _absolute(text: str, displayed: bool = False) -> str:
+    """`rules.py:query` with the place of the file: the watch works in another directory."""
+    from engine.settings import looks_like_file
+
+    name, parenthesis, rest = text.partition("(") if displayed else (text, "", "")
+    module, colon, query = name.rpartition(":")
+    if not colon or not looks_like_file(module):
+        return text
+    return f"{os.path.abspath(os.path.expanduser(module))}:{query}{parenthesis}{rest}"
+
+
+# -- what came back ----------------------------------------------------------------------------
+
+
+class _Far:
+    """The engine of the watch, as far as progress is shown of it."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self._counts = _counts({})
+
+    def counts(self) -> Counts:
+        return self._counts
+
+    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        return lambda: None
+
+    def hear(self, counts: dict[str, int]) -> None:
+        self._counts = _counts(counts)
+
+
+def _counts(said: dict[str, int]) -> Counts:
+    from engine.event import Counts
+
+    return Counts(*(said.get(name, 0) for name in Counts.__slots__ if name[0] != "_"))
+
+
+def _finish(reply: Reply, far: _Far, progress: Any, quiet: bool) -> None:
+    from engine.cli.output import tell, write
+    from engine.errors import escaped
+
+    failed = reply.last.get("error")
+    for note in reply.last.get("notes", ()):
+        tell("note: " + "\n".join(map(escaped, note.split("\n"))))
+    if reply.out:
+        write(reply.out.removesuffix("\n").split("\n"))
+    if failed is not None:
+        from click.exceptions import Exit
+
+        tell(failed["text"])
+        raise Exit(failed["exit_code"])
+    far.hear(reply.last["ok"]["counts"])
+    far.revision = reply.last["ok"]["revision"]
+    if not quiet:
+        tell(f"{progress.summary()}, by the watch")
+
+
+def _tell_why(error: NotServed) -> None:
+    if error.reason:
+        from engine.cli.output import tell
+        from engine.errors import escaped
+
+        tell(f"note: the watch of this store is not asked: {escaped(error.reason)}")

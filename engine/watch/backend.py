@@ -1,0 +1,54 @@
+"""Backend: what tells a file watcher that something may have happened somewhere.
+
+Invariants
+    K1  A backend only suggests. It may be late, repeat itself, invent paths and lose what it should tell:
+        who listens asks the disk, and doubts.
+    K2  When `cover` returns, everything that happens from then on in the directories is suggested.
+    K3  A voice suggests things in the order in which they happened, so that a cookie comes after them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+Suggest = Callable[[int, Iterable[str]], None]  # a voice, and absolute paths where something may have happened
+Fail = Callable[[str], None]  # what went wrong; everything has to be covered anew
+
+
+class Backend(Protocol):
+    """Suggests paths."""
+
+    mode: str  # "events", "polling" or "scanning"
+
+    def cover(self, directories: Iterable[str]) -> frozenset[str]:
+        """Watch these directories too, by absolute path; what is below them is not included.
+
+        Returns the directories whose watch is new: what is in them has to be looked at once more. More may be
+        among them than were asked for. Those that cannot be watched are not. Raises `CannotWatch` where
+        the system refuses more watches; what was covered before still is.
+        """
+        ...
+
+    def uncover(self, directories: Iterable[str]) -> None:
+        """Believe no longer that these are covered: they were removed, or replaced."""
+        ...
+
+    def covers(self, directory: str) -> bool:
+        """Whether what happens in a directory is suggested."""
+        ...
+
+    def missing(self) -> int:
+        """How many watches the kernel lacks, by its own account."""
+        ...
+
+    def voices(self) -> frozenset[int]:
+        """The sources of suggestions now (K3)."""
+        ...
+
+    def close(self) -> None:
+        """End. Nothing is suggested afterwards. A backend that failed is closed by its owner too."""
+        ...
+
+
+Factory = Callable[[str, Suggest, Fail], Backend]  # the first argument: the directory of cookies

@@ -1,0 +1,137 @@
+"""DeltaProcessor: new content against the version that the store holds.
+
+First it looks: stamps decide whether a hinted input has to be read, digests whether it differs. Afterwards, for
+consumers that asked, it says which lines and definitions of a changed file are others. Both on several threads.
+
+Invariants
+    P1  Looking changes nothing; what was found becomes a revision in the GraphUpdater's hands (`look.take`).
+    P2  The version before is the one of memos that were right before the batch: it is taken before the inputs change.
+    P3  What cannot be compared is told as "new to us" or left out; a file in any broken state stops nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from attrs import frozen
+
+from engine.core import Core
+from engine.graph import ABSENT, ERROR
+from engine.locate import find
+from engine.look import Looked, look_at
+from engine.persist import load
+from engine.query import Query, info_of
+from engine.recall import recall
+from engine.request import demand
+from engine.rules.files import FileError, read_bytes, read_text
+from engine.rules.lines import line_digests
+from engine.rules.python.chunks import chunks
+from engine.watch.differences import Version, file_delta
+from engine.watch.events import FileDelta
+
+TEXTS = (read_text, read_bytes)  # the inputs whose files are compared
+PYTHON = (".py", ".pyi")
+
+
+@frozen(slots=True)
+class Edited:
+    """A file whose content differs, its version before the batch, and whether it is there now."""
+
+    path: str
+    before: Version | None
+    existed: bool
+    exists: bool
+
+
+class DeltaProcessor:
+    """Looks and compares. `close` ends its threads."""
+
+    def __init__(self, core: Core, *, threads: int | None = None) -> None:
+        self._core = core
+        self._threads = threads or min(8, os.cpu_count() or 1)
+        self._pool: ThreadPoolExecutor | None = None
+
+    def look(self, nodes: Iterable[int] | None) -> Looked:
+        """Which of these inputs differ from what is known; None: of all. Its `sync_lock` is held, not its lock."""
+        return look_at(self._core, nodes, threads=self._threads)
+
+    def edited(self, looked: Looked) -> list[Edited]:
+        """The files among what differs, with their versions of before (P2)."""
+        core = self._core
+        found: dict[str, Edited] = {}
+        texts = {info_of(query).name for query in TEXTS}
+        with core.lock:
+            for change in looked.changes:
+                node = change.node
+                if change.info.name not in texts or change.digest == core.graph.fingerprint[node]:
+                    continue
+                path: str = change.args[0]
+                existed = bool(core.graph.verified_at[node]) and not core.graph.flags[node] & ERROR
+                exists = change.failure is None or not isinstance(change.failure.error, FileError)
+                found[path] = Edited(path, self._version(path), existed, exists)
+        return list(found.values())
+
+    def texts(self) -> list[str]:
+        """The files whose content is known."""
+        core = self._core
+        texts = {info_of(query).name for query in TEXTS}
+        with core.lock:
+            rows = {core.rows[name] for name in texts if name in core.rows}
+            known = (node for node in core.observed if core.graph.query[node] in rows)
+            return list(dict.fromkeys(core.args_of(node)[0] for node in known))
+
+    def compare(self, edited: Sequence[Edited]) -> list[FileDelta]:
+        """What is different in each file, in their order."""
+        return self._map(self._delta, edited)
+
+    def learn(self, paths: Sequence[str]) -> None:
+        """Make the versions of files known, so that their next change can be told."""
+        self._map(self._version_now, paths)
+
+    def _map(self, function: Callable[[Any], Any], asked: Sequence[Any]) -> list[Any]:
+        if len(asked) < 2 or self._threads < 2:
+            return [function(one) for one in asked]
+        self._pool = self._pool or ThreadPoolExecutor(self._threads, thread_name_prefix="engine-delta")
+        return list(self._pool.map(function, asked))
+
+    def _delta(self, edited: Edited) -> FileDelta:
+        after = self._version_now(edited.path) if edited.exists else None
+        return file_delta(edited.path, edited.before, after, existed=edited.existed)
+
+    def _version_now(self, path: str) -> Version | None:
+        lines = self._value(line_digests, path)
+        if lines is None:
+            return None
+        return Version(lines, self._value(chunks, path) if path.endswith(PYTHON) else None)
+
+    def _value(self, query: Query[[str], Any], path: str) -> Any:
+        try:
+            return demand(self._core, info_of(query), (path,))
+        except (FileError, OSError):  # gone, or changing, right now: the next batch has it
+            return None
+
+    def _version(self, path: str) -> Version | None:
+        lines = self._known(line_digests, path)
+        if lines is None:
+            return None
+        return Version(lines, self._known(chunks, path) if path.endswith(PYTHON) else None)
+
+    def _known(self, query: Query[[str], Any], path: str) -> Any:
+        """The value of a memo as it is, right or not. The lock is held."""
+        core = self._core
+        node = find(core, info_of(query), (path,))
+        if not node:
+            return None
+        load(core, (node,))
+        if not core.graph.verified_at[node] or core.graph.flags[node] & ERROR:
+            return None
+        value = recall(core, node)
+        return None if value is ABSENT else value
+
+    def close(self) -> None:
+        """End its threads; what they do at the moment they finish."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,346 @@
+"""FileWatcher: where something may have happened, and when that can no longer be relied on.
+
+    starting -> crawling -> live -> doubtful -> crawling (or starting, where the watch itself has to be made anew)
+
+The kernel's events are hints: a path means "look there". Loss is expected: whatever hints at it makes the watcher
+doubtful, and a crawl looks at every observed input.
+
+Invariants
+    F1  Install, then look: what is looked at after its directory is covered cannot change unnoticed.
+    F2  Every transition is logged and told, with its reason.
+    F3  An input whose directory is not covered, or that has no place, is looked at every few seconds.
+    F4  Only directories in which inputs look are covered, and those above them (see `places`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from engine.core import Core
+from engine.errors import CannotWatch
+from engine.watch.backend import Backend, Factory
+from engine.watch.cookies import Cookies
+from engine.watch.events import Trouble, Watching, WatchEvent
+from engine.watch.filesystem import why_silent
+from engine.watch.places import Places
+from engine.watch.scanning import ScanningBackend
+from engine.watch.update_scheduler import UpdateScheduler
+
+STARTING: Final = "starting"
+CRAWLING: Final = "crawling"
+LIVE: Final = "live"
+DOUBTFUL: Final = "doubtful"
+
+GAP_SECONDS = 1.5  # voices say something every 0.25 s; after a longer silence the process, or the machine, slept
+HUGE_BATCH = 1_000  # paths told at once: the kernel's queue holds 16,384 events, and a full one loses silently
+AUDIT_SECONDS = 60.0  # the longest that a change which no event told of may go unnoticed, by default
+AUDIT_SHARE = 0.004  # of one core: audits are further apart where everything takes long to look at
+POLL_SECONDS = 1.0  # between looks at inputs that no event tells of
+POLL_SHARE = 0.1  # of one core, at most
+RESTART_SECONDS = 1.0  # between two restarts of a watch that keeps failing
+SECOND_LOOK_SECONDS = 0.5  # new directories are looked at once more when their makers had time to fill them
+ROOT_SECONDS = 0.25  # between looks whether the root is still there
+
+log = logging.getLogger("engine.watch")
+
+
+class FileWatcher:
+    """Hints to a scheduler. `step` has to be called every quarter of a second or so.
+
+    backend     makes what suggests paths; it is made anew when it failed
+    tell        gets `Watching` and `Trouble` events
+    clock       seconds that go on while the machine sleeps
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        scheduler: UpdateScheduler[int],
+        cookies: Cookies,
+        backend: Factory,
+        tell: Callable[[WatchEvent], None],
+        *,
+        audit_seconds: float = AUDIT_SECONDS,
+        poll_seconds: float = POLL_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._core = core
+        self._scheduler = scheduler
+        self._cookies = cookies
+        self._factory = backend
+        self._tell = tell
+        self._audit_seconds = audit_seconds
+        self._poll_seconds = poll_seconds
+        self._clock = clock
+        self._lock = threading.RLock()  # over places and backend
+        self.places = Places(core)
+        self.backend: Backend = ScanningBackend("", lambda voice, paths: None, lambda cause: None)
+        self.state = STARTING
+        self.root_is_gone = False
+        self.looked = False  # whether everything was looked at once
+        self.last_event = 0.0
+        self._heard: dict[int, float] = {}  # voice -> when it last said something
+        self._reinstall = True
+        self._root_identity: tuple[int, int] | None = None
+        self._installed_at = -RESTART_SECONDS
+        self._crawled_at = clock()
+        self._crawl_seconds = 0.0
+        self._polled_at = clock()
+        self._poll_cost = 0.0
+        self._rooted_at = clock()
+        self._second_looks: list[tuple[float, list[int]]] = []
+        self._bare: dict[str, None] = {}  # directories that should be covered and are not
+        self._told: set[str] = set()
+
+    # -- from the backend ----------------------------------------------------------------------
+
+    def suggest(self, voice: int, paths: Iterable[str]) -> None:
+        """Something may have happened at these absolute paths. Called by the backend, from any thread."""
+        now = self._clock()
+        silent = now - self._heard.get(voice, now)
+        self._heard[voice] = now
+        told = list(paths)
+        cookies = [path for path in told if self._cookies.owns(path)]
+        hinted = told if not cookies else [path for path in told if not self._cookies.owns(path)]
+        if hinted:
+            self.last_event = now
+            self._hint(hinted)
+        if silent > GAP_SECONDS:
+            self.doubt(f"nothing was heard for {silent:.1f} s: this process, or the machine, slept")
+        elif len(hinted) > HUGE_BATCH:
+            self.doubt(f"{len(hinted)} paths at once: the kernel may have lost some")
+        for path in cookies:  # last: who waits for one finds what came before it hinted, and doubted
+            self._cookies.seen(voice, path)
+
+    def _hint(self, paths: list[str]) -> None:
+        relative = []
+        places = self.places
+        for path in paths:
+            name = places.relative(path)
+            if name is not None:
+                relative.append(name)
+                if name in places.links or self._became_a_link(path, name):
+                    places.stale = True
+        if relative:
+            self._scheduler.hint(relative)
+
+    def _became_a_link(self, path: str, name: str) -> bool:
+        if not self.places.covers(name):
+            return False
+        try:
+            return stat.S_ISLNK(os.lstat(path).st_mode)
+        except OSError:
+            return False
+
+    def fail(self, cause: str) -> None:
+        """The backend ended with an error. Called by the backend, from any thread."""
+        self._reinstall = True
+        self.doubt(cause)
+
+    # -- states --------------------------------------------------------------------------------
+
+    def doubt(self, reason: str, *, reinstall: bool = False) -> None:
+        """Something may have been lost: look at everything."""
+        self._reinstall = self._reinstall or reinstall
+        if self.state == LIVE:
+            self._go(DOUBTFUL, reason)
+        self._scheduler.crawl(reason)
+
+    def _go(self, state: str, reason: str) -> None:
+        before, self.state = self.state, state
+        log.info("%s -> %s: %s", before, state, reason)
+        self._tell(Watching(state, before, reason))
+
+    def begin_crawl(self, reason: str) -> None:
+        """Before everything is looked at: what failed is installed anew (F1)."""
+        if self._reinstall:
+            if self.state != STARTING:
+                self._go(STARTING, reason)
+            self._install()
+        self._go(CRAWLING, reason)
+
+    def end_crawl(self, seconds: float) -> None:
+        """Everything was looked at."""
+        self._crawled_at = self._clock()
+        self._crawl_seconds = seconds
+        self.looked = True
+        if self._reinstall:
+            self._scheduler.crawl("the watch failed during a crawl")
+        self._go(LIVE, f"looked at everything in {seconds:.2f} s")
+
+    def _install(self) -> None:
+        with self._lock:
+            self.backend.close()
+            self._reinstall = False
+            self._installed_at = self._clock()
+            self._heard.clear()
+            self._cookies.renew()
+            silent = why_silent(self._core.root)
+            if silent and self._factory is not ScanningBackend:
+                self._once(Trouble(str(self._core.root), silent, "Files are looked at every few seconds."))
+                self.backend = ScanningBackend("", self.suggest, self.fail)
+            else:
+                self.backend = self._factory(self._cookies.directory, self.suggest, self.fail)
+            self._root_identity = _identity(self.places.root)
+            self.places.stale = True
+            self.places.grow()
+            self._bare.clear()
+            self._cover(self.places.directories)
+
+    def _cover(self, directories: Iterable[str]) -> frozenset[str]:
+        """Directories whose watch is new, in the words of the index."""
+        places, backend = self.places, self.backend
+        asked = list(directories)
+        fresh: frozenset[str] = frozenset()
+        try:
+            fresh = backend.cover([places.full(path) for path in asked])
+        except CannotWatch as error:
+            cause = f"{error.headline}: {error.fields['cause']}"
+            self._once(Trouble(str(self._core.root), cause, f"{error.hint} Until then files are looked at."))
+        for path in asked:
+            if backend.covers(places.full(path)):
+                self._bare.pop(path, None)
+            else:
+                self._bare[path] = None
+        found = (places.relative(path) for path in fresh)
+        return frozenset(path for path in found if path is not None)
+
+    def _to_look_at(self, fresh: frozenset[str]) -> list[int]:
+        """The inputs in directories whose watch is new: now, and once more when they are filled (F1)."""
+        if len(fresh) > HUGE_BATCH:
+            self._scheduler.crawl(f"{len(fresh)} directories came to be watched")
+            return []
+        nodes = [node for path in fresh for node in (*self.places.at(path), *self.places.inside(path))]
+        if nodes:
+            self._second_looks.append((self._clock() + SECOND_LOOK_SECONDS, nodes))
+        return nodes
+
+    def _once(self, trouble: Trouble) -> None:
+        if trouble.cause not in self._told:
+            self._told.add(trouble.cause)
+            log.warning("%s: %s", trouble.place, trouble.cause)
+            self._tell(trouble)
+
+    # -- what to look at -----------------------------------------------------------------------
+
+    def nodes_of(self, paths: Iterable[str]) -> list[int]:
+        """The inputs to look at when something happened at these paths, in their order.
+
+        Directories among them that were removed, replaced or made are covered anew.
+        """
+        found: dict[int, None] = {}
+        with self._lock:
+            replaced: list[str] = []
+            for path in paths:
+                found.update(dict.fromkeys(self.places.affected(path)))
+                if path and self.places.covers(path):
+                    replaced += self.places.tree(path)
+            if replaced:
+                self.backend.uncover([self.places.full(path) for path in replaced])
+                found.update(dict.fromkeys(self._to_look_at(self._cover(replaced))))
+        return list(found)
+
+    def cover(self) -> list[int]:
+        """Cover what queries came to read since the last call. Returns the inputs to look at once more (F1)."""
+        with self._lock:
+            filed = self.places.grow()
+            if filed is None:
+                self._cover(self.places.directories)
+                self._scheduler.crawl("the places of inputs were listed anew")
+                return []
+            if not filed:
+                return []
+            return self._to_look_at(self._cover(dict.fromkeys(directory for _, directory in filed)))
+
+    def uncovered(self) -> list[int]:
+        """Inputs that no event tells of (F3)."""
+        with self._lock:
+            places = self.places
+            nodes = dict(places.elsewhere)
+            if isinstance(self.backend, ScanningBackend):
+                nodes.update(dict.fromkeys(places.below("")))
+                return list(nodes)
+            there = [path for path in self._bare if places.exists(path)]
+            if there:
+                self._cover(there)  # made without an event, or the system has room for watches again
+            for path in there:
+                nodes.update(dict.fromkeys(places.inside(path)))
+            return list(nodes)
+
+    # -- as time goes by -----------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Look after the watch itself: the root, the audit, silence, inputs without events."""
+        now = self._clock()
+        if now - self._rooted_at >= ROOT_SECONDS:
+            self._rooted_at = now
+            self._look_at_root()
+        if self.root_is_gone:
+            return
+        for voice, heard in list(self._heard.items()):
+            if voice not in self.backend.voices():
+                del self._heard[voice]
+        if self._reinstall and now - self._installed_at >= RESTART_SECONDS:
+            self._scheduler.crawl("the watch is made anew")
+        elif now - self._crawled_at >= self.audit_seconds():
+            self._crawled_at = now
+            short = self.backend.missing()
+            if short:
+                self.doubt(f"the kernel lacks {short} watches", reinstall=True)
+            else:
+                self._scheduler.crawl("audit")
+        while self._second_looks and self._second_looks[0][0] <= now:
+            self._scheduler.look(self._second_looks.pop(0)[1])
+        if now - self._polled_at >= max(self._poll_seconds, self._poll_cost / POLL_SHARE):
+            self._polled_at = now
+            self._scheduler.look(self.uncovered())
+
+    def audit_seconds(self) -> float:
+        """The time between audits: as asked, or longer where a crawl takes long."""
+        return max(self._audit_seconds, self._crawl_seconds / AUDIT_SHARE)
+
+    def _look_at_root(self) -> None:
+        identity = _identity(self.places.root)
+        if identity is None:
+            if not self.root_is_gone:
+                self.root_is_gone = True
+                trouble = Trouble(str(self._core.root), "the root is gone", "Put it back, or end the watch.")
+                log.warning("%s: %s", trouble.place, trouble.cause)
+                self._tell(trouble)
+                if self.state == LIVE:
+                    self._go(DOUBTFUL, trouble.cause)
+        elif self.root_is_gone or identity != self._root_identity:
+            self.root_is_gone = False
+            self._root_identity = identity
+            self.doubt("the root was replaced", reinstall=True)
+
+    def directories(self) -> int:
+        """How many directories are covered."""
+        with self._lock:
+            return sum(1 for _ in self.places.directories) - len(self._bare) if self.backend.voices() else 0
+
+    def saved_at(self, path: str) -> float | None:
+        """When a file was saved, by its own account; None where it is not there."""
+        try:
+            return os.lstat(self.places.full(path)).st_mtime
+        except (OSError, ValueError):
+            return None
+
+    def close(self) -> None:
+        """End the backend."""
+        with self._lock:
+            self.backend.close()
+
+
+def _identity(root: str) -> tuple[int, int] | None:
+    try:
+        state = os.stat(root)
+    except OSError:
+        return None
+    return (state.st_dev, state.st_ino) if stat.S_ISDIR(state.st_mode) else None

@@ -1,0 +1,227 @@
+"""Places: which observed inputs look at a path, and which directories a watch has to cover.
+
+The index is made of the inputs that the engine knows, not of a walk: what no query reads is not watched, so
+ignored trees are not, and an input in an ignored tree is.
+
+Invariants
+    P1  Paths are relative to the root and without links: where a place leads through links, its inputs are filed
+        under each of these links and under what it reaches in the end.
+    P2  Every directory above a filed path is in the index too: a moved or removed directory is one event above.
+    P3  Only growth is followed. Anything else (a link changed, the lists of the core were built anew) makes
+        the index `stale`, and it is built from nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from engine.core import Core
+from engine.query import QueryInfo
+from engine.rules.stat import file_stamp, mode_in
+
+MOST_LINKS = 40  # as many as Linux follows in one path
+
+
+class Places:
+    """Where the observed inputs of an engine look. Not thread safe: its owner locks."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._clear()
+
+    def _clear(self) -> None:
+        core = self._core
+        self.root = os.path.realpath(core.root)
+        self.stale = False
+        self.elsewhere: dict[int, None] = {}  # observed inputs that have no place
+        self.links: set[str] = set()
+        self._entries: dict[str, dict[str, int | tuple[int, ...]]] = {}  # directory -> name -> nodes
+        self._below: dict[str, set[str]] = {}  # directory -> directories in it that are in the index
+        self._graph = core.graph
+        self._seen = 0
+        self._directory("")
+
+    def __len__(self) -> int:
+        """How many paths are filed."""
+        return sum(map(len, self._entries.values()))
+
+    @property
+    def directories(self) -> Iterable[str]:
+        """Every directory to cover, existing or not."""
+        return self._entries.keys()
+
+    def grow(self) -> list[tuple[int, str]] | None:
+        """File the inputs that came to be observed since the last call: nodes and the directories to cover.
+
+        None: the index was built from nothing, and everything has to be covered and looked at again (P3).
+        """
+        core = self._core
+        if len(core.observed) == self._seen and core.graph is self._graph and not self.stale:
+            return []
+        with core.lock:
+            if self.stale or core.graph is not self._graph or len(core.observed) < self._seen:
+                self._clear()
+                rebuilt = True
+            else:
+                rebuilt = False
+            fresh = [
+                (node, core.bound[core.graph.query[node]], core.args_of(node), stamp)
+                for node, stamp in islice(core.observed.items(), self._seen, None)
+            ]
+            self._seen += len(fresh)
+        filed: list[tuple[int, str]] = []
+        for node, info, args, stamp in fresh:
+            place = None if info is None else info.place_of(args)
+            if info is None or place is None:
+                self.elsewhere[node] = None
+                continue
+            paths, mode = self._paths(place, info, stamp)
+            for path in paths:
+                directory, _, name = path.rpartition("/")
+                self._file(node, directory, name)
+                filed.append((node, directory))
+            if paths and stat.S_ISDIR(mode):
+                self._directory(paths[-1])
+                filed.append((node, paths[-1]))
+        return None if rebuilt else filed
+
+    def at(self, path: str) -> Iterator[int]:
+        """The inputs that look at a path itself."""
+        directory, _, name = path.rpartition("/")
+        found = self._entries.get(directory, {}).get(name)
+        if isinstance(found, int):
+            yield found
+        elif found is not None:
+            yield from found
+
+    def affected(self, path: str) -> Iterator[int]:
+        """The inputs to look at when something happened at a path: there, below it, and its directory's."""
+        yield from self.at(path)
+        if path:
+            yield from self.at(path.rpartition("/")[0])
+        if path in self._entries:
+            yield from self.below(path)
+
+    def below(self, directory: str) -> Iterator[int]:
+        """The inputs that look at what is, or would be, in a directory or below it."""
+        waiting = [directory]
+        while waiting:
+            here = waiting.pop()
+            for found in self._entries.get(here, {}).values():
+                if isinstance(found, int):
+                    yield found
+                else:
+                    yield from found
+            waiting += self._below.get(here, ())
+
+    def inside(self, directory: str) -> Iterator[int]:
+        """The inputs that look at the entries of a directory; not at the directory, nor deeper."""
+        for found in self._entries.get(directory, {}).values():
+            if isinstance(found, int):
+                yield found
+            else:
+                yield from found
+
+    def exists(self, directory: str) -> bool:
+        """Whether a directory of the index is there now."""
+        return os.path.isdir(self.full(directory))
+
+    def covers(self, path: str) -> bool:
+        """Whether a path is a directory of the index."""
+        return path in self._entries
+
+    def tree(self, directory: str) -> list[str]:
+        """A directory of the index and those of the index below it."""
+        found = [directory]
+        for here in found:
+            found += self._below.get(here, ())
+        return found
+
+    def relative(self, path: str) -> str | None:
+        """A path of the operating system as the index names it; None where it is not below the root."""
+        if path == self.root:
+            return ""
+        base = self.root if self.root.endswith("/") else self.root + "/"
+        return path[len(base) :] if path.startswith(base) else None
+
+    def full(self, path: str) -> str:
+        """The path of the operating system behind one of the index."""
+        return f"{self.root.rstrip('/')}/{path}" if path else self.root
+
+    # -- filing --------------------------------------------------------------------------------
+
+    def _file(self, node: int, directory: str, name: str) -> None:
+        names = self._directory(directory)
+        found = names.get(name)
+        if found is None:
+            names[name] = node
+        elif isinstance(found, int):
+            if found != node:
+                names[name] = (found, node)
+        elif node not in found:
+            names[name] = (*found, node)
+
+    def _directory(self, directory: str) -> dict[str, int | tuple[int, ...]]:
+        names = self._entries.get(directory)
+        if names is None:
+            names = self._entries[directory] = {}
+            if directory:
+                above = directory.rpartition("/")[0]
+                self._directory(above)
+                self._below.setdefault(above, set()).add(directory)
+        return names
+
+    def _paths(self, place: str, info: QueryInfo, stamp: bytes) -> tuple[tuple[str, ...], int]:
+        """Where a place is filed (P1), what it reaches last; and the mode of that."""
+        mode = self._mode(place, info, stamp)
+        directory = place.rpartition("/")[0]
+        if directory in self._entries and directory not in self.links and not stat.S_ISLNK(mode):
+            return (place,), mode
+        links, reached = self._resolve(place)
+        self.links.update(links)
+        if reached is None:
+            return tuple(links), 0
+        return (*links, reached), self._mode_at(reached) if links else mode
+
+    def _resolve(self, place: str) -> tuple[list[str], str | None]:
+        """The links on the way to a place, and what it reaches; None outside the root, or in a loop."""
+        links: list[str] = []
+        here = ""
+        waiting = place.split("/")[::-1]
+        while waiting:
+            name = waiting.pop()
+            if name in ("", "."):
+                continue
+            if name == "..":
+                if not here:
+                    return links, None
+                here = here.rpartition("/")[0]
+                continue
+            path = f"{here}/{name}" if here else name
+            try:
+                target = os.readlink(self.full(path))
+            except (OSError, ValueError):  # no link, or nothing there
+                here = path
+                continue
+            links.append(path)
+            if len(links) > MOST_LINKS:
+                return links, None
+            if target.startswith("/"):
+                inside = self.relative(os.path.normpath(target))
+                if inside is None:
+                    return links, None
+                here, target = "", inside
+            waiting += target.split("/")[::-1]
+        return links, here
+
+    def _mode(self, place: str, info: QueryInfo, stamp: bytes) -> int:
+        return mode_in(stamp) if stamp and info.stamp is file_stamp else self._mode_at(place)
+
+    def _mode_at(self, path: str) -> int:
+        try:
+            return os.lstat(self.full(path)).st_mode
+        except (OSError, ValueError):
+            return 0

@@ -1,0 +1,269 @@
+"""UpdateScheduler: settles bursts of hints into batches, and says when each is due and in which order.
+
+It holds no thread and reads no clock by itself: its owner waits as long as `due` says and calls `take`.
+
+Invariants
+    U1  What was hinted before a `flush` is in a batch at once, whatever else it would wait for.
+    U2  A path is in one batch at a time; a hint that comes while its batch is worked on is for the next one.
+    U3  A path that keeps changing waits longer and longer and holds up nobody else.
+    U4  No more than MOST_PATHS wait: beyond that everything is looked at, which costs less and needs no list.
+    U5  Nothing is dropped: what cannot be read is tried again, later and later; when that is given up, the
+        next hint, crawl or flush begins anew.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterable
+from typing import Generic, TypeVar
+
+from attrs import define, field, frozen
+
+H = TypeVar("H", bound=Hashable)
+
+QUIET = 0.002  # seconds without a new path after which a burst is over; watchfiles waited for a quiet step before
+LARGE_BURST = 20  # paths; from here on it is a program that writes, not a person
+LARGE_QUIET = 0.050  # seconds, for large bursts: unpacking and checking out pause for some milliseconds
+CAP = 3.0  # seconds a burst may last before what there is becomes a batch (ty waits as long)
+HELD_CAP = 10.0  # seconds that `.git/index.lock` is respected; an abandoned one must not stop the watch
+HELD_STEP = 0.010  # seconds until it is looked at again
+BUSY_WINDOW = 0.060  # seconds: a path hinted again so soon after its last batch is written by a program
+BUSY_FREE = 3  # batches in a row that a busy path has without a delay
+BUSY_MOST = 0.250  # seconds, the longest delay of a busy path
+MOST_PATHS = 2_000  # a stat of 2,000 scattered paths takes as long as a crawl of 20,000 files
+
+
+@define(slots=True)
+class _Pending:
+    first: float
+    due: float  # not before
+
+
+@define(slots=True)
+class _Busy:
+    last: float
+    times: int
+
+
+@define(slots=True, eq=False)
+class Ticket:
+    """Somebody waits for what was hinted before. `wait` returns whether it is done."""
+
+    _done: threading.Event = field(factory=threading.Event)
+    differing: int = 0  # inputs that differed in its batch
+    error: Exception | None = None
+
+    def finish(self, differing: int = 0, error: Exception | None = None) -> None:
+        """Called by the owner of the scheduler."""
+        self.differing, self.error = differing, error
+        self._done.set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Whether it is done, at the latest after some seconds."""
+        return self._done.wait(seconds)
+
+
+@frozen(slots=True)
+class Batch(Generic[H]):
+    """What is to be looked at now, as one revision.
+
+    paths       most urgent first: what somebody waits for, then what was hinted last
+    nodes       inputs to look at that nobody hinted at by path
+    crawl       why everything is to be looked at; "" where paths and nodes are enough
+    first       when the oldest of its hints came
+    """
+
+    paths: tuple[str, ...]
+    nodes: tuple[H, ...]
+    crawl: str
+    tickets: tuple[Ticket, ...]
+    first: float
+
+
+class UpdateScheduler(Generic[H]):
+    """Thread safe. `clock` is monotonic seconds; `held` says whether a version control system is at work."""
+
+    def __init__(self, clock: Callable[[], float], held: Callable[[], bool] = lambda: False) -> None:
+        self._clock = clock
+        self._held = held
+        self.changed = threading.Condition()  # something became due earlier
+        self._pending: dict[str, _Pending] = {}  # in the order of the latest hint
+        self._nodes: dict[H, None] = {}
+        self._retries: dict[H, _Retry] = {}
+        self._crawl = ""
+        self._crawl_asked = 0.0
+        self._tickets: list[Ticket] = []
+        self._busy: dict[str, _Busy] = {}
+        self._first = 0.0  # of the burst; 0 when there is none
+        self._newest = 0.0  # when the burst last got a path that it did not have
+
+    # -- what is to be done --------------------------------------------------------------------
+
+    def hint(self, paths: Iterable[str]) -> None:
+        """Something may have happened at these paths."""
+        with self.changed:
+            now = self._clock()
+            for path in paths:
+                known = self._pending.pop(path, None)  # the latest hint last
+                if known is None:
+                    known = _Pending(now, now + self._delay(path, now))
+                    if known.due <= now:  # a busy path does not keep the burst open (U3)
+                        self._first = self._first or now
+                        self._newest = now
+                self._pending[path] = known
+            if len(self._pending) > MOST_PATHS:
+                self._want_crawl(f"more than {MOST_PATHS} paths at once")
+                self._pending.clear()
+                self._first, self._newest = self._first or now, now
+            self.changed.notify_all()
+
+    def look(self, nodes: Iterable[H]) -> None:
+        """These inputs are to be looked at soon."""
+        with self.changed:
+            self._nodes.update(dict.fromkeys(nodes))
+            self.changed.notify_all()
+
+    def crawl(self, why: str) -> None:
+        """Everything is to be looked at soon."""
+        with self.changed:
+            self._want_crawl(why)
+            self.changed.notify_all()
+
+    def flush(self, crawl: str = "") -> Ticket:
+        """Everything hinted up to now is to be looked at now (U1)."""
+        ticket = Ticket()
+        with self.changed:
+            self._tickets.append(ticket)
+            if crawl:
+                self._want_crawl(crawl)
+            self.changed.notify_all()
+        return ticket
+
+    def _want_crawl(self, why: str) -> None:
+        if not self._crawl:
+            self._crawl, self._crawl_asked = why, self._clock()
+
+    def retry(self, node: H) -> float | None:
+        """A node could not be read, or a key not computed. Seconds until it is tried again; None: given up."""
+        with self.changed:
+            known = self._retries.setdefault(node, _Retry())
+            wait = known.next_wait()
+            if wait is None:
+                del self._retries[node]
+                return None
+            known.due = self._clock() + wait
+            self.changed.notify_all()
+            return wait
+
+    def healed(self, nodes: Iterable[H]) -> None:
+        """These were read or computed; their next failure is a first one."""
+        with self.changed:
+            for node in nodes:
+                self._retries.pop(node, None)
+
+    # -- when and in which order ---------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """How many paths and inputs wait."""
+        return len(self._pending) + len(self._nodes)
+
+    def oldest(self) -> float | None:
+        """When the oldest hint that waits came."""
+        with self.changed:
+            return min((pending.first for pending in self._pending.values()), default=None)
+
+    def due(self) -> float | None:
+        """Seconds until there is a batch, 0 for now, None for not foreseen. The condition is held or not."""
+        with self.changed:
+            if self._tickets:
+                return 0.0
+            now = self._clock()
+            moments = [retry.due for retry in self._retries.values() if retry.due is not None]
+            if self._first:
+                moments.append(self._burst_ends(now))
+            elif self._crawl or self._nodes:
+                moments.append(now + (HELD_STEP if self._crawl and self._is_held(now) else 0.0))
+            moments += [pending.due for pending in self._pending.values() if pending.due > now][:MOST_PATHS]
+            if not self._first and any(pending.due <= now for pending in self._pending.values()):
+                moments.append(now)  # busy paths whose time has come
+            return max(0.0, min(moments) - now) if moments else None
+
+    def take(self) -> Batch[H] | None:
+        """The batch that is due now, if there is one."""
+        with self.changed:
+            now = self._clock()
+            wait = self.due()
+            if wait is None or wait > 0.0:
+                return None
+            everything = bool(self._tickets or self._crawl)
+            burst_is_over = bool(self._first) and self._burst_ends(now) <= now
+            chosen = [
+                path
+                for path, pending in self._pending.items()
+                if everything or (pending.due <= now and (burst_is_over or not self._first))
+            ]
+            first = min((self._pending[path].first for path in chosen), default=now)
+            for path in chosen:
+                del self._pending[path]
+                self._note_busy(path, now)
+            if everything or burst_is_over:
+                self._first = self._newest = 0.0
+            nodes = dict.fromkeys(self._nodes)
+            self._nodes.clear()
+            for node, retry in self._retries.items():
+                if retry.due is not None and (retry.due <= now or everything):
+                    retry.due = None
+                    nodes[node] = None
+            tickets, self._tickets = tuple(self._tickets), []
+            crawl, self._crawl = self._crawl, ""
+            return Batch(tuple(reversed(chosen)), tuple(nodes), crawl, tickets, first)
+
+    def abandon(self) -> list[Ticket]:
+        """The tickets that nobody will work on any more."""
+        with self.changed:
+            tickets, self._tickets = self._tickets, []
+            return tickets
+
+    def _burst_ends(self, now: float) -> float:
+        if self._is_held(now):
+            return now + HELD_STEP
+        quiet = LARGE_QUIET if len(self._pending) >= LARGE_BURST or self._crawl else QUIET
+        return min(self._newest + quiet, self._first + CAP)
+
+    def _is_held(self, now: float) -> bool:
+        return now - (self._first or self._crawl_asked) < HELD_CAP and self._held()
+
+    def _delay(self, path: str, now: float) -> float:
+        busy = self._busy.get(path)
+        if busy is None or now - busy.last > BUSY_WINDOW or busy.times < BUSY_FREE:
+            return 0.0
+        return float(min(BUSY_MOST, 0.010 * 2 ** (busy.times - BUSY_FREE)))
+
+    def _note_busy(self, path: str, now: float) -> None:
+        busy = self._busy.get(path)
+        if busy is None or now - busy.last > BUSY_WINDOW:
+            if len(self._busy) > MOST_PATHS:
+                self._busy = {one: kept for one, kept in self._busy.items() if now - kept.last <= BUSY_WINDOW}
+            self._busy[path] = _Busy(now, 1)
+        else:
+            busy.last, busy.times = now, busy.times + 1
+
+
+class _Retry:
+    """How often one thing was tried, and when it is tried next."""
+
+    def __init__(self) -> None:
+        from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_exponential, wait_random
+
+        self._stop = stop_after_attempt(8)  # some 12 seconds in all: a file server restarts in that time
+        self._wait = wait_exponential(multiplier=0.05, max=5.0) + wait_random(0, 0.05)
+        self._state = RetryCallState(Retrying(), None, (), {})
+        self.due: float | None = None
+
+    def next_wait(self) -> float | None:
+        if self._stop(self._state):
+            return None
+        wait = float(self._wait(self._state))
+        self._state.attempt_number += 1
+        return wait
