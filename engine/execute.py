@@ -37,7 +37,7 @@ from engine.graph import (
     VALUE,
     entries,
 )
-from engine.memo import changed, lower_durability, put_value, replace_dependencies
+from engine.memo import changed, doubt_readers, lower_durability, put_value, replace_dependencies
 from engine.observe import InputFrame, look
 from engine.persist import chunk, load, save
 from engine.query import QueryInfo
@@ -317,6 +317,8 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, frame: Running, outcom
     graph.flags[node] |= UNSTORED
     save(core, node, None)
     core.transients[node] = None
+    if graph.readers[node] or graph.readers[node] is None:
+        doubt_readers(core, node)  # else they would keep the value of before: see test_a_reader_of_an_input
     core.executed += 1
     core.failed += outcome.failure is not None
     core.unsettled = False

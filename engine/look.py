@@ -101,12 +101,24 @@ def look_at(core: Core, nodes: Iterable[int] | None = None, *, threads: int = 1)
     return Looked(graph, changes, retry, len(now), nodes is None)
 
 
-def take(core: Core, looked: Looked, note: str, *, commits: bool = True) -> int:
-    """Make one revision of what a look found, if a value differs, and commit it. Returns how many do.
+def take(core: Core, looked: Looked, note: str, *, commits: bool = True, waits: float = -1) -> int:
+    """Make one revision of what a look found, if a value differs. Returns how many do.
+
+    commits     whether to commit as well; otherwise the next request does
+    waits       seconds to wait for a request that lost its patience (`attempt` A1); for ever by default
 
     `sync_lock` is held since before the look. Raises Cancelled when the lists were built anew meanwhile.
     """
-    with core.patience, core.lock:
+    patient = core.patience.acquire(timeout=waits)
+    try:
+        return _take(core, looked, note, commits)
+    finally:
+        if patient:
+            core.patience.release()
+
+
+def _take(core: Core, looked: Looked, note: str, commits: bool) -> int:
+    with core.lock:
         graph = core.graph
         if graph is not looked.graph or core.unsettled:
             raise Cancelled

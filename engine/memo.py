@@ -25,8 +25,13 @@ def changed(core: Core, node: int) -> None:
     A clean reader that was made in this very revision has met the node while it ran, so both are on a ring
     and it has the ring's error, which does not depend on who finished first.
     """
+    core.graph.changed_at[node] = core.revision
+    doubt_readers(core, node)
+
+
+def doubt_readers(core: Core, node: int) -> None:
+    """Suspect the direct readers of a node: its value is another one, or cannot be known for now."""
     graph = core.graph
-    graph.changed_at[node] = core.revision
     readers = graph.readers[node]
     if readers is None:
         load_readers(core, [node])

@@ -48,6 +48,18 @@ class InputFrame(Frame):
         return (self.fetch(*many[0]),) if many else ()
 
 
+@define(eq=False)
+class Batch:
+    """Arguments of one class that are stamped in one call, and where their stamps belong."""
+
+    info: QueryInfo  # the first of those that share the function
+    positions: list[int] = field(factory=list)
+    arguments: list[Any] = field(factory=list)
+
+
+Batches = dict[type, Batch]
+
+
 def look(root: Path, info: QueryInfo, args: tuple[Any, ...]) -> tuple[Any, Exception | None, bytes | None]:
     """Value or lasting error of an input, and the stamp to keep with it (None: not observed).
 
@@ -114,18 +126,6 @@ def stamps(root: Path, asked: Iterable[tuple[QueryInfo, tuple[Any, ...]]]) -> li
     finally:
         CURRENT.reset(token)
     return found
-
-
-@define(eq=False)
-class Batch:
-    """Arguments of one class that are stamped in one call, and where their stamps belong."""
-
-    info: QueryInfo  # the first of those that share the function
-    positions: list[int] = field(factory=list)
-    arguments: list[Any] = field(factory=list)
-
-
-Batches = dict[type, Batch]
 
 
 def _stamp_together(batch: Batch, found: list[bytes | None]) -> None:

@@ -20,7 +20,7 @@ import engine.group as group
 from engine.claims import Cycle, wait_for
 from engine.core import Core, Request
 from engine.event import What
-from engine.graph import FORCED, GROUP, LOADED, MARKED, PINNED, RUNNING, SUSPECT, entries
+from engine.graph import FORCED, GROUP, LOADED, MARKED, PINNED, RUNNING, SUSPECT, TRANSIENT, entries
 from engine.mark import suspect
 from engine.persist import load
 
@@ -168,7 +168,7 @@ def _step(core: Core, node: int, walk: Walk) -> None:
             walk.entered.add(dependency)
             walk.positions.append(-1)
             return
-        if changed_at[dependency] > verified_at:
+        if changed_at[dependency] > verified_at or graph.flags[dependency] & TRANSIENT:
             graph.cause[node] = dependency
             _run(core, node, walk)
             return

@@ -12,7 +12,7 @@ import pytest
 
 import engine.advance
 import engine.execute
-import engine.request
+import engine.look
 from engine.advance import Change
 from engine.core import Core
 from engine.graph import ERROR
@@ -138,7 +138,7 @@ def ignore_that_an_input_is_gone(stack: ExitStack) -> None:
 
         return apply
 
-    replace(stack, engine.request, "apply", make)
+    replace(stack, engine.look, "apply", make)
 
 
 # -- further ones --------------------------------------------------------------------------------

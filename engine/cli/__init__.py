@@ -15,6 +15,7 @@ from engine import __version__
 
 COMMANDS: Final = {  # name -> module:attribute, in the order of the help text
     "run": "run:command",
+    "watch": "watch:command",
     "why": "look:why",
     "deps": "look:deps",
     "rdeps": "look:rdeps",

@@ -6,12 +6,13 @@ Invariants
     L2  No control character reaches the terminal, whatever a file, a key or an error is called.
     L3  Drawing happens in a thread of its own. `tell` never waits for the terminal, and when drawing fails
         the lines go on as plain ones.
-    L4  Nothing is drawn while nothing changes.
+    L4  Nothing is drawn while the lines at the bottom stay the same.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -28,14 +29,13 @@ from engine.watch.events import (
     Started,
     Stopped,
     Trouble,
-    Watching,
     WatchEvent,
+    Watching,
 )
 from engine.watch.progress import Progress, count, duration, summary_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
 PER_SECOND: Final = 4  # looks at the progress: reading is slower
 CLOSE_SECONDS: Final = 1.0  # to wait for a terminal that takes nothing (Ctrl-S)
@@ -44,6 +44,7 @@ NAMED: Final = 2  # files that are named in a line
 FAILURES: Final = 10  # failing keys that are told of one event
 NAME_WIDTH: Final = 100  # characters of a path or a key
 ERROR_WIDTH: Final = 300  # characters of an error
+PLACE: Final = re.compile(r"engine\.rules\.(?:files|directories):\w+\('([^'\\]+)'\)")  # a key shown plainly
 
 
 class Live:
@@ -78,12 +79,9 @@ class Live:
             self._thread.join(timeout=CLOSE_SECONDS)
 
     def tell(self, event: WatchEvent) -> None:
-        """Show an event. From one thread; never raises, and on a terminal never waits."""
-        style = style_of(event)
-        lines = [] if self._quiet and not _is_bad(event) else [line_of(event)]
-        told = [(line, style) for line in lines if line is not None]
-        told += self._failures_of(event)
+        """Show an event. From any thread; never raises, and on a terminal never waits."""
         with self._lock:
+            told = self._told(event)
             if self._drawing:
                 self._left_out += max(0, len(self._lines) + len(told) - QUEUE)
                 self._lines.extend(told)
@@ -91,6 +89,10 @@ class Live:
                 return
         for line, _ in told:
             tell(line)
+
+    def _told(self, event: WatchEvent) -> list[tuple[str, str]]:
+        line = None if self._quiet and not isinstance(event, Trouble) else line_of(event)
+        return [*([(line, style_of(event))] if line is not None else []), *self._failures_of(event)]
 
     def _failures_of(self, event: WatchEvent) -> list[tuple[str, str]]:
         """Keys that began to fail, fail differently, or are right again."""
@@ -213,10 +215,6 @@ def style_of(event: WatchEvent) -> str:
     return ""
 
 
-def _is_bad(event: WatchEvent) -> bool:
-    return isinstance(event, Trouble)
-
-
 def _trouble(event: Trouble) -> str:
     place = f"{_short(event.place)}: " if event.place else ""
     gave_up = "; gave up until the next change" if event.gave_up else ""
@@ -231,8 +229,14 @@ def _cause(event: Revised) -> str:
         what = kinds.pop() if len(kinds) == 1 else "changed"
         return f"{crawl}{_named(tuple(delta.path for delta in event.deltas))} {_short(what)}"
     if event.inputs:
-        return f"{crawl}{_named(tuple(one.key for one in event.inputs))} changed"
+        return f"{crawl}{_named(tuple(dict.fromkeys(_place(one.key) for one in event.inputs)))} changed"
     return f"{crawl}no input changed"
+
+
+def _place(key: str) -> str:
+    """The path of an input that is about a file or directory; several inputs may be about one."""
+    found = PLACE.fullmatch(key)
+    return found[1] if found else key
 
 
 def _work(event: Revised) -> str:

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import attrs
 
@@ -34,15 +34,16 @@ class ReaderGone(Exception):
     """Whoever read our standard output has gone."""
 
 
-def write(lines: Iterable[str]) -> None:
-    """Lines to standard output."""
+def write(lines: Iterable[str], stream: TextIO | None = None) -> None:
+    """Lines to standard output, or where it was before queries ran."""
+    out = sys.stdout if stream is None else stream
     try:
         for line in lines:
             try:
-                sys.stdout.write(line + "\n")
+                out.write(line + "\n")
             except UnicodeEncodeError:  # LANG=C: the terminal has no such characters
-                sys.stdout.write(line.encode("ascii", "backslashreplace").decode() + "\n")
-        sys.stdout.flush()
+                out.write(line.encode("ascii", "backslashreplace").decode() + "\n")
+        out.flush()
     except BrokenPipeError:
         raise ReaderGone from None
     except OSError as error:

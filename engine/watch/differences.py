@@ -3,8 +3,8 @@
 Invariants
     D1  Pure functions of their arguments: no engine, no clock, no file.
     D2  A report names too much where nothing is known of before, or where it would take long to find out.
-        It names too little only for lines with equal digests (`rules/lines.py`), and where nothing is known of
-        after. So what changed is not whether it changed: a delta may be "changed" and list nothing.
+        It names too little only for lines with equal digests (`rules/lines.py`), and where nothing is known
+        of after. So what changed is not whether it changed: a delta may be "changed" and list nothing.
     D3  A definition is not reported while a namesake before had the same text, whatever their order.
 """
 

@@ -43,6 +43,7 @@ AUDIT_SECONDS = 60.0  # the longest that a change which no event told of may go 
 AUDIT_SHARE = 0.004  # of one core: audits are further apart where everything takes long to look at
 POLL_SECONDS = 1.0  # between looks at inputs that no event tells of
 POLL_SHARE = 0.1  # of one core, at most
+LOOK_SECONDS = 4e-6  # to look at one input whose stamp is what it was
 RESTART_SECONDS = 1.0  # between two restarts of a watch that keeps failing
 SECOND_LOOK_SECONDS = 0.5  # new directories are looked at once more when their makers had time to fill them
 ROOT_SECONDS = 0.25  # between looks whether the root is still there
@@ -96,6 +97,9 @@ class FileWatcher:
         self._rooted_at = clock()
         self._second_looks: list[tuple[float, list[int]]] = []
         self._bare: dict[str, None] = {}  # directories that should be covered and are not
+        self._root_suspect = False  # something happened to the root itself
+        self._observed = 0  # inputs there were at the last step
+        self._closed = False
         self._told: set[str] = set()
 
     # -- from the backend ----------------------------------------------------------------------
@@ -118,6 +122,15 @@ class FileWatcher:
         for path in cookies:  # last: who waits for one finds what came before it hinted, and doubted
             self._cookies.seen(voice, path)
 
+    def why_not_to_rely_on_events(self) -> str:
+        """Why a cookie proves nothing now; "" where it does."""
+        backend = self.backend
+        if self._reinstall:
+            return "the watch has to be made anew"
+        if backend.mode != "events":  # who compares files by itself may look at the cookie first
+            return f"no events tell of changes ({backend.mode})"
+        return "" if backend.voices() else "no events tell of changes"
+
     def _hint(self, paths: list[str]) -> None:
         relative = []
         places = self.places
@@ -125,6 +138,8 @@ class FileWatcher:
             name = places.relative(path)
             if name is not None:
                 relative.append(name)
+                if not name:
+                    self._root_suspect = True
                 if name in places.links or self._became_a_link(path, name):
                     places.stale = True
         if relative:
@@ -158,8 +173,8 @@ class FileWatcher:
         self._tell(Watching(state, before, reason))
 
     def begin_crawl(self, reason: str) -> None:
-        """Before everything is looked at: what failed is installed anew (F1)."""
-        if self._reinstall:
+        """Before everything is looked at: what failed is installed anew (F1); what keeps failing, in `step`."""
+        if self._reinstall and self._clock() - self._installed_at >= RESTART_SECONDS:
             if self.state != STARTING:
                 self._go(STARTING, reason)
             self._install()
@@ -171,27 +186,38 @@ class FileWatcher:
         self._crawl_seconds = seconds
         self.looked = True
         if self._reinstall:
-            self._scheduler.crawl("the watch failed during a crawl")
-        self._go(LIVE, f"looked at everything in {seconds:.2f} s")
+            self._go(DOUBTFUL, "the watch has to be made anew")
+        else:
+            self._go(LIVE, f"looked at everything in {seconds:.2f} s")
 
     def _install(self) -> None:
         with self._lock:
+            if self._closed:
+                return
             self.backend.close()
-            self._reinstall = False
             self._installed_at = self._clock()
-            self._heard.clear()
-            self._cookies.renew()
-            silent = why_silent(self._core.root)
-            if silent and self._factory is not ScanningBackend:
-                self._once(Trouble(str(self._core.root), silent, "Files are looked at every few seconds."))
-                self.backend = ScanningBackend("", self.suggest, self.fail)
-            else:
-                self.backend = self._factory(self._cookies.directory, self.suggest, self.fail)
-            self._root_identity = _identity(self.places.root)
-            self.places.stale = True
-            self.places.grow()
-            self._bare.clear()
-            self._cover(self.places.directories)
+            self._reinstall = False  # here: the new backend may fail while it is installed
+            try:
+                self._make()
+            except BaseException:
+                self._reinstall = True
+                raise
+
+    def _make(self) -> None:
+        self._root_suspect = False
+        self._heard.clear()
+        self._cookies.renew()
+        silent = why_silent(self._core.root)
+        if silent and self._factory is not ScanningBackend:
+            self._once(Trouble(str(self._core.root), silent, "Files are looked at every few seconds."))
+            self.backend = ScanningBackend("", self.suggest, self.fail)
+        else:
+            self.backend = self._factory(self._cookies.directory, self.suggest, self.fail)
+        self._root_identity = _identity(self._core.root)
+        self.places.stale = True
+        self.places.grow()
+        self._bare.clear()
+        self._cover(self.places.directories)
 
     def _cover(self, directories: Iterable[str]) -> frozenset[str]:
         """Directories whose watch is new, in the words of the index."""
@@ -203,13 +229,14 @@ class FileWatcher:
         except CannotWatch as error:
             cause = f"{error.headline}: {error.fields['cause']}"
             self._once(Trouble(str(self._core.root), cause, f"{error.hint} Until then files are looked at."))
-        for path in asked:
+        relative = (places.relative(path) for path in fresh)
+        found = frozenset(path for path in relative if path is not None and places.covers(path))
+        for path in found.union(asked):
             if backend.covers(places.full(path)):
                 self._bare.pop(path, None)
             else:
                 self._bare[path] = None
-        found = (places.relative(path) for path in fresh)
-        return frozenset(path for path in found if path is not None)
+        return found
 
     def _to_look_at(self, fresh: frozenset[str]) -> list[int]:
         """The inputs in directories whose watch is new: now, and once more when they are filled (F1)."""
@@ -236,27 +263,33 @@ class FileWatcher:
         """
         found: dict[int, None] = {}
         with self._lock:
-            replaced: list[str] = []
+            self.cover()  # or what was read lately would have no place yet
+            replaced: dict[str, None] = {}
             for path in paths:
                 found.update(dict.fromkeys(self.places.affected(path)))
                 if path and self.places.covers(path):
-                    replaced += self.places.tree(path)
+                    replaced.update(dict.fromkeys(self.places.tree(path)))
             if replaced:
                 self.backend.uncover([self.places.full(path) for path in replaced])
                 found.update(dict.fromkeys(self._to_look_at(self._cover(replaced))))
         return list(found)
 
-    def cover(self) -> list[int]:
-        """Cover what queries came to read since the last call. Returns the inputs to look at once more (F1)."""
+    def cover(self) -> None:
+        """Cover what queries came to read since the last call, and have it looked at once more (F1).
+
+        All of it is handed to the scheduler before anybody else is let in: a `sync` that comes after this
+        call takes it from there (`UpdateScheduler.nodes`).
+        """
         with self._lock:
             filed = self.places.grow()
             if filed is None:
+                self.backend.uncover([self.places.full(path) for path in self.places.dropped])
                 self._cover(self.places.directories)
                 self._scheduler.crawl("the places of inputs were listed anew")
-                return []
-            if not filed:
-                return []
-            return self._to_look_at(self._cover(dict.fromkeys(directory for _, directory in filed)))
+            elif filed:
+                fresh = self._cover(dict.fromkeys(directory for _, directory in filed))
+                # Those too whose directory was covered before: what was told of them until now had no reader.
+                self._scheduler.look([*(node for node, _ in filed), *self._to_look_at(fresh)])
 
     def uncovered(self) -> list[int]:
         """Inputs that no event tells of (F3)."""
@@ -267,8 +300,8 @@ class FileWatcher:
                 nodes.update(dict.fromkeys(places.below("")))
                 return list(nodes)
             there = [path for path in self._bare if places.exists(path)]
-            if there:
-                self._cover(there)  # made without an event, or the system has room for watches again
+            if there:  # made without an event, or the system has room for watches again
+                nodes.update(dict.fromkeys(self._to_look_at(self._cover(there))))
             for path in there:
                 nodes.update(dict.fromkeys(places.inside(path)))
             return list(nodes)
@@ -297,16 +330,25 @@ class FileWatcher:
                 self._scheduler.crawl("audit")
         while self._second_looks and self._second_looks[0][0] <= now:
             self._scheduler.look(self._second_looks.pop(0)[1])
+        observed = len(self._core.observed)
+        if observed == self._observed:  # nobody is computing much: `get` reads what the watch does not know
+            self.cover()
+        self._observed = observed
         if now - self._polled_at >= max(self._poll_seconds, self._poll_cost / POLL_SHARE):
             self._polled_at = now
-            self._scheduler.look(self.uncovered())
+            self._scheduler.look(self._polled(now))
+
+    def _polled(self, now: float) -> list[int]:
+        nodes = self.uncovered()
+        self._poll_cost = self._clock() - now + len(nodes) * LOOK_SECONDS
+        return nodes
 
     def audit_seconds(self) -> float:
         """The time between audits: as asked, or longer where a crawl takes long."""
         return max(self._audit_seconds, self._crawl_seconds / AUDIT_SHARE)
 
     def _look_at_root(self) -> None:
-        identity = _identity(self.places.root)
+        identity = _identity(self._core.root)
         if identity is None:
             if not self.root_is_gone:
                 self.root_is_gone = True
@@ -315,7 +357,12 @@ class FileWatcher:
                 self._tell(trouble)
                 if self.state == LIVE:
                     self._go(DOUBTFUL, trouble.cause)
-        elif self.root_is_gone or identity != self._root_identity:
+            return
+        replaced = self.root_is_gone or identity != self._root_identity
+        if self._root_suspect:  # removed and made again at once, it may have the number that it had
+            self._root_suspect = False
+            replaced = replaced or self.backend.missing() > 0
+        if replaced:
             self.root_is_gone = False
             self._root_identity = identity
             self.doubt("the root was replaced", reinstall=True)
@@ -324,6 +371,10 @@ class FileWatcher:
         """How many directories are covered."""
         with self._lock:
             return sum(1 for _ in self.places.directories) - len(self._bare) if self.backend.voices() else 0
+
+    def since_last_event(self) -> float:
+        """Seconds since the backend suggested something."""
+        return self._clock() - self.last_event
 
     def saved_at(self, path: str) -> float | None:
         """When a file was saved, by its own account; None where it is not there."""
@@ -335,10 +386,11 @@ class FileWatcher:
     def close(self) -> None:
         """End the backend."""
         with self._lock:
+            self._closed = True
             self.backend.close()
 
 
-def _identity(root: str) -> tuple[int, int] | None:
+def _identity(root: str | os.PathLike[str]) -> tuple[int, int] | None:
     try:
         state = os.stat(root)
     except OSError:

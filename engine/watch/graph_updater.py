@@ -22,6 +22,7 @@ from engine.errors import escaped
 from engine.event import Counts, What
 from engine.explain import reason_of
 from engine.failure import is_transient
+from engine.graph import INPUT
 from engine.key import Key
 from engine.locate import find
 from engine.persist import load_readers
@@ -51,11 +52,18 @@ class GraphUpdater:
     """Refreshes the watched keys of a core. One thread at a time.
 
     record      is told what ran: (what, query name, path or None, microseconds)
+    own         names of queries that the watch asks for itself: they are not told, unless somebody watches them
     """
 
-    def __init__(self, core: Core, record: Callable[[What, str, str | None, int], None]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        record: Callable[[What, str, str | None, int], None],
+        own: frozenset[str] = frozenset(),
+    ) -> None:
         self._core = core
         self._record = record
+        self._own = own
         self.watched: dict[Key[Any], None] = {}
         self.failing: dict[Key[Any], str] = {}
         self.telling = False  # the first pass tells figures only: in it, everything is new
@@ -135,7 +143,7 @@ class GraphUpdater:
             self.digest()
             collected, self._collected = self._collected, {}
             for node, (what, before, after) in collected.items():
-                if before == after and what is not What.FAILED:
+                if (before == after and what is not What.FAILED) or self._is_own(node):
                     continue
                 if len(inputs) + len(changed) >= MOST_KEYS:
                     omitted += 1
@@ -163,6 +171,17 @@ class GraphUpdater:
                     self._collected[node] = (what, before if known is None else known[1], after)
                 name = core.name_of_row[core.graph.query[node]]
                 self._record(what, name, self._path_of(node), microseconds)
+
+    def _is_own(self, node: int) -> bool:
+        """Whether only the watch itself asks for a node."""
+        graph, rows = self._core.graph, self._core.rows
+        own = {rows[name] for name in self._own if name in rows}
+        if graph.flags[node] & INPUT:
+            readers = graph.readers[node]
+            return bool(readers) and all(graph.query[reader] in own for reader in readers or ())
+        return graph.query[node] in own and all(
+            key.query.name != self._core.name_of_row[graph.query[node]] for key in self.watched
+        )
 
     def _path_of(self, node: int) -> str | None:
         """The path that a key is about: its first argument, if that is a text."""

@@ -10,6 +10,8 @@ Invariants
     N1  A watch is installed before its predecessor is closed.
     N2  The directory of cookies is in every watch.
     N3  watchfiles drops overflows without a word (its issue 348); that is noticed elsewhere, by doubting.
+    N4  No directory is watched by a name that leads through a link: inotify would tell of it by one of its two
+        names, whichever was added last. Who reads through links asks for what they reach (see `places`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import stat
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -35,7 +38,7 @@ BUSY_TURNS = 8  # turns of TURN_MS that count as lately
 DEBOUNCE_MS = 20  # the longest that watchfiles collects while there is no quiet step
 TURN_MS = 250  # the longest wait for news; then the thread sees whether it is to end
 POLL_MS = 300  # between two looks where the kernel tells nothing; watchfiles' own default
-SMALL = 512  # directories: from here on (or a quarter of the large watch) the small watch joins the large one
+SMALL = 512  # directories (installed in 40 ms): up to here one watch is enough
 TRIES = 5  # directories vanish while they are being covered
 
 
@@ -57,11 +60,17 @@ class KernelBackend:
     def cover(self, directories: Iterable[str]) -> frozenset[str]:
         """See `Backend.cover`."""
         with self._lock:
-            fresh = [path for path in dict.fromkeys(directories) if path not in self._covered]
-            if not fresh:
+            places: dict[str, bool] = {}
+            fresh = [
+                path
+                for path in dict.fromkeys(directories)
+                if path not in self._covered and _can_be_watched(path, places)
+            ]
+            if not fresh and self._large is not None:
                 return frozenset()
             later = [*(self._small.directories if self._small else ()), *fresh]
-            everything = self._large is None or len(later) > max(SMALL, len(self._large.directories) // 4)
+            large = len(self._large.directories) if self._large else 0
+            everything = not large or large + len(later) <= SMALL or len(later) > large // 4
             if everything and self._large is not None:
                 later = [*self._large.directories, *later]
             voice = self._install(dict.fromkeys(later))
@@ -70,31 +79,40 @@ class KernelBackend:
                 self._large, self._small = voice, None
             else:
                 self._small = voice
+            new = frozenset(voice.directories)
+            found = set(new)
             for old in before:
                 if old is not None:
                     old.end()
-            self._covered.update(voice.directories)
-            return frozenset(voice.directories)
+                    lost = new.symmetric_difference(old.directories).difference(new)
+                    self._covered -= lost  # not there while the watch was made; they may be back already
+                    found |= lost
+            self._covered |= new
+            return frozenset(found)
 
     def _install(self, asked: Iterable[str]) -> _Voice:
         from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
         for attempt in itertools.count(1):
-            directories = [path for path in asked if _can_be_watched(path)]
+            known_places: dict[str, bool] = {}
+            directories = [path for path in asked if _can_be_watched(path, known_places)]
             known = _descriptors()
             try:
                 notify = RustNotify(
                     [self._cookies, *directories], False, self.mode == "polling", POLL_MS, False, False
                 )
-                break
             except (FileNotFoundError, PermissionError, NotADirectoryError):
                 if attempt == TRIES:
                     raise
+                continue
             except (OSError, WatchfilesRustInternalError) as error:
                 raise CannotWatch(
                     directories=len(directories), cause=_first_line(error), hint=limits_hint()
                 ) from error
-        mine = _descriptors() - known
+            mine = _descriptors() - known
+            if attempt == TRIES or not mine or sum(map(_watches_of, mine)) > len(directories):
+                break
+            notify.close()  # a directory vanished meanwhile, or became a link to another one (N4)
         return _Voice(next(self._numbers), notify, directories, mine, self._suggest, self._fail)
 
     def uncover(self, directories: Iterable[str]) -> None:
@@ -118,7 +136,8 @@ class KernelBackend:
     def voices(self) -> frozenset[int]:
         """See `Backend.voices`."""
         with self._lock:
-            return frozenset(voice.number for voice in (self._large, self._small) if voice is not None)
+            voices = [voice for voice in (self._large, self._small) if voice is not None]
+            return frozenset(voice.number for voice in voices if not voice.ended)
 
     def close(self) -> None:
         """See `Backend.close`."""
@@ -154,6 +173,10 @@ class _Voice:
         self._thread = threading.Thread(target=self._listen, name=f"engine-watch-{number}", daemon=True)
         self._thread.start()
 
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
     def end(self) -> None:
         self._ended = True
 
@@ -171,6 +194,8 @@ class _Voice:
                 found: Any = self._notify.watch(DEBOUNCE_MS, step, TURN_MS, None)
                 if isinstance(found, str):
                     busy = max(0, busy - 1)
+                    if not self._ended:
+                        self._suggest(self.number, ())  # alive: a longer silence means that we slept (K4)
                     continue
                 busy = BUSY_TURNS
                 if not self._ended:
@@ -190,12 +215,25 @@ class _Voice:
         return max(0, sum(map(os.path.isdir, self.directories)) + 1 - counted)
 
 
-def _can_be_watched(path: str) -> bool:
+def _can_be_watched(path: str, known: dict[str, bool]) -> bool:
     try:
         path.encode()  # watchfiles takes no others
     except UnicodeEncodeError:
         return False
-    return os.path.isdir(path) and os.access(path, os.R_OK)
+    return _is_real(path, known) and os.access(path, os.R_OK)
+
+
+def _is_real(path: str, known: dict[str, bool]) -> bool:
+    """Whether a path is a directory, and no link leads to it (N4)."""
+    found = known.get(path)
+    if found is None:
+        above = os.path.dirname(path)
+        try:
+            found = (above == path or _is_real(above, known)) and stat.S_ISDIR(os.lstat(path).st_mode)
+        except OSError:
+            found = False
+        known[path] = found
+    return found
 
 
 def _descriptors() -> set[int]:

@@ -30,6 +30,7 @@ class Places:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self.dropped: set[str] = set()
         self._clear()
 
     def _clear(self) -> None:
@@ -57,16 +58,16 @@ class Places:
         """File the inputs that came to be observed since the last call: nodes and the directories to cover.
 
         None: the index was built from nothing, and everything has to be covered and looked at again (P3).
+        Then `dropped` are the directories that are in it no more: nobody hears of what becomes of them.
         """
         core = self._core
         if len(core.observed) == self._seen and core.graph is self._graph and not self.stale:
             return []
         with core.lock:
-            if self.stale or core.graph is not self._graph or len(core.observed) < self._seen:
+            rebuilt = self.stale or core.graph is not self._graph or len(core.observed) < self._seen
+            before = self._entries
+            if rebuilt:
                 self._clear()
-                rebuilt = True
-            else:
-                rebuilt = False
             fresh = [
                 (node, core.bound[core.graph.query[node]], core.args_of(node), stamp)
                 for node, stamp in islice(core.observed.items(), self._seen, None)
@@ -78,7 +79,9 @@ class Places:
             if info is None or place is None:
                 self.elsewhere[node] = None
                 continue
-            paths, mode = self._paths(place, info, stamp)
+            paths, mode, found_out = self._paths(place, info, stamp)
+            if not found_out:
+                self.elsewhere[node] = None  # what is outside of the root may lead back into it
             for path in paths:
                 directory, _, name = path.rpartition("/")
                 self._file(node, directory, name)
@@ -86,7 +89,10 @@ class Places:
             if paths and stat.S_ISDIR(mode):
                 self._directory(paths[-1])
                 filed.append((node, paths[-1]))
-        return None if rebuilt else filed
+        if rebuilt:
+            self.dropped = before.keys() - self._entries.keys()
+            return None
+        return filed
 
     def at(self, path: str) -> Iterator[int]:
         """The inputs that look at a path itself."""
@@ -174,17 +180,17 @@ class Places:
                 self._below.setdefault(above, set()).add(directory)
         return names
 
-    def _paths(self, place: str, info: QueryInfo, stamp: bytes) -> tuple[tuple[str, ...], int]:
-        """Where a place is filed (P1), what it reaches last; and the mode of that."""
+    def _paths(self, place: str, info: QueryInfo, stamp: bytes) -> tuple[tuple[str, ...], int, bool]:
+        """Where a place is filed (P1), what it reaches last; the mode of that; and whether that is known."""
         mode = self._mode(place, info, stamp)
         directory = place.rpartition("/")[0]
         if directory in self._entries and directory not in self.links and not stat.S_ISLNK(mode):
-            return (place,), mode
+            return (place,), mode, True
         links, reached = self._resolve(place)
         self.links.update(links)
         if reached is None:
-            return tuple(links), 0
-        return (*links, reached), self._mode_at(reached) if links else mode
+            return tuple(links), 0, False
+        return (*links, reached), self._mode_at(reached) if links else mode, True
 
     def _resolve(self, place: str) -> tuple[list[str], str | None]:
         """The links on the way to a place, and what it reaches; None outside the root, or in a loop."""

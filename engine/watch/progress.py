@@ -166,13 +166,13 @@ def count(number: int, noun: str) -> str:
 
 def duration(milliseconds: float) -> str:
     """`14 ms`, `2.5 s`, `3 min`, `2 h`, `4 days`."""
-    if milliseconds < 10:
+    if milliseconds < 9.95:
         return f"{milliseconds:.1f} ms" if milliseconds > 0 else "0 ms"
     if milliseconds < 999.5:
         return f"{milliseconds:.0f} ms"
     seconds = milliseconds / 1000
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{min(seconds, 59.9):.1f} s"
     for unit, size, limit in (("min", 60, 3600), ("h", 3600, 86400)):
         if seconds < limit:
             return f"{seconds // size:.0f} {unit}"

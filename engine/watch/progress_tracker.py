@@ -1,7 +1,7 @@
 """ProgressTracker: what a watch does now and has done: counts, times by query and by file, latency, lag.
 
 Invariants
-    P1  Telling it something costs about a microsecond and waits for nobody: the ranking and sorting that
+    P1  Telling it something costs a few microseconds and waits for nobody: the ranking and sorting that
         `snapshot` does is bounded, and is done again only after something new was told.
     P2  Its memory is bounded: FILES files, QUERIES queries, SAMPLES latencies. What was not touched for
         longest goes first; totals keep what it added.
@@ -45,7 +45,8 @@ class _Times:
     def add(self, microseconds: int, revision: int) -> None:
         self.count += 1
         self.total += microseconds
-        self.longest = max(self.longest, microseconds)
+        if microseconds > self.longest:
+            self.longest = microseconds
         self.last = microseconds + (self.last if revision == self.revision else 0)
         self.revision = revision
 

@@ -25,27 +25,29 @@ from attrs import evolve
 
 from engine.attempt import Gate, insist
 from engine.core import Core
-from engine.errors import BadSettings, Closed, EngineError, RootGone
+from engine.errors import BadSettings, Closed, EngineError, RootGone, escaped
 from engine.key import Key
 from engine.look import Looked, load_observed, take
 from engine.query import info_of
 from engine.subscribe import Subscription, refresh
 from engine.watch.backend import Factory
 from engine.watch.cookies import Cookies
-from engine.watch.delta_processor import DeltaProcessor, Edited
-from engine.watch.events import Figures, Revised, Started, Stopped, Trouble, WatchEvent
+from engine.watch.delta_processor import OWN, DeltaProcessor, Edited
+from engine.watch.events import Figures, Revised, RulesChanged, Started, Stopped, Trouble, WatchEvent
 from engine.watch.file_watcher import AUDIT_SECONDS, POLL_SECONDS, FileWatcher
 from engine.watch.graph_updater import GraphUpdater, Pass, text_of
 from engine.watch.held import Held
 from engine.watch.kernel import KernelBackend
 from engine.watch.progress import Progress
 from engine.watch.progress_tracker import ProgressTracker
+from engine.watch.rule_code import RuleCode
 from engine.watch.subscribers import Caller, Mailbox, Subscribers
 from engine.watch.update_scheduler import Batch, UpdateScheduler
 
 STEP_SECONDS = 0.25  # between two looks after the watch itself, when nothing is due
 COOKIE_SECONDS = 1.0  # a cookie later than this is lost: everything is looked at instead (watchman waits 60 s)
 JOIN_SECONDS = 0.9  # for a thread to end: an ended watch has to be gone within a second
+HURRY_SECONDS = 0.015  # that a `sync` waits for a refresh which was cancelled too often; then it cancels it again
 LEARNED_AT_ONCE = 16  # files: some 50 ms, the longest that learning makes an update wait
 RECENT_SECONDS = 10.0  # a file's own time counts as the moment it was saved if it lies this close to its event
 
@@ -99,7 +101,7 @@ class Watch:
         )
         self._processor = DeltaProcessor(core, threads=threads)
         self.tracker = ProgressTracker(running=lambda: running_names(core))
-        self._updater = GraphUpdater(core, self.tracker.record)
+        self._updater = GraphUpdater(core, self.tracker.record, OWN)
         self._updater.watched.update(dict.fromkeys(keys))
         self._news = threading.Condition()  # the keys thread has something to do
         self._due: list[_Due] = []
@@ -146,6 +148,12 @@ class Watch:
         """The host changed an input: what is watched is brought up to date, and told."""
         self._wake()
 
+    def follow_rules(self, others: Iterable[str] = (), since: int | None = None) -> RuleCode:
+        """Tell `RulesChanged` when a file changes that the queries were loaded from, or one of `others`."""
+        rules = RuleCode(others, since)
+        self.steps.append(rules.follow(lambda paths: self._publish(RulesChanged(paths))))
+        return rules
+
     def remove(self, key: Key[Any]) -> None:
         """Watch a key no longer. Its memo stays."""
         self._updater.watched.pop(key, None)
@@ -189,9 +197,10 @@ class Watch:
 
     def _wait_for_cookie(self) -> str:
         """Wait until everything told up to now has been hinted. Returns why that cannot be relied on, or ""."""
+        doubt = self.files.why_not_to_rely_on_events()
+        if doubt:
+            return doubt
         voices = self.files.backend.voices()
-        if not voices:
-            return "no events tell of changes"
         try:
             cookie = self._cookies.drop(voices)
         except OSError as error:
@@ -201,8 +210,9 @@ class Watch:
             deadline = time.monotonic() + COOKIE_SECONDS
             while not cookie.complete.wait(0.05):
                 cookie.keep(self.files.backend.voices())  # a voice that was replaced says nothing any more
-                if cookie.complete.is_set() or self._ending:
-                    break
+                doubt = self.files.why_not_to_rely_on_events()
+                if doubt or cookie.complete.is_set() or self._ending:
+                    return doubt
                 if time.monotonic() >= deadline:
                     self.files.doubt("a cookie was late")
                     return "a cookie was late"
@@ -214,6 +224,16 @@ class Watch:
         """Figures of now."""
         self._tell_pending()
         return self.tracker.snapshot()
+
+    @property
+    def watched(self) -> tuple[Key[Any], ...]:
+        """The keys that are kept right."""
+        return tuple(self._updater.watched)
+
+    @property
+    def failing(self) -> dict[Key[Any], str]:
+        """The watched keys whose value is an error now, and what it says."""
+        return dict(self._updater.failing)
 
     @property
     def ended(self) -> str:
@@ -321,7 +341,7 @@ class Watch:
         self.files.end_crawl(seconds)
         self.tracker.state(self.files.state)
         self.tracker.crawled(time.time(), batch.crawl, seconds, len(self.files.places))
-        if self._started is None:
+        if self._started is None or any(isinstance(node, Key) for node in batch.nodes):
             self._wake()
         return differing
 
@@ -330,8 +350,9 @@ class Watch:
         keys = [node for node in batch.nodes if isinstance(node, Key)]
         nodes.update(dict.fromkeys(node for node in batch.nodes if not isinstance(node, Key)))
         if batch.tickets:
-            nodes.update(dict.fromkeys(self.files.cover()))
+            self.files.cover()
             nodes.update(dict.fromkeys(self.files.uncovered()))
+            nodes.update((node, None) for node in self._scheduler.nodes() if not isinstance(node, Key))
         differing = self._revise(list(nodes), batch) if nodes else 0
         if keys and not differing:
             self._wake()
@@ -346,8 +367,10 @@ class Watch:
             with core.sync_lock, gate:
                 looked = self._processor.look(nodes)
                 edited = self._processor.edited(looked) if self._deltas and self._started else []
-                note = batch.crawl or f"{len(batch.paths)} places hinted at"
-                return looked, edited, take(core, looked, note, commits=not self._started)
+                note = batch.crawl or _named(batch.paths, looked)
+                waits = HURRY_SECONDS if batch.tickets else -1.0
+                differing = take(core, looked, note, commits=not self._started, waits=waits)
+                return looked, edited, differing
 
         looked, edited, differing = insist(core, attempt)
         for node in looked.retry:
@@ -412,9 +435,7 @@ class Watch:
         began = time.monotonic()
         edited = [node for one in reversed(due) for node in one.nodes]
         done = self._updater.refresh(edited, lambda: not self._ending)
-        again = self.files.cover()
-        if again:
-            self._scheduler.look(again)
+        self.files.cover()
         waits = {str(key): self._try_again(key, f"key {key}") for key in done.retry}
         done.failures = [evolve(one, again_in=waits.get(one.key, 0.0)) for one in done.failures]
         self._scheduler.healed(key for key in self._updater.watched if key not in self._updater.failing)
@@ -494,10 +515,11 @@ class Watch:
         self._publish(Trouble(what, text_of(error), remedy))
         self._end.wait(min(5.0, 0.05 * 2**self._errors))
         self.files.doubt(f"{what} failed")
-        if what != "a batch":
-            self._wake()
+        self._wake()  # also after a batch: keys to be tried again may have been in it
 
     def _tell_pending(self) -> None:
+        if self.files.last_event:
+            self.tracker.event_seen(time.time() - self.files.since_last_event())
         oldest = self._scheduler.oldest()
         at = None if oldest is None else time.time() - (time.monotonic() - oldest)
         keys = len(self._updater.watched) if self._wanted or self._due else 0
@@ -524,6 +546,13 @@ class _Due:
         self.edited = edited
         self.nodes = nodes
         self.differs = differs
+
+
+def _named(paths: tuple[str, ...], looked: Looked) -> str:
+    """A batch in a few words, for the log of revisions."""
+    found = list(paths) or [str(Key(change.info, change.args)) for change in looked.changes]
+    rest = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"{escaped(found[0], limit=100)}{rest}" if found else "nothing in particular"
 
 
 def running_names(core: Core) -> tuple[str, ...]:

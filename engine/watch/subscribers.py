@@ -245,7 +245,7 @@ class Subscribers:
                 return
             if isinstance(event, Stopped):
                 self._stopped = event
-            for mailbox in self._mailboxes:
+            for mailbox in list(self._mailboxes):  # a finalizer may leave amid the loop
                 mailbox.put(event)
             if self._stopped is not None:
                 self._mailboxes.clear()

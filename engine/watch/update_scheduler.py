@@ -91,7 +91,7 @@ class UpdateScheduler(Generic[H]):
         self._nodes: dict[H, None] = {}
         self._retries: dict[H, _Retry] = {}
         self._crawl = ""
-        self._crawl_asked = 0.0
+        self._asked = 0.0  # when the crawl or the first of the nodes that wait was asked for; 0: nothing is
         self._tickets: list[Ticket] = []
         self._busy: dict[str, _Busy] = {}
         self._first = 0.0  # of the burst; 0 when there is none
@@ -121,7 +121,16 @@ class UpdateScheduler(Generic[H]):
         """These inputs are to be looked at soon."""
         with self.changed:
             self._nodes.update(dict.fromkeys(nodes))
-            self.changed.notify_all()
+            if self._nodes:
+                self._asked = self._asked or self._clock()
+                self.changed.notify_all()
+
+    def nodes(self) -> list[H]:
+        """What `look` asked for up to now, to be looked at by the caller."""
+        with self.changed:
+            nodes = list(self._nodes)
+            self._nodes.clear()
+            return nodes
 
     def crawl(self, why: str) -> None:
         """Everything is to be looked at soon."""
@@ -140,8 +149,8 @@ class UpdateScheduler(Generic[H]):
         return ticket
 
     def _want_crawl(self, why: str) -> None:
-        if not self._crawl:
-            self._crawl, self._crawl_asked = why, self._clock()
+        self._asked = self._asked or self._clock()
+        self._crawl = self._crawl or why
 
     def retry(self, node: H) -> float | None:
         """A node could not be read, or a key not computed. Seconds until it is tried again; None: given up."""
@@ -183,7 +192,7 @@ class UpdateScheduler(Generic[H]):
             if self._first:
                 moments.append(self._burst_ends(now))
             elif self._crawl or self._nodes:
-                moments.append(now + (HELD_STEP if self._crawl and self._is_held(now) else 0.0))
+                moments.append(now + (HELD_STEP if self._is_held(now) else 0.0))
             moments += [pending.due for pending in self._pending.values() if pending.due > now][:MOST_PATHS]
             if not self._first and any(pending.due <= now for pending in self._pending.values()):
                 moments.append(now)  # busy paths whose time has come
@@ -196,7 +205,8 @@ class UpdateScheduler(Generic[H]):
             wait = self.due()
             if wait is None or wait > 0.0:
                 return None
-            everything = bool(self._tickets or self._crawl)
+            held = not self._tickets and self._is_held(now)
+            everything = bool(self._tickets or self._crawl) and not held
             burst_is_over = bool(self._first) and self._burst_ends(now) <= now
             chosen = [
                 path
@@ -205,18 +215,20 @@ class UpdateScheduler(Generic[H]):
             ]
             first = min((self._pending[path].first for path in chosen), default=now)
             for path in chosen:
-                del self._pending[path]
-                self._note_busy(path, now)
+                self._note_busy(path, self._pending.pop(path).first, now)
             if everything or burst_is_over:
                 self._first = self._newest = 0.0
-            nodes = dict.fromkeys(self._nodes)
-            self._nodes.clear()
+            nodes: dict[H, None] = {}
+            crawl = ""
+            if not held:
+                nodes, self._nodes = self._nodes, {}
+                crawl, self._crawl = self._crawl, ""
+                self._asked = 0.0
             for node, retry in self._retries.items():
                 if retry.due is not None and (retry.due <= now or everything):
                     retry.due = None
                     nodes[node] = None
             tickets, self._tickets = tuple(self._tickets), []
-            crawl, self._crawl = self._crawl, ""
             return Batch(tuple(reversed(chosen)), tuple(nodes), crawl, tickets, first)
 
     def abandon(self) -> list[Ticket]:
@@ -232,7 +244,8 @@ class UpdateScheduler(Generic[H]):
         return min(self._newest + quiet, self._first + CAP)
 
     def _is_held(self, now: float) -> bool:
-        return now - (self._first or self._crawl_asked) < HELD_CAP and self._held()
+        since = min((moment for moment in (self._first, self._asked) if moment), default=now)
+        return now - since < HELD_CAP and self._held()
 
     def _delay(self, path: str, now: float) -> float:
         busy = self._busy.get(path)
@@ -240,9 +253,9 @@ class UpdateScheduler(Generic[H]):
             return 0.0
         return float(min(BUSY_MOST, 0.010 * 2 ** (busy.times - BUSY_FREE)))
 
-    def _note_busy(self, path: str, now: float) -> None:
+    def _note_busy(self, path: str, hinted: float, now: float) -> None:
         busy = self._busy.get(path)
-        if busy is None or now - busy.last > BUSY_WINDOW:
+        if busy is None or hinted - busy.last > BUSY_WINDOW:  # when it was hinted: its own delay does not count
             if len(self._busy) > MOST_PATHS:
                 self._busy = {one: kept for one, kept in self._busy.items() if now - kept.last <= BUSY_WINDOW}
             self._busy[path] = _Busy(now, 1)

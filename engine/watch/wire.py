@@ -72,14 +72,14 @@ def pieces(lines: Iterator[str]) -> Iterator[Message]:
     waiting: list[str] = []
     size = 0
     for line in lines:
-        for start in range(0, len(line), PIECE):  # a document of JSON is one line
+        for start in range(0, len(line) + 1, PIECE):  # a document of JSON is one line
             waiting.append(line[start : start + PIECE])
-            size += len(waiting[-1])
+            size += PIECE if start + PIECE <= len(line) else len(line) - start + 1
+            if start + PIECE > len(line):
+                waiting.append("\n")
             if size >= PIECE:
                 yield {"out": "".join(waiting)}
                 waiting, size = [], 0
-        waiting.append("\n")
-        size += 1
     if waiting:
         yield {"out": "".join(waiting)}
 

@@ -7,12 +7,14 @@
         print(db.get(code_graph))
         print(db.get(definitions_of, "greet"))
 
-Per file there are `facts` without positions and `spans` with them. Everything above is made of facts, so a
-comment, a docstring or a moved line ends there. Paths are relative to the engine's root, with "/".
+Per file there are `facts` without positions, `spans` with them, and `chunks` for the texts. Everything above
+is made of facts, so a comment, a docstring or a moved line ends there. Paths are relative to the engine's
+root, with "/".
 """
 
 from __future__ import annotations
 
+from engine.rules.python.chunks import Chunk, chunks
 from engine.rules.python.cycles import import_cycles
 from engine.rules.python.facts import Broken, Definition, Facts, Import, facts
 from engine.rules.python.graph import Summary, broken_files, code_graph, directory_summary, file_summary
@@ -26,6 +28,7 @@ from engine.rules.python.tree import files_in, python_directories, python_files
 
 __all__ = [
     "Broken",
+    "Chunk",
     "Definition",
     "Edge",
     "Facts",
@@ -38,6 +41,7 @@ __all__ = [
     "Summary",
     "Target",
     "broken_files",
+    "chunks",
     "code_graph",
     "definitions_in",
     "definitions_of",

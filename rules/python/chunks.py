@@ -4,10 +4,11 @@ For whoever keeps something for each definition (an index, an embedding): where 
 need not be made again. Unlike `facts`, chunks see comments, docstrings and literals.
 
 Invariants
-    K1  Every line that is not blank is in a chunk: what is in no definition is in that of the module.
+    K1  Every line that is not blank is in a chunk: if in no definition, then in that of the module.
     K2  A chunk changes with the text of its own definition, decorators and comments included, definitions
         in it left out. Where the definition stands, and how far it is indented, makes no difference.
-    K3  Blank lines next to a nested definition belong to nobody. What a blank line is made of never counts.
+    K3  Blank lines next to a nested definition, and a semicolon behind one, belong to nobody. What a blank
+        line is made of never counts.
     K4  No change of a definition's own text is missed, but for K3 and a shift of all its lines. The price: a
         definition with a line that is indented less than itself (in a string) changes if it is shifted and
         that line is not.
@@ -43,7 +44,6 @@ ChunkKey = tuple[str, str, int]  # qualified, kind, ordinal
 
 _rest = re.compile(rb"[ \t\f]*(?:;[ \t\f]*)?(#[^\n]*)?")  # what follows a statement on its line
 _blanks = re.compile(rb"\n[ \t\f]+(?=\n)")
-_NEWLINE = ord("\n")
 
 
 @frozen
@@ -65,7 +65,7 @@ class Chunk:
 def chunks(path: str) -> tuple[Chunk, ...]:
     """The chunks of a Python file, sorted. Never fails: empty where there is no text that can be read.
 
-    Costs what `facts` costs and a quarter of that; the two share one parse.
+    Costs a parse, unless `facts` did that just before, and nearly half of that again.
     """
     parsed = parse(path)
     if parsed.error is None:
@@ -85,10 +85,7 @@ def chunks_of(parsed: Parsed, text: str) -> tuple[Chunk, ...]:
 
 
 def texts_of(parsed: Parsed, text: str) -> Iterator[tuple[ChunkKey, bytes]]:
-    """What the digests are made of: texts without the indentation of their first line.
-
-    A line that lacks it begins with a NUL, which no text that parses has.
-    """
+    """What the digests are made of: texts as far as they count (K2, K3), without their indentation."""
     lines = _Lines(text, parsed.text)
     module = _Part(lines.data, 0, len(lines.data), b"")
     parts: list[tuple[ChunkKey, _Part]] = [(("", MODULE, 0), module)]
@@ -142,10 +139,7 @@ class _Lines:
         self.starts = list(accumulate((len(line) + 1 for line in self.texts), initial=0))
 
     def block(self, node: Any) -> tuple[int, _Part]:
-        """Where the lines of a class or function begin, and what they hold, decorators included.
-
-        By Python's grammar nothing else stands on them.
-        """
+        """Where the lines of a class or function begin, and what they hold. Nothing else stands on them."""
         first = _start(node)[0] - 1
         if node.decorator_list:
             while not self.texts[first].lstrip().startswith(b"@") and first > 0:
@@ -183,10 +177,8 @@ class _Lines:
             return start, end, _shifted(self.data[start:end].rstrip(), indent)
         end = self.starts[node.end_lineno - 1] + node.end_col_offset
         rest = _rest.match(self.data, end)
-        assert rest is not None  # it matches nothing as well
-        if rest[1] is not None:
-            return start, rest.end(), _shifted(self.data[start : rest.end()], indent)
-        return start, rest.end(), _shifted(self.data[start:end], indent)
+        behind = rest.end() if rest else end
+        return start, behind, _shifted(self.data[start : behind if rest and rest[1] else end], indent)
 
 
 class _Part:
@@ -205,17 +197,15 @@ class _Part:
         """Leave out what is between; later cuts are behind this one."""
         piece = _without_blank_lines(self._data[self._at : start])
         if piece:
-            if self._pieces and self._data[self._at] != _NEWLINE:  # behind a semicolon
-                piece = self._indentation_at(self._at) + piece
+            if self._pieces and not self._data.startswith(b"\n", self._at):  # behind a semicolon
+                line = self._data.rfind(b"\n", 0, self._at) + 1
+                piece = _indentation(self._data[line : self._at]) + piece
             self._pieces.append(piece)
         self._at = end
 
     def text(self) -> bytes:
         self.cut(self.end, self.end)
         return _shifted(b"\n".join(self._pieces), self._indent)
-
-    def _indentation_at(self, place: int) -> bytes:
-        return _indentation(self._data[self._data.rfind(b"\n", 0, place) + 1 : place])
 
 
 def _cut_out(module: _Part, cuts: dict[int, tuple[int, _Part | None]]) -> None:
@@ -237,16 +227,28 @@ def _without_blank_lines(piece: bytes) -> bytes:
 
 
 def _shifted(text: bytes, indent: bytes) -> bytes:
-    """`text`, the first line of which has no indentation, with that much less in all others."""
+    """`text`, the first line of which has no indentation, with that much less in all others.
+
+    A line that has less gets a NUL for each place that is missing. So this tells apart what it could mix up.
+    """
     if b"\n" not in text:
         return text
     text = _blanks.sub(b"\n", text)
-    return _lacking(indent).sub(b"\n\0", text).replace(b"\n" + indent, b"\n") if indent else text
+    if not indent:
+        return text
+
+    def lacking(match: re.Match[bytes]) -> bytes:
+        shared = len(indent) - 1
+        while not match[1].startswith(indent[:shared]):
+            shared -= 1
+        return b"\n" + b"\0" * (len(indent) - shared) + match[1][shared:]
+
+    return _lacking(indent).sub(lacking, text).replace(b"\n" + indent, b"\n")
 
 
 @lru_cache(maxsize=64)  # indentations: a file has some five
 def _lacking(indent: bytes) -> re.Pattern[bytes]:
-    return re.compile(rb"\n(?!\n|" + re.escape(indent) + rb")")
+    return re.compile(rb"\n(?!\n|" + re.escape(indent) + rb")([ \t]*)")
 
 
 def _indentation(line: bytes) -> bytes:
@@ -294,40 +296,25 @@ def _assignments(body: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
             kind = node.__class__
             if kind is ast.Assign:
                 yield node, node.targets
-            elif kind is ast.AnnAssign or kind is ast.AugAssign:
+            elif kind in (ast.AnnAssign, ast.AugAssign, ast.For, ast.AsyncFor):
                 yield node, [node.target]
-            elif kind in _COMPOUND and kind not in (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef):
-                if kind is ast.For or kind is ast.AsyncFor:
-                    yield node, [node.target]
-                elif kind is ast.With or kind is ast.AsyncWith:
-                    yield node, [item.optional_vars for item in node.items]
+            elif kind is ast.With or kind is ast.AsyncWith:
+                yield node, [item.optional_vars for item in node.items if item.optional_vars]
+            if kind in _COMPOUND and kind not in (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef):
                 pending += (getattr(node, block) for block in _COMPOUND[kind])
 
 
 def _names(targets: list[Any]) -> set[str]:
-    names = set()
-    pending = [*targets]
-    while pending:
-        target = pending.pop()
-        if target.__class__ is ast.Name:
-            names.add(target.id)
-        elif target.__class__ is ast.Tuple or target.__class__ is ast.List:
-            pending += target.elts
-        elif target.__class__ is ast.Starred:
-            pending.append(target.value)
-    return names
+    nodes = (node for target in targets for node in ast.walk(target))
+    return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
 
 
 def _belonging(scope: Any, several: list[Found]) -> Found | None:
     """Which of the variables with one qualified name is that of this class, or the module."""
     if scope.__class__ is ast.Module:
         return several[0] if several else None
-    index = bisect_left(several, position(scope), key=_place)  # classes of the same name, one after the other
-    return several[index] if index < len(several) and _place(several[index]) < _stop(scope) else None
-
-
-def _place(found: Found) -> tuple[int, int]:
-    return position(found.node)
+    index = bisect_left(several, position(scope), key=lambda found: position(found.node))
+    return next((found for found in several[index : index + 1] if position(found.node) < _stop(scope)), None)
 
 
 def _around(body: list[Any], place: tuple[int, int]) -> Any:

@@ -1,0 +1,250 @@
+"""Watching: from a save to the committed revision, seen by another process; `sync` beside a busy writer; a
+checkout of many files; what an idle watch costs.
+
+The watch is `engine watch` in a process of its own, over the code graph of generated modules. This process
+writes files and reads the events from the watch's socket: a save counts until its `revised` line is here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import ROOT, Figure, Scale, scratch
+from benchmarks.tree import plant
+
+SIZES = (10_000, 100_000)
+SAVES = 200
+SYNCS = 200
+QUERY = "engine.rules.python:code_graph"
+PAUSE = (0.15, 0.35)  # seconds between saves
+WRITES_A_SECOND = 2_000
+IDLE_SECONDS = 20.0
+READY_SECONDS = 1800.0
+
+
+class Watched:
+    """An `engine watch` and its events."""
+
+    def __init__(self, root: Path, *options: str) -> None:
+        self.root = root
+        self._socket_path = str(root.parent / "events.sock")
+        self.errors = (root.parent / "errors.txt").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "engine", "watch", QUERY, "-C", str(root), "--events",
+             f"unix:{self._socket_path}", *options],
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=self.errors,
+        )  # fmt: skip
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.connection = socket.socket(socket.AF_UNIX)
+                self.connection.connect(self._socket_path)
+                break
+            except OSError:
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    raise
+                time.sleep(0.05)
+        self._buffer = b""
+
+    def event(self, *names: str, seconds: float) -> dict[str, Any]:
+        """The next event of one of these names."""
+        self.connection.settimeout(seconds)
+        while True:
+            line, newline, rest = self._buffer.partition(b"\n")
+            if newline:
+                self._buffer = rest
+                found: dict[str, Any] = json.loads(line)
+                if found["event"] in names:
+                    return found
+                continue
+            more = self.connection.recv(1 << 20)
+            if not more:
+                raise AssertionError("the watch ended: " + self.told())
+            self._buffer += more
+
+    def told(self) -> str:
+        """What it printed."""
+        self.errors.seek(0)
+        return self.errors.read()
+
+    def cpu_seconds(self) -> float:
+        """Processor time that it used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident(self) -> int:
+        """Bytes of it in memory."""
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def close(self) -> None:
+        """End it, as Ctrl-C does."""
+        self.connection.close()
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(20)
+        self.errors.close()
+
+
+@contextmanager
+def watched(root: Path, *options: str) -> Iterator[Watched]:
+    """A watch, ended at the end."""
+    watch = Watched(root, *options)
+    try:
+        yield watch
+    finally:
+        watch.close()
+
+
+def measure(scale: Scale) -> Iterator[Figure]:
+    """The figures; see the module."""
+    medians: list[float] = []
+    for size in map(scale.size, SIZES):
+        with scratch() as place:
+            root = place / "repository"
+            root.mkdir()
+            paths = plant(root, size)
+            with watched(root) as watch:
+                started = watch.event("started", seconds=READY_SECONDS)
+                while started["revision"] == 0 or not started["watched"]:
+                    started = watch.event("started", seconds=READY_SECONDS)
+                yield Figure(name=f"{size:,} files: cold start to live", value=started["seconds"], unit="s")
+                latencies, parts = saves(watch, root, paths, 40 if scale.quick else SAVES)
+                medians.append(statistics.median(latencies))
+                yield from _latency(size, latencies, parts, medians)
+                yield from _syncs(watch, root, size, 40 if scale.quick else SYNCS)
+                if size == scale.size(SIZES[-1]):
+                    yield _checkout(watch, root, paths)
+                    yield from _idle(watch, size)
+
+
+def _latency(
+    size: int, latencies: list[float], parts: dict[str, float], medians: list[float]
+) -> Iterator[Figure]:
+    goal = 30.0 if len(medians) == 1 else medians[0] * 1.5
+    yield Figure(
+        name=f"{size:,} files: save to committed revision, p50", value=statistics.median(latencies), unit="ms",
+        runs=latencies, goal=round(goal, 1), note=f"engine part {parts['engine']:.1f} ms",
+    )  # fmt: skip
+    yield Figure(
+        name=f"{size:,} files: save to committed revision, p99", value=part_of(latencies, 0.99), unit="ms",
+        goal=150.0 if len(medians) == 1 else 225.0,
+    )  # fmt: skip
+
+
+def saves(watch: Watched, root: Path, paths: list[str], count: int) -> tuple[list[float], dict[str, float]]:
+    """Save a file, wait for its revision, and so on: milliseconds each, and what the engine says it took."""
+    chance = random.Random(2)
+    found, engine = [], []
+    for number in range(count):
+        time.sleep(chance.uniform(*PAUSE))
+        path = root / chance.choice(paths)
+        text = path.read_text()
+        text += f"# {number}\n" if number % 2 else f"\n\ndef added{number}() -> int:\n    return {number}\n"
+        began = time.perf_counter()
+        path.write_text(text)
+        event = watch.event("revised", seconds=30)
+        found.append((time.perf_counter() - began) * 1000)
+        engine.append(event["figures"]["applied"] + event["figures"]["refreshed"])
+    return found, {"engine": statistics.median(engine)}
+
+
+def _syncs(watch: Watched, root: Path, size: int, count: int) -> Iterator[Figure]:
+    """`sync` while a thread of this process's child writes elsewhere in the tree."""
+    from engine.watch.client import sync
+
+    writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(root), str(WRITES_A_SECOND)])
+    found = []
+    try:
+        time.sleep(1.0)
+        for _ in range(count):
+            time.sleep(0.02)
+            began = time.perf_counter()
+            sync(root / ".engine")
+            found.append((time.perf_counter() - began) * 1000)
+    finally:
+        writer.kill()
+        writer.wait()
+    shutil.rmtree(root / "busy", ignore_errors=True)
+    rate = f"{WRITES_A_SECOND:,} files a second written elsewhere"
+    yield Figure(
+        name=f"{size:,} files: sync with a busy writer, p99", value=part_of(found, 0.99), unit="ms", runs=found,
+        goal=60.0, note=f"p50 {statistics.median(found):.1f} ms; {rate}",
+    )  # fmt: skip
+
+
+_WRITER = """
+import os, sys, time
+root, rate = sys.argv[1], int(sys.argv[2])
+os.makedirs(f"{root}/busy", exist_ok=True)
+began, done = time.monotonic(), 0
+while True:
+    while done < (time.monotonic() - began) * rate:
+        with open(f"{root}/busy/f{done % 1000}.py", "w") as file:
+            file.write(f"value = {done}\\n")
+        done += 1
+    time.sleep(0.002)
+"""
+
+
+def _checkout(watch: Watched, root: Path, paths: list[str]) -> Figure:
+    """A tenth of all files become others while an index lock is held, as in `git checkout`."""
+    while True:  # what the writer's end left to tell
+        try:
+            watch.event("revised", seconds=2.0)
+        except TimeoutError:
+            break
+    (root / ".git").mkdir(exist_ok=True)
+    lock = root / ".git" / "index.lock"
+    lock.touch()
+    began = time.perf_counter()
+    chosen = paths[:: max(1, len(paths) // 10_000) * 10] if len(paths) > 10_000 else paths[::10]
+    for path in chosen:
+        place = root / path
+        text = place.read_text()
+        place.unlink()
+        place.write_text(text + "\n\ndef switched() -> int:\n    return 1\n")
+    lock.unlink()
+    written = time.perf_counter()
+    revisions, inputs = 0, 0
+    last = written
+    while True:
+        try:
+            event = watch.event("revised", seconds=max(10.0, 3 * (last - written)))
+        except TimeoutError:
+            break
+        revisions += 1
+        inputs += sum("read_text" in one["query"] for one in event["inputs"]) + event["omitted"]
+        last = time.perf_counter()
+    return Figure(
+        name=f"{len(paths):,} files: {len(chosen):,} switched, revisions", value=revisions, unit="", goal=3,
+        note=f"{written - began:.1f} s to write, fresh {last - written:.1f} s later",
+    )  # fmt: skip
+
+
+def _idle(watch: Watched, size: int) -> Iterator[Figure]:
+    time.sleep(3.0)
+    before = watch.cpu_seconds()
+    time.sleep(IDLE_SECONDS)
+    share = (watch.cpu_seconds() - before) / IDLE_SECONDS * 100
+    yield Figure(name=f"{size:,} files: idle, share of a core", value=share, unit="%", goal=1.0)
+    yield Figure(name=f"{size:,} files: memory of the watch", value=watch.resident() / 2**20, unit="MiB")
+
+
+def part_of(values: list[float], part: float) -> float:
+    """The value that this part of all does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+
