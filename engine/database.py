@@ -44,7 +44,7 @@ class WatchOptions(TypedDict, total=False):
     audit_seconds: float
     poll_seconds: float
     backend: Factory
-    threads: int | None
+    threads: int
 
 
 class Engine:
@@ -262,7 +262,7 @@ class Engine:
             audit_seconds   how long a change that the system told nothing of may stay unnoticed.
             poll_seconds    how often inputs are looked at that the system tells nothing of.
             backend         what suggests where to look; see `engine.watch.backend`.
-            threads         how many files are read and compared at a time.
+            threads         how many files are read and compared at a time: 1, more where reading waits.
         """
         from engine.watch.session import Watch  # late: who never watches pays nothing
 

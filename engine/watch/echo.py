@@ -5,8 +5,9 @@ ran. A person who saves all the time, and a program that writes all the time, hi
 then; only an echo hits it every time.
 
 Invariants
-    E1  After ROUNDS echoes of one file in a row it is left alone: hints at it are dropped while its last
-        write is an echo. Any other write of it is seen as ever.
+    E1  Nothing is lost: after ROUNDS echoes of one file in a row it is looked at less and less often, and at
+        once by whoever asks (`sync`, a crawl). So what was taken for an echo and is none is right later.
+    E2  One write that is no echo, and the file is like any other.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 ROUNDS = 5  # a program that settles its own output (a formatter that runs twice) needs two or three
-SLACK_SECONDS = 0.004  # the clock of files ticks every 4 ms on most kernels, and is behind by as much
+FIRST_WAIT = 0.5  # seconds; doubled with each further round
+LONGEST_WAIT = 30.0  # seconds
 
 
 class Echo:
@@ -26,29 +28,24 @@ class Echo:
         self._rounds: dict[str, int] = {}
 
     def worked(self, began: float, ended: float) -> None:
-        """Queries or callbacks ran from one moment to another. A later call that overlaps extends it."""
+        """Queries or callbacks ran from one moment to another. What overlaps, or touches, is one interval."""
         if began > self._ended:
             self._began = began
         self._ended = max(self._ended, ended)
 
-    def of(self, changed: Iterable[str]) -> list[str]:
-        """Notes the files of one revision; returns those that have just become too much."""
-        rounds = {path: self._rounds.get(path, 0) + 1 for path in changed if self._is_echo(path)}
-        for path, count in self._rounds.items():
-            if count >= ROUNDS and path not in rounds and self._is_echo(path):
-                rounds[path] = count  # left alone: it is not looked at any more
-        self._rounds = rounds
-        return [path for path, count in rounds.items() if count == ROUNDS]
+    def of(self, changed: Iterable[str]) -> dict[str, float]:
+        """Take note of the files of one revision. Returns those to wait with, and for how many seconds."""
+        self._rounds = {path: self._rounds.get(path, 0) + 1 for path in changed if self._is_echo(path)}
+        return {
+            path: min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (count - ROUNDS))
+            for path, count in self._rounds.items()
+            if count >= ROUNDS
+        }
 
-    def drops(self, path: str) -> bool:
-        """Whether a hint at a path is to be dropped (E1)."""
-        if self._rounds.get(path, 0) < ROUNDS:
-            return False
-        if self._is_echo(path):
-            return True
-        del self._rounds[path]
-        return False
+    def is_new(self, path: str) -> bool:
+        """Whether a file was found to be an echo just now, and nobody was told."""
+        return self._rounds.get(path) == ROUNDS
 
     def _is_echo(self, path: str) -> bool:
         saved = self._saved_at(path)
-        return saved is not None and self._began - SLACK_SECONDS <= saved <= self._ended + SLACK_SECONDS
+        return saved is not None and self._began <= saved <= self._ended

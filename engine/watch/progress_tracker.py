@@ -126,7 +126,7 @@ class ProgressTracker:
             self._revision = event.revision
             self._observed_files = event.files
             self._directories = event.directories
-            self._failing = len(event.failures)
+            self._failing = sum(one.watched for one in event.failures)
 
     def observed(self, files: int, directories: int) -> None:
         """How many observed inputs have a place now, and how many directories have a watch on them."""
@@ -178,7 +178,7 @@ class ProgressTracker:
         with self._lock:
             self._revisions += 1
             self._revision = event.revision
-            self._failing = len(event.failures)
+            self._failing = sum(one.watched for one in event.failures)
             latency = event.figures.latency
             if latency > 0 and math.isfinite(latency):  # 0: unknown
                 self._latencies.append(latency)

@@ -94,6 +94,7 @@ class UpdateScheduler(Generic[H]):
         self._asked = 0.0  # when the crawl or the first of the nodes that wait was asked for; 0: nothing is
         self._tickets: list[Ticket] = []
         self._busy: dict[str, _Busy] = {}
+        self._postponed: dict[str, float] = {}  # until when
         self._first = 0.0  # of the burst; 0 when there is none
         self._newest = 0.0  # when the burst last got a path that it did not have
 
@@ -106,7 +107,7 @@ class UpdateScheduler(Generic[H]):
             for path in paths:
                 known = self._pending.pop(path, None)  # the latest hint last
                 if known is None:
-                    known = _Pending(now, now + self._delay(path, now))
+                    known = _Pending(now, max(now + self._delay(path, now), self._postponed.get(path, 0.0)))
                     if known.due <= now:  # a busy path does not keep the burst open (U3)
                         self._first = self._first or now
                         self._newest = now
@@ -116,6 +117,13 @@ class UpdateScheduler(Generic[H]):
                 self._pending.clear()
                 self._first, self._newest = self._first or now, now
             self.changed.notify_all()
+
+    def postpone(self, path: str, seconds: float) -> None:
+        """Hints at a path are not followed for so long, unless somebody waits or everything is looked at."""
+        with self.changed:
+            now = self._clock()
+            self._postponed = {one: until for one, until in self._postponed.items() if until > now}
+            self._postponed[path] = now + seconds
 
     def look(self, nodes: Iterable[H]) -> None:
         """These inputs are to be looked at soon."""

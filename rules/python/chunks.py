@@ -34,7 +34,7 @@ from engine.rules.files import FileError
 from engine.rules.python.nodes import position
 from engine.rules.python.parse import Parsed, parse
 from engine.rules.python.source import source
-from engine.rules.python.survey import Found, Survey
+from engine.rules.python.survey import Found, survey_of
 
 DIGEST_BYTES = 16  # as the engine's fingerprints: no two texts have the same 128 bits
 
@@ -92,7 +92,7 @@ def texts_of(parsed: Parsed, text: str) -> Iterator[tuple[ChunkKey, bytes]]:
     cuts: dict[int, tuple[int, _Part | None]] = {}
     scopes: list[tuple[str, Any]] = [("", parsed.tree)]
     variables: dict[str, list[Found]] = {}
-    for found in Survey(parsed.tree).definitions:
+    for found in survey_of(parsed.tree).definitions:
         if found.kind == "variable":
             variables.setdefault(found.qualified, []).append(found)
         elif found.kind == "type":

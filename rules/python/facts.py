@@ -19,7 +19,7 @@ from attrs import frozen
 from engine import query
 from engine.rules.python.nodes import dotted
 from engine.rules.python.parse import Parsed, ParseError, parse
-from engine.rules.python.survey import Found, Survey
+from engine.rules.python.survey import Found, survey_of
 
 _line_numbers = re.compile(r" \(?(?:detected )?(?:on|at) line \d+\)?")
 
@@ -111,7 +111,7 @@ def facts(path: str) -> Facts:
 
 def facts_of(parsed: Parsed) -> Facts:
     """The facts in a syntax tree."""
-    survey = Survey(parsed.tree)
+    survey = survey_of(parsed.tree)
     names = survey.exports.names
     exported = None if survey.exports.dynamic else names
     return Facts(

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from engine import query
 from engine.rules.python.parse import parse
-from engine.rules.python.survey import Survey
+from engine.rules.python.survey import survey_of
 
 
 @frozen
@@ -42,5 +42,5 @@ def spans(path: str) -> tuple[Span, ...]:
             found.node.end_lineno,
             found.node.end_col_offset,
         )
-        for found in Survey(parse(path).tree).definitions
+        for found in survey_of(parse(path).tree).definitions
     )

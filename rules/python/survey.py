@@ -12,11 +12,13 @@ Invariants
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from typing import Any
 
 from engine.rules.python.exports import Exports
 from engine.rules.python.handlers import CHILDREN, HANDLERS, Context
 from engine.rules.python.nodes import position
+from engine.rules.python.parse import RECENT_TREES
 from engine.rules.python.scopes import CLASS, FUNCTION, MODULE, Scope, resolve
 
 
@@ -147,3 +149,9 @@ def _chain(node: Any, chains: dict[str, str], stack: list[Any]) -> None:
         chains[".".join(reversed(parts))] = inner.id
     else:
         stack.append(inner)
+
+
+@lru_cache(maxsize=RECENT_TREES)  # facts, spans and chunks of a file follow each other
+def survey_of(tree: ast.Module) -> Survey:
+    """The survey of a tree, made once. It is read only."""
+    return Survey(tree)

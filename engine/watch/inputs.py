@@ -1,0 +1,217 @@
+"""Inputs: the thread that turns batches into revisions.
+
+Invariants
+    I1  One batch, one look, at most one revision. What is watched is left to the other thread (`keys`).
+    I2  A ticket is finished when everything hinted before it is in place, or with the error that prevents it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+
+from engine.attempt import Gate, insist
+from engine.errors import Closed, RootGone, escaped
+from engine.key import Key
+from engine.look import Looked, load_observed, take
+from engine.persist import load, load_readers
+from engine.watch.delta_processor import Edited
+from engine.watch.events import Trouble
+from engine.watch.parts import STEP_SECONDS, Parts
+from engine.watch.update_scheduler import Batch
+
+# That a `sync` waits for a refresh which was cancelled too often; then it cancels it again.
+HURRY_SECONDS = 0.015
+RECENT_SECONDS = 10.0  # a file's own time counts as the moment it was saved if it lies this close to its event
+FEW = 100  # files of a batch whose times are looked at, for latency and echoes
+
+
+@frozen(slots=True)
+class Due:
+    """What a batch leaves to the keys thread: why, what it cost, what was edited last, most urgent first.
+
+    saved       when its oldest change was saved, seconds since 1970; 0 where nobody knows
+    """
+
+    crawl: str
+    looked_at: int
+    applied: float
+    saved: float
+    edited: list[Edited]
+    nodes: list[int]
+
+
+class Inputs:
+    """`run` is the body of the thread. `wake` hands what is due to the keys thread."""
+
+    def __init__(self, parts: Parts, wake: Callable[[Due | None], None]) -> None:
+        self._parts = parts
+        self._wake = wake
+        self.steps: list[Callable[[], None]] = []  # called every STEP_SECONDS or so
+
+    def run(self) -> None:
+        """Until the watch ends."""
+        parts = self._parts
+        try:
+            self._first_crawl()
+        except (Closed, KeyboardInterrupt):
+            parts.ended.set()
+        except Exception as error:
+            parts.report("the first look", error)
+        while not parts.ended.is_set():
+            try:
+                parts.files.step()
+                for step in self.steps:
+                    step()
+                batch = self._next_batch()
+                if batch is not None:
+                    self._work_on(batch)
+                    parts.worked()
+            except (Closed, KeyboardInterrupt):
+                break  # the engine was closed, or asked to stop, under the watch
+            except Exception as error:
+                parts.report("a batch", error)
+                self._wake(None)  # keys to be tried again may have been in it
+        for ticket in parts.scheduler.abandon():
+            ticket.finish(error=Closed())
+
+    def _first_crawl(self) -> None:
+        core = self._parts.core
+        with core.sync_lock, core.lock:
+            if not core.synced:
+                load_observed(core)
+        self._crawl(Batch((), (), "the watch begins", (), time.monotonic()))
+
+    def _next_batch(self) -> Batch[Any] | None:
+        scheduler = self._parts.scheduler
+        with scheduler.changed:
+            wait = scheduler.due()
+            if wait is None or wait > 0:
+                scheduler.changed.wait(STEP_SECONDS if wait is None else min(wait, STEP_SECONDS))
+        return scheduler.take()
+
+    def _work_on(self, batch: Batch[Any]) -> None:
+        error: Exception | None = None
+        differing = 0
+        try:
+            if self._parts.files.root_is_gone:
+                error = RootGone(root=self._parts.core.root)
+            elif batch.crawl:
+                differing = self._crawl(batch)
+            else:
+                differing = self._look(batch)
+        except BaseException as failed:
+            error = failed if isinstance(failed, Exception) else Closed()
+            raise
+        finally:
+            for ticket in batch.tickets:
+                ticket.finish(differing, error)
+
+    def _crawl(self, batch: Batch[Any]) -> int:
+        files, tracker = self._parts.files, self._parts.tracker
+        files.begin_crawl(batch.crawl)
+        tracker.state(files.state)
+        started = time.monotonic()
+        differing = self._revise(None, batch)
+        seconds = time.monotonic() - started
+        files.end_crawl(seconds)
+        tracker.state(files.state)
+        tracker.crawled(time.time(), batch.crawl, seconds, len(files.places))
+        if not self._parts.live.is_set() or any(isinstance(node, Key) for node in batch.nodes):
+            self._wake(None)
+        return differing
+
+    def _look(self, batch: Batch[Any]) -> int:
+        parts, files = self._parts, self._parts.files
+        nodes = dict.fromkeys(files.nodes_of(batch.paths))
+        keys = [node for node in batch.nodes if isinstance(node, Key)]
+        nodes.update(dict.fromkeys(node for node in batch.nodes if not isinstance(node, Key)))
+        if batch.tickets:
+            files.cover()
+            nodes.update(dict.fromkeys(files.uncovered()))
+            nodes.update((node, None) for node in parts.scheduler.nodes() if not isinstance(node, Key))
+        differing = self._revise(list(nodes), batch) if nodes else 0
+        if keys and not differing:
+            self._wake(None)
+        return differing
+
+    def _revise(self, nodes: list[int] | None, batch: Batch[Any]) -> int:
+        """Look, and make one revision of what differs; leave the keys to the other thread."""
+        parts, core = self._parts, self._parts.core
+        began = time.perf_counter()
+        commits = not parts.live.is_set()  # later, the keys thread commits: once for each revision
+
+        def attempt(gate: Gate) -> tuple[Looked, list[Edited], list[int], int]:
+            with core.sync_lock, gate:
+                looked = parts.processor.look(nodes)
+                edited = parts.processor.edited(looked) if parts.deltas and not commits else []
+                different = self._different(looked)
+                waits = HURRY_SECONDS if batch.tickets else -1.0
+                note = batch.crawl or _named(batch.paths, looked)
+                differing = take(core, looked, note, commits=commits, waits=waits)
+                return looked, edited, different, differing
+
+        looked, edited, different, differing = insist(core, attempt)
+        for node in looked.retry:
+            with core.lock:
+                name = core.name_of(node)
+            parts.try_again(node, f"input {name} could not be read")
+        parts.scheduler.healed(change.node for change in looked.changes)
+        if looked.changes or looked.retry:
+            self._stop_echoes(different)
+            saved = self._saved_at(batch) if different else 0.0
+            applied = (time.perf_counter() - began) * 1000
+            self._wake(Due(batch.crawl, looked.stamped, applied, saved, edited, different))
+        return differing
+
+    def _different(self, looked: Looked) -> list[int]:
+        """The inputs whose content is another one, before that is put in place; most urgent first."""
+        core = self._parts.core
+        with core.lock:
+            load(core, [change.node for change in looked.changes])
+            known = core.graph.fingerprint
+            return [change.node for change in looked.changes if change.digest != known[change.node]]
+
+    def _stop_echoes(self, different: list[int]) -> None:
+        """Find files that queries keep writing, tell of them, and wait with them."""
+        parts, core = self._parts, self._parts.core
+        with core.lock:
+            places = {place: node for node in different[:FEW] if (place := _place_of(parts, node)) is not None}
+        for path, seconds in parts.echo.of(places).items():
+            parts.scheduler.postpone(path, seconds)
+            if parts.echo.is_new(path):
+                cause = f"{self._reader_of(places[path])} changes its own input {path}, or a callback does"
+                remedy = "Write it somewhere else, or do not read it. Until then it is looked at less and less often."
+                parts.publish(Trouble(path, cause, remedy))
+
+    def _reader_of(self, node: int) -> str:
+        core = self._parts.core
+        with core.lock:
+            load_readers(core, [node])
+            readers = core.graph.readers[node] or ()
+            return core.name_of(readers[0]) if readers else "a query"
+
+    def _saved_at(self, batch: Batch[Any]) -> float:
+        """When the oldest change of a batch was saved, by the wall clock; 0 where nobody knows."""
+        if not batch.paths:
+            return 0.0
+        hinted = time.time() - (time.monotonic() - batch.first)
+        times = [self._parts.files.saved_at(path) for path in batch.paths[:FEW]]
+        near = [at for at in times if at is not None and hinted - RECENT_SECONDS < at <= hinted]
+        return min(near, default=hinted)
+
+
+def _place_of(parts: Parts, node: int) -> str | None:
+    core = parts.core
+    info = core.bound[core.graph.query[node]]
+    return None if info is None else info.place_of(core.args_of(node))
+
+
+def _named(paths: tuple[str, ...], looked: Looked) -> str:
+    """A batch in a few words, for the log of revisions."""
+    found = list(paths[:1]) or [str(Key(change.info, change.args)) for change in looked.changes[:1]]
+    more = max(len(paths), 1 if paths else len(looked.changes)) - 1
+    return f"{escaped(found[0], limit=100)}{f' and {more} more' if more > 0 else ''}" if found else "a retry"

@@ -1,0 +1,145 @@
+"""Keys: the thread that brings what is watched up to date, and tells what changed.
+
+Invariants
+    K1  Nothing runs before everything was looked at once (install, look, run).
+    K2  A revision is told after everything watched is right and committed.
+    K3  A batch that arrives meanwhile cancels what it makes outdated, and this thread begins again with it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+from attrs import evolve
+
+from engine.errors import Closed
+from engine.watch.events import Figures, Revised, Started
+from engine.watch.graph_updater import Pass
+from engine.watch.inputs import Due
+from engine.watch.parts import Parts
+
+LEARNED_AT_ONCE = 16  # files: some 50 ms, the longest that learning makes an update wait
+
+
+class Keys:
+    """`run` is the body of the thread, `wake` gives it work."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._news = threading.Condition()
+        self._due: list[Due] = []
+        self._wanted = True  # the first pass
+        self._told = 0  # the revision that was told last
+        self._unlearned: deque[str] = deque()  # files whose version is not known yet, for deltas
+
+    def wake(self, due: Due | None = None) -> None:
+        """There is something to bring up to date."""
+        with self._news:
+            if due is not None:
+                self._due.append(due)
+            self._wanted = True
+            self._news.notify_all()
+
+    def pending(self) -> int:
+        """How many keys may be outdated."""
+        return len(self._parts.updater.watched) if self._wanted else 0
+
+    def run(self) -> None:
+        """Until the watch ends."""
+        parts = self._parts
+        while True:
+            with self._news:
+                while not (self._wanted and parts.files.looked) and not parts.ended.is_set():
+                    if self._unlearned:
+                        break
+                    self._news.wait()  # K1
+                if parts.ended.is_set():
+                    return
+                wanted, self._wanted = self._wanted, False
+                due, self._due = self._due, []
+            try:
+                if wanted:
+                    self._refresh(due)
+                else:
+                    count = min(LEARNED_AT_ONCE, len(self._unlearned))
+                    parts.processor.learn([self._unlearned.popleft() for _ in range(count)])
+            except (Closed, KeyboardInterrupt):
+                return
+            except Exception as error:
+                parts.report("a refresh", error)
+                self.wake()
+
+    def _refresh(self, due: list[Due]) -> None:
+        parts, updater = self._parts, self._parts.updater
+        began = time.time()
+        edited = [node for one in reversed(due) for node in one.nodes]
+        done = updater.refresh(edited, lambda: not parts.ended.is_set())
+        if done.counts.executed:
+            parts.echo.worked(began, time.time())
+        parts.files.cover()
+        waits = {str(key): parts.try_again(key, f"key {key}") for key in done.retry}
+        done.failures = [evolve(one, again_in=waits.get(one.key, 0.0)) for one in done.failures]
+        parts.scheduler.healed(key for key in updater.watched if key not in updater.failing)
+        parts.tracker.observed(len(parts.files.places), parts.files.directories())
+        if parts.live.is_set():
+            self._tell(due, done)
+        else:
+            self._begin(done, began)
+
+    def _begin(self, done: Pass, began: float) -> None:
+        parts = self._parts
+        parts.updater.telling = True
+        self._told = done.revision
+        started = Started(
+            done.revision,
+            tuple(str(key) for key in parts.updater.watched),
+            parts.files.backend.mode,
+            len(parts.files.places),
+            parts.files.directories(),
+            round(max(0.0, time.time() - began), 3),
+            tuple(done.failures),
+        )
+        parts.tracker.started(started)
+        parts.live.set()
+        parts.publish(started)
+        if parts.deltas:
+            self._unlearned.extend(parts.processor.texts())
+
+    def _tell(self, due: list[Due], done: Pass) -> None:
+        if done.revision == self._told and not done.changed and not done.inputs:
+            return
+        parts = self._parts
+        edited = {one.path: one for some in due for one in some.edited}
+        deltas = parts.processor.compare(list(edited.values())) if edited else []
+        event = Revised(
+            done.revision,
+            self._told,
+            tuple(done.inputs),
+            tuple(done.changed),
+            done.omitted,
+            tuple(done.failures),
+            tuple(deltas),
+            figures_of(due, done),
+            next((one.crawl for one in due if one.crawl), ""),
+        )
+        self._told = done.revision
+        parts.tracker.revised(event)
+        parts.publish(event)
+
+
+def figures_of(due: list[Due], done: Pass) -> Figures:
+    """What a refresh and the batches before it cost."""
+    saved = min((one.saved for one in due if one.saved), default=0.0)
+    return Figures(
+        looked_at=sum(one.looked_at for one in due),
+        inputs=len(done.inputs),
+        executed=done.counts.executed,
+        cut_off=done.counts.cut_off,
+        verified=done.counts.verified,
+        failed=done.counts.failed,
+        applied=round(sum(one.applied for one in due), 3),
+        refreshed=round(done.seconds * 1000, 3),
+        latency=round(max(0.0, time.time() - saved) * 1000, 3) if saved else 0.0,
+    )
