@@ -12,7 +12,19 @@ from pathlib import Path
 if __package__ in (None, ""):  # started as `python benchmarks/run.py`
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import chain, clean, crawl, execution, fan_in, hits, memory, opening, start, store_size
+from benchmarks import (
+    chain,
+    clean,
+    crawl,
+    execution,
+    fan_in,
+    hits,
+    memory,
+    opening,
+    start,
+    store_size,
+    watching,
+)
 from benchmarks.harness import Figure, Scale, machine
 
 CASES: dict[str, Callable[[Scale], Iterator[Figure]]] = {
@@ -26,6 +38,7 @@ CASES: dict[str, Callable[[Scale], Iterator[Figure]]] = {
     "open": opening.measure,
     "start": start.measure,
     "memory": memory.measure,
+    "watch": watching.measure,
 }
 RESULTS = Path(__file__).parent / "results"
 

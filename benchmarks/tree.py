@@ -1,4 +1,7 @@
-"""Tree: a Python repository of any size, the same at every run. Imports have a power law: few modules are hubs."""
+"""Tree:
+
+a Python repository of any size, the same at every run. Imports have a power law: few modules are hubs.
+"""
 
 from __future__ import annotations
 

@@ -151,7 +151,8 @@ def _put(core: Core, change: Change) -> None:
     put_value(core, node, info, change.value, change.data, change.failure)
     save(core, node, None if graph.flags[node] & UNSTORED else change.data)
     changed(core, node)
-    core.tell(What.SET if change.pinned else What.RESET if reset else What.READ, node, 0, before, change.digest)
+    what = What.SET if change.pinned else What.RESET if reset else What.READ
+    core.tell(what, node, 0, before, change.digest)
 
 
 def start_revision(core: Core, note: str, *, changed_inputs: int = 0, all_levels: bool = False) -> None:

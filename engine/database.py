@@ -381,7 +381,8 @@ class Engine:
 
     def _publish(self) -> None:
         if self._watch is not None and not self._watch.ended:
-            self._watch.nudge()  # its thread calls back: a slow subscriber must not hold up who changes inputs
+            # its thread calls back: a slow subscriber must not hold up who changes inputs
+            self._watch.nudge()
         else:
             self._publish_now()
 

@@ -15,7 +15,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -36,6 +36,7 @@ from engine.recover import recover
 
 Asked = tuple[int, QueryInfo, tuple[Any, ...]]
 
+HURRY_SECONDS = 0.015  # what a request that lost its patience is given to get on, by who is in a hurry
 HANDFUL = 8  # inputs that one thread reads (in 0.3 ms) before others could have been started
 SHARE = 32  # inputs read in one go by a thread: 1 ms, against 30 us to hand it out
 
@@ -101,15 +102,25 @@ def look_at(core: Core, nodes: Iterable[int] | None = None, *, threads: int = 1)
     return Looked(graph, changes, retry, len(now), nodes is None)
 
 
-def take(core: Core, looked: Looked, note: str, *, commits: bool = True, waits: float = -1) -> int:
+def take(
+    core: Core,
+    looked: Looked,
+    note: str,
+    *,
+    commits: bool = True,
+    hurried: Callable[[], bool] = lambda: False,
+) -> int:
     """Make one revision of what a look found, if a value differs. Returns how many do.
 
     commits     whether to commit as well; otherwise the next request does
-    waits       seconds to wait for a request that lost its patience (`attempt` A1); for ever by default
+    hurried     asked from time to time while a request that lost its patience is waited for (`attempt` A1);
+                True cancels that request once more, because somebody waits for this look
 
     `sync_lock` is held since before the look. Raises Cancelled when the lists were built anew meanwhile.
     """
-    patient = core.patience.acquire(timeout=waits)
+    while not (patient := core.patience.acquire(timeout=HURRY_SECONDS)):
+        if hurried():
+            break
     try:
         return _take(core, looked, note, commits)
     finally:

@@ -1,6 +1,7 @@
 """Shared by all tests: a watchdog, Hypothesis profiles, and replay of recorded timelines.
 
 pytest --replay=FILE        runs a recorded timeline 100 times, and nothing else
+pytest --soak=SECONDS       how long tests/test_watch_soak.py edits a watched tree
 HYPOTHESIS_PROFILE=nightly  random, and many more examples
 """
 
@@ -27,6 +28,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--replay", metavar="FILE", help="run a recorded timeline of tests/test_machine.py")
+    parser.addoption("--soak", metavar="SECONDS", default="4", help="how long tests/test_watch_soak.py takes")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -67,6 +67,16 @@ def test_the_face_imports_no_rules_and_no_command_line() -> None:
     assert offenders(face, lambda name: name.startswith(("engine.cli", "engine.rules"))) == []
 
 
+def test_nothing_below_the_watch_imports_it_and_it_knows_no_command_line() -> None:
+    below_it = [*nouns(), *core(), *below("store"), *below("rules")]
+    assert offenders(below_it, lambda name: name.startswith("engine.watch")) == []
+    watch = sorted((CHECKOUT / "engine" / "watch").glob("*.py"))
+    assert offenders(watch, lambda name: name.startswith("engine.cli")) == []
+    face = [CHECKOUT / "engine" / f"{name}.py" for name in FACE | {"__init__"}]
+    entry = "engine/database.py imports engine.watch.session"  # inside `Engine.watch`
+    assert offenders(face, lambda name: name.startswith("engine.watch")) == [entry]
+
+
 def test_rules_import_of_ours_only_the_face_and_rules() -> None:
     assert (
         offenders(below("rules"), lambda name: ours(name) and name != "engine" and not in_rules(name)) == []

@@ -20,7 +20,7 @@ from tests.telling import HOSTILE, SOON
 
 
 def revised(latency: float, revision: int = 2, failures: int = 0) -> Revised:
-    failed = tuple(Failed(f"k{number}", "e") for number in range(failures))
+    failed = tuple(Failed(f"k{number}", "e", watched=True) for number in range(failures))
     return Revised(revision, revision - 1, (), (), 0, failed, (), Figures(latency=latency))
 
 

@@ -535,7 +535,8 @@ def test_w10_a_switch_under_git_s_lock_is_one_revision(root: Path) -> None:
         until_equal(db, root)
         until(lambda: told.revised(), "a revision")
         assert 1 <= len(told.revised()) <= 3
-        assert sum(len(event.inputs) for event in told.revised()) == 300
+        contents = [one for event in told.revised() for one in event.inputs if "read_text" in one.key]
+        assert len(contents) == 300
 
 
 # -- W11: editors ----------------------------------------------------------------------------------
@@ -617,20 +618,19 @@ def test_w12_a_file_written_all_the_time_holds_up_nobody(root: Path) -> None:
             time.sleep(0.005)
 
         with background(write):
-            for number in range(40):
+            for number in range(12):
                 (root / "top.txt").write_text(f"{number}")
                 until(lambda number=number: db.get(text, "top.txt") == f"{number}")
                 assert watch.progress().pending_paths < 10
-                time.sleep(0.02)
+                time.sleep(0.1)
         seconds = time.monotonic() - began
         until_equal(db, root)
-        assert len(told.revised()) <= 40 * 2 + seconds * 5 + 20
+        assert len(told.revised()) <= 12 * 2 + seconds * 5 + 20
 
 
 # -- W13: a rule that writes into its own input ----------------------------------------------------
 
 
-@pytest.mark.xfail(reason="a watch does not notice yet that a query changes its own input", strict=True)
 def test_w13_a_rule_that_changes_its_own_input_is_stopped(root: Path) -> None:
     with watching(root, tree) as (db, watch, told):
 

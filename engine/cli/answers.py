@@ -5,6 +5,7 @@ Invariants
         loaded code is outdated, nothing is answered but "retry".
     A2  What fails before queries run is marked "early": the client fails by itself, with its own paths.
     A3  Nothing is raised: whatever goes wrong becomes the last message.
+    A4  A value that rests on a variable of the environment is not given to who has another one of that name.
 
 Queries see the environment and the working directory of the watch, not those of who asks.
 """
@@ -17,11 +18,20 @@ import traceback
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 import msgspec
 from attrs import frozen
 
-from engine.errors import EXIT_BAD_REQUEST, EXIT_BUG, EXIT_INTERRUPTED, Closed, EngineError
+from engine.errors import (
+    EXIT_BAD_REQUEST,
+    EXIT_BUG,
+    EXIT_IN_USE,
+    EXIT_INTERRUPTED,
+    Closed,
+    EngineError,
+    escaped,
+)
 from engine.settings import Settings
 from engine.watch import wire
 from engine.watch.server import Served, counts_of
@@ -29,8 +39,14 @@ from engine.watch.wire import Message
 
 if TYPE_CHECKING:
     from engine import Engine, Key
+    from engine.core import Core
+    from engine.graph import Graph
 
 AT_IT: Final[Message] = {"progress": {}}  # gives the server the chance to notice a client that has gone
+VARIABLES: Final = "engine.rules.env:variable"
+TOOLS: Final = "engine.rules.command:tool_version"  # found on PATH
+# The last answer of `_variables`. There may be 100,000 inputs; their number tells whether there are new ones.
+_KNOWN: Final[WeakKeyDictionary[Core, tuple[Graph, int, tuple[str, ...]]]] = WeakKeyDictionary()
 _LOADING: Final = threading.Lock()  # a module that another thread is loading is in `sys.modules` already
 
 
@@ -58,7 +74,10 @@ class Place:
 
 @frozen
 class Run:
-    """A request of `engine run`. sync: "no", "yes" or "crawl"; indent: of the JSON document."""
+    """A request of `engine run`. sync: "no", "yes" or "crawl"; indent: of the JSON document.
+
+    environment     of who asks; None where that does not matter
+    """
 
     place: Place
     query: str
@@ -67,6 +86,7 @@ class Run:
     json: bool
     indent: int | None
     sync: str
+    environment: dict[str, str] | None = None
 
 
 @frozen
@@ -130,6 +150,10 @@ def _run(request: Message, served: Served) -> Iterator[Message]:
     except EngineError as error:
         yield _failed(error, early=True)
         return
+    differing = _differing(asked, served)
+    if differing:
+        yield _of_another_environment(differing)
+        return
     yield AT_IT
     before = db.counts()
     try:
@@ -143,6 +167,10 @@ def _run(request: Message, served: Served) -> Iterator[Message]:
             last = _failed(of_query(error, str(key)))
     else:
         revision, counts = db.revision, counts_of(db.counts() - before)
+        differing = _differing(asked, served)  # it may have read variables that nobody read before
+        if differing:
+            yield _of_another_environment(differing)
+            return
         last = {"ok": {"revision": revision, "counts": counts}}
         try:
             if asked.json:
@@ -177,6 +205,35 @@ def _elsewhere(place: Place, db: Engine) -> str:
     if db.store is not None and os.path.realpath(place.store) != os.path.realpath(db.store.directory):
         return f"store {db.store.directory}, not {place.store}"
     return ""
+
+
+def _differing(asked: Run, served: Served) -> str:
+    """A variable that a query read, and that is another one where the client works; "" without one."""
+    theirs = asked.environment
+    if theirs is None:
+        return ""
+    ours = getattr(served, "environment", os.environ)
+    return next((name for name in _variables(served.db) if ours.get(name) != theirs.get(name)), "")
+
+
+def _variables(db: Engine) -> tuple[str, ...]:
+    """The variables of the environment that queries of this engine ever read; sorted."""
+    core = db._core
+    with core.lock:
+        known = _KNOWN.get(core)
+        if known is not None and known[:2] == (core.graph, len(core.observed)):
+            return known[2]
+        found: set[str] = set()
+        rows = {row: name for name in (VARIABLES, TOOLS) if (row := core.rows.get(name)) is not None}
+        if rows:
+            query = core.graph.query
+            for node in core.observed:
+                name = rows.get(query[node])
+                if name is not None:
+                    found.add("PATH" if name == TOOLS else str(core.args_of(node)[0]))
+        names = tuple(sorted(found))
+        _KNOWN[core] = core.graph, len(core.observed), names
+        return names
 
 
 def _ignored(place: Place, db: Engine) -> Iterator[str]:
@@ -237,6 +294,14 @@ def _sync(request: Message, served: Served) -> Iterator[Message]:
 
 def _refusal(reason: str) -> Message:
     return {"refused": reason, "because": "place"}
+
+
+def _of_another_environment(name: str) -> Message:
+    error = _error(
+        f"it was started with another value of {escaped(name, limit=100)}", EXIT_IN_USE, early=True
+    )
+    error["error"]["remedy"] = "Stop it, or say --read-only"
+    return error
 
 
 def _retry(stale: tuple[str, ...]) -> Message:

@@ -201,26 +201,25 @@ def _status_lines(found: dict[str, Any]) -> Iterable[str]:
 
 
 def _watch_lines(watch: dict[str, Any] | None) -> Iterable[str]:
-    from engine.cli.output import table
+    import time
 
-    if watch is not None:
-        yield "watch"
-        yield from table(((name, _in_words(value)) for name, value in watch.items()), indent="  ")
+    from engine.errors import escaped
+    from engine.watch.progress import Progress, ago, status_lines
 
-
-def _in_words(value: Any) -> str:
-    match value:
-        case None:
-            return "(none)"
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:.1f}"
-        case dict():
-            return ", ".join(f"{name} {_in_words(one)}" for name, one in value.items()) or "(none)"
-        case list():
-            return ", ".join(map(_in_words, value)) or "(none)"
-    return str(value)
+    if watch is None:
+        return
+    yield f"watch: process {watch.get('pid')}, started {ago(time.time(), watch.get('since'))}"
+    if "reason" in watch:
+        yield f"  {escaped(watch.get('state'))}: {escaped(watch['reason'])}"
+        return
+    yield f"  keeps right {', '.join(map(escaped, watch.get('watched', ())))}"
+    failures: dict[str, str] = watch.get("failures", {})
+    yield from (f"  failing: {escaped(key)}: {escaped(error)}" for key, error in failures.items())
+    try:
+        lines = status_lines(Progress.from_dict(watch))
+    except ValueError:
+        return  # a watch of another version says other things
+    yield from (f"  {line}" for line in lines)
 
 
 @click.command("db")

@@ -59,6 +59,7 @@ def run(
         "json": options["json"],
         "indent": 2 if options["json"] and sys.stdout.isatty() else None,
         "sync": "crawl" if options["crawl"] else "yes" if options["sync"] else "no",
+        "environment": dict(os.environ),
     }
     quiet: bool = options["quiet"]
     progress = Progress(cast("Engine", far), quiet=quiet)
@@ -70,7 +71,8 @@ def run(
         return Alone(error.hint, PATIENCE_SECONDS if error.leaving else 0.0)
     if "error" in reply.last and reply.last["error"].get("early"):
         first, _, _ = str(reply.last["error"]["text"]).partition("\n")
-        return Alone(f"The watch that holds it cannot run this: {first}.")
+        remedy = reply.last["error"].get("remedy")
+        return Alone(f"The watch that holds it cannot run this: {first}.{f' {remedy}.' if remedy else ''}")
     _finish(reply, far, progress, quiet)
     return None
 

@@ -8,7 +8,6 @@ Invariants
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     import socket
 
     from engine import Engine
+    from engine.cli.takeover import Handed
     from engine.settings import Settings
     from engine.watch.rule_code import RuleCode
     from engine.watch.session import Watch
@@ -36,20 +36,23 @@ class Serving:
         watch: Watch,
         rules: RuleCode,
         settings: Settings,
-        inherited: socket.socket | None,
+        environment: dict[str, str],
+        handed: Handed,
         end: Callable[[], None],
     ) -> None:
         self.db = db
+        self.environment = environment  # in which the watch was started, see `answers`
         self._watch = watch
         self._rules = rules
-        self._since = time.time()
+        self._since = handed.since
         self._path = socket_path(settings.store)
         self._server: Server | None = None
         try:
-            self._listener = inherited or listen(self._path)
+            self._listener = _listener(handed, self._path)
         except OSError as error:
             tell(f"note: other commands cannot ask this watch: {error.strerror or error} ({self._path})")
             return
+        handed.place = self._path
         self._server = Server(self._listener, self, end, answer)
 
     def sync(self, *, crawl: bool = False) -> int:
@@ -62,7 +65,7 @@ class Serving:
             "pid": os.getpid(),
             "since": round(self._since, 3),
             "watched": [str(key) for key in self._watch.watched],
-            "failing": {str(key): text for key, text in self._watch.failing.items()},
+            "failures": {str(key): text for key, text in self._watch.failing.items()},
             **self._watch.progress().as_dict(),
         }
 
@@ -70,15 +73,25 @@ class Serving:
         """See `Served.stale_rules`."""
         return self._rules.changed()
 
-    def close(self, *, keep: bool) -> socket.socket | None:
-        """Serve no more. With `keep`, the socket goes on listening for who comes after us, and is returned."""
+    def hand_over(self) -> socket.socket | None:
+        """The listening socket, for who comes after us."""
+        return None if self._server is None else self._listener.dup()
+
+    def close(self, *, keep: bool) -> None:
+        """Serve no more. With `keep`, the socket goes on listening for who comes after us."""
         if self._server is None:
-            return None
-        if keep:
-            kept = self._listener.dup()
-            self._server.close()
-            return kept
+            return
         self._server.pause()
-        withdraw(self._listener, self._path)
+        if not keep:
+            withdraw(self._listener, self._path)
         self._server.close()
-        return None
+
+
+def _listener(handed: Handed, path: str) -> socket.socket:
+    """The one that was handed over, or a new one if that one is of another store, or its file was removed."""
+    listener, handed.listener = handed.listener, None
+    if listener is not None:
+        if handed.place == path and os.path.exists(path):
+            return listener
+        withdraw(listener, handed.place)
+    return listen(path)

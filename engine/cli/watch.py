@@ -5,29 +5,39 @@ Invariants
     T2  Changed rule code runs in a fresh interpreter: this process replaces itself (the same process id), and
         whoever asks over the socket meanwhile waits a moment.
     T3  Rules that cannot be loaded do not end a running watch: it says so, and waits for the next change.
+    T4  Ending and replacing take END_SECONDS at most: what was not committed until then is computed again.
+        The main thread waits for nothing else, and has signals handled at any time.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 from engine.cli.session import places
 
 if TYPE_CHECKING:
-    import socket
     from contextlib import ExitStack
 
     from engine import Engine, Key
+    from engine.cli.imports import Finder
     from engine.cli.live import Live
+    from engine.cli.printing import Printer
+    from engine.cli.serving import Serving
+    from engine.cli.takeover import Handed
+    from engine.errors import EngineError
     from engine.settings import Settings
+    from engine.signals import Stopping
     from engine.watch.backend import Factory
     from engine.watch.event_output import EventOutput
     from engine.watch.events import WatchEvent
+    from engine.watch.rule_code import RuleCode
     from engine.watch.session import Watch
 
 EPILOG = """\b
@@ -42,11 +52,17 @@ OWN: Final = (
     *("events", "metrics", "print_", "deltas", "audit"),
     *("poll", "scan", "wait_root", "quiet", "no_store"),
 )
-# Told to the interpreter that goes on: that it does, and the descriptor of the listening socket.
-GOES_ON: Final = "_ENGINE_WATCH_GOES_ON"
-INHERITED: Final = "_ENGINE_WATCH_SOCKET"
+# Python changes threads every 5 ms by itself: while queries compute, who looks at files would wait so long
+# after each system call, and `sync` with it.
+SWITCH_SECONDS: Final = 0.0005
 TURN_SECONDS: Final = 0.2  # the longest until a signal is noticed
-LOOK_SECONDS: Final = 0.25  # between looks at rules that could not be loaded
+END_SECONDS: Final = 2.0  # to end in order: queries that read nothing are waited for half of it
+LAST_SECONDS: Final = (
+    4.0  # after a signal, whatever hangs (a terminal that takes nothing): then the process ends
+)
+STORE_SECONDS: Final = 2.0  # that a store in use is waited for without a word, by a watch that goes on
+STEP_SECONDS: Final = 0.05  # between two attempts at it
+ROOT_HINT: Final = "Put it back and start again, or say --wait-root."
 
 
 @click.command("watch", epilog=EPILOG)
@@ -70,62 +86,195 @@ def command(queries: tuple[str, ...], **options: Any) -> None:
 
     KEY is MODULE:QUERY, a query of the configured rule modules, or one with its arguments in parentheses, as
     other commands show it. While this runs, `engine run`, `why` and `status` are answered by it at once.
-    Ends with Ctrl-C.
+    Changed rules are taken over by themselves. Ends with Ctrl-C.
     """
-    from engine.cli.session import settings_of
     from engine.errors import BadSettings
 
     own = {name: options.pop(name) for name in OWN}
-    settings = settings_of(options)
     if own["print_"] and own["events"] == "-":
         raise BadSettings(cause="--print and --events - both write to standard output", hint="Choose one.")
     if own["poll"] and own["scan"]:
         raise BadSettings(cause="--poll and --scan are two different ways", hint="Choose one.")
-    if own["audit"] is not None and own["audit"] <= 0:
+    if own["audit"] is not None and not 0 < own["audit"] < threading.TIMEOUT_MAX:
         raise BadSettings(audit=own["audit"], hint="Name a number of seconds above 0.")
-    _Command(queries, settings, own).run()
+    _Command(queries, own, options).run()
 
 
 class _Command:
     """One run of `engine watch`, until it ends or another interpreter goes on."""
 
-    def __init__(self, queries: tuple[str, ...], settings: Settings, options: dict[str, Any]) -> None:
-        self._queries = queries
-        self._settings = settings
-        self._options = options
+    def __init__(self, queries: tuple[str, ...], options: dict[str, Any], places: dict[str, Any]) -> None:
+        from engine.cli.imports import Finder
+        from engine.cli.takeover import Handed, Start, taken_over
+
+        handed = taken_over()
+        self._start = Start()  # after: what was handed is not to be handed on
         self._began = time.time_ns()
+        self._goes_on = handed is not None  # this interpreter took over from the one before
+        self._handed: Handed = handed or Handed(time.time())
+        self._finder: Finder = Finder()
+        self._queries = queries
+        self._options = options
+        self._places = places
+        self._state: Stopping | None = None
         self._stop = False
-        self._goes_on = False  # this interpreter took over from the one before
+        self._in_order = True  # everything was closed in time
         self._changed = False  # rules did: a fresh interpreter has to go on
-        self._kept: socket.socket | None = None
         self._output: EventOutput | None = None
-        self._answers: TextIO | None = None
+        self._printer: Printer | None = None
         self._live: Live | None = None
 
     def run(self) -> None:
+        from engine.signals import stopping
+
+        sys.setswitchinterval(SWITCH_SECONDS)
+        self._finder.install()
+        settings, keys = self._load()
+        db, store = self._open(settings)
+        try:
+            with stopping(self._end_in_time) as self._state:
+                self._watch(db, store, keys, settings)
+        except KeyboardInterrupt:  # it was at something that took too long, see `signals`
+            self._raise_interrupted()
+            raise
+        self._raise_interrupted()
+        if self._changed and not self._stop:
+            self._replace()
+
+    # -- loading -------------------------------------------------------------------------------
+
+    def _load(self) -> tuple[Settings, list[Key[Any]]]:
+        """The settings, and the keys to watch. Where a watch goes on, their cure is waited for (T3)."""
+        from engine.cli.look import loaded_key
+        from engine.cli.session import settings_of
+        from engine.errors import EngineError
+
+        settings: Settings | None = None
+        try:
+            settings = settings_of(dict(self._places))
+            keys = [loaded_key(text, (), settings) for text in self._queries]
+        except EngineError as error:
+            if not self._goes_on:
+                raise
+            self._wait_for_cure(error, settings)
+        return settings, list(dict.fromkeys(keys))
+
+    def _wait_for_cure(self, error: EngineError, settings: Settings | None) -> NoReturn:
+        from engine.cli.output import tell
+        from engine.cli.report import report
+        from engine.cli.waiting import Cure, module_files, serve, settings_files
+        from engine.errors import RootGone
+        from engine.signals import stopping
+
+        root = str(error.fields.get("root", ""))
+        if settings is None and root and not os.path.isdir(root) and not self._options["wait_root"]:
+            raise RootGone(root=root, hint=ROOT_HINT)
+        report(error)
+        tell("the watch waits until that changes")
+        rules = settings.rules if settings else ()
+        files = (
+            *self._finder.files(),
+            *module_files((*self._queries, *self._places.get("rules", ()), *rules)),
+            *settings_files(self._directory(), settings),
+        )
+        cure = Cure(error, files, [root] if root else [], self._began)
+        listener = self._handed.listener
+        with stopping(self._end_in_time) as self._state:
+            server = None
+            if listener is not None:
+                server = serve(listener.dup(), str(error).partition("\n")[0], self._handed.since, self._end)
+            cure.wait(lambda: self._stop)
+            if server is not None:
+                server.close()
+        if not self._stop:
+            self._replace()
+        if listener is not None:
+            from engine.watch.unix_socket import withdraw
+
+            withdraw(listener, self._handed.place)
+        self._raise_interrupted()
+        raise click.exceptions.Exit(0)
+
+    def _directory(self) -> str:
+        return os.path.join(self._start.directory, self._places.get("directory") or "")
+
+    def _open(self, settings: Settings) -> tuple[Engine, ExitStack]:
+        """The engine, and what closes it. A watch that goes on waits for who took the store meanwhile."""
+        from contextlib import ExitStack
+
+        from engine.cli.output import tell
+        from engine.cli.report import report
+        from engine.cli.session import tell_notes, writing
+        from engine.errors import StoreInUse
+
+        hint = "If that is a watch, `engine run` and `engine status` ask it. Stop it, or name another store."
+        told_at = time.monotonic() + STORE_SECONDS if self._goes_on else 0.0
+        while True:
+            stack = ExitStack()
+            try:
+                db = stack.enter_context(writing(settings, in_memory=self._options["no_store"], hint=hint))
+            except StoreInUse as error:
+                if not self._goes_on:
+                    raise
+                if told_at and time.monotonic() > told_at:
+                    told_at = 0.0
+                    report(error)
+                    tell("the watch waits for it")
+                time.sleep(STEP_SECONDS)
+                continue
+            tell_notes(db)
+            return db, stack
+
+    # -- watching ------------------------------------------------------------------------------
+
+    def _watch(self, db: Engine, store: ExitStack, keys: list[Key[Any]], settings: Settings) -> None:
+        """Watch until somebody ends it, or the rules change; then end in order, as far as that is quick."""
         from contextlib import ExitStack
 
         from engine.cli.output import answer_only
-        from engine.cli.session import tell_notes, writing
-        from engine.signals import Interrupted, stopping
 
-        self._goes_on = bool(os.environ.pop(GOES_ON, ""))
-        listener = _inherited()
-        keys = self._keys(listener)
-        with ExitStack() as outside, stopping(lambda: setattr(self, "_stop", True)) as state:
-            self._open_outputs(outside)
-            with writing(self._settings, in_memory=self._options["no_store"]) as db:
-                tell_notes(db)
-                with answer_only():
-                    self._watch(db, keys, listener)
-                state.unwound()
-            if self._changed:
-                outside.close()
-                _replace_this_process(self._kept)
-            if self._stop and state.number:
-                raise Interrupted(state.number, "the watch ended, everything computed is kept")
+        watch: Watch | None = None
+        serving: Serving | None = None
+        outside = ExitStack()  # what may wait for a reader or a terminal
+        with ExitStack() as inside:
+            try:
+                self._open_outputs(outside, keys)
+                inside.enter_context(answer_only())
+                watch, rules = self._start_watch(db, keys, settings, outside)
+                serving = self._serve(db, watch, rules, settings)
+                self._follow(watch, rules)
+            finally:
+                if self._state is not None:
+                    self._state.unwound()  # nothing here waits for a query any more
+                db.stop()
+                if serving is not None and self._changed:
+                    self._handed.listener = serving.hand_over()
+                ending = threading.Thread(
+                    target=self._close, args=(watch, serving, store, outside), daemon=True
+                )
+                ending.start()
+                ending.join(END_SECONDS)
+                self._in_order = not ending.is_alive()
+        if self._printer is not None:
+            self._handed.printed = self._printer.printed
+            if self._printer.error is not None:
+                raise self._printer.error
 
-    def _open_outputs(self, stack: ExitStack) -> None:
+    def _close(
+        self, watch: Watch | None, serving: Serving | None, store: ExitStack, outside: ExitStack
+    ) -> None:
+        """In a thread of its own (T4). What matters most comes first."""
+        if watch is not None:
+            watch.close("rules changed" if self._changed else "interrupted" if self._stop else "ended")
+        store.close()
+        if serving is not None:
+            serving.close(keep=self._changed)
+        if watch is not None and self._live is not None:
+            for event in watch:
+                self._live.tell(event)
+        outside.close()
+
+    def _open_outputs(self, stack: ExitStack, keys: list[Key[Any]]) -> None:
         """Before standard output is kept for answers: these are the answers."""
         options = self._options
         if options["events"]:
@@ -134,119 +283,116 @@ class _Command:
             self._output = open_output(options["events"], tell=self._tell, on_gone=self._end)
             stack.callback(self._output.close)
         if options["print_"]:
-            self._answers = stack.enter_context(os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding))
+            from engine.cli.printing import Printer
 
-    # -- keys ----------------------------------------------------------------------------------
+            self._printer = Printer(keys, self._handed.printed, self._end)
+            stack.callback(self._printer.close)
 
-    def _keys(self, listener: socket.socket | None) -> list[Key[Any]]:
-        """The keys to watch. Where a watch goes on, rules that cannot be loaded are waited for (T3)."""
-        from engine.cli.look import loaded_key
-        from engine.cli.output import tell
-        from engine.cli.report import report
-        from engine.errors import EngineError
-
-        try:
-            return [loaded_key(text, (), self._settings) for text in self._queries]
-        except EngineError as error:
-            if not self._goes_on:
-                raise
-            report(error)
-            tell("the watch waits for the rules to change")
-            _wait_for_change(error, self._settings, self._began)
-            _replace_this_process(listener)
-
-    # -- watching ------------------------------------------------------------------------------
-
-    def _watch(self, db: Engine, keys: list[Key[Any]], listener: socket.socket | None) -> None:
-        """Watch until somebody ends it, or the rules change."""
-        from contextlib import ExitStack
-
+    def _start_watch(
+        self, db: Engine, keys: list[Key[Any]], settings: Settings, stack: ExitStack
+    ) -> tuple[Watch, RuleCode]:
         from engine.cli.live import Live
-        from engine.cli.serving import Serving
+        from engine.cli.waiting import settings_files
+        from engine.watch.rule_code import RuleCode
 
         options = self._options
         extra: dict[str, Any] = {} if options["audit"] is None else {"audit_seconds": options["audit"]}
-        with ExitStack() as stack:
-            watch = db.watch(*keys, deltas=options["deltas"], backend=_backend(options), **extra)
-            rules = watch.follow_rules(map(str, self._settings.files), self._began)
-            live = self._live = stack.enter_context(Live(watch.progress, options["quiet"]))
-            if self._output is not None:
-                self._output.follow(watch.events())
+        watch = db.watch(*keys, deltas=options["deltas"], backend=_backend(options), **extra)
+        rules = RuleCode(settings_files(self._directory(), settings), self._began)
+        self._live = stack.enter_context(Live(watch.progress, options["quiet"]))
+        if self._output is not None:
+            self._output.follow(watch.events())
+        if self._printer is not None:
+            self._printer.follow(db, watch.events())
+        if options["metrics"]:
             self._serve_metrics(stack, watch)
-            serving = None
-            if db.store is not None:
-                serving = Serving(db, watch, rules, self._settings, listener, self._end)
-            try:
-                with watch:
-                    self._follow(db, keys, watch)
-                    watch.close(
-                        "rules changed" if self._changed else "interrupted" if self._stop else "ended"
-                    )
-                    for event in watch:
-                        live.tell(event)
-            finally:
-                if serving is not None:
-                    self._kept = serving.close(keep=self._changed)
+        watch.start()
+        return watch, rules
 
-    def _follow(self, db: Engine, keys: list[Key[Any]], watch: Watch) -> None:
-        for event in self._events(watch):
-            self._tell(event)
-            if self._answers is not None:
-                self._print(db, keys, event)
-            if self._ends(event):
-                self._changed = True
-                return
+    def _serve(self, db: Engine, watch: Watch, rules: RuleCode, settings: Settings) -> Serving | None:
+        from engine.cli.serving import Serving
 
-    def _tell(self, event: WatchEvent) -> None:
-        if self._live is not None:
-            self._live.tell(event)
+        if db.store is None:
+            return None
+        return Serving(db, watch, rules, settings, self._start.environment, self._handed, self._end)
 
     def _serve_metrics(self, stack: ExitStack, watch: Watch) -> None:
-        address = self._options["metrics"]
-        if address:
-            from engine.cli.output import tell
-            from engine.watch.metrics import serve_metrics
+        from engine.cli.output import tell
+        from engine.watch.metrics import serve_metrics
 
-            server = stack.enter_context(serve_metrics(address, watch.progress))
-            if not self._options["quiet"]:
-                tell(f"metrics at {server.address}")
+        # Who asked for any free port goes on at the one that people know by now.
+        address = self._handed.metrics or self._options["metrics"]
+        server = stack.enter_context(serve_metrics(address, watch.progress))
+        if not self._options["quiet"] and not self._handed.metrics:
+            tell(f"metrics at {server.address}")
+        self._handed.metrics = server.address
 
-    def _events(self, watch: Watch) -> Any:
+    def _follow(self, watch: Watch, rules: RuleCode) -> None:
+        """Tell what happens, until the end. Looks at the rules itself, so that no build delays that."""
+        import gc
+
+        from engine.watch.events import RulesChanged, Started
+
+        look = rules.follow(lambda paths: watch._publish(RulesChanged(paths)))
         mailbox = iter(watch)
         while not self._stop:
+            look()
             try:
                 event = mailbox.get(TURN_SECONDS)
             except TimeoutError:
                 continue
             if event is None:
                 return
-            yield event
+            self._tell(event)
+            if isinstance(event, RulesChanged):
+                self._changed = True
+                return
+            self._check_root(event)
+            if isinstance(event, Started):
+                gc.collect()
+                gc.freeze()  # what was built stays: a full collection would take a second to go through it
 
-    def _end(self) -> None:
-        """Somebody who is not a signal asked for the end."""
-        self._stop = True
+    def _tell(self, event: WatchEvent) -> None:
+        if self._live is not None:
+            self._live.tell(event)
 
-    def _ends(self, event: WatchEvent) -> bool:
-        """Whether a fresh interpreter has to go on. Raises RootGone where nobody wants to wait for the root."""
+    def _check_root(self, event: WatchEvent) -> None:
         from engine.errors import RootGone
-        from engine.watch.events import RulesChanged, Trouble
+        from engine.watch.events import Trouble
 
         if isinstance(event, Trouble) and event.cause == RootGone.headline and not self._options["wait_root"]:
-            raise RootGone(root=event.place, hint="Put it back and start again, or say --wait-root.")
-        return isinstance(event, RulesChanged)
+            raise RootGone(root=event.place, hint=ROOT_HINT)
 
-    def _print(self, db: Engine, keys: list[Key[Any]], event: WatchEvent) -> None:
-        """The values that changed since they were printed last."""
-        from engine.cli.output import shown, write
-        from engine.watch.events import Revised, Started
+    # -- ending --------------------------------------------------------------------------------
 
-        if not isinstance(event, Started | Revised):
-            return
-        moved = {one.key for one in event.changed} if isinstance(event, Revised) else None
-        failing = {one.key for one in event.failures}
-        for key in keys:
-            if str(key) not in failing and (moved is None or str(key) in moved):
-                write(shown(db.get(key)), self._answers)
+    def _end(self) -> None:
+        """Somebody asked for the end."""
+        self._stop = True
+
+    def _end_in_time(self) -> None:
+        """A signal asked for the end. Runs in a signal handler."""
+        self._stop = True
+        number = signal.SIGINT if self._state is None else self._state.number
+        last = threading.Timer(LAST_SECONDS, os._exit, [128 + number])
+        last.daemon = True
+        last.start()
+
+    def _raise_interrupted(self) -> None:
+        from engine.signals import Interrupted
+
+        if self._state is not None and self._state.number:
+            kept = "everything computed" if self._in_order else "what was committed"
+            raise Interrupted(self._state.number, f"the watch ended, {kept} is kept")
+
+    def _replace(self) -> NoReturn:
+        """Let a fresh interpreter go on (T2). A directory that is gone is waited for, or the end."""
+        from engine.errors import RootGone
+
+        while not os.path.isdir(self._start.directory):
+            if not self._options["wait_root"]:
+                raise RootGone(root=self._start.directory, hint=ROOT_HINT)
+            time.sleep(TURN_SECONDS)
+        self._start.again(self._handed)
 
 
 def _backend(options: dict[str, Any]) -> Factory:
@@ -256,70 +402,3 @@ def _backend(options: dict[str, Any]) -> Factory:
     if options["scan"]:
         return ScanningBackend
     return lambda cookies, suggest, fail: KernelBackend(cookies, suggest, fail, polling=options["poll"])
-
-
-# -- going on in a fresh interpreter -----------------------------------------------------------
-
-
-def _replace_this_process(listener: socket.socket | None) -> NoReturn:
-    """Run the same command again, with the code that is on disk now. It gets the listening socket."""
-    os.environ[GOES_ON] = "1"
-    if listener is not None:
-        os.set_inheritable(listener.fileno(), True)
-        os.environ[INHERITED] = str(listener.fileno())
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os.execv(sys.executable, [sys.executable, *_interpreter_options(), *sys.orig_argv[_first_own():]])
-
-
-def _interpreter_options() -> list[str]:
-    return sys.orig_argv[1:_first_own()]
-
-
-def _first_own() -> int:
-    """Where in the original command line the program begins: after the interpreter's own options."""
-    at = 1
-    while at < len(sys.orig_argv):
-        word = sys.orig_argv[at]
-        if word in ("-m", "-c") or not word.startswith("-"):
-            break
-        at += 2 if word in ("-W", "-X", "--check-hash-based-pycs") else 1
-    return at
-
-
-def _inherited() -> socket.socket | None:
-    """The listening socket of the interpreter before this one."""
-    import socket
-
-    text = os.environ.pop(INHERITED, "")
-    if not text.isdecimal():
-        return None
-    try:
-        os.set_inheritable(int(text), False)
-        return socket.socket(fileno=int(text))
-    except OSError:
-        return None
-
-
-def _wait_for_change(error: Exception, settings: Settings, since: int) -> None:
-    """Return when a file may have changed that decides whether the rules can be loaded."""
-    import traceback
-
-    from engine.rules.stat import stamp_of
-    from engine.watch.rule_code import RuleCode
-
-    frames = [frame.filename for part in _chain(error) for frame in traceback.extract_tb(part.__traceback__)]
-    named = [text.rpartition(":")[0].partition("(")[0] for text in sys.argv if ":" in text]
-    files = [path for path in (*frames, *named, *map(str, settings.files)) if os.path.isfile(path)]
-    rules = RuleCode(files, since)
-    folders = {path: stamp_of(path) for path in map(str, settings.path)}  # a module that is missing appears there
-    while not rules.changed() and all(stamp_of(path) == stamp for path, stamp in folders.items()):
-        time.sleep(LOOK_SECONDS)
-
-
-def _chain(error: BaseException | None) -> list[BaseException]:
-    found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
-        error = error.__cause__ or error.__context__
-    return found

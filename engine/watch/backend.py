@@ -6,7 +6,8 @@ Invariants
     K2  When `cover` returns, everything that happens from then on in the directories is suggested.
     K3  A voice suggests things in the order in which they happened, so that a cookie comes after them all.
         Only in the mode "events": who compares files by itself may see the cookie first.
-    K4  A voice suggests at least nothing, every quarter of a second: its silence shows that the process slept.
+    K4  A voice suggests at least nothing, every quarter of a second: its silence shows that the process
+        slept.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-Suggest = Callable[[int, Iterable[str]], None]  # a voice, and absolute paths where something may have happened
+Suggest = Callable[
+    [int, Iterable[str]], None
+]  # a voice, and absolute paths where something may have happened
 Fail = Callable[[str], None]  # what went wrong; everything has to be covered anew
 
 
@@ -26,8 +29,9 @@ class Backend(Protocol):
     def cover(self, directories: Iterable[str]) -> frozenset[str]:
         """Watch these directories too, by absolute path; what is below them is not included.
 
-        Returns the directories whose watch is new, or was lost on the way: what is in them has to be looked at
-        once more, and `covers` says which it is. More may be among them than were asked for. Those that cannot
+           Returns the directories whose watch is new, or was lost on the way: what is in them has to be
+           looked at once more, and `covers` says which it is. More may be among them than were asked for.
+           Those that cannot
         be watched are not. Raises `CannotWatch` where the system refuses more watches; what was covered
         before still is.
         """

@@ -1,12 +1,14 @@
 """DeltaProcessor: new content against the version that the store holds.
 
-First it looks: stamps decide whether a hinted input has to be read, digests whether it differs. Afterwards, for
-consumers that asked, it says which lines and definitions of a changed file are others. Both on as many threads as
-asked for: one is best where files are in memory (two were measured to take twice as long, for Python's lock).
+First it looks: stamps decide whether a hinted input has to be read, digests whether it differs. Afterwards,
+for consumers that asked, it says which lines and definitions of a changed file are others. Both on as many
+threads as asked for: one is best where files are in memory (two were measured to take twice as long, for
+Python's lock).
 
 Invariants
     P1  Looking changes nothing; what was found becomes a revision in the GraphUpdater's hands (`look.take`).
-    P2  The version before is the one of memos that were right before the batch: it is taken before the inputs change.
+    P2  The version before is the one of memos that were right before the batch: it is taken before the
+        inputs change.
     P3  What cannot be compared is told as "new to us" or left out; a file in any broken state stops nothing.
 """
 
@@ -57,7 +59,10 @@ class DeltaProcessor:
         self._pool: ThreadPoolExecutor | None = None
 
     def look(self, nodes: Iterable[int] | None) -> Looked:
-        """Which of these inputs differ from what is known; None: of all. Its `sync_lock` is held, not its lock."""
+        """Which of these inputs differ from what is known; None: of all.
+
+        The core's `sync_lock` is held, not its lock.
+        """
         return look_at(self._core, nodes, threads=self._threads)
 
     def edited(self, looked: Looked) -> list[Edited]:
@@ -75,6 +80,8 @@ class DeltaProcessor:
                 path: str = change.args[0]
                 failure = graph.values[node] if graph.flags[node] & ERROR else None
                 existed = bool(graph.verified_at[node]) and not _is_missing(failure)
+                if failure is ABSENT:  # not kept in memory: most files that cannot be read are not there
+                    existed = self._known(line_digests, path) is not None
                 known = found.get(path)
                 exists = not _is_missing(change.failure) or (known is not None and known.exists)
                 found[path] = Edited(path, self._version(path), existed, exists)

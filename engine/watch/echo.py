@@ -1,8 +1,8 @@
 """Echo: finds work that keeps itself running, because a query or a callback writes what a query reads.
 
-A file counts as an echo when it was last written while what is watched was being refreshed, or while callbacks
-ran. A person who saves all the time, and a program that writes all the time, hit that interval now and
-then; only an echo hits it every time.
+A file counts as an echo when it was last written while what is watched was being refreshed, or while
+callbacks ran. A person who saves all the time, and a program that writes all the time, hit that interval now
+and then; only an echo hits it every time.
 
 Invariants
     E1  Nothing is lost: after ROUNDS echoes of one file in a row it is looked at less and less often, and at

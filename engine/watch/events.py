@@ -65,7 +65,8 @@ class Figures:
 
     applied     from the batch to the inputs being in place
     refreshed   from there to all watched keys being right and committed
-    latency     from the moment the oldest change of the batch was saved to the commit; 0 where that is unknown
+    latency     from the moment the oldest change of the batch was saved to the commit; 0 where that is
+                unknown
     """
 
     looked_at: int = 0

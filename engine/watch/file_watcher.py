@@ -284,6 +284,8 @@ class FileWatcher:
             filed = self.places.grow()
             if filed is None:
                 self.backend.uncover([self.places.full(path) for path in self.places.dropped])
+                for path in self.places.dropped:
+                    self._bare.pop(path, None)
                 self._cover(self.places.directories)
                 self._scheduler.crawl("the places of inputs were listed anew")
             elif filed:

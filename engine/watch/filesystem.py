@@ -1,7 +1,7 @@
 """Filesystem: whether the kernel hears of all changes of the file system that a root is on.
 
-On network and host-shared mounts others write without this kernel's knowledge (watchman and Gradle refuse them;
-cocoindex warns). Here such a root is scanned.
+On network and host-shared mounts others write without this kernel's knowledge (watchman and Gradle refuse
+them; cocoindex warns). Here such a root is scanned.
 """
 
 from __future__ import annotations
@@ -33,4 +33,8 @@ def why_silent(root: Path, mounts: str = "/proc/self/mountinfo") -> str:
         inside = place == point or place.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(longest):
             longest, kind = point, after.split(" ")[0]
-    return f"{longest} is a {kind} mount: its kernel tells of no changes made elsewhere" if kind in SILENT else ""
+    return (
+        f"{longest} is a {kind} mount: its kernel tells of no changes made elsewhere"
+        if kind in SILENT
+        else ""
+    )

@@ -1,4 +1,4 @@
-"""GraphUpdater: one batch, one revision; then every watched key is brought up to date, committed once, and told.
+"""GraphUpdater: every watched key brought up to date after a batch, committed once, and what became of it.
 
 Invariants
     G1  Inputs are put in place in one revision for each batch, before anything runs.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 from attrs import define
@@ -31,6 +32,7 @@ from engine.request import refresh
 from engine.watch.events import Changed, Failed
 
 MOST_KEYS = 10_000  # told of one revision by name; a consumer of more is better off reading the values
+AT_ONCE = 200  # records worked on while the core's lock is held: some 2 ms, which a `sync` may have to wait
 CLIMB = 4_000  # readers looked at to find which watched keys rest on the last edit (see `mark.BUDGET`)
 
 
@@ -52,7 +54,8 @@ class GraphUpdater:
     """Refreshes the watched keys of a core. One thread at a time.
 
     record      is told what ran: (what, query name, path or None, microseconds)
-    own         names of queries that the watch asks for itself: they are not told, unless somebody watches them
+    own         names of queries that the watch asks for itself: they are not told, unless somebody watches
+                them
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class GraphUpdater:
         self.telling = False  # the first pass tells figures only: in it, everything is new
         self._counts = core.counts()
         self._collected: dict[int, tuple[What, bytes, bytes]] = {}  # what happened last, fingerprints
+        self._graph = core.graph  # what the nodes of the journal belong to
         core.journal = deque()
 
     def refresh(self, edited: Sequence[int] = (), wanted: Callable[[], bool] = lambda: True) -> Pass:
@@ -94,9 +98,7 @@ class GraphUpdater:
         failures += [one for one in failed if one.key not in watched]
         before, self._counts = self._counts, core.counts()
         seconds = time.perf_counter() - started
-        return Pass(
-            core.revision, self._counts - before, inputs, changed, omitted, failures, retry, seconds
-        )
+        return Pass(core.revision, self._counts - before, inputs, changed, omitted, failures, retry, seconds)
 
     def in_order(self, edited: Sequence[int]) -> list[Key[Any]]:
         """The watched keys: those that rest on the inputs edited last come first, the others as given."""
@@ -115,9 +117,7 @@ class GraphUpdater:
                     break
         return [*ahead, *(key for key in watched if key not in ahead)]
 
-    def _climb(
-        self, node: int, wanted: dict[int, Key[Any]], found: dict[Key[Any], None], budget: int
-    ) -> int:
+    def _climb(self, node: int, wanted: dict[int, Key[Any]], found: dict[Key[Any], None], budget: int) -> int:
         graph = self._core.graph
         waiting, seen = [node], {node}
         for here in waiting:
@@ -139,49 +139,61 @@ class GraphUpdater:
         changed: list[Changed] = []
         failed: list[Failed] = []
         omitted = 0
+        self.digest()
         with core.lock:
-            self.digest()
             collected, self._collected = self._collected, {}
-            for node, (what, before, after) in collected.items():
-                if (before == after and what is not What.FAILED) or self._is_own(node):
-                    continue
-                if len(inputs) + len(changed) >= MOST_KEYS:
-                    omitted += 1
-                    continue
-                name = core.name_of(node)
-                if before != after or not after:  # what has no bytes is told whenever it ran
-                    query = core.name_of_row[core.graph.query[node]]
-                    one = Changed(name, query, before.hex(), after.hex(), reason_of(core, node))
-                    (inputs if what in _OF_INPUTS else changed).append(one)
-                if what is What.FAILED:
-                    failed.append(Failed(name, self._error_of(node)))
+            own = {core.rows[name] for name in self._own if name in core.rows}
+            own -= {core.rows[key.query.name] for key in self.watched if key.query.name in core.rows}
+        nodes = iter(collected.items())
+        while some := list(islice(nodes, AT_ONCE)):
+            with core.lock:
+                if core.graph is not self._graph:
+                    break  # the lists were built anew: these numbers mean other keys now
+                for node, (what, before, after) in some:
+                    if (before == after and what is not What.FAILED) or self._is_own(node, own):
+                        continue
+                    if len(inputs) + len(changed) >= MOST_KEYS:
+                        omitted += 1
+                        continue
+                    name = core.name_of(node)
+                    if before != after or not after:  # what has no bytes is told whenever it ran
+                        query = core.name_of_row[core.graph.query[node]]
+                        one = Changed(name, query, before.hex(), after.hex(), reason_of(core, node))
+                        (inputs if what in _OF_INPUTS else changed).append(one)
+                    if what is What.FAILED:
+                        failed.append(Failed(name, self._error_of(node)))
         return inputs, changed, omitted, failed
 
-    def digest(self) -> None:
-        """Fold the journal, so that it stays short while a long build goes on."""
+    def digest(self, most: int | None = None) -> None:
+        """Fold the journal, all of it or some records, so that it stays short while a long build goes on."""
         core = self._core
-        with core.lock:
-            assert core.journal is not None
-            while core.journal:
-                what, node, microseconds, before, after = core.journal.popleft()
-                if not node or node >= len(core.graph):
-                    continue
-                if self.telling:
-                    known = self._collected.get(node)
-                    self._collected[node] = (what, before if known is None else known[1], after)
-                name = core.name_of_row[core.graph.query[node]]
-                self._record(what, name, self._path_of(node), microseconds)
+        journal = core.journal
+        left = len(journal or ()) if most is None else most
+        while journal and left > 0:
+            left -= AT_ONCE
+            with core.lock:
+                graph = core.graph
+                if graph is not self._graph:
+                    self._graph = graph
+                    self._collected.clear()
+                    journal.clear()
+                for _ in range(min(AT_ONCE, len(journal))):
+                    what, node, microseconds, before, after = journal.popleft()
+                    if not node:
+                        continue
+                    if self.telling:
+                        known = self._collected.get(node)
+                        self._collected[node] = (what, before if known is None else known[1], after)
+                    name = core.name_of_row[graph.query[node]]
+                    self._record(what, name, self._path_of(node), microseconds)
 
-    def _is_own(self, node: int) -> bool:
-        """Whether only the watch itself asks for a node."""
-        graph, rows = self._core.graph, self._core.rows
-        own = {rows[name] for name in self._own if name in rows}
-        if graph.flags[node] & INPUT:
+    def _is_own(self, node: int, own: set[int]) -> bool:
+        """Whether only the watch itself asks for a node. `own`: rows of its queries."""
+        graph = self._core.graph
+        if own and graph.flags[node] & INPUT:
             readers = graph.readers[node]
             return bool(readers) and all(graph.query[reader] in own for reader in readers or ())
-        return graph.query[node] in own and all(
-            key.query.name != self._core.name_of_row[graph.query[node]] for key in self.watched
-        )
+        return graph.query[node] in own
 
     def _path_of(self, node: int) -> str | None:
         """The path that a key is about: its first argument, if that is a text."""

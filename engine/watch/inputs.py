@@ -23,9 +23,10 @@ from engine.watch.events import Trouble
 from engine.watch.parts import STEP_SECONDS, Parts
 from engine.watch.update_scheduler import Batch
 
-# That a `sync` waits for a refresh which was cancelled too often; then it cancels it again.
-HURRY_SECONDS = 0.015
-RECENT_SECONDS = 10.0  # a file's own time counts as the moment it was saved if it lies this close to its event
+RECENT_SECONDS = (
+    10.0  # a file's own time counts as the moment it was saved if it lies this close to its event
+)
+DIGESTED_AT_ONCE = 1_000  # records of what ran, between two batches: 5 ms
 FEW = 100  # files of a batch whose times are looked at, for latency and echoes
 
 
@@ -64,6 +65,7 @@ class Inputs:
         while not parts.ended.is_set():
             try:
                 parts.files.step()
+                parts.updater.digest(DIGESTED_AT_ONCE)
                 for step in self.steps:
                     step()
                 batch = self._next_batch()
@@ -144,14 +146,16 @@ class Inputs:
         began = time.perf_counter()
         commits = not parts.live.is_set()  # later, the keys thread commits: once for each revision
 
+        def hurried() -> bool:
+            return bool(batch.tickets) or parts.scheduler.is_waited_for()
+
         def attempt(gate: Gate) -> tuple[Looked, list[Edited], list[int], int]:
             with core.sync_lock, gate:
                 looked = parts.processor.look(nodes)
                 edited = parts.processor.edited(looked) if parts.deltas and not commits else []
                 different = self._different(looked)
-                waits = HURRY_SECONDS if batch.tickets else -1.0
                 note = batch.crawl or _named(batch.paths, looked)
-                differing = take(core, looked, note, commits=commits, waits=waits)
+                differing = take(core, looked, note, commits=commits, hurried=hurried)
                 return looked, edited, different, differing
 
         looked, edited, different, differing = insist(core, attempt)
@@ -179,12 +183,14 @@ class Inputs:
         """Find files that queries keep writing, tell of them, and wait with them."""
         parts, core = self._parts, self._parts.core
         with core.lock:
-            places = {place: node for node in different[:FEW] if (place := _place_of(parts, node)) is not None}
+            places = {
+                place: node for node in different[:FEW] if (place := _place_of(parts, node)) is not None
+            }
         for path, seconds in parts.echo.of(places).items():
             parts.scheduler.postpone(path, seconds)
             if parts.echo.is_new(path):
                 cause = f"{self._reader_of(places[path])} changes its own input {path}, or a callback does"
-                remedy = "Write it somewhere else, or do not read it. Until then it is looked at less and less often."
+                remedy = "Write it somewhere else, or do not read it. It is looked at less and less often."
                 parts.publish(Trouble(path, cause, remedy))
 
     def _reader_of(self, node: int) -> str:

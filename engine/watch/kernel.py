@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 IDLE_STEP_MS = 5
 BUSY_STEP_MS = 2  # while something happened lately: the next save is likely to come soon
 BUSY_TURNS = 8  # turns of TURN_MS that count as lately
-DEBOUNCE_MS = 20  # the longest that watchfiles collects while there is no quiet step
+DEBOUNCE_MS = 10  # the longest that watchfiles collects while there is no quiet step
 TURN_MS = 250  # the longest wait for news; then the thread sees whether it is to end
 POLL_MS = 300  # between two looks where the kernel tells nothing; watchfiles' own default
 SMALL = 512  # directories (installed in 40 ms): up to here one watch is enough
@@ -169,16 +169,16 @@ class _Voice:
         self._descriptors = descriptors
         self._suggest = suggest
         self._fail = fail
-        self._ended = False
+        self._end = threading.Event()
         self._thread = threading.Thread(target=self._listen, name=f"engine-watch-{number}", daemon=True)
         self._thread.start()
 
     @property
     def ended(self) -> bool:
-        return self._ended
+        return self._end.is_set()
 
     def end(self) -> None:
-        self._ended = True
+        self._end.set()
 
     def join(self) -> None:
         if self._thread is not threading.current_thread():
@@ -189,20 +189,20 @@ class _Voice:
 
         busy = 0
         try:
-            while not self._ended:
+            while not self.ended:
                 step = BUSY_STEP_MS if busy else IDLE_STEP_MS
-                found: Any = self._notify.watch(DEBOUNCE_MS, step, TURN_MS, None)
+                found: Any = self._notify.watch(DEBOUNCE_MS, step, TURN_MS, self._end)
                 if isinstance(found, str):
                     busy = max(0, busy - 1)
-                    if not self._ended:
+                    if not self.ended:
                         self._suggest(self.number, ())  # alive: a longer silence means that we slept (K4)
                     continue
                 busy = BUSY_TURNS
-                if not self._ended:
+                if not self.ended:
                     self._suggest(self.number, [path for _, path in found])  # the kind of change proves nothing
         except (WatchfilesRustInternalError, RuntimeError, OSError) as error:
-            if not self._ended:
-                self._ended = True
+            if not self.ended:
+                self.end()
                 self._fail(f"watchfiles: {_first_line(error)}")
         finally:
             self._notify.close()

@@ -108,9 +108,11 @@ class Keys:
             self._unlearned.extend(parts.processor.texts())
 
     def _tell(self, due: list[Due], done: Pass) -> None:
-        if done.revision == self._told and not done.changed and not done.inputs:
-            return
         parts = self._parts
+        if done.revision == self._told:
+            watched = {str(key) for key in parts.updater.watched}
+            if not any(one.key in watched for one in done.changed):
+                return  # others were asked for the first time: that is no news of a change
         edited = {one.path: one for some in due for one in some.edited}
         deltas = parts.processor.compare(list(edited.values())) if edited else []
         event = Revised(

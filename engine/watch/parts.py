@@ -65,7 +65,9 @@ class Parts:
             return
         self._errors += 1
         log.exception("%s failed", what, exc_info=error)
-        remedy = error.hint if isinstance(error, EngineError) else "The watch goes on and looks at everything."
+        remedy = (
+            error.hint if isinstance(error, EngineError) else "The watch goes on and looks at everything."
+        )
         self.publish(Trouble(what, text_of(error), remedy))
         self.ended.wait(min(LONGEST_PAUSE, 0.05 * 2 ** min(self._errors, 10)))
         self.files.doubt(f"{what} failed")

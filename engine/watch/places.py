@@ -4,9 +4,10 @@ The index is made of the inputs that the engine knows, not of a walk: what no qu
 ignored trees are not, and an input in an ignored tree is.
 
 Invariants
-    P1  Paths are relative to the root and without links: where a place leads through links, its inputs are filed
-        under each of these links and under what it reaches in the end.
-    P2  Every directory above a filed path is in the index too: a moved or removed directory is one event above.
+    P1  Paths are relative to the root and without links: where a place leads through links, its inputs are
+        filed under each of these links and under what it reaches in the end.
+    P2  Every directory above a filed path is in the index too: a moved or removed directory is one event
+        above.
     P3  Only growth is followed. Anything else (a link changed, the lists of the core were built anew) makes
         the index `stale`, and it is built from nothing.
 """

@@ -1,20 +1,24 @@
 """RuleCode: the files that the running queries were loaded from, and which of them are others now.
 
-Old code never runs under a new key: fingerprints are made of the code that runs. But a process cannot get rid of
-loaded code for certain, so what changed here runs in a fresh interpreter only.
+Old code never runs under a new key: fingerprints are made of the code that runs. But a process cannot get rid
+of loaded code for certain, so what changed here runs in a fresh interpreter only.
 
 Invariants
-    L1  Content decides: a file that is saved as it was is no change.
+    L1  Content decides: a file that is saved as it was is no change. Of `pyproject.toml` our table counts.
     L2  A file that was saved after loading began, and before it was looked at, counts as changed.
     L3  A file that is missing for a moment (editors replace files) is looked at again before it counts.
+    L4  Any thread may look.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Final
 
 from attrs import define
 from blake3 import blake3
@@ -22,7 +26,13 @@ from blake3 import blake3
 from engine.code_origin import origin
 from engine.rules.stat import stamp_of
 
-LOOK_SECONDS = 0.5  # between two looks: 50 files take 0.2 ms
+LOOK_SECONDS: Final = 0.5  # between two looks: 50 files take 0.2 ms
+CLOCK_NANOSECONDS: Final = (
+    20_000_000  # how far the times of files lag behind the clock: a tick, 10 ms at most
+)
+PYPROJECT: Final = "pyproject.toml"
+MISSED: Final = 2  # looks at a file that is not there, until it counts as gone
+UNKNOWN: Final = b"?"  # the digest of a content that nobody knows
 
 
 @define(slots=True)
@@ -43,10 +53,12 @@ class RuleCode:
         self, others: Iterable[str | os.PathLike[str]] = (), since: int | None = None, *, modules: bool = True
     ) -> None:
         self._files: dict[str, _File] = {}
-        self._modules: set[str] = set()
+        self._modules: dict[str, ModuleType] = {}
         self._changed: dict[str, None] = {}
-        self._looked_at = time.monotonic()
+        self._looked_at = 0.0
+        self._seen_at = time.time_ns()  # what was not loaded then was loaded later
         self._all_modules = modules
+        self._lock = threading.Lock()
         for path in others:
             self._add(os.path.abspath(path), since)
         self._add_modules(since)
@@ -58,24 +70,16 @@ class RuleCode:
 
     def changed(self) -> tuple[str, ...]:
         """The files whose content is not what was loaded; looks at each of them."""
-        self._add_modules(None)
-        for path, known in self._files.items():
-            stamp = stamp_of(path)
-            if stamp == known.stamp and not known.missing:
-                continue
-            digest = _digest(path)
-            if digest == b"" and known.digest and known.missing < 2:
-                known.missing += 1  # L3
-                continue
-            known.stamp, known.missing = stamp, 0
-            if digest == known.digest:
-                self._changed.pop(path, None)  # also: changed, and changed back
-            else:
-                self._changed[path] = None
-        return tuple(self._changed)
+        with self._lock:
+            seen_at = time.time_ns()
+            self._add_modules(self._seen_at)
+            self._seen_at = seen_at
+            for path, known in self._files.items():
+                self._look(path, known)
+            return tuple(self._changed)
 
     def follow(self, tell: Callable[[tuple[str, ...]], None]) -> Callable[[], None]:
-        """A step for `Watch.steps`: tells once of each set of files that changed."""
+        """What to call often: it looks every LOOK_SECONDS, and tells once of each set of changed files."""
         told: tuple[str, ...] = ()
 
         def step() -> None:
@@ -90,12 +94,26 @@ class RuleCode:
 
         return step
 
+    def _look(self, path: str, known: _File) -> None:
+        stamp = stamp_of(path)
+        if stamp == known.stamp and not known.missing:
+            return
+        digest = _digest(path)
+        if digest == b"" and known.digest and known.missing < MISSED:
+            known.missing += 1  # L3
+            return
+        known.stamp, known.missing = stamp, 0
+        if digest == known.digest:
+            self._changed.pop(path, None)  # also: changed, and changed back
+        else:
+            self._changed[path] = None
+
     def _add_modules(self, since: int | None) -> None:
-        if not self._all_modules or len(sys.modules) == len(self._modules):
+        if not self._all_modules:
             return
         for name, module in list(sys.modules.items()):
-            if name not in self._modules:
-                self._modules.add(name)
+            if self._modules.get(name) is not module:
+                self._modules[name] = module
                 file = getattr(module, "__file__", None)
                 if isinstance(file, str) and file.endswith(".py") and origin(name) == "project":
                     self._add(os.path.realpath(file), since)
@@ -103,23 +121,45 @@ class RuleCode:
     def _add(self, path: str, since: int | None) -> None:
         if path in self._files:
             return
-        self._files[path] = _File(stamp_of(path), _digest(path))
-        if since is not None and _saved_at(path) > since:
+        self._files[path] = known = _File(stamp_of(path), _digest(path))
+        if since is not None and _saved_at(path) > since - CLOCK_NANOSECONDS:
             self._changed[path] = None  # L2: nobody knows which content was loaded
-            self._files[path].digest = b"?"
+            known.digest = UNKNOWN
 
 
 def _digest(path: str) -> bytes:
     """Of the content; b"" where there is none."""
     try:
         with open(path, "rb") as file:
-            return blake3(file.read()).digest()
+            data = file.read()
     except OSError:
         return b""
+    if os.path.basename(path) == PYPROJECT:
+        data = _our_table(data)
+        if not data:
+            return b""
+    return blake3(data).digest()
+
+
+def _our_table(data: bytes) -> bytes:
+    """What a `pyproject.toml` says to us. All of it where that is not clear."""
+    if b"engine" not in data:
+        return b""
+    import tomllib
+
+    try:
+        found = tomllib.loads(data.decode())["tool"]["engine"]
+    except KeyError:
+        return b""
+    except (ValueError, TypeError):
+        return data
+    return repr(found).encode("utf-8", "backslashreplace")
 
 
 def _saved_at(path: str) -> int:
+    """When a file got its content or its place; 0 where there is none."""
     try:
-        return os.stat(path).st_mtime_ns
+        status = os.stat(path)
     except OSError:
         return 0
+    return max(status.st_mtime_ns, status.st_ctime_ns)

@@ -2,9 +2,9 @@
 
     FileWatcher -> UpdateScheduler -> DeltaProcessor -> GraphUpdater -> ProgressTracker
 
-Two threads work besides those of the backend: "engine-watch-inputs" takes batches from the scheduler and makes
-revisions of them; "engine-watch-keys" brings what is watched up to date and tells it. So a batch that arrives
-during a long refresh is in place at once, and cancels what it makes outdated.
+Two threads work besides those of the backend: "engine-watch-inputs" takes batches from the scheduler and
+makes revisions of them; "engine-watch-keys" brings what is watched up to date and tells it. So a batch that
+arrives during a long refresh is in place at once, and cancels what it makes outdated.
 
 Invariants
     W1  A revision is told after everything watched is right and committed.
@@ -43,7 +43,9 @@ from engine.watch.rule_code import RuleCode
 from engine.watch.subscribers import Caller, Mailbox, Subscribers
 from engine.watch.update_scheduler import UpdateScheduler
 
-COOKIE_SECONDS = 1.0  # a cookie later than this is lost: everything is looked at instead (watchman waits 60 s)
+COOKIE_SECONDS = (
+    1.0  # a cookie later than this is lost: everything is looked at instead (watchman waits 60 s)
+)
 JOIN_SECONDS = 0.9  # for a thread to end: an ended watch has to be gone within a second
 
 
@@ -75,7 +77,9 @@ class Watch:
         threads: int = 1,
     ) -> None:
         if audit_seconds <= 0 or poll_seconds <= 0:
-            raise BadSettings(audit_seconds=audit_seconds, poll_seconds=poll_seconds, hint="Both are above 0.")
+            raise BadSettings(
+                audit_seconds=audit_seconds, poll_seconds=poll_seconds, hint="Both are above 0."
+            )
         self._core = core
         self._publish_to_engine = publish
         self._subscribers = Subscribers()
@@ -186,7 +190,10 @@ class Watch:
         return ticket.differing
 
     def _wait_for_cookie(self) -> str:
-        """Wait until everything told up to now has been hinted. Returns why that cannot be relied on, or ""."""
+        """Wait until everything told up to now has been hinted.
+
+        Returns why that cannot be relied on, or "".
+        """
         doubt = self.files.why_not_to_rely_on_events()
         if doubt:
             return doubt

@@ -185,6 +185,10 @@ class UpdateScheduler(Generic[H]):
         """How many paths and inputs wait."""
         return len(self._pending) + len(self._nodes)
 
+    def is_waited_for(self) -> bool:
+        """Whether somebody waits for the next batch."""
+        return bool(self._tickets)
+
     def oldest(self) -> float | None:
         """When the oldest hint that waits came."""
         with self.changed:
