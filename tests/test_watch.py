@@ -78,12 +78,19 @@ def slow(path: str) -> str:
     return found
 
 
+def save(path: Path, content: str) -> None:
+    """Replace a file at once: `write_text` empties it first, which may be seen as a change of its own."""
+    made = path.with_name(f".{path.name}.new")
+    made.write_text(content)
+    made.replace(path)
+
+
 # -- what is told ----------------------------------------------------------------------------------
 
 
 def test_an_edit_is_told_with_exactly_the_keys_that_differ(root: Path) -> None:
     with watching(root, codes) as (db, _, told):
-        (root / "a" / "one.txt").write_text("x = 1\ny = 2\n")
+        save(root / "a" / "one.txt", "x = 1\ny = 2\n")
         until(told.revised)
         assert told.keys() == {"read_text('a/one.txt')", "code('a/one.txt')", "codes()"}
         event = told.revised()[0]
@@ -94,7 +101,7 @@ def test_an_edit_is_told_with_exactly_the_keys_that_differ(root: Path) -> None:
 def test_a_comment_stops_at_the_first_query(root: Path) -> None:
     (root / "a" / "one.txt").write_text("x = 1\n")
     with watching(root, codes) as (_, _, told):
-        (root / "a" / "one.txt").write_text("# a comment\nx = 1\n")
+        save(root / "a" / "one.txt", "# a comment\nx = 1\n")
         until(told.revised)
         assert told.keys() == {"read_text('a/one.txt')"}
         figures = told.revised()[0].figures

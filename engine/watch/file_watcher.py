@@ -174,6 +174,8 @@ class FileWatcher:
 
     def begin_crawl(self, reason: str) -> None:
         """Before everything is looked at: what failed is installed anew (F1); what keeps failing, in `step`."""
+        if not self._reinstall and self.backend.missing():  # what was lost may have told of a replaced directory
+            self._reinstall = True
         if self._reinstall and self._clock() - self._installed_at >= RESTART_SECONDS:
             if self.state != STARTING:
                 self._go(STARTING, reason)

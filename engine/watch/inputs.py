@@ -114,6 +114,7 @@ class Inputs:
 
     def _crawl(self, batch: Batch[Any]) -> int:
         files, tracker = self._parts.files, self._parts.tracker
+        files.nodes_of(batch.paths)  # covers directories among them that were replaced: only then look
         files.begin_crawl(batch.crawl)
         tracker.state(files.state)
         started = time.monotonic()

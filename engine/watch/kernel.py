@@ -129,7 +129,7 @@ class KernelBackend:
         return directory in self._covered
 
     def missing(self) -> int:
-        """See `Backend.missing`. Costs about a microsecond a watch."""
+        """See `Backend.missing`. Costs some three microseconds a watch."""
         with self._lock:
             return sum(voice.missing() for voice in (self._large, self._small) if voice is not None)
 
@@ -170,6 +170,9 @@ class _Voice:
         self._suggest = suggest
         self._fail = fail
         self._end = threading.Event()
+        # Some file systems number their files otherwise in /proc: then nothing can be learned from it.
+        watched = self._inodes()
+        self._told_inodes = bool(descriptors) and all(_inode(path) in watched for path in directories[:100])
         self._thread = threading.Thread(target=self._listen, name=f"engine-watch-{number}", daemon=True)
         self._thread.start()
 
@@ -208,11 +211,13 @@ class _Voice:
             self._notify.close()
 
     def missing(self) -> int:
-        counted = sum(map(_watches_of, self._descriptors))
-        expected = len(self.directories) + 1  # and the cookies
-        if not self._descriptors or counted >= expected:
+        if not self._told_inodes:
             return 0
-        return max(0, sum(map(os.path.isdir, self.directories)) + 1 - counted)
+        watched = self._inodes()
+        return sum(1 for path in tuple(self.directories) if _inode(path) not in watched)
+
+    def _inodes(self) -> set[int]:
+        return {inode for descriptor in self._descriptors for inode in _inodes_of(descriptor)} | {0}
 
 
 def _can_be_watched(path: str, known: dict[str, bool]) -> bool:
@@ -253,6 +258,25 @@ def _watches_of(descriptor: int) -> int:
             return info.read().count("inotify wd:")
     except OSError:
         return 0
+
+
+def _inodes_of(descriptor: int) -> list[int]:
+    try:
+        with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as info:
+            lines = info.read().split("\n")
+    except OSError:
+        return []
+    # "inotify wd:1 ino:2a8f59 sdev:fe00000 mask:..."
+    return [int(line.split(" ")[2][4:], 16) for line in lines if line.startswith("inotify wd:")]
+
+
+def _inode(path: str) -> int:
+    """The number of a directory; 0 where there is none now."""
+    try:
+        state = os.lstat(path)
+    except OSError:
+        return 0
+    return state.st_ino if stat.S_ISDIR(state.st_mode) else 0
 
 
 def limits_hint() -> str:

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
-from attrs import frozen
+from attrs import evolve, frozen
 from blake3 import blake3
 
 from engine import each, query
 from engine.rules.python.cycles import import_cycles
 from engine.rules.python.facts import facts
 from engine.rules.python.imports import EXTERNAL, INTERNAL, UNRESOLVED, import_targets
-from engine.rules.python.tree import files_in, python_directories
+from engine.rules.python.tree import MAX_DEPTH, contents, files_in, join, python_directories
 
 
 @frozen
@@ -45,7 +45,17 @@ class Summary:
 @query
 def code_graph() -> Summary:
     """The code graph of the whole project, in numbers."""
-    return _total(each(directory_summary, python_directories()), len(import_cycles()))
+    return evolve(tree_summary(""), cycles=len(import_cycles()))
+
+
+@query
+def tree_summary(directory: str) -> Summary:
+    """The same for the files in one directory and below it. A change adds up what lies on its path, no more."""
+    found = contents(directory)
+    own = (directory_summary(directory),) if found.files else ()
+    if directory.count("/") >= MAX_DEPTH:
+        return _total(own)
+    return _total((*own, *each(tree_summary, [join(directory, name) for name in found.directories])))
 
 
 @query
@@ -88,7 +98,7 @@ def _broken_in(directory: str) -> tuple[str, ...]:
     return tuple(path for path, summary in summaries if summary.broken)
 
 
-def _total(parts: Iterable[Summary], cycles: int = 0) -> Summary:
+def _total(parts: Iterable[Summary]) -> Summary:
     parts = tuple(parts)
     digest = blake3()
     for part in parts:
@@ -101,6 +111,6 @@ def _total(parts: Iterable[Summary], cycles: int = 0) -> Summary:
         internal=sum(part.internal for part in parts),
         external=sum(part.external for part in parts),
         unresolved=sum(part.unresolved for part in parts),
-        cycles=cycles,
+        cycles=0,
         digest=digest.hexdigest(),
     )

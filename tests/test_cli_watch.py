@@ -1,0 +1,572 @@
+"""`engine watch` as people meet it: rules that change, signals, streams, options, other commands meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from engine import Engine
+from engine.cli.answers import _variables
+from engine.rules.env import variable
+from tests.watch_process import (
+    HELPER,
+    ROOT,
+    RULES,
+    SCRIPT,
+    Asked,
+    Watching,
+    environment,
+    events_of,
+    project,
+    save,
+    take_log,
+)
+
+SAVES = 30  # of a file that is asked for at once
+REPLACEMENTS = 8  # after which descriptors are counted
+TRIPLED = RULES.replace("return sum(", "return 3 * sum(")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return project(tmp_path / "a project")  # with a space
+
+
+# -- rules that change ---------------------------------------------------------------------------
+
+
+def test_changed_rules_run_in_the_same_process_and_only_queries_with_changed_code_run_again(
+    place: Path,
+) -> None:
+    with Watching(place, "total", "other", "--print") as watch:
+        watch.prints("103", "1")
+        assert take_log(place) == ["lines a.txt", "lines b.txt", "other", "total"]
+        save(place / "rules.py", TRIPLED)
+        watch.prints("103", "1", "109")
+        assert take_log(place) == ["total"]
+        save(place / "helper.py", HELPER.replace("100", "200"))
+        watch.prints("103", "1", "109", "209")
+        assert take_log(place) == ["total"]
+        status = json.loads(Asked(place, "status", "--json").out)["watch"]
+        assert status["pid"] == watch.process.pid
+        assert watch.ends(signal.SIGINT) == 130
+
+
+def test_a_touch_and_a_save_with_equal_content_change_nothing(place: Path) -> None:
+    with Watching(place, "total", "--print") as watch:
+        watch.ready()
+        os.utime(place / "rules.py")
+        save(place / "helper.py", HELPER)
+        (place / "pyproject.toml").write_text("[project]\nname = 'engine-user'\n")
+        save(place / "a.txt", "1\n2\n")
+        watch.prints("103", "104")
+        assert Asked(place, "run", "total").by_watch
+        time.sleep(1.2)  # two looks at the rules
+        assert watch.ends(signal.SIGINT) == 130
+        assert "fresh interpreter" not in watch.told()
+
+
+def test_who_asks_at_once_after_an_edit_gets_the_answer_of_the_new_code(place: Path) -> None:
+    with Watching(place, "total") as watch:
+        watch.ready()
+        for factor in range(2, 5):
+            save(place / "rules.py", RULES.replace("return sum(", f"return {factor} * sum("))
+            with ThreadPoolExecutor(3) as pool:
+                asked = list(pool.map(lambda _: Asked(place, "run", "total"), range(3)))
+            assert [(one.out, one.by_watch) for one in asked] == [(f"{factor * 3 + 100}\n", True)] * 3
+        assert watch.ends(signal.SIGTERM) == 143
+
+
+def test_the_last_of_many_quick_edits_of_equal_size_wins(place: Path) -> None:
+    with Watching(place, "total", "--quiet") as watch:
+        for number in range(101, 113):
+            save(place / "helper.py", HELPER.replace("100", str(number)))
+            time.sleep(0.15)
+        assert Asked(place, "run", "total").out == "115\n"
+        watch.until(lambda: Asked(place, "status").out.count("executed"))
+        assert Asked(place, "run", "total").by_watch
+
+
+def test_an_edit_during_a_long_first_build_is_taken_over_before_it_ends(place: Path) -> None:
+    with Watching(place, "steps", "deaf") as watch:
+        watch.says("crawling")
+        time.sleep(0.5)
+        save(place / "rules.py", RULES.replace("100_000", "0").replace("sleep(600)", "sleep(0)"))
+        watch.ready()
+        assert Asked(place, "run", "steps").out == "1\n"
+        assert watch.ends(signal.SIGINT) == 130
+
+
+@pytest.mark.parametrize("query", ["steps", "deaf", "spins"])
+def test_a_running_query_holds_up_neither_new_rules_nor_the_signal_after_them(
+    place: Path, query: str
+) -> None:
+    with Watching(place, query) as watch:
+        watch.says("crawling")
+        time.sleep(0.5)
+        save(place / "rules.py", RULES + "# edited\n")
+        watch.says("fresh interpreter")
+        assert watch.ends(signal.SIGINT) in (130, -signal.SIGINT)  # also amid the replacement
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_any_moment_of_a_replacement_ends_the_process(place: Path, number: int) -> None:
+    for wait in (0.0, 0.03, 0.08, 0.15, 0.3):
+        with Watching(place, "total") as watch:
+            watch.ready()
+            save(place / "rules.py", RULES + f"# {wait}\n")
+            watch.says("fresh interpreter")
+            time.sleep(wait)
+            assert watch.ends(number) in (128 + number, -number)
+            assert "Traceback" not in watch.told()
+
+
+BROKEN = {
+    "a syntax error": (("rules.py", RULES + "def x(:\n"), f"rules.py:{RULES.count(chr(10)) + 1}"),
+    "an import of what is missing": (("rules.py", "import pkg.deep.er\n" + RULES), "imports pkg"),
+    "a helper without a name": (("helper.py", "def more(): ...\n"), ""),
+    "a query that is gone": (("rules.py", RULES.replace("def total", "def totals")), "Did you mean totals"),
+    "broken settings": (("engine.toml", "rules = ["), "engine.toml"),
+    "a setting that does not exist": (("engine.toml", "ruels = []"), "Did you mean 'rules'"),
+    "rules that exit": (("rules.py", "raise SystemExit(3)\n" + RULES), "SystemExit(3)"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_rules_that_cannot_be_loaded_are_told_and_waited_for(place: Path, what: str) -> None:
+    (name, text), told = BROKEN[what]
+    good = (place / name).read_text()
+    if what == "a helper without a name":  # found when it is imported
+        save(
+            place / "rules.py", RULES.replace("import helper\n", "import helper\nfrom helper import extra\n")
+        )
+    with Watching(place, "total", "--print") as watch:
+        watch.ready()
+        save(place / name, text)
+        watch.says("the watch waits")
+        assert told in watch.told()
+        asked = Asked(place, "run", "rules.py:other")
+        assert asked.code == (0 if what in ("a query that is gone",) else 2)
+        if what == "an import of what is missing":
+            package = place / "pkg" / "deep"
+            package.mkdir(parents=True)
+            watch.says("the watch waits", 2)
+            (package / "er.py").write_text("")
+        else:
+            save(place / name, good)
+        watch.ready(2)
+        assert Asked(place, "run", "total").out == "103\n"
+        assert watch.out == ["103"]  # the value is the one that was printed
+        assert watch.ends(signal.SIGINT) == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_watch_that_waits_for_its_rules(place: Path, number: int) -> None:
+    with Watching(place, "total") as watch:
+        watch.ready()
+        save(place / "rules.py", "def x(:\n")
+        watch.says("the watch waits")
+        assert "waiting" in Asked(place, "status").out
+        assert watch.ends(number) == 128 + number
+    assert not (place / ".engine" / "watch.sock").exists()
+
+
+def test_rules_that_cannot_be_loaded_at_the_start_end_the_command(place: Path) -> None:
+    save(place / "rules.py", "def x(:\n")
+    with Watching(place, "total") as watch:
+        assert watch.ends() == 2
+        assert "rules.py:1" in watch.told()
+
+
+def test_a_watch_that_goes_on_waits_for_a_store_that_somebody_took_meanwhile(place: Path) -> None:
+    with Watching(place, "total") as watch:
+        watch.ready()
+        save(place / "rules.py", "def x(:\n")
+        watch.says("the watch waits")
+        with Engine(place / ".engine"):
+            save(place / "rules.py", TRIPLED)
+            watch.says("the watch waits for it")
+        watch.ready(2)
+        assert Asked(place, "run", "total").out == "109\n"
+
+
+def test_descriptors_and_our_variables_do_not_gather_over_replacements(place: Path) -> None:
+    rules = RULES + "\n@query\ndef seen() -> str:\n    return os.popen('env | grep _ENGINE').read()\n"
+    save(place / "rules.py", rules)
+    with Watching(place, "total", "--metrics", "0", "--events", "unix:events.sock") as watch:
+        watch.ready()
+        assert Asked(place, "run", "total").by_watch
+        before = descriptors(watch)
+        for number in range(REPLACEMENTS):
+            save(place / "rules.py", rules + f"# {number}\n")
+            watch.ready(number + 2)
+            watch.until(lambda: Asked(place, "run", "seen").out == "")
+        watch.until(lambda: descriptors(watch) <= before, f"{before} descriptors, not more")
+
+
+def descriptors(watch: Watching) -> int:
+    return len(os.listdir(f"/proc/{watch.process.pid}/fd"))
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        [*SCRIPT[:1], "-X", "utf8", "-W", "error::DeprecationWarning", *SCRIPT[1:]],
+        [sys.executable, "-B", "-m", "engine"],
+        ["./bin/engine"],
+    ],
+    ids=["options", "module", "script"],
+)
+def test_the_fresh_interpreter_is_started_as_the_first_one_was(place: Path, start: list[str]) -> None:
+    (place / "bin").mkdir()
+    script = place / "bin" / "engine"
+    script.write_text(f"#!{sys.executable}\nfrom engine.__main__ import main\nmain()\n")
+    script.chmod(0o755)
+    rules = RULES + (
+        "import sys\n@query\ndef how() -> str:\n"
+        "    return f'{sys.orig_argv} {sys.flags} {sys.warnoptions} {sorted(os.environ)} {os.getcwd()}'\n"
+    )
+    save(place / "rules.py", rules + "os.environ['LEFT'] = '1'; os.chdir('/')\n")
+    with Watching(place, "how", "--print", start=start, env=environment(PYTHONPATH=str(ROOT))) as watch:
+        watch.until(lambda: len(watch.out) == 1)
+        save(place / "rules.py", rules)
+        watch.until(lambda: len(watch.out) == 2)
+        first, second = watch.out
+        assert second == first.replace(", 'LEFT'", "").replace(" /", f" {place}") or second == first.replace(
+            "'LEFT', ", ""
+        ).removesuffix("/") + str(place)
+
+
+def test_settings_are_taken_over(place: Path) -> None:
+    with Watching(place, "total") as watch:
+        watch.ready()
+        save(place / "engine.toml", 'rules = ["rules.py"]\nstore = "elsewhere"\n')
+        watch.ready(2)
+        assert Asked(place, "run", "total").by_watch
+        assert (place / "elsewhere" / "watch.sock").exists()
+        assert not (place / ".engine" / "watch.sock").exists()
+        assert watch.ends(signal.SIGINT) == 130
+
+
+# -- events ----------------------------------------------------------------------------------------
+
+
+def test_events_go_on_in_the_same_file_and_on_the_same_socket(place: Path) -> None:
+    with Watching(place, "total", "--events", "events.jsonl") as watch:
+        watch.ready()
+        save(place / "rules.py", TRIPLED)
+        watch.ready(2)
+        save(place / "a.txt", "1\n2\n3\n")
+        watch.until(lambda: [e for e in events_of(place / "events.jsonl") if e["event"] == "revised"])
+        assert watch.ends(signal.SIGINT) == 130
+    kinds = [event["event"] for event in events_of(place / "events.jsonl") if event["event"] != "watching"]
+    assert kinds == ["started", "rules_changed", "stopped", "started", "revised", "stopped"]
+
+
+def test_clients_of_the_event_socket_can_come_back(place: Path) -> None:
+    with Watching(place, "total", "--events", "unix:e.sock") as watch:
+        watch.ready()
+        assert first_event(place / "e.sock")["event"] == "started"
+        save(place / "rules.py", TRIPLED)
+        watch.ready(2)
+        assert first_event(place / "e.sock")["event"] == "started"
+        assert watch.ends(signal.SIGTERM) == 143
+    assert not (place / "e.sock").exists()
+
+
+def first_event(path: Path) -> dict[str, object]:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(os.path.relpath(path))
+        with client.makefile() as lines:
+            found: dict[str, object] = json.loads(lines.readline())
+            return found
+
+
+def test_standard_output_stays_the_place_of_events(place: Path) -> None:
+    with Watching(place, "total", "--events", "-") as watch:
+        watch.until(lambda: '"started"' in watch.told())
+        save(place / "rules.py", TRIPLED.replace("    ran(", "    print('noise'); ran("))
+        watch.ready(2)
+        assert watch.ends(signal.SIGINT) == 130
+        assert all(json.loads(line)["event"] for line in watch.out)
+        assert sum('"started"' in line for line in watch.out) == 2
+        assert "noise" in watch.err
+
+
+# -- the end ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("query", ["total", "steps", "deaf", "spins"])
+def test_a_signal_ends_it_whatever_runs(place: Path, query: str, number: int) -> None:
+    if number != signal.SIGINT and query in ("steps", "spins"):
+        pytest.skip("the same as SIGINT")
+    with Watching(place, query) as watch:
+        watch.says("crawling")
+        if query == "total":
+            watch.ready()
+        else:
+            time.sleep(0.3)
+        assert watch.ends(number) == 128 + number
+        assert "Traceback" not in watch.told()
+    left = {path.name for path in (place / ".engine").iterdir()}
+    assert not [name for name in left if name.startswith(("watch", "cookies"))]
+    with Engine(place / ".engine") as db:
+        assert db.notes() == []
+
+
+def test_the_second_signal_ends_it_at_once(place: Path) -> None:
+    with Watching(place, "deaf") as watch:
+        watch.says("crawling")
+        watch.process.send_signal(signal.SIGINT)
+        assert watch.ends(signal.SIGINT) == 130
+
+
+def test_a_signal_ends_it_although_nobody_reads_and_clients_wait(place: Path) -> None:
+    stuck, kept = os.pipe()
+    with (
+        os.fdopen(stuck),
+        Watching(place, "total", "--events", "-", stdout=kept) as watch,
+        socket.socket(socket.AF_UNIX) as client,
+    ):
+        os.set_blocking(kept, False)
+        while True:
+            try:
+                os.write(kept, b"." * 4096)
+            except BlockingIOError:
+                break
+        os.close(kept)
+        watch.ready()
+        client.connect(os.path.relpath(place / ".engine" / "watch.sock"))
+        asked = subprocess.Popen(
+            [*SCRIPT, "run", "deaf"], cwd=place, env=environment(), stderr=subprocess.DEVNULL
+        )
+        try:
+            watch.until(lambda: "deaf" in (place / "ran.log").read_text())
+            assert watch.ends(signal.SIGTERM) == 143
+        finally:
+            asked.kill()
+            asked.wait()
+
+
+@pytest.mark.parametrize("option", ["--print", "--events=-"])
+def test_a_reader_that_goes_away_ends_it_quietly(place: Path, option: str) -> None:
+    with Watching(place, "total", option, "--quiet") as watch:
+        assert watch.process.stdout is not None
+        watch.until(lambda: watch.out)
+        reading = watch.process.stdout.buffer.raw.fileno()  # type: ignore[attr-defined]
+        with open(os.devnull) as nothing:
+            os.dup2(nothing.fileno(), reading)  # the reader's end is closed
+        assert watch.ends() == 0
+        assert watch.err == []
+
+
+def test_under_nohup_it_survives_sighup(place: Path) -> None:
+    ignoring = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *SCRIPT]
+    with Watching(place, "total", start=ignoring) as watch:
+        watch.ready()
+        watch.process.send_signal(signal.SIGHUP)
+        save(place / "rules.py", TRIPLED)
+        watch.ready(2)
+        watch.process.send_signal(signal.SIGHUP)
+        assert Asked(place, "run", "total").by_watch
+        assert watch.ends(signal.SIGINT) == 130
+
+
+def test_a_stopped_process_catches_up_when_it_goes_on(place: Path) -> None:
+    with Watching(place, "total", "--print") as watch:
+        watch.ready()
+        watch.process.send_signal(signal.SIGSTOP)
+        for number in range(20):
+            save(place / f"n{number}.txt", "1\n")
+        time.sleep(1.5)
+        watch.process.send_signal(signal.SIGCONT)
+        assert Asked(place, "run", "total").out == "123\n"
+        watch.until(lambda: watch.out[-1] == "123")
+
+
+# -- options -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["", "--scan", "--poll", "--no-store"])
+def test_a_value_is_printed_each_time_that_it_is_another_one(place: Path, mode: str) -> None:
+    with Watching(
+        place, "number", "number", "rules:lines('b.txt')", "--print", *([mode] if mode else [])
+    ) as watch:
+        watch.prints("1", "2")
+        save(place / "a.txt", "2\n")
+        watch.prints("1", "2", "2")
+        save(place / "a.txt", "two\n")
+        watch.says("failed: rules:number()")
+        save(place / "a.txt", "2\n")
+        watch.prints("1", "2", "2", "2")
+        save(place / "a.txt", " 2 \n")  # the same number
+        save(place / "b.txt", "")
+        watch.prints("1", "2", "2", "2", "0")
+        assert (place / ".engine").exists() == (mode != "--no-store")
+        assert watch.ends(signal.SIGINT) == 130
+
+
+def test_quiet_tells_only_what_goes_wrong(place: Path) -> None:
+    with Watching(place, "number", "--quiet", "--print", "--deltas") as watch:
+        watch.prints("1")
+        save(place / "a.txt", "2\n")
+        watch.prints("1", "2")
+        assert watch.err == []
+        save(place / "a.txt", "no number\n")
+        watch.says("failed: rules:number()")
+
+
+def test_a_query_that_fails_at_the_start_is_told_and_heals(place: Path) -> None:
+    save(place / "a.txt", "one\n")
+    with Watching(place, "number", "total", "--print") as watch:
+        watch.prints("103")
+        watch.says("failed: rules:number()")
+        shown = Asked(place, "status").out
+        assert "failing: rules:number(): ValueError" in shown
+        save(place / "a.txt", "7\n")
+        watch.prints("103", "7")
+
+
+@pytest.mark.parametrize("address", ["0", "unix:metrics.sock"])
+def test_metrics_stay_at_their_address_when_rules_change(place: Path, address: str) -> None:
+    with Watching(place, "total", "--metrics", address) as watch:
+        watch.ready()
+        found = re.search(r"metrics at (\S+)", watch.told())
+        assert found is not None
+        for number in range(2):
+            if number:
+                save(place / "rules.py", TRIPLED)
+                watch.ready(2)
+            if address == "0":
+                with urllib.request.urlopen(f"http://{found[1]}/metrics", timeout=30) as answer:
+                    text = answer.read().decode()
+            else:
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.connect(os.path.relpath(place / "metrics.sock"))
+                    client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+                    with client.makefile() as lines:
+                        text = lines.read()
+            assert "engine_watch_revision" in text
+        assert watch.ends(signal.SIGINT) == 130
+
+
+def test_a_root_that_goes_away_ends_it_or_is_waited_for(place: Path) -> None:
+    other = place / "root"
+    other.mkdir()
+    (other / "a.txt").write_text("1\n")
+    options = ("rules.py:total", "--root", str(other), "--store", str(place / "store"), "--print")
+    with Watching(place, *options) as watch:
+        watch.ready()
+        shutil.rmtree(other)
+        assert watch.ends() == 2
+        assert "the root is gone" in watch.told()
+        assert "--wait-root" in watch.told()
+    other.mkdir()
+    (other / "a.txt").write_text("1\n")
+    with Watching(place, *options, "--wait-root") as watch:
+        watch.prints("101")
+        shutil.rmtree(other)
+        watch.says("the root is gone")
+        other.mkdir()
+        (other / "a.txt").write_text("1\n2\n")
+        watch.until(lambda: watch.out[-1] == "102")
+        assert watch.ends(signal.SIGINT) == 130
+
+
+REFUSED = {
+    (): "Missing argument 'KEY...'",
+    ("nosuch",): "no such query",
+    ("rules.py:nosuch",): "no such query",
+    ("lines",): "missing a required argument",
+    ("total", "--print", "--events", "-"): "--print and --events -",
+    ("total", "--poll", "--scan"): "--poll and --scan",
+    ("total", "--audit", "0"): "above 0",
+    ("total", "--audit", "nan"): "above 0",
+    ("total", "--metrics", "everywhere"): "there is no port in it",
+    ("total", "--events", "missing/file"): "No such file or directory",
+}
+
+
+def test_wrong_requests_are_refused_with_a_message(place: Path) -> None:
+    def refused(arguments: tuple[str, ...]) -> Asked:
+        return Asked(place, "watch", "--no-store", *arguments)
+
+    with ThreadPoolExecutor(2) as pool:
+        for (arguments, message), asked in zip(REFUSED.items(), pool.map(refused, REFUSED), strict=True):
+            assert (asked.code, message in asked.err) == (2, True), (arguments, asked.err)
+
+
+def test_a_second_watch_and_commands_that_change_the_store_say_who_has_it(place: Path) -> None:
+    with Watching(place, "total") as watch:
+        watch.ready()
+        for arguments in (["watch", "total"], ["gc"], ["forget", "*"]):
+            asked = Asked(place, *arguments)
+            assert (asked.code, f"process {watch.process.pid}," in asked.err) == (75, True)
+        assert Asked(place, "run", "total").by_watch
+
+
+# -- other commands meanwhile ------------------------------------------------------------------------
+
+
+def test_what_was_saved_before_a_command_is_in_its_answer(place: Path) -> None:
+    with Watching(place, "total") as watch:
+        watch.ready()
+        for number in range(SAVES):
+            (place / "a.txt").write_text("1\n" * number)
+            asked = Asked(place, "run", "total", "--sync")
+            assert (asked.out, asked.by_watch) == (f"{number + 102}\n", True)
+
+
+def test_commands_that_look_are_answered_by_the_watch_as_the_store_would(place: Path) -> None:
+    looks = [["why", "total"], ["deps", "rules:total()"], ["rdeps", "rules:lines('a.txt')", "--json"]]
+    with Watching(place, "total") as watch:
+        watch.ready()
+        answered = [Asked(place, *look).out for look in looks]
+        shown = Asked(place, "status").out
+        assert f"watch: process {watch.process.pid}, started" in shown
+        assert "keeps right rules:total()" in shown
+        assert "{" not in shown
+        assert watch.ends(signal.SIGINT) == 130
+    assert answered == [Asked(place, *look).out for look in looks]
+
+
+def test_who_has_another_environment_is_not_given_an_answer_of_ours(place: Path) -> None:
+    with Watching(place, "total", env=environment(COLOUR="red")) as watch:
+        watch.ready()
+        assert Asked(place, "run", "total", env=environment(COLOUR="blue")).by_watch  # nobody read it yet
+        assert Asked(place, "run", "shell", env=environment(COLOUR="red")).out == "red\n"
+        asked = Asked(place, "run", "shell", env=environment(COLOUR="blue"))
+        assert (asked.code, asked.out, "another value of COLOUR" in asked.err) == (75, "", True)
+        asked = Asked(place, "run", "shell", "--read-only", env=environment(COLOUR="blue"))
+        assert (asked.code, asked.out) == (0, "blue\n")
+
+
+def test_a_variable_that_is_read_for_the_first_time_is_compared_before_it_is_answered(place: Path) -> None:
+    with Watching(place, "total", env=environment(COLOUR="red")) as watch:
+        watch.ready()
+        asked = Asked(place, "run", "shell", env=environment(COLOUR="blue"))
+        assert (asked.code, asked.out, "another value of COLOUR" in asked.err) == (75, "", True)
+
+
+def test_the_variables_that_were_read_are_known_of_an_engine_opened_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        with Engine(tmp_path / "store") as db:
+            assert db.get(variable, "ENGINE_TEST_COLOUR") is None
+            assert _variables(db) == ("ENGINE_TEST_COLOUR",)
+            assert db.get(variable, "ENGINE_TEST_SHAPE") is None
+            assert _variables(db) == ("ENGINE_TEST_COLOUR", "ENGINE_TEST_SHAPE")
+            db.forget("*")
+            shutil.rmtree(tmp_path / "store", ignore_errors=True)
