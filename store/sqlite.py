@@ -38,6 +38,7 @@ WAL_LIMIT_BYTES = 64 << 20  # merged when a commit leaves the log larger
 WAL_WARNING_BYTES = 256 << 20  # a reader that never ends keeps the log from being merged
 CLOSE_WAL_BYTES = 4 << 20  # merged at close when the log is larger,
 CLOSE_FILE_BYTES = 32 << 20  # or when the file is small enough to be sealed in a few milliseconds
+QUIET_PART = 8  # in a quiet moment the log is merged when it has this part of WAL_LIMIT_BYTES
 
 LONG_READER = "A reader keeps the store's log from being merged; it has grown to {} MB."
 NOT_MERGED = "The store's log could not be merged, which will be tried again: {}"
@@ -172,6 +173,13 @@ class Store:
             self._must_write()
             with translated(self.path):
                 return self._merge(force=True)
+
+    def tidy(self) -> None:
+        """Merge the log if that is worth it by now. For quiet moments: a merge reads the whole file."""
+        with self._guard:
+            self._usable()
+            if not self.read_only and self.files.wal_size() > WAL_LIMIT_BYTES // QUIET_PART:
+                self._merge_large_log()
 
     def compact(self) -> None:
         """Rewrite the file without free pages, merge and seal."""

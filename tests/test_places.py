@@ -145,6 +145,19 @@ def test_a_link_is_not_followed_at_the_end_of_another_place_by_accident(filed: F
     assert filed.at("a/l.txt") == ["a/l.txt"]
 
 
+def test_an_input_is_misfiled_once_its_place_leads_elsewhere(filed: Filed) -> None:
+    filed.file("b/three.txt", "x")
+    nodes = {filed.db._core.args_of(node)[0]: node for node in filed.db._core.observed}
+    assert not any(filed.places.is_misfiled(node) for node in nodes.values())
+    (filed.root / "b" / "three.txt").unlink()
+    assert not filed.places.is_misfiled(nodes["b/three.txt"])
+    (filed.root / "b" / "three.txt").symlink_to("../a/one.txt")
+    assert filed.places.is_misfiled(nodes["b/three.txt"])
+    (filed.root / "x").mkdir()
+    assert filed.places.is_misfiled(nodes["x"])
+    assert filed.places.covers("x")
+
+
 def test_a_rebuilt_graph_rebuilds_the_index(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("one")
     with Engine(tmp_path / "store", root=tmp_path) as db:

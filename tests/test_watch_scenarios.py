@@ -26,7 +26,7 @@ import pytest
 
 from engine import Engine, each, query
 from engine.errors import RootGone
-from engine.rules.directories import glob
+from engine.rules.directories import glob, listing
 from engine.rules.files import FileError, read_text
 from engine.watch import file_watcher
 from engine.watch.events import Trouble, Watching
@@ -78,6 +78,14 @@ def counted(path: str) -> str:
         return read_text(path)
     except FileError as error:
         return error.kind
+
+
+@query
+def names_in(directory: str) -> tuple[str, ...]:
+    try:
+        return tuple(entry.name for entry in listing(directory))
+    except FileError as error:
+        return (f"<{error.kind.removeprefix('dangling link') or 'missing'}>",)
 
 
 @query
@@ -671,6 +679,51 @@ def test_w15_a_file_that_is_read_through_links_is_followed_under_its_real_name(r
         (root / "b" / "deep").mkdir()
         (root / "b" / "deep" / "two.txt").write_text("reached again")
         until(lambda: db.get(text, "l.txt") == "reached again")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("before", ["a file", "nothing", "a directory"])
+def test_w15_what_becomes_a_link_is_followed_from_then_on(root: Path, mode: str, before: str) -> None:
+    place = root / "b" / "two.txt"
+    (root / "new").mkdir()
+    (root / "new" / "one.txt").write_text("first")
+    with watching(root, text.key("b/two.txt"), **MODES[mode]) as (db, _, _):
+        db.sync()
+        place.unlink()
+        if before == "nothing":
+            db.sync()
+        if before == "a directory":
+            place.mkdir()
+            db.sync()
+            place.rmdir()
+        place.symlink_to("../new/one.txt")
+        db.sync()
+        assert db.get(text, "b/two.txt") == "first"
+        for content in ("second", "third"):
+            (root / "new" / "one.txt").write_text(content)
+            db.sync()
+            assert db.get(text, "b/two.txt") == content
+        (root / "new" / "one.txt").write_text("without a sync")
+        until(lambda: db.get(text, "b/two.txt") == "without a sync")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_w2_a_directory_that_was_missing_is_watched_once_it_is_there(root: Path, mode: str) -> None:
+    with watching(root, names_in.key("new"), names_in.key("link"), **MODES[mode]) as (db, _, _):
+        (root / "link").symlink_to("far")
+        db.sync()
+        assert db.get(names_in, "new") == db.get(names_in, "link") == ("<missing>",)
+        for directory in ("new", "far"):
+            (root / directory).mkdir()
+        db.sync()
+        assert db.get(names_in, "new") == db.get(names_in, "link") == ()
+        (root / "new" / "x").write_text("")
+        (root / "far" / "x").write_text("")
+        db.sync()
+        assert db.get(names_in, "new") == db.get(names_in, "link") == ("x",)
+        (root / "new" / "y").write_text("")
+        (root / "far" / "y").write_text("")
+        until(lambda: db.get(names_in, "new") == db.get(names_in, "link") == ("x", "y"))
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -86,7 +86,7 @@ class FileWatcher:
         self.root_is_gone = False
         self.looked = False  # whether everything was looked at once
         self.last_event = 0.0
-        self._heard: dict[int, float] = {}  # voice -> when it last said something
+        self._heard: dict[int, tuple[float, float]] = {}  # voice -> when it last spoke, and our processor time then
         self._reinstall = True
         self._root_identity: tuple[int, int] | None = None
         self._installed_at = -RESTART_SECONDS
@@ -106,9 +106,10 @@ class FileWatcher:
 
     def suggest(self, voice: int, paths: Iterable[str]) -> None:
         """Something may have happened at these absolute paths. Called by the backend, from any thread."""
-        now = self._clock()
-        silent = now - self._heard.get(voice, now)
-        self._heard[voice] = now
+        now, worked = self._clock(), time.process_time()
+        heard, before = self._heard.get(voice, (now, worked))
+        self._heard[voice] = now, worked
+        silent = now - heard - (worked - before)  # a long collection, say, keeps a voice from speaking: no sleep
         told = list(paths)
         cookies = [path for path in told if self._cookies.owns(path)]
         hinted = told if not cookies else [path for path in told if not self._cookies.owns(path)]
@@ -146,7 +147,7 @@ class FileWatcher:
             self._scheduler.hint(relative)
 
     def _became_a_link(self, path: str, name: str) -> bool:
-        if not self.places.covers(name):
+        if not self.places.covers(name) and not any(True for _ in self.places.at(name)):
             return False
         try:
             return stat.S_ISLNK(os.lstat(path).st_mode)
@@ -269,12 +270,19 @@ class FileWatcher:
             replaced: dict[str, None] = {}
             for path in paths:
                 found.update(dict.fromkeys(self.places.affected(path)))
-                if path and self.places.covers(path):
+                if path and (self.places.covers(path) or self.places.becomes_directory(path)):
                     replaced.update(dict.fromkeys(self.places.tree(path)))
             if replaced:
                 self.backend.uncover([self.places.full(path) for path in replaced])
                 found.update(dict.fromkeys(self._to_look_at(self._cover(replaced))))
         return list(found)
+
+    def differ(self, nodes: Iterable[int]) -> None:
+        """These inputs differ: where one of them leads elsewhere than before, all places are listed anew."""
+        with self._lock:
+            if not self.places.stale and any(self.places.is_misfiled(node) for node in nodes):
+                self.places.stale = True
+                self.cover()
 
     def cover(self) -> None:
         """Cover what queries came to read since the last call, and have it looked at once more (F1).

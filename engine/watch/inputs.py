@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from engine.attempt import Gate, insist
 from engine.errors import Closed, RootGone, escaped
@@ -136,6 +136,9 @@ class Inputs:
             files.cover()
             nodes.update(dict.fromkeys(files.uncovered()))
             nodes.update((node, None) for node in parts.scheduler.nodes() if not isinstance(node, Key))
+            crawl = parts.scheduler.wanted_crawl()
+            if crawl:  # who waits must not be let go before what came up just now
+                return self._crawl(evolve(batch, crawl=crawl))
         differing = self._revise(list(nodes), batch) if nodes else 0
         if keys and not differing:
             self._wake(None)
@@ -165,6 +168,7 @@ class Inputs:
                 name = core.name_of(node)
             parts.try_again(node, f"input {name} could not be read")
         parts.scheduler.healed(change.node for change in looked.changes)
+        parts.files.differ(different)
         if looked.changes or looked.retry:
             self._stop_echoes(different)
             saved = self._saved_at(batch) if different else 0.0

@@ -14,12 +14,13 @@ from collections import deque
 
 from attrs import evolve
 
-from engine.errors import Closed
-from engine.watch.events import Figures, Revised, Started
-from engine.watch.graph_updater import Pass
+from engine.errors import Closed, StoreError
+from engine.watch.events import Figures, Revised, Started, Trouble
+from engine.watch.graph_updater import Pass, text_of
 from engine.watch.inputs import Due
 from engine.watch.parts import Parts
 
+QUIET_SECONDS = 3.0  # without a change, after which the next one is not expected at once
 LEARNED_AT_ONCE = 16  # files: some 50 ms, the longest that learning makes an update wait
 
 
@@ -31,6 +32,7 @@ class Keys:
         self._news = threading.Condition()
         self._due: list[Due] = []
         self._wanted = True  # the first pass
+        self._untidy = False  # something was committed since the store's log was last looked at
         self._told = 0  # the revision that was told last
         self._unlearned: deque[str] = deque()  # files whose version is not known yet, for deltas
 
@@ -51,30 +53,47 @@ class Keys:
         parts = self._parts
         while True:
             with self._news:
-                while not (self._wanted and parts.files.looked) and not parts.ended.is_set():
-                    if self._unlearned:
-                        break
-                    self._news.wait()  # K1
+                self._wait()
                 if parts.ended.is_set():
                     return
-                wanted, self._wanted = self._wanted, False
+                wanted, self._wanted = self._wanted and parts.files.looked, False
                 due, self._due = self._due, []
             try:
                 if wanted:
                     self._refresh(due)
-                else:
+                elif self._unlearned:
                     count = min(LEARNED_AT_ONCE, len(self._unlearned))
                     parts.processor.learn([self._unlearned.popleft() for _ in range(count)])
+                else:
+                    self._tidy()
             except (Closed, KeyboardInterrupt):
                 return
             except Exception as error:
                 parts.report("a refresh", error)
                 self.wake()
 
+    def _wait(self) -> None:
+        """Until there is something to do. The condition is held."""
+        parts = self._parts
+        while not (self._wanted and parts.files.looked) and not parts.ended.is_set():  # K1
+            if self._unlearned or (not self._news.wait(QUIET_SECONDS if self._untidy else None)):
+                return
+
+    def _tidy(self) -> None:
+        """Merge the store's log while nobody waits: half a second for 500 MB, in which no save is seen."""
+        self._untidy = False
+        store = self._parts.core.store
+        if store is not None and not store.read_only:
+            try:
+                store.tidy()
+            except StoreError as error:
+                self._parts.publish(Trouble(str(store.path), text_of(error), error.hint))
+
     def _refresh(self, due: list[Due]) -> None:
         parts, updater = self._parts, self._parts.updater
         began = time.time()
         edited = [node for one in reversed(due) for node in one.nodes]
+        self._untidy = True
         done = updater.refresh(edited, lambda: not parts.ended.is_set())
         if done.counts.executed:
             parts.echo.worked(began, time.time())

@@ -80,7 +80,8 @@ class Places:
             if info is None or place is None:
                 self.elsewhere[node] = None
                 continue
-            paths, mode, found_out = self._paths(place, info, stamp)
+            # A stamp tells what was there when the input was read: good enough only where that was just now.
+            paths, mode, found_out = self._paths(place, info, b"" if rebuilt else stamp)
             if not found_out:
                 self.elsewhere[node] = None  # what is outside of the root may lead back into it
             for path in paths:
@@ -94,6 +95,25 @@ class Places:
             self.dropped = before.keys() - self._entries.keys()
             return None
         return filed
+
+    def is_misfiled(self, node: int) -> bool:
+        """Whether the place of an input leads elsewhere now: a link came, went, or was turned."""
+        core = self._core
+        with core.lock:
+            info = core.bound[core.graph.query[node]]
+            place = None if info is None else info.place_of(core.args_of(node))
+        if place is None:
+            return False
+        links, reached = self._resolve(place)
+        if reached is not None and self.becomes_directory(reached):
+            return True
+        return any(node not in self.at(path) for path in (*links, *([] if reached is None else [reached])))
+
+    def becomes_directory(self, path: str) -> bool:
+        """Whether something looks at a path that is a directory by now, and was none when it was filed."""
+        if path in self._entries or not any(True for _ in self.at(path)):
+            return False
+        return stat.S_ISDIR(self._mode_at(path)) and self._directory(path) is not None
 
     def at(self, path: str) -> Iterator[int]:
         """The inputs that look at a path itself."""

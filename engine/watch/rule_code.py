@@ -145,6 +145,7 @@ def _our_table(data: bytes) -> bytes:
     """What a `pyproject.toml` says to us. All of it where that is not clear."""
     if b"engine" not in data:
         return b""
+    import json
     import tomllib
 
     try:
@@ -153,7 +154,7 @@ def _our_table(data: bytes) -> bytes:
         return b""
     except (ValueError, TypeError):
         return data
-    return repr(found).encode("utf-8", "backslashreplace")
+    return json.dumps(found, sort_keys=True, default=repr).encode()
 
 
 def _saved_at(path: str) -> int:

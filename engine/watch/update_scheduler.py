@@ -138,7 +138,15 @@ class UpdateScheduler(Generic[H]):
         with self.changed:
             nodes = list(self._nodes)
             self._nodes.clear()
+            self._asked = self._asked if self._crawl else 0.0
             return nodes
+
+    def wanted_crawl(self) -> str:
+        """Why everything is to be looked at, by the caller now; "" where nobody wants that."""
+        with self.changed:
+            why, self._crawl = self._crawl, ""
+            self._asked = self._asked if self._nodes else 0.0
+            return why
 
     def crawl(self, why: str) -> None:
         """Everything is to be looked at soon."""
