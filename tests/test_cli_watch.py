@@ -121,9 +121,13 @@ def test_a_running_query_holds_up_neither_new_rules_nor_the_signal_after_them(
         assert watch.ends(signal.SIGINT) in (130, -signal.SIGINT)  # also amid the replacement
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_at_any_moment_of_a_replacement_ends_the_process(place: Path, number: int) -> None:
-    for wait in (0.0, 0.08, 0.25):
+def test_a_signal_at_any_moment_of_a_replacement_ends_the_process(place: Path) -> None:
+    for number, wait in (
+        (signal.SIGINT, 0.0),
+        (signal.SIGTERM, 0.07),
+        (signal.SIGINT, 0.14),
+        (signal.SIGINT, 0.3),
+    ):
         with Watching(place, "total") as watch:
             watch.ready()
             save(place / "rules.py", RULES + f"# {wait}\n")
@@ -135,7 +139,6 @@ def test_a_signal_at_any_moment_of_a_replacement_ends_the_process(place: Path, n
 
 BROKEN = {
     "a syntax error": (("rules.py", RULES + "def x(:\n"), f"rules.py:{RULES.count(chr(10)) + 1}"),
-    "an import of what is missing": (("rules.py", "import pkg.deep.er\n" + RULES), "imports pkg"),
     "a helper without a name": (("helper.py", "def more(): ...\n"), ""),
     "a query that is gone": (("rules.py", RULES.replace("def total", "def totals")), "Did you mean totals"),
     "broken settings": (("engine.toml", "rules = ["), "engine.toml"),
@@ -144,35 +147,39 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("what", BROKEN)
-def test_rules_that_cannot_be_loaded_are_told_and_waited_for(place: Path, what: str) -> None:
-    (name, text), told = BROKEN[what]
-    good = (place / name).read_text()
-    if what == "a helper without a name":  # found when it is imported
-        save(
-            place / "rules.py", RULES.replace("import helper\n", "import helper\nfrom helper import extra\n")
-        )
+def test_rules_that_cannot_be_loaded_are_told_and_waited_for(place: Path) -> None:
+    save(place / "rules.py", RULES.replace("import helper\n", "import helper\nfrom helper import extra\n"))
     with Watching(place, "total", "--print") as watch:
         watch.ready()
-        save(place / name, text)
-        watch.says("the watch waits")
-        assert told in watch.told()
-        asked = Asked(place, "run", "rules.py:other")
-        assert asked.code == (0 if what in ("a query that is gone",) else 2)
-        if what == "an import of what is missing":
-            package = place / "pkg" / "deep"
-            package.mkdir(parents=True)
-            watch.says("the watch waits", 2)
-            (package / "er.py").write_text("")
-        else:
+        for number, (what, ((name, text), told)) in enumerate(BROKEN.items(), 1):
+            good = (place / name).read_text()
+            save(place / name, text)
+            watch.says("the watch waits", number)
+            assert told in watch.told(), what
             save(place / name, good)
-        watch.ready(2)
-        assert Asked(place, "run", "total").out == "103\n"
-        assert watch.out == ["103"]  # the value is the one that was printed
+            watch.ready(number + 1)
+        assert Asked(place, "run", "total").by_watch
+        assert watch.out == ["103"]  # it was printed once, and is what it was
         assert watch.ends(signal.SIGINT) == 130
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_missing_module_is_waited_for_and_others_who_ask_go_to_work_alone(place: Path) -> None:
+    with Watching(place, "total") as watch:
+        watch.ready()
+        save(place / "rules.py", "import pkg.deep.er\n" + RULES)
+        watch.says("the watch waits")
+        assert "it imports pkg" in watch.told()
+        asked = Asked(place, "run", "engine.rules.files:read_text", "a.txt")
+        assert (asked.code, asked.out, asked.by_watch) == (0, "1\n", False)
+        package = place / "pkg" / "deep"
+        package.mkdir(parents=True)
+        watch.says("the watch waits", 2)
+        (package / "er.py").write_text("")
+        watch.ready(2)
+        assert Asked(place, "run", "total").by_watch
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_watch_that_waits_for_its_rules(place: Path, number: int) -> None:
     with Watching(place, "total") as watch:
         watch.ready()
@@ -311,11 +318,17 @@ def test_standard_output_stays_the_place_of_events(place: Path) -> None:
 # -- the end ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("query", ["total", "steps", "deaf", "spins"])
+@pytest.mark.parametrize(
+    ("query", "number"),
+    [
+        ("total", signal.SIGINT),
+        ("total", signal.SIGHUP),
+        ("steps", signal.SIGINT),
+        ("deaf", signal.SIGTERM),
+        ("spins", signal.SIGINT),
+    ],
+)
 def test_a_signal_ends_it_whatever_runs(place: Path, query: str, number: int) -> None:
-    if number != signal.SIGINT and query in ("steps", "spins"):
-        pytest.skip("the same as SIGINT")
     with Watching(place, query) as watch:
         watch.says("crawling")
         if query == "total":
@@ -492,6 +505,17 @@ def test_a_root_that_goes_away_ends_it_or_is_waited_for(place: Path) -> None:
         other.mkdir()
         (other / "a.txt").write_text("1\n2\n")
         watch.until(lambda: watch.out[-1] == "102")
+        assert watch.ends(signal.SIGINT) == 130
+
+
+def test_a_project_that_is_removed_and_put_back_is_waited_for(place: Path) -> None:
+    with Watching(place, "total", "--print", "--wait-root") as watch:
+        watch.prints("103")
+        shutil.rmtree(place)
+        watch.says("the root is gone")
+        project(place)
+        (place / "a.txt").write_text("1\n2\n")
+        watch.until(lambda: watch.out[-1] == "104")
         assert watch.ends(signal.SIGINT) == 130
 
 

@@ -106,7 +106,9 @@ def test_a_file_that_two_inputs_read_is_told_once(rig: Rig) -> None:
     assert [delta.path for delta in rig.batch()] == ["a.py"]
 
 
-@pytest.mark.parametrize("content", [b"", b"\0\xff", b"def (", b"(" * 3_000, b"\xff\xfe", b"x = '", b"1+" * 5_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"\0\xff", b"def (", b"(" * 3_000, b"\xff\xfe", b"x = '", b"1+" * 5_000]
+)
 def test_a_file_in_any_state_stops_nothing(rig: Rig, content: bytes) -> None:
     rig.processor.learn(["a.py", "b.py"])
     (rig.root / "a.py").write_bytes(content)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,20 @@ def test_wordcount_counts_one_file_after_an_edit(tmp_path: Path) -> None:
     assert run(command, tmp_path).endswith("(0 queries ran, 0 of them were cut off)\n")
 
 
+def test_the_watch_tells_of_an_edit_until_it_is_interrupted(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text("# TODO sweep\n", encoding="utf-8")
+    command = [sys.executable, "-u", CHECKOUT / "examples" / "05_watch.py", tmp_path]
+    with subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("1 lines in")
+        (tmp_path / "one.py").write_text("# TODO sweep\n# TODO mop\n", encoding="utf-8")
+        while not (said := process.stdout.readline()).startswith("2 lines,"):
+            assert said, "it ended"
+        assert "todos_in('one.py')" in said
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+
+
 # -- what they use -------------------------------------------------------------------------------
 
 
@@ -177,17 +192,10 @@ def compare(said: str, expected: str, where: str) -> None:
 
 def run(command: list[str | Path], place: Path, where: str = "", *, check: bool = True) -> str:
     """Run a program with `python` and `engine` on the path; what it says."""
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "ENGINE_"))},
-        "PATH": f"{tools_for(place)}:{os.environ['PATH']}",
-        "PYTHONPATH": str(tools_for(place) / "lib"),
-        "COLUMNS": "100",
-        "NO_COLOR": "1",
-    }
     answer = subprocess.run(
         command,
         cwd=place,
-        env=environment,
+        env=environment(place),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
@@ -196,6 +204,17 @@ def run(command: list[str | Path], place: Path, where: str = "", *, check: bool 
     )
     assert not check or answer.returncode == 0, f"{where}\n{answer.stdout}"
     return answer.stdout
+
+
+def environment(place: Path) -> dict[str, str]:
+    """With `python` and `engine` on the path, and nothing of this test run."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "ENGINE_"))},
+        "PATH": f"{tools_for(place)}:{os.environ['PATH']}",
+        "PYTHONPATH": str(tools_for(place) / "lib"),
+        "COLUMNS": "100",
+        "NO_COLOR": "1",
+    }
 
 
 def tools_for(place: Path) -> Path:

@@ -15,7 +15,7 @@ from engine.rules.directories import glob
 from engine.rules.files import read_text
 from engine.watch import file_watcher
 from engine.watch.cookies import Cookies
-from engine.watch.events import Trouble, Watching, WatchEvent
+from engine.watch.events import Trouble, WatchEvent, Watching
 from engine.watch.file_watcher import (
     AUDIT_SECONDS,
     GAP_SECONDS,
@@ -89,8 +89,10 @@ class Rig:
     def names(self, nodes: Any) -> set[str]:
         """Paths of inputs."""
         core = self.db._core
-        return {f"{core.name_of_row[core.graph.query[node]].rpartition(':')[2]} {core.args_of(node)[0]}"
-                for node in nodes}
+        return {
+            f"{core.name_of_row[core.graph.query[node]].rpartition(':')[2]} {core.args_of(node)[0]}"
+            for node in nodes
+        }
 
     def looked_at(self, *paths: str) -> set[str]:
         return self.names(self.files.nodes_of(paths))

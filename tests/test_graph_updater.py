@@ -10,10 +10,10 @@ import pytest
 
 from engine import Engine, query
 from engine.event import What
+from engine.look import take
 from engine.rules.files import FileError, read_text
 from engine.watch.delta_processor import DeltaProcessor
 from engine.watch.graph_updater import MOST_KEYS, GraphUpdater, Pass
-from engine.look import take
 from tests.watch_world import key, short
 
 TROUBLE: list[OSError] = []
@@ -79,7 +79,9 @@ class Rig:
         return self.updater.refresh(self.write(name, text))
 
     def ran(self) -> set[str]:
-        return {f"{short(name + '()')[:-2]} {path}" for what, name, path in self.records if what.name != "READ"}
+        return {
+            f"{short(name + '()')[:-2]} {path}" for what, name, path in self.records if what.name != "READ"
+        }
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_lag_is_the_age_of_the_oldest_change_that_is_not_committed() -> None:
 
 def test_the_newest_news_are_kept() -> None:
     tracker = ProgressTracker(running=lambda: ("m:q(1)",), clock=lambda: 100.0)
-    tracker.started(Started(3, ("k",), "polling", 10, 2, 0.1, (Failed("k", "e"),)))
+    tracker.started(Started(3, ("k",), "polling", 10, 2, 0.1, (Failed("k", "e", watched=True),)))
     tracker.state("crawling")
     tracker.event_seen(90.0)
     tracker.crawled(at=95.0, reason="no tick for 2.1 s", seconds=-1.0, files=12)

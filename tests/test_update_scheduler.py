@@ -1,9 +1,10 @@
-"""UpdateScheduler, alone, with a clock that a test moves: bursts, order, busy paths, tries, and what it never does."""
+"""UpdateScheduler, alone, with a clock that a test moves: bursts, order, busy paths, tries."""
 
 from __future__ import annotations
 
 import random
 import threading
+from itertools import pairwise
 
 import pytest
 
@@ -182,7 +183,7 @@ def test_an_empty_flush_is_a_batch_too(rig: Rig) -> None:
     rig.scheduler.flush()
     batch = rig.scheduler.take()
     assert batch is not None
-    assert batch.paths == batch.nodes == ()
+    assert (batch.paths, batch.nodes) == ((), ())
 
 
 def test_more_paths_than_the_list_holds_are_a_crawl(rig: Rig) -> None:
@@ -256,7 +257,7 @@ def test_what_fails_is_tried_again_later_and_later_and_then_given_up(rig: Rig) -
     assert len(waits) == 7
     assert waits[0] < 0.2
     assert 2.0 < waits[-1] <= 5.1
-    assert all(later > earlier / 2 for earlier, later in zip(waits, waits[1:], strict=False))
+    assert all(later > earlier / 2 for earlier, later in pairwise(waits))
     assert rig.scheduler.due() is None
 
 

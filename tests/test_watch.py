@@ -92,7 +92,7 @@ def test_an_edit_is_told_with_exactly_the_keys_that_differ(root: Path) -> None:
     with watching(root, codes) as (db, _, told):
         save(root / "a" / "one.txt", "x = 1\ny = 2\n")
         until(told.revised)
-        assert told.keys() == {"read_text('a/one.txt')", "code('a/one.txt')", "codes()"}
+        assert told.names() == {"read_text('a/one.txt')", "code('a/one.txt')", "codes()"}
         event = told.revised()[0]
         assert event.revision == db.revision
         assert event.figures.executed == 2
@@ -103,7 +103,7 @@ def test_a_comment_stops_at_the_first_query(root: Path) -> None:
     with watching(root, codes) as (_, _, told):
         save(root / "a" / "one.txt", "# a comment\nx = 1\n")
         until(told.revised)
-        assert told.keys() == {"read_text('a/one.txt')"}
+        assert told.names() == {"read_text('a/one.txt')"}
         figures = told.revised()[0].figures
         assert (figures.executed, figures.cut_off) == (1, 1)
 
@@ -138,7 +138,7 @@ def test_what_is_told_is_committed(root: Path, tmp_path: Path) -> None:
     with watching(root, codes, store=tmp_path / "store") as (_, _, told):
         for number in range(5):
             (root / "top.txt").write_text("x\n" * number)
-            until(lambda number=number: len(told.revised()) > number)
+            until(lambda number: len(told.revised()) > number, "", number)
             with Engine(tmp_path / "store", root=root, read_only=True) as other:
                 assert other.revision >= told.revised()[-1].revision
 
@@ -150,16 +150,16 @@ def test_what_is_asked_for_the_first_time_is_no_news(root: Path) -> None:
         (root / "top.txt").write_text("changed")
         until(told.revised)
         assert [event.revision for event in told.revised()] == [db.revision]
-        assert "code('top.txt')" in told.keys()
+        assert "code('top.txt')" in told.names()
 
 
 def test_files_that_are_asked_for_later_are_watched(root: Path) -> None:
     with watching(root, codes) as (db, watch, told):
         watch.add(key(text, "b/two.txt"))
-        until(lambda: "text('b/two.txt')" in told.keys())
+        until(lambda: "text('b/two.txt')" in told.names())
         told.clear()
         (root / "b" / "two.txt").write_text("now it matters")
-        until(lambda: "text('b/two.txt')" in told.keys())
+        until(lambda: "text('b/two.txt')" in told.names())
         watch.remove(key(text, "b/two.txt"))
         assert db.get(text, "b/two.txt") == "now it matters"
 
@@ -177,7 +177,7 @@ def test_files_that_only_get_asked_for_are_right_without_a_sync(root: Path) -> N
 def test_what_the_host_sets_is_told_too(root: Path) -> None:
     with watching(root, codes) as (db, _, told):
         db.set(read_text.key("top.txt"), "an unsaved buffer\nof two lines")
-        until(lambda: "codes()" in told.keys())
+        until(lambda: "codes()" in told.names())
         (root / "top.txt").write_text("saved, but the buffer beats it")
         db.sync()
         assert db.get(code, "top.txt") == ("an unsaved buffer", "of two lines")
@@ -213,7 +213,7 @@ def test_every_consumer_gets_every_event_and_a_slow_one_stops_nobody(root: Path)
         others = [watch.events() for _ in range(3)]
         for number in range(5):
             (root / "top.txt").write_text(f"{number}")
-            until(lambda number=number: len(told.revised()) > number)
+            until(lambda number: len(told.revised()) > number, "", number)
         gate.set()
         until(lambda: slow_values and slow_values[-1] == db.get(tree))
         for mailbox in others:
@@ -227,7 +227,7 @@ def test_a_consumer_that_never_reads_is_told_how_much_it_lost(root: Path) -> Non
         small = watch._subscribers.subscribe(limit=2)
         for number in range(6):
             (root / "top.txt").write_text("x\n" * (number + 3))
-            until(lambda number=number: len(told.revised()) > number)
+            until(lambda number: len(told.revised()) > number, "", number)
         first = small.get(1)
         assert isinstance(first, Skipped)
         assert first.events >= 4
@@ -247,24 +247,21 @@ def test_callbacks_may_use_the_engine(root: Path) -> None:
         caller = watch.subscribe(text.key("top.txt"), use)
         for number in range(4):
             (root / "top.txt").write_text(f"{number}")
-            until(lambda number=number: len(done) > number)
+            until(lambda number: len(done) > number, "", number)
         assert done[0] == "set in a callback 0"
         assert db.get(text, "b/two.txt").startswith("set in a callback")
 
 
 def test_subscribers_of_the_engine_are_called_by_the_watch(root: Path) -> None:
     heard: list[Any] = []
-    with watching(root, tree) as (db, _, _):
-        with db.subscribe(text.key("b/two.txt"), heard.append):
-            (root / "b" / "two.txt").write_text("heard")
-            until(lambda: heard == ["heard"])
-            db.set(read_text.key("b/two.txt"), "heard too")
-            until(lambda: heard == ["heard", "heard too"])
+    with watching(root, tree) as (db, _, _), db.subscribe(text.key("b/two.txt"), heard.append):
+        (root / "b" / "two.txt").write_text("heard")
+        until(lambda: heard == ["heard"])
+        db.set(read_text.key("b/two.txt"), "heard too")
+        until(lambda: heard == ["heard", "heard too"])
 
 
-def test_a_failing_callback_is_logged_and_called_again(
-    root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failing_callback_is_logged_and_called_again(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     called: list[Any] = []
 
     def fail(value: Any) -> None:
@@ -275,7 +272,7 @@ def test_a_failing_callback_is_logged_and_called_again(
         watch.subscribe(text.key("top.txt"), fail)
         for number in range(2):
             (root / "top.txt").write_text(f"{number}")
-            until(lambda number=number: len(called) > number)
+            until(lambda number: len(called) > number, "", number)
     assert "a bug of the host" in caplog.text
 
 
@@ -348,11 +345,11 @@ def test_one_failing_file_stops_no_other(root: Path) -> None:
     with watching(root, *watched) as (db, watch, told):
         (root / "a" / "one.txt").unlink()
         (root / "top.txt").write_text("changed in the same batch")
-        until(lambda: "size_of('top.txt')" in told.keys() and watch.failing)
+        until(lambda: "size_of('top.txt')" in told.names() and watch.failing)
         failures = [one for event in told.revised() for one in event.failures]
         assert any("size_of('a/one.txt')" in one.key and one.watched for one in failures)
         (root / "b" / "two.txt").write_text("later")
-        until(lambda: "size_of('b/two.txt')" in told.keys())
+        until(lambda: "size_of('b/two.txt')" in told.names())
         (root / "a" / "one.txt").write_text("back")
         until(lambda: not watch.failing)
         assert db.get(size_of, "a/one.txt") == 4

@@ -7,6 +7,8 @@ where it cannot, the audit is. WATCH_EDITS=20000 does as many edits in each mode
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +38,10 @@ def polling(cookies: str, suggest: Any, fail: Any) -> KernelBackend:
 
 
 def dropping(seed: int) -> Any:
-    return spoiled(
-        Script(seed, drop=0.1, duplicate=0.2, delay=0.2, shuffle=True, invent=0.05, error=0.005)
-    )
+    return spoiled(Script(seed, drop=0.1, duplicate=0.2, delay=0.2, shuffle=True, invent=0.05, error=0.005))
 
 
-RELIABLE = {
+RELIABLE: dict[str, Callable[[int], dict[str, Any]]] = {
     "events": lambda seed: {},
     "late and twice": lambda seed: {"backend": spoiled(Script(seed, duplicate=0.3, invent=0.2))},
     "polling": lambda seed: {"backend": polling},
@@ -63,7 +63,7 @@ def test_after_a_sync_every_answer_is_the_one_from_scratch(tmp_path: Path, mode:
     heard: dict[str, Any] = {}
     with watching(root, store=tmp_path / "store", **RELIABLE[mode](1)) as (db, watch, _):
         for query in WATCHED:
-            watch.subscribe(query, lambda value, name=query.__name__: heard.update({name: value}))
+            watch.subscribe(query, partial(heard.__setitem__, query.__name__))
         heard.update({query.__name__: value_of(db, query) for query in WATCHED})
         for _ in range(edits_in(EDITS[mode]) // ROUND):
             count = edits.random.choice((1, 2, ROUND, 2 * ROUND - 3))
@@ -71,7 +71,7 @@ def test_after_a_sync_every_answer_is_the_one_from_scratch(tmp_path: Path, mode:
             watch.sync()
             right = truth(root)
             assert answers(db) == right, edits.done[-count:]
-            until(lambda right=right: all(heard[name] == right[name] for name in heard), "what was told")
+            until(lambda right: all(heard[name] == right[name] for name in heard), "what was told", right)
         db.check_invariants()
 
 

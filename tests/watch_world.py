@@ -1,4 +1,4 @@
-"""Watch world: queries over a small tree, what they should say, and everything that can happen to the tree."""
+"""Watch world: queries over a small tree, what they should say, and all that can happen to the tree."""
 
 from __future__ import annotations
 
@@ -14,13 +14,22 @@ from typing import Any
 from engine import Engine, Key, each, query
 from engine.rules.directories import files_below, glob, listing
 from engine.rules.files import FileError, exists, file_digest, kind, read_bytes, read_text
-from engine.watch.events import Revised, Started, Watching, WatchEvent
+from engine.watch.events import Revised, Started, WatchEvent, Watching
 from engine.watch.session import Watch
 
 PATIENCE = 10.0  # seconds until a test gives up waiting: the machine may be busy
 
 # Places that are asked for whether there is something or not: links, deep paths, what moves in and out.
-PROBES = ("a/one.txt", "b", "b/two.txt", "a/deep/er/new.txt", "link", "link/one.txt", "moved/one.txt", "l.txt")
+PROBES = (
+    "a/one.txt",
+    "b",
+    "b/two.txt",
+    "a/deep/er/new.txt",
+    "link",
+    "link/one.txt",
+    "moved/one.txt",
+    "l.txt",
+)
 NAMES = ("one.txt", "two.txt", "three.txt", "skip.log", "new.txt", ".gitignore")
 DIRECTORIES = ("", "a", "a/deep", "a/deep/er", "b", "moved", "ignored")
 
@@ -98,11 +107,11 @@ def truth(root: Path) -> dict[str, Any]:
         return answers(fresh)
 
 
-def until(condition: Callable[[], Any], what: str = "") -> Any:
-    """Wait until something holds, and return it."""
+def until(condition: Callable[..., Any], what: str = "", *arguments: Any) -> Any:
+    """Wait until something holds of some arguments, and return it."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        found = condition()
+        found = condition(*arguments)
         if found:
             return found
         assert time.monotonic() < deadline, f"waited {PATIENCE} s for {what or condition}"
@@ -146,7 +155,7 @@ class Told:
         """Why the watch went from state to state."""
         return [event.reason for event in self.of(Watching)]
 
-    def keys(self) -> set[str]:
+    def names(self) -> set[str]:
         """The short names of all keys that were told to have changed, inputs too."""
         return {short(one.key) for event in self.revised() for one in (*event.inputs, *event.changed)}
 

@@ -388,9 +388,10 @@ class _Command:
         """Let a fresh interpreter go on (T2). A directory that is gone is waited for, or the end."""
         from engine.errors import RootGone
 
-        while not os.path.isdir(self._start.directory):
+        directory = self._start.directory
+        while directory and not os.path.isdir(directory):
             if not self._options["wait_root"]:
-                raise RootGone(root=self._start.directory, hint=ROOT_HINT)
+                raise RootGone(root=directory, hint=ROOT_HINT)
             time.sleep(TURN_SECONDS)
         self._start.again(self._handed)
 

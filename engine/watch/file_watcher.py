@@ -26,7 +26,7 @@ from engine.core import Core
 from engine.errors import CannotWatch
 from engine.watch.backend import Backend, Factory
 from engine.watch.cookies import Cookies
-from engine.watch.events import Trouble, Watching, WatchEvent
+from engine.watch.events import Trouble, WatchEvent, Watching
 from engine.watch.filesystem import why_silent
 from engine.watch.places import Places
 from engine.watch.scanning import ScanningBackend
@@ -37,8 +37,12 @@ CRAWLING: Final = "crawling"
 LIVE: Final = "live"
 DOUBTFUL: Final = "doubtful"
 
-GAP_SECONDS = 1.5  # voices say something every 0.25 s; after a longer silence the process, or the machine, slept
-HUGE_BATCH = 1_000  # paths told at once: the kernel's queue holds 16,384 events, and a full one loses silently
+GAP_SECONDS = (
+    1.5  # voices say something every 0.25 s; after a longer silence the process, or the machine, slept
+)
+HUGE_BATCH = (
+    1_000  # paths told at once: the kernel's queue holds 16,384 events, and a full one loses silently
+)
 AUDIT_SECONDS = 60.0  # the longest that a change which no event told of may go unnoticed, by default
 AUDIT_SHARE = 0.004  # of one core: audits are further apart where everything takes long to look at
 POLL_SECONDS = 1.0  # between looks at inputs that no event tells of
@@ -86,7 +90,9 @@ class FileWatcher:
         self.root_is_gone = False
         self.looked = False  # whether everything was looked at once
         self.last_event = 0.0
-        self._heard: dict[int, tuple[float, float]] = {}  # voice -> when it last spoke, and our processor time then
+        self._heard: dict[
+            int, tuple[float, float]
+        ] = {}  # voice -> when it last spoke, and our processor time then
         self._reinstall = True
         self._root_identity: tuple[int, int] | None = None
         self._installed_at = -RESTART_SECONDS
@@ -109,7 +115,9 @@ class FileWatcher:
         now, worked = self._clock(), time.process_time()
         heard, before = self._heard.get(voice, (now, worked))
         self._heard[voice] = now, worked
-        silent = now - heard - (worked - before)  # a long collection, say, keeps a voice from speaking: no sleep
+        silent = (
+            now - heard - (worked - before)
+        )  # a long collection, say, keeps a voice from speaking: no sleep
         told = list(paths)
         cookies = [path for path in told if self._cookies.owns(path)]
         hinted = told if not cookies else [path for path in told if not self._cookies.owns(path)]
@@ -175,7 +183,9 @@ class FileWatcher:
 
     def begin_crawl(self, reason: str) -> None:
         """Before everything is looked at: what failed is installed anew (F1); what keeps failing, in `step`."""
-        if not self._reinstall and self.backend.missing():  # what was lost may have told of a replaced directory
+        if (
+            not self._reinstall and self.backend.missing()
+        ):  # what was lost may have told of a replaced directory
             self._reinstall = True
         if self._reinstall and self._clock() - self._installed_at >= RESTART_SECONDS:
             if self.state != STARTING:

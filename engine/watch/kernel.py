@@ -202,7 +202,9 @@ class _Voice:
                     continue
                 busy = BUSY_TURNS
                 if not self.ended:
-                    self._suggest(self.number, [path for _, path in found])  # the kind of change proves nothing
+                    self._suggest(
+                        self.number, [path for _, path in found]
+                    )  # the kind of change proves nothing
         except (WatchfilesRustInternalError, RuntimeError, OSError) as error:
             if not self.ended:
                 self.end()

@@ -21,7 +21,9 @@ from attrs import define, field, frozen
 
 H = TypeVar("H", bound=Hashable)
 
-QUIET = 0.002  # seconds without a new path after which a burst is over; watchfiles waited for a quiet step before
+QUIET = (
+    0.002  # seconds without a new path after which a burst is over; watchfiles waited for a quiet step before
+)
 LARGE_BURST = 20  # paths; from here on it is a program that writes, not a person
 LARGE_QUIET = 0.050  # seconds, for large bursts: unpacking and checking out pause for some milliseconds
 CAP = 3.0  # seconds a burst may last before what there is becomes a batch (ty waits as long)
@@ -275,7 +277,9 @@ class UpdateScheduler(Generic[H]):
 
     def _note_busy(self, path: str, hinted: float, now: float) -> None:
         busy = self._busy.get(path)
-        if busy is None or hinted - busy.last > BUSY_WINDOW:  # when it was hinted: its own delay does not count
+        if (
+            busy is None or hinted - busy.last > BUSY_WINDOW
+        ):  # when it was hinted: its own delay does not count
             if len(self._busy) > MOST_PATHS:
                 self._busy = {one: kept for one, kept in self._busy.items() if now - kept.last <= BUSY_WINDOW}
             self._busy[path] = _Busy(now, 1)
