@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import threading
 from collections.abc import Iterable
@@ -50,7 +51,7 @@ class ByHand:
         if self.failure is not None:
             failure, self.failure = self.failure, None
             raise failure
-        fresh = [path for path in asked if path not in self.covered and _is_directory(path)]
+        fresh = [path for path in asked if path not in self.covered and os.path.isdir(path)]
         if self.most is not None and len(self.covered) + len(fresh) > self.most:
             raise CannotWatch(directories=len(fresh), cause="no room", hint="Raise the limit.")
         self.covered.update(dict.fromkeys(fresh))
@@ -73,15 +74,9 @@ class ByHand:
         self.closed += 1
 
 
-def _is_directory(path: str) -> bool:
-    import os
-
-    return os.path.isdir(path)
-
-
 @frozen
 class Script:
-    """How often each thing happens to a suggestion of the kernel. Cookies pass, unless everything is dropped."""
+    """How often each thing happens to a suggestion. Cookies pass, unless everything is dropped."""
 
     seed: int
     drop: float = 0.0

@@ -1,7 +1,8 @@
-"""DeltaProcessor, alone: which inputs differ, which version they had, and what can be said of the difference."""
+"""DeltaProcessor, alone: which inputs differ, which version they had, and what can be said of it."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,10 +28,8 @@ class Rig:
             self.ask(name)
 
     def ask(self, name: str) -> None:
-        try:
+        with contextlib.suppress(FileError):
             self.db.get(read_text, name)
-        except FileError:
-            pass
 
     def batch(self) -> list[FileDelta]:
         with self.db._core.sync_lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -36,10 +37,8 @@ class Filed:
 
     def ask(self, *paths: str) -> None:
         for path in paths:
-            try:
+            with contextlib.suppress(FileError):
                 self.db.get(read_text, path)
-            except FileError:
-                pass
 
     def file(self, *paths: str) -> None:
         self.ask(*paths)

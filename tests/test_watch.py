@@ -469,7 +469,7 @@ def test_it_can_be_closed_from_a_callback(root: Path) -> None:
         watch = db.watch(tree)
         watch.subscribe(text.key("top.txt"), lambda value: watch.close("seen enough"))
         assert watch.wait_until_ready(PATIENCE)
-        (root / "top.txt").write_text("the end")
+        save(root / "top.txt", "the end")
         until(lambda: watch.ended == "seen enough")
         until(lambda: not [one for one in threading.enumerate() if one.name.startswith("engine-watch")])
         assert db.sync() == 0

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -264,7 +265,7 @@ def test_w3_a_name_that_kills_watchfiles_costs_at_most_one_restart_a_second(root
             time.sleep(0.02)
         until_equal(db, root)
         until(lambda: told.of(Watching)[-1].state == "live", "live again")
-    assert all(later - earlier > 0.9 for earlier, later in zip(made, made[1:], strict=False)), made
+    assert all(later - earlier > 0.9 for earlier, later in pairwise(made)), made
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -650,7 +651,7 @@ def test_w12_a_file_written_all_the_time_holds_up_nobody(root: Path) -> None:
 
 
 def test_w13_a_rule_that_changes_its_own_input_is_stopped(root: Path) -> None:
-    with watching(root, tree) as (db, watch, told):
+    with watching(root, tree) as (_, watch, told):
 
         def write(value: Any) -> None:
             (root / "b" / "out.txt").write_text(f"{len(value)} {time.monotonic_ns()}")

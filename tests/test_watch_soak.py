@@ -42,7 +42,7 @@ def pruned(root: Path) -> None:
 def test_in_a_long_life_nothing_grows_and_every_answer_is_right(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    seconds = float(request.config.getoption("--soak"))
+    seconds = float(str(request.config.getoption("--soak")))
     root, outside = planted(tmp_path / "root"), tmp_path / "outside"
     outside.mkdir()
     edits = Edits(root, seed=7, outside=outside)

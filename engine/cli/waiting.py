@@ -1,4 +1,4 @@
-"""Waiting: what a running watch does while its rules or settings cannot be loaded: it waits for their cure.
+"""Waiting: what a running watch does while it cannot go on: its rules cannot be loaded, its store is taken.
 
 Invariants
     N1  Whatever may have made them fail is looked at: files that were loaded or are missing, settings.
@@ -18,14 +18,17 @@ from engine.settings import FILE, PYPROJECT
 from engine.watch.rule_code import RuleCode
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
+    from contextlib import ExitStack
 
     from engine import Engine
+    from engine.cli.takeover import Handed
     from engine.settings import Settings
     from engine.watch.server import Served
 
 LOOK_SECONDS: Final = 0.25  # between two looks: some hundred files take a millisecond
+STORE_SECONDS: Final = 2.0  # that a store in use is waited for without a word
+STEP_SECONDS: Final = 0.05  # between two attempts at it
 
 
 class Cure:
@@ -101,8 +104,8 @@ class Absent:
         self.db: Engine = Engine(None, root=os.sep)
 
     def sync(self, *, crawl: bool = False) -> int:
-        """Never called."""
-        raise NotImplementedError(self._reason)
+        """Nothing is watched, so nothing is found to differ."""
+        return 0
 
     def status(self) -> dict[str, Any]:
         """That it waits, and for what."""
@@ -127,8 +130,48 @@ def answer(request: dict[str, Any], served: Served) -> Generator[dict[str, Any],
         yield {"error": {"text": f"it waits: {status['reason']}", "exit_code": 75, "early": True}}
 
 
-def serve(listener: socket.socket, reason: str, since: float, end: Callable[[], None]) -> Any:
-    """A server that says so."""
+def wait(cure: Cure, reason: str, handed: Handed, ended: Callable[[], bool], end: Callable[[], None]) -> None:
+    """Wait for a cure, and tell those who ask for what `reason`. Where the watch `ended`, the socket goes."""
     from engine.watch.server import Server
+    from engine.watch.unix_socket import withdraw
 
-    return Server(listener, Absent(reason, since), end, answer)
+    server = None
+    if handed.listener is not None:
+        server = Server(handed.listener.dup(), Absent(reason, handed.since), end, answer)
+    cure.wait(ended)
+    if server is not None:
+        server.close()
+    if handed.listener is not None and ended():
+        withdraw(handed.listener, handed.place)
+
+
+# -- for a store ---------------------------------------------------------------------------------
+
+
+def open_engine(settings: Settings, *, in_memory: bool, patient: bool) -> tuple[Engine, ExitStack]:
+    """The engine, and what closes it. `patient` is who goes on: it waits for who took the store meanwhile."""
+    from contextlib import ExitStack
+
+    from engine.cli.output import tell
+    from engine.cli.report import report
+    from engine.cli.session import tell_notes, writing
+    from engine.errors import StoreInUse
+
+    hint = "If that is a watch, `engine run` and `engine status` ask it. Stop it, or name another store."
+    told_at = time.monotonic() + STORE_SECONDS
+    told = False
+    while True:
+        stack = ExitStack()
+        try:
+            db = stack.enter_context(writing(settings, in_memory=in_memory, hint=hint))
+        except StoreInUse as error:
+            if not patient:
+                raise
+            if not told and time.monotonic() > told_at:
+                told = True
+                report(error)
+                tell("the watch waits for it")
+            time.sleep(STEP_SECONDS)
+            continue
+        tell_notes(db)
+        return db, stack

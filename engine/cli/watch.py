@@ -60,8 +60,6 @@ END_SECONDS: Final = 2.0  # to end in order: queries that read nothing are waite
 LAST_SECONDS: Final = (
     4.0  # after a signal, whatever hangs (a terminal that takes nothing): then the process ends
 )
-STORE_SECONDS: Final = 2.0  # that a store in use is waited for without a word, by a watch that goes on
-STEP_SECONDS: Final = 0.05  # between two attempts at it
 ROOT_HINT: Final = "Put it back and start again, or say --wait-root."
 
 
@@ -125,12 +123,13 @@ class _Command:
         self._live: Live | None = None
 
     def run(self) -> None:
+        from engine.cli.waiting import open_engine
         from engine.signals import stopping
 
         sys.setswitchinterval(SWITCH_SECONDS)
         self._finder.install()
         settings, keys = self._load()
-        db, store = self._open(settings)
+        db, store = open_engine(settings, in_memory=self._options["no_store"], patient=self._goes_on)
         try:
             with stopping(self._end_in_time) as self._state:
                 self._watch(db, store, keys, settings)
@@ -162,7 +161,7 @@ class _Command:
     def _wait_for_cure(self, error: EngineError, settings: Settings | None) -> NoReturn:
         from engine.cli.output import tell
         from engine.cli.report import report
-        from engine.cli.waiting import Cure, module_files, serve, settings_files
+        from engine.cli.waiting import Cure, module_files, settings_files, wait
         from engine.errors import RootGone
         from engine.signals import stopping
 
@@ -178,52 +177,15 @@ class _Command:
             *settings_files(self._directory(), settings),
         )
         cure = Cure(error, files, [root] if root else [], self._began)
-        listener = self._handed.listener
         with stopping(self._end_in_time) as self._state:
-            server = None
-            if listener is not None:
-                server = serve(listener.dup(), str(error).partition("\n")[0], self._handed.since, self._end)
-            cure.wait(lambda: self._stop)
-            if server is not None:
-                server.close()
+            wait(cure, str(error).partition("\n")[0], self._handed, lambda: self._stop, self._end)
         if not self._stop:
             self._replace()
-        if listener is not None:
-            from engine.watch.unix_socket import withdraw
-
-            withdraw(listener, self._handed.place)
         self._raise_interrupted()
         raise click.exceptions.Exit(0)
 
     def _directory(self) -> str:
         return os.path.join(self._start.directory, self._places.get("directory") or "")
-
-    def _open(self, settings: Settings) -> tuple[Engine, ExitStack]:
-        """The engine, and what closes it. A watch that goes on waits for who took the store meanwhile."""
-        from contextlib import ExitStack
-
-        from engine.cli.output import tell
-        from engine.cli.report import report
-        from engine.cli.session import tell_notes, writing
-        from engine.errors import StoreInUse
-
-        hint = "If that is a watch, `engine run` and `engine status` ask it. Stop it, or name another store."
-        told_at = time.monotonic() + STORE_SECONDS if self._goes_on else 0.0
-        while True:
-            stack = ExitStack()
-            try:
-                db = stack.enter_context(writing(settings, in_memory=self._options["no_store"], hint=hint))
-            except StoreInUse as error:
-                if not self._goes_on:
-                    raise
-                if told_at and time.monotonic() > told_at:
-                    told_at = 0.0
-                    report(error)
-                    tell("the watch waits for it")
-                time.sleep(STEP_SECONDS)
-                continue
-            tell_notes(db)
-            return db, stack
 
     # -- watching ------------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
 """FileWatcher: where something may have happened, and when that can no longer be relied on.
 
-    starting -> crawling -> live -> doubtful -> crawling (or starting, where the watch itself has to be made anew)
+    starting -> crawling -> live -> doubtful -> crawling (or starting, where the watch itself is made anew)
 
-The kernel's events are hints: a path means "look there". Loss is expected: whatever hints at it makes the watcher
-doubtful, and a crawl looks at every observed input.
+The kernel's events are hints: a path means "look there". Loss is expected: whatever hints at it makes the
+watcher doubtful, and a crawl looks at every observed input.
 
 Invariants
     F1  Install, then look: what is looked at after its directory is covered cannot change unnoticed.
@@ -182,7 +182,7 @@ class FileWatcher:
         self._tell(Watching(state, before, reason))
 
     def begin_crawl(self, reason: str) -> None:
-        """Before everything is looked at: what failed is installed anew (F1); what keeps failing, in `step`."""
+        """Before everything is looked at: what failed is installed anew (F1), once a second at most."""
         if (
             not self._reinstall and self.backend.missing()
         ):  # what was lost may have told of a replaced directory
@@ -338,7 +338,7 @@ class FileWatcher:
             self._look_at_root()
         if self.root_is_gone:
             return
-        for voice, heard in list(self._heard.items()):
+        for voice in list(self._heard):
             if voice not in self.backend.voices():
                 del self._heard[voice]
         if self._reinstall and now - self._installed_at >= RESTART_SECONDS:

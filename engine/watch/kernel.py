@@ -2,16 +2,16 @@
 
 Every directory is watched for itself and never with what is below it: a recursive watch would take in ignored
 trees, and it misses what happens in new directories before it gets to them (watchfiles 1.3: 17 of 20 files
-created in fresh nested directories). watchfiles cannot add to a watch, so there are two: a large one, and a small one
-for directories that came later, which is replaced as they come. What a replaced watch had not told yet is made up
-for by its directories being looked at again (see `cover`).
+created in fresh nested directories). watchfiles cannot add to a watch, so there are two: a large one, and a
+small one for directories that came later, which is replaced as they come. What a replaced watch had not told
+yet is made up for by its directories being looked at again (see `cover`).
 
 Invariants
     N1  A watch is installed before its predecessor is closed.
     N2  The directory of cookies is in every watch.
     N3  watchfiles drops overflows without a word (its issue 348); that is noticed elsewhere, by doubting.
-    N4  No directory is watched by a name that leads through a link: inotify would tell of it by one of its two
-        names, whichever was added last. Who reads through links asks for what they reach (see `places`).
+    N4  No directory is watched by a name that leads through a link: inotify would tell of it by one of its
+        two names, whichever was added last. Who reads through links asks for what they reach (see `places`).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class KernelBackend:
             for old in before:
                 if old is not None:
                     old.end()
-                    lost = new.symmetric_difference(old.directories).difference(new)
+                    lost = set(old.directories) - new
                     self._covered -= lost  # not there while the watch was made; they may be back already
                     found |= lost
             self._covered |= new
@@ -93,9 +93,11 @@ class KernelBackend:
     def _install(self, asked: Iterable[str]) -> _Voice:
         from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
-        for attempt in itertools.count(1):
-            known_places: dict[str, bool] = {}
-            directories = [path for path in asked if _can_be_watched(path, known_places)]
+        attempt = 0
+        while True:
+            attempt += 1
+            places: dict[str, bool] = {}
+            directories = [path for path in asked if _can_be_watched(path, places)]
             known = _descriptors()
             try:
                 notify = RustNotify(
@@ -285,9 +287,11 @@ def limits_hint() -> str:
     """What to do about the system's limits, with their present values."""
     told = []
     for name in ("max_user_watches", "max_user_instances"):
-        with contextlib.suppress(OSError, ValueError):
+        try:
             with open(f"/proc/sys/fs/inotify/{name}", encoding="ascii") as file:
                 told.append(f"fs.inotify.{name} = {int(file.read())}")
+        except (OSError, ValueError):  # another system
+            continue
     raised = "sudo sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=512"
     return f"{'; '.join(told)}. Raise them: {raised}" if told else "Raise the system's limit of file watches."
 

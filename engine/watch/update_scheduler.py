@@ -171,7 +171,7 @@ class UpdateScheduler(Generic[H]):
         self._crawl = self._crawl or why
 
     def retry(self, node: H) -> float | None:
-        """A node could not be read, or a key not computed. Seconds until it is tried again; None: given up."""
+        """A node could not be read, or a key not computed. Seconds until the next try; None: given up."""
         with self.changed:
             known = self._retries.setdefault(node, _Retry())
             wait = known.next_wait()
