@@ -140,7 +140,7 @@ class Engine:
         input (about 3 microseconds for a file), or, while a watch runs, a cookie: some 10 milliseconds.
         """
         self._outside("sync")
-        if self._watch is not None and not self._watch.ended:
+        if self._watch is not None and self._watch.active:
             return self._watch.sync()
         differing = look.sync(self._core)
         self._publish()
@@ -268,8 +268,10 @@ class Engine:
 
         self._outside("watch")
         self._core.check_usable()
-        if self._watch is not None and not self._watch.ended:
-            raise BadSettings(cause="a watch is running already", hint="Add keys to it, or close it first.")
+        if self._watch is not None:
+            if self._watch.active:
+                raise BadSettings(cause="a watch is running already", hint="Add keys, or close it first.")
+            self._watch.close("another watch took its place")
         keys = [_key(query, (), {}) for query in queries]
         self._watch = Watch(self._core, keys, self._publish_now, **options)
         return self._watch
@@ -376,11 +378,13 @@ class Engine:
             batch += changes
             return self.revision
         revision = request.commit_changes(self._core, changes, note)
+        if self._watch is not None and self._watch.active:
+            self._watch.look_again([(change.info, change.args) for change in changes if not change.pinned])
         self._publish()
         return revision
 
     def _publish(self) -> None:
-        if self._watch is not None and not self._watch.ended:
+        if self._watch is not None and self._watch.active:
             # its thread calls back: a slow subscriber must not hold up who changes inputs
             self._watch.nudge()
         else:

@@ -7,13 +7,14 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.advance import Change, change_of, force, start_revision
 from engine.answer import answer
-from engine.attempt import Gate, finish, insist, stopped
+from engine.attempt import PATIENCE, Gate, finish, insist, stopped
 from engine.core import Core, Request
 from engine.durability import Durability
 from engine.errors import Cancelled, NotAnInput, StoreDamaged, StoreFull
@@ -32,6 +33,8 @@ from engine.verify import ensure
 if TYPE_CHECKING:
     from engine.store.gc import Collected
 
+T = TypeVar("T")
+
 
 def demand(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Any:
     """The value of a key in the current revision; raises the error that is its value."""
@@ -39,29 +42,46 @@ def demand(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Any:
 
 
 def refresh(
-    core: Core, asked: Iterable[tuple[QueryInfo, tuple[Any, ...]]], wanted: Callable[[], bool]
-) -> list[Exception | None]:
-    """Bring many keys up to date, one after the other, and commit once. Returns the error of each, or None.
+    core: Core,
+    asked: list[tuple[QueryInfo, tuple[Any, ...]]],
+    wanted: Callable[[], bool],
+    conclude: Callable[[int], T],
+) -> tuple[list[Exception | None], T]:
+    """Bring many keys up to date in one revision, and commit once: the error of each, or None.
 
-    Ends as a stopped engine does, with what was computed committed, when it is not `wanted` any more.
+    conclude    called with that revision at the moment of the commit, while the lock is held; what it returns
+                is returned too
+
+       Where the revision moves on meanwhile, all keys are gone through again (the unchanged ones cost
+       nothing). Ends
+    as a stopped engine does, with what was computed committed, when it is not `wanted` any more.
     """
 
-    def attempt(info: QueryInfo, args: tuple[Any, ...], gate: Gate) -> None:
+    def attempt(info: QueryInfo, args: tuple[Any, ...], tries: int, gate: Gate) -> None:
         if not wanted():
             raise stopped()
-        _answer(core, info, args, gate, commits=False)
+        _answer(core, info, args, core.patience if tries >= PATIENCE else gate, commits=False)
 
-    errors: list[Exception | None] = []
     try:
-        for info, args in asked:
-            try:
-                insist(core, partial(attempt, info, args))
-                errors.append(None)
-            except Exception as error:
-                errors.append(error)
+        for tries in count():
+            revision = core.revision
+            errors = [_error(core, partial(attempt, info, args, tries)) for info, args in asked]
+            with core.lock:
+                # The world may change without an end: then what holds is the revision of before.
+                if core.revision == revision or tries >= 2 * PATIENCE:
+                    finish(core)
+                    return errors, conclude(revision)
     finally:
         insist(core, lambda gate: _finish(core))
-    return errors
+    raise AssertionError("count() ends never")
+
+
+def _error(core: Core, attempt: Callable[[Gate], None]) -> Exception | None:
+    try:
+        insist(core, attempt)
+    except Exception as error:
+        return error
+    return None
 
 
 def _finish(core: Core) -> None:

@@ -67,6 +67,9 @@ class ByHand:
     def missing(self) -> int:
         return self.lacking
 
+    def crowded(self) -> bool:
+        return False
+
     def voices(self) -> frozenset[int]:
         return frozenset([self.voice])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import Engine
+from engine import ChangedWhileRead, Engine
 from engine.look import take
 from engine.rules.files import FileError, read_bytes, read_text
 from engine.watch.delta_processor import DeltaProcessor
@@ -114,6 +114,19 @@ def test_a_file_in_any_state_stops_nothing(rig: Rig, content: bytes) -> None:
     (rig.root / "b.py").write_text("x = 1\n")
     assert {delta.path for delta in rig.batch()} == {"a.py", "b.py"}
     (rig.root / "a.py").write_text(BEFORE)
+    assert [delta.path for delta in rig.batch()] == ["a.py"]
+
+
+def test_a_file_that_changes_while_it_is_compared_stops_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.processor.learn(["a.py"])
+    (rig.root / "a.py").write_text("x = 1\n")
+
+    def fail(*arguments: object) -> None:
+        raise ChangedWhileRead("a.py changed while it was read")
+
+    monkeypatch.setattr("engine.watch.delta_processor.demand", fail)
     assert [delta.path for delta in rig.batch()] == ["a.py"]
 
 

@@ -136,7 +136,7 @@ def test_wordcount_counts_one_file_after_an_edit(tmp_path: Path) -> None:
 
 def test_the_watch_tells_of_an_edit_until_it_is_interrupted(tmp_path: Path) -> None:
     (tmp_path / "one.py").write_text("# TODO sweep\n", encoding="utf-8")
-    command = [sys.executable, "-u", CHECKOUT / "examples" / "05_watch.py", tmp_path]
+    command: list[str | Path] = [sys.executable, "-u", CHECKOUT / "examples" / "05_watch.py", tmp_path]
     with subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("1 lines in")

@@ -55,6 +55,7 @@ class Rig:
         self.core = self.db._core
         self.records: list[tuple[What, str, str | None]] = []
         self.updater = GraphUpdater(self.core, lambda *record: self.records.append(record[:3]))
+        self.updater.begin()
         self.processor = DeltaProcessor(self.core, threads=1)
 
     def watch(self, *keys: Any) -> Pass:

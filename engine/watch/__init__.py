@@ -19,8 +19,8 @@ if TYPE_CHECKING:
         Started,
         Stopped,
         Trouble,
-        Watching,
         WatchEvent,
+        Watching,
     )
     from engine.watch.session import Watch
 

@@ -49,6 +49,10 @@ class Backend(Protocol):
         """How many watches the kernel lacks, by its own account."""
         ...
 
+    def crowded(self) -> bool:
+        """Whether the kernel's queue was so full, since this was asked last, that it may have overflowed."""
+        ...
+
     def voices(self) -> frozenset[int]:
         """The sources of suggestions now (K3)."""
         ...

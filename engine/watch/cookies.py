@@ -38,20 +38,20 @@ class Cookies:
     """Makes cookies in a directory of its own: below `place` (the store's directory), or a temporary one."""
 
     def __init__(self, place: Path | None) -> None:
-        if place is not None:
-            for old in place.glob(PREFIX + "*"):  # of watches that were killed: we have the store now
-                shutil.rmtree(old, ignore_errors=True)
         self._place = place
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._open: dict[str, Cookie] = {}
-        self.directory = ""
-        self.renew()
+        self.directory = ""  # not made yet
 
     def renew(self) -> None:
-        """Make the directory, again if somebody removed it."""
-        if not self.directory or not os.path.isdir(self.directory):
-            self.directory = os.path.realpath(tempfile.mkdtemp(prefix=PREFIX, dir=self._place))
+        """Make the directory; again, if somebody removed it."""
+        if self.directory and os.path.isdir(self.directory):
+            return
+        if self._place is not None and not self.directory:
+            for old in self._place.glob(PREFIX + "*"):  # of watches that were killed: we may write the store
+                shutil.rmtree(old, ignore_errors=True)
+        self.directory = os.path.realpath(tempfile.mkdtemp(prefix=PREFIX, dir=self._place))
 
     def drop(self, voices: Iterable[int]) -> Cookie:
         """Put down a cookie that these voices will tell of. Raises OSError where it cannot be made."""
@@ -68,7 +68,8 @@ class Cookies:
 
     def owns(self, path: str) -> bool:
         """Whether a path is a cookie or the directory of them."""
-        return path == self.directory or path.startswith(self.directory + os.sep)
+        made = bool(self.directory)
+        return made and (path == self.directory or path.startswith(self.directory + os.sep))
 
     def seen(self, voice: int, path: str) -> None:
         """A voice told of a path."""
@@ -88,4 +89,5 @@ class Cookies:
 
     def close(self) -> None:
         """Remove the directory."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        if self.directory:
+            shutil.rmtree(self.directory, ignore_errors=True)

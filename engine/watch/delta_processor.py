@@ -14,6 +14,8 @@ Invariants
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,6 +23,7 @@ from typing import Any
 from attrs import frozen
 
 from engine.core import Core
+from engine.errors import Transient
 from engine.failure import Failure
 from engine.graph import ABSENT, ERROR
 from engine.locate import find
@@ -37,6 +40,8 @@ from engine.watch.events import FileDelta
 
 TEXTS = (read_text, read_bytes)  # the inputs whose files are compared
 PYTHON = (".py", ".pyi")
+TEXT_NAMES = frozenset(info_of(query).name for query in TEXTS)
+CLOCK_SECONDS = 0.01  # that the clock of a file system may be behind
 OWN = frozenset((info_of(line_digests).name, info_of(chunks).name))  # asked for by nobody else, as a rule
 
 
@@ -57,6 +62,8 @@ class DeltaProcessor:
         self._core = core
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
+        self._gone: set[str] = set()  # files that were told as removed
+        self._compared_at = time.time()  # seconds since 1970
 
     def look(self, nodes: Iterable[int] | None) -> Looked:
         """Which of these inputs differ from what is known; None: of all.
@@ -69,36 +76,56 @@ class DeltaProcessor:
         """The files among what differs, with their versions of before (P2)."""
         core = self._core
         found: dict[str, Edited] = {}
-        texts = {info_of(query).name for query in TEXTS}
         graph = core.graph
         with core.lock:
             for change in looked.changes:
                 node = change.node
                 load(core, (node,))
-                if change.info.name not in texts or change.digest == graph.fingerprint[node]:
+                if change.info.name not in TEXT_NAMES or change.digest == graph.fingerprint[node]:
                     continue
                 path: str = change.args[0]
                 failure = graph.values[node] if graph.flags[node] & ERROR else None
                 existed = bool(graph.verified_at[node]) and not _is_missing(failure)
                 if failure is ABSENT:  # not kept in memory: most files that cannot be read are not there
                     existed = self._known(line_digests, path) is not None
+                existed = existed and path not in self._gone
                 known = found.get(path)
                 exists = not _is_missing(change.failure) or (known is not None and known.exists)
                 found[path] = Edited(path, self._version(path), existed, exists)
         return list(found.values())
 
+    def first_seen(self, path: str) -> Edited:
+        """A file that queries read for the first time: a new one, unless it is older than the last batch."""
+        try:
+            made = os.lstat(f"{self._core.root}/{path}").st_ctime
+        except OSError:
+            return Edited(path, None, existed=False, exists=False)
+        known = self._version_locked(path) if path not in self._gone else None
+        return Edited(path, known, existed=made < self._compared_at, exists=True)
+
+    def _version_locked(self, path: str) -> Version | None:
+        with self._core.lock:
+            return self._version(path)
+
     def texts(self) -> list[str]:
         """The files whose content is known."""
         core = self._core
-        texts = {info_of(query).name for query in TEXTS}
         with core.lock:
-            rows = {core.rows[name] for name in texts if name in core.rows}
+            rows = {core.rows[name] for name in TEXT_NAMES if name in core.rows}
             known = (node for node in core.observed if core.graph.query[node] in rows)
             return list(dict.fromkeys(core.args_of(node)[0] for node in known))
 
     def compare(self, edited: Sequence[Edited]) -> list[FileDelta]:
         """What is different in each file, in their order."""
-        return self._map(self._delta, edited)
+        began = time.time()
+        found: list[FileDelta] = self._map(self._delta, edited)
+        for delta in found:
+            if delta.what == "removed":
+                self._gone.add(delta.path)
+            else:
+                self._gone.discard(delta.path)
+        self._compared_at = began - CLOCK_SECONDS
+        return found
 
     def learn(self, paths: Sequence[str]) -> None:
         """Make the versions of files known, so that their next change can be told."""
@@ -123,7 +150,7 @@ class DeltaProcessor:
     def _value(self, query: Query[[str], Any], path: str) -> Any:
         try:
             return demand(self._core, info_of(query), (path,))
-        except (FileError, OSError):  # gone, or changing, right now: the next batch has it
+        except (FileError, Transient, OSError):  # gone, or changing, right now: the next batch has it
             return None
 
     def _version(self, path: str) -> Version | None:

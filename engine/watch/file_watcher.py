@@ -37,9 +37,10 @@ CRAWLING: Final = "crawling"
 LIVE: Final = "live"
 DOUBTFUL: Final = "doubtful"
 
-GAP_SECONDS = (
-    1.5  # voices say something every 0.25 s; after a longer silence the process, or the machine, slept
-)
+# Voices say something every 0.1 s. After a longer silence, in which this process did not compute either, it
+# was
+# stopped or had no processor, and the kernel's queue may have overflowed.
+GAP_SECONDS = 0.4
 HUGE_BATCH = (
     1_000  # paths told at once: the kernel's queue holds 16,384 events, and a full one loses silently
 )
@@ -124,7 +125,9 @@ class FileWatcher:
         if hinted:
             self.last_event = now
             self._hint(hinted)
-        if silent > GAP_SECONDS:
+        if self.backend.crowded():
+            self.doubt("the kernel's queue was so full that it may have lost something")
+        elif silent > GAP_SECONDS:
             self.doubt(f"nothing was heard for {silent:.1f} s: this process, or the machine, slept")
         elif len(hinted) > HUGE_BATCH:
             self.doubt(f"{len(hinted)} paths at once: the kernel may have lost some")
@@ -335,7 +338,7 @@ class FileWatcher:
         now = self._clock()
         if now - self._rooted_at >= ROOT_SECONDS:
             self._rooted_at = now
-            self._look_at_root()
+            self.look_at_root()
         if self.root_is_gone:
             return
         for voice in list(self._heard):
@@ -369,7 +372,8 @@ class FileWatcher:
         """The time between audits: as asked, or longer where a crawl takes long."""
         return max(self._audit_seconds, self._crawl_seconds / AUDIT_SHARE)
 
-    def _look_at_root(self) -> None:
+    def look_at_root(self) -> bool:
+        """Whether the root is another directory than it was, so that everything has to be made anew."""
         identity = _identity(self._core.root)
         if identity is None:
             if not self.root_is_gone:
@@ -379,7 +383,7 @@ class FileWatcher:
                 self._tell(trouble)
                 if self.state == LIVE:
                     self._go(DOUBTFUL, trouble.cause)
-            return
+            return False
         replaced = self.root_is_gone or identity != self._root_identity
         if self._root_suspect:  # removed and made again at once, it may have the number that it had
             self._root_suspect = False
@@ -388,6 +392,7 @@ class FileWatcher:
             self.root_is_gone = False
             self._root_identity = identity
             self.doubt("the root was replaced", reinstall=True)
+        return replaced
 
     def directories(self) -> int:
         """How many directories are covered."""

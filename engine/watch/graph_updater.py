@@ -19,16 +19,18 @@ from typing import Any
 from attrs import define
 
 from engine.core import Core
-from engine.errors import escaped
+from engine.errors import EngineError, escaped
 from engine.event import Counts, What
-from engine.explain import reason_of
+from engine.explain import WHILE, reason_of
 from engine.failure import is_transient
-from engine.graph import INPUT
+from engine.graph import ERROR, INPUT
 from engine.key import Key
 from engine.locate import find
 from engine.persist import load_readers
 from engine.query import REGISTRY
 from engine.request import refresh
+from engine.usertrace import where
+from engine.watch.delta_processor import TEXT_NAMES
 from engine.watch.events import Changed, Failed
 
 MOST_KEYS = 10_000  # told of one revision by name; a consumer of more is better off reading the values
@@ -36,9 +38,12 @@ AT_ONCE = 200  # records worked on while the core's lock is held: some 2 ms, whi
 CLIMB = 4_000  # readers looked at to find which watched keys rest on the last edit (see `mark.BUDGET`)
 
 
+Collected = dict[int, tuple[What, bytes, bytes]]  # node -> what happened last, fingerprints before and after
+
+
 @define(slots=True)
 class Pass:
-    """What one refresh found."""
+    """What one refresh found. first_read: files whose content was read for the first time."""
 
     revision: int
     counts: Counts
@@ -47,6 +52,7 @@ class Pass:
     omitted: int
     failures: list[Failed]
     retry: list[Key[Any]]
+    first_read: list[str]
     seconds: float
 
 
@@ -54,6 +60,7 @@ class GraphUpdater:
     """Refreshes the watched keys of a core. One thread at a time.
 
     record      is told what ran: (what, query name, path or None, microseconds)
+    is_file     whether a path is that of an observed file
     own         names of queries that the watch asks for itself: they are not told, unless somebody watches
                 them
     """
@@ -62,18 +69,25 @@ class GraphUpdater:
         self,
         core: Core,
         record: Callable[[What, str, str | None, int], None],
+        is_file: Callable[[str], bool] = bool,
         own: frozenset[str] = frozenset(),
     ) -> None:
         self._core = core
         self._record = record
+        self._is_file = is_file
         self._own = own
         self.watched: dict[Key[Any], None] = {}
         self.failing: dict[Key[Any], str] = {}
+        self.retrying = False  # whether one of them fails for a reason that may be over any time
         self.telling = False  # the first pass tells figures only: in it, everything is new
         self._counts = core.counts()
-        self._collected: dict[int, tuple[What, bytes, bytes]] = {}  # what happened last, fingerprints
+        self._collected: Collected = {}
         self._graph = core.graph  # what the nodes of the journal belong to
-        core.journal = deque()
+
+    def begin(self) -> None:
+        """Have what runs written down from now on."""
+        self._graph = self._core.graph
+        self._core.journal = deque()
 
     def refresh(self, edited: Sequence[int] = (), wanted: Callable[[], bool] = lambda: True) -> Pass:
         """Bring every watched key up to date, those first that rest on what was edited last, and commit.
@@ -83,22 +97,34 @@ class GraphUpdater:
         core = self._core
         started = time.perf_counter()
         keys = self.in_order(edited)
-        errors = refresh(core, [(REGISTRY.get(key.query.name, key.query), key.args) for key in keys], wanted)
+        asked = [(REGISTRY.get(key.query.name, key.query), key.args) for key in keys]
+        errors, (revision, collected, counts) = refresh(core, asked, wanted, self._conclude)
         failures, retry = [], []
         now: dict[Key[Any], str] = {}
         for key, error in zip(keys, errors, strict=True):
             if error is not None:
-                now[key] = text_of(error)
+                now[key] = text_of(error, str(key))
                 failures.append(Failed(str(key), now[key], watched=True))
                 if is_transient(error):
                     retry.append(key)
         self.failing = now
-        inputs, changed, omitted, failed = self._drain()
+        self.retrying = bool(retry)
+        first_read: list[str] = []
+        inputs, changed, omitted, failed = self._told(collected, first_read)
         watched = {failure.key for failure in failures}
         failures += [one for one in failed if one.key not in watched]
-        before, self._counts = self._counts, core.counts()
+        before, self._counts = self._counts, counts
         seconds = time.perf_counter() - started
-        return Pass(core.revision, self._counts - before, inputs, changed, omitted, failures, retry, seconds)
+        return Pass(revision, counts - before, inputs, changed, omitted, failures, retry, first_read, seconds)
+
+    def _conclude(self, revision: int) -> tuple[int, Collected, Counts]:
+        """What belongs to a pass, at the moment of its commit (G3).
+
+        The core's lock is held: no time to tell.
+        """
+        self.digest()
+        collected, self._collected = self._collected, {}
+        return revision, collected, self._core.counts()
 
     def in_order(self, edited: Sequence[int]) -> list[Key[Any]]:
         """The watched keys: those that rest on the inputs edited last come first, the others as given."""
@@ -132,16 +158,16 @@ class GraphUpdater:
             waiting += fresh
         return budget
 
-    def _drain(self) -> tuple[list[Changed], list[Changed], int, list[Failed]]:
-        """What the journal says since the last time: inputs and keys that differ, and what failed."""
+    def _told(
+        self, collected: Collected, first_read: list[str]
+    ) -> tuple[list[Changed], list[Changed], int, list[Failed]]:
+        """What the journal says of a pass: inputs and keys that differ, and what failed."""
         core = self._core
         inputs: list[Changed] = []
         changed: list[Changed] = []
         failed: list[Failed] = []
         omitted = 0
-        self.digest()
         with core.lock:
-            collected, self._collected = self._collected, {}
             own = {core.rows[name] for name in self._own if name in core.rows}
             own -= {core.rows[key.query.name] for key in self.watched if key.query.name in core.rows}
         nodes = iter(collected.items())
@@ -156,13 +182,20 @@ class GraphUpdater:
                         omitted += 1
                         continue
                     name = core.name_of(node)
+                    query = core.name_of_row[core.graph.query[node]]
+                    fresh = what is What.READ and not before and not core.graph.flags[node] & ERROR
+                    if fresh and query in TEXT_NAMES:
+                        first_read.append(core.args_of(node)[0])
                     if before != after or not after:  # what has no bytes is told whenever it ran
-                        query = core.name_of_row[core.graph.query[node]]
                         one = Changed(name, query, before.hex(), after.hex(), reason_of(core, node))
                         (inputs if what in _OF_INPUTS else changed).append(one)
                     if what is What.FAILED:
                         failed.append(Failed(name, self._error_of(node)))
         return inputs, changed, omitted, failed
+
+    def discount(self) -> None:
+        """What was counted up to now is nobody's news: work of the watch for itself."""
+        self._counts = self._core.counts()
 
     def digest(self, most: int | None = None) -> None:
         """Fold the journal, all of it or some records, so that it stays short while a long build goes on."""
@@ -196,9 +229,10 @@ class GraphUpdater:
         return graph.query[node] in own
 
     def _path_of(self, node: int) -> str | None:
-        """The path that a key is about: its first argument, if that is a text."""
+        """The file that a key is about: its first argument, if that is one."""
         args = self._core.graph.args[node]
-        return args[0] if isinstance(args, tuple) and args and isinstance(args[0], str) else None
+        path = args[0] if isinstance(args, tuple) and args else None
+        return path if isinstance(path, str) and self._is_file(path) else None
 
     def _error_of(self, node: int) -> str:
         value = self._core.graph.values[node]
@@ -209,7 +243,16 @@ class GraphUpdater:
 _OF_INPUTS = (What.READ, What.SET, What.RESET)
 
 
-def text_of(error: BaseException) -> str:
-    """An error in one line."""
-    text = str(error).split("\n")
-    return escaped(f"{type(error).__name__}: {' '.join(part.strip() for part in text)}", limit=500)
+def text_of(error: BaseException, key: str = "") -> str:
+    """An error in one line: which key failed first, if not `key`; what; and where in the user's code."""
+    if isinstance(error, EngineError):
+        fields = "; ".join(f"{name} {text}".strip() for name, text in error.fields.items())
+        text = f"{error.headline} ({fields})" if fields else error.headline
+    else:
+        text = " ".join(part.strip() for part in str(error).split("\n"))
+    notes = (str(note) for note in getattr(error, "__notes__", ()))
+    chain = next((note.removeprefix(WHILE) for note in notes if note.startswith(WHILE)), "")
+    first = chain.rpartition(" -> ")[2]
+    place = where(error)
+    by = f"{first}: " if first and first != key else ""
+    return escaped(f"{by}{type(error).__name__}: {text}{f', at {place}' if place else ''}", limit=500)

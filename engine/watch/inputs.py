@@ -18,6 +18,7 @@ from engine.errors import Closed, RootGone, escaped
 from engine.key import Key
 from engine.look import Looked, load_observed, take
 from engine.persist import load, load_readers
+from engine.recover import recover
 from engine.watch.delta_processor import Edited
 from engine.watch.events import Trouble
 from engine.watch.parts import STEP_SECONDS, Parts
@@ -58,27 +59,27 @@ class Inputs:
         parts = self._parts
         try:
             self._first_crawl()
-        except (Closed, KeyboardInterrupt):
-            parts.ended.set()
+        except (Closed, KeyboardInterrupt) as error:
+            if parts.is_over(error):
+                return
         except Exception as error:
             parts.report("the first look", error)
         while not parts.ended.is_set():
             try:
                 parts.files.step()
-                parts.updater.digest(DIGESTED_AT_ONCE)
+                parts.updater.digest(DIGESTED_AT_ONCE if parts.live.is_set() else None)
                 for step in self.steps:
                     step()
                 batch = self._next_batch()
                 if batch is not None:
                     self._work_on(batch)
                     parts.worked()
-            except (Closed, KeyboardInterrupt):
-                break  # the engine was closed, or asked to stop, under the watch
+            except (Closed, KeyboardInterrupt) as error:
+                if parts.is_over(error):
+                    return
             except Exception as error:
                 parts.report("a batch", error)
                 self._wake(None)  # keys to be tried again may have been in it
-        for ticket in parts.scheduler.abandon():
-            ticket.finish(error=Closed())
 
     def _first_crawl(self) -> None:
         core = self._parts.core
@@ -99,6 +100,8 @@ class Inputs:
         error: Exception | None = None
         differing = 0
         try:
+            if batch.tickets and self._parts.files.look_at_root() and not batch.crawl:
+                batch = evolve(batch, crawl="the root was replaced")  # a cookie says nothing of the root
             if self._parts.files.root_is_gone:
                 error = RootGone(root=self._parts.core.root)
             elif batch.crawl:
@@ -125,6 +128,8 @@ class Inputs:
         tracker.crawled(time.time(), batch.crawl, seconds, len(files.places))
         if not self._parts.live.is_set() or any(isinstance(node, Key) for node in batch.nodes):
             self._wake(None)
+        elif self._parts.updater.retrying:
+            self._wake(None)  # what failed for a passing reason may do so no longer
         return differing
 
     def _look(self, batch: Batch[Any]) -> int:
@@ -140,7 +145,7 @@ class Inputs:
             if crawl:  # who waits must not be let go before what came up just now
                 return self._crawl(evolve(batch, crawl=crawl))
         differing = self._revise(list(nodes), batch) if nodes else 0
-        if keys and not differing:
+        if (keys or (batch.tickets and parts.updater.retrying)) and not differing:
             self._wake(None)
         return differing
 
@@ -153,9 +158,15 @@ class Inputs:
         def hurried() -> bool:
             return bool(batch.tickets) or parts.scheduler.is_waited_for()
 
+        graph = core.graph
+
         def attempt(gate: Gate) -> tuple[Looked, list[Edited], list[int], int]:
             with core.sync_lock, gate:
-                looked = parts.processor.look(nodes)
+                with core.lock:
+                    if core.unsettled:
+                        recover(core)
+                    wanted = nodes if core.graph is graph else None  # numbers of lists that are no more
+                looked = parts.processor.look(wanted)
                 edited = parts.processor.edited(looked) if parts.deltas and not commits else []
                 different = self._different(looked)
                 note = batch.crawl or _named(batch.paths, looked)

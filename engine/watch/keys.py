@@ -15,7 +15,8 @@ from collections import deque
 from attrs import evolve
 
 from engine.errors import Closed, StoreError
-from engine.watch.events import Figures, Revised, Started, Trouble
+from engine.watch.delta_processor import Edited
+from engine.watch.events import Figures, FileDelta, Revised, Started, Trouble
 from engine.watch.graph_updater import Pass, text_of
 from engine.watch.inputs import Due
 from engine.watch.parts import Parts
@@ -32,6 +33,7 @@ class Keys:
         self._news = threading.Condition()
         self._due: list[Due] = []
         self._wanted = True  # the first pass
+        self._untold: list[Due] = []  # batches whose deltas were not told yet
         self._untidy = False  # something was committed since the store's log was last looked at
         self._told = 0  # the revision that was told last
         self._unlearned: deque[str] = deque()  # files whose version is not known yet, for deltas
@@ -64,10 +66,13 @@ class Keys:
                 elif self._unlearned:
                     count = min(LEARNED_AT_ONCE, len(self._unlearned))
                     parts.processor.learn([self._unlearned.popleft() for _ in range(count)])
+                    parts.updater.discount()
                 else:
                     self._tidy()
-            except (Closed, KeyboardInterrupt):
-                return
+            except (Closed, KeyboardInterrupt) as error:
+                if parts.is_over(error):
+                    return
+                self.wake()
             except Exception as error:
                 parts.report("a refresh", error)
                 self.wake()
@@ -97,15 +102,22 @@ class Keys:
         done = updater.refresh(edited, lambda: not parts.ended.is_set())
         if done.counts.executed:
             parts.echo.worked(began, time.time())
-        parts.files.cover()
+        trouble: Exception | None = None
+        try:
+            parts.files.cover()
+        except Exception as error:  # what was found is told first: it is in no list any more
+            trouble = error
         waits = {str(key): parts.try_again(key, f"key {key}") for key in done.retry}
         done.failures = [evolve(one, again_in=waits.get(one.key, 0.0)) for one in done.failures]
         parts.scheduler.healed(key for key in updater.watched if key not in updater.failing)
         parts.tracker.observed(len(parts.files.places), parts.files.directories())
         if parts.live.is_set():
-            self._tell(due, done)
+            trouble = self._tell(due, done) or trouble
         else:
             self._begin(done, began)
+        parts.tracker.verified(done.counts.verified)
+        if trouble is not None:
+            raise trouble
 
     def _begin(self, done: Pass, began: float) -> None:
         parts = self._parts
@@ -126,14 +138,17 @@ class Keys:
         if parts.deltas:
             self._unlearned.extend(parts.processor.texts())
 
-    def _tell(self, due: list[Due], done: Pass) -> None:
+    def _tell(self, due: list[Due], done: Pass) -> Exception | None:
+        """Tell of a pass. Returns what went wrong with the deltas, which are left out then."""
         parts = self._parts
+        due = [*self._untold, *due]
+        self._untold = []
         if done.revision == self._told:
             watched = {str(key) for key in parts.updater.watched}
             if not any(one.key in watched for one in done.changed):
-                return  # others were asked for the first time: that is no news of a change
-        edited = {one.path: one for some in due for one in some.edited}
-        deltas = parts.processor.compare(list(edited.values())) if edited else []
+                self._untold = [one for one in due if one.edited]
+                return None  # others were asked for the first time: no news of a change
+        deltas, trouble = self._deltas(due, done)
         event = Revised(
             done.revision,
             self._told,
@@ -148,6 +163,24 @@ class Keys:
         self._told = done.revision
         parts.tracker.revised(event)
         parts.publish(event)
+        return trouble
+
+    def _deltas(self, due: list[Due], done: Pass) -> tuple[list[FileDelta], Exception | None]:
+        processor = self._parts.processor
+        if not self._parts.deltas:
+            return [], None
+        edited: dict[str, Edited] = {}
+        for one in (one for some in due for one in some.edited):
+            first = edited.get(one.path)
+            edited[one.path] = one if first is None else evolve(first, exists=one.exists)
+        for path in done.first_read:
+            edited.setdefault(path, processor.first_seen(path))
+        try:
+            return processor.compare(list(edited.values())), None
+        except Exception as error:
+            return [], error
+        finally:
+            self._parts.updater.discount()
 
 
 def figures_of(due: list[Due], done: Pass) -> Figures:

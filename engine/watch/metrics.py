@@ -222,7 +222,9 @@ def _server(listener: socket.socket, progress: Callable[[], Progress]) -> BaseSe
         sys_version = ""
 
         def do_GET(self) -> None:
-            if not _is_here(self.headers.get("Host", "")):
+            # A web page may send its reader's browser here under another name; to a file it cannot.
+            by_network = listener.family != socket.AF_UNIX
+            if by_network and not _is_here(self.headers.get("Host", "")):
                 self._answer(403, "text/plain", "This is shown to this machine only.\n")
             elif self.path.partition("?")[0] != "/metrics":
                 self._answer(404, "text/plain", "There is only /metrics here.\n")

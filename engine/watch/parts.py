@@ -55,6 +55,16 @@ class Parts:
         with self.scheduler.changed:
             self.scheduler.changed.notify_all()
 
+    def is_over(self, error: BaseException) -> bool:
+        """Whether an error means that the engine was closed or stopped under the watch, or the watch itself.
+
+        A KeyboardInterrupt that a query raised by itself is trouble like any other.
+        """
+        if self.ended.is_set() or self.core.closed or self.core.stopping:
+            return True
+        self.report("a query", RuntimeError(f"{type(error).__name__} was raised inside"))
+        return False
+
     def worked(self) -> None:
         """Something went well."""
         self._errors = 0

@@ -156,6 +156,10 @@ class Places:
         """Whether a directory of the index is there now."""
         return os.path.isdir(self.full(directory))
 
+    def is_file(self, path: str) -> bool:
+        """Whether inputs look at a path, and it is no directory of the index."""
+        return path not in self._entries and next(iter(self.at(path)), None) is not None
+
     def covers(self, path: str) -> bool:
         """Whether a path is a directory of the index."""
         return path in self._entries

@@ -173,6 +173,11 @@ class ProgressTracker:
             if path is not None:
                 self._files.add(path, microseconds, self._revisions)
 
+    def verified(self, count: int) -> None:
+        """So many keys were proven without running."""
+        with self._lock:
+            self._counts[What.VERIFIED] += count
+
     def revised(self, event: Revised) -> None:
         """A revision was committed."""
         with self._lock:

@@ -1,7 +1,7 @@
 """Scanning: a backend that suggests nothing. What changed is found by looking at everything, again and again.
 
-For file systems whose kernel does not tell (network mounts, some containers), for systems that have no watches
-left, and for tests, which must get the same answers with it as with events.
+For file systems whose kernel does not tell (network mounts, some containers), for systems that have no
+watches left, and for tests, which must get the same answers with it as with events.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ class ScanningBackend:
     def missing(self) -> int:
         """See `Backend.missing`."""
         return 0
+
+    def crowded(self) -> bool:
+        """See `Backend.crowded`."""
+        return False
 
     def voices(self) -> frozenset[int]:
         """See `Backend.voices`."""

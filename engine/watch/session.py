@@ -22,7 +22,8 @@ from typing import Any
 from engine.core import Core
 from engine.errors import BadSettings, Closed
 from engine.key import Key
-from engine.query import info_of
+from engine.locate import find
+from engine.query import QueryInfo, info_of
 from engine.subscribe import Subscription, refresh
 from engine.watch.backend import Factory
 from engine.watch.cookies import Cookies
@@ -85,7 +86,7 @@ class Watch:
         self._subscribers = Subscribers()
         self._telling = threading.Lock()  # an event, and the state after it, go together
         self._now: Started | None = None  # what a consumer that comes later is told first
-        self._cookies = Cookies(None if core.store is None else core.store.path.parent)
+        self._cookies = Cookies(core.store.path.parent if core.store is not None and core.saves else None)
         scheduler: UpdateScheduler[Any] = UpdateScheduler(time.monotonic, Held(core.root))
         self.files = FileWatcher(
             core,
@@ -98,7 +99,7 @@ class Watch:
             clock=boot_clock(),
         )
         tracker = ProgressTracker(running=lambda: running_names(core))
-        updater = GraphUpdater(core, tracker.record, OWN)
+        updater = GraphUpdater(core, tracker.record, self.files.places.is_file, OWN)
         updater.watched.update(dict.fromkeys(keys))
         processor = DeltaProcessor(core, threads=threads)
         echo = Echo(self.files.saved_at)
@@ -119,13 +120,22 @@ class Watch:
         with self._lock:
             if self._threads:
                 return
+            if self._parts.ending:
+                raise Closed()
+            self._parts.updater.begin()
             self._own = self._subscribers.subscribe()
             for name, body in (("inputs", self._inputs.run), ("keys", self._keys.run)):
-                thread = threading.Thread(target=body, name=f"engine-watch-{name}", daemon=True)
+                thread = threading.Thread(
+                    target=self._until_over, args=(body,), name=f"engine-watch-{name}", daemon=True
+                )
                 self._threads.append(thread)
             self._callers.append(self._subscribers.call(self._publish_values))
         for thread in self._threads:
             thread.start()
+
+    def _until_over(self, body: Callable[[], None]) -> None:
+        body()
+        self.close("the engine was stopped")  # where nobody closed it: a watch with half its threads is none
 
     def wait_until_ready(self, timeout: float | None = None) -> bool:
         """Whether everything watched is right for the first time; waits up to `timeout` seconds."""
@@ -136,6 +146,15 @@ class Watch:
         """Watch one more key."""
         self._parts.updater.watched[key] = None
         self._keys.wake()
+
+    def look_again(self, keys: Iterable[tuple[QueryInfo, tuple[Any, ...]]]) -> None:
+        """Inputs were given back to the world. What happened to them while they were set was looked at by
+        nobody, and what was read for them may be old by now."""
+        core = self._core
+        with core.lock:
+            nodes = [node for info, args in keys if (node := find(core, info, args))]
+        if nodes:
+            self._parts.scheduler.look(nodes)
 
     def nudge(self) -> None:
         """The host changed an input: what is watched is brought up to date, and told."""
@@ -233,6 +252,11 @@ class Watch:
         return dict(self._parts.updater.failing)
 
     @property
+    def active(self) -> bool:
+        """Whether it was started and has not ended."""
+        return bool(self._threads) and not self._parts.ending
+
+    @property
     def ended(self) -> str:
         """Why the watch ended; "" while it has not."""
         return self._parts.ending
@@ -252,6 +276,8 @@ class Watch:
         self._parts.processor.close()
         self._cookies.close()
         self._core.journal = None
+        for ticket in self._parts.scheduler.abandon():
+            ticket.finish(error=Closed())
         self._publish(Stopped(self._core.revision, reason))
         for caller in self._callers:
             caller.close()
