@@ -81,6 +81,8 @@ def _error(core: Core, attempt: Callable[[Gate], None]) -> Exception | None:
         insist(core, attempt)
     except Exception as error:
         return error
+    except (SystemExit, GeneratorExit) as error:  # ends a program, not those who ask for other keys
+        return RuntimeError(f"{type(error).__name__} was raised: {error}")
     return None
 
 

@@ -51,7 +51,8 @@ class Cookies:
         if self._place is not None and not self.directory:
             for old in self._place.glob(PREFIX + "*"):  # of watches that were killed: we may write the store
                 shutil.rmtree(old, ignore_errors=True)
-        self.directory = os.path.realpath(tempfile.mkdtemp(prefix=PREFIX, dir=self._place))
+        place = self._place if self._place is not None and os.access(self._place, os.W_OK) else None
+        self.directory = os.path.realpath(tempfile.mkdtemp(prefix=PREFIX, dir=place))
 
     def drop(self, voices: Iterable[int]) -> Cookie:
         """Put down a cookie that these voices will tell of. Raises OSError where it cannot be made."""

@@ -40,7 +40,8 @@ DOUBTFUL: Final = "doubtful"
 # Voices say something every 0.1 s. After a longer silence, in which this process did not compute either, it
 # was
 # stopped or had no processor, and the kernel's queue may have overflowed.
-GAP_SECONDS = 0.4
+GAP_SECONDS = 0.3
+AUDIT: Final = "audit"  # the reason of a crawl that has no other
 HUGE_BATCH = (
     1_000  # paths told at once: the kernel's queue holds 16,384 events, and a full one loses silently
 )
@@ -104,6 +105,7 @@ class FileWatcher:
         self._rooted_at = clock()
         self._second_looks: list[tuple[float, list[int]]] = []
         self._bare: dict[str, None] = {}  # directories that should be covered and are not
+        self._audits_that_found = 0  # in a row
         self._root_suspect = False  # something happened to the root itself
         self._observed = 0  # inputs there were at the last step
         self._closed = False
@@ -205,6 +207,17 @@ class FileWatcher:
             self._go(DOUBTFUL, "the watch has to be made anew")
         else:
             self._go(LIVE, f"looked at everything in {seconds:.2f} s")
+
+    def audited(self, differing: int) -> None:
+        """What an audit found. If it found what no event had told of, the watch is made anew, in case it has gone deaf.
+
+        Some writes are never told (through memory maps and links from elsewhere), and some are told a moment
+        later; so only the second such audit in a row counts.
+        """
+        self._audits_that_found = self._audits_that_found + 1 if differing else 0
+        if self.backend.mode == "events" and self._audits_that_found > 1:
+            self._audits_that_found = 0
+            self.doubt(f"the audit found {differing} changes that no event told of", reinstall=True)
 
     def _install(self) -> None:
         with self._lock:
@@ -352,7 +365,7 @@ class FileWatcher:
             if short:
                 self.doubt(f"the kernel lacks {short} watches", reinstall=True)
             else:
-                self._scheduler.crawl("audit")
+                self._scheduler.crawl(AUDIT)
         while self._second_looks and self._second_looks[0][0] <= now:
             self._scheduler.look(self._second_looks.pop(0)[1])
         observed = len(self._core.observed)

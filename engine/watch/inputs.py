@@ -21,6 +21,7 @@ from engine.persist import load, load_readers
 from engine.recover import recover
 from engine.watch.delta_processor import Edited
 from engine.watch.events import Trouble
+from engine.watch.file_watcher import AUDIT
 from engine.watch.parts import STEP_SECONDS, Parts
 from engine.watch.update_scheduler import Batch
 
@@ -59,10 +60,9 @@ class Inputs:
         parts = self._parts
         try:
             self._first_crawl()
-        except (Closed, KeyboardInterrupt) as error:
+        except BaseException as error:  # a rule may call sys.exit
             if parts.is_over(error):
                 return
-        except Exception as error:
             parts.report("the first look", error)
         while not parts.ended.is_set():
             try:
@@ -74,10 +74,9 @@ class Inputs:
                 if batch is not None:
                     self._work_on(batch)
                     parts.worked()
-            except (Closed, KeyboardInterrupt) as error:
+            except BaseException as error:
                 if parts.is_over(error):
                     return
-            except Exception as error:
                 parts.report("a batch", error)
                 self._wake(None)  # keys to be tried again may have been in it
 
@@ -100,7 +99,7 @@ class Inputs:
         error: Exception | None = None
         differing = 0
         try:
-            if batch.tickets and self._parts.files.look_at_root() and not batch.crawl:
+            if self._parts.files.look_at_root() and not batch.crawl:
                 batch = evolve(batch, crawl="the root was replaced")  # a cookie says nothing of the root
             if self._parts.files.root_is_gone:
                 error = RootGone(root=self._parts.core.root)
@@ -124,6 +123,8 @@ class Inputs:
         differing = self._revise(None, batch)
         seconds = time.monotonic() - started
         files.end_crawl(seconds)
+        if batch.crawl == AUDIT and not batch.paths:
+            files.audited(differing)
         tracker.state(files.state)
         tracker.crawled(time.time(), batch.crawl, seconds, len(files.places))
         if not self._parts.live.is_set() or any(isinstance(node, Key) for node in batch.nodes):

@@ -19,7 +19,7 @@ from engine.watch.delta_processor import Edited
 from engine.watch.events import Figures, FileDelta, Revised, Started, Trouble
 from engine.watch.graph_updater import Pass, text_of
 from engine.watch.inputs import Due
-from engine.watch.parts import Parts
+from engine.watch.parts import STEP_SECONDS, Parts
 
 QUIET_SECONDS = 3.0  # without a change, after which the next one is not expected at once
 LEARNED_AT_ONCE = 16  # files: some 50 ms, the longest that learning makes an update wait
@@ -58,30 +58,34 @@ class Keys:
                 self._wait()
                 if parts.ended.is_set():
                     return
-                wanted, self._wanted = self._wanted and parts.files.looked, False
-                due, self._due = self._due, []
+                wanted = self._wanted and parts.files.looked and not parts.files.root_is_gone
+                self._wanted = self._wanted and not wanted
+                if wanted:
+                    self._untold += self._due
+                    self._due.clear()
             try:
                 if wanted:
-                    self._refresh(due)
+                    self._refresh(self._untold)
                 elif self._unlearned:
                     count = min(LEARNED_AT_ONCE, len(self._unlearned))
                     parts.processor.learn([self._unlearned.popleft() for _ in range(count)])
                     parts.updater.discount()
                 else:
                     self._tidy()
-            except (Closed, KeyboardInterrupt) as error:
+            except BaseException as error:  # a rule may call sys.exit
                 if parts.is_over(error):
                     return
-                self.wake()
-            except Exception as error:
                 parts.report("a refresh", error)
                 self.wake()
 
     def _wait(self) -> None:
         """Until there is something to do. The condition is held."""
         parts = self._parts
-        while not (self._wanted and parts.files.looked) and not parts.ended.is_set():  # K1
-            if self._unlearned or (not self._news.wait(QUIET_SECONDS if self._untidy else None)):
+        while not (self._wanted and parts.files.looked and not parts.files.root_is_gone):  # K1
+            if parts.ended.is_set() or self._unlearned:
+                return
+            seconds = STEP_SECONDS if parts.files.root_is_gone else QUIET_SECONDS if self._untidy else None
+            if not self._news.wait(seconds) and not parts.files.root_is_gone:
                 return
 
     def _tidy(self) -> None:
@@ -132,6 +136,7 @@ class Keys:
             round(max(0.0, time.time() - began), 3),
             tuple(done.failures),
         )
+        self._untold = []
         parts.tracker.started(started)
         parts.live.set()
         parts.publish(started)
@@ -141,8 +146,6 @@ class Keys:
     def _tell(self, due: list[Due], done: Pass) -> Exception | None:
         """Tell of a pass. Returns what went wrong with the deltas, which are left out then."""
         parts = self._parts
-        due = [*self._untold, *due]
-        self._untold = []
         if done.revision == self._told:
             watched = {str(key) for key in parts.updater.watched}
             if not any(one.key in watched for one in done.changed):
@@ -161,6 +164,7 @@ class Keys:
             next((one.crawl for one in due if one.crawl), ""),
         )
         self._told = done.revision
+        self._untold = []
         parts.tracker.revised(event)
         parts.publish(event)
         return trouble

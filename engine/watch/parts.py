@@ -15,7 +15,7 @@ from typing import Any
 from attrs import define, field
 
 from engine.core import Core
-from engine.errors import EngineError
+from engine.errors import Closed, EngineError
 from engine.watch.delta_processor import DeltaProcessor
 from engine.watch.echo import Echo
 from engine.watch.events import Trouble, WatchEvent
@@ -58,18 +58,16 @@ class Parts:
     def is_over(self, error: BaseException) -> bool:
         """Whether an error means that the engine was closed or stopped under the watch, or the watch itself.
 
-        A KeyboardInterrupt that a query raised by itself is trouble like any other.
+        What a query raises to end a program (SystemExit, KeyboardInterrupt) is trouble like any other.
         """
-        if self.ended.is_set() or self.core.closed or self.core.stopping:
-            return True
-        self.report("a query", RuntimeError(f"{type(error).__name__} was raised inside"))
-        return False
+        ends = isinstance(error, Closed | KeyboardInterrupt)
+        return self.ended.is_set() or self.core.closed or (ends and self.core.stopping)
 
     def worked(self) -> None:
         """Something went well."""
         self._errors = 0
 
-    def report(self, what: str, error: Exception) -> None:
+    def report(self, what: str, error: BaseException) -> None:
         """Something went wrong that should not have (A1)."""
         if self.ending:
             return

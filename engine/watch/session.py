@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from engine.attempt import finish
 from engine.core import Core
 from engine.errors import BadSettings, Closed
 from engine.key import Key
@@ -275,6 +276,9 @@ class Watch:
                 thread.join(JOIN_SECONDS)
         self._parts.processor.close()
         self._cookies.close()
+        if not self._core.closed:
+            with self._core.lock:
+                finish(self._core)  # revisions that nobody refreshed for yet
         self._core.journal = None
         for ticket in self._parts.scheduler.abandon():
             ticket.finish(error=Closed())
