@@ -75,6 +75,7 @@ def _end(code: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    if sys.path and not sys.flags.safe_path and sys.path[0] in ("", os.getcwd()):
-        del sys.path[0]  # put there by -m (A3)
+    with contextlib.suppress(FileNotFoundError):  # the working directory is gone
+        if sys.path and not sys.flags.safe_path and sys.path[0] in ("", os.getcwd()):
+            del sys.path[0]  # put there by -m (A3)
     main()

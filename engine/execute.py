@@ -317,6 +317,8 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, frame: Running, outcom
     graph.flags[node] |= UNSTORED
     save(core, node, None)
     core.transients[node] = None
+    if info.observed:
+        core.observed.setdefault(node, UNSETTLED)  # it was looked at: a watch has to know its place
     if graph.readers[node] or graph.readers[node] is None:
         doubt_readers(core, node)  # else they would keep the value of before: see test_a_reader_of_an_input
     core.executed += 1

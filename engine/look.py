@@ -169,9 +169,7 @@ def load_observed(core: Core) -> None:
         core.observed[row.id] = UNSETTLED if row.flags & PINNED else row.stamp
 
 
-def _askable(
-    core: Core, nodes: Iterable[int]
-) -> tuple[list[int], list[QueryInfo], list[tuple[Any, ...]]]:
+def _askable(core: Core, nodes: Iterable[int]) -> tuple[list[int], list[QueryInfo], list[tuple[Any, ...]]]:
     """The observed inputs among `nodes` that are looked at (K5), and their keys. The lock is held.
 
     Three lists, not one of tuples: these would wake the garbage collector, for a fifth of the time of a look.

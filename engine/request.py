@@ -65,7 +65,7 @@ def refresh(
     try:
         for tries in count():
             revision = core.revision
-            errors = [_error(core, partial(attempt, info, args, tries)) for info, args in asked]
+            errors = [_error(core, partial(attempt, info, args, tries), wanted) for info, args in asked]
             with core.lock:
                 # The world may change without an end: then what holds is the revision of before.
                 if core.revision == revision or tries >= 2 * PATIENCE:
@@ -76,12 +76,15 @@ def refresh(
     raise AssertionError("count() ends never")
 
 
-def _error(core: Core, attempt: Callable[[Gate], None]) -> Exception | None:
+def _error(core: Core, attempt: Callable[[Gate], None], wanted: Callable[[], bool]) -> Exception | None:
     try:
         insist(core, attempt)
     except Exception as error:
         return error
-    except (SystemExit, GeneratorExit) as error:  # ends a program, not those who ask for other keys
+    except (SystemExit, GeneratorExit, KeyboardInterrupt) as error:
+        if core.stopping or not wanted():
+            raise
+        # What ends a program ends nobody else's who asks for other keys.
         return RuntimeError(f"{type(error).__name__} was raised: {error}")
     return None
 

@@ -9,6 +9,7 @@ Edit files below the directory while it runs; Ctrl-C ends it. The same from the 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from engine import Engine, each, query
@@ -44,7 +45,5 @@ def main(directory: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         main(sys.argv[1] if len(sys.argv) > 1 else ".")
-    except KeyboardInterrupt:
-        pass

@@ -84,8 +84,9 @@ def place_of(path: str) -> str | None:
     That is so for paths whose answer is an error by itself: not canonical, or no name of a file.
     """
     try:
-        full_path(path)
-        return None if b"\0" in os.fsencode(path) else path
+        canonical = not path or (path[0] not in "/." and posixpath.normpath(path) == path)
+        dotted = path[:1] == "." and canonical_path(path) == path
+        return path if (canonical or dotted) and b"\0" not in os.fsencode(path) else None
     except (FileError, ValueError, TypeError):  # also: characters that no file name can hold; not a text
         return None
 

@@ -195,7 +195,8 @@ class Store:
         with self._guard:
             self._usable()
             self._must_write()
-            if not self.directory.parent.is_dir():  # a whole project went: making a part of it anew helps nobody
+            # a whole project went: making a part of it anew helps nobody
+            if not self.directory.parent.is_dir():
                 raise StoreError(store=self.path, reason="the directory that it was in is gone")
             self._shut()
             with translated(self.path):

@@ -20,6 +20,8 @@ Examples:
   engine gc --json
 """
 
+BUSY = "Wait for it to end. If it is a watch: end it with Ctrl-C."
+
 
 @click.command("forget", epilog=FORGET)
 @click.argument("pattern")
@@ -38,7 +40,7 @@ def forget(pattern: str, json_: bool, **options: Any) -> None:
     settings = settings_of(options)
     check_store(settings)
     load_quietly(settings)
-    with writing(settings) as db:
+    with writing(settings, hint=BUSY) as db:
         count = db.forget(pattern)
         revision = db.revision
     if json_:
@@ -59,7 +61,7 @@ def gc(json_: bool, **options: Any) -> None:
 
     settings = settings_of(options)
     check_store(settings)
-    with writing(settings) as db:
+    with writing(settings, hint=BUSY) as db:
         collected = db.gc()
     if json_:
         write_json(asdict(collected))

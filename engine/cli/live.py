@@ -185,8 +185,8 @@ def line_of(event: WatchEvent) -> str | None:
             )
         case Revised():
             return f"R{event.revision}  {_cause(event)}: {_work(event)}"
-        case Watching(state="live" | "starting"):
-            return None
+        case Watching(state="live" | "starting") | Watching(reason="audit"):
+            return None  # an audit that finds something is told by the revision it makes
         case Watching():
             return f"{_short(event.state)}: {escaped(event.reason, limit=ERROR_WIDTH)}"
         case Trouble():

@@ -14,9 +14,7 @@ Invariants
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -32,6 +30,7 @@ from engine.persist import load
 from engine.query import Query, info_of
 from engine.recall import recall
 from engine.request import demand
+from engine.rules.directories import listing
 from engine.rules.files import FileError, FileMissing, read_bytes, read_text
 from engine.rules.lines import line_digests
 from engine.rules.python.chunks import chunks
@@ -40,8 +39,8 @@ from engine.watch.events import FileDelta
 
 TEXTS = (read_text, read_bytes)  # the inputs whose files are compared
 PYTHON = (".py", ".pyi")
+LISTING_NAME = info_of(listing).name
 TEXT_NAMES = frozenset(info_of(query).name for query in TEXTS)
-CLOCK_SECONDS = 0.01  # that the clock of a file system may be behind
 OWN = frozenset((info_of(line_digests).name, info_of(chunks).name))  # asked for by nobody else, as a rule
 
 
@@ -63,7 +62,6 @@ class DeltaProcessor:
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
         self._gone: set[str] = set()  # files that were told as removed
-        self._compared_at = time.time()  # seconds since 1970
 
     def look(self, nodes: Iterable[int] | None) -> Looked:
         """Which of these inputs differ from what is known; None: of all.
@@ -94,18 +92,11 @@ class DeltaProcessor:
                 found[path] = Edited(path, self._version(path), existed, exists)
         return list(found.values())
 
-    def first_seen(self, path: str) -> Edited:
-        """A file that queries read for the first time: a new one, unless it is older than the last batch."""
-        try:
-            made = os.lstat(f"{self._core.root}/{path}").st_ctime
-        except OSError:
-            return Edited(path, None, existed=False, exists=False)
-        known = self._version_locked(path) if path not in self._gone else None
-        return Edited(path, known, existed=made < self._compared_at, exists=True)
-
-    def _version_locked(self, path: str) -> Version | None:
+    def first_seen(self, path: str, listed: Collection[str]) -> Edited:
+        """A file that queries read for the first time: a new one, if its directory was `listed` anew."""
+        existed = path.rpartition("/")[0] not in listed and path not in self._gone
         with self._core.lock:
-            return self._version(path)
+            return Edited(path, self._version(path) if existed else None, existed, exists=True)
 
     def texts(self) -> list[str]:
         """The files whose content is known."""
@@ -117,14 +108,12 @@ class DeltaProcessor:
 
     def compare(self, edited: Sequence[Edited]) -> list[FileDelta]:
         """What is different in each file, in their order."""
-        began = time.time()
         found: list[FileDelta] = self._map(self._delta, edited)
         for delta in found:
             if delta.what == "removed":
                 self._gone.add(delta.path)
             else:
                 self._gone.discard(delta.path)
-        self._compared_at = began - CLOCK_SECONDS
         return found
 
     def learn(self, paths: Sequence[str]) -> None:

@@ -209,7 +209,7 @@ class FileWatcher:
             self._go(LIVE, f"looked at everything in {seconds:.2f} s")
 
     def audited(self, differing: int) -> None:
-        """What an audit found. If it found what no event had told of, the watch is made anew, in case it has gone deaf.
+        """What an audit found. If no event had told of it, the watch is made anew: it may have gone deaf.
 
         Some writes are never told (through memory maps and links from elsewhere), and some are told a moment
         later; so only the second such audit in a row counts.
@@ -280,7 +280,7 @@ class FileWatcher:
     def _once(self, trouble: Trouble) -> None:
         if trouble.cause not in self._told:
             self._told.add(trouble.cause)
-            log.warning("%s: %s", trouble.place, trouble.cause)
+            log.info("%s: %s", trouble.place, trouble.cause)
             self._tell(trouble)
 
     # -- what to look at -----------------------------------------------------------------------
@@ -392,7 +392,7 @@ class FileWatcher:
             if not self.root_is_gone:
                 self.root_is_gone = True
                 trouble = Trouble(str(self._core.root), "the root is gone", "Put it back, or end the watch.")
-                log.warning("%s: %s", trouble.place, trouble.cause)
+                log.info("%s: %s", trouble.place, trouble.cause)
                 self._tell(trouble)
                 if self.state == LIVE:
                     self._go(DOUBTFUL, trouble.cause)
@@ -417,9 +417,9 @@ class FileWatcher:
         return self._clock() - self.last_event
 
     def saved_at(self, path: str) -> float | None:
-        """When a file was saved, by its own account; None where it is not there."""
+        """When a file was saved or put in its place, by its own account; None where it is not there."""
         try:
-            return os.lstat(self.places.full(path)).st_mtime
+            return os.lstat(self.places.full(path)).st_ctime
         except (OSError, ValueError):
             return None
 

@@ -30,7 +30,7 @@ from engine.persist import load_readers
 from engine.query import REGISTRY
 from engine.request import refresh
 from engine.usertrace import where
-from engine.watch.delta_processor import TEXT_NAMES
+from engine.watch.delta_processor import LISTING_NAME, TEXT_NAMES
 from engine.watch.events import Changed, Failed
 
 MOST_KEYS = 10_000  # told of one revision by name; a consumer of more is better off reading the values
@@ -43,7 +43,12 @@ Collected = dict[int, tuple[What, bytes, bytes]]  # node -> what happened last, 
 
 @define(slots=True)
 class Pass:
-    """What one refresh found. first_read: files whose content was read for the first time."""
+    """What one refresh found.
+
+    first_read  files whose content was read for the first time
+    listed      directories whose listing is another one, or was read for the first time
+    lost        the core's lists were built anew, so that not everything that changed is known
+    """
 
     revision: int
     counts: Counts
@@ -53,6 +58,8 @@ class Pass:
     failures: list[Failed]
     retry: list[Key[Any]]
     first_read: list[str]
+    listed: set[str]
+    lost: bool
     seconds: float
 
 
@@ -80,6 +87,7 @@ class GraphUpdater:
         self.failing: dict[Key[Any], str] = {}
         self.retrying = False  # whether one of them fails for a reason that may be over any time
         self.telling = False  # the first pass tells figures only: in it, everything is new
+        self._lost = False
         self._counts = core.counts()
         self._collected: Collected = {}
         self._graph = core.graph  # what the nodes of the journal belong to
@@ -99,6 +107,7 @@ class GraphUpdater:
         keys = self.in_order(edited)
         asked = [(REGISTRY.get(key.query.name, key.query), key.args) for key in keys]
         errors, (revision, collected, counts) = refresh(core, asked, wanted, self._conclude)
+        lost, self._lost = self._lost, False
         failures, retry = [], []
         now: dict[Key[Any], str] = {}
         for key, error in zip(keys, errors, strict=True):
@@ -110,12 +119,14 @@ class GraphUpdater:
         self.failing = now
         self.retrying = bool(retry)
         first_read: list[str] = []
-        inputs, changed, omitted, failed = self._told(collected, first_read)
+        listed: set[str] = set()
+        inputs, changed, omitted, failed = self._told(collected, first_read, listed)
         watched = {failure.key for failure in failures}
         failures += [one for one in failed if one.key not in watched]
         before, self._counts = self._counts, counts
         seconds = time.perf_counter() - started
-        return Pass(revision, counts - before, inputs, changed, omitted, failures, retry, first_read, seconds)
+        news = (inputs, changed, omitted, failures, retry, first_read, listed, lost)
+        return Pass(revision, counts - before, *news, seconds)
 
     def _conclude(self, revision: int) -> tuple[int, Collected, Counts]:
         """What belongs to a pass, at the moment of its commit (G3).
@@ -159,7 +170,7 @@ class GraphUpdater:
         return budget
 
     def _told(
-        self, collected: Collected, first_read: list[str]
+        self, collected: Collected, first_read: list[str], listed: set[str]
     ) -> tuple[list[Changed], list[Changed], int, list[Failed]]:
         """What the journal says of a pass: inputs and keys that differ, and what failed."""
         core = self._core
@@ -174,6 +185,7 @@ class GraphUpdater:
         while some := list(islice(nodes, AT_ONCE)):
             with core.lock:
                 if core.graph is not self._graph:
+                    self._lost = True
                     break  # the lists were built anew: these numbers mean other keys now
                 for node, (what, before, after) in some:
                     if (before == after and what is not What.FAILED) or self._is_own(node, own):
@@ -184,9 +196,12 @@ class GraphUpdater:
                     name = core.name_of(node)
                     query = core.name_of_row[core.graph.query[node]]
                     fresh = what is What.READ and not before and not core.graph.flags[node] & ERROR
+                    if what is What.READ and query == LISTING_NAME:
+                        listed.add(core.args_of(node)[0])
                     if fresh and query in TEXT_NAMES:
                         first_read.append(core.args_of(node)[0])
-                    if before != after or not after:  # what has no bytes is told whenever it ran
+                    # What has no bytes is told whenever it ran.
+                    if before != after or (not after and what is What.EXECUTED):
                         one = Changed(name, query, before.hex(), after.hex(), reason_of(core, node))
                         (inputs if what in _OF_INPUTS else changed).append(one)
                     if what is What.FAILED:
@@ -208,6 +223,7 @@ class GraphUpdater:
                 graph = core.graph
                 if graph is not self._graph:
                     self._graph = graph
+                    self._lost = self.telling
                     self._collected.clear()
                     journal.clear()
                 for _ in range(min(AT_ONCE, len(journal))):

@@ -183,7 +183,7 @@ class Inputs:
         parts.files.differ(different)
         if looked.changes or looked.retry:
             self._stop_echoes(different)
-            saved = self._saved_at(batch) if different else 0.0
+            saved = self._saved_at(batch, different) if different else 0.0
             applied = (time.perf_counter() - began) * 1000
             self._wake(Due(batch.crawl, looked.stamped, applied, saved, edited, different))
         return differing
@@ -217,12 +217,14 @@ class Inputs:
             readers = core.graph.readers[node] or ()
             return core.name_of(readers[0]) if readers else "a query"
 
-    def _saved_at(self, batch: Batch[Any]) -> float:
+    def _saved_at(self, batch: Batch[Any], different: list[int]) -> float:
         """When the oldest change of a batch was saved, by the wall clock; 0 where nobody knows."""
         if not batch.paths:
             return 0.0
+        with self._parts.core.lock:
+            places = {_place_of(self._parts, node) for node in different[:FEW]}
         hinted = time.time() - (time.monotonic() - batch.first)
-        times = [self._parts.files.saved_at(path) for path in batch.paths[:FEW]]
+        times = [self._parts.files.saved_at(path) for path in places.intersection(batch.paths) if path]
         near = [at for at in times if at is not None and hinted - RECENT_SECONDS < at <= hinted]
         return min(near, default=hinted)
 

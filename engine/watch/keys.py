@@ -14,7 +14,7 @@ from collections import deque
 
 from attrs import evolve
 
-from engine.errors import Closed, StoreError
+from engine.errors import StoreError
 from engine.watch.delta_processor import Edited
 from engine.watch.events import Figures, FileDelta, Revised, Started, Trouble
 from engine.watch.graph_updater import Pass, text_of
@@ -34,6 +34,7 @@ class Keys:
         self._due: list[Due] = []
         self._wanted = True  # the first pass
         self._untold: list[Due] = []  # batches whose deltas were not told yet
+        self._working = False  # a refresh is under way
         self._untidy = False  # something was committed since the store's log was last looked at
         self._told = 0  # the revision that was told last
         self._unlearned: deque[str] = deque()  # files whose version is not known yet, for deltas
@@ -45,6 +46,11 @@ class Keys:
                 self._due.append(due)
             self._wanted = True
             self._news.notify_all()
+
+    def oldest(self) -> float | None:
+        """When the oldest change was saved that is in place and not in what was told, seconds since 1970."""
+        saved = [one.saved for one in (*self._untold, *self._due) if one.saved]
+        return min(saved, default=None) if self._wanted or self._working else None
 
     def pending(self) -> int:
         """How many keys may be outdated."""
@@ -64,8 +70,10 @@ class Keys:
                     self._untold += self._due
                     self._due.clear()
             try:
+                self._working = wanted
                 if wanted:
                     self._refresh(self._untold)
+                    self._working = False
                 elif self._unlearned:
                     count = min(LEARNED_AT_ONCE, len(self._unlearned))
                     parts.processor.learn([self._unlearned.popleft() for _ in range(count)])
@@ -115,13 +123,23 @@ class Keys:
         done.failures = [evolve(one, again_in=waits.get(one.key, 0.0)) for one in done.failures]
         parts.scheduler.healed(key for key in updater.watched if key not in updater.failing)
         parts.tracker.observed(len(parts.files.places), parts.files.directories())
-        if parts.live.is_set():
+        if parts.live.is_set() and not done.lost:
             trouble = self._tell(due, done) or trouble
         else:
             self._begin(done, began)
         parts.tracker.verified(done.counts.verified)
+        self._tell_notes()
         if trouble is not None:
             raise trouble
+
+    def _tell_notes(self) -> None:
+        """What the engine notes for people (a full disk, a store set aside) is told now, not at the end."""
+        core = self._parts.core
+        with core.lock:
+            notes, core.notes = core.notes, []
+        place = str(core.store.path) if core.store is not None else "the engine"
+        for note in notes:
+            self._parts.publish(Trouble(place, " ".join(note.split())))
 
     def _begin(self, done: Pass, began: float) -> None:
         parts = self._parts
@@ -178,7 +196,7 @@ class Keys:
             first = edited.get(one.path)
             edited[one.path] = one if first is None else evolve(first, exists=one.exists)
         for path in done.first_read:
-            edited.setdefault(path, processor.first_seen(path))
+            edited.setdefault(path, processor.first_seen(path, done.listed))
         try:
             return processor.compare(list(edited.values())), None
         except Exception as error:

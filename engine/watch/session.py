@@ -326,8 +326,9 @@ class Watch:
         if self.files.last_event:
             parts.tracker.event_seen(time.time() - self.files.since_last_event())
         oldest = parts.scheduler.oldest()
-        at = None if oldest is None else time.time() - (time.monotonic() - oldest)
-        parts.tracker.pending(parts.scheduler.waiting, self._keys.pending(), at)
+        hinted = None if oldest is None else time.time() - (time.monotonic() - oldest)
+        since = min((at for at in (hinted, self._keys.oldest()) if at is not None), default=None)
+        parts.tracker.pending(parts.scheduler.waiting, self._keys.pending(), since)
 
 
 def running_names(core: Core) -> tuple[str, ...]:

@@ -212,13 +212,14 @@ class UpdateScheduler(Generic[H]):
             now = self._clock()
             moments = [retry.due for retry in self._retries.values() if retry.due is not None]
             if self._first:
-                moments.append(self._burst_ends(now))
+                moments.append(self._burst_ends())
             elif self._crawl or self._nodes:
-                moments.append(now + (HELD_STEP if self._is_held(now) else 0.0))
+                moments.append(now)
             moments += [pending.due for pending in self._pending.values() if pending.due > now][:MOST_PATHS]
             if not self._first and any(pending.due <= now for pending in self._pending.values()):
                 moments.append(now)  # busy paths whose time has come
-            return max(0.0, min(moments) - now) if moments else None
+            wait = max(0.0, min(moments) - now) if moments else None
+            return HELD_STEP if wait is not None and wait < HELD_STEP and self._is_held(now) else wait
 
     def take(self) -> Batch[H] | None:
         """The batch that is due now, if there is one."""
@@ -227,9 +228,8 @@ class UpdateScheduler(Generic[H]):
             wait = self.due()
             if wait is None or wait > 0.0:
                 return None
-            held = not self._tickets and self._is_held(now)
-            everything = bool(self._tickets or self._crawl) and not held
-            burst_is_over = bool(self._first) and self._burst_ends(now) <= now
+            everything = bool(self._tickets or self._crawl)
+            burst_is_over = bool(self._first) and self._burst_ends() <= now
             chosen = [
                 path
                 for path, pending in self._pending.items()
@@ -240,12 +240,9 @@ class UpdateScheduler(Generic[H]):
                 self._note_busy(path, self._pending.pop(path).first, now)
             if everything or burst_is_over:
                 self._first = self._newest = 0.0
-            nodes: dict[H, None] = {}
-            crawl = ""
-            if not held:
-                nodes, self._nodes = self._nodes, {}
-                crawl, self._crawl = self._crawl, ""
-                self._asked = 0.0
+            nodes, self._nodes = self._nodes, {}
+            crawl, self._crawl = self._crawl, ""
+            self._asked = 0.0
             for node, retry in self._retries.items():
                 if retry.due is not None and (retry.due <= now or everything):
                     retry.due = None
@@ -259,15 +256,14 @@ class UpdateScheduler(Generic[H]):
             tickets, self._tickets = self._tickets, []
             return tickets
 
-    def _burst_ends(self, now: float) -> float:
-        if self._is_held(now):
-            return now + HELD_STEP
+    def _burst_ends(self) -> float:
         quiet = LARGE_QUIET if len(self._pending) >= LARGE_BURST or self._crawl else QUIET
         return min(self._newest + quiet, self._first + CAP)
 
     def _is_held(self, now: float) -> bool:
-        since = min((moment for moment in (self._first, self._asked) if moment), default=now)
-        return now - since < HELD_CAP and self._held()
+        moments = [pending.first for pending in self._pending.values()]
+        moments += [moment for moment in (self._first, self._asked) if moment]
+        return now - min(moments, default=now) < HELD_CAP and self._held()
 
     def _delay(self, path: str, now: float) -> float:
         busy = self._busy.get(path)
@@ -293,7 +289,7 @@ class _Retry:
     def __init__(self) -> None:
         from tenacity import RetryCallState, Retrying, stop_after_attempt, wait_exponential, wait_random
 
-        self._stop = stop_after_attempt(8)  # some 12 seconds in all: a file server restarts in that time
+        self._stop = stop_after_attempt(8)  # some 6 seconds in all: a file server restarts in that time
         self._wait = wait_exponential(multiplier=0.05, max=5.0) + wait_random(0, 0.05)
         self._state = RetryCallState(Retrying(), None, (), {})
         self.due: float | None = None

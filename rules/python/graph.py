@@ -50,7 +50,7 @@ def code_graph() -> Summary:
 
 @query
 def tree_summary(directory: str) -> Summary:
-    """The same for the files in one directory and below it. A change adds up what lies on its path, no more."""
+    """The same for the files in one directory and below it. A change adds up what lies on its path."""
     found = contents(directory)
     own = (directory_summary(directory),) if found.files else ()
     if directory.count("/") >= MAX_DEPTH:

@@ -1,0 +1,246 @@
+"""What a review found in the watch: each claim was false once."""
+
+from __future__ import annotations
+
+import errno
+import time
+from pathlib import Path
+
+import pytest
+
+from engine import Engine, query
+from engine.errors import Closed
+from engine.rules import files
+from engine.rules.directories import glob
+from engine.rules.files import read_text
+from engine.watch.events import FileDelta, Started, Stopped, Trouble
+from tests.watch_world import planted, text, tree, until, watching
+
+ENDS: dict[str, type[BaseException]] = {}  # what a query raises that ends a program
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    ENDS.clear()
+    return planted(tmp_path / "root")
+
+
+@query
+def top() -> str:
+    """One file."""
+    return read_text("top.txt")
+
+
+@query
+def slow() -> str:
+    """Another one, that takes its time."""
+    found = read_text("a/one.txt")
+    time.sleep(0.3)
+    return found
+
+
+@query
+def ending() -> str:
+    """A file, unless it says that the program ends."""
+    found = read_text("top.txt")
+    if found in ENDS:
+        raise ENDS[found]
+    return found
+
+
+@query
+def sources() -> tuple[str, ...]:
+    """All Python files, with their texts."""
+    return tuple(read_text(path) for path in glob("**/*.py"))
+
+
+def test_an_input_that_is_given_back_in_a_batch_is_looked_at_again(root: Path) -> None:
+    path = root / "top.txt"
+    path.write_text("one")
+    with watching(root, top) as (db, _, _):
+        db.set(read_text.key("top.txt"), "an overlay")
+        with db.batch():
+            db.reset(read_text.key("top.txt"))
+            path.write_text("two")
+            db.sync()
+        db.sync()
+        assert db.get(top) == "two"
+
+
+def test_an_interrupt_in_the_host_does_not_stop_the_watch(root: Path) -> None:
+    with watching(root, top) as (db, _, told):
+        db._core.unsettled = True  # as a Ctrl-C in `get` leaves it
+        (root / "top.txt").write_text("saved after it")
+        db.sync()
+        assert db.get(top) == "saved after it"
+        # Not all that changed is known then, so the state of now is told instead of a revision.
+        until(lambda: told.of(Started) or told.revised())
+
+
+@pytest.mark.parametrize("how", ["stop", "close"])
+def test_a_stopped_engine_ends_its_watch_and_lets_everybody_go(root: Path, how: str) -> None:
+    db = Engine(None, root=root)
+    watch = db.watch(top)
+    with db:
+        assert watch.wait_until_ready(10)
+        getattr(db, how)()
+        (root / "top.txt").write_text("a save")
+        until(lambda: watch.ended)
+        assert isinstance(list(watch)[-1], Stopped)
+        with pytest.raises((Closed, KeyboardInterrupt)):
+            db.sync()
+
+
+def test_a_watch_that_was_made_and_not_started_changes_nothing(root: Path) -> None:
+    heard: list[str] = []
+    with Engine(None, root=root) as db:
+        db.subscribe(top, heard.append)
+        first = db.watch(top)
+        (root / "top.txt").write_text("one")
+        assert db.sync() == 1
+        assert heard == ["one"]
+        assert db._core.journal is None
+        with db.watch(top) as second:
+            assert second.wait_until_ready(10)
+            assert first.ended
+            with pytest.raises(Closed):
+                first.start()
+
+
+def test_a_sync_right_after_another_root_took_the_place_sees_it(tmp_path: Path) -> None:
+    for name in "pq":
+        (tmp_path / name / "root").mkdir(parents=True)
+        (tmp_path / name / "root" / "top.txt").write_text(f"in {name}")
+    with watching(tmp_path / "p" / "root", top) as (db, _, _):
+        assert db.get(top) == "in p"
+        for expected in ("in q", "in p", "in q"):
+            (tmp_path / "p").rename(tmp_path / "other")
+            (tmp_path / "q").rename(tmp_path / "p")
+            (tmp_path / "other").rename(tmp_path / "q")
+            db.sync()
+            assert db.get(top) == expected
+
+
+def test_an_input_that_could_not_be_read_from_the_start_heals_at_its_next_change(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = files._read
+
+    def failing(path: str) -> bytes:
+        if path == "top.txt":
+            raise OSError(errno.EIO, "broken")
+        return read(path)
+
+    monkeypatch.setattr(files, "_read", failing)
+    with watching(root, top) as (db, watch, _):
+        assert watch.failing
+        until(lambda: watch.files.places.is_file("top.txt"))  # so that its next event means something
+        monkeypatch.setattr(files, "_read", read)
+        (root / "top.txt").write_text("healed")
+        until(lambda: not watch.failing)
+        assert db.get(top) == "healed"
+
+
+def test_a_revision_is_told_when_all_keys_are_right_in_it(root: Path) -> None:
+    (root / "a" / "one.txt").write_text("0")
+    with watching(root, top, slow) as (db, _, told):
+        (root / "a" / "one.txt").write_text("1")
+        (root / "top.txt").write_text("1")
+        until(lambda: db._core.revision > 1)
+        time.sleep(0.15)  # `top` was refreshed, `slow` runs
+        (root / "top.txt").write_text("2")
+        until(lambda: told.revised() and told.revised()[-1].revision == db.revision and db.get(top) == "2")
+        revisions = [(event.since, event.revision) for event in told.revised()]
+        assert all(since < revision for since, revision in revisions)
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_a_query_that_wants_to_end_the_program_ends_no_watch(root: Path, error: type[BaseException]) -> None:
+    ENDS["end"] = error
+    with watching(root, ending, tree) as (db, watch, told):
+        (root / "top.txt").write_text("end")
+        until(lambda: told.of(Trouble) or watch.failing)
+        (root / "top.txt").write_text("and on")
+        until(lambda: not watch.failing and not watch.ended)
+        assert db.get(ending) == "and on"
+        until(lambda: "tree()" in told.names())
+
+
+def test_what_is_found_is_told_although_its_directories_cannot_be_watched(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with watching(root, top) as (_, watch, told):
+        cover = watch.files.cover
+
+        def failing() -> None:
+            monkeypatch.setattr(watch.files, "cover", cover)
+            raise PermissionError("covering")
+
+        monkeypatch.setattr(watch._keys._parts.files, "cover", cover)
+        (root / "top.txt").write_text("new")
+        monkeypatch.setattr(watch.files, "cover", failing)
+        until(lambda: "top()" in told.names())
+
+
+def test_a_full_disk_is_told_at_once(root: Path, tmp_path: Path) -> None:
+    with watching(root, top, store=tmp_path / "store") as (db, _, told):
+        db._core.note("the store could not be written: no space left")
+        (root / "top.txt").write_text("new")
+        until(lambda: [one for one in told.of(Trouble) if "no space left" in one.cause])
+
+
+def test_deltas_follow_files_that_are_moved_removed_and_brought_back(root: Path) -> None:
+    source = "def area():\n    return 1\n"
+    (root / "a" / "one.py").write_text(source)
+    with watching(root, sources, deltas=True) as (_, _, told):
+
+        def deltas() -> dict[str, FileDelta]:
+            return {delta.path: delta for event in told.revised() for delta in event.deltas}
+
+        (root / "a" / "one.py").write_text(source + "\n\ndef more():\n    return 2\n")
+        until(lambda: "a/one.py" in deltas())
+        assert "function more" in deltas()["a/one.py"].added
+        told.clear()
+        (root / "a").rename(root / "moved")
+        until(lambda: {"a/one.py", "moved/one.py"} <= deltas().keys())
+        assert deltas()["a/one.py"].what == "removed"
+        assert deltas()["moved/one.py"].what == "added"
+        assert set(deltas()["moved/one.py"].added) == {"function area", "function more"}
+        told.clear()
+        (root / "moved").rename(root / "a")
+        until(lambda: {"a/one.py", "moved/one.py"} <= deltas().keys())
+        assert deltas()["a/one.py"].what == "added"
+        assert set(deltas()["moved/one.py"].removed) == {"function area", "function more"}
+
+
+def test_a_store_whose_project_is_gone_is_not_made_again(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "top.txt").write_text("one")
+    with watching(project, top, store=project / ".engine") as (_, _, told):
+        project.rename(tmp_path / "away")
+        until(lambda: [one for one in told.of(Trouble) if "root is gone" in one.cause])
+        time.sleep(0.5)
+        assert not project.exists()
+        (tmp_path / "away").rename(project)
+        (project / "top.txt").write_text("two")
+        until(lambda: "top()" in told.names())
+
+
+def test_an_error_is_told_with_the_key_that_failed_first_and_the_place(root: Path) -> None:
+    with watching(root, text.key("top.txt"), failing_twice) as (_, watch, _):
+        (said,) = watch.failing.values()
+        assert said.startswith("test_watch_review:failing('top.txt'): ValueError: no good, at ")
+        assert "test_watch_review.py:" in said
+
+
+@query
+def failing(path: str) -> str:
+    """It fails."""
+    raise ValueError("no good")
+
+
+@query
+def failing_twice() -> str:
+    """It passes on what fails below it."""
+    return failing("top.txt")
