@@ -38,7 +38,7 @@ from engine.graph import (
     entries,
 )
 from engine.memo import changed, doubt_readers, lower_durability, put_value, replace_dependencies
-from engine.observe import InputFrame, look
+from engine.observe import UNSETTLED, InputFrame, look
 from engine.persist import chunk, load, save
 from engine.query import QueryInfo
 from engine.reason import Reason

@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 
 from engine.attempt import Gate, insist
 from engine.errors import Closed, RootGone, escaped
+from engine.graph import Graph
 from engine.key import Key
 from engine.look import Looked, load_observed, take
 from engine.persist import load, load_readers
@@ -120,7 +121,7 @@ class Inputs:
         files.begin_crawl(batch.crawl)
         tracker.state(files.state)
         started = time.monotonic()
-        differing = self._revise(None, batch)
+        differing = self._revise(None, batch, self._parts.core.graph)
         seconds = time.monotonic() - started
         files.end_crawl(seconds)
         if batch.crawl == AUDIT and not batch.paths:
@@ -135,6 +136,7 @@ class Inputs:
 
     def _look(self, batch: Batch[Any]) -> int:
         parts, files = self._parts, self._parts.files
+        graph = parts.core.graph  # what the numbers of nodes belong to
         nodes = dict.fromkeys(files.nodes_of(batch.paths))
         keys = [node for node in batch.nodes if isinstance(node, Key)]
         nodes.update(dict.fromkeys(node for node in batch.nodes if not isinstance(node, Key)))
@@ -145,12 +147,12 @@ class Inputs:
             crawl = parts.scheduler.wanted_crawl()
             if crawl:  # who waits must not be let go before what came up just now
                 return self._crawl(evolve(batch, crawl=crawl))
-        differing = self._revise(list(nodes), batch) if nodes else 0
+        differing = self._revise(list(nodes), batch, graph) if nodes else 0
         if (keys or (batch.tickets and parts.updater.retrying)) and not differing:
             self._wake(None)
         return differing
 
-    def _revise(self, nodes: list[int] | None, batch: Batch[Any]) -> int:
+    def _revise(self, nodes: list[int] | None, batch: Batch[Any], graph: Graph) -> int:
         """Look, and make one revision of what differs; leave the keys to the other thread."""
         parts, core = self._parts, self._parts.core
         began = time.perf_counter()
@@ -158,8 +160,6 @@ class Inputs:
 
         def hurried() -> bool:
             return bool(batch.tickets) or parts.scheduler.is_waited_for()
-
-        graph = core.graph
 
         def attempt(gate: Gate) -> tuple[Looked, list[Edited], list[int], int]:
             with core.sync_lock, gate:
@@ -175,6 +175,8 @@ class Inputs:
                 return looked, edited, different, differing
 
         looked, edited, different, differing = insist(core, attempt)
+        if core.graph is not looked.graph:
+            different = []
         for node in looked.retry:
             with core.lock:
                 name = core.name_of(node)
