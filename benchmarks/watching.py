@@ -139,7 +139,8 @@ def _latency(
     goal = 30.0 if len(medians) == 1 else medians[0] * 1.5
     yield Figure(
         name=f"{size:,} files: save to committed revision, p50",
-        value=statistics.median(latencies), unit="ms", runs=latencies, goal=round(goal, 1), note=f"engine part {parts['engine']:.1f} ms",
+        value=statistics.median(latencies), unit="ms", runs=latencies, goal=round(goal, 1),
+        note=f"engine part {parts['engine']:.1f} ms",
     )  # fmt: skip
     yield Figure(
         name=f"{size:,} files: save to committed revision, p99", value=part_of(latencies, 0.99), unit="ms",
@@ -228,7 +229,7 @@ def _checkout(watch: Watched, root: Path, paths: list[str]) -> Figure:
     last = written
     while True:
         try:
-            event = watch.event("revised", seconds=max(10.0, 3 * (last - written)))
+            watch.event("revised", seconds=max(10.0, 3 * (last - written)))
         except TimeoutError:
             break
         revisions += 1

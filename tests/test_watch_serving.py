@@ -360,7 +360,7 @@ def test_status_shows_the_watch_and_null_without_one(serving: Serving) -> None:
     assert document["watch"] == serving.fake.status()
     assert (document["exists"], document["revision"], document["nodes"]) == (True, 1, 5)
     shown = run("status").stdout
-    assert "watch\n  state    live\n  watched  rules:report\n  latency  p50 1.2\n" in shown
+    assert "watch: process None, started never\n  keeps right rules:report\n" in shown
     serving.server.close()
     without = json.loads(run("status", "--json").stdout)
     assert without.pop("watch") is None
