@@ -104,23 +104,32 @@ def test_no_name_reaches_the_terminal_as_control_characters(event: WatchEvent) -
 
 def test_failures_are_told_when_they_come_change_and_go(capsys: pytest.CaptureFixture[str]) -> None:
     with Live(ProgressTracker().snapshot, quiet=False) as live:
-        for failures in ((Failed("k", "ValueError: 1\nmore"),), (Failed("k", "ValueError: 1\nmore"),),
-                         (Failed("k", "ValueError: 2", again_in=1.5),), ()):  # fmt: skip
-            live.tell(attrs.evolve(REVISED, failures=failures))
+        first = Failed("k", "ValueError: 1\nmore", watched=True)
+        second = Failed("k", "ValueError: 2", watched=True, again_in=1.5)
+        for failures in ((first,), (first,), (second, Failed("other", "E: below it")), ()):
+            live.tell(attrs.evolve(REVISED, failures=failures, deltas=()))
     said = capsys.readouterr()
     assert said.out == ""
     assert [line for line in said.err.splitlines() if line.startswith("  ")] == [
         "  failed: k: ValueError: 1",
         "  failed: k: ValueError: 2; tried again in 1.5 s",
+        "  failed: other: E: below it",
         "  right again: k",
     ]
-    assert len(said.err.splitlines()) == 7
+    assert len(said.err.splitlines()) == 8
+
+
+def test_what_changed_in_a_file_is_told_on_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Live(ProgressTracker().snapshot, quiet=False) as live:
+        live.tell(REVISED)
+    assert "  a.py changed: lines 3-4; + function area; ~ method Shape.size" in capsys.readouterr().err
 
 
 def test_many_failures_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     with Live(ProgressTracker().snapshot, quiet=False) as live:
-        live.tell(attrs.evolve(REVISED, failures=tuple(Failed(f"k{number}", "e") for number in range(50))))
-        live.tell(attrs.evolve(REVISED, failures=()))
+        failures = tuple(Failed(f"k{number}", "e", watched=True) for number in range(50))
+        live.tell(attrs.evolve(REVISED, failures=failures, deltas=()))
+        live.tell(attrs.evolve(REVISED, failures=(), deltas=()))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 + 11 + 1 + 11
     assert lines.count("  and 40 more") == 2

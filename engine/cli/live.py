@@ -23,6 +23,7 @@ from engine.cli.progress import can_draw
 from engine.errors import escaped
 from engine.watch.events import (
     Failed,
+    FileDelta,
     Revised,
     RulesChanged,
     Skipped,
@@ -40,11 +41,12 @@ if TYPE_CHECKING:
 PER_SECOND: Final = 4  # looks at the progress: reading is slower
 CLOSE_SECONDS: Final = 1.0  # to wait for a terminal that takes nothing (Ctrl-S)
 QUEUE: Final = 200  # lines that wait to be drawn: more than anybody reads in a quarter of a second
+DELTAS: Final = 5  # files whose differences are told of one event
 NAMED: Final = 2  # files that are named in a line
 FAILURES: Final = 10  # failing keys that are told of one event
 NAME_WIDTH: Final = 100  # characters of a path or a key
 ERROR_WIDTH: Final = 300  # characters of an error
-PLACE: Final = re.compile(r"engine\.rules\.(?:files|directories):\w+\('([^'\\]+)'\)")  # a key shown plainly
+PLACE: Final = re.compile(r"engine\.rules\.(?:files|directories):\w+\('([^'\\]*)'\)")
 
 
 class Live:
@@ -92,14 +94,18 @@ class Live:
 
     def _told(self, event: WatchEvent) -> list[tuple[str, str]]:
         line = None if self._quiet and not isinstance(event, Trouble) else line_of(event)
-        return [*([(line, style_of(event))] if line is not None else []), *self._failures_of(event)]
+        told = [(line, style_of(event))] if line is not None else []
+        if isinstance(event, Revised) and not self._quiet:
+            told += [(line_of_delta(delta), "dim") for delta in event.deltas[:DELTAS]]
+        return [*told, *self._failures_of(event)]
 
     def _failures_of(self, event: WatchEvent) -> list[tuple[str, str]]:
         """Keys that began to fail, fail differently, or are right again."""
         if not isinstance(event, Started | Revised):
             return []
         before = self._failing
-        self._failing = {failed.key: failed.error for failed in event.failures}
+        # Others than watched keys are told in the revision in which they fail, and never again.
+        self._failing = {failed.key: failed.error for failed in event.failures if failed.watched}
         told = [
             (line_of_failure(failed), "red")
             for failed in event.failures
@@ -205,6 +211,16 @@ def line_of_failure(failed: Failed) -> str:
     return f"  failed: {_short(failed.key)}: {_first_line(failed.error)}{again}"
 
 
+def line_of_delta(delta: FileDelta) -> str:
+    """What changed in a file, on one line."""
+    present = [(first, last) for first, last in delta.lines if first <= last]
+    ranges = [f"{first}" if first == last else f"{first}-{last}" for first, last in present]
+    parts = [f"lines {', '.join(ranges[:NAMED])}{' …' if len(ranges) > NAMED else ''}"] if ranges else []
+    for sign, names in (("+", delta.added), ("-", delta.removed), ("~", delta.changed)):
+        parts += [f"{sign} {_named(names)}"] if names else []
+    return f"  {_short(delta.path)} {_short(delta.what)}{': ' if parts else ''}{'; '.join(parts)}"
+
+
 def style_of(event: WatchEvent) -> str:
     """The colour of an event, as rich calls it."""
     match event:
@@ -236,7 +252,7 @@ def _cause(event: Revised) -> str:
 def _place(key: str) -> str:
     """The path of an input that is about a file or directory; several inputs may be about one."""
     found = PLACE.fullmatch(key)
-    return found[1] if found else key
+    return (found[1] or "the root") if found else key
 
 
 def _work(event: Revised) -> str:
