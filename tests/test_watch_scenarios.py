@@ -169,7 +169,32 @@ def test_w1_a_process_that_was_stopped_while_the_queue_overflowed_is_right_and_s
         assert process.wait(PATIENCE) == 0
     assert right
     assert found >= files
-    assert any("slept" in reason or "paths at once" in reason for reason in reasons), reasons
+    signs = ("slept", "paths at once", "queue was so full")
+    assert any(sign in reason for reason in reasons for sign in signs), reasons
+
+
+def test_w1_a_queue_that_overflowed_with_events_of_two_files_hides_no_third(root: Path) -> None:
+    with child(STOPPED, str(root)) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        os.kill(process.pid, signal.SIGSTOP)
+        first, second = (os.open(root / name, os.O_WRONLY | os.O_CREAT) for name in ("b/one.txt", "b/two.txt"))
+        for _ in range(12_000):  # equal neighbours would be one event
+            os.pwrite(first, b"x", 0)
+            os.pwrite(second, b"y", 0)
+        os.close(first)
+        os.close(second)
+        (root / "top.txt").write_text("the third")
+        time.sleep(file_watcher.GAP_SECONDS)
+        os.kill(process.pid, signal.SIGCONT)
+        time.sleep(0.3)
+        process.stdin.write("sync\n")
+        process.stdin.flush()
+        right, _, _ = json.loads(process.stdout.readline())
+        process.stdin.close()
+        assert process.wait(PATIENCE) == 0
+    assert right
 
 
 # -- W2: new trees ---------------------------------------------------------------------------------

@@ -6,29 +6,24 @@ The kernel's events are hints: a path means "look there". Loss is expected: what
 watcher doubtful, and a crawl looks at every observed input.
 
 Invariants
-    F1  Install, then look: what is looked at after its directory is covered cannot change unnoticed.
     F2  Every transition is logged and told, with its reason.
-    F3  An input whose directory is not covered, or that has no place, is looked at every few seconds.
-    F4  Only directories in which inputs look are covered, and those above them (see `places`).
+    (F1, F3 and F4 are those of `coverage`.)
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from engine.core import Core
-from engine.errors import CannotWatch
-from engine.watch.backend import Backend, Factory
+from engine.watch.backend import Factory
 from engine.watch.cookies import Cookies
+from engine.watch.coverage import HUGE_BATCH, SECOND_LOOK_SECONDS, Coverage, log
 from engine.watch.events import Trouble, WatchEvent, Watching
 from engine.watch.filesystem import why_silent
-from engine.watch.places import Places
 from engine.watch.scanning import ScanningBackend
 from engine.watch.update_scheduler import UpdateScheduler
 
@@ -38,26 +33,21 @@ LIVE: Final = "live"
 DOUBTFUL: Final = "doubtful"
 
 # Voices say something every 0.1 s. After a longer silence, in which this process did not compute either, it
-# was
-# stopped or had no processor, and the kernel's queue may have overflowed.
+# was stopped or had no processor, and the kernel's queue may have overflowed.
 GAP_SECONDS = 0.3
 AUDIT: Final = "audit"  # the reason of a crawl that has no other
-HUGE_BATCH = (
-    1_000  # paths told at once: the kernel's queue holds 16,384 events, and a full one loses silently
-)
 AUDIT_SECONDS = 60.0  # the longest that a change which no event told of may go unnoticed, by default
 AUDIT_SHARE = 0.004  # of one core: audits are further apart where everything takes long to look at
 POLL_SECONDS = 1.0  # between looks at inputs that no event tells of
 POLL_SHARE = 0.1  # of one core, at most
 LOOK_SECONDS = 4e-6  # to look at one input whose stamp is what it was
 RESTART_SECONDS = 1.0  # between two restarts of a watch that keeps failing
-SECOND_LOOK_SECONDS = 0.5  # new directories are looked at once more when their makers had time to fill them
 ROOT_SECONDS = 0.25  # between looks whether the root is still there
 
-log = logging.getLogger("engine.watch")
+__all__ = ["HUGE_BATCH", "SECOND_LOOK_SECONDS", "FileWatcher"]
 
 
-class FileWatcher:
+class FileWatcher(Coverage):
     """Hints to a scheduler. `step` has to be called every quarter of a second or so.
 
     backend     makes what suggests paths; it is made anew when it failed
@@ -77,24 +67,17 @@ class FileWatcher:
         poll_seconds: float = POLL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._core = core
-        self._scheduler = scheduler
+        super().__init__(core, scheduler, tell, clock)
         self._cookies = cookies
         self._factory = backend
-        self._tell = tell
         self._audit_seconds = audit_seconds
         self._poll_seconds = poll_seconds
-        self._clock = clock
-        self._lock = threading.RLock()  # over places and backend
-        self.places = Places(core)
-        self.backend: Backend = ScanningBackend("", lambda voice, paths: None, lambda cause: None)
         self.state = STARTING
         self.root_is_gone = False
         self.looked = False  # whether everything was looked at once
         self.last_event = 0.0
-        self._heard: dict[
-            int, tuple[float, float]
-        ] = {}  # voice -> when it last spoke, and our processor time then
+        # Voice -> when it last spoke, and our processor time then.
+        self._heard: dict[int, tuple[float, float]] = {}
         self._reinstall = True
         self._root_identity: tuple[int, int] | None = None
         self._installed_at = -RESTART_SECONDS
@@ -103,13 +86,10 @@ class FileWatcher:
         self._polled_at = clock()
         self._poll_cost = 0.0
         self._rooted_at = clock()
-        self._second_looks: list[tuple[float, list[int]]] = []
-        self._bare: dict[str, None] = {}  # directories that should be covered and are not
         self._audits_that_found = 0  # in a row
         self._root_suspect = False  # something happened to the root itself
         self._observed = 0  # inputs there were at the last step
         self._closed = False
-        self._told: set[str] = set()
 
     # -- from the backend ----------------------------------------------------------------------
 
@@ -248,102 +228,6 @@ class FileWatcher:
         self._bare.clear()
         self._cover(self.places.directories)
 
-    def _cover(self, directories: Iterable[str]) -> frozenset[str]:
-        """Directories whose watch is new, in the words of the index."""
-        places, backend = self.places, self.backend
-        asked = list(directories)
-        fresh: frozenset[str] = frozenset()
-        try:
-            fresh = backend.cover([places.full(path) for path in asked])
-        except CannotWatch as error:
-            cause = f"{error.headline}: {error.fields['cause']}"
-            self._once(Trouble(str(self._core.root), cause, f"{error.hint} Until then files are looked at."))
-        relative = (places.relative(path) for path in fresh)
-        found = frozenset(path for path in relative if path is not None and places.covers(path))
-        for path in found.union(asked):
-            if backend.covers(places.full(path)):
-                self._bare.pop(path, None)
-            else:
-                self._bare[path] = None
-        return found
-
-    def _to_look_at(self, fresh: frozenset[str]) -> list[int]:
-        """The inputs in directories whose watch is new: now, and once more when they are filled (F1)."""
-        if len(fresh) > HUGE_BATCH:
-            self._scheduler.crawl(f"{len(fresh)} directories came to be watched")
-            return []
-        nodes = [node for path in fresh for node in (*self.places.at(path), *self.places.inside(path))]
-        if nodes:
-            self._second_looks.append((self._clock() + SECOND_LOOK_SECONDS, nodes))
-        return nodes
-
-    def _once(self, trouble: Trouble) -> None:
-        if trouble.cause not in self._told:
-            self._told.add(trouble.cause)
-            log.info("%s: %s", trouble.place, trouble.cause)
-            self._tell(trouble)
-
-    # -- what to look at -----------------------------------------------------------------------
-
-    def nodes_of(self, paths: Iterable[str]) -> list[int]:
-        """The inputs to look at when something happened at these paths, in their order.
-
-        Directories among them that were removed, replaced or made are covered anew.
-        """
-        found: dict[int, None] = {}
-        with self._lock:
-            self.cover()  # or what was read lately would have no place yet
-            replaced: dict[str, None] = {}
-            for path in paths:
-                found.update(dict.fromkeys(self.places.affected(path)))
-                if path and (self.places.covers(path) or self.places.becomes_directory(path)):
-                    replaced.update(dict.fromkeys(self.places.tree(path)))
-            if replaced:
-                self.backend.uncover([self.places.full(path) for path in replaced])
-                found.update(dict.fromkeys(self._to_look_at(self._cover(replaced))))
-        return list(found)
-
-    def differ(self, nodes: Iterable[int]) -> None:
-        """These inputs differ: where one of them leads elsewhere than before, all places are listed anew."""
-        with self._lock:
-            if not self.places.stale and any(self.places.is_misfiled(node) for node in nodes):
-                self.places.stale = True
-                self.cover()
-
-    def cover(self) -> None:
-        """Cover what queries came to read since the last call, and have it looked at once more (F1).
-
-        All of it is handed to the scheduler before anybody else is let in: a `sync` that comes after this
-        call takes it from there (`UpdateScheduler.nodes`).
-        """
-        with self._lock:
-            filed = self.places.grow()
-            if filed is None:
-                self.backend.uncover([self.places.full(path) for path in self.places.dropped])
-                for path in self.places.dropped:
-                    self._bare.pop(path, None)
-                self._cover(self.places.directories)
-                self._scheduler.crawl("the places of inputs were listed anew")
-            elif filed:
-                fresh = self._cover(dict.fromkeys(directory for _, directory in filed))
-                # Those too whose directory was covered before: what was told of them until now had no reader.
-                self._scheduler.look([*(node for node, _ in filed), *self._to_look_at(fresh)])
-
-    def uncovered(self) -> list[int]:
-        """Inputs that no event tells of (F3)."""
-        with self._lock:
-            places = self.places
-            nodes = dict(places.elsewhere)
-            if isinstance(self.backend, ScanningBackend):
-                nodes.update(dict.fromkeys(places.below("")))
-                return list(nodes)
-            there = [path for path in self._bare if places.exists(path)]
-            if there:  # made without an event, or the system has room for watches again
-                nodes.update(dict.fromkeys(self._to_look_at(self._cover(there))))
-            for path in there:
-                nodes.update(dict.fromkeys(places.inside(path)))
-            return list(nodes)
-
     # -- as time goes by -----------------------------------------------------------------------
 
     def step(self) -> None:
@@ -407,21 +291,9 @@ class FileWatcher:
             self.doubt("the root was replaced", reinstall=True)
         return replaced
 
-    def directories(self) -> int:
-        """How many directories are covered."""
-        with self._lock:
-            return sum(1 for _ in self.places.directories) - len(self._bare) if self.backend.voices() else 0
-
     def since_last_event(self) -> float:
         """Seconds since the backend suggested something."""
         return self._clock() - self.last_event
-
-    def saved_at(self, path: str) -> float | None:
-        """When a file was saved or put in its place, by its own account; None where it is not there."""
-        try:
-            return os.lstat(self.places.full(path)).st_ctime
-        except (OSError, ValueError):
-            return None
 
     def close(self) -> None:
         """End the backend."""
