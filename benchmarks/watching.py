@@ -126,11 +126,12 @@ def measure(scale: Scale) -> Iterator[Figure]:
                 latencies, parts = saves(watch, root, paths, 40 if scale.quick else SAVES)
                 medians.append(statistics.median(latencies))
                 yield from _latency(size, latencies, parts, medians)
+                if size == scale.size(SIZES[-1]):
+                    yield from _idle(watch, size)
                 for kind in ("txt", "py"):
                     yield _syncs(watch, root, size, 40 if scale.quick else SYNCS, kind)
                 if size == scale.size(SIZES[-1]):
                     yield _checkout(watch, root, paths)
-                    yield from _idle(watch, size)
 
 
 def _latency(
@@ -250,7 +251,7 @@ def definitions(root: Path) -> int:
 
 
 def _idle(watch: Watched, size: int) -> Iterator[Figure]:
-    time.sleep(3.0)
+    time.sleep(65.0)  # after a minute of quiet its steps are longer
     before = watch.cpu_seconds()
     time.sleep(IDLE_SECONDS)
     share = (watch.cpu_seconds() - before) / IDLE_SECONDS * 100

@@ -179,7 +179,8 @@ def test_w1_a_queue_that_overflowed_with_events_of_two_files_hides_no_third(root
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         os.kill(process.pid, signal.SIGSTOP)
-        first, second = (os.open(root / name, os.O_WRONLY | os.O_CREAT) for name in ("b/one.txt", "b/two.txt"))
+        names = ("b/one.txt", "b/two.txt")
+        first, second = (os.open(root / name, os.O_WRONLY | os.O_CREAT) for name in names)
         for _ in range(12_000):  # equal neighbours would be one event
             os.pwrite(first, b"x", 0)
             os.pwrite(second, b"y", 0)

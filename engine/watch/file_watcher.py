@@ -249,6 +249,8 @@ class FileWatcher(Coverage):
             if short:
                 self.doubt(f"the kernel lacks {short} watches", reinstall=True)
             else:
+                # Directories that came later have a voice of their own, which costs as much as the other one.
+                self._reinstall = self._reinstall or len(self.backend.voices()) > 1
                 self._scheduler.crawl(AUDIT)
         while self._second_looks and self._second_looks[0][0] <= now:
             self._scheduler.look(self._second_looks.pop(0)[1])

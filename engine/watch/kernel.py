@@ -23,6 +23,7 @@ import os
 import stat
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -33,18 +34,18 @@ if TYPE_CHECKING:
     from watchfiles._rust_notify import RustNotify
 
 # watchfiles looks for news every step and tells them when a step brought none: two steps from save to event.
-# A step costs some 40 microseconds, of whatever is idle: 0.6% of a core at 7 ms, 0.9% at 5 ms, 2% at 2 ms.
+# A step wakes a processor, for some 70 microseconds: 1% of a core at 7 ms, half of it at 15 ms.
 STEP_MS = 7
+SLOW_STEP_MS = 15  # after SLOW_SECONDS without an event: the next save takes 30 ms, and those after it 14 ms
+SLOW_SECONDS = 60.0
 DEBOUNCE_MS = 10  # the longest that watchfiles collects while there is no quiet step
-STEPS_OF_A_TURN = 14  # between two signs of life: 0.1 s
-TURN_MS = STEP_MS * STEPS_OF_A_TURN
-# Bytes that wait in the kernel's queue when they are counted: 2,000 of the 16,384 events that it holds.
-# Usually
-# there are none, since watchfiles takes them out at once; it has fallen behind, and may have been further
-# behind.
+TURN_SECONDS = 0.1  # between two signs of life
+# Bytes that wait in the kernel's queue when they are counted: 2,000 of the 16,384 events that it holds. As a
+# rule there are none, since watchfiles takes them out at once; it has fallen behind, and maybe further before.
 CROWDED_BYTES = 64 << 10
 POLL_MS = 300  # between two looks where the kernel tells nothing; watchfiles' own default
 SMALL = 512  # directories (installed in 40 ms): up to here one watch is enough
+JOIN_SECONDS = 1.0  # for a thread to end: it looks at each step
 TRIES = 5  # directories vanish while they are being covered
 
 log = logging.getLogger("engine.watch")
@@ -123,7 +124,9 @@ class KernelBackend:
             if attempt == TRIES or not mine or sum(map(_watches_of, mine)) > len(directories):
                 break
             notify.close()  # a directory vanished meanwhile, or became a link to another one (N4)
-        return _Voice(next(self._numbers), notify, directories, mine, self._suggest, self._fail)
+        return _Voice(
+            next(self._numbers), notify, directories, mine, self._cookies, self._suggest, self._fail
+        )
 
     def uncover(self, directories: Iterable[str]) -> None:
         """See `Backend.uncover`."""
@@ -178,6 +181,7 @@ class _Voice:
         notify: RustNotify,
         directories: list[str],
         descriptors: set[int],
+        cookies: str,
         suggest: Suggest,
         fail: Fail,
     ) -> None:
@@ -188,7 +192,10 @@ class _Voice:
         self._suggest = suggest
         self._fail = fail
         self.crowded = False  # its queue was so full that it may have overflowed
-        self._steps = 0
+        self._cookies = cookies
+        self._event_at = time.monotonic()
+        self._spoken_at = 0.0
+        self._slow = False  # steps are long now
         self._over = False
         # Some file systems number their files otherwise in /proc: then nothing can be learned from it.
         watched = self._inodes()
@@ -202,12 +209,21 @@ class _Voice:
         That means the end: whatever watchfiles has at such a moment it throws away, and at a timeout too, so
         there is none. The voice says from here that it is alive (K4).
         """
-        self._steps += 1  # nothing more at most steps: there are 200 of them in a second
-        if self._steps == STEPS_OF_A_TURN:
-            self._steps = 0
-            if not self._over:
-                self._suggest(self.number, ())
+        now = time.monotonic()
+        if now - self._spoken_at >= TURN_SECONDS and not self._over:
+            self._spoken_at = now
+            self._suggest(self.number, ())
+            if not self._slow and now - self._event_at > SLOW_SECONDS:
+                self._slow = True
+                self._rouse()
         return self._over
+
+    def _rouse(self) -> None:
+        """Make an event, because watchfiles takes another step with the next call only."""
+        place = os.path.join(self._cookies, f"rouse-{self.number}")
+        with contextlib.suppress(OSError):  # without the directory: the steps stay short
+            os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            os.unlink(place)
 
     @property
     def ended(self) -> bool:
@@ -218,16 +234,19 @@ class _Voice:
 
     def join(self) -> None:
         if self._thread is not threading.current_thread():
-            self._thread.join(10 * TURN_MS / 1000)
+            self._thread.join(JOIN_SECONDS)
 
     def _listen(self) -> None:
         from watchfiles._rust_notify import WatchfilesRustInternalError
 
         try:
             while not self.ended:
-                found: Any = self._notify.watch(DEBOUNCE_MS, STEP_MS, 0, self)
+                step = SLOW_STEP_MS if self._slow else STEP_MS
+                found: Any = self._notify.watch(DEBOUNCE_MS, step, 0, self)
                 if isinstance(found, str):
                     continue
+                if any(os.path.dirname(path) != self._cookies for _, path in found):
+                    self._event_at, self._slow = time.monotonic(), False
                 self.crowded = self.crowded or any(_waiting(one) > CROWDED_BYTES for one in self._descriptors)
                 if not self.ended:  # the kind of change proves nothing
                     self._suggest(self.number, [path for _, path in found])
