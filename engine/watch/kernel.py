@@ -41,7 +41,7 @@ SLOW_SECONDS = 60.0
 DEBOUNCE_MS = 10  # the longest that watchfiles collects while there is no quiet step
 TURN_SECONDS = 0.1  # between two signs of life
 # Bytes that wait in the kernel's queue when they are counted: 2,000 of the 16,384 events that it holds. As a
-# rule there are none, since watchfiles takes them out at once; it has fallen behind, and maybe further before.
+# rule there are none, since watchfiles takes them out at once; it has fallen behind, maybe far.
 CROWDED_BYTES = 64 << 10
 POLL_MS = 300  # between two looks where the kernel tells nothing; watchfiles' own default
 SMALL = 512  # directories (installed in 40 ms): up to here one watch is enough
