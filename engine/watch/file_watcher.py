@@ -38,6 +38,8 @@ GAP_SECONDS = 0.3
 AUDIT: Final = "audit"  # the reason of a crawl that has no other
 AUDIT_SECONDS = 60.0  # the longest that a change which no event told of may go unnoticed, by default
 AUDIT_SHARE = 0.004  # of one core: audits are further apart where everything takes long to look at
+# Where watchfiles compares files by itself, it compares whole seconds: of two saves in one it sees the first.
+POLLING_AUDIT_SECONDS = 2.0
 POLL_SECONDS = 1.0  # between looks at inputs that no event tells of
 POLL_SHARE = 0.1  # of one core, at most
 LOOK_SECONDS = 4e-6  # to look at one input whose stamp is what it was
@@ -269,6 +271,8 @@ class FileWatcher(Coverage):
 
     def audit_seconds(self) -> float:
         """The time between audits: as asked, or longer where a crawl takes long."""
+        if self.backend.mode == "polling":
+            return max(min(self._audit_seconds, POLLING_AUDIT_SECONDS), self._crawl_seconds / POLL_SHARE)
         return max(self._audit_seconds, self._crawl_seconds / AUDIT_SHARE)
 
     def look_at_root(self) -> bool:
