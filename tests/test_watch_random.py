@@ -76,7 +76,7 @@ def test_after_a_sync_every_answer_is_the_one_from_scratch(tmp_path: Path, mode:
 
 
 @pytest.mark.limit(3600)
-@pytest.mark.parametrize(("mode", "count"), [("10% dropped", 1_000), ("nothing told", 300)])
+@pytest.mark.parametrize(("mode", "count"), [("10% dropped", 2_000), ("nothing told", 300)])
 def test_within_the_audit_period_every_answer_is_the_one_from_scratch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, count: int
 ) -> None:
