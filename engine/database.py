@@ -137,7 +137,7 @@ class Engine:
         """Look at the world: everything saved before this call is seen by the next `get`.
 
         Returns how many observed inputs differ; they make one new revision. Costs one stamp per observed
-        input (about 3 microseconds for a file), or, while a watch runs, a cookie: some 10 milliseconds.
+        input (about 3 microseconds for a file), or, while a watch runs, a cookie: some 15 milliseconds.
         """
         self._outside("sync")
         if self._watch is not None and self._watch.active:

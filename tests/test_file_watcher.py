@@ -16,15 +16,9 @@ from engine.rules.directories import glob
 from engine.rules.files import FileMissing, read_text
 from engine.watch import file_watcher
 from engine.watch.cookies import Cookies
+from engine.watch.coverage import HUGE_BATCH, SECOND_LOOK_SECONDS
 from engine.watch.events import Trouble, WatchEvent, Watching
-from engine.watch.file_watcher import (
-    AUDIT_SECONDS,
-    GAP_SECONDS,
-    HUGE_BATCH,
-    RESTART_SECONDS,
-    SECOND_LOOK_SECONDS,
-    FileWatcher,
-)
+from engine.watch.file_watcher import AUDIT_SECONDS, GAP_SECONDS, RESTART_SECONDS, FileWatcher
 from engine.watch.scanning import ScanningBackend
 from engine.watch.update_scheduler import Batch, UpdateScheduler
 from tests.scripted import ByHand

@@ -57,9 +57,8 @@ OWN: Final = (
 SWITCH_SECONDS: Final = 0.0005
 TURN_SECONDS: Final = 0.2  # the longest until a signal is noticed
 END_SECONDS: Final = 2.0  # to end in order: queries that read nothing are waited for half of it
-LAST_SECONDS: Final = (
-    4.0  # after a signal, whatever hangs (a terminal that takes nothing): then the process ends
-)
+# After a signal, whatever hangs (a terminal that takes nothing): then the process ends.
+LAST_SECONDS: Final = 4.0
 ROOT_HINT: Final = "Put it back and start again, or say --wait-root."
 
 
@@ -295,7 +294,7 @@ class _Command:
 
         from engine.watch.events import RulesChanged, Started
 
-        look = rules.follow(lambda paths: watch._publish(RulesChanged(paths)))
+        look = rules.follow(lambda paths: watch.tell(RulesChanged(paths)))
         mailbox = iter(watch)
         while not self._stop:
             look()

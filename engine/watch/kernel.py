@@ -17,11 +17,13 @@ Invariants
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import logging
 import os
 import stat
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterable
@@ -312,9 +314,6 @@ def _watches_of(descriptor: int) -> int:
 
 def _waiting(descriptor: int) -> int:
     """Bytes in the queue of an inotify instance; 0 where that cannot be asked, or it is closed by now."""
-    import fcntl
-    import termios
-
     count = bytearray(4)
     try:
         fcntl.ioctl(descriptor, termios.FIONREAD, count)

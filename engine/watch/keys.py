@@ -169,6 +169,9 @@ class Keys:
             if not any(one.key in watched for one in done.changed):
                 self._untold = [one for one in due if one.edited]
                 return None  # others were asked for the first time: no news of a change
+        with self._news:  # what came while the keys were refreshed is in this revision too
+            late, self._due = self._due, []
+            due += late
         deltas, trouble = self._deltas(due, done)
         event = Revised(
             done.revision,

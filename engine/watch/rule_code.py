@@ -27,9 +27,8 @@ from engine.code_origin import origin
 from engine.rules.stat import stamp_of
 
 LOOK_SECONDS: Final = 0.5  # between two looks: 50 files take 0.2 ms
-CLOCK_NANOSECONDS: Final = (
-    20_000_000  # how far the times of files lag behind the clock: a tick, 10 ms at most
-)
+# How far the times of files lag behind the clock: a tick, 10 ms at most.
+CLOCK_NANOSECONDS: Final = 20_000_000
 PYPROJECT: Final = "pyproject.toml"
 MISSED: Final = 2  # looks at a file that is not there, until it counts as gone
 UNKNOWN: Final = b"?"  # the digest of a content that nobody knows

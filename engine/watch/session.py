@@ -45,9 +45,8 @@ from engine.watch.rule_code import RuleCode
 from engine.watch.subscribers import Caller, Mailbox, Subscribers
 from engine.watch.update_scheduler import UpdateScheduler
 
-COOKIE_SECONDS = (
-    1.0  # a cookie later than this is lost: everything is looked at instead (watchman waits 60 s)
-)
+# A cookie later than this is lost: everything is looked at instead (watchman waits 60 s).
+COOKIE_SECONDS = 1.0
 JOIN_SECONDS = 0.9  # for a thread to end: an ended watch has to be gone within a second
 
 
@@ -167,6 +166,10 @@ class Watch:
         self._inputs.steps.append(rules.follow(lambda paths: self._publish(RulesChanged(paths))))
         return rules
 
+    def tell(self, event: WatchEvent) -> None:
+        """Tell everybody an event of the host's own."""
+        self._publish(event)
+
     def remove(self, key: Key[Any]) -> None:
         """Watch a key no longer. Its memo stays."""
         self._parts.updater.watched.pop(key, None)
@@ -195,7 +198,7 @@ class Watch:
     def sync(self, *, crawl: bool = False) -> int:
         """Return when everything saved before this call is in place; how many inputs differed in that batch.
 
-        A cookie goes through the kernel's queue (some 10 ms); with `crawl`, or where the cookie is lost,
+        A cookie goes through the kernel's queue (some 15 ms); with `crawl`, or where the cookie is lost,
         every observed input is looked at, which also finds what the kernel never tells (writes through a
         memory map). Raises `RootGone`, `Closed`.
         """

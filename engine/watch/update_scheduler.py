@@ -21,9 +21,8 @@ from attrs import define, field, frozen
 
 H = TypeVar("H", bound=Hashable)
 
-QUIET = (
-    0.002  # seconds without a new path after which a burst is over; watchfiles waited for a quiet step before
-)
+# Seconds without a new path after which a burst is over; watchfiles waited for a quiet step before.
+QUIET = 0.002
 LARGE_BURST = 20  # paths; from here on it is a program that writes, not a person
 LARGE_QUIET = 0.050  # seconds, for large bursts: unpacking and checking out pause for some milliseconds
 CAP = 3.0  # seconds a burst may last before what there is becomes a batch (ty waits as long)
