@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import pytest
 from engine import Engine
 from engine.cli.answers import _variables
 from engine.rules.env import variable
+from engine.watch.unix_socket import connect
 from tests.watch_process import (
     HELPER,
     ROOT,
@@ -297,11 +297,9 @@ def test_clients_of_the_event_socket_can_come_back(place: Path) -> None:
 
 
 def first_event(path: Path) -> dict[str, object]:
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(os.path.relpath(path))
-        with client.makefile() as lines:
-            found: dict[str, object] = json.loads(lines.readline())
-            return found
+    with connect(path, 60) as client, client.makefile() as lines:
+        found: dict[str, object] = json.loads(lines.readline())
+        return found
 
 
 def test_standard_output_stays_the_place_of_events(place: Path) -> None:
@@ -355,7 +353,6 @@ def test_a_signal_ends_it_although_nobody_reads_and_clients_wait(place: Path) ->
     with (
         os.fdopen(stuck),
         Watching(place, "total", "--events", "-", stdout=kept) as watch,
-        socket.socket(socket.AF_UNIX) as client,
     ):
         os.set_blocking(kept, False)
         while True:
@@ -365,16 +362,16 @@ def test_a_signal_ends_it_although_nobody_reads_and_clients_wait(place: Path) ->
                 break
         os.close(kept)
         watch.ready()
-        client.connect(os.path.relpath(place / ".engine" / "watch.sock"))
-        asked = subprocess.Popen(
-            [*SCRIPT, "run", "deaf"], cwd=place, env=environment(), stderr=subprocess.DEVNULL
-        )
-        try:
-            watch.until(lambda: "deaf" in (place / "ran.log").read_text())
-            assert watch.ends(signal.SIGTERM) == 143
-        finally:
-            asked.kill()
-            asked.wait()
+        with connect(place / ".engine" / "watch.sock", 60):
+            asked = subprocess.Popen(
+                [*SCRIPT, "run", "deaf"], cwd=place, env=environment(), stderr=subprocess.DEVNULL
+            )
+            try:
+                watch.until(lambda: "deaf" in (place / "ran.log").read_text())
+                assert watch.ends(signal.SIGTERM) == 143
+            finally:
+                asked.kill()
+                asked.wait()
 
 
 @pytest.mark.parametrize("option", ["--print", "--events=-"])
@@ -476,8 +473,7 @@ def test_metrics_stay_at_their_address_when_rules_change(place: Path, address: s
                 with urllib.request.urlopen(f"http://{found[1]}/metrics", timeout=30) as answer:
                     text = answer.read().decode()
             else:
-                with socket.socket(socket.AF_UNIX) as client:
-                    client.connect(os.path.relpath(place / "metrics.sock"))
+                with connect(place / "metrics.sock", 60) as client:
                     client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
                     with client.makefile() as lines:
                         text = lines.read()
