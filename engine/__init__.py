@@ -20,9 +20,12 @@ if not _os.path.isdir(_os.path.join(__path__[0], "store")):
 from engine.durability import Durability
 from engine.errors import (
     BadArguments,
+    BadCursor,
+    BadLookup,
     BadModule,
     BadQuery,
     BadSettings,
+    BadTable,
     Cancelled,
     ChangedInsideQuery,
     ChangedWhileRead,
@@ -56,14 +59,18 @@ if TYPE_CHECKING:
     from engine.event import Counts, Event, What
     from engine.explain import Why
     from engine.subscribe import Subscription
+    from engine.tables import MemberFailure, Table, table
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BadArguments",
+    "BadCursor",
+    "BadLookup",
     "BadModule",
     "BadQuery",
     "BadSettings",
+    "BadTable",
     "Cancelled",
     "ChangedInsideQuery",
     "ChangedWhileRead",
@@ -78,6 +85,7 @@ __all__ = [
     "ForkedEngine",
     "Input",
     "Key",
+    "MemberFailure",
     "NotAnInput",
     "Query",
     "SnapshotLost",
@@ -90,6 +98,7 @@ __all__ = [
     "StoreTooNew",
     "StoreUnsafe",
     "Subscription",
+    "Table",
     "Transient",
     "UnkeyableArgument",
     "UnknownQuery",
@@ -103,6 +112,7 @@ __all__ = [
     "input",
     "query",
     "root",
+    "table",
 ]
 
 # Where these live: modules that define rules are imported without the engine that runs them (60 ms less).
@@ -110,10 +120,13 @@ _LATE = {
     "Counts": "engine.event",
     "Engine": "engine.database",
     "Event": "engine.event",
+    "MemberFailure": "engine.tables",
     "Subscription": "engine.subscribe",
+    "Table": "engine.tables",
     "View": "engine.database",
     "What": "engine.event",
     "Why": "engine.explain",
+    "table": "engine.tables",
 }
 
 

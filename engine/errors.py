@@ -79,6 +79,20 @@ class BadQuery(EngineError):
     headline = "this function cannot be a query"
 
 
+class BadTable(EngineError):
+    """Raised when a table or a fold is defined, or at its first use."""
+
+    headline = "this cannot be a table or a fold"
+
+
+class BadLookup(EngineError):
+    headline = "a table cannot be looked up like this"
+
+
+class BadCursor(EngineError):
+    headline = "changes cannot be told from this place on"
+
+
 class BadModule(EngineError):
     headline = "the rule module could not be loaded"
 

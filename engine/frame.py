@@ -40,6 +40,24 @@ class Frame:
         """The values of many keys, recorded as one parallel group."""
         raise NotImplementedError
 
+    # What a table asks of the frame that its lookups run in. None: no rows are kept here, so they are
+    # computed from the members.
+
+    def settle(self, collection: Any) -> None:
+        """Bring all members of a table or fold up to date, and what is kept of them."""
+
+    def select(self, table: Any, terms: tuple[Any, ...], starting: bool) -> list[Any] | None:
+        """Source and columns of the rows that match."""
+        return None
+
+    def is_member(self, table: Any, key: Any) -> bool | None:
+        """Whether a table has this source key."""
+        return None
+
+    def failures(self, table: Any) -> list[tuple[str, str]] | None:
+        """Source keys whose rows could not be computed, and why."""
+        return None
+
 
 CURRENT: ContextVar[Frame | None] = ContextVar("engine_frame", default=None)
 

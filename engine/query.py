@@ -103,6 +103,8 @@ class QueryInfo:
     pickled: bool = False
     untracked: bool = False
     wrapper: Any = None
+    returns: Callable[[], Any] | None = None  # what its values are, where the function does not say it
+    collection: Any = None  # the table or fold that this query is a part of
     _codec: ValueCodec | None = field(default=None, init=False)
 
     @property
@@ -123,7 +125,7 @@ class QueryInfo:
             for parameter in self.parameters:
                 learn_annotation(hints.get(parameter.name, Any))
             _learn_owner(self.function)
-            annotation = hints.get("return", Any)
+            annotation = hints.get("return", Any) if self.returns is None else self.returns()
             self._codec = ValueCodec(annotation, pickled=self.pickled)
         return self._codec
 
@@ -232,8 +234,8 @@ def query(function: Any = None, /, **options: Any) -> Any:
     Raises `BadQuery` for functions that cannot be queries (async, generators, `**kwargs`).
     """
     if function is None:
-        return functools.partial(_define, **options)
-    return _define(function)
+        return functools.partial(define_query, **options)
+    return define_query(function)
 
 
 @overload
@@ -276,8 +278,8 @@ def input(function: Any = None, /, **options: Any) -> Any:
     """
     options["observed"] = bool(options.get("observed") or options.get("stamp"))
     if function is None:
-        return functools.partial(_define, is_input=True, **options)
-    return _define(function, is_input=True, **options)
+        return functools.partial(define_query, is_input=True, **options)
+    return define_query(function, is_input=True, **options)
 
 
 @overload
@@ -312,13 +314,20 @@ def info_of(query: object) -> QueryInfo:
     return info
 
 
-def _define(function: Callable[..., Any], *, name: str | None = None, **options: Any) -> Any:
+def define_query(
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    kind: type[QueryInfo] = QueryInfo,
+    **options: Any,
+) -> Any:
+    """What `query` and `input` do; a table gives its queries a name and a kind of their own."""
     if not inspect.isfunction(function):
         raise BadQuery(f"{function!r} is not a plain function", hint="Put @query below other decorators.")
     name = name or f"{module_name(function.__module__)}:{function.__qualname__}"
     _refuse_unfit(function, name)
     parameters = tuple(inspect.signature(function).parameters.values())
-    info = QueryInfo(
+    info = kind(
         name=name,
         function=function,
         index=next(_indexes),

@@ -1,0 +1,217 @@
+"""Columns: rows of a table as plain values that SQLite keeps as they are, and back.
+
+Invariants
+    B1  `decode(encode(row)) == row`, type for type.
+    B2  Equal rows have equal columns, and different rows have different ones: rows are compared by them.
+    B3  `order` sorts columns of any kind, the same in every process.
+
+Texts, numbers and bytes stand for themselves, so that people can read a table with their own tools. What
+SQLite would not give back exactly (a lone surrogate, an int beyond 64 bits, NaN, -0.0) and values of any
+other type are canonical bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any, Final
+
+import attrs
+
+from engine.errors import BadTable, UnstorableValue, WrongValue
+from engine.store.canonical import Unpackable, known, learn_annotation, pack, unpack
+from engine.store.codec import ValueCodec
+
+Plain = str | int | float | bytes | None
+"""What SQLite keeps as it is."""
+
+ODD: Final = b"\xc1"  # before the bytes of a value that its own type cannot say; no msgpack starts with it
+PLAIN: Final = (str, int, float, bytes)
+
+
+def plain(value: Any) -> Plain:
+    """A key of any type as one column: itself where SQLite keeps it exactly, else canonical bytes."""
+    kind = type(value)
+    if value is None:
+        return None
+    if kind is str:
+        return _text(value)
+    if kind is int:
+        return _integer(value)
+    return ODD + pack(value)
+
+
+def order(columns: Sequence[Plain]) -> tuple[tuple[int, Any], ...]:
+    """What rows are sorted by: nothing before numbers before texts before bytes."""
+    return tuple([_rank(value) for value in columns])
+
+
+class Columns:
+    """The columns of one class of rows; made once per table."""
+
+    __slots__ = (
+        "_annotations",
+        "_codecs",
+        "_decoders",
+        "_encoders",
+        "_get",
+        "_make",
+        "names",
+        "row",
+        "table",
+    )
+
+    def __init__(self, table: str, row: type) -> None:
+        self.table = table
+        self.row = row
+        self.names = field_names(table, row)
+        hints = typing.get_type_hints(row)
+        self._annotations = {name: hints.get(name, Any) for name in self.names}
+        for annotation in self._annotations.values():
+            learn_annotation(annotation)
+        self._codecs: dict[str, ValueCodec] = {}
+        several = [_coding(self._annotations[name]) for name in self.names]
+        self._encoders = [encode for encode, _ in several]
+        self._decoders = [decode for _, decode in several]
+        getter = attrgetter(*self.names)
+        self._get: Callable[[Any], tuple[Any, ...]] = (
+            getter if len(self.names) > 1 else lambda row: (getter(row),)
+        )
+        self._make = _maker(row, self.names)
+
+    def encode(self, row: Any) -> tuple[Plain, ...]:
+        """The columns of a row, about 0.2 us each. Raises `UnstorableValue`."""
+        try:
+            return tuple([
+                encode(value) for encode, value in zip(self._encoders, self._get(row), strict=True)
+            ])  # fmt: skip
+        except Unpackable as error:
+            raise UnstorableValue(table=self.table, inside=error.path, reason=error) from error
+
+    def decode(self, columns: Sequence[Plain]) -> Any:
+        """The row that was encoded."""
+        return self._make([
+            decode(value) for decode, value in zip(self._decoders, columns, strict=True)
+        ])  # fmt: skip
+
+    def encode_one(self, name: str, value: Any) -> Plain:
+        """The column of a value that somebody looks for. Raises `WrongValue` where no row can have it."""
+        codec = self._codecs.get(name)
+        if codec is None:
+            codec = self._codecs[name] = ValueCodec(self._annotations[name])
+        try:
+            _, seen = codec.settle(value)
+        except WrongValue as error:
+            raise WrongValue(**{"table": self.table, "column": name, **error.fields}) from None
+        return self._encoders[self.names.index(name)](seen)
+
+    def is_text(self, name: str) -> bool:
+        """Whether a column can be looked up by the beginning of its values."""
+        return str in _members(self._annotations[name])
+
+
+def field_names(table: str, row: Any) -> tuple[str, ...]:
+    """The fields of a class of rows. Raises `BadTable` where it cannot be one."""
+    if isinstance(row, type) and attrs.has(row):
+        names = [field.name for field in attrs.fields(row)]
+        if not all(field.init for field in attrs.fields(row)):
+            raise BadTable(table=table, rows=row.__qualname__, cause="it has a field that is not an argument")
+    elif isinstance(row, type) and dataclasses.is_dataclass(row):
+        names = [field.name for field in dataclasses.fields(row)]
+    elif isinstance(row, type) and issubclass(row, tuple) and hasattr(row, "_fields"):
+        names = list(row._fields)
+    else:
+        raise BadTable(
+            table=table,
+            rows=getattr(row, "__qualname__", row),
+            cause="rows are of an attrs class, a dataclass or a NamedTuple",
+            hint="Annotate what the function returns: -> Iterable[Definition].",
+        )
+    odd = [name for name in names if name.startswith("_")]
+    if odd or not names or len({name.lower() for name in names}) < len(names):
+        cause = "it has no fields" if not names else f"column {odd[0]!r}" if odd else "two columns alike"
+        raise BadTable(
+            table=table,
+            rows=row.__qualname__,
+            cause=cause,
+            hint="Names of columns differ by more than case and do not start with an underscore.",
+        )
+    return tuple(names)
+
+
+def _maker(row: Any, names: tuple[str, ...]) -> Callable[[list[Any]], Any]:
+    if attrs.has(row):
+        aliases = [field.alias for field in attrs.fields(row)]
+        if all(not field.kw_only for field in attrs.fields(row)):
+            return lambda values: row(*values)
+        return lambda values: row(**dict(zip(aliases, values, strict=True)))
+    return lambda values: row(**dict(zip(names, values, strict=True)))
+
+
+def _coding(annotation: Any) -> tuple[Callable[[Any], Plain], Callable[[Any], Any]]:
+    kinds = _members(annotation)
+    some = kinds - {types.NoneType}
+    if len(some) != 1 or not some <= {*PLAIN, bool}:
+        return pack, _unpack
+    (kind,) = some
+    encode, decode = _CODINGS[kind]
+    if types.NoneType not in kinds:
+        return encode, decode
+    return (lambda value: None if value is None else encode(value)), (
+        lambda value: None if value is None else decode(value)
+    )
+
+
+def _members(annotation: Any) -> set[Any]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return set(typing.get_args(annotation))
+    return {annotation}
+
+
+def _text(value: str) -> Plain:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return ODD + pack(value)
+    return value
+
+
+def _integer(value: int) -> Plain:
+    return value if -(1 << 63) <= value < (1 << 63) else ODD + pack(value)
+
+
+def _real(value: float) -> Plain:
+    odd = math.isnan(value) or (value == 0 and math.copysign(1, value) < 0)
+    return ODD + pack(value) if odd else value
+
+
+def _natural(value: Plain) -> Any:
+    return _unpack(value[1:]) if type(value) is bytes else value
+
+
+def _unpack(value: Any) -> Any:
+    return unpack(value, known)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_CODINGS: dict[Any, tuple[Callable[[Any], Plain], Callable[[Any], Any]]] = {
+    str: (_text, _natural),
+    int: (_integer, _natural),
+    float: (_real, _natural),
+    bool: (int, bool),
+    bytes: (_same, _same),
+}
+
+
+def _rank(value: Plain) -> tuple[int, Any]:
+    if value is None:
+        return 0, 0
+    return (2, value) if type(value) is str else (3, value) if type(value) is bytes else (1, value)
