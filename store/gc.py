@@ -2,12 +2,15 @@
 
 Invariants
     C1  What is reachable from a root over dependencies stays: a later answer needs no extra execution.
+        A collection reaches its members as well.
     C2  Deletion is one transaction; killed anywhere, the store is as before or as after.
     C3  The file is rewritten only when that gives back a quarter of it.
+    C4  With the node of a collection go its members' entries, its rows, blocks, changes and cursors.
 """
 
 from __future__ import annotations
 
+import sqlite3
 import struct
 
 from attrs import frozen
@@ -40,16 +43,18 @@ def collect(store: Store, roots_flag: int = rows.ROOT_FLAG, *, compact: bool = T
             edges[node] = dependencies
             if flags & roots_flag:
                 pending.append(node)
-        kept = _reachable(edges, pending)
+        members = _members(connection)
+        kept = _reachable(edges, members, pending)
         deleted = [node for node in edges if node not in kept]
         observed = {node for (node,) in connection.execute("SELECT node FROM input")}
         gone = sorted(observed - kept)
-        if deleted or gone:
+        if deleted or gone or not kept.issuperset(members):
             store.write(
                 rows.Batch(
                     deleted=deleted,
                     deleted_inputs=gone,
-                    readers=_shortened(store, edges, kept, deleted),
+                    dropped=[id for id in members if id not in kept],
+                    readers=_shortened(store, edges, members, kept, deleted),
                     state=_without(store.state, kept),
                 )
             )
@@ -64,11 +69,20 @@ def collect(store: Store, roots_flag: int = rows.ROOT_FLAG, *, compact: bool = T
         return Collected(len(kept), len(deleted), inputs_deleted, before, _size(store), pays)
 
 
-def _reachable(edges: dict[int, bytes], pending: list[int]) -> set[int]:
+def _members(connection: sqlite3.Connection) -> dict[int, list[int]]:
+    """The members of every collection."""
+    result: dict[int, list[int]] = {id: [] for (id,) in connection.execute("SELECT id FROM collection")}
+    for collection, node in connection.execute("SELECT collection, node FROM member"):
+        result.setdefault(collection, []).append(node)
+    return result
+
+
+def _reachable(edges: dict[int, bytes], members: dict[int, list[int]], pending: list[int]) -> set[int]:
     """Ids that are reached from `pending`, which is used up. Depth is data, not stack."""
     kept = set(pending)
     while pending:
-        for dependency in repair.unpack(edges[pending.pop()]):
+        id = pending.pop()
+        for dependency in (*repair.unpack(edges[id]), *members.get(id, ())):
             if dependency not in kept and dependency in edges:
                 kept.add(dependency)
                 pending.append(dependency)
@@ -76,10 +90,11 @@ def _reachable(edges: dict[int, bytes], pending: list[int]) -> set[int]:
 
 
 def _shortened(
-    store: Store, edges: dict[int, bytes], kept: set[int], deleted: list[int]
+    store: Store, edges: dict[int, bytes], members: dict[int, list[int]], kept: set[int], deleted: list[int]
 ) -> list[tuple[int, bytes]]:
     """Readers rows of kept nodes without the deleted readers, in their old order."""
     touched = {one for node in deleted for one in repair.unpack(edges[node]) if one in kept}
+    touched.update(one for id in members if id not in kept for one in members[id] if one in kept)
     result = []
     for node, packed in store.readers(sorted(touched)).items():
         left = [reader for reader in repair.unpack(packed) if reader in kept]

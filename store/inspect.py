@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import asdict, frozen
 
 from engine.errors import StoreReadOnly
-from engine.store import schema, seal
+from engine.store import layout, schema, seal
 from engine.store.directory import Files
 from engine.store.rows import State
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from engine.store.sqlite import Store
 
-_TABLES = ("node", "readers", "input", "query", "revision")
+_TABLES = (
+    *("node", "readers", "input", "query", "revision"),
+    *("collection", "member", "block", "change", "cursor"),
+)
 
 
 @frozen
@@ -32,7 +35,7 @@ class Statistics:
     directory: str
     version: int
     revision: int
-    rows: dict[str, int]  # by table
+    rows: dict[str, int]  # by table, those of collections included
     bytes: dict[str, int]  # by table or index; empty where SQLite has no dbstat
     nodes_of: dict[str, int]  # by name of the query
     files: dict[str, int]  # bytes by file name
@@ -54,11 +57,12 @@ def statistics(connection: sqlite3.Connection, files: Files, state: State) -> St
         "SELECT coalesce(name, 'unknown'), count(*) FROM node LEFT JOIN query ON query.id = node.query "
         "GROUP BY node.query ORDER BY 2 DESC, 1"
     )
+    named_tables = [*_TABLES, *(made.table for made in layout.layouts(connection))]
     return Statistics(
         directory=str(files.directory),
         version=schema.VERSION,
         revision=state.revision,
-        rows={table: _one(connection, f"SELECT count(*) FROM {table}") for table in _TABLES},
+        rows={table: _one(connection, f"SELECT count(*) FROM {table}") for table in named_tables},
         bytes=_bytes_by_table(connection),
         nodes_of=dict(connection.execute(named).fetchall()),
         files=sizes,

@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.errors import StoreDamaged
 from engine.store import rows
-from engine.store.repair import check, value_matches
+from engine.store.checking import check, value_matches
 from engine.store.rows import NodeRow
 
 IDS_PER_STATEMENT = 512  # measured: 256 to 1024 alike, json_each a quarter slower
@@ -25,13 +25,19 @@ NODE_COLUMNS = (
 )
 
 
-def select_in(connection: sqlite3.Connection, head: str, ids: Sequence[int]) -> Iterator[tuple[Any, ...]]:
-    """Rows of `head` + "(ids)", in pieces; the last one is filled up with NULLs, which match nothing."""
+def select_in(
+    connection: sqlite3.Connection, head: str, ids: Sequence[Any], *before: Any, tail: str = ""
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of `head` + "(ids)" + `tail`, in pieces; the last one is filled up with NULLs: they match nothing.
+
+    `before` are the values of the marks in `head`.
+    """
     for start in range(0, len(ids), IDS_PER_STATEMENT):
         piece = ids[start : start + IDS_PER_STATEMENT]
         size = 1 << (len(piece) - 1).bit_length()
         marks = ",".join("?" * size)
-        yield from connection.execute(f"{head} IN ({marks})", [*piece, *[None] * (size - len(piece))])
+        bound = [*before, *piece, *[None] * (size - len(piece))]
+        yield from connection.execute(f"{head} IN ({marks}){tail}", bound)
 
 
 def find(connection: sqlite3.Connection, query: int, args: bytes) -> NodeRow | None:

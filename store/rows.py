@@ -6,7 +6,7 @@ Invariants
     R2  Different rows have different packings: each variable part is preceded by its length.
     R3  A row of the wrong types has no checksum (TypeError or struct.error), so it is damaged.
 
-Not here: SQL (sqlite), what flags and dependencies mean (the core).
+Not here: SQL (sqlite), the rows of a collection (layout), what flags and dependencies mean (the core).
 """
 
 from __future__ import annotations
@@ -83,9 +83,71 @@ class State(NamedTuple):
     last_changed: tuple[int, int, int] = (0, 0, 0)  # revision of the last change, per durability
 
 
+class CollectionRow(NamedTuple):
+    """A derived collection: a table or a fold. Its id is that of the node that stands for it."""
+
+    id: int
+    name: str  # of the query, "module:name"
+    kind: str  # "table" or "fold"
+    shape: str  # JSON: {"columns": [names], "index": [names], ...}
+    patterns: bytes
+
+
+class MemberRow(NamedTuple):
+    collection: int
+    node: int
+    data: bytes
+
+
+class BlockRow(NamedTuple):
+    """A part of the tree of a fold. Written with `data` empty, it goes."""
+
+    collection: int
+    level: int
+    key: bytes
+    data: bytes
+
+
+class ChangeRow(NamedTuple):
+    """An entry of the change log. Ids ascend, whatever the collection."""
+
+    id: int
+    collection: int
+    revision: int
+    sign: int
+    data: bytes
+
+
+class CursorRow(NamedTuple):
+    """How far a consumer has come in the changes of a collection, or of a query: then of its key's node."""
+
+    collection: int
+    name: str
+    position: int
+    revision: int
+    data: bytes
+
+
+class MemberRows(NamedTuple):
+    """All rows that a member of a table has from now on; what it had and has no more goes.
+
+    The rows are distinct. A value is None, an int of 64 bits, a float but no NaN, a str without lone
+    surrogates, or bytes; a bool is none of these. `fresh`: the member has no stored rows.
+    """
+
+    collection: int
+    member: int
+    source: Any
+    rows: tuple[tuple[Any, ...], ...]
+    fresh: bool = False
+
+
 @define
 class Batch:
-    """What one transaction writes. `state` None: the state stays as it is."""
+    """What one transaction writes. `state` None: the state stays as it is.
+
+    Deletions come first, whatever they delete; of several entries for one key, the last one counts.
+    """
 
     nodes: list[NodeRow] = field(factory=list)
     readers: list[tuple[int, bytes]] = field(factory=list)  # (id, packed u32); empty: no readers left
@@ -95,6 +157,16 @@ class Batch:
     deleted: list[int] = field(factory=list)  # nodes, with their input and readers rows
     revisions: list[RevisionRow] = field(factory=list)
     state: State | None = None
+    collections: list[CollectionRow] = field(factory=list)
+    dropped: list[int] = field(factory=list)  # collections, with all that is theirs
+    members: list[MemberRow] = field(factory=list)
+    members_gone: list[tuple[int, int]] = field(factory=list)  # (collection, node); their rows go along
+    rows: list[MemberRows] = field(factory=list)
+    blocks: list[BlockRow] = field(factory=list)
+    changes: list[ChangeRow] = field(factory=list)
+    changes_gone: list[int] = field(factory=list)
+    cursors: list[CursorRow] = field(factory=list)
+    cursors_gone: list[tuple[int, str]] = field(factory=list)  # (collection, name)
 
 
 class StateRow(NamedTuple):
@@ -108,6 +180,8 @@ class StateRow(NamedTuple):
 _NODE = struct.Struct("<4s11q").pack
 _KEY = struct.Struct("<q").pack
 _SIGNED = struct.Struct("<q").unpack
+_MEMBER = struct.Struct("<6s2q").pack
+_CHANGE = struct.Struct("<6s4q").pack
 
 
 def node_sum(
@@ -189,6 +263,31 @@ def query_sum(id: int, name: str, code: bytes, calls: bytes) -> bytes:
 def revision_sum(number: int, at: float, changed: int, note: str) -> bytes:
     head = struct.pack("<8sqdq", b"revision", number, at, changed)
     return blake3(head + note.encode(errors="surrogateescape")).digest(SUM_BYTES)
+
+
+def collection_sum(id: int, name: str, kind: str, shape: str, patterns: bytes) -> bytes:
+    texts = [text.encode(errors="surrogateescape") for text in (name, kind, shape)]
+    head = struct.pack("<10s5q", b"collection", id, *map(len, texts), len(patterns))
+    return blake3(b"".join((head, *texts, patterns))).digest(SUM_BYTES)
+
+
+def member_sum(collection: int, node: int, data: bytes) -> bytes:
+    return blake3(_MEMBER(b"member", collection, node) + data).digest(SUM_BYTES)
+
+
+def block_sum(collection: int, level: int, key: bytes, data: bytes) -> bytes:
+    head = struct.pack("<5s4q", b"block", collection, level, len(key), len(data))
+    return blake3(head + key + data).digest(SUM_BYTES)
+
+
+def change_sum(id: int, collection: int, revision: int, sign: int, data: bytes) -> bytes:
+    return blake3(_CHANGE(b"change", id, collection, revision, sign) + data).digest(SUM_BYTES)
+
+
+def cursor_sum(collection: int, name: str, position: int, revision: int, data: bytes) -> bytes:
+    shown = name.encode(errors="surrogateescape")
+    head = struct.pack("<6s5q", b"cursor", collection, position, revision, len(shown), len(data))
+    return blake3(head + shown + data).digest(SUM_BYTES)
 
 
 def state_sum(row: StateRow) -> bytes:

@@ -1,8 +1,8 @@
 """Schema: the tables as text, the version numbers, and how a file of another version is treated.
 
 Invariants
-    S1  `TABLES` is the truth. A file whose schema is not exactly this text is not used (a planted
-        trigger would run inside our own statements).
+    S1  `TABLES` is the truth, and what layout.py makes of each row of `collection`. A file whose schema
+        is not exactly this text is not used (a planted trigger would run inside our own statements).
     S2  Every version before `VERSION` has an entry in `MIGRATIONS`; None means: start empty.
     S3  A migration runs in one transaction together with the new version number.
 
@@ -17,12 +17,14 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Final, NamedTuple
 
+from engine.store import layout
+
 APPLICATION_ID: Final = 0x656E6769  # "engi", at byte 68 of the file
-VERSION = 1  # user_version, at byte 60 of the file
+VERSION = 2  # user_version, at byte 60 of the file
 PAGE_SIZE: Final = 4096  # bytes; 16384 measured no faster, and writes four times as much per change
 REVISIONS_KEPT: Final = 1000
 
-TABLES: tuple[str, ...] = (
+_VERSION_1: tuple[str, ...] = (
     """CREATE TABLE node (
   id INTEGER PRIMARY KEY,        -- dense, from 1
   key INTEGER NOT NULL,          -- first 8 bytes of blake3(query as i64, args), little-endian, signed
@@ -79,6 +81,53 @@ TABLES: tuple[str, ...] = (
 )""",
 )
 
+_COLLECTION = """CREATE TABLE collection (
+  id INTEGER PRIMARY KEY,  -- node.id of the node that stands for the collection
+  name TEXT NOT NULL,      -- query.name, module:name
+  kind TEXT NOT NULL,      -- table: its rows are in the SQL table rows_<name>_<id>; or fold
+  shape TEXT NOT NULL,     -- JSON: columns, and which of them have an index
+  patterns BLOB NOT NULL,  -- what was asked of it
+  sum BLOB NOT NULL
+)"""
+
+TABLES: tuple[str, ...] = (
+    *_VERSION_1,
+    _COLLECTION,
+    """CREATE TABLE member (
+  collection INTEGER NOT NULL,  -- collection.id
+  node INTEGER NOT NULL,        -- node.id
+  data BLOB NOT NULL,           -- what it adds to the collection
+  sum BLOB NOT NULL,
+  PRIMARY KEY (collection, node)
+) WITHOUT ROWID""",
+    """CREATE TABLE block (
+  collection INTEGER NOT NULL,  -- collection.id of a fold
+  level INTEGER NOT NULL,       -- in its tree, from the members up
+  key BLOB NOT NULL,            -- where on that level
+  data BLOB NOT NULL,
+  sum BLOB NOT NULL,
+  PRIMARY KEY (collection, level, key)
+) WITHOUT ROWID""",
+    """CREATE TABLE change (
+  id INTEGER PRIMARY KEY,       -- ascending over all collections, never used again
+  collection INTEGER NOT NULL,  -- collection.id
+  revision INTEGER NOT NULL,    -- revision.number in which it changed
+  sign INTEGER NOT NULL,        -- what happened to it: 1 added, -1 removed
+  data BLOB NOT NULL,           -- what was added or removed
+  sum BLOB NOT NULL
+)""",
+    "CREATE INDEX change_collection ON change(collection)",  # every index ends with the row's id
+    """CREATE TABLE cursor (
+  collection INTEGER NOT NULL,  -- collection.id, or node.id; 0 is the log: its position is the last change.id
+  name TEXT NOT NULL,           -- of the consumer
+  position INTEGER NOT NULL,    -- change.id of the last change that it has received
+  revision INTEGER NOT NULL,    -- revision.number up to which it knows
+  data BLOB NOT NULL,
+  sum BLOB NOT NULL,
+  PRIMARY KEY (collection, name)
+) WITHOUT ROWID""",
+)
+
 
 class Migration(NamedTuple):
     """From one version to the next. `tables` is the schema text that the old version must have."""
@@ -87,8 +136,13 @@ class Migration(NamedTuple):
     apply: Callable[[sqlite3.Connection], None]
 
 
+def _add_collections(connection: sqlite3.Connection) -> None:
+    for statement in TABLES[len(_VERSION_1) :]:
+        connection.execute(statement)
+
+
 # Version -> how to get to the next one; None: clean rebuild, everything is computed again.
-MIGRATIONS: Mapping[int, Migration | None] = {}
+MIGRATIONS: Mapping[int, Migration | None] = {1: Migration(_VERSION_1, _add_collections)}
 
 
 class Kind(Enum):
@@ -124,12 +178,19 @@ def read_header(data: bytes) -> Header:
 
 
 def same_schema(connection: sqlite3.Connection, tables: tuple[str, ...]) -> bool:
-    """Whether the file holds these tables and indexes, and nothing else at all."""
+    """Whether the file holds these tables and indexes, those of its collections, and nothing else at all.
+
+    StoreDamaged when the collections, from which their tables follow, cannot be read.
+    """
     found = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
     others = [name for kind, name, sql in found if kind != "index" or sql is not None]
     texts = sorted(str(sql) for _, _, sql in found if sql is not None)
     automatic = all(name.startswith("sqlite_autoindex_") for _, name, sql in found if sql is None)
-    return automatic and texts == sorted(tables) and len(others) == len(tables)
+    if not automatic or len(others) != len(texts) or not set(tables) <= set(texts):
+        return False
+    # Of `collection` the text is known by now, and the statement that reads it uses nothing else.
+    made = layout.layouts(connection) if _COLLECTION in tables else []
+    return texts == sorted([*tables, *(text for one in made for text in one.statements)])
 
 
 def create_tables(connection: sqlite3.Connection) -> None:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Self
 
 from engine.errors import Closed, ForkedEngine, StoreDamaged, StoreError, StoreReadOnly
 from engine.store import reading, repair, schema, writing
+from engine.store.collections import Collections
 from engine.store.directory import private_directory
 from engine.store.failures import SQLITE_ERRORS, from_sqlite, translated
 from engine.store.merging import Opened, merge
@@ -127,6 +128,11 @@ class Store:
         with self._reading() as connection:
             return reading.revisions(connection, last)
 
+    @property
+    def derived(self) -> Collections:
+        """Tables, folds, their change log and its cursors."""
+        return Collections(self)
+
     def refresh(self) -> bool:
         """Move a read-only store to the newest revision; True: there was a newer commit."""
         with self._reading() as connection:
@@ -138,6 +144,8 @@ class Store:
             if connection.in_transaction:
                 connection.rollback()
             connection.execute("BEGIN")
+            if not schema.same_schema(connection, schema.TABLES):  # a commit may have added a collection
+                raise StoreDamaged(store=self.path, reason="another schema than the engine makes")
             return self._state_row() != before
 
     # -- writing -----------------------------------------------------------------------------------

@@ -10,13 +10,13 @@ Invariants
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from engine.store import rows, schema
+from engine.store import deltas, rows, schema
 from engine.store.merging import state_columns
-from engine.store.reading import select_in
 from engine.store.rows import Batch, NodeRow, StateRow
+from engine.store.statements import delete, existing, insert
 
 _INSERT_NODE = "INSERT INTO node VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 
@@ -35,27 +35,28 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, 
     total = int.from_bytes(stored.total, "little")
     if batch.deleted:
         for table, column in (("node", "id"), ("readers", "dependency"), ("input", "node")):
-            total -= _delete(connection, table, column, batch.deleted)
+            total -= delete(connection, table, column, batch.deleted)
     if batch.nodes:
         total += _write_nodes(connection, batch.nodes)
     if batch.readers:
         readers = dict(batch.readers)
-        total -= _delete(connection, "readers", "dependency", readers)
+        total -= delete(connection, "readers", "dependency", readers)
         found = sorted((id, packed) for id, packed in readers.items() if packed)
-        total += _insert(connection, "readers", found, rows.readers_sum)
+        total += insert(connection, "readers", found, rows.readers_sum)
     if batch.inputs or batch.deleted_inputs:
         inputs = {row[0]: row for row in batch.inputs}
-        total -= _delete(connection, "input", "node", {*inputs, *batch.deleted_inputs})
-        total += _insert(connection, "input", sorted(inputs.values()), rows.input_sum)
+        total -= delete(connection, "input", "node", {*inputs, *batch.deleted_inputs})
+        total += insert(connection, "input", sorted(inputs.values()), rows.input_sum)
     if batch.queries:
         queries = {row[0]: row for row in batch.queries}
-        total -= _delete(connection, "query", "id", queries)
-        total += _insert(connection, "query", sorted(queries.values()), rows.query_sum)
+        total -= delete(connection, "query", "id", queries)
+        total += insert(connection, "query", sorted(queries.values()), rows.query_sum)
     if batch.revisions:
         revisions = {row[0]: row for row in batch.revisions}
-        total -= _delete(connection, "revision", "number", revisions)
-        total += _insert(connection, "revision", sorted(revisions.values()), rows.revision_sum)
+        total -= delete(connection, "revision", "number", revisions)
+        total += insert(connection, "revision", sorted(revisions.values()), rows.revision_sum)
         total -= _forget_revisions(connection, max(revisions) - schema.REVISIONS_KEPT)
+    total += deltas.write_collections(connection, batch)
     after = StateRow(batch.state or stored.state, rows.total_bytes(total), base)
     connection.execute(_UPDATE_STATE, state_columns(after))
     return after
@@ -65,7 +66,7 @@ def _write_nodes(connection: sqlite3.Connection, batch: Iterable[NodeRow]) -> in
     """Insert or update; return by how much the total grows."""
     newest = {row[0]: row for row in batch}
     ids = sorted(newest)
-    old = dict(_existing(connection, "node", "id", ids))
+    old = dict(existing(connection, "node", "id", ids))
     total = -rows.added(old.values())
     inserted = [newest[id] for id in ids if id not in old] if old else list(map(newest.__getitem__, ids))
     if inserted:
@@ -94,42 +95,6 @@ def _columns(found: Sequence[NodeRow]) -> tuple[list[Sequence[Any]], list[bytes]
     return [
         *columns[:2], args, *columns[3:9], fingerprints, dependencies, list(map(bytearray, sums)), values
     ], sums  # fmt: skip
-
-
-def _existing(
-    connection: sqlite3.Connection, table: str, column: str, ids: Sequence[int]
-) -> Iterable[tuple[int, bytes]]:
-    """Id and checksum of those of the sorted `ids` that have a row."""
-    (highest,) = connection.execute(f"SELECT max({column}) FROM {table}").fetchone()
-    if highest is None or not ids or ids[0] > highest:
-        return ()
-    return select_in(connection, f"SELECT {column}, sum FROM {table} WHERE {column}", ids)
-
-
-def _delete(connection: sqlite3.Connection, table: str, column: str, ids: Collection[int]) -> int:
-    """Delete rows; return what they had added to the total."""
-    old = list(_existing(connection, table, column, sorted(ids)))
-    connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(id,) for id, _ in old])
-    return rows.added(sum for _, sum in old)
-
-
-def _insert(
-    connection: sqlite3.Connection,
-    table: str,
-    found: Sequence[tuple[Any, ...]],
-    compute: Callable[..., bytes],
-) -> int:
-    """Insert rows with their checksums; return what they add to the total."""
-    if not found:
-        return 0
-    sums = [compute(*row) for row in found]
-    marks = ",".join("?" * (len(found[0]) + 1))
-    columns = list(zip(*found, strict=True))
-    bound = [list(map(bytearray, one)) if type(one[0]) is bytes else one for one in columns]
-    connection.executemany(
-        f"INSERT INTO {table} VALUES ({marks})", zip(*bound, map(bytearray, sums), strict=True)
-    )
-    return rows.added(sums)
 
 
 def _forget_revisions(connection: sqlite3.Connection, last: int) -> int:

@@ -77,7 +77,7 @@ def test_a_newer_version_that_is_only_in_the_log_is_refused_without_a_merge(tmp_
     with open_store(tmp_path) as store:
         store.write(graph(5))
         store.checkpoint()
-        store.connection.execute("PRAGMA user_version = 2")
+        store.connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
         copied = copy(tmp_path, tmp_path.with_name("killed"))
     before = {name: (copied / name).read_bytes() for name in ("store.db", "store.db-wal")}
     with pytest.raises(StoreTooNew):
@@ -132,15 +132,15 @@ def test_an_older_version_is_migrated_or_rebuilt_and_a_note_says_which(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = closed_store(tmp_path / "old")
-    old_tables = schema.TABLES
+    old, old_tables = schema.VERSION, schema.TABLES
     added = "CREATE INDEX node_query ON node(query)"
-    monkeypatch.setattr(schema, "VERSION", 2)
+    monkeypatch.setattr(schema, "VERSION", old + 1)
     monkeypatch.setattr(schema, "TABLES", (*old_tables, added))
 
     rebuilt = copy(tmp_path / "old", tmp_path / "rebuilt")
-    monkeypatch.setattr(schema, "MIGRATIONS", {1: None})
+    monkeypatch.setattr(schema, "MIGRATIONS", {old: None})
     with open_store(rebuilt) as store:
-        assert "version 1" in store.notes[0]
+        assert f"version {old}" in store.notes[0]
         assert "computed again" in store.notes[0]
         assert store.state == State()
 
@@ -150,7 +150,7 @@ def test_an_older_version_is_migrated_or_rebuilt_and_a_note_says_which(
         raise KeyboardInterrupt
 
     kept = copy(tmp_path / "old", tmp_path / "kept")
-    monkeypatch.setattr(schema, "MIGRATIONS", {1: schema.Migration(old_tables, fail)})
+    monkeypatch.setattr(schema, "MIGRATIONS", {old: schema.Migration(old_tables, fail)})
     with pytest.raises(KeyboardInterrupt):
         open_store(kept)
 
@@ -158,8 +158,8 @@ def test_an_older_version_is_migrated_or_rebuilt_and_a_note_says_which(
         connection.execute(added)
 
     migrate = schema.Migration(old_tables, succeed)
-    monkeypatch.setattr(schema, "MIGRATIONS", {1: migrate})
-    for notes in (["The store was migrated from version 1 to 2."], []):
+    monkeypatch.setattr(schema, "MIGRATIONS", {old: migrate})
+    for notes in ([opening.MIGRATED.format(old, old + 1)], []):
         with open_store(kept) as store:
             assert store.notes == notes
             assert dump(store) == expected

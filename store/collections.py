@@ -1,0 +1,194 @@
+"""Collections: tables, folds, the change log and its cursors, as they are read.
+
+Invariants
+    B1  Every row is compared with its checksum before anybody sees it. `count` shows no row, and reads none.
+    B2  What is not there is left out: an unknown collection is like an empty one.
+    B3  Values are compared as in Python: 1 equals 1.0, text equals text only, in the order of code points.
+        None is found by None.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from engine.store import deltas, rows
+from engine.store.checking import check
+from engine.store.layout import Layout, collection_rows, find_layout
+from engine.store.reading import select_in
+from engine.store.rows import ChangeRow, CollectionRow, CursorRow, MemberRow
+
+if TYPE_CHECKING:
+    from engine.store.sqlite import Store
+
+LAST_CHARACTER = 0x10FFFF
+BELOW_SURROGATES, ABOVE_SURROGATES = 0xD7FF, 0xE000  # no text that SQLite can hold has one of them
+
+
+class Collections:
+    """The derived collections of a store, for reading: `store.derived`. Writing them is part of a batch."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def collections(self) -> list[CollectionRow]:
+        """All of them, in the order of their ids."""
+        with self._store.locked() as connection:
+            return collection_rows(connection)
+
+    def members(self, collection: int) -> list[MemberRow]:
+        """All members, in the order of their ids."""
+        select = "SELECT collection, node, data, sum FROM member WHERE collection = ? ORDER BY node"
+        with self._store.locked() as connection:
+            found = connection.execute(select, (collection,)).fetchall()
+        return [MemberRow(*row) for row in _checked("member", 2, found, rows.member_sum)]
+
+    def members_among(self, collection: int, nodes: Sequence[int]) -> dict[int, bytes]:
+        """The data of those of the nodes that are members."""
+        select = "SELECT collection, node, data, sum FROM member WHERE collection = ? AND node"
+        with self._store.locked() as connection:
+            found = list(select_in(connection, select, nodes, collection))
+        return {row[1]: row[2] for row in _checked("member", 2, found, rows.member_sum)}
+
+    def rows_of(self, collection: int, members: Sequence[int]) -> dict[int, list[tuple[Any, ...]]]:
+        """The rows of each of the members, without order. A member without rows is left out."""
+        with self._store.locked() as connection:
+            made = find_layout(connection, collection)
+            if made is None:
+                return {}
+            found = list(select_in(connection, f"{made.select} WHERE _member", members))
+        result: dict[int, list[tuple[Any, ...]]] = {}
+        for row in made.checked(found):
+            result.setdefault(row[1], []).append(row[3:-1])
+        return result
+
+    def select(
+        self, collection: int, equal: Sequence[tuple[str, Any]], prefix: tuple[str, str] | None = None
+    ) -> list[tuple[int, tuple[Any, ...]]]:
+        """Member and values of the rows with all these values, and with a text that begins so, in no order.
+
+        KeyError: the collection has no such column.
+        """
+        with self._store.locked() as connection:
+            made = find_layout(connection, collection)
+            found = [] if made is None else _matching(connection, made, made.select, equal, prefix)
+        return [] if made is None else [(row[1], row[3:-1]) for row in made.checked(found)]
+
+    def count(
+        self, collection: int, equal: Sequence[tuple[str, Any]], prefix: tuple[str, str] | None = None
+    ) -> int:
+        """How many rows `select` would give."""
+        with self._store.locked() as connection:
+            made = find_layout(connection, collection)
+            if made is None:
+                return 0
+            found = _matching(connection, made, f"SELECT count(*) FROM {made.table}", equal, prefix)
+        return int(found[0][0]) if found else 0
+
+    def sources(self, collection: int, members: Sequence[int]) -> dict[int, Any]:
+        """What each of the members was made of. A member without rows is left out."""
+        with self._store.locked() as connection:
+            made = find_layout(connection, collection)
+            if made is None:
+                return {}
+            head = f"{made.select} WHERE _id IN (SELECT min(_id) FROM {made.table} WHERE _member"
+            found = list(select_in(connection, head, members, tail=" GROUP BY _member)"))
+        return {row[1]: row[2] for row in made.checked(found)}
+
+    def distinct(self, collection: int, column: str) -> list[Any]:
+        """The different values of a column, in the order of SQL. KeyError: there is no such column."""
+        with self._store.locked() as connection:
+            made = find_layout(connection, collection)
+            if made is None:
+                return []
+            name = made.columns[column]
+            firsts = f"SELECT min(_id) FROM {made.table} GROUP BY {name}"
+            found = connection.execute(f"{made.select} WHERE _id IN ({firsts}) ORDER BY {name}").fetchall()
+        place = 3 + list(made.columns).index(column)
+        return [row[place] for row in made.checked(found)]
+
+    def blocks(self, collection: int, keys: Sequence[tuple[int, bytes]]) -> dict[tuple[int, bytes], bytes]:
+        """Those of the blocks (level, key) that exist."""
+        select = (
+            "SELECT collection, level, key, data, sum FROM block WHERE collection = ? AND level = ? AND key"
+        )
+        found: list[tuple[Any, ...]] = []
+        with self._store.locked() as connection:
+            for level in sorted({level for level, _ in keys}):
+                asked = [key for other, key in keys if other == level]
+                found += select_in(connection, select, asked, collection, level)
+        return {(row[1], row[2]): row[3] for row in _checked("block", 3, found, rows.block_sum)}
+
+    def changes(self, collection: int, after: int, limit: int) -> list[ChangeRow]:
+        """The first `limit` changes of a collection whose ids are above `after`."""
+        select = (
+            "SELECT id, collection, revision, sign, data, sum FROM change "
+            "WHERE collection = ? AND id > ? ORDER BY id LIMIT ?"
+        )
+        with self._store.locked() as connection:
+            found = connection.execute(select, (collection, after, limit)).fetchall()
+        return [ChangeRow(*row) for row in _checked("change", 1, found, rows.change_sum)]
+
+    def last_change(self) -> int:
+        """The highest id that a change ever had, trimmed ones included; 0: there was none."""
+        with self._store.locked() as connection:
+            known = deltas.last_change(connection)
+        if known is None:
+            return 0
+        row, stored = known
+        check("cursor", row[:2], stored, rows.cursor_sum, row)
+        return row.position
+
+    def cursors(self, collection: int) -> list[CursorRow]:
+        """The cursors of a collection by name."""
+        select = (
+            "SELECT collection, name, position, revision, data, sum FROM cursor "
+            "WHERE collection = ? ORDER BY name"
+        )
+        with self._store.locked() as connection:
+            found = connection.execute(select, (collection,)).fetchall()
+        return [CursorRow(*row) for row in _checked("cursor", 2, found, rows.cursor_sum)]
+
+
+def beyond(prefix: str) -> str | bytes:
+    """The least value that is above all texts with this prefix. Above all texts is the empty blob."""
+    while prefix:
+        last = ord(prefix[-1])
+        if last < LAST_CHARACTER:
+            return prefix[:-1] + chr(ABOVE_SURROGATES if last == BELOW_SURROGATES else last + 1)
+        prefix = prefix[:-1]
+    return b""
+
+
+def _matching(
+    connection: sqlite3.Connection,
+    made: Layout,
+    head: str,
+    equal: Sequence[tuple[str, Any]],
+    prefix: tuple[str, str] | None,
+) -> list[tuple[Any, ...]]:
+    """What `head` gives of the rows that match."""
+    terms: list[str] = []
+    bound: list[Any] = []
+    for name, value in equal:
+        terms.append(f"{made.columns[name]} IS NULL" if value is None else f"{made.columns[name]} = ?")
+        bound += [] if value is None else [value]
+    if prefix is not None:
+        name, start = prefix
+        terms.append(f"{made.columns[name]} >= ? AND {made.columns[name]} < ?")
+        bound += [start, beyond(start)]
+    where = f" WHERE {' AND '.join(terms)}" if terms else ""
+    try:
+        return connection.execute(head + where, bound).fetchall()
+    except (OverflowError, UnicodeEncodeError):  # SQLite holds no such int or text, so nothing is equal to it
+        return []
+
+
+def _checked(
+    table: str, keys: int, found: Iterable[tuple[Any, ...]], compute: Callable[..., bytes]
+) -> Iterable[tuple[Any, ...]]:
+    """The rows without their checksums, when they agree. The first `keys` columns name a row."""
+    for row in found:
+        check(table, row[:keys], row[-1], compute, row[:-1])
+        yield row[:-1]

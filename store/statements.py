@@ -1,0 +1,60 @@
+"""Statements: rows in and out of any table, many at a time, and what that does to the total.
+
+Invariants
+    T1  Each function returns the sum of the checksums that it has put in or taken out.
+    T2  What is not there is not looked for one by one: ids above the highest one cost no statement.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Literal
+
+from engine.store import rows
+from engine.store.reading import select_in
+
+
+def existing(
+    connection: sqlite3.Connection, table: str, column: str, ids: Sequence[int]
+) -> Iterable[tuple[int, bytes]]:
+    """Id and checksum of those of the sorted `ids` that have a row."""
+    (highest,) = connection.execute(f"SELECT max({column}) FROM {table}").fetchone()
+    if highest is None or not ids or ids[0] > highest:
+        return ()
+    return select_in(connection, f"SELECT {column}, sum FROM {table} WHERE {column}", ids)
+
+
+def delete(connection: sqlite3.Connection, table: str, column: str, ids: Collection[int]) -> int:
+    """Delete rows; return what they had added to the total."""
+    old = list(existing(connection, table, column, sorted(ids)))
+    connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(id,) for id, _ in old])
+    return rows.added(sum for _, sum in old)
+
+
+def insert(
+    connection: sqlite3.Connection,
+    table: str,
+    found: Sequence[tuple[Any, ...]],
+    compute: Callable[..., bytes],
+    verb: Literal["INSERT", "REPLACE"] = "INSERT",
+) -> int:
+    """Insert rows with their checksums; return what they add to the total."""
+    if not found:
+        return 0
+    sums = [compute(*row) for row in found]
+    marks = ",".join("?" * (len(found[0]) + 1))
+    columns = list(zip(*found, strict=True))
+    bound = [list(map(bytearray, one)) if type(one[0]) is bytes else one for one in columns]
+    connection.executemany(
+        f"{verb} INTO {table} VALUES ({marks})", zip(*bound, map(bytearray, sums), strict=True)
+    )
+    return rows.added(sums)
+
+
+def take(connection: sqlite3.Connection, table: str, where: str, *bound: Any) -> int:
+    """Delete the rows of a condition; return what they had added to the total."""
+    old = connection.execute(f"SELECT sum FROM {table} WHERE {where}", bound).fetchall()
+    if old:
+        connection.execute(f"DELETE FROM {table} WHERE {where}", bound)
+    return rows.added(sum for (sum,) in old)
