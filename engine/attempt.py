@@ -79,6 +79,7 @@ def finish(core: Core) -> None:
         clear(core)
     elif len(graph.marked) > len(graph):
         graph.marked[:] = [node for node in dict.fromkeys(graph.marked) if graph.status[node] & MARKED]
+        core.gathered = 0
     if core.ringed and not core.claims:
         release_rings(core)
     commit(core)

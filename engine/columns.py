@@ -109,6 +109,10 @@ class Columns:
             raise WrongValue(**{"table": self.table, "column": name, **error.fields}) from None
         return self._encoders[self.names.index(name)](seen)
 
+    def value(self, name: str, column: Plain) -> Any:
+        """The value of one column."""
+        return self._decoders[self.names.index(name)](column)
+
     def is_text(self, name: str) -> bool:
         """Whether a column can be looked up by the beginning of its values."""
         return str in _members(self._annotations[name])

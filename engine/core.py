@@ -29,6 +29,7 @@ from engine.query import TAKEN_OVER, QueryInfo
 from engine.store import canonical
 
 if TYPE_CHECKING:
+    from engine.collection import Collection
     from engine.running import Running
     from engine.snapshot import Snapshot
     from engine.store.sqlite import Store
@@ -105,6 +106,11 @@ class Core:
         self.ringed: dict[int, bytes | None] = {}  # rows of ring members, held back until all have memos
         self.applying: list[Any] = []  # the changes of a revision while they are being put in place
         self.full = False  # the last commit found no space
+        # tables and folds
+        self.collections: dict[int, Collection] = {}  # by the node that stands for it
+        self.parts: dict[int, set[int]] = {}  # row of a member's query -> rows of the collections' own
+        self.doubtful = 0  # bits of the collections that are marked
+        self.gathered = 0  # how many of `graph.marked` the collections know
         # running
         self.claims: dict[int, Running] = {}
         self.waiting: dict[int, list[Walk]] = {}
@@ -246,6 +252,7 @@ class Core:
             and not self.unsettled
             and not self.graph.frontier
             and not self.moved
+            and not self.doubtful
             and self.taken_over == len(TAKEN_OVER)
         )
 

@@ -20,6 +20,7 @@ from engine.event import Counts, Event
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ROOT
 from engine.key import Key, display
+from engine.kinds import restore_collections
 from engine.locate import find, find_named
 from engine.persist import open_graph
 from engine.query import READY, REGISTRY, Query, info_of
@@ -98,6 +99,7 @@ class Engine:
         if store is not None:
             try:
                 open_graph(self._core)
+                restore_collections(self._core)
             except BaseException:
                 store.close()
                 raise

@@ -13,6 +13,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import engine.collect as collect
 from engine.core import HARMLESS, Core
 from engine.errors import (
     Cancelled,
@@ -29,6 +30,7 @@ from engine.graph import (
     FORCED,
     MARKED,
     MUTABLE,
+    REACH,
     REASON_SHIFT,
     RUNNING,
     SUSPECT,
@@ -37,7 +39,7 @@ from engine.graph import (
     VALUE,
     entries,
 )
-from engine.memo import changed, doubt_readers, lower_durability, put_value, replace_dependencies
+from engine.memo import changed, doubt_readers, lower_durability, put_value, raise_reach, replace_dependencies
 from engine.observe import UNSETTLED, InputFrame, look
 from engine.persist import chunk, load, save
 from engine.query import QueryInfo
@@ -47,7 +49,7 @@ from engine.running import Running
 from engine.stack import HOP, run_on_fresh_stack
 from engine.store.codec import fingerprint
 
-_KEPT = ~(ERROR | TRANSIENT | UNSTORED | MUTABLE | 0xF << REASON_SHIFT)  # flags that outlive a run
+_KEPT = ~(ERROR | TRANSIENT | UNSTORED | MUTABLE | REACH | 0xF << REASON_SHIFT)  # flags that outlive a run
 _NEW = Reason.NEW << REASON_SHIFT  # here, because looking up a member of an enum costs 0.1 us
 
 
@@ -243,7 +245,12 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
         lower_durability(core, node, durability)
     graph.durability[node] = durability
     graph.cost[node] = outcome.microseconds
-    flags = graph.flags[node] & _KEPT
+    before = graph.flags[node]
+    flags = before & _KEPT
+    if core.collections:
+        flags |= _reach(core, node, frame)
+        if had_memo and flags & REACH & ~before:
+            raise_reach(core, node, flags & REACH)
     flags |= _reason(core, node, state, again) << REASON_SHIFT if had_memo else _NEW
     if outcome.failure is not None:
         flags |= ERROR
@@ -251,6 +258,8 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
         flags |= UNSTORED
     graph.flags[node] = flags
     put_value(core, node, info, outcome.value, outcome.data, outcome.failure)
+    if graph.query[node] in core.parts:
+        collect.absorb(core, node, outcome.value, outcome.failure, before)
     if outcome.stamp is not None:
         core.observed[node] = outcome.stamp
         core.dirty_stamps[node] = outcome.stamp
@@ -281,11 +290,11 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
 def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bool) -> None:
     if info.is_input:
         core.read += 1
-    else:
+    elif node not in core.collections:  # which is book-keeping, and no query of anybody
         core.executed += 1
         core.failed += outcome.failure is not None
         core.cut_off += equal
-    if core.listeners or core.journal is not None:
+    if (core.listeners or core.journal is not None) and node not in core.collections:
         before = core.graph.fingerprint[node]
         core.tell(_what(info, outcome, equal), node, outcome.microseconds, before, outcome.digest)
     dependencies = core.graph.dependencies[node]
@@ -308,7 +317,13 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, frame: Running, outcom
     """Keep a transient outcome for this request; the memo before it stays the one to compare with (X4)."""
     graph = core.graph
     replace_dependencies(core, node, frame.reads)
+    before = graph.flags[node]
     graph.flags[node] |= TRANSIENT
+    if core.collections:
+        graph.flags[node] |= _reach(core, node, frame)
+        raise_reach(core, node, graph.flags[node] & REACH)
+    if graph.query[node] in core.parts:
+        collect.absorb(core, node, outcome.value, outcome.failure, before)
     graph.values[node] = outcome.failure or outcome.value
     graph.status[node] &= ~(MARKED | SUSPECT | FORCED | VALUE)
     graph.suspects.pop(node, None)
@@ -363,10 +378,22 @@ def _equal(core: Core, node: int, outcome: Outcome) -> bool:
 def _durability(core: Core, info: QueryInfo, frame: Running) -> int:
     if info.is_input:
         return int(info.durability)
+    if info.collection is not None and info is not info.collection.member:
+        return 0  # it is right by what members are, which its dependencies do not say
     if not frame.reads:
         return 2
     durability = core.graph.durability
     return min([durability[node] for node in frame.reads if node > 0])
+
+
+def _reach(core: Core, node: int, frame: Running) -> int:
+    """The collections that a run rests on. One that is a collection itself also keeps what its members do."""
+    all_flags = core.graph.flags
+    found = all_flags[node] if node in core.collections else 0
+    for read in frame.reads:
+        if read > 0:
+            found |= all_flags[read]
+    return found & REACH
 
 
 def _reason(core: Core, node: int, state: int, again: bool) -> int:

@@ -9,6 +9,7 @@ Invariants
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,8 +51,8 @@ class Frame:
         """Source and columns of the rows that match."""
         return None
 
-    def is_member(self, table: Any, key: Any) -> bool | None:
-        """Whether a table has this source key."""
+    def rows_of(self, table: Any, key: Any) -> Iterable[Any] | None:
+        """Columns of the rows of one source key; raises the error of a member that fails."""
         return None
 
     def failures(self, table: Any) -> list[tuple[str, str]] | None:

@@ -39,6 +39,9 @@ OBSERVED: Final = 64
 MUTABLE: Final = 128  # readers get copies of their own
 UNTRACKED: Final = 256
 REASON_SHIFT: Final = 12  # bits 12-15: why it ran last, a `why.Reason`
+REACH_SHIFT: Final = 16  # bits 16-55: the collections that it rests on, see `collect`
+REACH_BITS: Final = 40  # so that all flags fit into 63 bits
+REACH: Final = (1 << REACH_BITS) - 1 << REACH_SHIFT
 
 GROUP: Final = 1 << 31  # top bit of a dependency entry: "the next n entries are one parallel group"
 
@@ -153,12 +156,21 @@ class Graph:
             for node, packed in enumerate(self.dependencies)
             for dependency in entries(packed or ())
         }
-        back = [(node, reader) for node, packed in enumerate(self.readers) for reader in packed or ()]
+        back = [
+            (node, reader)
+            for node, packed in enumerate(self.readers)
+            for reader in packed or ()
+            if (node, reader) in forth or not self._is_collection(reader)  # it does not list its members
+        ]
         assert len(back) == len(set(back)), "G4: a reader is listed twice"
         for dependency, node in forth - set(back):
-            assert self.readers[dependency] is None, f"G4: {dependency} does not know reader {node}"
+            unknown = self.readers[dependency] is None or self._is_collection(dependency)
+            assert unknown, f"G4: {dependency} does not know reader {node}"
         for dependency, node in set(back) - forth:
             assert self.dependencies[node] is None, f"G4: {node} does not depend on {dependency}"
+
+    def _is_collection(self, node: int) -> bool:
+        return not isinstance(self.readers[node], array | None)
 
 
 def entries(dependencies: array[int] | tuple[int, ...]) -> list[int]:

@@ -92,7 +92,7 @@ def bind(core: Core, info: QueryInfo) -> int:
             else:
                 _distrust(core, row, f"{core.name_of_row[row]} is defined in no loaded module")
             core.checked.add(row)  # last: an interrupt before must not make old memos look compared
-        fresh = core.calls[row] - seen
+        fresh = (core.calls[row] | core.parts.get(row, set())) - seen
         seen |= fresh
         waiting += fresh
     return first

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from engine.core import Core
-from engine.graph import FORCED, MARKED, RUNNING, SUSPECT, entries
+from engine.graph import FORCED, MARKED, REACH, RUNNING, SUSPECT, entries
 from engine.persist import load, load_readers
 
 BUDGET = 4_000  # nodes marked before a probe is thought of: about 2 ms
@@ -63,7 +63,29 @@ def spread(core: Core, budget: int | None = None) -> bool:
             core.visited += len(marked) - before
             return False
     core.visited += len(marked) - before
+    if core.collections:
+        doubt_collections(core)
     return True
+
+
+def doubt_collections(core: Core) -> None:
+    """Note which collections are marked: who rests on them waits (see collect)."""
+    status = core.graph.status
+    core.doubtful = 0
+    for one in core.collections.values():
+        if one.looked and status[one.node] & MARKED:
+            core.doubtful |= one.bit
+
+
+def closure(core: Core, flags: int) -> int:
+    """The bits of all collections that something with these flags rests on, directly or by way of others."""
+    found, seen = flags & REACH, -1
+    while found != seen:
+        seen = found
+        for one in core.collections.values():
+            if one.bit & found:
+                found |= core.graph.flags[one.node] & REACH
+    return found
 
 
 def clear(core: Core) -> None:
@@ -75,6 +97,9 @@ def clear(core: Core) -> None:
             status[node] &= ~MARKED
     graph.marked.clear()
     graph.frontier.clear()
+    core.doubtful = core.gathered = 0
+    for one in core.collections.values():
+        one.pending.clear()
 
 
 def settle(core: Core, target: int, probe: Callable[[int], None]) -> None:
@@ -94,6 +119,8 @@ def settle(core: Core, target: int, probe: Callable[[int], None]) -> None:
             few = len(graph.frontier) <= HANDFUL and all(node in graph.suspects for node in graph.frontier)
             if few:
                 certain = _certain(core, target)
+                if certain and closure(core, graph.flags[target]) & core.doubtful:
+                    break  # a table below may decide that it is not needed
                 if certain:
                     probe(certain)
                     continue
@@ -179,7 +206,7 @@ def _cheap(core: Core) -> int:
 def _can_run(core: Core, node: int) -> bool:
     """Whether its query is defined in this process, and its code was compared."""
     load(core, (node,))
-    return core.bound[core.graph.query[node]] is not None
+    return core.bound[core.graph.query[node]] is not None and node not in core.collections
 
 
 def _is_lowest(core: Core, node: int) -> bool:

@@ -84,6 +84,24 @@ def lower_durability(core: Core, node: int, durability: int) -> None:
                 waiting.append(reader)
 
 
+def raise_reach(core: Core, node: int, reach: int) -> None:
+    """What rests on `node` rests on more collections from now on. As `lower_durability`: nothing runs."""
+    graph = core.graph
+    waiting = [node]
+    while waiting:
+        here = waiting.pop()
+        if graph.readers[here] is None:
+            load_readers(core, [here, *waiting])
+        readers = graph.readers[here]
+        assert readers is not None
+        load(core, readers)
+        for reader in readers:
+            if reach & ~graph.flags[reader] and graph.verified_at[reader]:
+                graph.flags[reader] |= reach
+                save(core, reader, KEEP)
+                waiting.append(reader)
+
+
 def replace_dependencies(core: Core, node: int, reads: dict[int, int | None]) -> None:
     graph = core.graph
     if min(reads, default=1) < 0:

@@ -158,6 +158,8 @@ def commit(core: Core) -> None:
     for row in core.dirty_queries:
         calls = array("I", sorted(core.calls[row])).tobytes()
         batch.queries.append(QueryRow(row, core.name_of_row[row], core.codes[row], calls))
+    for one in core.collections.values():
+        one.into(batch)
     batch.revisions.extend(RevisionRow(*note) for note in core.revision_notes)
     batch.state = State(
         revision=core.revision,
@@ -179,6 +181,8 @@ def commit(core: Core) -> None:
     core.dirty_stamps.clear()
     core.dirty_queries.clear()
     core.revision_notes.clear()
+    for one in core.collections.values():
+        one.committed()
     core.dirty_bytes = 0
     core.dirty_state = False
     core.commits += 1
@@ -187,7 +191,12 @@ def commit(core: Core) -> None:
 
 def _has_news(core: Core) -> bool:
     return bool(
-        core.dirty or core.dirty_readers or core.dirty_stamps or core.dirty_queries or core.dirty_state
+        core.dirty
+        or core.dirty_readers
+        or core.dirty_stamps
+        or core.dirty_queries
+        or core.dirty_state
+        or any(one.has_news for one in core.collections.values())
     )
 
 

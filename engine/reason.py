@@ -19,3 +19,4 @@ class Reason(IntEnum):
     OBSERVED = 8  # the world was looked at again
     AGAIN = 9  # its value is not stored, and somebody needed it
     LEFT = 10  # an earlier process left word that it must run
+    ROWS = 11  # rows of a table that it looks into changed

@@ -18,6 +18,7 @@ from engine.core import Core
 from engine.durability import Durability
 from engine.errors import StoreDamaged
 from engine.graph import ABSENT, ERROR, FORCED, MARKED, PINNED, VALUE, Graph, entries
+from engine.kinds import restore_collections
 from engine.locate import locate
 from engine.memo import replace_dependencies
 from engine.persist import open_graph
@@ -58,6 +59,7 @@ def reopen(core: Core, kept: list[Change] | None = None) -> None:
         open_graph(core)
     else:
         core.graph = Graph(1)
+    restore_collections(core)
     core.graph.tables.extend({} for _ in range(tables))
     core.synced = core.store is None
     put_in_place(core, kept, "what the host set is kept")

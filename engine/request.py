@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from engine.advance import Change, change_of, force, start_revision
 from engine.answer import answer
 from engine.attempt import PATIENCE, Gate, finish, insist, stopped
+from engine.collect import below
 from engine.core import Core, Request
 from engine.durability import Durability
 from engine.errors import Cancelled, NotAnInput, StoreDamaged, StoreFull
@@ -110,6 +111,8 @@ def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, comm
                 save(core, node, KEEP)
         try:
             settle(core, node, lambda suspect: ensure(core, suspect, request))
+            if core.doubtful:
+                below(core, (node,), request)
             ensure(core, node, request)
             return answer(core, node, request)
         except StoreDamaged:

@@ -8,9 +8,11 @@ Invariants
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import engine.answer as answer
+import engine.collect as collect
 import engine.group as group
 import engine.locate as locate
 import engine.mark as mark
@@ -19,8 +21,12 @@ from engine.claims import Cycle
 from engine.core import NO_TABLES, Core, Request
 from engine.errors import Cancelled
 from engine.failure import Failure
-from engine.graph import FORCED, entries
+from engine.graph import ERROR, FORCED, TRANSIENT, entries
+from engine.kept_table import KeptTable
+from engine.key import short
+from engine.persist import load
 from engine.query import READY, QueryInfo
+from engine.tables import LookupInfo
 
 if TYPE_CHECKING:
     from engine.verify import Walk
@@ -48,6 +54,8 @@ class Running(Request):
         self.met: Failure | None = None  # the failure that was raised to it last
         self.transient = False
         self.trusted: frozenset[int] | None = None
+        if core.doubtful:
+            self.tables = NO_TABLES  # nothing that rests on a doubtful collection may look ready
         if graph.frontier:
             self.tables = NO_TABLES
             self.trusted = frozenset(entries(graph.dependencies[node] or ()))
@@ -58,6 +66,8 @@ class Running(Request):
         with core.lock:
             node = self._record(info, args)
             try:
+                if core.doubtful:
+                    collect.below(core, (node,), self)
                 verify.ensure(core, node, self)
                 graph = core.graph
                 if graph.status[node] == READY:
@@ -72,10 +82,61 @@ class Running(Request):
         with core.lock:
             nodes = group.record(self, many)
             try:
+                if core.doubtful:
+                    collect.below(core, nodes, self)
                 group.ensure_all(core, nodes, self)
                 return tuple([answer.answer(core, node, self) for node in nodes])
             except Cycle as cycle:
                 raise cycle.error from None
+
+    # -- what a table asks of the frame of a lookup --------------------------------------------
+
+    def settle(self, collection: Any) -> None:
+        """See `Frame.settle`."""
+        collect.settle(self, collection)
+
+    def select(self, table: Any, terms: tuple[Any, ...], starting: bool) -> list[Any] | None:
+        """See `Frame.select`."""
+        kept = self._kept(table)
+        with self.core.lock:
+            return kept.select(self._mode(), terms)
+
+    def rows_of(self, table: Any, key: Any) -> Iterable[Any] | None:
+        """See `Frame.rows_of`."""
+        kept, core = self._kept(table), self.core
+        with core.lock:
+            node = locate.find(core, table.member, (key,))
+            if not kept.has_member(node):
+                return ()
+            assert node is not None
+            self.reads[node] = None
+            if core.graph.flags[node] & (ERROR | TRANSIENT):
+                answer.answer(core, node, self)  # raises
+            return kept.kept.of(node)
+
+    def failures(self, table: Any) -> list[tuple[str, str]] | None:
+        """See `Frame.failures`."""
+        kept, core = self._kept(table), self.core
+        with core.lock:
+            found = kept.failures()
+            load(core, [node for node, _ in found])
+            return [(short(core.args_of(node)[0]), why) for node, why in found]
+
+    def _kept(self, table: Any) -> KeptTable:
+        """The rows of a table that is settled, which our answer rests on from now on."""
+        self.fetch(table.settle, ())
+        core = self.core
+        with core.lock:
+            if self.generation != core.generation:
+                raise Cancelled
+            kept = core.collections[locate.locate(core, table.settle, ())]
+            assert isinstance(kept, KeptTable)
+            return kept
+
+    def _mode(self) -> str:
+        info = self.core.bound[self.core.graph.query[self.node]]
+        assert isinstance(info, LookupInfo)
+        return info.mode
 
     def _record(self, info: QueryInfo, args: tuple[Any, ...]) -> int:
         core = self.core

@@ -22,7 +22,7 @@ from engine.frame import CURRENT, Frame
 from engine.graph import ABSENT, INPUT, MARKED, MUTABLE
 from engine.key import display
 from engine.locate import find
-from engine.mark import spread
+from engine.mark import closure, spread
 from engine.observe import look
 from engine.query import QueryInfo
 from engine.recall import recall
@@ -60,6 +60,9 @@ class Snapshot:
             spread(core)
             self.revision = core.revision
             self._status = bytes(core.graph.status)
+            self._doubtful = (
+                core.doubtful
+            )  # collections that were not settled: who rests on them is not known
             core.snapshots.append(self)
 
     def get(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
@@ -112,9 +115,13 @@ class Snapshot:
                 return ABSENT
             if node in self._saved:
                 held, flags = self._saved[node]
+                if closure(core, flags) & self._doubtful:
+                    return ABSENT
                 if held is ABSENT and flags & INPUT:
                     raise SnapshotLost(key=display(info.name, args), revision=self.revision)
             else:
+                if closure(core, core.graph.flags[node]) & self._doubtful:
+                    return ABSENT
                 recall(core, node)
                 held, flags = core.graph.values[node], core.graph.flags[node]
         if held is not ABSENT and not isinstance(held, Failure) and flags & MUTABLE:

@@ -123,8 +123,7 @@ class LookupInfo(QueryInfo):
                     raise BadLookup(
                         table=found.name, column=name, cause="only texts have a beginning", value=short(value)
                     )
-                columns.encode_one(name, value)
-                terms += (name, value)
+                terms += (name, columns.value(name, columns.encode_one(name, value)))
         return tuple(terms)
 
     def _refuse(self, name: str) -> None:
@@ -385,8 +384,8 @@ def keys_of(found: CollectionInfo, fetch: Callable[[QueryInfo, tuple[Any, ...]],
         return dict.fromkeys(fetch(found.each, ()))
     source = found.each.table.__collection__
     at = source.columns.names.index(found.each.name)
-    several = {columns[at]: columns for _, columns in scratch(source, fetch)}
-    return [getattr(source.columns.decode(columns), found.each.name) for columns in several.values()]
+    several = dict.fromkeys(columns[at] for _, columns in scratch(source, fetch))
+    return [source.columns.value(found.each.name, value) for value in several]
 
 
 def scratch(found: CollectionInfo, fetch: Callable[[QueryInfo, tuple[Any, ...]], Any]) -> Iterator[Found]:
@@ -455,16 +454,12 @@ def _count(found: CollectionInfo, *terms: Any) -> int:
 
 def _of(found: CollectionInfo, key: Any) -> Any:
     frame = CURRENT.get()
-    fetch = _fetch(frame)
-    is_member = None if frame is None else frame.is_member(found, key)
-    if is_member is None:
-        wanted = canonical((key,))
+    several = None if frame is None else frame.rows_of(found, key)
+    if several is None:
+        fetch, wanted = _fetch(frame), canonical((key,))
         is_member = any(canonical((one,)) == wanted for one in keys_of(found, fetch))
-    if not is_member:
-        return ()
-    # As a set, in the order of all other answers.
-    several = sorted(found.columns_of(fetch(found.member, (key,))), key=order)
-    return tuple([found.columns.decode(columns) for columns in several])
+        several = found.columns_of(fetch(found.member, (key,))) if is_member else ()
+    return tuple([found.columns.decode(columns) for columns in sorted(several, key=order)])
 
 
 def _failures(found: CollectionInfo) -> Any:

@@ -73,7 +73,7 @@ def ensure(core: Core, node: int, asker: Request, outer: Walk | None = None) -> 
 
 
 def _walk(core: Core, target: int, walk: Walk) -> None:
-    status = core.graph.status
+    status, collections = core.graph.status, core.collections
     steps, positions = walk.steps, [-1]
     steps.append(target)
     walk.positions, walk.entered = positions, {target}
@@ -85,7 +85,7 @@ def _walk(core: Core, target: int, walk: Walk) -> None:
             positions.pop()
         elif state & RUNNING:
             _wait(core, node, walk)
-        elif state & FORCED:
+        elif state & FORCED or node in collections:
             _rerun(core, node, walk)
         elif positions[-1] < 0:
             _enter(core, node, walk)

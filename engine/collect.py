@@ -1,0 +1,321 @@
+"""Collect: bring a table or fold up to date, and whoever must not be answered before that.
+
+Marks stop at a collection: else an edit of any member would mark everything that ever looked into the table.
+So a node is right only if it is unmarked *and* no collection below it is doubtful, that is, marked. Which ones
+are below it is `reach`, a bit for each collection among a node's flags. Settling a collection runs its
+dirty members; each change of a member is taken over in the same step, and forces the lookups that it
+concerns, which are all that goes on beyond the collection.
+
+Invariants
+    S1  Nothing is handed out while a collection that it rests on is doubtful (`below`).
+    S2  `reach` of a node has the bits of all that it read. It may have more, until it runs the next time.
+    S3  What is kept of a member is changed where its memo is made (`absorb`), so no crash comes in between.
+    S4  A collection that needs itself is a cycle: its lookups read its node, which is claimed meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import engine.group as group
+import engine.verify as verify
+import engine.answer as answer
+from engine.claims import Cycle
+from engine.collection import NOBODY, Collection, force_lookups
+from engine.core import Core, Request
+from engine.errors import Cancelled
+from engine.failure import Failure
+from engine.graph import ERROR, FORCED, MARKED, REACH, RUNNING, TRANSIENT, entries
+from engine.kinds import made, parts_of, shape_of, stand_for
+from engine.locate import bind, locate, nodes_of
+from engine.mark import closure, spread, suspect
+from engine.kept_table import KeptTable
+from engine.members import enter, leave
+from engine.persist import load, load_readers, save
+from engine.query import QueryInfo
+
+if TYPE_CHECKING:
+    from engine.running import Running
+    from engine.tables import CollectionInfo
+
+
+def below(core: Core, nodes: Iterable[int], asker: Request) -> None:
+    """Settle the collections that `nodes` rest on (S1). The lock is held, and given away meanwhile."""
+    skipped = 0
+    nodes = list(nodes)
+    while core.doubtful:
+        reach = 0
+        for node in nodes:
+            reach |= core.graph.flags[node]
+        wanted = closure(core, reach) & core.doubtful & ~skipped
+        if not wanted:
+            return
+        one = next(
+            (one for one in core.collections.values() if one.bit & wanted and is_doubtful(core, one)), None
+        )
+        if one is None:
+            return
+        if one.definition is None or core.bound[core.graph.query[one.node]] is None:
+            skipped |= one.bit  # its lookups are forced, which makes their readers run (`bind`)
+        elif core.graph.status[one.node] & RUNNING and _is_above(core, one.node, asker):
+            _doubt_lookups(core, one, nodes)
+            skipped |= one.bit
+        else:
+            verify.ensure(core, one.node, asker)
+            spread(core)
+
+
+def is_doubtful(core: Core, one: Collection) -> bool:
+    """Whether a collection may differ from what its members are now."""
+    return bool(core.graph.status[one.node] & MARKED)
+
+
+def settle(frame: Running, info: CollectionInfo) -> None:
+    """Bring all members up to date. Runs as the function of the collection's own query."""
+    core = frame.core
+    with core.lock:
+        one = opened(core, info, frame)
+    try:
+        keys = _keys(frame, one, info)
+        with core.lock:
+            _fence(frame)
+            try:
+                _bring_up(core, one, info, keys, frame)
+            except Cycle as cycle:
+                raise cycle.error from None
+    except Exception:
+        with core.lock:
+            _set_failing(core, one, True)
+        raise
+    with core.lock:
+        _fence(frame)
+        one.conclude()
+        one.complete = one.looked = True
+        _set_failing(core, one, False)
+        spread(core)
+
+
+def absorb(core: Core, node: int, value: Any, failure: Failure | None, before: int) -> None:
+    """The memo of `node` is made: whatever it is a member of takes that over (S3). The lock is held.
+
+    `before` are the flags of the memo before it.
+    """
+    graph = core.graph
+    if graph.readers[node] is None:
+        load_readers(core, [node])
+    for reader in tuple(graph.readers[node] or ()):
+        one = core.collections.get(reader)
+        if one is None:
+            return
+        _grow_reach(core, one, graph.flags[node])
+        if one.definition is None:
+            # A fold whose module is not loaded, over a query whose module is.
+            one.rebuild = one.dirty = True
+            suspect(core, one.node, FORCED)
+        else:
+            one.missed.pop(node, None)
+            one.take(node, value, failure, bool(before & (ERROR | TRANSIENT)))
+
+
+def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:
+    """The collection of a definition, with all its queries bound. The lock is held."""
+    node = frame.node
+    one = core.collections.get(node)
+    shape = shape_of(info)
+    if one is None:
+        one = made(core, info.kind, node, info.name, shape)
+        stand_for(core, one)
+        core.graph.verified_at[node] = core.revision  # a row for its members to name: see persist P1
+        suspect(core, node, FORCED)
+        save(core, node, None)
+    if one.info is not info:
+        for query in (info.member, *info.lookups.values()):
+            bind(core, query)
+        _fence(frame)
+        row = core.graph.query[node]
+        members = core.rows[info.member.name]
+        core.parts.setdefault(members, set()).update(parts_of(core, one))
+        if members not in core.calls[row]:
+            core.calls[row].add(members)  # its code is compared whenever ours is
+            core.dirty_queries[row] = None
+        one.info = info
+    if one.shape != shape:
+        one.shape, one.rebuild, one.dirty = shape, True, True
+    return one
+
+
+# -- settling ------------------------------------------------------------------------------------
+
+
+def _keys(frame: Running, one: Collection, info: CollectionInfo) -> Iterable[Any] | None:
+    """The source keys; None where they are those of the last time. The lock is not held."""
+    core = frame.core
+    if isinstance(info.each, QueryInfo):
+        keys = frame.fetch(info.each, ())
+        node = next(reversed(frame.reads))
+        unchanged = core.graph.changed_at[node] <= core.graph.verified_at[one.node]
+        return None if one.complete and not one.rebuild and unchanged else keys
+    source = info.each.table.__collection__
+    frame.fetch(source.settle, ())
+    if one.complete and not one.rebuild:
+        return None  # what came and went is known: `key_changes`
+    with core.lock:
+        table = core.collections[next(reversed(frame.reads))]
+        assert isinstance(table, KeptTable)
+        return [source.columns.value(info.each.name, value) for value in table.values(info.each.name)]
+
+
+def _bring_up(
+    core: Core, one: Collection, info: CollectionInfo, keys: Iterable[Any] | None, frame: Running
+) -> None:
+    if one.rebuild:
+        one.clear()
+        load(core, one.load_members())
+        one.missed.update(dict.fromkeys(one.members or ()))
+        one.rebuild, one.dirty = False, True
+    if keys is not None:
+        one.complete = False
+        load(core, one.load_members())  # at once, not one by one
+        wanted = {locate(core, info.member, (key,)): None for key in keys}
+        for node in one.load_members() - wanted.keys():
+            leave(core, one, node)
+        for node in wanted:
+            enter(core, one, node)
+        one.key_changes.clear()
+    elif one.key_changes:
+        _follow(core, one, info)
+    while todo := _todo(core, one):
+        below(core, todo, frame)
+        group.ensure_all(core, todo, frame)
+        for node in todo:
+            if node in one.missed and not core.graph.status[node] & MARKED:
+                _take_value(core, one, node, frame)
+
+
+def _follow(core: Core, one: Collection, info: CollectionInfo) -> None:
+    """Let the members follow the values that came or went in the column that gives the keys."""
+    assert not isinstance(info.each, QueryInfo)
+    source, column = info.each.table.__collection__, info.each.name
+    table = next(other for other in core.collections.values() if other.name == source.name)
+    assert isinstance(table, KeptTable)
+    for value in one.key_changes:
+        node = locate(core, info.member, (source.columns.value(column, value),))
+        if core.graph.readers[node] is None:
+            load_readers(core, [node])
+        if table.has(column, value):
+            enter(core, one, node)
+        elif one.is_member(node):
+            leave(core, one, node)
+    one.key_changes.clear()
+
+
+def _todo(core: Core, one: Collection) -> list[int]:
+    """The members that have to be looked at."""
+    gather(core)
+    status = core.graph.status
+    found = [node for node in one.pending if status[node] & MARKED]
+    one.pending.clear()
+    return list(dict.fromkeys([*one.missed, *found]))
+
+
+def gather(core: Core) -> None:
+    """Complete the marks, and let every collection know which of its members are among the marked."""
+    spread(core)
+    graph, collections = core.graph, core.collections
+    for node in islice(graph.marked, core.gathered, None):
+        readers = graph.readers[node]
+        if readers and readers[0] in collections:
+            for reader in readers:
+                if reader not in collections:
+                    break
+                collections[reader].pending[node] = None
+    core.gathered = len(graph.marked)
+
+
+def _take_value(core: Core, one: Collection, node: int, frame: Running) -> None:
+    """Keep what a member contributes whose memo held, so that it did not run."""
+    load(core, (node,))
+    _grow_reach(core, one, core.graph.flags[node])
+    request = Request(core)  # what it reads of the member is not a dependency of the collection
+    request.generation, request.walk, request.node = frame.generation, frame.walk, frame.node
+    value, failure = None, None
+    if core.graph.flags[node] & (ERROR | TRANSIENT):
+        held = core.graph.values[node]
+        failure = held if isinstance(held, Failure) else None
+    if failure is None:
+        try:
+            value = answer.answer(core, node, request)
+        except Exception as error:
+            held = core.graph.values[node]
+            if not isinstance(held, Failure):
+                raise
+            failure = held
+            del error
+    if node in one.missed:  # else it was computed again, and taken over then
+        del one.missed[node]
+        one.take(node, value, failure, True)
+
+
+def _grow_reach(core: Core, one: Collection, flags: int) -> None:
+    node = one.node
+    if flags & REACH & ~core.graph.flags[node]:
+        core.graph.flags[node] |= flags & REACH
+        save(core, node, None)
+
+
+def _set_failing(core: Core, one: Collection, failing: bool) -> None:
+    """When the whole fails, or no longer does, all lookups are concerned."""
+    if one.failing != failing:
+        one.failing, one.dirty, one.looked = failing, True, True
+        force_lookups(core, _lookups(core, one))
+        spread(core)
+    one.complete = one.complete and not failing
+
+
+def _lookups(core: Core, one: Collection) -> list[int]:
+    info = one.definition
+    assert info is not None
+    rows = [core.rows[query.name] for query in info.lookups.values() if query.name in core.rows]
+    return [node for row in rows for node in nodes_of(core, row)]
+
+
+def _doubt_lookups(core: Core, one: Collection, nodes: Iterable[int]) -> None:
+    """Inside of a collection somebody asks for what rested on it: if it still does, that is a cycle.
+
+    The lookups below are forced, so that verification meets them, and they meet the claim (S4).
+    """
+    info = one.definition
+    assert info is not None
+    rows = {core.rows.get(query.name) for query in info.lookups.values()}
+    graph = core.graph
+    waiting, seen, found = list(nodes), set(nodes), []
+    while waiting:
+        node = waiting.pop()
+        load(core, (node,))
+        if graph.query[node] in rows:
+            found.append(node)
+            continue
+        for read in entries(graph.dependencies[node] or ()):
+            load(core, (read,))
+            if read not in seen and graph.flags[read] & one.bit:
+                seen.add(read)
+                waiting.append(read)
+    force_lookups(core, found)
+    spread(core)
+
+
+def _is_above(core: Core, node: int, asker: Request) -> bool:
+    """Whether a claim is held by a frame that `asker` works for."""
+    frame: Request | None = asker
+    while frame is not None:
+        if frame.node == node:
+            return True
+        frame = None if frame.walk is None else frame.walk.asker
+    return False
+
+
+def _fence(frame: Running) -> None:
+    if frame.generation != frame.core.generation:
+        raise Cancelled

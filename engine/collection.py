@@ -1,0 +1,185 @@
+"""Collection: what one engine keeps of one table or fold, beside the node that stands for it.
+
+Invariants
+    C1  The members of a collection are the nodes whose readers begin with its node. It does not list them
+        among its dependencies: one member more must not rewrite the others.
+    C2  A collection has no readers in the graph (`NOBODY`): marks stop at it. Whoever rests on it has its
+        bit in `reach`, and waits until it is settled (see collect).
+    C3  What is kept belongs to the memos of the members as they are, always: it changes in the same step.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+from engine.graph import FORCED, RUNNING
+from engine.mark import suspect
+from engine.persist import load
+from engine.query import REGISTRY
+from engine.reason import Reason
+from engine.store import Batch, CollectionRow, MemberRow
+from engine.store.canonical import pack, unpack
+
+if TYPE_CHECKING:
+    from engine.columns import Plain
+    from engine.core import Core
+    from engine.failure import Failure
+    from engine.tables import CollectionInfo
+
+Pattern = tuple[str, tuple[str, ...], int]  # mode, columns, how many characters (for beginnings)
+
+
+class Nobody:
+    """The readers of a collection: there are none, and nobody is added. Has the shape of an array."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return 0
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(())
+
+    def __reversed__(self) -> Iterator[int]:
+        return iter(())
+
+    def append(self, node: int) -> None:
+        """Nothing: a lookup does not become a reader of its table."""
+
+    remove = append
+
+    def tobytes(self) -> bytes:
+        """No row in the store."""
+        return b""
+
+
+NOBODY = cast("array[int]", Nobody())
+
+
+class Collection:
+    """State of one collection in one engine; `kind` says which subclass."""
+
+    def __init__(self, core: Core, node: int, bit: int, name: str, shape: str) -> None:
+        self.core = core
+        self.node = node
+        self.bit = bit
+        self.name = name
+        self.shape = shape
+        self.info: CollectionInfo | None = None  # once its queries were bound in this process
+        self.member_query = str(json.loads(shape)["member"])
+        self.fed_by: tuple[str, str] | None = None  # table and column that give the keys
+        fed_by = json.loads(shape).get("fed")
+        if fed_by:
+            self.fed_by = fed_by[0], fed_by[1]
+        self.patterns: dict[Pattern, None] = {}
+        self.pending: dict[int, None] = {}  # members that are marked
+        self.missed: dict[int, None] = {}  # members whose contribution is not kept yet
+        self.key_changes: dict[Plain, None] = {}  # values that came or went in the column that gives the keys
+        self.complete = False  # the members are those of the keys of the last settling
+        self.looked = False  # somebody may rest on it
+        self.failing = False
+        self.rebuild = True  # nothing that is kept can be used
+        self.members: set[int] | None = None if core.store is not None else set()
+        self.news: dict[int, bytes | None] = {}  # members to write, or that left
+        self.feeds: dict[str, list[Collection]] = {}  # column -> collections whose keys it gives
+        self.dirty = True
+
+    @classmethod
+    def restored(cls, core: Core, row: CollectionRow, bit: int) -> Collection:
+        """The collection of a stored row."""
+        found = cls(core, row.id, bit, row.name, row.shape)
+        found.rebuild, patterns, found.failing = unpack(row.patterns, {})
+        found.patterns = dict.fromkeys(patterns)
+        found.dirty, found.looked, found.complete = False, True, True
+        return found
+
+    @property
+    def definition(self) -> CollectionInfo | None:
+        """What its module says of it, if that is loaded."""
+        if self.info is not None:
+            return self.info
+        known = REGISTRY.get(f"{self.name}.rows")
+        return None if known is None else known.collection
+
+    def is_member(self, node: int) -> bool:
+        """Whether a node whose readers are loaded is a member (C1)."""
+        collections = self.core.collections
+        for reader in self.core.graph.readers[node] or ():
+            if reader == self.node:
+                return True
+            if reader not in collections:
+                return False
+        return False
+
+    def load_members(self) -> set[int]:
+        """All members. The first time in a process it reads a row for each."""
+        if self.members is None:
+            assert self.core.store is not None
+            self.members = {row.node for row in self.core.store.derived.members(self.node)}
+            for node, data in self.news.items():
+                if data is None:
+                    self.members.discard(node)
+                else:
+                    self.members.add(node)
+        return self.members
+
+    def into(self, batch: Batch) -> None:
+        """Put what the store does not have into a batch."""
+        if self.dirty:
+            patterns = pack((self.rebuild, tuple(self.patterns), self.failing))
+            batch.collections.append(CollectionRow(self.node, self.name, self.kind, self.shape, patterns))
+        for node, data in self.news.items():
+            if data is None:
+                batch.members_gone.append((self.node, node))
+            else:
+                batch.members.append(MemberRow(self.node, node, data))
+
+    def committed(self) -> None:
+        """The batch was written."""
+        self.dirty = False
+        self.news.clear()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether anything waits to be written."""
+        return bool(self.dirty or self.news)
+
+    # -- what the kinds do ---------------------------------------------------------------------
+
+    kind = ""
+
+    def take(self, node: int, value: Any, failure: Failure | None, failed: bool) -> None:
+        """The memo of a member is made: keep what it contributes. `failed`: the one before was an error."""
+        raise NotImplementedError
+
+    def drop(self, node: int) -> None:
+        """A member leaves: take out what it contributed."""
+        raise NotImplementedError
+
+    def clear(self) -> None:
+        """Nothing that is kept counts any more."""
+        raise NotImplementedError
+
+    def came_or_went(self, node: int) -> None:
+        """A node became a member, or is none any more."""
+
+    def conclude(self) -> None:
+        """All members are right: finish what is made of them together."""
+
+
+def force_lookups(core: Core, nodes: Iterable[int]) -> None:
+    """Let lookups run again: what they rest on changed. The lock is held."""
+    for node in nodes:
+        if not core.graph.status[node] & (FORCED | RUNNING):
+            load(core, (node,))
+            suspect(core, node, FORCED)
+            core.forced_for[node] = Reason.ROWS
+
+
+def key_changed(core: Core, one: Collection, value: Plain) -> None:
+    """A value came or went in the column that gives the keys of a collection. The lock is held."""
+    one.key_changes[value] = None
+    force_lookups(core, (one.node,))

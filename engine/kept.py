@@ -1,0 +1,119 @@
+"""Kept rows: the rows of one table, those of the store overlaid with those that are not in it yet.
+
+Invariants
+    P1  Every member has all its rows in one place: in `fresh`, or in the store. What is in `fresh` counts.
+    P2  `fresh` is emptied by a commit that wrote it, and by nothing else: without a store it is all there is.
+    P3  The lock of the core is held.
+
+Not here: what changed rows mean for others (collect).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from engine.columns import Plain
+from engine.store import Batch, MemberRows
+
+if TYPE_CHECKING:
+    from engine.store.sqlite import Store
+
+Columns = tuple[Plain, ...]
+Found = tuple[Plain, Columns]  # source and columns of a row
+
+
+class KeptRows:
+    """Rows by member; looked up by columns."""
+
+    __slots__ = ("_attached", "_by", "_names", "_node", "_store", "fresh", "unseen")
+
+    def __init__(self, store: Store | None, node: int, names: Sequence[str]) -> None:
+        self._store = self._attached = store
+        self._node = node
+        self._names = {name: at for at, name in enumerate(names)}
+        self.fresh: dict[int, tuple[Plain, tuple[Columns, ...]]] = {}
+        self.unseen: set[int] = set()  # members in `fresh` that the store has no rows of
+        self._by: dict[str, dict[Plain, set[int]]] = {}  # column -> value -> members in `fresh`
+
+    def of(self, member: int) -> tuple[Columns, ...]:
+        """The rows of a member."""
+        held = self.fresh.get(member)
+        if held is not None:
+            return held[1]
+        if self._store is None:
+            return ()
+        return tuple(self._store.derived.rows_of(self._node, (member,)).get(member, ()))
+
+    def put(self, member: int, source: Plain, rows: tuple[Columns, ...], unseen: bool) -> None:
+        """From now on these are the rows of a member; `unseen`: the store has none."""
+        before = self.fresh.get(member)
+        if before is None and unseen:
+            self.unseen.add(member)
+        self.fresh[member] = source, rows
+        for name, by in self._by.items():
+            at = self._names[name]
+            for gone in before[1] if before is not None else ():
+                by.get(gone[at], set()).discard(member)
+            for row in rows:
+                by.setdefault(row[at], set()).add(member)
+
+    def select(
+        self, equal: Sequence[tuple[str, Plain]], prefix: tuple[str, str] | None = None
+    ) -> list[Found]:
+        """Source and columns of the rows that have these values, in no order."""
+        fresh = self.fresh
+        found: list[Found] = []
+        if self._store is not None:
+            stored = self._store.derived.select(self._node, equal, prefix)
+            sources = self._store.derived.sources(self._node, sorted({member for member, _ in stored}))
+            found += [(sources[member], columns) for member, columns in stored if member not in fresh]
+        wanted = [(self._names[name], value) for name, value in equal]
+        for member in self._candidates(equal):
+            source, rows = fresh[member]
+            for row in rows:
+                if all(row[at] == value for at, value in wanted):
+                    found.append((source, row))
+        if prefix is not None:
+            at, beginning = self._names[prefix[0]], prefix[1]
+            found = [one for one in found if _starts(one[1][at], beginning)]
+        return found
+
+    def values(self, column: str) -> list[Plain]:
+        """The different values of a column."""
+        at = self._names[column]
+        return list(dict.fromkeys(columns[at] for _, columns in self.select(())))
+
+    def into(self, batch: Batch) -> None:
+        """Put what the store does not have into a batch."""
+        for member, (source, rows) in self.fresh.items():
+            batch.rows.append(MemberRows(self._node, member, source, rows, member in self.unseen))
+
+    def detach(self) -> None:
+        """What the store has counts no longer; until a commit has replaced it."""
+        self._store = None
+
+    def committed(self) -> None:
+        """The batch was written."""
+        self._store = self._attached
+        self.fresh.clear()
+        self.unseen.clear()
+        self._by.clear()
+
+    def _candidates(self, equal: Sequence[tuple[str, Plain]]) -> Iterable[int]:
+        """Members in `fresh` that may have such a row."""
+        if not equal:
+            return self.fresh
+        name, value = equal[0]
+        by = self._by.get(name)
+        if by is None:
+            by = self._by[name] = {}
+            at = self._names[name]
+            for member, (_, rows) in self.fresh.items():
+                for row in rows:
+                    by.setdefault(row[at], set()).add(member)
+        return by.get(value, ())
+
+
+def _starts(value: Plain, beginning: str) -> bool:
+    return isinstance(value, str) and value.startswith(beginning)

@@ -1,0 +1,196 @@
+"""Kept table: the rows of one table in one engine, and whom a changed row concerns.
+
+Invariants
+    T1  Every lookup that has a memo is found by a pattern: its mode, its columns, the length of a beginning.
+    T2  A row that comes or goes forces the lookups whose values it has, and no others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from engine.collection import Collection, force_lookups, key_changed
+from engine.columns import Plain, plain
+from engine.failure import Failure
+from engine.kept import Found, KeptRows
+from engine.locate import find, nodes_of
+from engine.persist import load_readers
+from engine.store import Batch
+from engine.tables import FAILURES, OF, STARTING, describe
+
+if TYPE_CHECKING:
+    from engine.core import Core
+
+Columns = tuple[Plain, ...]
+
+
+class KeptTable(Collection):
+    """State of a table."""
+
+    kind = "table"
+
+    def __init__(self, core: Core, node: int, bit: int, name: str, shape: str) -> None:
+        super().__init__(core, node, bit, name, shape)
+        self._entered: set[int] = set()  # since the last commit
+        self._open()
+
+    def _open(self) -> None:
+        self._names: list[str] = json.loads(self.shape)["columns"]
+        self.kept = KeptRows(self.core.store, self.node, self._names)
+
+    # -- what members contribute ---------------------------------------------------------------
+
+    def take(self, node: int, value: Any, failure: Failure | None, failed: bool) -> None:
+        """See `Collection.take`."""
+        info = self.definition
+        assert info is not None
+        rows = () if failure is not None else info.columns_of(value)
+        if failure is not None or failed:
+            self.news[node] = b"" if failure is None else describe(failure.error).encode("utf-8", "replace")
+            self._force(FAILURES, ())
+        source = plain(self.core.args_of(node)[0])
+        self._replace(node, source, rows)
+
+    def drop(self, node: int) -> None:
+        """See `Collection.drop`."""
+        self._replace(node, None, ())
+        self._force(FAILURES, ())
+
+    def clear(self) -> None:
+        """See `Collection.clear`."""
+        self._open()
+        self.kept.detach()
+        info = self.definition
+        assert info is not None
+        for query in info.lookups.values():
+            if query.name in self.core.rows:
+                force_lookups(self.core, nodes_of(self.core, self.core.rows[query.name]))
+
+    def came_or_went(self, node: int) -> None:
+        """See `Collection.came_or_went`."""
+        self._entered.add(node)
+        self._force(OF, self.core.args_of(node))
+
+    def _replace(self, node: int, source: Plain, rows: tuple[Columns, ...]) -> None:
+        unseen = node in self._entered and node not in self.kept.fresh and self.news.get(node) is not None
+        before = () if unseen else self.kept.of(node)
+        changed = set(before).symmetric_difference(rows)
+        if not changed:
+            return
+        self.kept.put(node, source, rows, unseen)
+        self._concerned(changed)
+
+    def _concerned(self, changed: Iterable[Columns]) -> None:
+        """Let everybody know whose answer may be another one (T2)."""
+        names = {name: at for at, name in enumerate(self._names)}
+        for column, fed in self.feeds.items():
+            for value in {row[names[column]] for row in changed}:
+                for one in fed:
+                    key_changed(self.core, one, value)
+        for mode, columns, length in self.patterns:
+            if mode in (OF, FAILURES):
+                continue
+            several = {tuple([row[names[name]] for name in columns]) for row in changed}
+            for values in several:
+                self._force_pattern(mode, columns, length, values)
+
+    def _force_pattern(self, mode: str, columns: tuple[str, ...], length: int, values: Columns) -> None:
+        info = self.definition
+        assert info is not None
+        terms: list[Any] = []
+        for name, value in zip(columns, values, strict=True):
+            known = info.columns.value(name, value)
+            if mode == STARTING:
+                if not isinstance(known, str) or len(known) < length:
+                    return
+                known = known[:length]
+            terms += (name, known)
+        self._force(mode, tuple(terms))
+
+    def _force(self, mode: str, args: tuple[Any, ...]) -> None:
+        info = self.definition
+        assert info is not None
+        query = info.lookups[mode]
+        if query.name in self.core.rows:
+            node = find(self.core, query, args)
+            if node:
+                force_lookups(self.core, (node,))
+
+    # -- what lookups ask ----------------------------------------------------------------------
+
+    def select(self, mode: str, terms: tuple[Any, ...]) -> list[Found]:
+        """Source and columns of the rows that match, in no order; from now on changes of them force it."""
+        info = self.definition
+        assert info is not None
+        names = tuple(terms[::2])
+        equal = [
+            (name, info.columns.encode_one(name, value))
+            for name, value in zip(names, terms[1::2], strict=True)
+        ]
+        if mode != STARTING:
+            self._remember(mode, names, 0)
+            return self.kept.select(equal)
+        ((name, beginning),) = equal
+        self._remember(mode, names, len(terms[1]))
+        if isinstance(beginning, str):
+            return self.kept.select((), (name, beginning))
+        return [one for one in self.kept.select(()) if self._begins(name, one[1], terms[1])]
+
+    def _begins(self, name: str, columns: Columns, beginning: str) -> bool:
+        info = self.definition
+        assert info is not None
+        value = info.columns.value(name, columns[self._names.index(name)])
+        return isinstance(value, str) and value.startswith(beginning)
+
+    def has(self, column: str, value: Plain) -> bool:
+        """Whether a row has this value."""
+        return bool(self.kept.select(((column, value),)))
+
+    def values(self, column: str) -> list[Plain]:
+        """The different values of a column."""
+        return self.kept.values(column)
+
+    def failures(self) -> list[tuple[int, str]]:
+        """Members whose rows could not be computed, and why."""
+        self._remember(FAILURES, (), 0)
+        found: dict[int, bytes | None] = {}
+        if self.core.store is not None:
+            found.update({row.node: row.data for row in self.core.store.derived.members(self.node)})
+        found.update(self.news)
+        if self.core.store is None:
+            found = dict(self.news)
+        return [(node, data.decode()) for node, data in found.items() if data]
+
+    def has_member(self, node: int | None) -> bool:
+        """Whether a node is a member; from now on its coming and going forces who asked."""
+        self._remember(OF, (), 0)
+        if node is None:
+            return False
+        if self.core.graph.readers[node] is None:
+            load_readers(self.core, [node])
+        return self.is_member(node)
+
+    def _remember(self, mode: str, columns: tuple[str, ...], length: int) -> None:
+        if (mode, columns, length) not in self.patterns:
+            self.patterns[mode, columns, length] = None
+            self.dirty = True
+
+    # -- keeping -------------------------------------------------------------------------------
+
+    def into(self, batch: Batch) -> None:
+        """See `Collection.into`."""
+        super().into(batch)
+        self.kept.into(batch)
+
+    def committed(self) -> None:
+        """See `Collection.committed`."""
+        super().committed()
+        self._entered.clear()
+        self.kept.committed()
+
+    @property
+    def has_news(self) -> bool:
+        """See `Collection.has_news`."""
+        return super().has_news or bool(self.kept.fresh)

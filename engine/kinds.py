@@ -1,0 +1,76 @@
+"""Kinds: from the kind of a collection to its state, made new or taken over from the store."""
+
+from __future__ import annotations
+
+import json
+
+from engine.collection import NOBODY, Collection
+from engine.core import Core
+from engine.graph import FORCED, REACH_BITS, REACH_SHIFT
+from engine.kept_table import KeptTable
+from engine.persist import load
+from engine.query import QueryInfo
+from engine.tables import CollectionInfo
+
+KINDS: dict[str, type[Collection]] = {KeptTable.kind: KeptTable}
+
+
+def made(core: Core, kind: str, node: int, name: str, shape: str) -> Collection:
+    """The state of a new collection. The lock is held."""
+    return KINDS[kind](core, node, _free_bit(core), name, shape)
+
+
+def shape_of(info: CollectionInfo) -> str:
+    """What the store has to know of a collection, as JSON. Another shape: it is built anew."""
+    fed = info.each
+    return json.dumps({
+        "columns": info.columns.names if info.row is not None else (),
+        "index": info.index,
+        "identity": info.identity,
+        "member": info.member.name,
+        "fed": None if isinstance(fed, QueryInfo) else (fed.table.__collection__.name, fed.name),
+    })  # fmt: skip
+
+
+def restore_collections(core: Core) -> None:
+    """Take over the collections that the store knows. Reads a row for each, none of their members."""
+    core.collections.clear()
+    core.parts.clear()
+    core.doubtful = core.gathered = 0
+    if core.store is None:
+        return
+    for row in core.store.derived.collections():
+        load(core, (row.id,))
+        one = KINDS[row.kind].restored(core, row, _free_bit(core))
+        one.complete = not core.graph.status[row.id] & FORCED  # key changes are not stored: see `key_changed`
+        stand_for(core, one)
+
+
+def stand_for(core: Core, one: Collection) -> None:
+    """Make a node the one that stands for a collection: it has no readers, and a bit of its own."""
+    node = one.node
+    core.collections[node] = one
+    core.graph.readers[node] = NOBODY
+    core.graph.flags[node] |= one.bit
+    member = core.rows.get(one.member_query)
+    if member is not None:
+        core.parts.setdefault(member, set()).update(parts_of(core, one))
+    for other in core.collections.values():
+        _connect(other, one)
+        if other is not one:
+            _connect(one, other)
+
+
+def parts_of(core: Core, one: Collection) -> set[int]:
+    """The rows of a collection's own queries."""
+    return {row for name, row in core.rows.items() if name.startswith(f"{one.name}.")}
+
+
+def _connect(table: Collection, fed: Collection) -> None:
+    if fed.fed_by is not None and fed.fed_by[0] == table.name:
+        table.feeds.setdefault(fed.fed_by[1], []).append(fed)
+
+
+def _free_bit(core: Core) -> int:
+    """Shared where there are very many: then nodes wait for more than they rest on, which is not wrong."""
+    return 1 << REACH_SHIFT + len(core.collections) % REACH_BITS

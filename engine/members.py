@@ -1,0 +1,49 @@
+"""Members: nodes enter a collection and leave it.
+
+Invariants
+    M1  The readers of a member begin with the collections that it is in (see collection C1).
+    M2  What enters is missed until its contribution is kept; what leaves takes its contribution with it.
+"""
+
+from __future__ import annotations
+
+from engine.collection import Collection
+from engine.core import Core
+from engine.persist import load, load_readers
+
+
+def enter(core: Core, one: Collection, node: int) -> None:
+    """Make a node a member, if it is none. The lock is held."""
+    graph = core.graph
+    if graph.readers[node] is None:
+        load_readers(core, [node])
+    if one.is_member(node):
+        return
+    back = graph.readers[node]
+    assert back is not None
+    back.insert(0, one.node)
+    core.dirty_readers[node] = None
+    one.news[node] = b""
+    one.missed[node] = None
+    if one.members is not None:
+        one.members.add(node)
+    one.came_or_went(node)
+
+
+def leave(core: Core, one: Collection, node: int) -> None:
+    """A member is none any more. The lock is held."""
+    graph = core.graph
+    load(core, (node,))
+    if graph.readers[node] is None:
+        load_readers(core, [node])
+    back = graph.readers[node]
+    assert back is not None
+    back.remove(one.node)
+    core.dirty_readers[node] = None
+    one.drop(node)
+    one.missed.pop(node, None)
+    one.pending.pop(node, None)
+    one.news[node] = None
+    if one.members is not None:
+        one.members.discard(node)
+    one.came_or_went(node)
