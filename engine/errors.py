@@ -101,6 +101,16 @@ class BadSettings(EngineError):
     headline = "the configuration is not valid"
 
 
+class BadFold(BadQuery):
+    """Raised when a fold is defined: its `into` is not an accumulator, and the fields say what is missing."""
+
+    headline = "a fold cannot reduce into this"
+    hint = (
+        "Give it zero, add, remove and result; or, where nothing can be taken out again, "
+        "empty, lift, merge and result."
+    )
+
+
 class NotAnInput(EngineError):
     headline = "only inputs and queries of this engine can be set or reset"
 
@@ -157,6 +167,21 @@ class UnstorableValue(EngineError):
 class WrongValue(EngineError):
     headline = "a query returned something other than its annotation says"
     hint = "Correct the return annotation or the returned value."
+    exit_code = EXIT_QUERY_FAILED
+
+
+class UnfoldableValue(EngineError):
+    """A member's value cannot go into the fold, or not together with the others."""
+
+    headline = "these values cannot be folded"
+    exit_code = EXIT_QUERY_FAILED
+
+
+class EmptyFold(EngineError):
+    """`Min` or `Max` of no members."""
+
+    headline = "a fold without members has no smallest or largest value"
+    hint = "Say which value to give then: Min(default=...), Max(default=...)."
     exit_code = EXIT_QUERY_FAILED
 
 
