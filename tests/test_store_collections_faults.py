@@ -1,0 +1,433 @@
+"""Tables and folds in a store that is interrupted, damaged, tampered with or old: whole, or not believed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.errors import StoreDamaged, StoreError, StoreFull
+from engine.store import (
+    Batch,
+    BlockRow,
+    ChangeRow,
+    CursorRow,
+    MemberRow,
+    State,
+    open_store,
+    opening,
+    schema,
+    seal,
+)
+from engine.store.rawfile import RawFile
+from engine.store.rows import collection_sum
+from engine.store.sqlite import Store
+from tests.test_store import closed_store, copy, database, dump, graph
+from tests.test_store_collections import FOLD, TABLE, collected, collection, filled, fold, rows_of
+
+
+def sql(directory: Path, script: str, *, renew_seal: bool = False) -> None:
+    """Change a closed store by hand; with a new seal, as somebody would who means it."""
+    with sqlite3.connect(database(directory), isolation_level=None) as connection:
+        connection.executescript(script)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    if renew_seal:
+        raw = RawFile.open(database(directory))
+        old = seal.read_seal(directory / "store.seal")
+        assert old is not None
+        seal.write_seal(directory / "store.seal", old._replace(size=raw.size(), digest=raw.digest()))
+        raw.close()
+
+
+# -- one transaction -----------------------------------------------------------------------------------
+
+
+def second() -> Batch:
+    """A batch with every kind of change to what `filled` has written."""
+    batch = graph(20, revision=2)
+    batch.dropped = [FOLD]
+    batch.collections = [collection(name="shop.rules:other"), fold(30), collection(31)]
+    batch.members = [MemberRow(TABLE, 1, b"new"), MemberRow(TABLE, 9, b"new"), MemberRow(30, 9, b"new")]
+    batch.members_gone = [(TABLE, 4)]
+    batch.rows = [rows_of(1, ("new", "b", 1)), rows_of(2, ("b", "b", 1), fresh=True, table=31)]
+    batch.blocks = [BlockRow(30, 0, b"k", b"d")]
+    batch.changes_gone = [1, 2]
+    batch.changes = [ChangeRow(9, TABLE, 2, 1, b"")]
+    batch.cursors_gone = [(5, "feed")]
+    batch.cursors = [CursorRow(TABLE, "index", 9, 2, b"")]
+    return batch
+
+
+def test_interrupted_at_any_statement_a_batch_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(tmp_path) as store:
+        store.write(filled())
+        before = (collected(store), dump(store))
+        real = store._connection
+
+        class Stopping:
+            in_transaction = property(lambda self: real.in_transaction)
+            rollback = real.rollback
+            left = 0
+
+            def _call(self, call: Callable[..., Any], *args: Any) -> Any:
+                self.left -= 1
+                if self.left == 0:
+                    raise KeyboardInterrupt
+                return call(*args)
+
+            def execute(self, *args: Any) -> Any:
+                return self._call(real.execute, *args)
+
+            def executemany(self, *args: Any) -> Any:
+                return self._call(real.executemany, *args)
+
+        stopping = Stopping()
+        moment = 0
+        while True:
+            moment += 1
+            stopping.left = moment
+            with monkeypatch.context() as patch:
+                patch.setattr(store, "_connection", stopping)
+                try:
+                    store.write(second())
+                except KeyboardInterrupt:
+                    pass
+                else:
+                    break
+            assert (collected(store), dump(store)) == before, moment
+            store.check_invariants()
+        assert moment > 40
+        store.check_invariants()
+        assert [row.id for row in store.derived.collections()] == [TABLE, 30, 31]
+
+
+def test_a_batch_that_fails_takes_the_tables_that_it_made_along(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.write(filled())
+        before = collected(store)
+        for bad in (
+            Batch(changes=[ChangeRow(8, TABLE, 1, 1, b"taken")]),
+            Batch(rows=[rows_of(1, ("too", "few"), table=31)]),
+            Batch(rows=[rows_of(1, (1 << 64, 1, 1), table=31)]),
+        ):
+            bad.collections = [collection(31), collection(columns=("a",), index=())]
+            bad.dropped = [FOLD]
+            with pytest.raises((sqlite3.IntegrityError, StoreError, OverflowError)):
+                store.write(bad)
+            assert collected(store) == before
+            store.check_invariants()
+            assert schema.same_schema(store.connection, schema.TABLES)
+
+
+def test_on_a_full_disk_no_table_is_half_made(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.write(filled())
+        before = collected(store)
+        (pages,) = store.connection.execute("PRAGMA page_count").fetchone()
+        failures = 0
+        for allowed in range(pages, pages + 40, 3):
+            store.connection.execute(f"PRAGMA max_page_count = {allowed}")
+            big = second()
+            big.rows.append(rows_of(3, *((f"{i}", "x" * 100, i) for i in range(900)), table=31))
+            try:
+                store.write(big)
+            except StoreFull:
+                failures += 1
+                assert collected(store) == before
+        assert failures > 10
+        store.connection.execute("PRAGMA max_page_count = 1000000")
+        store.check_invariants()
+        store.write(second())
+        store.check_invariants()
+
+
+def test_killed_while_tables_are_made_and_dropped_each_revision_is_whole(tmp_path: Path) -> None:
+    dice = random.Random(4)
+    directory = tmp_path / "s"
+    open_store(directory).close()
+    seen = set()
+    for _ in range(12):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                from engine.store import sqlite as module
+
+                module.WAL_LIMIT_BYTES = 150_000
+                store = open_store(directory)
+                for revision in range(store.state.revision + 1, 10**6):
+                    rows = [rows_of(m, *((i, m, revision) for i in range(20))) for m in range(1, 6)]
+                    made = collection(name=f"m:n{revision}") if revision % 3 == 0 else None
+                    store.write(
+                        Batch(
+                            collections=[made] if made else [] if revision > 1 else [collection()],
+                            rows=rows,
+                            state=State(revision),
+                        )
+                    )
+                    os.write(writer, b".")
+            finally:
+                os._exit(1)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as lines:
+            assert lines.read(1)
+            time.sleep(dice.random() * 0.06)
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+        with open_store(directory) as store:
+            assert "computed again" not in "".join(store.notes)
+            found = store.derived.select(TABLE, [])
+            assert len(found) == 100
+            assert {values[2] for _, values in found} == {store.state.revision}
+            store.check_invariants()
+            seen.add(store.state.revision)
+    assert len(seen) > 6
+
+
+def test_a_reader_keeps_the_old_table_until_it_moves_on(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.write(filled())
+        with open_store(tmp_path, read_only=True) as reader:
+            before = collected(reader)
+            store.write(second())
+            assert collected(reader) == before
+            reader.check_invariants()
+            assert reader.refresh()
+            assert collected(reader) == collected(store)
+            reader.check_invariants()
+            store.connection.execute("CREATE VIEW planted AS SELECT 1")
+            with pytest.raises(StoreDamaged, match="another schema"):
+                reader.refresh()
+
+
+# -- what is not ours ----------------------------------------------------------------------------------
+
+
+FORGE = "PRAGMA writable_schema = ON; UPDATE sqlite_master SET "
+PLANTED = {
+    "trigger": "CREATE TRIGGER t AFTER INSERT ON rows_definitions_17 BEGIN DELETE FROM node; END",
+    "view": "CREATE VIEW rows_of_something_9 AS SELECT 1",
+    "table": "CREATE TABLE rows_more_19 (_id INTEGER PRIMARY KEY)",
+    "index": 'CREATE INDEX "rows_definitions_17 by kind" ON rows_definitions_17("kind")',
+    "expression": 'CREATE INDEX "rows_definitions_17 by kind" ON collection(abs(id))',
+    "no index": 'DROP INDEX "rows_definitions_17 by name"',
+    "no table": "DROP TABLE rows_definitions_17",
+    "renamed": "ALTER TABLE rows_definitions_17 RENAME TO rows_definitions_19",
+    "column": "ALTER TABLE rows_definitions_17 ADD COLUMN extra",
+    "check": FORGE
+    + "sql = replace(sql, '_source,', '_source CHECK (1),') WHERE name = 'rows_definitions_17'",
+    "type": FORGE + "sql = replace(sql, '\"line\"', '\"line\" TEXT') WHERE name = 'rows_definitions_17'",
+    "generated": "ALTER TABLE rows_definitions_17 ADD COLUMN g AS (_id + 1)",
+    "no collections": "DELETE FROM collection",
+    "shape": """UPDATE collection SET shape = replace(shape, '"index": ["name"]', '"index": ["kind"]')""",
+    "name": "UPDATE collection SET name = 'shop.rules:other' WHERE id = 17",
+    "kind": "UPDATE collection SET kind = 'fold'",
+    "wrong type": "UPDATE collection SET shape = 5",
+    "collection": "ALTER TABLE collection ADD COLUMN extra",
+    "member": "CREATE INDEX m ON member(node)",
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_tables_that_do_not_follow_from_the_collections_are_never_used(tmp_path: Path, kind: str) -> None:
+    """S1, also for somebody who renews the seal."""
+    with open_store(tmp_path) as store:
+        store.write(filled())
+    sql(tmp_path, PLANTED[kind], renew_seal=True)
+    with pytest.raises(StoreDamaged):
+        open_store(tmp_path, read_only=True)
+    with open_store(tmp_path) as store:
+        assert "computed again" in store.notes[0]
+        assert (store.state, store.derived.collections()) == (State(), [])
+        store.write(filled())
+        store.check_invariants()
+
+
+def test_a_collection_with_a_checksum_of_its_own_making_is_not_used(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.write(filled())
+    bad = collection()._replace(shape='{"columns": 5}')
+    sql(
+        tmp_path,
+        f"UPDATE collection SET shape = '{bad.shape}', patterns = x'', "
+        f"sum = x'{collection_sum(*bad).hex()}' WHERE id = 17",
+        renew_seal=True,
+    )
+    with open_store(tmp_path) as store:
+        assert "collection" in store.notes[0]
+        assert store.state == State()
+
+
+def test_rows_that_no_longer_match_their_checksum_are_not_given_out(tmp_path: Path) -> None:
+    rows = "rows_definitions_17"
+    changes: list[tuple[str, Callable[[Store], object]]] = [
+        ("UPDATE collection SET patterns = x'01'", lambda s: s.derived.collections()),
+        ("UPDATE collection SET name = 5", lambda s: s.derived.collections()),
+        ("UPDATE collection SET patterns = x'01'", lambda s: s.derived.select(TABLE, [])),
+        ("UPDATE collection SET patterns = x'01'", lambda s: s.write(Batch(dropped=[TABLE]))),
+        ("UPDATE member SET data = x'01' WHERE node = 3", lambda s: s.derived.members(TABLE)),
+        ("UPDATE member SET data = 'data' WHERE node = 3", lambda s: s.derived.members(TABLE)),
+        ("UPDATE member SET node = 33 WHERE node = 3", lambda s: s.derived.members_among(FOLD, [33])),
+        (f"UPDATE {rows} SET line = 9 WHERE _id = 5", lambda s: s.derived.select(TABLE, [("line", 9)])),
+        (f"UPDATE {rows} SET line = 4.0 WHERE line = 4", lambda s: s.derived.select(TABLE, [("line", 4)])),
+        (f"UPDATE {rows} SET _member = 9 WHERE _id = 5", lambda s: s.derived.rows_of(TABLE, [9])),
+        (f"UPDATE {rows} SET _id = 99 WHERE _id = 5", lambda s: s.derived.rows_of(TABLE, range(9))),
+        (f"UPDATE {rows} SET _source = 'other'", lambda s: s.derived.sources(TABLE, [1])),
+        (f"UPDATE {rows} SET _sum = 'text'", lambda s: s.derived.sources(TABLE, [1])),
+        (f"UPDATE {rows} SET kind = CAST(x'ff' AS TEXT)", lambda s: s.derived.distinct(TABLE, "kind")),
+        (f"UPDATE {rows} SET kind = 'x' WHERE _id = 2", lambda s: s.write(Batch(rows=[rows_of(1)]))),
+        ("UPDATE block SET data = x'01'", lambda s: s.derived.blocks(FOLD, [(0, b"key 1")])),
+        ("UPDATE block SET level = 3 WHERE level = 0", lambda s: s.derived.blocks(FOLD, [(3, b"key 1")])),
+        ("UPDATE change SET sign = 2 WHERE id = 3", lambda s: s.derived.changes(TABLE, 0, 9)),
+        ("UPDATE change SET collection = 9", lambda s: s.derived.changes(9, 0, 1)),
+        ("UPDATE cursor SET position = 2 WHERE name = 'index'", lambda s: s.derived.cursors(TABLE)),
+        ("UPDATE cursor SET position = 2 WHERE collection = 0", lambda s: s.derived.last_change()),
+        *(
+            (f"DELETE FROM {table}", lambda s: s.check_invariants())
+            for table in ("member", "block", "change", "cursor", rows)
+        ),
+        (f"UPDATE {rows} SET line = 9 WHERE _id = 5", lambda s: s.check_invariants()),
+        ("UPDATE change SET sign = 2 WHERE id = 3", lambda s: s.check_invariants()),
+    ]
+    for number, (statement, look) in enumerate(changes):
+        with open_store(tmp_path / str(number)) as store:
+            store.write(filled())
+            assert store.connection.execute(statement).rowcount > 0
+            with pytest.raises(StoreDamaged):
+                look(store)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [b"shop.rules:definitions", b'"columns"', b"pattern", b"data 3", b"key 2", b"block", b"change 7",
+     b"cursor", b"feed", b"name_3_1", b"path/4.py", b"function", b"_member INTEGER"],
+)  # fmt: skip
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_flipped_bit_in_any_table_of_collections_is_noticed(
+    tmp_path: Path, place: bytes, sealed: bool
+) -> None:
+    with open_store(tmp_path / "good") as store:
+        store.write(filled())
+    clean = database(tmp_path / "good").read_bytes()
+    starts = [at for at in range(len(clean)) if clean.startswith(place, at)]
+    assert starts
+    for start in {starts[0], starts[-1]}:
+        directory = copy(tmp_path / "good", tmp_path / "bad")
+        data = bytearray(clean)
+        data[start + len(place) // 2] ^= 2
+        database(directory).write_bytes(data)
+        if not sealed:
+            (directory / "store.seal").unlink()
+        with open_store(directory) as store:
+            assert "computed again" in store.notes[0]
+            assert (store.state, store.derived.collections()) == (State(), [])
+
+
+def test_random_damage_never_gives_a_wrong_row_of_a_collection(tmp_path: Path) -> None:
+    """Without the seal, so that the audit has to find it by reading."""
+    with open_store(tmp_path / "good") as store:
+        store.write(filled())
+        expected = collected(store)
+    clean = database(tmp_path / "good").read_bytes()
+    dice = random.Random(21)
+    kept = 0
+    for _ in range(150):
+        directory = copy(tmp_path / "good", tmp_path / "bad")
+        data = bytearray(clean)
+        data[dice.randrange(4096, len(data))] ^= 1 << dice.randrange(8)
+        database(directory).write_bytes(data)
+        (directory / "store.seal").unlink()
+        with open_store(directory, synchronous="OFF") as store:
+            if store.state == State():
+                assert "computed again" in store.notes[0]
+            else:
+                kept += 1
+                assert collected(store) == expected
+                store.check_invariants()
+    assert kept < 150
+
+
+# -- versions ------------------------------------------------------------------------------------------
+
+
+def version_1(directory: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
+    """A closed store as version 1 left it."""
+    ((first, migration),) = schema.MIGRATIONS.items()
+    assert (first, migration is not None) == (1, True)
+    assert migration is not None
+    text = "".join(migration.tables)
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == VERSION_1_TEXT
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "VERSION", 1)
+        patch.setattr(schema, "TABLES", migration.tables)
+        return closed_store(directory, revisions=3)
+
+
+VERSION_1_TEXT = "472e3a1539e3ab98"  # sha256 of its schema
+
+
+def test_a_store_of_version_1_is_migrated_with_all_its_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = version_1(tmp_path, monkeypatch)
+    for notes in ([opening.MIGRATED.format(1, schema.VERSION)], []):
+        with open_store(tmp_path) as store:
+            assert store.notes == notes
+            assert dump(store) == expected
+            store.check_invariants()
+            if notes:
+                assert store.derived.collections() == []
+                continue
+            store.write(Batch(collections=filled().collections, rows=filled().rows))
+            assert store.derived.count(TABLE, []) == 18
+            store.check_invariants()
+
+
+def test_a_store_of_version_1_that_was_tampered_with_is_not_migrated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version_1(tmp_path / "good", monkeypatch)
+    for number, script in enumerate(
+        [
+            "CREATE TABLE collection (id)",
+            "CREATE TRIGGER t AFTER UPDATE ON state BEGIN DELETE FROM node; END",
+            "UPDATE node SET flags = 3 WHERE id = 5",
+            "UPDATE state SET revision = 9",
+        ]
+    ):
+        directory = copy(tmp_path / "good", tmp_path / str(number))
+        sql(directory, script, renew_seal=True)
+        with open_store(directory) as store:
+            assert "computed again" in "".join(store.notes)
+            assert store.state == State()
+
+
+def test_a_migration_that_is_interrupted_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = version_1(tmp_path, monkeypatch)
+    migration = schema.MIGRATIONS[1]
+    assert migration is not None
+    apply = migration.apply
+
+    def fail(connection: sqlite3.Connection) -> None:
+        apply(connection)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", {1: migration._replace(apply=fail)})
+        with pytest.raises(KeyboardInterrupt):
+            open_store(tmp_path)
+    with open_store(tmp_path) as store:
+        assert dump(store) == expected
+        assert store.notes == [opening.MIGRATED.format(1, schema.VERSION)]
