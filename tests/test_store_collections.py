@@ -464,9 +464,10 @@ def test_lookups_use_the_index_where_there_is_one(tmp_path: Path) -> None:
 # -- random --------------------------------------------------------------------------------------------
 
 
-def forget(held: dict[Any, Any], id: int) -> None:
-    for key in [key for key in held if key[0] == id]:
-        del held[key]
+def forget(id: int, *held: dict[Any, Any]) -> None:
+    for one in held:
+        for key in [key for key in one if key[0] == id]:
+            del one[key]
 
 
 def test_after_any_batches_everything_is_there_and_the_total_is_right(tmp_path: Path) -> None:
@@ -486,7 +487,7 @@ def test_after_any_batches_everything_is_there_and_the_total_is_right(tmp_path: 
         for id in dice.sample(range(1, 5), dice.choice([0, 0, 0, 1])):
             batch.dropped.append(id)
             kept.pop(id, None)
-            forget(members, id), forget(rows, id), forget(blocks, id), forget(cursors, id)
+            forget(id, members, rows, blocks, cursors)
             changes = {key: row for key, row in changes.items() if row.collection != id}
         for id in dice.sample(range(1, 5), dice.choice([0, 0, 1])):
             columns, index = shapes[dice.randrange(3)] if dice.random() < 0.3 else shapes[id % 3]
