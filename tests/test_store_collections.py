@@ -593,6 +593,9 @@ def test_collecting_keeps_the_members_of_kept_collections_and_drops_the_others(t
         }  # fmt: skip
         store.check_invariants()
         assert collect(store).deleted == 0
+        store.write(Batch(collections=[collection(50)], members=[MemberRow(50, 3, b"")]))  # without a node
+        assert collect(store).deleted == 0
+        assert [row.id for row in derived.collections()] == [2]
     with open_store(tmp_path) as store:
         assert store.notes == []
 

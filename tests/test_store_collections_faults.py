@@ -27,7 +27,7 @@ from engine.store import (
     seal,
 )
 from engine.store.rawfile import RawFile
-from engine.store.rows import collection_sum
+from engine.store.rows import block_sum, collection_sum, cursor_sum
 from engine.store.sqlite import Store
 from tests.test_store import closed_store, copy, database, dump, graph
 from tests.test_store_collections import FOLD, TABLE, collected, collection, filled, fold, rows_of
@@ -305,6 +305,24 @@ def test_rows_that_no_longer_match_their_checksum_are_not_given_out(tmp_path: Pa
             assert store.connection.execute(statement).rowcount > 0
             with pytest.raises(StoreDamaged):
                 look(store)
+
+
+def test_a_row_of_another_table_is_not_a_row_of_this_one(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.write(filled())
+        store.write(Batch(collections=[collection(31)]))
+        store.connection.execute("INSERT INTO rows_definitions_31 SELECT * FROM rows_definitions_17")
+        with pytest.raises(StoreDamaged):
+            store.derived.select(31, [])
+
+
+def test_a_checksum_tells_where_one_part_ends_and_the_next_begins() -> None:
+    """R2."""
+    parts = (("ab", "c", "d"), ("a", "bc", "d"), ("a", "b", "cd"))
+    assert len({collection_sum(1, *texts, b"") for texts in parts}) == 3
+    assert collection_sum(1, "a", "b", "cd", b"") != collection_sum(1, "a", "b", "c", b"d")
+    assert block_sum(1, 0, b"ab", b"c") != block_sum(1, 0, b"a", b"bc")
+    assert cursor_sum(1, "ab", 0, 0, b"c") != cursor_sum(1, "a", 0, 0, b"bc")
 
 
 @pytest.mark.parametrize(
