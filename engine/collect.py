@@ -1,9 +1,9 @@
 """Collect: bring a table or fold up to date, and whoever must not be answered before that.
 
-Marks stop at a collection: else an edit of any member would mark everything that ever looked into the table.
-So a node is right only if it is unmarked *and* no collection below it is doubtful, that is, marked. Which ones
-are below it is `reach`, a bit for each collection among a node's flags. Settling a collection runs its
-dirty members; each change of a member is taken over in the same step, and forces the lookups that it
+Marks stop at a collection: else an edit of any member would mark everything that ever looked into the
+table. So a node is right only if it is unmarked *and* no collection below it is doubtful, that is, marked.
+Which ones are below it is `reach`, a bit for each collection among a node's flags. Settling a collection runs
+its dirty members; each change of a member is taken over in the same step, and forces the lookups that it
 concerns, which are all that goes on beyond the collection.
 
 Invariants
@@ -19,19 +19,19 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import engine.answer as answer
 import engine.group as group
 import engine.verify as verify
-import engine.answer as answer
 from engine.claims import Cycle
-from engine.collection import NOBODY, Collection, force_lookups
+from engine.collection import Collection, force_lookups
 from engine.core import Core, Request
 from engine.errors import Cancelled
 from engine.failure import Failure
 from engine.graph import ERROR, FORCED, MARKED, REACH, RUNNING, TRANSIENT, entries
+from engine.kept_table import KeptTable
 from engine.kinds import made, parts_of, shape_of, stand_for
 from engine.locate import bind, locate, nodes_of
 from engine.mark import closure, spread, suspect
-from engine.kept_table import KeptTable
 from engine.members import enter, leave
 from engine.persist import load, load_readers, save
 from engine.query import QueryInfo
@@ -72,8 +72,11 @@ def is_doubtful(core: Core, one: Collection) -> bool:
     return bool(core.graph.status[one.node] & MARKED)
 
 
-def settle(frame: Running, info: CollectionInfo) -> None:
-    """Bring all members up to date. Runs as the function of the collection's own query."""
+def settle(frame: Running, info: CollectionInfo) -> str | None:
+    """Bring all members up to date; a digest of all rows. Runs as the function of the collection's query.
+
+    That value changes whenever a row does, for who watches the table. Lookups do not rest on it (see verify).
+    """
     core = frame.core
     with core.lock:
         one = opened(core, info, frame)
@@ -95,6 +98,7 @@ def settle(frame: Running, info: CollectionInfo) -> None:
         one.complete = one.looked = True
         _set_failing(core, one, False)
         spread(core)
+        return one.digest
 
 
 def absorb(core: Core, node: int, value: Any, failure: Failure | None, before: int) -> None:
@@ -133,6 +137,8 @@ def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:
     if one.info is not info:
         for query in (info.member, *info.lookups.values()):
             bind(core, query)
+        if info.value is not None:
+            bind(core, info.value)
         _fence(frame)
         row = core.graph.query[node]
         members = core.rows[info.member.name]
@@ -140,6 +146,7 @@ def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:
         if members not in core.calls[row]:
             core.calls[row].add(members)  # its code is compared whenever ours is
             core.dirty_queries[row] = None
+        info.member.codec  # noqa: B018 -- teaches `canonical` the classes of what is kept
         one.info = info
     if one.shape != shape:
         one.shape, one.rebuild, one.dirty = shape, True, True
@@ -277,7 +284,8 @@ def _set_failing(core: Core, one: Collection, failing: bool) -> None:
 def _lookups(core: Core, one: Collection) -> list[int]:
     info = one.definition
     assert info is not None
-    rows = [core.rows[query.name] for query in info.lookups.values() if query.name in core.rows]
+    queries = [*info.lookups.values(), *([] if info.value is None else [info.value])]
+    rows = [core.rows[query.name] for query in queries if query.name in core.rows]
     return [node for row in rows for node in nodes_of(core, row)]
 
 
@@ -288,7 +296,8 @@ def _doubt_lookups(core: Core, one: Collection, nodes: Iterable[int]) -> None:
     """
     info = one.definition
     assert info is not None
-    rows = {core.rows.get(query.name) for query in info.lookups.values()}
+    queries = [*info.lookups.values(), *([] if info.value is None else [info.value])]
+    rows = {core.rows.get(query.name) for query in queries}
     graph = core.graph
     waiting, seen, found = list(nodes), set(nodes), []
     while waiting:

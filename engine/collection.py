@@ -81,6 +81,7 @@ class Collection:
         self.complete = False  # the members are those of the keys of the last settling
         self.looked = False  # somebody may rest on it
         self.failing = False
+        self.sum = 0  # of the fingerprints of all rows: adding and taking out do not depend on the order
         self.rebuild = True  # nothing that is kept can be used
         self.members: set[int] | None = None if core.store is not None else set()
         self.news: dict[int, bytes | None] = {}  # members to write, or that left
@@ -91,7 +92,7 @@ class Collection:
     def restored(cls, core: Core, row: CollectionRow, bit: int) -> Collection:
         """The collection of a stored row."""
         found = cls(core, row.id, bit, row.name, row.shape)
-        found.rebuild, patterns, found.failing = unpack(row.patterns, {})
+        found.rebuild, patterns, found.failing, found.sum = unpack(row.patterns, {})
         found.patterns = dict.fromkeys(patterns)
         found.dirty, found.looked, found.complete = False, True, True
         return found
@@ -101,7 +102,7 @@ class Collection:
         """What its module says of it, if that is loaded."""
         if self.info is not None:
             return self.info
-        known = REGISTRY.get(f"{self.name}.rows")
+        known = REGISTRY.get(f"{self.name}.members")
         return None if known is None else known.collection
 
     def is_member(self, node: int) -> bool:
@@ -129,7 +130,7 @@ class Collection:
     def into(self, batch: Batch) -> None:
         """Put what the store does not have into a batch."""
         if self.dirty:
-            patterns = pack((self.rebuild, tuple(self.patterns), self.failing))
+            patterns = pack((self.rebuild, tuple(self.patterns), self.failing, self.sum))
             batch.collections.append(CollectionRow(self.node, self.name, self.kind, self.shape, patterns))
         for node, data in self.news.items():
             if data is None:
@@ -168,6 +169,11 @@ class Collection:
 
     def conclude(self) -> None:
         """All members are right: finish what is made of them together."""
+
+    @property
+    def digest(self) -> str | None:
+        """Equal digests, equal rows, on every machine and after any history."""
+        return None
 
 
 def force_lookups(core: Core, nodes: Iterable[int]) -> None:

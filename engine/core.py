@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from engine.collection import Collection
     from engine.running import Running
     from engine.snapshot import Snapshot
+    from engine.store import CursorRow
     from engine.store.sqlite import Store
     from engine.verify import Walk
 
@@ -110,6 +111,8 @@ class Core:
         self.collections: dict[int, Collection] = {}  # by the node that stands for it
         self.parts: dict[int, set[int]] = {}  # row of a member's query -> rows of the collections' own
         self.doubtful = 0  # bits of the collections that are marked
+        self.next_change = 0  # number of the next entry of a change log; 0: not known yet
+        self.value_cursors: dict[tuple[int, str], CursorRow | None] = {}  # of consumers of a key's value
         self.gathered = 0  # how many of `graph.marked` the collections know
         # running
         self.claims: dict[int, Running] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,13 +11,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
-from engine import explain, look, request
+from engine import audit, explain, look, request
 from engine.advance import Change
 from engine.attempt import finish
+from engine.changes import TableChanges, ValueChanges
 from engine.core import DEPTH_LIMIT, Core
 from engine.durability import Durability
-from engine.errors import BadSettings, ChangedInsideQuery, StoreFull, StoreReadOnly
+from engine.errors import BadSettings, BadTable, ChangedInsideQuery, StoreFull, StoreReadOnly
 from engine.event import Counts, Event
+from engine.folds import Fold
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ROOT
 from engine.key import Key, display
@@ -27,8 +30,10 @@ from engine.query import READY, REGISTRY, Query, info_of
 from engine.snapshot import Snapshot
 from engine.store import open_store
 from engine.subscribe import Subscription, refresh
+from engine.tables import CollectionInfo, Table
 
 if TYPE_CHECKING:
+    from engine.audit import Audit
     from engine.store.gc import Collected
     from engine.store.sqlite import Store
     from engine.watch.backend import Factory
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Row = TypeVar("Row")
 
 
 class WatchOptions(TypedDict, total=False):
@@ -194,6 +200,40 @@ class Engine:
         request.settle_inputs(self._core)
         with Snapshot(self._core) as snapshot:
             yield View(snapshot)
+
+    @overload
+    def changes(
+        self, table: Table[Any, Row], /, *, since: str, after: str | None = None
+    ) -> TableChanges[Row]: ...
+    @overload
+    def changes(self, query: Query[[], R], /, *, since: str, after: str | None = None) -> ValueChanges[R]: ...
+    @overload
+    def changes(self, key: Key[R], /, *, since: str, after: str | None = None) -> ValueChanges[R]: ...
+    def changes(self, what: Any, /, *, since: str, after: str | None = None) -> Any:
+        """What changed in a table, or in the value of a key, since a consumer looked last.
+
+        since   the name of the consumer: the store keeps how far it has come. A new one gets all rows.
+        after   `delta.position` as the consumer stored it itself, together with what it made of that delta:
+                then nothing is told twice, wherever it was killed.
+
+        Raises `BadCursor` for a position of another store, and for one that goes backwards.
+        """
+        self._outside("changes")
+        self._writable()
+        if isinstance(what, Table):
+            return TableChanges(self._core, what.__collection__, since, after)
+        return ValueChanges(self._core, _key(what, (), {}), since, after)
+
+    def audit(self, what: Table[Any, Any] | Fold[Any], /, *, sample: int | None = None) -> Audit:
+        """Compute a table or a fold from its members once more, and compare with what is kept.
+
+        sample   how many members and lookups, chosen at random; default: all. Costs a run of each.
+        """
+        self._outside("audit")
+        info = getattr(what, "__collection__", None)
+        if not isinstance(info, CollectionInfo):
+            raise BadTable(f"{what!r} is neither a table nor a fold")
+        return audit.audit(self._core, info, sample, random.Random())
 
     # -- changing inputs -----------------------------------------------------------------------
 
@@ -422,5 +462,7 @@ class View:
 def _key(query: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Key[Any]:
     if isinstance(query, Key):
         return query
+    if isinstance(query, Table) and not args and not kwargs:
+        return Key(query.__collection__.settle, ())  # the whole of it: its value is a digest of all rows
     info = info_of(query)
     return Key(info, info.bind(args, kwargs))

@@ -44,8 +44,9 @@ class Frame:
     # What a table asks of the frame that its lookups run in. None: no rows are kept here, so they are
     # computed from the members.
 
-    def settle(self, collection: Any) -> None:
-        """Bring all members of a table or fold up to date, and what is kept of them."""
+    def settle(self, collection: Any) -> str | None:
+        """Bring all members of a table or fold up to date, and what is kept of them; a digest of it."""
+        return None
 
     def select(self, table: Any, terms: tuple[Any, ...], starting: bool) -> list[Any] | None:
         """Source and columns of the rows that match."""
@@ -53,6 +54,10 @@ class Frame:
 
     def rows_of(self, table: Any, key: Any) -> Iterable[Any] | None:
         """Columns of the rows of one source key; raises the error of a member that fails."""
+        return None
+
+    def fold(self, collection: Any) -> list[Any] | None:
+        """The value of a fold, in a list of one; raises the error of a member that fails."""
         return None
 
     def failures(self, table: Any) -> list[tuple[str, str]] | None:

@@ -11,7 +11,7 @@ Not here: what changed rows mean for others (collect).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.columns import Plain
 from engine.store import Batch, MemberRows

@@ -12,12 +12,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from engine.collection import Collection, force_lookups, key_changed
-from engine.columns import Plain, plain
+from engine.columns import Plain, order, plain
 from engine.failure import Failure
 from engine.kept import Found, KeptRows
 from engine.locate import find, nodes_of
+from engine.log import Log
 from engine.persist import load_readers
 from engine.store import Batch
+from engine.store.canonical import pack
+from engine.store.codec import FINGERPRINT_BYTES, fingerprint
 from engine.tables import FAILURES, OF, STARTING, describe
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ class KeptTable(Collection):
     def __init__(self, core: Core, node: int, bit: int, name: str, shape: str) -> None:
         super().__init__(core, node, bit, name, shape)
         self._entered: set[int] = set()  # since the last commit
+        self.log = Log(core, node)
         self._open()
 
     def _open(self) -> None:
@@ -62,6 +66,8 @@ class KeptTable(Collection):
         """See `Collection.clear`."""
         self._open()
         self.kept.detach()
+        self.log.reset()
+        self.sum = 0
         info = self.definition
         assert info is not None
         for query in info.lookups.values():
@@ -79,8 +85,23 @@ class KeptTable(Collection):
         changed = set(before).symmetric_difference(rows)
         if not changed:
             return
+        known = source
+        if not rows:
+            known = plain(self.core.args_of(node)[0])
         self.kept.put(node, source, rows, unseen)
+        self._count(known, before, rows)
         self._concerned(changed)
+
+    def _count(self, source: Plain, before: Iterable[Columns], after: Iterable[Columns]) -> None:
+        """Note in the log and in the digest which rows came and went."""
+        was, now = set(before), set(after)
+        gone = [row for row in before if row not in now]
+        came = [row for row in after if row not in was]
+        self.sum += sum([_number(source, row) for row in came]) - sum([_number(source, row) for row in gone])
+        self.sum %= 1 << 8 * FINGERPRINT_BYTES
+        self.dirty = True
+        self.log.add(-1, source, gone)
+        self.log.add(1, source, came)
 
     def _concerned(self, changed: Iterable[Columns]) -> None:
         """Let everybody know whose answer may be another one (T2)."""
@@ -117,6 +138,10 @@ class KeptTable(Collection):
             node = find(self.core, query, args)
             if node:
                 force_lookups(self.core, (node,))
+
+    def all_rows(self) -> list[Found]:
+        """Source and columns of all rows, sorted."""
+        return sorted(self.kept.select(()), key=lambda row: (order((row[0],)), order(row[1])))
 
     # -- what lookups ask ----------------------------------------------------------------------
 
@@ -177,20 +202,31 @@ class KeptTable(Collection):
             self.patterns[mode, columns, length] = None
             self.dirty = True
 
+    @property
+    def digest(self) -> str | None:
+        """See `Collection.digest`."""
+        return self.sum.to_bytes(FINGERPRINT_BYTES, "big").hex()
+
     # -- keeping -------------------------------------------------------------------------------
 
     def into(self, batch: Batch) -> None:
         """See `Collection.into`."""
         super().into(batch)
         self.kept.into(batch)
+        self.log.into(batch)
 
     def committed(self) -> None:
         """See `Collection.committed`."""
         super().committed()
         self._entered.clear()
         self.kept.committed()
+        self.log.committed()
 
     @property
     def has_news(self) -> bool:
         """See `Collection.has_news`."""
-        return super().has_news or bool(self.kept.fresh)
+        return super().has_news or bool(self.kept.fresh) or self.log.has_news
+
+
+def _number(source: Plain, row: Columns) -> int:
+    return int.from_bytes(fingerprint(pack((source, row))), "big")

@@ -7,12 +7,13 @@ import json
 from engine.collection import NOBODY, Collection
 from engine.core import Core
 from engine.graph import FORCED, REACH_BITS, REACH_SHIFT
+from engine.kept_fold import KeptFold
 from engine.kept_table import KeptTable
 from engine.persist import load
 from engine.query import QueryInfo
 from engine.tables import CollectionInfo
 
-KINDS: dict[str, type[Collection]] = {KeptTable.kind: KeptTable}
+KINDS: dict[str, type[Collection]] = {KeptTable.kind: KeptTable, KeptFold.kind: KeptFold}
 
 
 def made(core: Core, kind: str, node: int, name: str, shape: str) -> Collection:
@@ -27,6 +28,7 @@ def shape_of(info: CollectionInfo) -> str:
         "columns": info.columns.names if info.row is not None else (),
         "index": info.index,
         "identity": info.identity,
+        "version": info.version if info.row is None else None,
         "member": info.member.name,
         "fed": None if isinstance(fed, QueryInfo) else (fed.table.__collection__.name, fed.name),
     })  # fmt: skip
@@ -36,7 +38,8 @@ def restore_collections(core: Core) -> None:
     """Take over the collections that the store knows. Reads a row for each, none of their members."""
     core.collections.clear()
     core.parts.clear()
-    core.doubtful = core.gathered = 0
+    core.value_cursors.clear()
+    core.doubtful = core.gathered = core.next_change = 0
     if core.store is None:
         return
     for row in core.store.derived.collections():
@@ -63,7 +66,8 @@ def stand_for(core: Core, one: Collection) -> None:
 
 def parts_of(core: Core, one: Collection) -> set[int]:
     """The rows of a collection's own queries."""
-    return {row for name, row in core.rows.items() if name.startswith(f"{one.name}.")}
+    named = {row for name, row in core.rows.items() if name.startswith(f"{one.name}.")}
+    return named | ({core.rows[one.name]} if one.kind == KeptFold.kind and one.name in core.rows else set())
 
 
 def _connect(table: Collection, fed: Collection) -> None:

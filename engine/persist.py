@@ -160,6 +160,11 @@ def commit(core: Core) -> None:
         batch.queries.append(QueryRow(row, core.name_of_row[row], core.codes[row], calls))
     for one in core.collections.values():
         one.into(batch)
+    for (node, name), cursor in core.value_cursors.items():
+        if cursor is None:
+            batch.cursors_gone.append((node, name))
+        else:
+            batch.cursors.append(cursor)
     batch.revisions.extend(RevisionRow(*note) for note in core.revision_notes)
     batch.state = State(
         revision=core.revision,
@@ -183,6 +188,7 @@ def commit(core: Core) -> None:
     core.revision_notes.clear()
     for one in core.collections.values():
         one.committed()
+    core.value_cursors.clear()
     core.dirty_bytes = 0
     core.dirty_state = False
     core.commits += 1
@@ -196,6 +202,7 @@ def _has_news(core: Core) -> bool:
         or core.dirty_stamps
         or core.dirty_queries
         or core.dirty_state
+        or core.value_cursors
         or any(one.has_news for one in core.collections.values())
     )
 

@@ -18,10 +18,12 @@ import engine.locate as locate
 import engine.mark as mark
 import engine.verify as verify
 from engine.claims import Cycle
+from engine.collection import Collection
 from engine.core import NO_TABLES, Core, Request
 from engine.errors import Cancelled
 from engine.failure import Failure
 from engine.graph import ERROR, FORCED, TRANSIENT, entries
+from engine.kept_fold import KeptFold
 from engine.kept_table import KeptTable
 from engine.key import short
 from engine.persist import load
@@ -91,9 +93,9 @@ class Running(Request):
 
     # -- what a table asks of the frame of a lookup --------------------------------------------
 
-    def settle(self, collection: Any) -> None:
+    def settle(self, collection: Any) -> str | None:
         """See `Frame.settle`."""
-        collect.settle(self, collection)
+        return collect.settle(self, collection)
 
     def select(self, table: Any, terms: tuple[Any, ...], starting: bool) -> list[Any] | None:
         """See `Frame.select`."""
@@ -122,16 +124,30 @@ class Running(Request):
             load(core, [node for node, _ in found])
             return [(short(core.args_of(node)[0]), why) for node, why in found]
 
+    def fold(self, collection: Any) -> list[Any] | None:
+        """See `Frame.fold`."""
+        kept, core = self._settled(collection), self.core
+        assert isinstance(kept, KeptFold)
+        with core.lock:
+            failing = kept.first_failing()
+            if failing:
+                self.reads[failing] = None
+                answer.answer(core, failing, self)  # raises
+            return [kept.result()]
+
     def _kept(self, table: Any) -> KeptTable:
-        """The rows of a table that is settled, which our answer rests on from now on."""
+        kept = self._settled(table)
+        assert isinstance(kept, KeptTable)
+        return kept
+
+    def _settled(self, table: Any) -> Collection:
+        """The state of a collection that is settled, which our answer rests on from now on."""
         self.fetch(table.settle, ())
         core = self.core
         with core.lock:
             if self.generation != core.generation:
                 raise Cancelled
-            kept = core.collections[locate.locate(core, table.settle, ())]
-            assert isinstance(kept, KeptTable)
-            return kept
+            return core.collections[locate.locate(core, table.settle, ())]
 
     def _mode(self) -> str:
         info = self.core.bound[self.core.graph.query[self.node]]

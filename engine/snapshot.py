@@ -20,6 +20,7 @@ from engine.errors import Closed, CycleError, SnapshotLost
 from engine.failure import Failure, is_transient
 from engine.frame import CURRENT, Frame
 from engine.graph import ABSENT, INPUT, MARKED, MUTABLE
+from engine.kept import KeptRows
 from engine.key import display
 from engine.locate import find
 from engine.mark import closure, spread
@@ -27,6 +28,8 @@ from engine.observe import look
 from engine.query import QueryInfo
 from engine.recall import recall
 from engine.stack import HOP, run_on_fresh_stack
+from engine.store.codec import fingerprint
+from engine.tables import matches, scratch
 
 
 @frozen(slots=True)
@@ -56,6 +59,7 @@ class Snapshot:
         self.lost = False  # the lists were built anew: what it held is gone
         self.code_changed = False  # a query was bound since, with other code: memos are not of our code
         self._running: dict[tuple[str, object], str] = {}
+        self._rows: dict[str, KeptRows] = {}  # by name of the table
         with core.lock:
             spread(core)
             self.revision = core.revision
@@ -73,6 +77,15 @@ class Snapshot:
             raise SnapshotLost(cause="the store was collected or rebuilt", hint="Take another snapshot.")
         with self._lock:
             return hand_out(self._value(info, args))
+
+    def fresh(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+        """What the function gives now for what it reads at this revision, whatever is kept of it."""
+        with self._lock:
+            return self._call(info, args)
+
+    def fingerprint_of(self, info: QueryInfo, value: Any) -> bytes:
+        """The fingerprint that a memo with this value has."""
+        return fingerprint(info.codec.settle(value)[0])
 
     def save(self, node: int) -> None:
         """Keep the memo of `node` before the engine replaces it. The engine's lock is held."""
@@ -192,6 +205,21 @@ class SnapshotFrame(Frame):
     def fetch(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         """See `Frame.fetch`."""
         return hand_out(self.snapshot._value(info, args))
+
+    def select(self, table: Any, terms: tuple[Any, ...], starting: bool) -> list[Any] | None:
+        """See `Frame.select`. The rows of a table are computed once for each snapshot, from its members."""
+        rows = self.snapshot._rows.get(table.name)
+        if rows is None:
+            rows = KeptRows(None, 0, table.columns.names)
+            for number, (source, columns) in enumerate(scratch(table, self.fetch)):
+                rows.put(number, source, (columns,), True)
+            self.snapshot._rows[table.name] = rows
+        pairs = zip(terms[::2], terms[1::2], strict=True)
+        equal = [(name, table.columns.encode_one(name, value)) for name, value in pairs]
+        if not starting:
+            return rows.select(equal)
+        fits = matches(table, terms, starting)
+        return [found for found in rows.select(()) if fits(found[1])]
 
     def fetch_group(self, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> tuple[Any, ...]:
         """See `Frame.fetch_group`: all are computed, then the first error is raised."""

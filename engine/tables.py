@@ -79,6 +79,8 @@ class CollectionInfo:
     identity: tuple[str, ...] = ()
     row: Callable[[], type] | None = None
     into: Any = None
+    version: str | int | None = None
+    value: QueryInfo | None = None  # of a fold
     _columns: Columns | None = None
 
     @property
@@ -282,6 +284,7 @@ def assemble(
     identity: tuple[str, ...] = (),
     row: Callable[[], type] | None = None,
     into: Any = None,
+    version: str | int | None = None,
     modes: tuple[str, ...] = (),
     name: str | None = None,
 ) -> CollectionInfo:
@@ -291,17 +294,16 @@ def assemble(
     if isinstance(source, QueryInfo) and source.parameters:
         raise BadTable(table=name, each=source.name, cause="the query that gives the keys takes arguments")
 
-    def settled() -> None:
+    def settled() -> Any:
         frame = CURRENT.get()
-        if frame is not None:
-            frame.settle(found)
+        return None if frame is None else frame.settle(found)
 
     fed_by = (
         source.name if isinstance(source, QueryInfo) else f"{source.table.__collection__.name}/{source.name}"
     )
-    shape = repr((kind, fed_by, index, identity, repr(into)))
-    settle = define_query(settled, name=f"{name}.rows", code="version", version=shape).__query__
-    found = CollectionInfo(name, kind, member, source, settle, {}, index, identity, row, into)
+    shape = repr((kind, fed_by, index, identity, version))
+    settle = define_query(settled, name=f"{name}.members", code="version", version=shape).__query__
+    found = CollectionInfo(name, kind, member, source, settle, {}, index, identity, row, into, version)
     settle.collection = found
     for mode in modes:
         found.lookups[mode] = _lookup(found, mode, shape)

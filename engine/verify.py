@@ -168,7 +168,8 @@ def _step(core: Core, node: int, walk: Walk) -> None:
             walk.entered.add(dependency)
             walk.positions.append(-1)
             return
-        if changed_at[dependency] > verified_at or graph.flags[dependency] & TRANSIENT:
+        changed = changed_at[dependency] > verified_at or graph.flags[dependency] & TRANSIENT
+        if changed and dependency not in core.collections:  # who looks into one is forced where it must run
             graph.cause[node] = dependency
             _run(core, node, walk)
             return

@@ -130,6 +130,12 @@ class Collections:
             found = connection.execute(select, (collection, after, limit)).fetchall()
         return [ChangeRow(*row) for row in _checked("change", 1, found, rows.change_sum)]
 
+    def change_count(self, collection: int) -> int:
+        """How many changes of a collection are kept."""
+        with self._store.locked() as connection:
+            found = connection.execute("SELECT count(*) FROM change WHERE collection = ?", (collection,))
+            return int(found.fetchone()[0])
+
     def last_change(self) -> int:
         """The highest id that a change ever had, trimmed ones included; 0: there was none."""
         with self._store.locked() as connection:

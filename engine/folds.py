@@ -1,0 +1,146 @@
+"""Folds: a value reduced over the members of a collection, kept by what comes and goes.
+
+    line_total = fold(each=python_files, of=line_count, into=Sum())
+
+    line_total()         # in a query, or from the host: db.get(line_total)
+
+Invariants
+    F1  The value is that of `from_scratch`, which defines what is right, whatever happened before.
+    F2  One member that changes costs O(1) where `into` can take a value out again, else O(log n).
+    F3  A member that fails is the value of the fold: a sum without it would be a wrong sum.
+
+Not here: the accumulators (accumulate), where their state is kept (kept_fold).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
+from typing import Any, Generic, TypeVar, cast, overload
+
+from engine.accumulate import Accumulator, Associative, Invertible, is_invertible
+from engine.blocks import Blocks
+from engine.columns import Plain, plain
+from engine.frame import CURRENT
+from engine.key import Key
+from engine.query import Query, QueryInfo, define_query, info_of
+from engine.store.canonical import known, pack, unpack
+from engine.tables import CollectionInfo, Column, assemble, keys_of
+
+K = TypeVar("K")
+V = TypeVar("V")
+R = TypeVar("R")
+
+VALUE = "value"
+
+
+class Fold(Generic[R]):
+    """What `fold` returns: a query without arguments."""
+
+    def __init__(self, info: CollectionInfo) -> None:
+        self.__collection__ = info
+        assert info.value is not None
+        self.__query__ = info.value
+        self.__name__ = info.name
+
+    def __call__(self) -> R:
+        """The value; inside a query it is recorded as a dependency."""
+        return cast(R, self.__query__.wrapper())
+
+    def key(self) -> Key[R]:
+        """Names the value without computing it."""
+        return Key(self.__query__, ())
+
+
+@overload
+def fold(
+    *,
+    each: Query[[], Iterable[K]] | Column[K],
+    of: Query[[K], V],
+    into: Accumulator[V, R],
+    name: str | None = ...,
+    version: str | int | None = ...,
+) -> Fold[R]: ...
+@overload
+def fold(
+    *,
+    each: Query[[], Iterable[K]] | Column[K],
+    of: Query[[K], V],
+    into: Invertible[V, Any, R],
+    name: str | None = ...,
+    version: str | int | None = ...,
+) -> Fold[R]: ...
+@overload
+def fold(
+    *,
+    each: Query[[], Iterable[K]] | Column[K],
+    of: Query[[K], V],
+    into: Associative[V, Any, R],
+    name: str | None = ...,
+    version: str | int | None = ...,
+) -> Fold[R]: ...
+def fold(
+    *, each: Any, of: Any, into: Any, name: str | None = None, version: str | int | None = None
+) -> Fold[Any]:
+    """A value reduced over `of(key)` for every key in `each`, kept up to date by what changes.
+
+    Options:
+        each     the source keys, as for `table`.
+        of       the query of one key whose values are reduced. Values need canonical bytes.
+        into     what they are reduced into: `Sum()`, `Count()`, `Min()`, `Max()`, `Set()`, `Merge(f, empty)`,
+                 or a class of your own: see `Invertible` and `Associative`.
+        name     its identity in the store; default: that of `of` with the name of `into`. Two folds that
+                 would have one name need names of their own.
+        version  change it when you change a class of your own in a way that changes results.
+
+    A changed member costs its own query and, with an inverse, one step; without one, some ten (the depth of a
+    balanced tree). Raises `BadTable` or `BadFold`.
+    """
+    is_invertible(into)  # refuses what is neither
+    member = info_of(of)
+    name = name or f"{member.name}.{type(into).__name__}"
+    version = repr((type(into).__module__, type(into).__qualname__, repr(into), version))
+    info = assemble(member, "fold", each, into=into, version=version, name=name)
+
+    def value() -> Any:
+        frame = CURRENT.get()
+        kept = None if frame is None else frame.fold(info)
+        if kept is not None:
+            return kept[0]
+        fetch: Any = (lambda info, args: info.call(args)) if frame is None else frame.fetch
+        return from_scratch(info, fetch)
+
+    info.value = define_query(value, name=name, code="version", version=version).__query__
+    info.value.collection = info
+    return Fold(info)
+
+
+def from_scratch(info: CollectionInfo, fetch: Callable[[QueryInfo, tuple[Any, ...]], Any]) -> Any:
+    """The value from its members: what every other way to get it has to agree with (F1)."""
+    into = info.into
+    keys = sorted(keys_of(info, fetch), key=lambda key: key_bytes(plain(key)))
+    values = [fetch(info.member, (key,)) for key in keys]
+    if is_invertible(into):
+        return into.result(reduce(into.add, values, into.zero()))
+    if not values:
+        return into.result(into.empty())
+    tree = Blocks(lambda places: {}, merging(into))
+    leaves = {key_bytes(plain(key)): pack(into.lift(value)) for key, value in zip(keys, values, strict=True)}
+    tree.update(leaves)
+    summary = tree.root()
+    assert summary is not None
+    return into.result(unpack(summary, known))
+
+
+def merging(into: Any) -> Callable[[Sequence[bytes]], bytes]:
+    """`merge` of an accumulator, over the bytes of neighbours."""
+    return lambda several: pack(reduce(into.merge, [unpack(one, known) for one in several]))
+
+
+def key_bytes(key: Plain) -> bytes:
+    """Bytes in whose order members are merged: nothing, numbers, texts, all else."""
+    if key is None:
+        return b"\x00"
+    if isinstance(key, int):
+        return b"\x01" + (key + (1 << 63)).to_bytes(8, "big")
+    return b"\x02" + key.encode() if isinstance(key, str) else b"\x03" + cast(bytes, key)

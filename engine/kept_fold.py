@@ -1,0 +1,247 @@
+"""Kept fold: the state of one fold in one engine.
+
+Invariants
+    O1  What every member contributes is kept as bytes, so that it can be taken out again.
+    O2  State, failing members and what waits to be reduced are of one moment with the contributions, in
+        every commit. A fold that nobody asks for does not load its state: what waits is stored as it is.
+    O3  The functions of an accumulator run under the lock and may read nothing. One that raises breaks the
+        fold: its error is the value, and the next settling starts anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from engine.accumulate import change, is_invertible
+from engine.blocks import Blocks
+from engine.collection import Collection, force_lookups
+from engine.columns import plain
+from engine.errors import BadFold
+from engine.failure import Failure
+from engine.folds import key_bytes, merging
+from engine.frame import CURRENT
+from engine.locate import find
+from engine.observe import InputFrame
+from engine.persist import load
+from engine.store import Batch, BlockRow
+from engine.store.canonical import Unpackable, known, pack, unpack
+
+if TYPE_CHECKING:
+    from engine.core import Core
+
+T = TypeVar("T")
+# Level and key of blocks that are not of the tree, which is never that high.
+STATE: Final = (254, b"")  # of an invertible accumulator
+FAILING: Final = (253, b"")  # members that fail
+WAITING: Final = (252, b"")  # changes that are not in the state or the tree yet
+WAITING_AT_MOST: Final = 1_000  # changes stored as they are: more are cheaper to reduce than to write twice
+Place = tuple[int, bytes]
+
+
+class KeptFold(Collection):
+    """State of a fold."""
+
+    kind = "fold"
+
+    def __init__(self, core: Core, node: int, bit: int, name: str, shape: str) -> None:
+        super().__init__(core, node, bit, name, shape)
+        self._blocks: dict[Place, bytes] = {}  # not in the store yet; b"": gone
+        self._changes: dict[int, tuple[bytes, bytes]] | None = None  # what waits: before, after
+        self._failing: dict[int, None] | None = None
+        self._held: list[Any] | None = None  # the state of an invertible accumulator, in a list of one
+        self._detached = False
+        self.broken: Exception | None = None
+
+    # -- what members contribute ---------------------------------------------------------------
+
+    def take(self, node: int, value: Any, failure: Failure | None, failed: bool) -> None:
+        """See `Collection.take`."""
+        if failure is None:
+            try:
+                self._contribute(node, b"\x01" + pack(value))
+            except Unpackable as error:
+                self._break(BadFold(fold=self.name, member=self.core.name_of(node), cause=str(error)))
+        else:
+            self._contribute(node, b"")
+        if failure is not None:
+            self.failing_members[node] = None
+            self._write_failing()  # it may be another error than before
+        elif self.failing_members.pop(node, 0) is None:
+            self._write_failing()
+
+    def drop(self, node: int) -> None:
+        """See `Collection.drop`."""
+        self._contribute(node, b"")
+        if self.failing_members.pop(node, 0) is None:
+            self._write_failing()
+
+    def clear(self) -> None:
+        """See `Collection.clear`."""
+        self._detached = True
+        self.broken = None
+        self._blocks.clear()
+        self._changes, self._failing, self._held = {}, {}, None
+        self._blocks[WAITING] = self._blocks[FAILING] = self._blocks[STATE] = b""
+        for node in self.members or ():
+            self.news[node] = b""
+        self._force()
+
+    def conclude(self) -> None:
+        """See `Collection.conclude`."""
+        self._reduce()
+
+    def _contribute(self, node: int, after: bytes) -> None:
+        before = self.contribution(node)
+        if before != after:
+            first, _ = self._waiting.get(node, (before, after))
+            self._waiting[node] = first, after
+            self.news[node] = after
+            self._force()
+
+    def contribution(self, node: int) -> bytes:
+        """What is kept of a member; b"": nothing."""
+        found = self.news.get(node)
+        if found is None and node not in self.news and self.core.store is not None and not self._detached:
+            found = self.core.store.derived.members_among(self.node, (node,)).get(node)
+        return found or b""
+
+    def _force(self) -> None:
+        """The value of the fold may be another one."""
+        info = self.definition
+        assert info is not None
+        assert info.value is not None
+        if info.value.name in self.core.rows:
+            node = find(self.core, info.value, ())
+            if node:
+                force_lookups(self.core, (node,))
+
+    def _break(self, error: Exception) -> None:
+        self.broken = error
+        self.rebuild = self.dirty = True
+        self._waiting.clear()
+        self._force()
+
+    # -- reducing ------------------------------------------------------------------------------
+
+    def _reduce(self) -> None:
+        """Reduce what waits (O2)."""
+        info = self.definition
+        if not self._waiting or info is None or self.broken is not None:
+            return
+        load(self.core, self._waiting)
+        try:
+            if is_invertible(info.into):
+                removed = [unpack(before[1:], known) for before, _ in self._waiting.values() if before]
+                added = [unpack(after[1:], known) for _, after in self._waiting.values() if after]
+                state = self._pure(lambda: change(info.into, self._state, removed, added))
+                self._held = [state]
+                self._blocks[STATE] = pack(state)
+            else:
+                self._pure(lambda: self._grow(info.into))
+        except Exception as error:
+            self._break(error)
+        self._waiting.clear()
+        self._blocks[WAITING] = b""
+
+    def _grow(self, into: Any) -> None:
+        leaves: dict[bytes, bytes | None] = {}
+        for node, (_, after) in self._waiting.items():
+            key = key_bytes(plain(self.core.args_of(node)[0]))
+            leaves[key] = pack(into.lift(unpack(after[1:], known))) if after else None
+        tree = self._tree(into)
+        tree.update(leaves)
+        self._blocks.update(tree.written)
+
+    def _tree(self, into: Any) -> Blocks:
+        return Blocks(self._read, merging(into))
+
+    def _read(self, places: Sequence[Place]) -> dict[Place, bytes]:
+        found = {place: self._blocks[place] for place in places if place in self._blocks}
+        missing = [place for place in places if place not in found]
+        if missing and self.core.store is not None and not self._detached:
+            found.update(self.core.store.derived.blocks(self.node, missing))
+        return {place: data for place, data in found.items() if data}
+
+    @property
+    def _state(self) -> Any:
+        if self._held is None:
+            info = self.definition
+            assert info is not None
+            data = self._read((STATE,)).get(STATE)
+            self._held = [self._pure(info.into.zero) if data is None else unpack(data, known)]
+        return self._held[0]
+
+    @property
+    def failing_members(self) -> dict[int, None]:
+        """Members without a value."""
+        if self._failing is None:
+            data = self._read((FAILING,)).get(FAILING)
+            self._failing = dict.fromkeys(() if data is None else unpack(data, {}))
+        return self._failing
+
+    @property
+    def _waiting(self) -> dict[int, tuple[bytes, bytes]]:
+        if self._changes is None:
+            data = self._read((WAITING,)).get(WAITING)
+            several = () if data is None else unpack(data, {})
+            self._changes = {node: (before, after) for node, before, after in several}
+        return self._changes
+
+    def _write_failing(self) -> None:
+        self._blocks[FAILING] = pack(tuple(self.failing_members))
+        self._force()
+
+    def _pure(self, function: Callable[[], T]) -> T:
+        """Run a function of the accumulator: it may read no query (O3)."""
+        token = CURRENT.set(InputFrame(self.core.root))
+        try:
+            return function()
+        finally:
+            CURRENT.reset(token)
+
+    # -- what the value asks -------------------------------------------------------------------
+
+    def first_failing(self) -> int:
+        """The member whose error is the value of the fold, or 0."""
+        load(self.core, self.failing_members)
+        return min(
+            self.failing_members, key=lambda node: key_bytes(plain(self.core.args_of(node)[0])), default=0
+        )
+
+    def result(self) -> Any:
+        """The value. Raises what the accumulator raises."""
+        self._reduce()
+        if self.broken is not None:
+            raise self.broken
+        info = self.definition
+        assert info is not None
+        if is_invertible(info.into):
+            return self._pure(lambda: info.into.result(self._state))
+        root = self._tree(info.into).root()
+        return self._pure(
+            lambda: info.into.result(info.into.empty() if root is None else unpack(root, known))
+        )
+
+    # -- keeping -------------------------------------------------------------------------------
+
+    def into(self, batch: Batch) -> None:
+        """See `Collection.into`."""
+        if len(self._waiting) > WAITING_AT_MOST:
+            self._reduce()
+        elif self._waiting:
+            self._blocks[WAITING] = pack(tuple((node, *both) for node, both in self._waiting.items()))
+        super().into(batch)
+        for (level, key), data in self._blocks.items():
+            batch.blocks.append(BlockRow(self.node, level, key, data))
+
+    def committed(self) -> None:
+        """See `Collection.committed`."""
+        super().committed()
+        self._blocks.clear()
+        self._detached = False
+
+    @property
+    def has_news(self) -> bool:
+        """See `Collection.has_news`."""
+        return super().has_news or bool(self._blocks)

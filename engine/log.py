@@ -1,0 +1,202 @@
+"""Log: which rows of a table came and went, for consumers that hold a cursor.
+
+Invariants
+    G1  While a cursor is held, every row that comes or goes is an entry, written in the same commit.
+    G2  Entries from a cursor on, applied to what its consumer has, give the table as it is.
+    G3  The log is bounded: entries behind every cursor go, and what came and went between two cursors is
+        netted, so that a segment has at most the rows that its two ends differ by.
+
+A table without cursors has no log: building one of two million rows writes each row once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from engine.columns import Plain
+from engine.store import Batch, ChangeRow, CursorRow
+from engine.store.canonical import pack, unpack
+
+if TYPE_CHECKING:
+    from engine.core import Core
+
+OWED: Final = b"?"  # behind the nonce of a cursor whose consumer is to get all rows
+NET_ABOVE = 10_000  # entries before netting is worth reading them all: some 20 ms
+NONCE_BYTES: Final = 8  # tells a cursor from those of the same name in other stores
+
+Entry = tuple[int, int, Plain, tuple[Plain, ...]]  # revision, sign, source, columns
+
+
+class Log:
+    """The change log of one table, in one engine. The lock of the core is held by who calls."""
+
+    def __init__(self, core: Core, collection: int) -> None:
+        self._core = core
+        self._collection = collection
+        self._cursors: dict[str, CursorRow] | None = None if core.store is not None else {}
+        self._fresh: list[ChangeRow] = []
+        self._gone: list[int] = []
+        self._moved: dict[str, None] = {}  # cursors to write
+        self._closed: list[str] = []
+        self._size: int | None = None if core.store is not None else 0
+        self._net_above = NET_ABOVE
+
+    @property
+    def cursors(self) -> dict[str, CursorRow]:
+        """By name."""
+        if self._cursors is None:
+            assert self._core.store is not None
+            self._cursors = {row.name: row for row in self._core.store.derived.cursors(self._collection)}
+        return self._cursors
+
+    def add(self, sign: int, source: Plain, rows: Iterable[tuple[Plain, ...]]) -> None:
+        """Rows that came (1) or went (-1) now; nothing where nobody wants to know (G1)."""
+        core = self._core
+        if not self.cursors:
+            return
+        for columns in rows:
+            number = next_number(core)
+            data = pack((source, columns))
+            self._fresh.append(ChangeRow(number, self._collection, core.revision, sign, data))
+
+    def start(self, name: str) -> CursorRow:
+        """The cursor of a consumer, made if there is none."""
+        found = self.cursors.get(name)
+        if found is None:
+            found = CursorRow(self._collection, name, self.last, 0, os.urandom(NONCE_BYTES) + OWED)
+            self.cursors[name] = found
+            self._moved[name] = None
+            if name in self._closed:
+                self._closed.remove(name)
+        return found
+
+    def move(self, name: str, position: int, revision: int) -> None:
+        """A consumer has everything up to a position."""
+        self._put(name, position, revision, b"")
+
+    def owe(self, name: str) -> None:
+        """A consumer gets all rows as they are now. Until it has them it is owed them again."""
+        if self.cursors[name].position != self.last or not owed(self.cursors[name]):
+            self._put(name, self.last, 0, OWED)
+
+    def _put(self, name: str, position: int, revision: int, flag: bytes) -> None:
+        data = self.cursors[name].data[:NONCE_BYTES] + flag
+        self.cursors[name] = CursorRow(self._collection, name, position, revision, data)
+        self._moved[name] = None
+        self._trim()
+
+    def close(self, name: str) -> bool:
+        """Forget a cursor; False: there was none."""
+        if self.cursors.pop(name, None) is None:
+            return False
+        self._moved.pop(name, None)
+        self._closed.append(name)
+        self._trim()
+        return True
+
+    def reset(self) -> None:
+        """The table is built anew: every consumer gets all of it again."""
+        for name in tuple(self.cursors):
+            self.owe(name)
+
+    @property
+    def last(self) -> int:
+        """The position of now."""
+        return next_number(self._core, 0) - 1
+
+    def entries(self, after: int) -> Iterator[tuple[int, Entry]]:
+        """What came and went after a position, in order, each with its own position."""
+        for row in self._rows(after):
+            source, columns = unpack(row.data, {})
+            yield row.id, (row.revision, row.sign, source, columns)
+
+    # -- keeping -------------------------------------------------------------------------------
+
+    @property
+    def has_news(self) -> bool:
+        """Whether anything waits to be written."""
+        return bool(self._fresh or self._gone or self._moved or self._closed)
+
+    def into(self, batch: Batch) -> None:
+        """Put what the store does not have into a batch, netted where it has grown long (G3)."""
+        if self._fresh:
+            self._net_if_long()
+        batch.changes += self._fresh
+        batch.changes_gone += self._gone
+        batch.cursors += [self.cursors[name] for name in self._moved]
+        batch.cursors_gone += [(self._collection, name) for name in self._closed]
+
+    def committed(self) -> None:
+        """The batch was written."""
+        self._size = self._stored_size() + len(self._fresh) - len(self._gone)
+        self._fresh.clear()
+        self._gone.clear()
+        self._moved.clear()
+        self._closed.clear()
+
+    def _rows(self, after: int) -> list[ChangeRow]:
+        found: list[ChangeRow] = []
+        if self._core.store is not None and self._stored_size():
+            gone = set(self._gone)
+            stored = self._core.store.derived.changes(self._collection, after, self._stored_size())
+            found = [row for row in stored if row.id not in gone]
+        return found + [row for row in self._fresh if row.id > after]
+
+    def _stored_size(self) -> int:
+        if self._size is None:
+            assert self._core.store is not None
+            self._size = self._core.store.derived.change_count(self._collection)
+        return self._size
+
+    def _trim(self) -> None:
+        """Let go of what every consumer has."""
+        kept = min([row.position for row in self.cursors.values()], default=self.last)
+        if self._stored_size():
+            known = set(self._gone)
+            old = [row.id for row in self._rows(0) if row.id <= kept]
+            fresh = {row.id for row in self._fresh}
+            self._gone += [number for number in old if number not in fresh and number not in known]
+        self._fresh = [row for row in self._fresh if row.id > kept]
+
+    def _net_if_long(self) -> None:
+        if self._stored_size() + len(self._fresh) - len(self._gone) <= self._net_above:
+            return
+        rows = self._rows(0)
+        ends = sorted({row.position for row in self.cursors.values()})
+        kept = {row.id for segment in _segments(rows, ends) for row in netted(segment)}
+        fresh = {row.id for row in self._fresh}
+        self._gone += [row.id for row in rows if row.id not in kept and row.id not in fresh]
+        self._fresh = [row for row in self._fresh if row.id in kept]
+        self._net_above = max(NET_ABOVE, 2 * len(kept))
+
+
+def owed(cursor: CursorRow) -> bool:
+    """Whether a consumer is to get all rows."""
+    return cursor.data[NONCE_BYTES:] == OWED
+
+
+def next_number(core: Core, step: int = 1) -> int:
+    """The number of the next entry of any log. They ascend for ever."""
+    if not core.next_change:
+        core.next_change = 1 + (core.store.derived.last_change() if core.store is not None else 0)
+    number = core.next_change
+    core.next_change += step
+    return number
+
+
+def netted(rows: Sequence[ChangeRow]) -> list[ChangeRow]:
+    """What is left where a row that came and went, or went and came back, is nothing; in order."""
+    last: dict[bytes, ChangeRow] = {}
+    total: dict[bytes, int] = {}
+    for row in rows:
+        total[row.data] = total.get(row.data, 0) + row.sign
+        last[row.data] = row
+    return sorted((last[data] for data, sum in total.items() if sum), key=lambda row: row.id)
+
+
+def _segments(rows: Sequence[ChangeRow], ends: Sequence[int]) -> Iterator[list[ChangeRow]]:
+    """The entries between each two cursors that follow each other."""
+    for start, end in zip([-1, *ends], [*ends, None], strict=True):
+        yield [row for row in rows if row.id > start and (end is None or row.id <= end)]
