@@ -78,6 +78,8 @@ def settle(frame: Running, info: CollectionInfo) -> str | None:
     That value changes whenever a row does, for who watches the table. Lookups do not rest on it (see verify).
     """
     core = frame.core
+    if info.reduced is not None:
+        frame.fetch(info.reduced, ())
     with core.lock:
         one = opened(core, info, frame)
     try:
@@ -127,7 +129,8 @@ def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:
     """The collection of a definition, with all its queries bound. The lock is held."""
     node = frame.node
     one = core.collections.get(node)
-    shape = shape_of(info)
+    code = b"" if info.reduced is None else core.codes[core.rows[info.reduced.name]]
+    shape = shape_of(info, code.hex())
     if one is None:
         one = made(core, info.kind, node, info.name, shape)
         stand_for(core, one)
@@ -161,15 +164,16 @@ def _keys(frame: Running, one: Collection, info: CollectionInfo) -> Iterable[Any
     core = frame.core
     if isinstance(info.each, QueryInfo):
         keys = frame.fetch(info.each, ())
-        node = next(reversed(frame.reads))
-        unchanged = core.graph.changed_at[node] <= core.graph.verified_at[one.node]
+        with core.lock:
+            node = locate(core, info.each, ())
+            unchanged = core.graph.changed_at[node] <= core.graph.verified_at[one.node]
         return None if one.complete and not one.rebuild and unchanged else keys
     source = info.each.table.__collection__
     frame.fetch(source.settle, ())
     if one.complete and not one.rebuild:
         return None  # what came and went is known: `key_changes`
     with core.lock:
-        table = core.collections[next(reversed(frame.reads))]
+        table = core.collections[locate(core, source.settle, ())]
         assert isinstance(table, KeptTable)
         return [source.columns.value(info.each.name, value) for value in table.values(info.each.name)]
 

@@ -290,11 +290,11 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
 def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bool) -> None:
     if info.is_input:
         core.read += 1
-    elif node not in core.collections:  # which is book-keeping, and no query of anybody
+    elif not info.quiet:
         core.executed += 1
         core.failed += outcome.failure is not None
         core.cut_off += equal
-    if (core.listeners or core.journal is not None) and node not in core.collections:
+    if (core.listeners or core.journal is not None) and not info.quiet:
         before = core.graph.fingerprint[node]
         core.tell(_what(info, outcome, equal), node, outcome.microseconds, before, outcome.digest)
     dependencies = core.graph.dependencies[node]

@@ -99,7 +99,7 @@ def fold(
     is_invertible(into)  # refuses what is neither
     member = info_of(of)
     name = name or f"{member.name}.{type(into).__name__}"
-    version = repr((type(into).__module__, type(into).__qualname__, repr(into), version))
+    version = repr((type(into).__module__, type(into).__qualname__, version))
     info = assemble(member, "fold", each, into=into, version=version, name=name)
 
     def value() -> Any:
@@ -110,9 +110,25 @@ def fold(
         fetch: Any = (lambda info, args: info.call(args)) if frame is None else frame.fetch
         return from_scratch(info, fetch)
 
+    info.reduced = define_query(_ingredients(into), name=f"{name}.into", quiet=True).__query__
     info.value = define_query(value, name=name, code="version", version=version).__query__
     info.value.collection = info
     return Fold(info)
+
+
+def _ingredients(into: Any) -> Callable[[], None]:
+    """A query whose code is that of the accumulator: another one, and the fold is built anew.
+
+    Of our own accumulators that is what they were given: the function of `Merge`, the default of `Min`.
+    """
+    ours = type(into).__module__.startswith("engine.")
+    names = [name for kind in type(into).__mro__ for name in getattr(kind, "__slots__", ())]
+    parts = tuple([getattr(into, name) for name in names if hasattr(into, name)]) if ours else into
+
+    def reduced() -> None:
+        parts  # noqa: B018 -- a closure cell: what is in it is part of the code
+
+    return reduced
 
 
 def from_scratch(info: CollectionInfo, fetch: Callable[[QueryInfo, tuple[Any, ...]], Any]) -> Any:

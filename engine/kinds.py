@@ -21,14 +21,18 @@ def made(core: Core, kind: str, node: int, name: str, shape: str) -> Collection:
     return KINDS[kind](core, node, _free_bit(core), name, shape)
 
 
-def shape_of(info: CollectionInfo) -> str:
-    """What the store has to know of a collection, as JSON. Another shape: it is built anew."""
+def shape_of(info: CollectionInfo, code: str) -> str:
+    """What the store has to know of a collection, as JSON. Another shape: it is built anew.
+
+    `code`: the fingerprint of what its members are reduced into.
+    """
     fed = info.each
     return json.dumps({
         "columns": info.columns.names if info.row is not None else (),
         "index": info.index,
         "identity": info.identity,
         "version": info.version if info.row is None else None,
+        "code": code,
         "member": info.member.name,
         "fed": None if isinstance(fed, QueryInfo) else (fed.table.__collection__.name, fed.name),
     })  # fmt: skip

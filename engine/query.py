@@ -105,6 +105,7 @@ class QueryInfo:
     wrapper: Any = None
     returns: Callable[[], Any] | None = None  # what its values are, where the function does not say it
     collection: Any = None  # the table or fold that this query is a part of
+    quiet: bool = False  # book-keeping of the engine: not counted, and told to nobody
     _codec: ValueCodec | None = field(default=None, init=False)
 
     @property

@@ -81,6 +81,7 @@ class CollectionInfo:
     into: Any = None
     version: str | int | None = None
     value: QueryInfo | None = None  # of a fold
+    reduced: QueryInfo | None = None  # of a fold: a query whose code is that of `into`
     _columns: Columns | None = None
 
     @property
@@ -302,7 +303,9 @@ def assemble(
         source.name if isinstance(source, QueryInfo) else f"{source.table.__collection__.name}/{source.name}"
     )
     shape = repr((kind, fed_by, index, identity, version))
-    settle = define_query(settled, name=f"{name}.members", code="version", version=shape).__query__
+    settle = define_query(
+        settled, name=f"{name}.members", code="version", version=shape, quiet=True
+    ).__query__
     found = CollectionInfo(name, kind, member, source, settle, {}, index, identity, row, into, version)
     settle.collection = found
     for mode in modes:
