@@ -65,9 +65,11 @@ class KeptRows:
         fresh = self.fresh
         found: list[Found] = []
         if self._store is not None:
-            stored = self._store.derived.select(self._node, equal, prefix)
-            sources = self._store.derived.sources(self._node, sorted({member for member, _ in stored}))
-            found += [(sources[member], columns) for member, columns in stored if member not in fresh]
+            found += [
+                (source, columns)
+                for member, source, columns in self._store.derived.select(self._node, equal, prefix)
+                if member not in fresh
+            ]
         wanted = [(self._names[name], value) for name, value in equal]
         for member in self._candidates(equal):
             source, rows = fresh[member]

@@ -65,15 +65,15 @@ class Collections:
 
     def select(
         self, collection: int, equal: Sequence[tuple[str, Any]], prefix: tuple[str, str] | None = None
-    ) -> list[tuple[int, tuple[Any, ...]]]:
-        """Member and values of the rows with all these values, and with a text that begins so, in no order.
+    ) -> list[tuple[int, Any, tuple[Any, ...]]]:
+        """Member, source and values of the rows with all these values, and a text that begins so, in no order.
 
         KeyError: the collection has no such column.
         """
         with self._store.locked() as connection:
             made = find_layout(connection, collection)
             found = [] if made is None else _matching(connection, made, made.select, equal, prefix)
-        return [] if made is None else [(row[1], row[3:-1]) for row in made.checked(found)]
+        return [] if made is None else [(row[1], row[2], row[3:-1]) for row in made.checked(found)]
 
     def count(
         self, collection: int, equal: Sequence[tuple[str, Any]], prefix: tuple[str, str] | None = None
@@ -85,16 +85,6 @@ class Collections:
                 return 0
             found = _matching(connection, made, f"SELECT count(*) FROM {made.table}", equal, prefix)
         return int(found[0][0]) if found else 0
-
-    def sources(self, collection: int, members: Sequence[int]) -> dict[int, Any]:
-        """What each of the members was made of. A member without rows is left out."""
-        with self._store.locked() as connection:
-            made = find_layout(connection, collection)
-            if made is None:
-                return {}
-            head = f"{made.select} WHERE _id IN (SELECT min(_id) FROM {made.table} WHERE _member"
-            found = list(select_in(connection, head, members, tail=" GROUP BY _member)"))
-        return {row[1]: row[2] for row in made.checked(found)}
 
     def distinct(self, collection: int, column: str) -> list[Any]:
         """The different values of a column, in the order of SQL. KeyError: there is no such column."""

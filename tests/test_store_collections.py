@@ -78,7 +78,7 @@ def collected(store: Store) -> tuple[object, ...]:
     ids = [row.id for row in derived.collections()]
     return (
         derived.collections(), [derived.members(id) for id in ids],
-        [sorted(derived.select(id, []), key=repr) for id in ids], derived.sources(TABLE, range(30)),
+        [sorted(derived.select(id, []), key=repr) for id in ids],
         derived.blocks(FOLD, [(level, b"key %d" % key) for level in range(3) for key in range(9)]),
         [derived.changes(id, 0, 1000) for id in (*ids, 5)], derived.last_change(),
         [derived.cursors(id) for id in (*ids, 5)],
@@ -111,8 +111,7 @@ def test_what_is_written_of_collections_is_read_back_also_after_reopening(tmp_pa
             found = derived.rows_of(TABLE, range(10))
             assert {member: sorted(rows, key=repr) for member, rows in found.items()} == expected
             assert derived.rows_of(TABLE, [7]) == {}
-            assert derived.sources(TABLE, [2, 5, 99]) == {2: "path/2.py", 5: "path/5.py"}
-            assert derived.select(TABLE, [("name", "name_3_1")]) == [(3, ("name_3_1", None, 3))]
+            assert derived.select(TABLE, [("name", "name_3_1")]) == [(3, "path/3.py", ("name_3_1", None, 3))]
             assert derived.count(TABLE, [("kind", None)]) == 6
             assert derived.distinct(TABLE, "kind") == [None, "function"]
             assert derived.blocks(FOLD, [(0, b"key 1"), (1, b"key 3"), (2, b"key 1")]) == {
@@ -142,7 +141,11 @@ def test_every_value_comes_back_as_what_it_was(tmp_path: Path) -> None:
                 store.write(Batch(rows=[MemberRows(TABLE, m, VALUES[m], ((m,) * 3,)) for m in range(2, 28)]))
             (found,) = store.derived.rows_of(TABLE, [1]).values()
             assert sorted(map(repr, found)) == sorted(map(repr, rows))  # which tells 1, 1.0, 0.0 and -0.0
-            sources = store.derived.sources(TABLE, range(2, 28))
+            sources = {
+                member: source
+                for member, source, _ in store.derived.select(TABLE, [])
+                if member in range(2, 28)
+            }
             assert {m: repr(value) for m, value in sources.items()} == {
                 m: repr(VALUES[m]) for m in range(2, 28)
             }
@@ -157,7 +160,6 @@ def test_an_unknown_collection_is_like_an_empty_one_and_an_unknown_column_is_an_
             assert store.derived.select(id, [("name", "x")]) == []
             assert store.derived.count(id, []) == 0
             assert store.derived.distinct(id, "name") == []
-            assert store.derived.sources(id, [1]) == {}
         with pytest.raises(KeyError):
             store.derived.select(TABLE, [("colour", 1)])
         with pytest.raises(KeyError):
@@ -189,7 +191,7 @@ def test_columns_may_have_any_name(tmp_path: Path) -> None:
             )
         )
         for place, name in enumerate(names):
-            assert store.derived.select(TABLE, [(name, place)]) == [(1, tuple(range(12)))]
+            assert store.derived.select(TABLE, [(name, place)]) == [(1, "path/1.py", tuple(range(12)))]
             assert store.derived.distinct(TABLE, name) == [place, place + 12]
         store.check_invariants()
     with open_store(tmp_path) as store:
@@ -296,7 +298,7 @@ def test_of_several_entries_for_one_key_the_last_one_counts(tmp_path: Path) -> N
         derived = store.derived
         assert derived.collections() == [collection()]
         assert derived.members(TABLE) == [MemberRow(TABLE, 1, b"b")]
-        assert derived.select(TABLE, []) == [(1, ("b", "b", 2))]
+        assert derived.select(TABLE, []) == [(1, "path/1.py", ("b", "b", 2))]
         assert derived.blocks(FOLD, [(0, b"k"), (0, b"l")]) == {(0, b"k"): b"b"}
         assert derived.changes(TABLE, 0, 9) == [ChangeRow(3, TABLE, 1, 1, b"b")]
         assert derived.cursors(TABLE) == [CursorRow(TABLE, "c", 2, 1, b"b")]
@@ -323,7 +325,9 @@ def test_another_shape_name_or_kind_makes_an_empty_table_anew(tmp_path: Path, ot
         if other.kind == "table":
             width = len(json.loads(other.shape)["columns"])
             store.write(Batch(rows=[rows_of(1, tuple(range(width)))]))
-            assert store.derived.select(TABLE, [("line", width - 1)]) == [(1, tuple(range(width)))]
+            assert store.derived.select(TABLE, [("line", width - 1)]) == [
+                (1, "path/1.py", tuple(range(width)))
+            ]
     with open_store(tmp_path) as store:
         assert store.notes == []
         names = {name for (name,) in store.connection.execute("SELECT name FROM sqlite_master")}
@@ -414,7 +418,7 @@ def test_lookups_find_what_python_finds(tmp_path: Path) -> None:
             equal = [(COLUMNS[i], like[i] if dice.random() < 0.8 else value()) for i in picked]
             prefix = (dice.choice(COLUMNS), word()) if dice.random() < 0.6 else None
             expected = matching(rows, equal, prefix)
-            found = store.derived.select(TABLE, equal, prefix)
+            found = [(member, values) for member, _, values in store.derived.select(TABLE, equal, prefix)]
             assert sorted(map(repr, found)) == sorted(map(repr, expected)), (turn, equal, prefix)
             assert store.derived.count(TABLE, equal, prefix) == len(expected)
         for place, name in enumerate(COLUMNS):
@@ -452,10 +456,9 @@ def test_lookups_use_the_index_where_there_is_one(tmp_path: Path) -> None:
         store.derived.select(TABLE, [], ("name", "a"))
         store.derived.count(TABLE, [("name", "a")], ("kind", "f"))
         store.derived.rows_of(TABLE, [1])
-        store.derived.sources(TABLE, [1, 2])
         store.connection.set_trace_callback(None)
         looked = [text for text in found if "FROM rows_" in text]
-        assert len(looked) == 6
+        assert len(looked) == 5
         for text in looked:
             plan = [line for *_, line in store.connection.execute(f"EXPLAIN QUERY PLAN {text}").fetchall()]
             assert not [line for line in plan if line.startswith("SCAN")], (text, plan)
