@@ -19,7 +19,7 @@ from engine.locate import find, nodes_of
 from engine.log import Log
 from engine.persist import load_readers
 from engine.store import Batch
-from engine.store.canonical import pack
+from engine.store.canonical import canonical
 from engine.store.codec import FINGERPRINT_BYTES, fingerprint
 from engine.tables import FAILURES, OF, STARTING, describe
 
@@ -229,4 +229,4 @@ class KeptTable(Collection):
 
 
 def _number(source: Plain, row: Columns) -> int:
-    return int.from_bytes(fingerprint(pack((source, row))), "big")
+    return int.from_bytes(fingerprint(canonical((source, *row))), "big")
