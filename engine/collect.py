@@ -185,7 +185,7 @@ def _bring_up(
         one.clear()
         load(core, one.load_members())
         one.missed.update(dict.fromkeys(one.members or ()))
-        one.rebuild, one.dirty = False, True
+        one.rebuild, one.rebuilding, one.dirty = False, True, True
     if keys is not None:
         one.complete = False
         load(core, one.load_members())  # at once, not one by one
@@ -203,6 +203,8 @@ def _bring_up(
         for node in todo:
             if node in one.missed and not core.graph.status[node] & MARKED:
                 _take_value(core, one, node, frame)
+    one.dirty |= one.rebuilding
+    one.rebuilding = False
 
 
 def _follow(core: Core, one: Collection, info: CollectionInfo) -> None:
@@ -226,9 +228,9 @@ def _todo(core: Core, one: Collection) -> list[int]:
     """The members that have to be looked at."""
     gather(core)
     status = core.graph.status
-    found = [node for node in one.pending if status[node] & MARKED]
-    one.pending.clear()
-    return list(dict.fromkeys([*one.missed, *found]))
+    for node in [node for node in one.pending if not status[node] & MARKED]:
+        del one.pending[node]  # not before it is right: the settling may be cancelled
+    return list(dict.fromkeys([*one.missed, *one.pending]))
 
 
 def gather(core: Core) -> None:
@@ -251,6 +253,7 @@ def _take_value(core: Core, one: Collection, node: int, frame: Running) -> None:
     _grow_reach(core, one, core.graph.flags[node])
     request = Request(core)  # what it reads of the member is not a dependency of the collection
     request.generation, request.walk, request.node = frame.generation, frame.walk, frame.node
+    transient = frame.transient  # neither does a failure that is not kept concern more than the member
     value, failure = None, None
     if core.graph.flags[node] & (ERROR | TRANSIENT):
         held = core.graph.values[node]
@@ -258,12 +261,13 @@ def _take_value(core: Core, one: Collection, node: int, frame: Running) -> None:
     if failure is None:
         try:
             value = answer.answer(core, node, request)
-        except Exception as error:
+        except Exception:
             held = core.graph.values[node]
             if not isinstance(held, Failure):
                 raise
             failure = held
-            del error
+        finally:
+            frame.transient = transient
     if node in one.missed:  # else it was computed again, and taken over then
         del one.missed[node]
         one.take(node, value, failure, True)

@@ -83,6 +83,7 @@ class Collection:
         self.failing = False
         self.sum = 0  # of the fingerprints of all rows: adding and taking out do not depend on the order
         self.rebuild = True  # nothing that is kept can be used
+        self.rebuilding = False
         self.members: set[int] | None = None if core.store is not None else set()
         self.news: dict[int, bytes | None] = {}  # members to write, or that left
         self.feeds: dict[str, list[Collection]] = {}  # column -> collections whose keys it gives
@@ -129,10 +130,13 @@ class Collection:
 
     def into(self, batch: Batch) -> None:
         """Put what the store does not have into a batch."""
-        if self.dirty:
-            patterns = pack((self.rebuild, tuple(self.patterns), self.failing, self.sum))
+        if self.dirty or self.rebuilding:
+            again = self.rebuild or bool(self.rebuilding and self.missed)  # killed now, it begins once more
+            patterns = pack((again, tuple(self.patterns), self.failing, self.sum))
             batch.collections.append(CollectionRow(self.node, self.name, self.kind, self.shape, patterns))
         for node, data in self.news.items():
+            if node in self.missed:
+                continue  # a member is stored with what it contributes, or not at all
             if data is None:
                 batch.members_gone.append((self.node, node))
             else:
@@ -141,7 +145,7 @@ class Collection:
     def committed(self) -> None:
         """The batch was written."""
         self.dirty = False
-        self.news.clear()
+        self.news = {node: data for node, data in self.news.items() if node in self.missed}
 
     @property
     def has_news(self) -> bool:

@@ -218,7 +218,7 @@ class KeptTable(Collection):
     def committed(self) -> None:
         """See `Collection.committed`."""
         super().committed()
-        self._entered.clear()
+        self._entered &= self.missed.keys()
         self.kept.committed()
         self.log.committed()
 

@@ -149,8 +149,16 @@ def commit(core: Core) -> None:
     batch = Batch()
     graph = core.graph
     batch.nodes.extend(_rows(core))
+    missed: dict[int, set[int]] = {}  # new members, which are stored with what they contribute or not at all
+    for one in core.collections.values():
+        for node in one.missed.keys() & one.news.keys():
+            missed.setdefault(node, set()).add(one.node)
     for node in core.dirty_readers:
         readers = graph.readers[node]
+        if readers is not None and node in missed:
+            if not graph.verified_at[node]:
+                continue  # it has no row at all yet
+            readers = array("I", [reader for reader in readers if reader not in missed[node]])
         if readers is not None:
             batch.readers.append((node, readers.tobytes()))
     for node, stamp in core.dirty_stamps.items():
@@ -182,7 +190,7 @@ def commit(core: Core) -> None:
     core.noted.discard("full")
     core.full = False
     core.dirty.clear()
-    core.dirty_readers.clear()
+    core.dirty_readers = {node: None for node in core.dirty_readers if node in missed}
     core.dirty_stamps.clear()
     core.dirty_queries.clear()
     core.revision_notes.clear()
