@@ -23,6 +23,7 @@ from benchmarks import (
     opening,
     start,
     store_size,
+    tables,
     watching,
 )
 from benchmarks.harness import Figure, Scale, machine
@@ -33,6 +34,7 @@ CASES: dict[str, Callable[[Scale], Iterator[Figure]]] = {
     "clean": clean.measure,
     "fan-in": fan_in.measure,
     "chain": chain.measure,
+    "tables": tables.measure,
     "crawl": crawl.measure,
     "size": store_size.measure,
     "open": opening.measure,
