@@ -39,6 +39,7 @@ from engine.graph import (
     VALUE,
     entries,
 )
+from engine.mark import doubt_collections
 from engine.memo import changed, doubt_readers, lower_durability, put_value, raise_reach, replace_dependencies
 from engine.observe import UNSETTLED, InputFrame, look
 from engine.persist import chunk, load, save
@@ -265,6 +266,8 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
         core.dirty_stamps[node] = outcome.stamp
     graph.verified_at[node] = core.revision
     graph.status[node] &= ~(MARKED | SUSPECT | FORCED)
+    if core.doubtful and node in core.collections:
+        doubt_collections(core)  # this one is settled now
     if graph.suspects.pop(node, 0) is None:
         core.dirty_state = True
     core.transients.pop(node, None)
