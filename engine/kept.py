@@ -81,6 +81,20 @@ class KeptRows:
             found = [one for one in found if _starts(one[1][at], beginning)]
         return found
 
+    def count(self, equal: Sequence[tuple[str, Plain]]) -> int:
+        """How many rows have these values. Reads no row of the store but those of members in `fresh`."""
+        wanted = [(self._names[name], value) for name, value in equal]
+
+        def matching(rows: Iterable[Columns]) -> int:
+            return sum(1 for row in rows if all(row[at] == value for at, value in wanted))
+
+        found = sum(matching(self.fresh[member][1]) for member in self._candidates(equal))
+        if self._store is not None:
+            stale = sorted(self.fresh.keys() - self.unseen)
+            found += self._store.derived.count(self._node, equal)
+            found -= sum(map(matching, self._store.derived.rows_of(self._node, stale).values()))
+        return found
+
     def values(self, column: str) -> list[Plain]:
         """The different values of a column."""
         at = self._names[column]

@@ -163,6 +163,15 @@ class KeptTable(Collection):
             return self.kept.select((), (name, beginning))
         return [one for one in self.kept.select(()) if self._begins(name, one[1], terms[1])]
 
+    def count(self, mode: str, terms: tuple[Any, ...]) -> int:
+        """How many rows match; as `select`."""
+        info = self.definition
+        assert info is not None
+        names = tuple(terms[::2])
+        self._remember(mode, names, 0)
+        pairs = zip(names, terms[1::2], strict=True)
+        return self.kept.count([(name, info.columns.encode_one(name, value)) for name, value in pairs])
+
     def _begins(self, name: str, columns: Columns, beginning: str) -> bool:
         info = self.definition
         assert info is not None
