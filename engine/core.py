@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from engine.errors import Closed, ForkedEngine
+from engine.errors import Closed, ForkedEngine, escaped
 from engine.event import Counts, Event, What
 from engine.frame import Frame
 from engine.graph import Graph
@@ -147,8 +147,12 @@ class Core:
     def name_of(self, node: int) -> str:
         """The display form of a node's key."""
         name = self.name_of_row[self.graph.query[node]]
+        info = self.bound[self.graph.query[node]]
+        if node in self.collections:
+            return escaped(self.collections[node].name)
         try:
-            return display(name, self.args_of(node))
+            args = self.args_of(node)
+            return display(name, args) if info is None else info.display(args)
         except LookupError:
             return f"{name}(…)"  # its class is not loaded in this process
 

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, 
 from attrs import define, field
 
 from engine.durability import Durability
-from engine.errors import BadArguments, BadQuery
+from engine.errors import BadArguments, BadQuery, escaped
 from engine.frame import CURRENT
-from engine.key import Key
+from engine.key import Key, display
 from engine.script import module_name
 
 if TYPE_CHECKING:
@@ -155,6 +155,11 @@ class QueryInfo:
             ) from None
         bound.apply_defaults()
         return tuple(bound.arguments.values())
+
+    def display(self, args: tuple[Any, ...]) -> str:
+        """The short form of a key; that of a whole table or fold is its name."""
+        whole = self.collection
+        return escaped(whole.name) if whole is not None and whole.settle is self else display(self.name, args)
 
     def call(self, args: tuple[Any, ...]) -> Any:
         """Run the function on canonical arguments."""

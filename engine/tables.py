@@ -28,7 +28,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 from attrs import define, frozen
 
 from engine.columns import Columns, Plain, field_names, order, plain
-from engine.errors import BadLookup, BadTable, CycleError
+from engine.errors import BadLookup, BadTable, CycleError, escaped
 from engine.frame import CURRENT, Frame
 from engine.key import Key, short
 from engine.query import Query, QueryInfo, define_query, info_of
@@ -128,6 +128,13 @@ class LookupInfo(QueryInfo):
                     )
                 terms += (name, columns.value(name, columns.encode_one(name, value)))
         return tuple(terms)
+
+    def display(self, args: tuple[Any, ...]) -> str:
+        """See `QueryInfo.display`: columns by name, as they are written."""
+        if self.mode in (OF, FAILURES):
+            return QueryInfo.display(self, args)
+        terms = zip(args[::2], args[1::2], strict=True)
+        return escaped(f"{self.name}({', '.join(f'{name}={short(value)}' for name, value in terms)})", 400)
 
     def _refuse(self, name: str) -> None:
         known = self.of.columns.names

@@ -21,6 +21,8 @@ COMMANDS: Final = {  # name -> module:attribute, in the order of the help text
     "rdeps": "look:rdeps",
     "status": "look:status",
     "db": "look:db",
+    "verify": "check:verify",
+    "audit": "check:audit",
     "forget": "keep:forget",
     "gc": "keep:gc",
     "config": "setup:config",
@@ -30,7 +32,7 @@ COMMANDS: Final = {  # name -> module:attribute, in the order of the help text
 EPILOG = """\b
 Exit codes:
   0    fine
-  1    a query failed
+  1    a query failed; verify or audit found a difference
   2    the request is wrong: unknown query, bad arguments, bad module, bad configuration
   3    a bug in the engine
   73   the store cannot be used: not there, not private, not writable, no space

@@ -126,7 +126,7 @@ def answer(request: Message, served: Served) -> Generator[Message, None, None]:
 
 
 def _run(request: Message, served: Served) -> Iterator[Message]:
-    from engine.cli.arguments import key_of_texts
+    from engine.cli.arguments import key_to_run
     from engine.cli.output import plain, shown
     from engine.cli.report import of_query
     from engine.modules import load_query
@@ -146,7 +146,7 @@ def _run(request: Message, served: Served) -> Iterator[Message]:
     yield AT_IT
     try:
         with _LOADING:
-            key = key_of_texts(load_query(asked.query, asked.place.settings()), asked.args, asked.named)
+            key = key_to_run(load_query(asked.query, asked.place.settings()), asked.args, asked.named)
     except EngineError as error:
         yield _failed(error, early=True)
         return

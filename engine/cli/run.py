@@ -21,6 +21,8 @@ Examples:
   engine run report                           a query of the configured rule modules
   engine run rules.py:lines -- -1             an argument that starts with a dash
   engine run rules.py:lines -a path=a.py      an argument by name
+  engine run rules.py:words a.txt             the rows of one source key of a table; without it, all rows
+  engine run rules.py:words.where text=two    the rows that have a value in an indexed column
 """
 
 
@@ -60,11 +62,11 @@ def command(query: str, args: tuple[str, ...], named: tuple[str, ...], json_: bo
     alone = Alone() if read_only or no_store else run(query, args, named, settings, far)
     if alone is None:
         return
-    from engine.cli.arguments import key_of_texts
+    from engine.cli.arguments import key_to_run
     from engine.cli.output import plain, shown, write, write_json
     from engine.modules import load_query
 
-    key = key_of_texts(load_query(query, settings), args, named)
+    key = key_to_run(load_query(query, settings), args, named)
     with writing(settings, read_only=read_only, in_memory=no_store, **alone.opening()) as db:
         value, progress = _compute(db, key, settings, quiet)
         document = {
