@@ -255,7 +255,7 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
     flags |= _reason(core, node, state, again) << REASON_SHIFT if had_memo else _NEW
     if outcome.failure is not None:
         flags |= ERROR
-    if outcome.data is None or not info.persist:
+    if outcome.data is None or not info.keeps(outcome.data):
         flags |= UNSTORED
     graph.flags[node] = flags
     put_value(core, node, info, outcome.value, outcome.data, outcome.failure)
@@ -274,7 +274,7 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
     if info.untracked:
         core.untracked[node] = None
     if core.saves:
-        save(core, node, outcome.data if info.persist else None)
+        save(core, node, outcome.data if info.keeps(outcome.data) else None)
         if outcome.failure is not None and outcome.failure.ring and node in core.dirty:
             core.ringed[node] = core.dirty.pop(node)  # what it read may have no memo yet: see persist
     _account(core, node, info, outcome, equal)

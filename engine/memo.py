@@ -58,7 +58,7 @@ def put_value(
     else:
         graph.values[node] = value
         graph.status[node] |= VALUE
-    if not info.persist:
+    if not info.keeps(data):
         core.passing.append(node)
 
 

@@ -100,6 +100,7 @@ class QueryInfo:
     version: str | int | None = None
     code: str = "closure"
     persist: bool = True
+    largest: int | None = None  # bytes of a value that is worth keeping beside what it was made of
     pickled: bool = False
     untracked: bool = False
     wrapper: Any = None
@@ -129,6 +130,10 @@ class QueryInfo:
             annotation = hints.get("return", Any) if self.returns is None else self.returns()
             self._codec = ValueCodec(annotation, pickled=self.pickled)
         return self._codec
+
+    def keeps(self, data: bytes | None) -> bool:
+        """Whether a value with these bytes is stored; else it is computed again where it is needed."""
+        return self.persist and (self.largest is None or data is None or len(data) <= self.largest)
 
     def memo_key(self, args: tuple[Any, ...]) -> object:
         """What a node is filed under in its query's table (Q2)."""

@@ -41,6 +41,7 @@ Row = TypeVar("Row")
 Found = tuple[Plain, tuple[Plain, ...]]  # source and columns of a row
 WHERE, FIRST, EXISTS, COUNT, STARTING = "where", "first", "exists", "count", "starting"
 OF, FAILURES = "of", "failures"
+LARGEST: Final = 16_384  # bytes of an answer that are stored again: some hundred rows
 MODES: Final = (WHERE, FIRST, EXISTS, COUNT, STARTING)
 
 
@@ -340,7 +341,7 @@ def _lookup(found: CollectionInfo, mode: str, shape: str) -> LookupInfo:
         name=f"{found.name}.{mode}",
         code="version",
         version=shape,
-        persist=mode in (EXISTS, COUNT),
+        largest=LARGEST,
         returns=lambda: _RETURNS[mode](found),
         kind=LookupInfo,
         mode=mode,
@@ -457,11 +458,13 @@ def _first(found: CollectionInfo, *terms: Any) -> Any:
 
 
 def _exists(found: CollectionInfo, *terms: Any) -> bool:
-    return bool(_select(found, terms))
+    return bool(_count(found, *terms))
 
 
 def _count(found: CollectionInfo, *terms: Any) -> int:
-    return len(_select(found, terms))
+    frame = CURRENT.get()
+    number = None if frame is None else frame.count(found, terms)
+    return len(_select(found, terms)) if number is None else number
 
 
 def _of(found: CollectionInfo, key: Any) -> Any:
