@@ -15,7 +15,7 @@ from attrs import frozen
 from engine import query, table
 from engine.rules.python.definitions import Symbol, split
 from engine.rules.python.facts import Definition, facts
-from engine.rules.python.hierarchy import bases, overridden
+from engine.rules.python.hierarchy import overridden, resolution_order
 from engine.rules.python.project import project_files
 from engine.rules.python.references import references
 from engine.rules.python.roles import CONFTEST, entry_points, is_test
@@ -88,10 +88,9 @@ def _verdict(path: str, one: Definition, exports: frozenset[str] | None) -> tupl
         above = overridden(symbol)
         if above:
             return KEPT, f"it overrides {above[0].over}"
-        others = [row for row in bases.where(symbol=f"{path}:{owner}") if row.outcome != "internal"]
-        foreign = [row for row in others if row.detail != "object"]
+        foreign = [detail for _, detail in resolution_order(f"{path}:{owner}").others]
         if foreign:
-            return KEPT, f"its class inherits from {foreign[0].detail or foreign[0].name}, which may use it"
+            return KEPT, f"its class inherits from {foreign[0]}, which may use it"
         if references.exists(member=name):
             return KEPT, "an attribute of that name is used on something unknown"
     if one.public:

@@ -10,6 +10,8 @@ Invariants
 
 from __future__ import annotations
 
+from collections import deque
+
 from engine import query
 from engine.rules.python.bindings import DYNAMIC, IMPORTED, STAR, Binding, bindings
 from engine.rules.python.meanings import Meaning, Meanings, best, external, module, symbol, unresolved
@@ -24,10 +26,10 @@ def lookup(path: str, name: str) -> Meanings:
     """What a name of the module in a file stands for; at least one meaning, if only an unresolved one."""
     found: list[Meaning] = []
     submodules: list[Meaning] = []
-    waiting: list[Hop] = [(path, name)]
+    waiting: deque[tuple[Hop, Hop]] = deque([((path, name), (path, name))])
     seen = {(path, name)}
     while waiting:
-        at, wanted = waiting.pop(0)
+        (at, wanted), blamed = waiting.popleft()
         hops: list[Hop] = []
         rows = bindings.where(symbol=f"{at}:{wanted}")
         for row in rows:
@@ -40,12 +42,13 @@ def lookup(path: str, name: str) -> Meanings:
             child = submodule(at, wanted)
             if child is not None:
                 submodules.append(module(child))
-            elif not hops and not found:
-                found.append(unresolved(_missing(at, wanted)))
+            elif not hops:
+                found.append(unresolved(_missing(*blamed)))
         for hop in hops:
             if hop not in seen:
                 seen.add(hop)
-                waiting.append(hop)
+                # Who lacks a name is the module that was asked for it, not those it imports all names from.
+                waiting.append((hop, hop if rows else blamed))
     known = best(found, f"{name} is imported in a circle")
     return best(submodules, "") if submodules and known[0].outcome == "unresolved" else known
 

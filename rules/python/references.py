@@ -37,6 +37,7 @@ from engine.rules.python.uses import (
     CALL,
     EXPRESSION,
     GLOBAL,
+    IMPORT,
     INSTANCE,
     MARK,
     PLACE,
@@ -160,7 +161,9 @@ class _Names:
     def _resolved(self, use: Use) -> Iterator[tuple[str, str, Meaning, str | None]]:
         """(name, usage, meaning, member) for the parts of a name that mean something."""
         first, *parts = use.name.split(".")
-        if use.origin in (GLOBAL, PLACE):
+        if use.usage == IMPORT:
+            found = self.resolver.imported(use.scope, first)
+        elif use.origin in (GLOBAL, PLACE):
             found = self.resolver.of_place(use.scope, first.removesuffix(MARK))
             if first.endswith(MARK):
                 found = self.resolver.called(found) or (unresolved(f"{UNKNOWN}: {first}"),)

@@ -89,6 +89,12 @@ class Resolver:
             return brought
         return (unresolved(f"{name} is not defined"),)
 
+    def imported(self, scope: str, name: str) -> Meanings:
+        """What imports alone bind a name of the module, or of the class or function `scope`, to."""
+        place = f"{scope}.{name}" if scope else name
+        rows = [row for row in self.own.get(f"{self.path}:{place}", ()) if row.kind == IMPORTED]
+        return meanings_of(self.path, place, rows)
+
     # -- further parts -------------------------------------------------------------------------
 
     def attribute(self, found: Iterable[Meaning], name: str, depth: int = DEPTH) -> Meanings:

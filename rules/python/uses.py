@@ -55,13 +55,14 @@ def uses_of(scopes: list[Scope], marked: list[tuple[Scope, str, str]]) -> dict[A
     origins: dict[tuple[int, str], tuple[str, str]] = {}
     for scope in scopes:
         groups = found.setdefault(scope.owner, {})
+        whole = scope.kind is CLASS  # everything that it binds can be referred to
         for usage, names in ((READ, scope.names), (CALL, scope.calls)):
             if scope is module:
                 if names:
                     groups.setdefault((usage, GLOBAL, ""), set()).update(names)
                 continue
             for name in names:
-                if usage is READ and name in scope.bound and name not in scope.places:
+                if usage is READ and name in scope.bound and name not in scope.places and not whole:
                     continue  # U3
                 origin, where = _known_origin(scope, name, module, origins)
                 if origin is SUPER:
