@@ -59,6 +59,7 @@ from engine.rules.python.hierarchy import (
 )
 from engine.rules.python.importers import Edge, dependencies, dependents, import_graph, importers
 from engine.rules.python.imports import Imported, Target, import_targets, imported_files, imports
+from engine.rules.python.located import lines_of
 from engine.rules.python.lookup import lookup
 from engine.rules.python.meanings import Meaning
 from engine.rules.python.modules import Location, find_module, module_of, source_roots
@@ -131,6 +132,7 @@ __all__ = [
     "imported_files",
     "importers",
     "imports",
+    "lines_of",
     "lookup",
     "member",
     "module_of",
