@@ -69,6 +69,10 @@ class UnknownQuery(EngineError):
     hint = "Name it as MODULE:QUERY, where MODULE is a file or an importable module."
 
 
+class UnknownSymbol(EngineError):
+    headline = "no definition of this project can be meant"
+
+
 class BadArguments(EngineError):
     headline = "these arguments do not fit the query"
 

@@ -16,11 +16,13 @@ from engine import __version__
 COMMANDS: Final = {  # name -> module:attribute, in the order of the help text
     "run": "run:command",
     "watch": "watch:command",
+    "graph": "graph:command",
     "why": "look:why",
     "deps": "look:deps",
     "rdeps": "look:rdeps",
     "status": "look:status",
     "db": "look:db",
+    "changes": "changes:command",
     "verify": "check:verify",
     "audit": "check:audit",
     "forget": "keep:forget",

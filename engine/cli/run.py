@@ -63,17 +63,17 @@ def command(query: str, args: tuple[str, ...], named: tuple[str, ...], json_: bo
     if alone is None:
         return
     from engine.cli.arguments import key_to_run
-    from engine.cli.output import plain, shown, write, write_json
+    from engine.cli.output import plain, plain_answer, shown, write, write_json
     from engine.modules import load_query
 
     key = key_to_run(load_query(query, settings), args, named)
     with writing(settings, read_only=read_only, in_memory=no_store, **alone.opening()) as db:
-        value, progress = _compute(db, key, settings, quiet)
+        value, progress = compute(db, key, settings, quiet)
         document = {
             "query": key.query.name,
             "args": [plain(value) for value in key.args],
             "revision": db.revision,
-            "value": plain(value) if json_ else None,
+            "value": plain_answer(key, value) if json_ else None,
             "counts": counts_of(progress),
         }
         tell_notes(db)
@@ -84,7 +84,8 @@ def command(query: str, args: tuple[str, ...], named: tuple[str, ...], json_: bo
     progress.tell_summary()
 
 
-def _compute(db: Engine, key: Key[Any], settings: Settings, quiet: bool) -> tuple[Any, Progress]:
+def compute(db: Engine, key: Key[Any], settings: Settings, quiet: bool) -> tuple[Any, Progress]:
+    """The value of a key, with progress; ends with the first signal. Failures are told as a query's."""
     from engine.cli.output import answer_only
     from engine.cli.progress import Progress
     from engine.cli.report import of_query
