@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from attrs import frozen
 
 from engine import table
-from engine.rules.python.facts import Facts, facts
+from engine.rules.python.facts import Facts, Import, facts
 from engine.rules.python.project import project_files
 
 IMPORTED, STAR, EXPORT, EXPORTS = "import", "star", "export", "exports"
@@ -56,18 +56,22 @@ def bindings_of(path: str, found: Facts) -> Iterator[Binding]:
     for one in found.definitions:
         yield Binding(f"{path}:{one.qualified}", one.kind, one.ordinal, value=one.value)
     for statement in found.imports:
-        module, name, level = statement.module, statement.name, statement.level
-        place = f"{path}:{statement.scope}." if statement.scope else f"{path}:"
-        if statement.star:
-            yield Binding(f"{path}:*", STAR, 0, module, "", level)
-        elif name is not None:
-            yield Binding(place + (statement.alias or name), IMPORTED, 0, module, name, level)
-        elif statement.alias is not None:
-            yield Binding(place + statement.alias, IMPORTED, 0, module)
-        else:
-            top = module.partition(".")[0]
-            yield Binding(place + top, IMPORTED, 0, top)
+        yield binding_of(path, statement)
     if found.exports is not None:
         yield Binding(f"{path}:__all__", EXPORTS, value=DYNAMIC if found.dynamic else "")
         for name in found.exports:
             yield Binding(f"{path}:__all__[{name}]", EXPORT)
+
+
+def binding_of(path: str, statement: Import) -> Binding:
+    """What one name of an import statement binds."""
+    module, name, level = statement.module, statement.name, statement.level
+    place = f"{path}:{statement.scope}." if statement.scope else f"{path}:"
+    if statement.star:
+        return Binding(f"{path}:*", STAR, 0, module, "", level)
+    if name is not None:
+        return Binding(place + (statement.alias or name), IMPORTED, 0, module, name, level)
+    if statement.alias is not None:
+        return Binding(place + statement.alias, IMPORTED, 0, module)
+    top = module.partition(".")[0]
+    return Binding(place + top, IMPORTED, 0, top)

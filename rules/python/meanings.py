@@ -75,6 +75,9 @@ def is_member_of_builtin(name: str, attribute: str) -> bool:
 
 def best(found: Iterable[Meaning], reason: str) -> Meanings:
     """Each meaning once, in order; what is unresolved only where there is nothing else."""
-    several = tuple(dict.fromkeys(found))
+    several = tuple(found)
+    if len(several) == 1:
+        return several
+    several = tuple(dict.fromkeys(several))
     known = tuple(one for one in several if one.outcome != UNRESOLVED)
     return known or several or (unresolved(reason),)

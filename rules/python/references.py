@@ -117,14 +117,18 @@ def references(path: str) -> Iterable[Reference]:
         yield from names.rows(body)
 
 
+Row = tuple[str, str | None, str, int, str, str | None]  # the columns of `Reference` from `outcome` on
+Known = tuple[tuple[str, str, tuple[Row, ...]], ...]  # name, usage, what it is
+
+
 class _Names:
     """The names that one file uses, resolved."""
 
     def __init__(self, path: str, found: Facts) -> None:
         self.path = path
         self.resolver = Resolver(path, found, self._member)
-        self._inherits = {one.qualified for one in found.definitions if one.kind == CLASS and one.bases}
         self._members: dict[tuple[str, str, str], Meanings] = {}
+        self._uses: dict[Use, Known] = {}
         self._attributes: set[tuple[str, str]] = set()  # (class, name) that methods assign to
         self._classes = {one.qualified for one in found.definitions if one.kind == CLASS}
         for body in found.bodies:
@@ -133,33 +137,44 @@ class _Names:
                     self._attributes.update([(scope, name.partition(".")[2]) for name in several])
 
     def rows(self, body: Body) -> Iterator[Reference]:
-        """What one definition refers to, each once."""
-        head = (f"{self.path}:{body.qualified}", body.kind, body.ordinal)
-        seen: set[tuple[object, ...]] = set()
+        """What one definition refers to."""
+        source = f"{self.path}:{body.qualified}"
+        told: set[tuple[str, str, str, str]] = set()
         for usage, origin, scope, several in body.groups:
             for dotted in several:
-                for name, how, meaning, missing in self._resolved(Use(dotted, usage, origin, scope)):
-                    key = (name, how, meaning, missing)
-                    # A namespace package has no file and is nobody's definition.
-                    if key in seen or (meaning.outcome == INTERNAL and meaning.path is None):
+                for name, how, found in self._known(Use(dotted, usage, origin, scope)):
+                    key = (name, how, origin, scope)
+                    if key in told:
                         continue
-                    seen.add(key)
-                    yield Reference(
-                        *head,
-                        name,
-                        how,
-                        meaning.outcome,
-                        f"{meaning.path}:{meaning.qualified}" if meaning.outcome == INTERNAL else None,
-                        meaning.kind,
-                        meaning.ordinal,
-                        meaning.detail,
-                        missing,
-                    )
+                    told.add(key)
+                    for outcome, target, kind, ordinal, detail, missing in found:
+                        yield Reference(
+                            source,
+                            body.kind,
+                            body.ordinal,
+                            name,
+                            how,
+                            outcome,
+                            target,
+                            kind,
+                            ordinal,
+                            detail,
+                            missing,
+                        )
+
+    def _known(self, use: Use) -> Known:
+        """What a use refers to. The same one is often found in many bodies."""
+        known = self._uses.get(use)
+        if known is None:
+            known = self._uses[use] = tuple([
+                (name, how, tuple(_columns(name, found))) for name, how, found in self._resolved(use)
+            ])  # fmt: skip
+        return known
 
     # -- one use -------------------------------------------------------------------------------
 
-    def _resolved(self, use: Use) -> Iterator[tuple[str, str, Meaning, str | None]]:
-        """(name, usage, meaning, member) for the parts of a name that mean something."""
+    def _resolved(self, use: Use) -> Iterator[tuple[str, str, Meanings]]:
+        """(name, usage, meanings) for the parts of a name that mean something."""
         first, *parts = use.name.split(".")
         if use.usage == IMPORT:
             found = self.resolver.imported(use.scope, first)
@@ -187,7 +202,7 @@ class _Names:
 
     def _parts(
         self, use: Use, name: str, parts: list[str], found: Meanings
-    ) -> Iterator[tuple[str, str, Meaning, str | None]]:
+    ) -> Iterator[tuple[str, str, Meanings]]:
         if not parts:
             yield from self._last(name, use.usage, found)
             return
@@ -205,22 +220,19 @@ class _Names:
     def _attribute(self, found: Meanings, part: str) -> Meanings:
         return self.resolver.attribute(found, part.removesuffix(MARK))
 
-    def _inner(self, name: str, found: Meanings) -> Iterator[tuple[str, str, Meaning, str | None]]:
+    def _inner(self, name: str, found: Meanings) -> Iterator[tuple[str, str, Meanings]]:
         """What the first parts of a longer name refer to. Modules on the way are not worth a row."""
-        for one in found:
-            if one.outcome == INTERNAL and one.kind != MODULE:
-                yield name, READ, one, None
-            elif one.outcome in (UNRESOLVED, LOCAL) and "." in name:
-                yield name, READ, one, name.rpartition(".")[2]
+        worth = [one for one in found if _is_worth(name, one)]
+        if worth:
+            yield name, READ, tuple(worth)
 
-    def _last(self, name: str, usage: str, found: Meanings) -> Iterator[tuple[str, str, Meaning, str | None]]:
+    def _last(self, name: str, usage: str, found: Meanings) -> Iterator[tuple[str, str, Meanings]]:
+        several = list(found)
         for one in found:
-            missing = name.rpartition(".")[2] if one.outcome in (UNRESOLVED, LOCAL) and "." in name else None
-            yield name, usage, one, missing
             if usage == CALL and one.kind == CLASS and one.path is not None:
-                for made in self._member(one.path, one.qualified, "__init__"):
-                    if made.outcome == INTERNAL:
-                        yield name, CALL, made, None
+                made = self._member(one.path, one.qualified, "__init__")
+                several += [each for each in made if each.outcome == INTERNAL]
+        yield name, usage, tuple(several)
 
     # -- classes -------------------------------------------------------------------------------
 
@@ -253,3 +265,18 @@ class _Names:
         for part in parts:
             found = self.resolver.attribute(found, part)
         return self.resolver.called(found) or (unresolved(f"{UNKNOWN}: what {dotted} gives"),)
+
+
+def _is_worth(name: str, one: Meaning) -> bool:
+    if one.outcome == INTERNAL:
+        return one.kind != MODULE
+    return one.outcome in (UNRESOLVED, LOCAL) and "." in name
+
+
+def _columns(name: str, found: Meanings) -> Iterator[Row]:
+    for one in dict.fromkeys(found):
+        if one.outcome != INTERNAL:
+            missing = name.rpartition(".")[2] if one.outcome in (UNRESOLVED, LOCAL) and "." in name else None
+            yield one.outcome, None, "", 0, one.detail, missing
+        elif one.path is not None:  # a namespace package has no file, and is nobody's definition
+            yield one.outcome, f"{one.path}:{one.qualified}", one.kind, one.ordinal, "", None

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 
 from attrs import evolve
 
-from engine.rules.python.bindings import EXPORT, EXPORTS, IMPORTED, STAR, Binding, bindings, bindings_of
-from engine.rules.python.facts import Facts
+from engine.rules.python.bindings import EXPORT, EXPORTS, IMPORTED, STAR, Binding, binding_of, bindings
+from engine.rules.python.facts import Definition, Facts
 from engine.rules.python.lookup import imported, lookup
 from engine.rules.python.meanings import (
     BUILTIN,
@@ -41,6 +41,8 @@ UNKNOWN = "receiver unknown"
 
 DEPTH = 6  # variables that stand for each other
 
+Bound = Binding | Definition  # both have `kind`, `ordinal` and `value`
+
 Member = Callable[[str, str, str], Meanings]  # of path and qualified name of a class, and an attribute
 
 
@@ -53,8 +55,11 @@ class Resolver:
     def __init__(self, path: str, found: Facts, member: Member) -> None:
         self.path = path
         self.member = member
-        self.own: dict[str, list[Binding]] = {}
-        for row in bindings_of(path, found):
+        self.own: dict[str, list[Bound]] = {}  # by symbol
+        for one in found.definitions:
+            self.own.setdefault(f"{path}:{one.qualified}", []).append(one)
+        for statement in found.imports:
+            row = binding_of(path, statement)
             self.own.setdefault(row.symbol, []).append(row)
         self._known: dict[tuple[str, str], Meanings] = {}
 
@@ -174,11 +179,11 @@ def _builtins() -> object:
     return builtins
 
 
-def meanings_of(path: str, qualified: str, rows: Iterable[Binding]) -> Meanings:
+def meanings_of(path: str, qualified: str, rows: Iterable[Bound]) -> Meanings:
     """What the rows of one name of a file say that it stands for; () where they say nothing."""
     found: list[Meaning] = []
     for row in rows:
-        if row.kind == IMPORTED:
+        if isinstance(row, Binding) and row.kind == IMPORTED:
             found += imported(path, row)
         elif row.kind not in (STAR, EXPORT, EXPORTS):
             found.append(symbol(path, qualified, row.kind, row.ordinal))
