@@ -66,7 +66,7 @@ class Collections:
     def select(
         self, collection: int, equal: Sequence[tuple[str, Any]], prefix: tuple[str, str] | None = None
     ) -> list[tuple[int, Any, tuple[Any, ...]]]:
-        """Member, source and values of the rows with all these values, and a text that begins so, in no order.
+        """Member, source and values of the rows that have all these values and begin so, in no order.
 
         KeyError: the collection has no such column.
         """
