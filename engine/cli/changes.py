@@ -14,6 +14,7 @@ import select
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from signal import SIGINT
 from typing import TYPE_CHECKING, Any, Final
 
@@ -151,7 +152,7 @@ class _Command:
             breaking, self._break = self._break, None
             try:
                 self._write(document)
-                self._told_by(lambda: feed.acknowledge(delta))
+                self._told_by(partial(feed.acknowledge, delta))
             finally:
                 self._break = breaking
 
