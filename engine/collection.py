@@ -90,10 +90,11 @@ class Collection:
         self.dirty = True
 
     @classmethod
-    def restored(cls, core: Core, row: CollectionRow, bit: int) -> Collection:
+    def restored(cls, core: Core, row: CollectionRow) -> Collection:
         """The collection of a stored row."""
-        found = cls(core, row.id, bit, row.name, row.shape)
-        found.rebuild, patterns, found.failing, found.sum = unpack(row.patterns, {})
+        bit, rebuild, patterns, failing, total = unpack(row.patterns, {})
+        found = cls(core, row.id, 1 << bit, row.name, row.shape)
+        found.rebuild, found.failing, found.sum = rebuild, failing, total
         found.patterns = dict.fromkeys(patterns)
         found.dirty, found.looked, found.complete = False, True, True
         return found
@@ -132,7 +133,8 @@ class Collection:
         """Put what the store does not have into a batch."""
         if self.dirty or self.rebuilding:
             again = self.rebuild or bool(self.rebuilding and self.missed)  # killed now, it begins once more
-            patterns = pack((again, tuple(self.patterns), self.failing, self.sum))
+            bit = self.bit.bit_length() - 1
+            patterns = pack((bit, again, tuple(self.patterns), self.failing, self.sum))
             batch.collections.append(CollectionRow(self.node, self.name, self.kind, self.shape, patterns))
         for node, data in self.news.items():
             if node in self.missed:
