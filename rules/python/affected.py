@@ -4,7 +4,8 @@ Invariants
     F1  Files are reached over imports, definitions over references and overrides: the first is sure to have
         all that Python itself would run again, the second is narrower and rests on what could be resolved.
     F2  A file that is gone reaches those who still name it.
-    F3  A conftest.py reaches the tests in its directory and below, without an import.
+    F3  A conftest.py reaches the tests in its directory and below, without an import. The `__init__.py` of a
+        package reaches who imports anything in it, and the tests in it: Python runs it first.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from engine.rules.python.definitions import definitions
 from engine.rules.python.hierarchy import overridden
 from engine.rules.python.importers import importing
 from engine.rules.python.imports import imports
-from engine.rules.python.modules import module_of
+from engine.rules.python.modules import SOURCE, STUB, module_of
 from engine.rules.python.project import project_files
 from engine.rules.python.reach import Found, Reached, Step, reach
 from engine.rules.python.roles import CONFTEST, is_test, is_test_file
@@ -69,11 +70,24 @@ def _importing(path: str) -> Iterator[Found]:
     if not project_files.exists(path=path):
         yield from _naming(path)
     directory, _, name = path.rpartition("/")
+    if name in (SOURCE, STUB) and directory:
+        yield from _entering(directory, path)
     if name == CONFTEST:
         inside = f"{directory}/" if directory else ""
         for file in project_files.starting(path=inside) if inside else project_files.where():
             if file.path != path and (is_test_file(file.path) or file.path.endswith(f"/{CONFTEST}")):
                 yield file.path, "file", Step(file.path, path, "conftest")
+
+
+def _entering(package: str, path: str) -> Iterator[Found]:
+    """Files for which Python runs the `__init__.py` of a package on the way to something in it."""
+    inside = f"{package}/"
+    for row in imports.starting(target=inside):
+        if row.target != path and not row.path.startswith(inside):
+            yield row.path, "file", Step(row.path, path, "package", f"{row.module} {row.name}".rstrip())
+    for file in project_files.starting(path=inside):
+        if is_test_file(file.path):
+            yield file.path, "file", Step(file.path, path, "package")
 
 
 def _naming(path: str) -> Iterator[Found]:
