@@ -8,39 +8,36 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks.mutations import Edit, applied, write
-from benchmarks.questions import TABLES, answers
+from benchmarks.questions import TABLES, digests
 from benchmarks.repository import plant
 from engine import Engine
 from tests.necessity import Necessity
 
 Tree = Mapping[str, str]
 
-MODULES = {
-    "parse_error": "parse", "import_targets": "imports", "imported_files": "imports", "bases": "hierarchy",
-    "verdicts": "dead", "file_summary": "graph",
-}  # fmt: skip
-
 
 class Graph:
-    """A project in a directory, its tree as it should lie there, and an engine that keeps up with it."""
+    """A project in a directory, its tree as it should lie there, and an engine that keeps up with it.
+
+    `questions` is what it is asked after each edit; default: all tables, and nothing of them.
+    """
 
     def __init__(
         self,
         place: Path,
         tree: Tree,
         *,
-        paths: Iterable[str] = (),
-        symbols: Iterable[str] = (),
+        questions: Callable[[Engine], dict[str, object]] = digests,
         stored: bool = True,
     ) -> None:
         self.root = place / "project"
         self.store = place / "store" if stored else None
         self.tree = dict(tree)
-        self.paths, self.symbols = list(paths), list(symbols)
+        self.questions = questions
         self.necessity: Necessity | None = None
         self.root.mkdir()
         plant(self.root, tree.items())
@@ -57,8 +54,14 @@ class Graph:
     def close(self) -> None:
         self.db.close()
 
+    def __enter__(self) -> Graph:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     def edit(self, edit: Edit) -> list[str]:
-        """Do it, ask everything; the keys that ran, as display names, sorted."""
+        """Do it, ask everything; the keys that ran, sorted, without their modules."""
         self.tree = applied(self.tree, edit)
         write(self.root, edit)
         self.db.sync()
@@ -71,16 +74,16 @@ class Graph:
     def ask(self) -> list[str]:
         """Ask everything; what ran (H1)."""
         assert self.necessity is not None
-        self.said = answers(self.db, self.paths, self.symbols)
+        self.said = self.questions(self.db)
         ran = self.necessity.check()
-        assert answers(self.db, self.paths, self.symbols) == self.said
+        assert self.questions(self.db) == self.said
         assert self.necessity.check() == []
-        return ran
+        return sorted(name.partition(":")[2] for name in ran)
 
     def check(self) -> None:
         """Compare with an engine that starts from empty (H2)."""
         with Engine(None, root=self.root) as fresh:
-            right = answers(fresh, self.paths, self.symbols)
+            right = self.questions(fresh)
             wrong = {
                 name: (self.said[name], value) for name, value in right.items() if self.said[name] != value
             }
@@ -103,5 +106,10 @@ def rows(db: Engine, table: object) -> list[object]:
 
 
 def own(path: str, *names: str) -> list[str]:
-    """Display names of queries of one file: `own(path, "parse", "facts")`."""
-    return sorted(f"engine.rules.python.{MODULES.get(name, name)}:{name}({path!r})" for name in names)
+    """Queries of one file, as `Graph.edit` tells them: `own(path, "parse", "facts")`."""
+    return sorted(f"{name}({path!r})" for name in names)
+
+
+def of_query(ran: list[str], name: str) -> set[str]:
+    """The paths for which a query of one file ran."""
+    return {one[len(name) + 2 : -2] for one in ran if one.startswith(f"{name}('")}

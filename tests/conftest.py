@@ -29,7 +29,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--replay", metavar="FILE", help="run a recorded timeline of tests/test_machine.py")
-    parser.addoption("--edits", metavar="NUMBER", default="0", help="of tests/test_python_edits.py; 0: a few small ones")
+    parser.addoption("--edits", metavar="NUMBER", default="0", help="of tests/test_python_edits.py; 0: a few")
     parser.addoption("--soak", metavar="SECONDS", default="4", help="how long tests/test_watch_soak.py takes")
 
 

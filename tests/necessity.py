@@ -11,6 +11,7 @@ Invariants
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -101,6 +102,8 @@ class Necessity:
         for entry in entries(self._dependencies[node] or ()):
             if graph.changed_at[entry] > before and entry not in self.core.collections:
                 return True
+        if graph.flags[node] & UNSTORED and node in read:
+            return True
         if isinstance(key.query, LookupInfo):
             return self._is_concerned(key.query, key.args, before)
         part_of: CollectionInfo | None = key.query.collection
@@ -109,14 +112,18 @@ class Necessity:
         for one in self._tables():
             if one.member_query == key.query.name and self._came_again(one.name, key.args, before):
                 return True  # its rows were dropped when it went
-        return bool(graph.flags[node] & UNSTORED) and node in read
+        return False
 
     def _is_concerned(self, lookup: LookupInfo, args: tuple[Any, ...], before: int) -> bool:
         table: CollectionInfo = lookup.of
         if lookup.mode in (OF, FAILURES):
             return lookup.mode == FAILURES or self._came_again(table.name, args, before)
         fits = matches(table, args, lookup.mode == STARTING)
-        return any(revision > before and fits(row) for revision, row in self._changed[table.name])
+        return any(fits(row) for row in _since(self._changed[table.name], before))
 
     def _came_again(self, table: str, args: tuple[Any, ...], before: int) -> bool:
-        return any(revision > before and key == args for revision, key in self._came[table])
+        return args in _since(self._came[table], before)
+
+
+def _since(history: list[tuple[int, tuple[Any, ...]]], revision: int) -> list[tuple[Any, ...]]:
+    return [what for _, what in history[bisect_right(history, revision, key=lambda one: one[0]) :]]

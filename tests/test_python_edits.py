@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 from benchmarks.mutations import QUIET, random_edit
+from benchmarks.questions import answers
 from benchmarks.repository import repository
 from tests.code_graph import Graph, own
 
@@ -28,13 +29,13 @@ SYMBOLS = (
 )  # fmt: skip
 
 
-def walk(place: Path, files: int, edits: int, seed: int, *, every: int, stored: bool = True) -> None:
+def walk(place: Path, files: int, edits: int, seed: int, *, every: int) -> None:
     """So many random edits; compared with an engine from empty after every so many of them."""
     chance = Random(seed)
     tree = repository(files, seed, src=seed % 2 == 1)
     paths = [path if path.startswith("tests") else path.replace("app", _top(seed), 1) for path in PATHS]
     symbols = [one if one.startswith("tests") else one.replace("app", _top(seed), 1) for one in SYMBOLS]
-    graph = Graph(place, tree, paths=paths, symbols=symbols, stored=stored)
+    graph = Graph(place, tree, questions=lambda db: answers(db, paths, symbols))
     done: list[str] = []
     try:
         graph.ask()
