@@ -14,7 +14,7 @@ from attrs import frozen
 
 from engine import query, table
 from engine.rules.python.definitions import Symbol, split
-from engine.rules.python.facts import Definition, facts
+from engine.rules.python.facts import Body, Definition, facts
 from engine.rules.python.hierarchy import overridden, resolution_order
 from engine.rules.python.project import project_files
 from engine.rules.python.references import references
@@ -59,17 +59,25 @@ def verdicts(path: str) -> Iterable[Verdict]:
     found = facts(path)
     exports = None if found.exports is None else frozenset(found.exports)
     known: dict[str, tuple[str, str]] = {}
+    recursive = {body.qualified for body in found.bodies if _names_itself(body)}
     for one in found.definitions:
         if one.qualified not in known or one.decorators:
-            known[one.qualified] = _verdict(path, one, exports)
+            known[one.qualified] = _verdict(path, one, exports, one.qualified in recursive)
         yield Verdict(f"{path}:{one.qualified}", one.kind, one.ordinal, *known[one.qualified])
 
 
-def _verdict(path: str, one: Definition, exports: frozenset[str] | None) -> tuple[str, str]:
+def _names_itself(body: Body) -> bool:
+    own = body.qualified.rpartition(".")[2]
+    return any(name.rpartition(".")[2] == own for *_, names in body.groups for name in names)
+
+
+def _verdict(path: str, one: Definition, exports: frozenset[str] | None, recursive: bool) -> tuple[str, str]:
     symbol = f"{path}:{one.qualified}"
     owner, _, name = one.qualified.rpartition(".")
-    uses = references.count(target=symbol)
-    if uses and uses > references.count(source=symbol, target=symbol):
+    used = references.exists(target=symbol)
+    if used and recursive:  # calling itself is no use
+        used = references.count(target=symbol) > references.count(source=symbol, target=symbol)
+    if used:
         return USED, "something refers to it"
     if name.startswith("__") and name.endswith("__"):
         return KEPT, "a special name: Python itself uses it"
