@@ -97,6 +97,14 @@ class BadCursor(EngineError):
     headline = "changes cannot be told from this place on"
 
 
+class BadSearch(EngineError):
+    headline = "this cannot be searched for"
+    hint = (
+        'Words, "a phrase", beg*, AND, OR, NOT, NEAR(a b), name:word. Anything else stands in double quotes: '
+        '"a.b".'
+    )
+
+
 class BadModule(EngineError):
     headline = "the rule module could not be loaded"
 

@@ -35,7 +35,7 @@ from engine.query import Query, QueryInfo, define_query, info_of
 from engine.store.canonical import canonical
 
 K = TypeVar("K")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 Row = TypeVar("Row")
 
 Found = tuple[Plain, tuple[Plain, ...]]  # source and columns of a row
@@ -158,7 +158,7 @@ class LookupInfo(QueryInfo):
         return self.function(*args)
 
 
-class Lookup(Generic[R]):
+class Lookup(Generic[R_co]):
     """One way to look into a table: a query by columns. `db.get(definitions.where, name="greet")`."""
 
     def __init__(self, info: LookupInfo) -> None:
@@ -166,14 +166,14 @@ class Lookup(Generic[R]):
         self.__name__ = info.mode
         info.wrapper = self
 
-    def __call__(self, *args: Any, **columns: Any) -> R:
+    def __call__(self, *args: Any, **columns: Any) -> R_co:
         """The answer; inside a query it is recorded as a dependency."""
         info = self.__query__
         bound = info.bind(args, columns)
         frame = CURRENT.get()
-        return cast(R, info.function(*bound) if frame is None else frame.fetch(info, bound))
+        return cast(R_co, info.function(*bound) if frame is None else frame.fetch(info, bound))
 
-    def key(self, *args: Any, **columns: Any) -> Key[R]:
+    def key(self, *args: Any, **columns: Any) -> Key[R_co]:
         """Names this answer without computing it."""
         return Key(self.__query__, self.__query__.bind(args, columns))
 

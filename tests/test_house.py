@@ -16,7 +16,7 @@ OURS = ("engine", "store", "rules", "tests", "examples", "benchmarks")
 
 NOUNS = {"durability", "errors", "event", "key", "reason"}
 SURFACE = {"__init__", "__main__", "modules", "settings", "usertrace"}  # and everything in engine/cli
-FACE = {"database", "subscribe", "verification"}
+FACE = {"database", "subscribe", "verification", "sinks"}
 STORE_FACE = {
     f"engine.store{name}" for name in ("", ".canonical", ".codec", ".gc")
 }  # what the core knows of it

@@ -23,6 +23,7 @@ COMMANDS: Final = {  # name -> module:attribute, in the order of the help text
     "status": "look:status",
     "db": "look:db",
     "changes": "changes:command",
+    "search": "search:command",
     "verify": "check:verify",
     "audit": "check:audit",
     "forget": "keep:forget",

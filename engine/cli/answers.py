@@ -325,14 +325,16 @@ def _error(text: str, exit_code: int, *, early: bool = False) -> Message:
 
 
 def _failed(error: BaseException, *, early: bool = False) -> Message:
-    """What `engine.cli.report.report` would tell, and its exit code."""
+    """What `engine.cli.report.report` would tell, its exit code, and the class of an error of ours."""
     from engine.cli.report import BUG, REMEMBERED, QueryFailed, _origin
     from engine.errors import EXIT_QUERY_FAILED
     from engine.usertrace import frames_of_user, shown
 
     match error:
         case EngineError():
-            return _error(shown(error), error.exit_code, early=early)
+            said = _error(shown(error), error.exit_code, early=early)
+            said["error"]["kind"] = type(error).__name__
+            return said
         case QueryFailed():
             lines = [f"{error.key} failed", shown(error.error)]
             if not frames_of_user(error.error):
