@@ -11,6 +11,7 @@ import ast
 import sys
 from typing import TYPE_CHECKING, Any
 
+from engine.rules.python.children import children_table
 from engine.rules.python.nodes import chain, dotted, is_all
 from engine.rules.python.scopes import CLASS, COMPREHENSION, FUNCTION, HEAD, MODULE, Scope
 from engine.rules.python.uses import BASE, DECORATOR, IMPORT, MARK
@@ -326,42 +327,4 @@ HANDLERS: dict[type, Any] = {
 if sys.version_info >= (3, 12):
     HANDLERS[ast.TypeAlias] = _type_alias
 
-# Fields that hold no nodes worth a look: names, flags, operators.
-_LEAVES = frozenset(
-    [
-        "arg",
-        "asname",
-        "attr",
-        "conversion",
-        "ctx",
-        "id",
-        "is_async",
-        "kind",
-        "kwd_attrs",
-        "level",
-        "name",
-        "names",
-        "op",
-        "ops",
-        "rest",
-        "simple",
-        "str",
-        "tag",
-        "type_comment",
-        "type_ignores",
-    ]
-)
-
-
-def _children_table() -> dict[type, tuple[str, ...]]:
-    """Per class of nodes, the fields that hold its children, last first."""
-    table: dict[type, tuple[str, ...]] = {}
-    for kind in vars(ast).values():
-        if isinstance(kind, type) and issubclass(kind, ast.AST) and kind not in HANDLERS:
-            table[kind] = tuple(name for name in reversed(kind._fields) if name not in _LEAVES)
-    table[ast.Constant] = ()
-    table[type(None)] = ()  # in lists with holes: the key of `**rest` in a dict
-    return table
-
-
-CHILDREN = _children_table()
+CHILDREN = children_table(HANDLERS)
