@@ -1,4 +1,4 @@
-"""How often the code graph says what other tools say: `python -m benchmarks.precision DIRECTORY [--sample 500]`.
+"""How often the code graph says what others say: `python -m benchmarks.precision DIRECTORY [--sample 500]`.
 
 Three comparisons, over a directory of Python sources:
 
@@ -29,7 +29,7 @@ SEED = 1  # of the sample: the same places in every run
 
 
 class Place(NamedTuple):
-    """A name that is read somewhere: the definition around it, the name as it is written, where its end is."""
+    """A name that is read somewhere: the definition around it, the name as written, where its end is."""
 
     path: str
     symbol: str
@@ -98,7 +98,7 @@ def _scopes(table: symtable.SymbolTable, prefix: str) -> Iterator[str]:
 
 
 def compare_imports(db: Engine, root: Path, show: int) -> None:
-    """`import a.b` and `from a.b import c`, for the module that is named, by the path finder of Python itself."""
+    """`import a.b` and `from a.b import c`, for the module that is named, by the path finder of Python."""
     roots = [str(root / place) if place else str(root) for place in db.get(source_roots)]
     same = asked = 0
     odd: list[str] = []
@@ -158,14 +158,16 @@ def compare_references(db: Engine, root: Path, sample: int, show: int) -> None:
     for place in places[:sample]:
         theirs = _jedi(jedi, project, root, place)
         rows = [row for row in db.get(references.where, source=place.symbol) if row.name == place.name]
-        ours = {row.target.partition(":")[0] + ":" + row.target.rpartition(".")[2].rpartition(":")[2]
-                for row in rows if row.target is not None and not row.target.endswith(".__init__")}  # fmt: skip
+        targets = [row.target for row in rows if row.target and not row.target.endswith(".__init__")]
+        ours = {f"{one.partition(':')[0]}:{one.rpartition(':')[2].rpartition('.')[2]}" for one in targets}
         verdict = _verdict(ours, theirs)
         rates[verdict] += 1
         if not verdict.startswith("both"):
             why = {row.outcome if not row.detail else f"{row.outcome}: {row.detail}" for row in rows}
-            odd.append(f"[{verdict}] {place.path}:{place.line} {place.name}: {sorted(ours) or why} / {sorted(theirs)}")
-    print(f"references: {sum(rates.values())} places; " + ", ".join(f"{n} {what}" for what, n in rates.most_common()))
+            where = f"{place.path}:{place.line} {place.name}"
+            odd.append(f"[{verdict}] {where}: {sorted(ours) or why} / {sorted(theirs)}")
+    parts = ", ".join(f"{number} {what}" for what, number in rates.most_common())
+    print(f"references: {rates.total()} places; {parts}")
     _show(odd, show)
 
 

@@ -114,8 +114,8 @@ def fold(
         return from_scratch(info, fetch)
 
     info.reduced = define_query(_ingredients(into), name=f"{name}.into", quiet=True).__query__
-    info.value = define_query(value, name=name, code="version", version=version).__query__
-    info.value.collection = info
+    named = define_query(value, name=name, code="version", version=version).__query__
+    named.collection, info.value = info, named
     return Fold(info)
 
 
@@ -170,7 +170,7 @@ def _ingredients(into: Any) -> Callable[[], None]:
     parts = tuple([getattr(into, name) for name in names if hasattr(into, name)]) if ours else into
 
     def reduced() -> None:
-        parts  # noqa: B018 -- a closure cell: what is in it is part of the code
+        _ = parts  # a closure cell: what is in it is part of the code
 
     return reduced
 
