@@ -15,6 +15,7 @@ Invariants
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -90,15 +91,15 @@ def settle(frame: Running, info: CollectionInfo) -> str | None:
                 _bring_up(core, one, info, keys, frame)
             except Cycle as cycle:
                 raise cycle.error from None
-    except Exception:
+    except Exception as error:
         with core.lock:
-            _set_failing(core, one, True)
+            _set_failing(core, one, Failure.of(error, ()).identity)
         raise
     with core.lock:
         _fence(frame)
         one.conclude()
         one.complete = one.looked = True
-        _set_failing(core, one, False)
+        _set_failing(core, one, b"")
         spread(core)
         return one.digest
 
@@ -116,13 +117,22 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, before: i
         if one is None:
             return
         _grow_reach(core, one, graph.flags[node])
-        if one.definition is None:
-            # A fold whose module is not loaded, over a query whose module is.
+        if not _is_known(one):
+            # A fold whose module is not loaded, over a query whose module is; or it was defined anew since.
             one.rebuild = one.dirty = True
             suspect(core, one.node, FORCED)
         else:
             one.missed.pop(node, None)
             one.take(node, value, failure, bool(before & (ERROR | TRANSIENT)))
+
+
+def _is_known(one: Collection) -> bool:
+    """Whether what is kept is what the definition of now keeps, as far as that shows before it is opened."""
+    info = one.definition
+    if info is None or info is one.info:
+        return info is not None
+    kept, wanted = json.loads(one.shape), json.loads(shape_of(info, ""))
+    return bool({**kept, "code": ""} == wanted)
 
 
 def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:
@@ -280,11 +290,15 @@ def _grow_reach(core: Core, one: Collection, flags: int) -> None:
         save(core, node, None)
 
 
-def _set_failing(core: Core, one: Collection, failing: bool) -> None:
-    """When the whole fails, or no longer does, all lookups are concerned."""
+def _set_failing(core: Core, one: Collection, failing: bytes) -> None:
+    """When the whole fails, or does so with another error, or no longer, all lookups are concerned.
+
+    So is who gets its source keys from here: it has failed as well, and is no reader in the graph.
+    """
     if one.failing != failing:
         one.failing, one.dirty, one.looked = failing, True, True
         force_lookups(core, _lookups(core, one))
+        force_lookups(core, [fed.node for several in one.feeds.values() for fed in several])
         spread(core)
     one.complete = one.complete and not failing
 

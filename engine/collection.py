@@ -80,7 +80,7 @@ class Collection:
         self.key_changes: dict[Plain, None] = {}  # values that came or went in the column that gives the keys
         self.complete = False  # the members are those of the keys of the last settling
         self.looked = False  # somebody may rest on it
-        self.failing = False
+        self.failing = b""  # identity of the error that is the value of all lookups
         self.sum = 0  # of the fingerprints of all rows: adding and taking out do not depend on the order
         self.rebuild = True  # nothing that is kept can be used
         self.rebuilding = False
@@ -101,11 +101,9 @@ class Collection:
 
     @property
     def definition(self) -> CollectionInfo | None:
-        """What its module says of it, if that is loaded."""
-        if self.info is not None:
-            return self.info
+        """What its module says of it now, if that is loaded."""
         known = REGISTRY.get(f"{self.name}.members")
-        return None if known is None else known.collection
+        return self.info if known is None else known.collection
 
     def is_member(self, node: int) -> bool:
         """Whether a node whose readers are loaded is a member (C1)."""

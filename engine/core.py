@@ -97,7 +97,7 @@ class Core:
         self.revision_notes: list[tuple[int, float, int, str]] = []
         # nodes that need care at the next request
         self.observed: dict[int, bytes] = {}  # observed inputs -> stored stamp
-        self.transients: dict[int, None] = {}
+        self.transients: dict[int, int] = {}  # failures that are not kept -> the revision they were met in
         self.untracked: dict[int, None] = {}
         self.forced_for: dict[int, int] = {}  # forced nodes -> the Reason
         self.reopened = False  # the store lists nodes that must run: their values need a newer revision
@@ -260,6 +260,7 @@ class Core:
             and not self.graph.frontier
             and not self.moved
             and not self.doubtful
+            and not (self.transients and self.collections)  # who looked at rows may lack some
             and self.taken_over == len(TAKEN_OVER)
         )
 

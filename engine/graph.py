@@ -6,7 +6,8 @@ takes some tens of milliseconds and the garbage collector has nothing to walk.
 Invariants
     G1  A node with memo and without MARKED holds in the current revision, once the frontier is empty.
     G2  Every MARKED node is in the frontier or all its readers are MARKED. (Members of a cycle excepted:
-        they fail whatever the others do, until an input changes, and that marks them all.)
+        they fail whatever the others do, until an input changes, and that marks them all. So do collections
+        whose source keys fail, whatever their members do.)
     G3  SUSPECT and FORCED imply MARKED, and (for nodes with a memo) membership in `suspects`.
     G4  `readers` is the transpose of `dependencies`, for all rows in memory.
     G5  VALUE is set only on shareable, error-free values of LOADED nodes: the hot path looks at nothing
@@ -131,7 +132,8 @@ class Graph:
                 for reader in self.readers[node] or ():
                     on_ring = bool(getattr(self.values[reader], "ring", ()))
                     marked = self.status[reader] & MARKED
-                    assert marked or on_ring, f"G2: reader {reader} of {node} is not marked"
+                    fails = self._is_collection(reader) and self.flags[reader] & (ERROR | TRANSIENT)
+                    assert marked or on_ring or fails, f"G2: reader {reader} of {node} is not marked"
             if status & VALUE:
                 assert status & LOADED, f"G5: {node} has a value and no row"
                 assert self.values[node] is not ABSENT, f"G5: {node} lost its value"

@@ -52,15 +52,25 @@ class KeptTable(Collection):
         assert info is not None
         rows = () if failure is not None else info.columns_of(value)
         if failure is not None or failed:
+            before = self._failure(node)
             self.news[node] = b"" if failure is None else describe(failure.error).encode("utf-8", "replace")
-            self._force(FAILURES, ())
+            if self.news[node] != before:
+                self._force(FAILURES, ())
         source = plain(self.core.args_of(node)[0])
         self._replace(node, source, rows)
 
     def drop(self, node: int) -> None:
         """See `Collection.drop`."""
         self._replace(node, None, ())
-        self._force(FAILURES, ())
+        if self._failure(node):
+            self._force(FAILURES, ())
+
+    def _failure(self, node: int) -> bytes:
+        """Why the rows of a member could not be computed, as it is kept; b"" where they could."""
+        known = self.news.get(node)
+        if known is None and self.core.store is not None:
+            known = self.core.store.derived.members_among(self.node, (node,)).get(node)
+        return known or b""
 
     def clear(self) -> None:
         """See `Collection.clear`."""
