@@ -61,15 +61,21 @@ def blank_lines(text: str, chance: Random) -> str | None:
 
 
 def call_added(text: str, chance: Random, name: str | None = None) -> str | None:
-    """A call at the beginning of the body of some function: of a name of this file, or of an unknown one."""
+    """A call at the beginning of some function: of a name of this file, an unknown one, an attribute."""
     tree = parsed(text)
     several = [one for one in _functions(tree) if _first(one) is not None]
     if tree is None or not several:
         return None
-    known = [*_names(tree), "unknown_function"]
-    first = _first(chance.choice(several))
+    names = [*_names(tree), "unknown_function"]
+    function = chance.choice(several)
+    first = _first(function)
     assert first is not None
-    return _inserted(text, first, f"{name or chance.choice(known)}({chance.randrange(100)})")
+    if name is None:
+        name = chance.choice(names)
+        if chance.random() < 0.5:  # an attribute: of something that is known, of nothing, of the instance
+            receivers = [name, "unknown", *(one.arg for one in function.args.args[:1])]
+            name = f"{chance.choice(receivers)}.{chance.choice(several).name}"
+    return _inserted(text, first, f"{name}({chance.randrange(100)})")
 
 
 def call_removed(text: str, chance: Random) -> str | None:
