@@ -48,6 +48,7 @@ Row = TypeVar("Row")
 R = TypeVar("R")
 T = TypeVar("T")
 NOT_STARTED = -1  # position of a consumer that has seen no value yet
+Part = tuple[int, list[tuple[int, Entry]]]  # revision, numbered entries
 LATE = 100  # revisions that are told one by one
 OTHER = "it is of another store, or of another consumer"
 BACKWARDS = "it goes backwards: later changes were acknowledged already"
@@ -90,6 +91,8 @@ class TableChanges(Generic[Row]):
         self._info = info
         self._name = name
         self._told: Delta[Row] | None = None
+        # What is to be told next, the place that it follows, and the place up to which it was read.
+        self._ahead: tuple[list[Part], int, int] = [], NOT_STARTED, NOT_STARTED
         if after is None:
             with_table(core, info, lambda kept: kept.log.start(name))
         else:
@@ -147,28 +150,24 @@ class TableChanges(Generic[Row]):
         cursor = log.start(self._name)
         revision = self._core.revision
         if cursor.owed:
+            self._ahead = [], NOT_STARTED, NOT_STARTED
             rows = kept.all_rows()
             log.tell(self._name, log.last)
             position = _token(cursor, log.last)
             return Delta(revision, position, tuple([self._row(row) for row in rows]), (), (), True)
-        entries = list(log.entries(cursor.position))
-        if not entries:
+        parts, start, end = self._ahead
+        if (start, end) != (cursor.position, log.last):
+            parts = _parted(list(log.entries(cursor.position)), cursor.netted)
+        self._ahead = [], NOT_STARTED, NOT_STARTED
+        if not parts:
             return None
-        late = [one for one in entries if one[0] <= cursor.netted]
-        rest = entries[len(late) :]
-        several = [(revision, list(group)) for revision, group in groupby(rest, lambda one: one[1][0])]
-        if len(several) > LATE:
-            several = [(several[-1][0], entries)]
-        elif late and several and several[0][0] == late[-1][1][0]:
-            several[0] = several[0][0], late + several[0][1]
-        elif late:
-            several.insert(0, (late[-1][1][0], late))
-        for revision, group in several:
+        for at, (revision, group) in enumerate(parts):
             added, removed, changed = self._sorted_out([entry for _, entry in group])
             if added or removed or changed:
                 log.tell(self._name, group[-1][0])
+                self._ahead = parts[at + 1 :], group[-1][0], log.last
                 return Delta(revision, _token(cursor, group[-1][0]), added, removed, changed)
-        log.move(self._name, entries[-1][0], revision)  # what came has gone again
+        log.move(self._name, parts[-1][1][-1][0], revision)  # what came has gone again
         return None
 
     def _sorted_out(
@@ -311,6 +310,20 @@ class ValueChanges(Generic[R]):
             found = CursorRow(node, self._name, NOT_STARTED, 0, os.urandom(NONCE_BYTES))
             core.value_cursors[node, self._name] = found
         return found
+
+
+def _parted(entries: list[tuple[int, Entry]], netted: int) -> list[Part]:
+    """The entries of each delta that is to be told, with its revision (H2)."""
+    late = [one for one in entries if one[0] <= netted]
+    rest = entries[len(late) :]
+    parts = [(revision, list(group)) for revision, group in groupby(rest, lambda one: one[1][0])]
+    if len(parts) > LATE:
+        return [(parts[-1][0], entries)]
+    if late and parts and parts[0][0] == late[-1][1][0]:
+        parts[0] = parts[0][0], late + parts[0][1]
+    elif late:
+        parts.insert(0, (late[-1][1][0], late))
+    return parts
 
 
 def sorted_rows(rows: Iterable[Found]) -> list[Found]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from engine.core import Core
 
 NET_ABOVE = 10_000  # entries before netting is worth reading them all: some 20 ms
+PAGE: Final = 256  # entries read at a time by who does not know how many it wants
 NONCE_BYTES: Final = 8  # tells a cursor from those of the same name in other stores
 
 NEVER: Final = -1  # the end of the last delta of a consumer that was told none since it moved
@@ -209,10 +210,19 @@ class Log:
         self._trimmed = kept
         if self._stored_size():
             known = set(self._gone)
-            old = [row.id for row in self._rows(0) if row.id <= kept]
-            fresh = {row.id for row in self._fresh}
-            self._gone += [number for number in old if number not in fresh and number not in known]
+            self._gone += [number for number in self._stored_up_to(kept) if number not in known]
         self._fresh = [row for row in self._fresh if row.id > kept]
+
+    def _stored_up_to(self, last: int) -> Iterator[int]:
+        """The numbers of the entries in the store up to one."""
+        assert self._core.store is not None
+        number = 0
+        while page := self._core.store.derived.changes(self._collection, number, PAGE):
+            for row in page:
+                if row.id > last:
+                    return
+                yield row.id
+            number = page[-1].id
 
     def _places(self) -> list[int]:
         """Where consumers may be, sorted."""

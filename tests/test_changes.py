@@ -688,6 +688,34 @@ def test_the_log_of_a_consumer_that_never_comes_back_stays_bounded(db: Engine) -
         assert log_size(db) == 0
 
 
+def test_a_consumer_that_catches_up_reads_its_part_of_the_log_once(tmp_path: Path) -> None:
+    with Engine(tmp_path / "store") as db:
+        put(db, a=1)
+        feed = db.changes(notes, since="one")
+        list(feed)
+        for number in range(2, LATE):
+            put(db, a=number)
+            db.get(notes.count)
+        assert db.store is not None
+        derived = type(db.store.derived)
+        changes, read = derived.changes, []
+
+        def counted(self: Any, *args: Any) -> Any:
+            if args[-1] != engine.log.PAGE:
+                read.append(args)
+            return changes(self, *args)
+
+        with mock.patch.object(derived, "changes", counted):
+            mirror, told_now = Mirror({Note("a", 1)}), 0
+            for delta in feed:
+                mirror.apply(delta)
+                told_now += 1
+                if told_now == 50:
+                    put(db, b=1)  # what was read ahead does not hold any more
+        assert (mirror.rows, told_now) == (rows_of(db), LATE - 2 + 1)
+        assert len(read) == 2, "at the start, and after the edit"
+
+
 # -- values --------------------------------------------------------------------------------------
 
 

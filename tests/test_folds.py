@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -863,6 +864,52 @@ def test_other_code_or_arguments_of_an_accumulator_build_the_fold_anew_without_i
     assert run() == [12, 12, 3, 3, 9, 9]
 
 
+MEMBERS_ONLY = """
+from engine import Engine, input, query
+
+@input
+def keys() -> tuple[str, ...]:
+    return ("a", "b", "c")
+
+@input
+def cell(key: str) -> int:
+    return 1
+
+@query
+def one(key: str) -> int:
+    return cell(key)
+"""
+WITH_FOLDS = """
+from engine import Engine, Max, Sum, fold
+from members import cell, keys, one
+
+total = fold(each=keys, of=one, into=Sum())
+most = fold(each=keys, of=one, into=Max())
+"""
+
+
+def test_a_process_that_knows_the_members_alone_leaves_the_fold_right(tmp_path: Path) -> None:
+    (tmp_path / "members.py").write_text(MEMBERS_ONLY)
+    (tmp_path / "folds.py").write_text(WITH_FOLDS)
+
+    def run(module: str, work: str) -> str:
+        code = f"from {module} import *\nwith Engine('store') as db:\n{textwrap.indent(work, '    ')}"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+            env={**os.environ, "PYTHONPATH": str(Path(engine.persist.__file__).parent.parent)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    assert run("folds", "print(db.get(total), db.get(most))") == "3 1"
+    run("members", "db.set(cell.key('b'), 5)\ndb.get(one, 'b')\ndb.set(keys.key(), ('a', 'b'))")
+    run("members", "db.set(cell.key('a'), 7)")
+    asked = (
+        "print(db.get(total), db.get(most), db.counts().executed, db.audit(total).differences, db.notes())"
+    )
+    assert run("folds", asked) == "12 7 3 () ()"
+
+
 # -- the store -----------------------------------------------------------------------------------
 
 
@@ -987,6 +1034,37 @@ def test_a_snapshot_keeps_a_fold_as_it_was(db: Engine) -> None:
         assert {name: outcome(partial(old.get, FOLDS[name][0])) for name in FOLDS} == before
         put(db, k07=FAILS)
         assert {name: outcome(partial(old.get, FOLDS[name][0])) for name in FOLDS} == before
+
+
+def test_an_overlay_counts_until_it_is_taken_back_or_the_process_ends(tmp_path: Path) -> None:
+    disk = {"a": 1, "b": 2}
+
+    @input(name="folds:disk", stamp=lambda key: b"%d" % disk[key])
+    def read(key: str) -> int:
+        return disk[key]
+
+    @query(name="folds:read")
+    def doubled(key: str) -> int:
+        return 2 * read(key)
+
+    total = fold(each=keys, of=doubled, into=Sum())
+    most = fold(each=keys, of=read, into=Max(default=0))
+    with Engine(tmp_path / "store") as db:
+        db.set(keys.key(), ("a", "b"))
+        assert (db.get(total), db.get(most)) == (6, 2)
+        db.set(read.key("b"), 50)
+        disk["b"] = 7
+        db.sync()
+        assert (db.get(total), db.get(most)) == (102, 50)
+        db.reset(read.key("b"))
+        assert (db.get(total), db.get(most)) == (16, 7)
+        db.set(read.key("a"), 100)
+        assert (db.get(total), db.get(most)) == (214, 100)
+    with Engine(tmp_path / "store") as db:
+        assert (db.get(total), db.get(most)) == (16, 7)
+        disk["a"] = 3
+        db.sync()
+        assert (db.get(total), db.get(most)) == (20, 7)
 
 
 def test_two_engines_of_one_process_keep_folds_of_their_own(tmp_path: Path) -> None:
