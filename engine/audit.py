@@ -77,6 +77,27 @@ def audit(core: Core, info: CollectionInfo, sample: int | None, chance: random.R
     return insist(core, attempt)
 
 
+def glance(core: Core, info: CollectionInfo, sample: int, chance: random.Random) -> Audit | None:
+    """Compare `sample` members with what is kept of them, in nobody's way; for who watches.
+
+    Settles nothing, looks at no source key, and computes no lookup and no reduced value. None where the
+    collection does not hold now, or the world moved on meanwhile.
+    """
+    with Snapshot(core) as snapshot:
+        with core.lock:
+            if not _holds(core, info.settle) or core.revision != snapshot.revision:
+                return None
+            kept = core.collections[locate(core, info.settle, ())]
+            members = list(kept.load_members())
+            nodes = chance.sample(members, min(sample, len(members)))
+            load(core, nodes)
+            keys = [core.args_of(node)[0] for node in nodes]
+        found = [one for key in keys for one in _member(core, info, kept, key, snapshot)]
+        if core.revision != snapshot.revision:
+            return None
+    return Audit(info.name, len(keys), 0, tuple(found))
+
+
 def _compared(core: Core, info: CollectionInfo, sample: int | None, chance: random.Random) -> Audit | None:
     """None where the world moved on meanwhile."""
     with Snapshot(core) as snapshot:

@@ -54,6 +54,7 @@ class WatchOptions(TypedDict, total=False):
     poll_seconds: float
     backend: Factory
     threads: int
+    check_seconds: float
 
 
 class Engine:
@@ -335,6 +336,8 @@ class Engine:
             audit_seconds   how long a change that the system told nothing of may stay unnoticed.
             poll_seconds    how often inputs are looked at that the system tells nothing of.
             backend         what suggests where to look; see `engine.watch.backend`.
+            check_seconds   how long nothing happens before some members of a table or fold are computed again
+                            and compared with what is kept; 0: never.
             threads         how many files are read and compared at a time: 1, more where reading waits.
         """
         from engine.watch.session import Watch  # late: who never watches pays nothing

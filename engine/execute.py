@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import engine.collect as collect
-from engine.core import HARMLESS, Core
+from engine.core import HARMLESS, PASSING, Core
 from engine.errors import (
     Cancelled,
     DepthLimit,
@@ -308,6 +308,11 @@ def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bo
     if (core.listeners or core.journal is not None) and not info.quiet:
         before = core.graph.fingerprint[node]
         core.tell(_what(info, outcome, equal), node, outcome.microseconds, before, outcome.digest)
+    elif core.journal is not None and node in core.collections and not equal:
+        # Who watches a table is told when its rows are others: see test_a_watch_of_a_table_tells.
+        before = core.graph.fingerprint[node]
+        what = _what(info, outcome, equal)
+        core.journal.append((what, node, outcome.microseconds, before, outcome.digest))
     dependencies = core.graph.dependencies[node]
     if dependencies:
         query = core.graph.query
@@ -327,6 +332,26 @@ def _what(info: QueryInfo, outcome: Outcome, equal: bool) -> What:
 def _keep_for_now(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Outcome) -> None:
     """Keep a transient outcome for this request; the memo before it stays the one to compare with (X4)."""
     graph = core.graph
+    if graph.verified_at[node] and not graph.status[node] & MARKED:
+        # Its memo holds, only the value is not kept and cannot be had for now: that concerns who needs it
+        # now, and nobody else. See test_a_value_that_cannot_be_had_again_for_a_moment_leaves_its_memo_alone.
+        graph.flags[node] |= TRANSIENT
+        core.transients[node] = PASSING
+    else:
+        _keep_without_memo(core, node, info, frame, outcome)
+    graph.values[node] = outcome.failure or outcome.value
+    graph.status[node] &= ~(MARKED | SUSPECT | FORCED | VALUE)
+    graph.suspects.pop(node, None)
+    core.unsettled = False
+    if info.quiet:
+        return
+    core.executed += 1
+    core.failed += outcome.failure is not None
+    core.tell(What.FAILED if outcome.failure else What.EXECUTED, node, outcome.microseconds)
+
+
+def _keep_without_memo(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Outcome) -> None:
+    graph = core.graph
     replace_dependencies(core, node, frame.reads)
     before = graph.flags[node]
     graph.flags[node] |= TRANSIENT
@@ -335,9 +360,6 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, frame: Running, outcom
         raise_reach(core, node, graph.flags[node] & REACH)
     if graph.query[node] in core.parts:
         collect.absorb(core, node, outcome.value, outcome.failure, before)
-    graph.values[node] = outcome.failure or outcome.value
-    graph.status[node] &= ~(MARKED | SUSPECT | FORCED | VALUE)
-    graph.suspects.pop(node, None)
     graph.verified_at[node] = graph.verified_at[node] or core.revision
     graph.durability[node] = min(graph.durability[node], _durability(core, info, frame))
     graph.flags[node] |= UNSTORED
@@ -347,12 +369,6 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, frame: Running, outcom
         core.observed.setdefault(node, UNSETTLED)  # it was looked at: a watch has to know its place
     if graph.readers[node] or graph.readers[node] is None:
         doubt_readers(core, node)  # else they would keep the value of before: see test_a_reader_of_an_input
-    core.unsettled = False
-    if info.quiet:
-        return
-    core.executed += 1
-    core.failed += outcome.failure is not None
-    core.tell(What.FAILED if outcome.failure else What.EXECUTED, node, outcome.microseconds)
 
 
 def _compare(core: Core, info: QueryInfo, old: Any, outcome: Outcome) -> None:
