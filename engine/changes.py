@@ -52,6 +52,7 @@ Part = tuple[int, list[tuple[int, Entry]]]  # revision, numbered entries
 LATE = 100  # revisions that are told one by one
 OTHER = "it is of another store, or of another consumer"
 BACKWARDS = "it goes backwards: later changes were acknowledged already"
+UNKNOWN = "nothing that was told ends there: it lies in the future, or this store is an older copy"
 START_ANEW = "Start without a position, and replace what you have by what is told first."
 CLOSE = "Start again under another name, or close this cursor, to get everything."
 
@@ -135,8 +136,8 @@ class TableChanges(Generic[Row]):
                 return  # the table was built anew: all rows come again, whatever the consumer had
             if (resets, number) < (known.resets, known.position):
                 raise self._bad(BACKWARDS, CLOSE)
-            if (resets, number) > (known.resets, log.last) or (known.owed and number != known.told):
-                raise self._bad("it lies in the future", CLOSE)
+            if resets > known.resets or number not in known.places:
+                raise self._bad(UNKNOWN, CLOSE)
             if number != known.position or known.owed:
                 log.move(self._name, number, told.revision if told is not None else self._core.revision)
 
@@ -261,7 +262,7 @@ class ValueChanges(Generic[R]):
             elif number < row.position:
                 raise self._bad(BACKWARDS, CLOSE)
             elif number > core.revision:
-                raise self._bad("it lies in the future", CLOSE)
+                raise self._bad(UNKNOWN, CLOSE)
             else:
                 data = row.data[:NONCE_BYTES] + seen
                 row = row._replace(position=number, revision=core.revision, data=data)

@@ -163,7 +163,7 @@ def outcome(call: Callable[[], Any]) -> Any:
 
 def wanted(db: Engine, name: str) -> Any:
     member = MEMBERS.get(name, whole)
-    values = [outcome(partial(db.get, member, key)) for key in sorted(db.get(keys))]
+    values = [outcome(partial(db.get, member.key(key))) for key in sorted(db.get(keys))]
     failing = [value for value in values if isinstance(value, tuple)]
     if failing:
         return failing[0]
@@ -369,7 +369,8 @@ def test_a_query_with_defaults_is_folded_as_it_is_called_with_the_key_alone(db: 
     def scaled(key: str, factor: int = 10) -> int:
         return cell(key) * factor
 
-    total = fold(each=keys, of=scaled, into=Sum())
+    of: Any = scaled
+    total: Fold[int] = fold(each=keys, of=of, into=Sum())
     put(db, a=1, b=2)
     assert watch.get(total) == 30
     assert db.get(scaled, "a") == 10
@@ -945,7 +946,7 @@ def test_changes_that_wait_are_stored_and_reduced_by_the_next_process(tmp_path: 
                 check(db)
                 put(db, k01=50, k02=FAILS, k03=51, k04=52, k05=53)
                 for key in ("k01", "k02", "k03", "k04", "k05"):
-                    outcome(partial(db.get, text, key))  # not the folds
+                    outcome(partial(db.get, text.key(key)))  # not the folds
             with Engine(place) as db:
                 put(db, k02=5)
                 outcome(lambda: db.get(text, "k02"))
