@@ -124,9 +124,8 @@ class Verifier:
             graph = core.graph
             roots = [node for node in range(1, len(graph)) if graph.flags[node] & ROOT]
             keys = {node: core.key_of(node) for node in roots}
-            self._left_out = tuple(
-                sorted({core.name_of_row[graph.query[node]] for node, key in keys.items() if key is None})
-            )
+            unknown = {core.name_of_row[graph.query[node]] for node, key in keys.items() if key is None}
+            self._left_out = tuple(sorted(name.removesuffix(".members") for name in unknown))
             return [(key.query, key.args) for key in keys.values() if key is not None]
 
     def _chosen(self, asked: list[Asked], sample: int) -> list[Asked]:

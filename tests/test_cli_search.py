@@ -156,6 +156,14 @@ def test_a_search_that_is_none_and_a_file_that_is_no_index_are_refused(place: Pa
     assert (place / "pkg" / "shapes.py").read_text() == SHAPES
 
 
+def test_the_table_of_documents_is_verified_like_any_other_key(place: Path) -> None:
+    assert found(place, "litres")
+    answer = Asked(place, "verify")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith("2 keys from scratch, ")  # the table, and the spans of a file
+    assert answer.out.endswith(": no difference\n")
+
+
 def test_a_watch_that_has_the_store_brings_the_index_up_to_date(place: Path) -> None:
     with Watching(place, "engine.rules.python.documents:documents") as watch:
         watch.ready()

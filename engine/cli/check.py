@@ -6,8 +6,9 @@ Invariants
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from signal import SIGINT
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -64,6 +65,7 @@ def verify(keys: tuple[str, ...], sample: int | None, json_: bool, quiet: bool, 
     load_quietly(settings)
     asked = [loaded_key(text, (), settings) for text in keys]
     with _opened(settings) as db:
+        _load_ours(db)
         found = _working(db, quiet, lambda: db.verify(*asked, sample=sample), "verify")
     if json_:
         write_json(verification_document(found))
@@ -116,6 +118,13 @@ def named_collection(name: str, settings: Settings) -> Table[Any, Any] | Fold[An
             hint="Name what @table or fold(...) made.",
         )
     return Table(found) if found.kind == "table" else Fold(found)
+
+
+def _load_ours(db: Engine) -> None:
+    """The ready-made rules that somebody asked for once, by a command of ours or otherwise, are to be had."""
+    for module in {name.partition(":")[0] for name in db.query_names() if name.startswith("engine.rules.")}:
+        with suppress(ImportError):  # of another version
+            importlib.import_module(module)
 
 
 @contextmanager
