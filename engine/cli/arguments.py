@@ -140,12 +140,8 @@ def _key_of_columns(info: Any, texts: Iterable[str]) -> Key[Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            raise BadArguments(
-                query=info.name,
-                argument=text,
-                cause="it is not COLUMN=VALUE",
-                columns=", ".join(info.of.index) or "none is indexed",
-            )
+            known = ", ".join(info.of.index) or "none is indexed"
+            raise BadArguments(query=info.name, argument=text, cause="it is not COLUMN=VALUE", columns=known)
         if name not in hints:
             columns[name] = value
             continue
