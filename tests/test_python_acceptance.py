@@ -47,7 +47,7 @@ def edit_of(graph: Graph, kind: str, path: str) -> Edit:
 def test_words_and_lines_in_the_most_imported_file_run_its_parse_and_facts(
     tmp_path: Path, kind: str, restarted: bool
 ) -> None:
-    with Graph(tmp_path, repository(120)) as graph:
+    with Graph(tmp_path, repository(60)) as graph:
         graph.ask()
         before = graph.said
         if restarted:
@@ -61,7 +61,7 @@ def test_spans_and_chunks_are_looked_at_where_somebody_asked_for_them(tmp_path: 
     def ask(db: Engine) -> dict[str, object]:
         return answers(db, [HUB], [f"{HUB}:Base", f"{HUB}:Base.run"])
 
-    with Graph(tmp_path, repository(120), questions=ask) as graph:
+    with Graph(tmp_path, repository(60), questions=ask) as graph:
         graph.ask()
         before = graph.said
         ran = graph.edit(edit_of(graph, kind, HUB))
@@ -219,7 +219,7 @@ STATES = (*BROKEN, "emptied", "rename", "move", "case", "module to package", "de
 @pytest.mark.parametrize("kind", STATES)
 @pytest.mark.parametrize("path", [HUB, "app/core/config.py"])
 def test_a_file_in_any_state_and_as_it_was_again(tmp_path: Path, kind: str, path: str) -> None:
-    with Graph(tmp_path, repository(40)) as graph:
+    with Graph(tmp_path, repository(30)) as graph:
         graph.ask()
         before, text = graph.said, graph.tree[path]
         naming = {row.path for row in graph.db.get(python.imports.where, target=path)}
@@ -242,7 +242,7 @@ def test_a_file_in_any_state_and_as_it_was_again(tmp_path: Path, kind: str, path
 
 
 def test_a_file_replaced_by_a_directory_of_its_name(tmp_path: Path) -> None:
-    with Graph(tmp_path, repository(40)) as graph:
+    with Graph(tmp_path, repository(30)) as graph:
         graph.ask()
         before, text = graph.said, graph.tree[HUB]
         ran = graph.write({HUB: None, f"{HUB}/inner.py": "def inner(): ...\n"})
@@ -258,12 +258,12 @@ def test_a_file_replaced_by_a_directory_of_its_name(tmp_path: Path) -> None:
 
 def test_a_checkout_of_another_state_parses_what_differs_and_nothing_else(tmp_path: Path) -> None:
     """No event tells of it: everything is found by looking."""
-    one, other = repository(120), repository(90, seed=2)
+    one, other = repository(80), repository(60, seed=2)
     changes = {path: other.get(path) for path in (*one, *other) if one.get(path) != other.get(path)}
     differing = {
         path for path, text in changes.items() if text is not None and path.endswith((".py", ".pyi"))
     }
-    assert len(differing) > 50
+    assert len(differing) > 25
     with Graph(tmp_path, one) as graph:
         graph.ask()
         before = graph.said
@@ -280,7 +280,7 @@ def test_a_checkout_of_another_state_parses_what_differs_and_nothing_else(tmp_pa
 
 
 def test_a_storm_of_which_a_tenth_really_changes_parses_that_tenth(tmp_path: Path) -> None:
-    with Graph(tmp_path, repository(200)) as graph:
+    with Graph(tmp_path, repository(100)) as graph:
         graph.ask()
         edit = mutate(graph.tree, "storm", Random(2))
         assert edit is not None
