@@ -40,6 +40,7 @@ NO_TABLES: Final[list[dict[Any, int]]] = []  # makes every read of a frame come 
 HARMLESS: Final = "__engine_harmless__"  # attribute of an interrupt that struck outside our own lists
 # What happened to a node, its microseconds, and its fingerprints before and after.
 Record = tuple[What, int, int, bytes, bytes]
+PASSING: Final = 0  # instead of a revision: the memo holds, only its value could not be had for a moment
 DEPTH_LIMIT = 50_000  # nested running queries; each 64 of them take one thread, 8 MB of address space
 
 
@@ -97,7 +98,7 @@ class Core:
         self.revision_notes: list[tuple[int, float, int, str]] = []
         # nodes that need care at the next request
         self.observed: dict[int, bytes] = {}  # observed inputs -> stored stamp
-        self.transients: dict[int, int] = {}  # failures that are not kept -> the revision they were met in
+        self.transients: dict[int, int] = {}  # failures that are not kept -> revision of the run, or PASSING
         self.untracked: dict[int, None] = {}
         self.forced_for: dict[int, int] = {}  # forced nodes -> the Reason
         self.reopened = False  # the store lists nodes that must run: their values need a newer revision
