@@ -80,6 +80,7 @@ class Collection:
         self.key_changes: dict[Plain, None] = {}  # values that came or went in the column that gives the keys
         self.complete = False  # the members are those of the keys of the last settling
         self.looked = False  # somebody may rest on it
+        self.cyclic = False  # it fails because it needs itself, or something that does
         self.failing = b""  # identity of the error that is the value of all lookups
         self.sum = 0  # of the fingerprints of all rows: adding and taking out do not depend on the order
         self.rebuild = True  # nothing that is kept can be used
@@ -95,6 +96,7 @@ class Collection:
         bit, rebuild, patterns, failing, total = unpack(row.patterns, {})
         found = cls(core, row.id, 1 << bit, row.name, row.shape)
         found.rebuild, found.failing, found.sum = rebuild, failing, total
+        found.cyclic = bool(failing)
         found.patterns = dict.fromkeys(patterns)
         found.dirty, found.looked, found.complete = False, True, True
         return found
@@ -170,6 +172,13 @@ class Collection:
 
     def came_or_went(self, node: int) -> None:
         """A node became a member, or is none any more."""
+
+    def check_members(self) -> None:
+        """Raise what makes the whole fail, not only a member."""
+
+    def cyclic_members(self) -> list[int]:
+        """Members whose value is a cycle."""
+        return []
 
     def conclude(self) -> None:
         """All members are right: finish what is made of them together."""

@@ -403,7 +403,8 @@ class Engine:
     def check_invariants(self) -> None:
         """Raise AssertionError if the engine's lists contradict each other. For tests; O(nodes)."""
         with self._core.lock:
-            self._core.graph.check_invariants()
+            cyclic = any(one.cyclic for one in self._core.collections.values())
+            self._core.graph.check_invariants(cyclic=cyclic)
 
     # -- ending --------------------------------------------------------------------------------
 

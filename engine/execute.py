@@ -192,9 +192,13 @@ def _settle(core: Core, info: QueryInfo, value: Any, outcome: Outcome) -> None:
             outcome.digest = fingerprint(outcome.data)
             return
         except UnstorableValue as error:
+            if info.needs_bytes:
+                raise
             why = str(error)
     else:
         why = codec.why_not
+        if info.needs_bytes:
+            raise UnstorableValue(query=info.name, cause=why)
     outcome.value = value
     if info.persist:
         core.note(f"values of {info.name} are kept in memory only: {why}", once=f"unstorable {info.name}")

@@ -59,9 +59,9 @@ class KeptRows:
                 by.setdefault(row[at], set()).add(member)
 
     def select(
-        self, equal: Sequence[tuple[str, Plain]], prefix: tuple[str, str] | None = None
+        self, equal: Sequence[tuple[str, Plain]], prefix: tuple[str, str | bytes] | None = None
     ) -> list[Found]:
-        """Source and columns of the rows that have these values, in no order."""
+        """Source and columns of the rows that have these values, in no order. All bytes begin with b""."""
         fresh = self.fresh
         found: list[Found] = []
         if self._store is not None:
@@ -131,5 +131,7 @@ class KeptRows:
         return by.get(value, ())
 
 
-def _starts(value: Plain, beginning: str) -> bool:
+def _starts(value: Plain, beginning: str | bytes) -> bool:
+    if isinstance(beginning, bytes):
+        return isinstance(value, bytes)
     return isinstance(value, str) and value.startswith(beginning)

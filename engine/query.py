@@ -106,6 +106,7 @@ class QueryInfo:
     wrapper: Any = None
     returns: Callable[[], Any] | None = None  # what its values are, where the function does not say it
     collection: Any = None  # the table or fold that this query is a part of
+    needs_bytes: bool = False  # a value without canonical bytes is an error: rows are kept as such
     quiet: bool = False  # book-keeping of the engine: not counted, and told to nobody
     _codec: ValueCodec | None = field(default=None, init=False)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from engine.advance import Change, change_of, force, start_revision
 from engine.answer import answer
 from engine.attempt import PATIENCE, Gate, finish, insist, stopped
-from engine.collect import below
+from engine.collect import below, retry_cycles
 from engine.core import PASSING, Core, Request
 from engine.durability import Durability
 from engine.errors import Cancelled, NotAnInput, StoreDamaged, StoreFull
@@ -139,6 +139,8 @@ def _take_care(core: Core) -> None:
         start_revision(core, f"{len(core.moved)} found changed when read again", all_levels=True)
         force(core, list(core.moved), Reason.OBSERVED)
         core.moved.clear()
+    if core.collections and not core.claims:
+        retry_cycles(core)
     if core.transients and not core.claims:
         for node in [node for node, met in core.transients.items() if met == PASSING]:
             del core.transients[node]

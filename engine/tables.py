@@ -277,7 +277,12 @@ def _collection(
 
     row = functools.cache(functools.partial(_row_class, function))
     info = define_query(
-        member, name=name, version=version, persist=False, returns=lambda: _tuple_of(row())
+        member,
+        name=name,
+        version=version,
+        persist=False,
+        needs_bytes=True,
+        returns=lambda: _tuple_of(row()),
     ).__query__
     return assemble(
         info, "table", each, index=index, identity=identity, row=row, modes=(*MODES, OF, FAILURES)
@@ -419,14 +424,19 @@ def matches(
     found: CollectionInfo, terms: tuple[Any, ...], starting: bool
 ) -> Callable[[tuple[Plain, ...]], bool]:
     """Whether columns are those of a row that a lookup asks for."""
+    if starting:
+        column, beginning = terms
+        place = found.columns.names.index(column)
+
+        def begins(columns: tuple[Plain, ...]) -> bool:
+            value = found.columns.value(column, columns[place])
+            return isinstance(value, str) and value.startswith(beginning)
+
+        return begins
     wanted = [
         (found.columns.names.index(name), found.columns.encode_one(name, value))
         for name, value in zip(terms[::2], terms[1::2], strict=True)
     ]
-    if starting:
-        ((at, beginning),) = wanted
-        assert isinstance(beginning, str)
-        return lambda columns: isinstance(columns[at], str) and cast(str, columns[at]).startswith(beginning)
     return lambda columns: all(columns[at] == value for at, value in wanted)
 
 
