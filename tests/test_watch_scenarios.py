@@ -685,8 +685,6 @@ def test_w13_a_rule_that_changes_its_own_input_is_stopped(root: Path) -> None:
         watch.subscribe(tree, write)
         (root / "top.txt").write_text("go")
         until(lambda: told.of(Trouble))  # on a busy machine some writes miss the interval, and it counts anew
-            lambda: told.of(Trouble)
-        )  # on a busy machine some of its writes miss the interval, and count anew
         assert [one for one in told.of(Trouble) if "its own input" in one.cause]
 
 
