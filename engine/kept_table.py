@@ -201,7 +201,7 @@ class KeptTable(Collection):
         ((name, beginning),) = equal
         self._remember(mode, names, len(terms[1]))
         found = self.kept.select((), (name, beginning)) if isinstance(beginning, str) else []
-        # Texts that SQLite cannot hold are bytes, whatever their beginning. So are all values of a mixed column.
+        # Texts that SQLite cannot hold are bytes, however they begin. So are all values of a mixed column.
         odd = self.kept.select((), (name, b""))
         return found + [one for one in odd if self._begins(name, one[1], terms[1])]
 

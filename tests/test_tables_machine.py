@@ -1,7 +1,7 @@
-"""Random programs with tables under random timelines: answers are those from scratch, only what must run runs.
+"""Random programs with tables under random timelines: answers are from scratch, only what must run runs.
 
-Steps: set, batch, changed code, forget, close and open, crash, gc, snapshots held over edits, and members that
-fail for a moment. See `table_world` for what is checked after each, `table_model` for what must run.
+Steps: set, batch, changed code, forget, close and open, crash, gc, snapshots held over edits, and members
+that fail for a moment. See `table_world` for what is checked after each, `table_model` for what must run.
 """
 
 from __future__ import annotations
