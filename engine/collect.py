@@ -24,7 +24,7 @@ import engine.answer as answer
 import engine.group as group
 import engine.verify as verify
 from engine.claims import Cycle
-from engine.collection import Collection, force_lookups
+from engine.collection import CYCLIC, Collection, force_lookups
 from engine.core import Core, Request
 from engine.errors import Cancelled, CycleError
 from engine.failure import Failure
@@ -94,14 +94,13 @@ def settle(frame: Running, info: CollectionInfo) -> str | None:
             one.check_members()
     except Exception as error:
         with core.lock:
-            one.cyclic = isinstance(error, CycleError)
-            _set_failing(core, one, Failure.of(error, ()).identity)
+            of_cycle = CYCLIC if isinstance(error, CycleError) else b""
+            _set_failing(core, one, of_cycle + Failure.of(error, ()).identity)
         raise
     with core.lock:
         _fence(frame)
         one.conclude()
         one.complete = one.looked = True
-        one.cyclic = False
         _set_failing(core, one, b"")
         spread(core)
         return one.digest

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from engine.graph import FORCED, RUNNING
 from engine.mark import suspect
@@ -56,6 +56,7 @@ class Nobody:
         return b""
 
 
+CYCLIC: Final = b"cycle:"  # before the identity of an error in `failing`
 NOBODY = cast("array[int]", Nobody())
 
 
@@ -80,7 +81,6 @@ class Collection:
         self.key_changes: dict[Plain, None] = {}  # values that came or went in the column that gives the keys
         self.complete = False  # the members are those of the keys of the last settling
         self.looked = False  # somebody may rest on it
-        self.cyclic = False  # it fails because it needs itself, or something that does
         self.failing = b""  # identity of the error that is the value of all lookups
         self.sum = 0  # of the fingerprints of all rows: adding and taking out do not depend on the order
         self.rebuild = True  # nothing that is kept can be used
@@ -96,7 +96,6 @@ class Collection:
         bit, rebuild, patterns, failing, total = unpack(row.patterns, {})
         found = cls(core, row.id, 1 << bit, row.name, row.shape)
         found.rebuild, found.failing, found.sum = rebuild, failing, total
-        found.cyclic = bool(failing)
         found.patterns = dict.fromkeys(patterns)
         found.dirty, found.looked, found.complete = False, True, True
         return found
@@ -106,6 +105,11 @@ class Collection:
         """What its module says of it now, if that is loaded."""
         known = REGISTRY.get(f"{self.name}.members")
         return self.info if known is None else known.collection
+
+    @property
+    def cyclic(self) -> bool:
+        """Whether it fails because it needs itself, or something that does."""
+        return self.failing.startswith(CYCLIC)
 
     def is_member(self, node: int) -> bool:
         """Whether a node whose readers are loaded is a member (C1)."""

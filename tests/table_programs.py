@@ -277,7 +277,7 @@ def random_expression(choose: Choose, below: Sequence[Definition], depth: int) -
             choose(0, 2)
         ]
 
-    kind = choose(0, 13)
+    kind = choose(0, 15)
     if kind <= 2 or (kind > 8 and not depth):
         return leaf()
     if kind <= 6 and tables:
@@ -306,4 +306,6 @@ def random_expression(choose: Choose, below: Sequence[Definition], depth: int) -
             return "if", some(depth - 1), some(depth - 1), some(depth - 1)
         case 12:
             return "fail", some(depth - 1)
+        case 13 | 14:  # reads something or not, and is equal
+            return "if", leaf(), ("half", ("sign", some(depth - 1))), ("constant", 0)
     return "rescue", some(depth - 1), some(depth - 1)
