@@ -46,6 +46,7 @@ def below(core: Core, nodes: Iterable[int], asker: Request) -> None:
     """Settle the collections that `nodes` rest on (S1). The lock is held, and given away meanwhile."""
     skipped = 0
     nodes = list(nodes)
+    load(core, nodes)
     while core.doubtful:
         reach = 0
         for node in nodes:
