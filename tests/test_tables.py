@@ -1052,3 +1052,54 @@ def test_lookups_have_the_types_of_their_rows(db: Engine) -> None:
     assert_type(db.get(words.first), Word | None)
     assert_type(db.get(words.key("a")), tuple[Word, ...])
     assert_type(list(words), list[Word])
+
+
+DISK = {"a": "cat", "b": "dog"}
+
+
+@input(stamp=lambda name: DISK[name].encode())
+def on_disk(name: str) -> str:
+    return DISK[name]
+
+
+@query
+def two_names() -> tuple[str, ...]:
+    return ("a", "b")
+
+
+@table(each=two_names, index=("text",))
+def disk_words(name: str) -> Iterable[Word]:
+    yield Word(on_disk(name), 1)
+
+
+@query
+def cats() -> int:
+    return disk_words.count(text="cat")
+
+
+def test_an_overlay_counts_in_lookups_until_it_is_taken_back_or_the_process_ends(store: Path) -> None:
+    with Engine(store) as db:
+        watch = Watch(db)
+        assert watch.get(cats) == 1
+        db.set(on_disk.key("b"), "cat")
+        assert watch.get(cats) == 2
+        assert watch.ran == ["disk_words('b')", "count(text='cat')", "cats()"]
+        db.reset(on_disk.key("b"))
+        assert watch.get(cats) == 1
+        db.set(on_disk.key("a"), "cow")
+        assert watch.get(cats) == 0
+    with Engine(store) as db:
+        watch = Watch(db)
+        assert watch.get(cats) == 1
+        assert watch.ran == ["disk_words('a')", "count(text='cat')", "cats()"]
+
+
+def test_a_batch_is_one_revision_and_each_lookup_runs_once(db: Engine, watch: Watch) -> None:
+    write(db, **{f"f{n}": "cat" for n in range(9)})
+    assert watch.get(uses, "cat") == 9
+    before = db.revision
+    write(db, **{f"f{n}": "cat cow" if n % 2 else None for n in range(9)}, new="cat")
+    assert db.revision == before + 1
+    assert watch.get(uses, "cat") == 5
+    assert len(watch.ran) == len(set(watch.ran))
+    assert watch.ran[-2:] == ["count(text='cat')", "uses('cat')"]
