@@ -661,7 +661,8 @@ def test_w12_a_file_written_all_the_time_holds_up_nobody(root: Path) -> None:
                 time.sleep(0.1)
         seconds = time.monotonic() - began
         until_equal(db, root)
-        assert len(told.revised()) <= 12 * 2 + seconds * 5 + 20
+        # Five a second; at most three for each pause of BUSY_WINDOW, where the machine makes such pauses.
+        assert len(told.revised()) <= 12 * 2 + seconds * 3 / update_scheduler.BUSY_WINDOW + 20
 
 
 # -- W13: a rule that writes into its own input ----------------------------------------------------
@@ -675,8 +676,8 @@ def test_w13_a_rule_that_changes_its_own_input_is_stopped(root: Path) -> None:
 
         watch.subscribe(tree, write)
         (root / "top.txt").write_text("go")
-        until(lambda: told.of(Trouble))  # on a busy machine some writes miss the interval, and it counts anew
-        assert [one for one in told.of(Trouble) if "its own input" in one.cause]
+        # On a busy machine some writes miss the interval, and it counts anew.
+        until(lambda: [one for one in told.of(Trouble) if "its own input" in one.cause])
 
 
 # -- W15: links ------------------------------------------------------------------------------------
