@@ -905,7 +905,7 @@ def killed(target: Callable[..., None], args: tuple[Any, ...], seconds: float) -
     child.start()
     theirs.close()
     try:
-        assert ours.poll(10)
+        assert ours.poll(60)
         assert ours.recv() == "begun"
         child.join(seconds)
         child.kill()

@@ -70,7 +70,7 @@ def test_a_touch_and_a_save_with_equal_content_change_nothing(place: Path) -> No
         watch.prints("103")  # what is printed late is printed as it is then
         os.utime(place / "rules.py")
         save(place / "helper.py", HELPER)
-        (place / "pyproject.toml").write_text("[project]\nname = 'engine-user'\n")
+        save(place / "pyproject.toml", "[project]\nname = 'engine-user'\n")
         save(place / "a.txt", "1\n2\n")
         watch.prints("103", "104")
         assert Asked(place, "run", "total").by_watch
@@ -240,7 +240,13 @@ def descriptors(watch: Watching) -> int:
 def test_the_fresh_interpreter_is_started_as_the_first_one_was(place: Path, start: list[str]) -> None:
     (place / "bin").mkdir()
     script = place / "bin" / "engine"
-    script.write_text(f"#!{sys.executable}\nfrom engine.__main__ import main\nmain()\n")
+    # As pip writes scripts where the path of Python is too long for a first line, or has a space in it.
+    script.write_text(f"""#!/bin/sh
+'''exec' "{sys.executable}" "$0" "$@"
+' '''
+from engine.__main__ import main
+main()
+""")
     script.chmod(0o755)
     rules = RULES + (
         "import json, sys\n@query\ndef how() -> str:\n"
@@ -423,6 +429,7 @@ def test_a_value_is_printed_each_time_that_it_is_another_one(place: Path, mode: 
         place, "number", "number", "rules:lines('b.txt')", "--print", *([mode] if mode else [])
     ) as watch:
         watch.prints("1", "2")
+        time.sleep(pause)
         save(place / "a.txt", "2\n")
         watch.prints("1", "2", "2")
         time.sleep(pause)

@@ -850,7 +850,7 @@ def test_other_code_or_arguments_of_an_accumulator_build_the_fold_anew_without_i
         given = {"operator": "+", "factor": 1, "more": 0, "default": 0, "first": False, "a": 2, **changes}
         (tmp_path / "rules.py").write_text(MODULE.format(**given))
         done = subprocess.run(
-            [sys.executable, "rules.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+            [sys.executable, "rules.py"], cwd=tmp_path, capture_output=True, text=True, timeout=240,
             env={**os.environ, "PYTHONPATH": str(Path(engine.persist.__file__).parent.parent)},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -896,7 +896,7 @@ def test_a_process_that_knows_the_members_alone_leaves_the_fold_right(tmp_path: 
     def run(module: str, work: str) -> str:
         code = f"from {module} import *\nwith Engine('store') as db:\n{textwrap.indent(work, '    ')}"
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=240,
             env={**os.environ, "PYTHONPATH": str(Path(engine.persist.__file__).parent.parent)},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

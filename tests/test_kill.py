@@ -121,7 +121,7 @@ def run(target: Callable[..., None], *args: Any, cells: Cells, after: float | No
     theirs.close()
     states = {cells}
     try:
-        if after is not None and ours.poll(10):  # the session has begun
+        if after is not None and ours.poll(60):  # the session has begun
             child.join(after)
             child.kill()
         states = heard(ours, cells)

