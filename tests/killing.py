@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import pytest
 
 from engine.store import Batch
-from tests.worlds import FAST
+from tests.trial import FAST
 
 KILLED = 9  # exit code of a process that ended itself in the middle
 

@@ -33,7 +33,7 @@ from engine.accumulate import Sum
 from engine.changes import LATE, Delta
 from engine.kept_table import KeptTable
 from engine.locate import locate
-from tests.worlds import FAST
+from tests.trial import FAST
 
 KILLS = 200
 WITHIN_MS = 12  # after the child began

@@ -25,7 +25,7 @@ from engine import Engine, fold, input, query, table
 from engine.accumulate import Count, Max, Merge, Min, Set, Sum
 from engine.kept_table import KeptTable
 from tests.test_changes import Mirror
-from tests.worlds import FAST
+from tests.trial import FAST
 
 NAMES = [f"k{n}" for n in range(9)]
 SEEDS = int(os.environ.get("ENGINE_FOLD_SEEDS", "16"))

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from engine import Engine
+from tests.expressions import Choose, Outcome, value_of
 from tests.killing import KILLED, KillingStore, directory, possible, run
 from tests.oracle import Oracle
-from tests.programs import ARGUMENTS, CELLS, Choose, Node, Outcome
-from tests.worlds import WORLD, Live, Program, Settings, raised, random_program, small_limits
+from tests.programs import ARGUMENTS, CELLS, Node
+from tests.trial import small_limits
+from tests.worlds import WORLD, Live, Program, Settings, random_program
 
 __all__ = ["directory"]  # a fixture
 
@@ -62,7 +64,7 @@ def work(db: Engine, choose: Choose, cells: Cells, tell: Connection, steps: int)
 
 def wanted(cells: Cells, node: Node) -> Outcome:
     def inputs(node: Node) -> int:
-        return cells[node[1]] if node[0] == "cell" else raised(LIVE.look(node))
+        return cells[node[1]] if node[0] == "cell" else int(value_of(LIVE.look(node)))
 
     return Oracle(LIVE.expressions, inputs).outcome(node)
 

@@ -15,7 +15,7 @@ from engine import Engine, fold, input, query, table
 from engine.accumulate import Sum
 from tests.killing import KILLED, KillingStore, directory, possible, run
 from tests.table_programs import Row
-from tests.worlds import small_limits
+from tests.trial import small_limits
 
 __all__ = ["directory"]  # a fixture
 
