@@ -25,7 +25,7 @@ KILLED = 9  # exit code of a process that ended itself in the middle
 # Children are forked from a process that has imported these modules and has no threads: 20 ms, not 300.
 # It starts once for all tests of a run, so all that fork are named here.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.test_kill", "tests.test_tables_kill", "tests.test_changes"])
+CONTEXT.set_forkserver_preload(["tests.test_kill", "tests.test_tables_kill", "tests.test_changes_kill"])
 
 State = TypeVar("State")
 
