@@ -1,4 +1,4 @@
-"""Shared by all tests: a watchdog, Hypothesis profiles, and replay of recorded timelines.
+"""Shared by all tests: a watchdog, Hypothesis profiles, replay of timelines, an engine of each kind.
 
 pytest --replay=FILE        runs a recorded timeline 100 times, and nothing else
 pytest --edits=NUMBER       how many random edits tests/test_python_edits.py makes, of 300 files, all compared
@@ -12,11 +12,14 @@ import faulthandler
 import os
 import signal
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from engine import Engine
+from tests.watching import Watch
 
 LIMIT = 300.0  # seconds a test may take: the slowest takes 40 on 2 busy cores, and the machine may be busier
 STDERR = pytest.StashKey[int]()
@@ -84,3 +87,20 @@ def pytest_runtest_makereport(
             file.write_text(note)
             report.sections.append(("replay", f"pytest --replay={file}"))
     return report
+
+
+@pytest.fixture(params=["memory", "stored", "strict", "workers"])
+def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An engine of each kind."""
+    with Engine(
+        tmp_path / "store" if request.param == "stored" else None,
+        root=tmp_path,
+        strict=request.param == "strict",
+        workers=3 if request.param == "workers" else 1,
+    ) as engine:
+        yield engine
+
+
+@pytest.fixture
+def watch(db: Engine) -> Watch:
+    return Watch(db)

@@ -11,20 +11,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.expressions import Outcome, outcome_of, value_of
 from tests.table_programs import (
     INPUTS,
     Definition,
     Node,
-    Outcome,
     Row,
     answer_of,
     evaluate,
     keys_of,
     matches,
-    outcome_of,
     rows_of,
     told,
-    value_of,
 )
 
 
