@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import attrs
 
-from engine.errors import BadTable, UnstorableValue, WrongValue
+from engine.errors import BadTable, UnstorableValue, WrongColumn, WrongValue
 from engine.store.canonical import Unpackable, known, learn_annotation, pack, unpack
 from engine.store.codec import ValueCodec
 
@@ -99,14 +99,14 @@ class Columns:
         ])  # fmt: skip
 
     def encode_one(self, name: str, value: Any) -> Plain:
-        """The column of a value that somebody looks for. Raises `WrongValue` where no row can have it."""
+        """The column of a value that somebody looks for. Raises `WrongColumn` where no row can have it."""
         codec = self._codecs.get(name)
         if codec is None:
             codec = self._codecs[name] = ValueCodec(self._annotations[name])
         try:
             _, seen = codec.settle(value)
         except WrongValue as error:
-            raise WrongValue(**{"table": self.table, "column": name, **error.fields}) from None
+            raise WrongColumn(**{"table": self.table, "column": name, **error.fields}) from None
         return self._encoders[self.names.index(name)](seen)
 
     def value(self, name: str, column: Plain) -> Any:

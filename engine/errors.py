@@ -182,6 +182,14 @@ class WrongValue(EngineError):
     exit_code = EXIT_QUERY_FAILED
 
 
+class WrongColumn(WrongValue):
+    """Raised where a table is looked up by a value of another type than the column's."""
+
+    headline = "no row of this table can have such a value"
+    hint = "Look for a value of the column's type."
+    exit_code = EXIT_BAD_REQUEST
+
+
 class UnfoldableValue(EngineError):
     """A member's value cannot go into the fold, or not together with the others."""
 
