@@ -1,8 +1,8 @@
 """A script by hand: dicts of what each file gave, kept with the times of the files.
 
 What a careful programmer writes in an afternoon, and no less: only files with another stamp are read; what
-did not change is not unpickled; only those are resolved again that asked for a summary that differs; the index
-is changed by what came and went. It knows of its own dependencies because they were written down by hand.
+did not change is not unpickled; only those are resolved again that asked for a summary that differs; the
+index is changed by what came and went. What depends on what was written down by hand.
 """
 
 from __future__ import annotations

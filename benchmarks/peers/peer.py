@@ -11,9 +11,7 @@ Imports here are few: scripts of peers load this module too.
 from __future__ import annotations
 
 import json
-import os
 import sys
-import time
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -93,22 +91,10 @@ def tell(index: Index) -> None:
 
 def timed(command: Sequence[str], *, answers: bool = True, cwd: str | None = None) -> Run:
     """Run a command; by default in the project's directory. Its last line is its answer."""
-    from subprocess import Popen
-    from tempfile import TemporaryFile
+    from benchmarks.peers.launching import LAUNCHER
 
-    from benchmarks.harness import ROOT, environment
-
-    with TemporaryFile() as output:
-        began = time.perf_counter()
-        process = Popen(
-            command, stdout=output, cwd=cwd or ROOT, env={**environment(), "PYTHONPATH": str(ROOT)}
-        )
-        _, status, used = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        process.returncode = status  # it is waited for already
-        output.seek(0)
-        told = output.read().decode(errors="replace")
-    if status:
-        raise RuntimeError(f"{' '.join(command)}: status {status}\n{told}")
-    answer = Index(*json.loads(told.splitlines()[-1])) if answers else None
-    return Run(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, answer)
+    done = LAUNCHER.run(command, cwd)
+    if done.status:
+        raise RuntimeError(f"{' '.join(command)}: status {done.status}\n{done.output}")
+    answer = Index(*json.loads(done.output.splitlines()[-1])) if answers else None
+    return Run(done.seconds, done.processor, done.memory, answer)
