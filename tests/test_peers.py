@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from benchmarks.mutations import Edit
 from benchmarks.peers import known, scenarios
-from benchmarks.peers.edits import EDITS, SCENARIOS
-from benchmarks.peers.job import index_of, plus, resolution, summary, without
-from benchmarks.peers.peer import Peer, Run
+from benchmarks.peers.edits import SCENARIOS
 
 
 def test_every_peer_that_is_always_there_gives_our_answer_after_every_edit(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ def bring_up_to_date(root: str, state: str) -> job.Index:
     """The answer, by what is kept."""
     os.makedirs(state, exist_ok=True)
     known: dict[str, job.Stamp]
+    index: job.Index
     known, index = load(f"{state}/stamps", ({}, job.EMPTY))
     stamps = job.crawl(root)
     if stamps == known:

@@ -1,10 +1,12 @@
 """doit: a task for each summary and each resolution, in one process; files count by their digests.
 
-What a resolution depends on is calculated by a task of its own, from the file's summary and the list of files.
+What a resolution depends on is calculated by a task of its own, from the file's summary and the list of
+files.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -54,18 +56,17 @@ def _done(action: Any, *arguments: Any) -> bool:
 
 def main(root: str, state: str) -> None:
     """One build."""
-    from doit.cmd_base import ModuleTaskLoader
-    from doit.doit_cmd import DoitMain
-
+    loading: Any = importlib.import_module("doit.cmd_base")  # it has no types
+    running: Any = importlib.import_module("doit.doit_cmd")
     os.makedirs(state, exist_ok=True)
     before = set(actions.listed(state)) if os.path.exists(f"{state}/files") else set()
     paths = actions.list_files(root, state)
     actions.forget(state, before.difference(paths))
-    loader = ModuleTaskLoader({
+    loader = loading.ModuleTaskLoader({
         "DOIT_CONFIG": {"dep_file": f"{state}/doit.db", "verbosity": 2, "reporter": "zero"},
         "task_job": lambda: tasks(root, state, paths),
     })  # fmt: skip
-    status = DoitMain(loader).run(["job:index"])
+    status = running.DoitMain(loader).run(["job:index"])
     if status:
         sys.exit(status)
     tell(actions.answer_of(state))

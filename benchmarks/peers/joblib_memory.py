@@ -6,8 +6,10 @@ So every call is made at every build, and most of them are found.
 
 from __future__ import annotations
 
+import importlib
 import sys
 import warnings
+from typing import Any
 
 from benchmarks.peers import actions, job
 from benchmarks.peers.peer import Script, tell
@@ -27,10 +29,9 @@ def resolution_of(path: str, own: job.Summary, known: Known) -> job.Resolution:
 
 def main(root: str, state: str) -> None:
     """One build."""
-    from joblib import Memory
-
+    joblib: Any = importlib.import_module("joblib")  # it has no types
     warnings.simplefilter("ignore")
-    memory = Memory(state, verbose=0)
+    memory = joblib.Memory(state, verbose=0)
     summarise = memory.cache(summary_of, ignore=["root"])
     resolve = memory.cache(resolution_of)
     summaries = {path: summarise(root, path, stamp) for path, stamp in job.crawl(root).items()}

@@ -113,9 +113,8 @@ def _all_build(
             if run.answer != right.answer:
                 raise WrongAnswer(f"{scenario}: {peer.name} says {run.answer}, {first.name} {right.answer}")
         found.add(scenario, peer.name, run)
-        say(
-            f"  {turn + 1} {scenario:<16} {peer.name:<26} {run.seconds:9.3f} s, {run.processor:8.3f} s processor"
-        )
+        times = f"{run.seconds:9.3f} s, {run.processor:9.3f} s of processor"
+        say(f"  {turn + 1} {scenario:<16} {peer.name:<26} {times}")
 
 
 def size_of(place: Path) -> int:

@@ -1,7 +1,8 @@
-"""SCons: nodes for each summary and each resolution, in one process; a scanner says what a resolution reads."""
+"""SCons: nodes for each summary and each resolution, in one process; a scanner says what is read."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -53,8 +54,7 @@ def declare(environment: Any, database: Any, decide: Any, scanner: Any, root: st
 
 def main(root: str, state: str) -> None:
     """One build."""
-    from SCons.Script.Main import main as scons
-
+    scons: Any = importlib.import_module("SCons.Script.Main")  # it has no types
     os.makedirs(state, exist_ok=True)
     before = set(actions.listed(state)) if os.path.exists(f"{state}/files") else set()
     paths = actions.list_files(root, state)
@@ -62,7 +62,7 @@ def main(root: str, state: str) -> None:
     Path(state, "SConstruct").write_text(SCONSTRUCT.format(root=root, state=state))
     sys.argv = ["scons", "-s", "-f", f"{state}/SConstruct", "-C", state]
     try:
-        scons()
+        scons.main()
     except SystemExit as ended:
         if ended.code:
             raise

@@ -63,15 +63,17 @@ def _work(listener: socket.socket) -> None:
     while True:
         line, _ = listener.accept()
         with line:
-            words = (
-                b"".join(iter(lambda: line.recv(65536), b"")).decode("utf-8", "surrogateescape").split("\0")
-            )
+            words = _received(line).decode("utf-8", "surrogateescape").split("\0")
             try:
                 perform(*words[:-1])
                 line.send(b"0")
             except Exception:  # whatever it is, the build has to fail and to say why
                 traceback.print_exc(file=sys.stdout)
                 line.send(b"1")
+
+
+def _received(line: socket.socket) -> bytes:
+    return b"".join(iter(lambda: line.recv(65536), b""))
 
 
 def perform(what: str, root: str, state: str, path: str = "") -> None:
