@@ -83,6 +83,7 @@ class CollectionInfo:
     version: str | int | None = None
     value: QueryInfo | None = None  # of a fold
     reduced: QueryInfo | None = None  # of a fold: a query whose code is that of `into`
+    is_learned: bool = False  # of a fold: whether the classes of its values are known (`folds.learn_values`)
     _columns: Columns | None = None
 
     @property

@@ -128,3 +128,80 @@ def test_a_process_that_knows_the_members_alone_leaves_the_fold_right(tmp_path: 
         "print(db.get(total), db.get(most), db.counts().executed, db.audit(total).differences, db.notes())"
     )
     assert run("folds", asked) == "12 7 3 () ()"
+
+
+RECORDS = """
+from typing import NamedTuple
+from attrs import frozen
+from engine import Engine, fold, input, query
+
+@frozen
+class Weighed:
+    key: str
+    weight: int
+
+class Load(NamedTuple):
+    keys: tuple[str, ...]
+    weight: int
+
+@input
+def keys() -> tuple[str, ...]:
+    return ("a", "b", "c")
+
+@input
+def cell(key: str) -> int:
+    return 1
+
+@query
+def weighed(key: str) -> Weighed:
+    return Weighed(key, cell(key))
+
+class Scales:
+    def zero(self) -> Load:
+        return Load((), 0)
+
+    def add(self, state: Load, value: Weighed) -> Load:
+        return Load(tuple(sorted((*state.keys, value.key))), state.weight + value.weight)
+
+    def remove(self, state: Load, value: Weighed) -> Load:
+        return Load(tuple(key for key in state.keys if key != value.key), state.weight - value.weight)
+
+    def result(self, state: Load) -> Load:
+        return state
+
+class Train:
+    def empty(self) -> Load:
+        return Load((), 0)
+
+    def lift(self, value: Weighed) -> Load:
+        return Load((value.key,), value.weight)
+
+    def merge(self, left: Load, right: Load) -> Load:
+        return Load(left.keys + right.keys, left.weight + right.weight)
+
+    def result(self, state: Load) -> Load:
+        return state
+
+scales = fold(each=keys, of=weighed, into=Scales())
+train = fold(each=keys, of=weighed, into=Train())
+"""
+
+
+def test_a_fold_into_a_class_of_the_user_goes_on_after_a_restart(tmp_path: Path) -> None:
+    (tmp_path / "rules.py").write_text(RECORDS)
+
+    def run(work: str) -> str:
+        code = f"from rules import *\nwith Engine('store') as db:\n    {work}"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=240,
+            env={**os.environ, "PYTHONPATH": str(Path(engine.persist.__file__).parent.parent)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    told = "print(*db.get(scales), *db.get(train), db.counts().executed, db.notes())"
+    assert run(told).startswith("('a', 'b', 'c') 3 ('a', 'b', 'c') 3 ")
+    assert run(told) == "('a', 'b', 'c') 3 ('a', 'b', 'c') 3 0 ()"
+    changed = f"db.set(cell.key('b'), 5); {told}"
+    assert run(changed) == "('a', 'b', 'c') 7 ('a', 'b', 'c') 7 3 ()"
+    assert run(f"db.set(keys.key(), ('a', 'b')); {told}") == "('a', 'b') 6 ('a', 'b') 6 2 ()"
