@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import re
 import shutil
@@ -33,13 +32,6 @@ from engine.rules.files import FileError, FileMissing, read_text
 from engine.rules.ignore import Matcher, parse
 
 NOBODY = 65534
-
-
-@pytest.fixture(autouse=True)
-def watchdog() -> Iterator[None]:
-    faulthandler.dump_traceback_later(120, exit=True)  # a hang is a failure with stacks
-    yield
-    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture

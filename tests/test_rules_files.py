@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import errno
-import faulthandler
 import os
 import pickle
 import posixpath
@@ -46,20 +45,15 @@ from engine.rules.files import (
 NOBODY = 65534
 
 
-@pytest.fixture(autouse=True)
-def watchdog() -> Iterator[None]:
-    faulthandler.dump_traceback_later(60, exit=True)  # a hang is a failure with stacks
-    yield
-    faulthandler.cancel_dump_traceback_later()
-
-
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A root that is the working directory, and that every user may enter (pytest's own is private)."""
     path = Path(os.path.realpath(tempfile.mkdtemp()))
     path.chmod(0o755)
     monkeypatch.chdir(path)
+    before = os.umask(0o022)  # files, too
     yield path
+    os.umask(before)
     shutil.rmtree(path)
 
 
