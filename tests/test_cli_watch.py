@@ -91,7 +91,8 @@ def test_who_asks_at_once_after_an_edit_gets_the_answer_of_the_new_code(place: P
 
 
 def test_the_last_of_many_quick_edits_of_equal_size_wins(place: Path) -> None:
-    with Watching(place, "total", "--quiet") as watch:
+    with Watching(place, "total") as watch:
+        watch.ready()
         for number in range(101, 109):
             save(place / "helper.py", HELPER.replace("100", str(number)))
             time.sleep(0.15)
@@ -566,6 +567,19 @@ def test_what_was_saved_before_a_command_is_in_its_answer(place: Path) -> None:
             (place / "a.txt").write_text("1\n" * number)
             asked = Asked(place, "run", "total", "--sync")
             assert (asked.out, asked.by_watch) == (f"{number + 102}\n", True)
+
+
+def test_who_sees_the_first_answer_can_ask_the_watch(place: Path) -> None:
+    (place / "there.py").write_text(
+        "import os, time\nfrom engine import query\nfrom engine.cli import serving\n"
+        "listen = serving.listen\n"
+        "def slowly(path):\n    time.sleep(1.0)\n    return listen(path)\n"
+        "serving.listen = slowly\n"
+        "@query\ndef socket_is_there() -> bool:\n    return os.path.exists('.engine/watch.sock')\n"
+    )
+    with Watching(place, "there.py:socket_is_there", "--print") as watch:
+        watch.prints("True")
+        assert watch.ends(signal.SIGINT) == 130
 
 
 def test_commands_that_look_are_answered_by_the_watch_as_the_store_would(place: Path) -> None:
