@@ -55,7 +55,10 @@ LONGEST_NAME = 1_000  # bytes of the name of a consumer
 OTHER = "it is of another store, or of another consumer"
 BACKWARDS = "it goes backwards: later changes were acknowledged already"
 UNKNOWN = "nothing that was told ends there: it lies in the future, or this store is an older copy"
-START_ANEW = "Start without a position, and replace what you have by what is told first."
+START_ANEW = (
+    "Start without a position, under another name or after closing this cursor, "
+    "and replace what you have by what is told first."
+)
 CLOSE = "Start again under another name, or close this cursor, to get everything."
 
 

@@ -73,6 +73,11 @@ class UnknownSymbol(EngineError):
     headline = "no definition of this project can be meant"
 
 
+class UnknownFile(EngineError):
+    headline = "this project has no such Python file"
+    hint = "Name a .py or .pyi file below the root that no .gitignore excludes."
+
+
 class BadArguments(EngineError):
     headline = "these arguments do not fit the query"
 

@@ -101,3 +101,17 @@ def test_what_was_never_a_position_is_refused(position: Any) -> None:
             list(db.changes(what, since="me"))
             with pytest.raises(BadCursor, match="no position"):
                 db.changes(what, since="me", after=position)
+
+
+def test_the_remedy_for_a_position_of_another_store_brings_everything() -> None:
+    with Engine(None) as db:
+        position = next(iter(db.changes(words, since="me"))).position
+    with Engine(None) as db:
+        list(db.changes(words, since="me"))
+        with pytest.raises(BadCursor, match="under another name or after closing this cursor"):
+            db.changes(words, since="me", after=position)
+        assert list(db.changes(words, since="me")) == [], "without the rest of the remedy rows were missing"
+        db.changes(words, since="me").close()
+        for name in ("me", "other"):
+            (delta,) = db.changes(words, since=name)
+            assert (delta.reset, len(delta.added)) == (True, 2)
