@@ -66,7 +66,7 @@ def remember_equal(stack: ExitStack) -> dict[int, bool]:
     return equal
 
 
-# -- the six of reliability.md -------------------------------------------------------------------
+# -- bugs that engines of this kind had -----------------------------------------------------------
 
 
 @mutant()
