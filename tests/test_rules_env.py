@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +15,6 @@ from engine import Durability, Engine, query
 from engine.rules import command, stat
 from engine.rules.command import ToolError, ToolMissing, tool_version
 from engine.rules.env import ConstantNotSet, constant, variable
-
-
-@pytest.fixture(autouse=True)
-def watchdog() -> Iterator[None]:
-    faulthandler.dump_traceback_later(60, exit=True)  # a hang is a failure with stacks
-    yield
-    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture
