@@ -94,7 +94,7 @@ EXACT: list[tuple[Any, Any]] = [
         (int | str, "1"),
         (bytes | str, b""),
     ),
-    *((Optional[int], 3), (Union[int, str], 2**70), (Decimal, Decimal("1.0")), (Decimal, Decimal("NaN"))),  # noqa: UP007, UP045
+    *((Optional[int], 3), (Union[int, str], 2**70), (Decimal, Decimal("1.0")), (Decimal, Decimal("NaN"))),  # noqa: UP007, UP045  # both spellings
     *((Decimal, Decimal("sNaN3")), (UUID, UUID(int=3)), (date, date(1, 1, 1)), (timedelta, timedelta.min)),
     *(
         (datetime, datetime(2020, 1, 1)),
@@ -161,7 +161,7 @@ EXACT: list[tuple[Any, Any]] = [
         (abc.Mapping[str, int], {"a": 1}),
         (abc.Set[int], {1}),
     ),
-    (typing.List[int], [1]),  # noqa: UP006
+    (typing.List[int], [1]),  # noqa: UP006  # both spellings
     *(
         (Entry, Entry("a", True, ("x", "y"))),
         (tuple[Entry, ...], (Entry("a"), Entry("\udce9"))),

@@ -375,7 +375,7 @@ def steps_to_find(
             return most, ""
         try:
             fuzz(number, settings)
-        except Exception as found:
+        except Exception as found:  # a bug may show by anything
             return number * 40, f"{type(found).__name__}: {found}"
     raise AssertionError
 

@@ -18,7 +18,7 @@ def defined(addition: int, index: tuple[str, ...] = ("text",), row: type = Word)
         for word in content(path).split():
             yield Word(word, len(word) + addition) if row is Word else Group(word, addition)
 
-    rows.__annotations__ = {"path": str, "return": Iterable[row]}  # type: ignore[valid-type]
+    rows.__annotations__ = {"path": str, "return": Iterable[row]}  # type: ignore[valid-type]  # known when it runs
     return table(each=paths, index=index, name="test_tables:defined")(rows)
 
 

@@ -104,7 +104,7 @@ COLUMNS = ("at", "anything", "real", "whole", "text", "raw", "size", "flag", "ma
 
 @table(each=places, index=COLUMNS)
 def odd_rows(at: int) -> Iterable[Odd]:
-    yield Odd(at, *ODD_ROWS[at], f"m{at}" if at % 2 else at)  # type: ignore[call-arg]
+    yield Odd(at, *ODD_ROWS[at], f"m{at}" if at % 2 else at)  # type: ignore[call-arg]  # that many columns
 
 
 def exact(value: Any) -> str:

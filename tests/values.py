@@ -126,7 +126,7 @@ class BadEq:
     def __eq__(self, other: object) -> bool:
         raise ZeroDivisionError
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # as Python has it
 
 
 @dataclasses.dataclass(frozen=True)
