@@ -303,7 +303,7 @@ class ValueChanges(Generic[R]):
             return ask(), None
         except (Cancelled, Closed, ForkedEngine, StoreError):
             raise
-        except Exception as error:
+        except Exception as error:  # of the query: an error is told like a value
             return None, error
 
     def _cursor(self, node: int) -> CursorRow:

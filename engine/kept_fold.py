@@ -154,7 +154,7 @@ class KeptFold(Collection):
             self._break(BadFold(fold=self.name, cause=f"a state has no canonical bytes: {error}", hint=BYTES))
         except StoreDamaged:
             raise
-        except Exception as error:
+        except Exception as error:  # of the accumulator: the error of the fold
             self._break(error)
         self._waiting.clear()
         self._blocks[WAITING] = b""

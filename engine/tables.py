@@ -512,7 +512,7 @@ def _failures(found: CollectionInfo) -> Any:
                 fetch(found.member, (key,))
             except CycleError:
                 raise
-            except Exception as error:
+            except Exception as error:  # of a member: what is listed
                 known.append((short(key), describe(error)))
     return tuple([MemberFailure(*one) for one in sorted(known)])
 

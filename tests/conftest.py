@@ -104,3 +104,9 @@ def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 @pytest.fixture
 def watch(db: Engine) -> Watch:
     return Watch(db)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Where a store can be."""
+    return tmp_path / "store"

@@ -135,7 +135,7 @@ def ran(watch: Watch, *kinds: Any) -> list[str]:
 def outcome(call: Callable[[], Any]) -> Any:
     try:
         value = call()
-    except Exception as error:
+    except Exception as error:  # any is an outcome
         return type(error).__name__, str(error)
     return value.hex() if isinstance(value, float) else value
 

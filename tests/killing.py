@@ -55,7 +55,7 @@ def told(target: Callable[..., None], *args: Any) -> None:
     tell: Connection = args[-1]
     try:
         target(*args)
-    except BaseException:
+    except BaseException:  # an interrupt too
         tell.send(("failed", traceback.format_exc()))
 
 

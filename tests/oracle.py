@@ -7,6 +7,7 @@ not depend on the key a request came in by.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from graphlib import CycleError
 
 from tests.expressions import Expression, Outcome, outcome_of, value_of
@@ -53,5 +54,5 @@ class Oracle:
 
     def group(self, nodes: Sequence[Node]) -> list[int]:
         for node in nodes:  # all are asked for, also behind one that fails
-            outcome_of(lambda node=node: self.read(node))  # type: ignore[misc]
+            outcome_of(partial(self.read, node))
         return [self.read(node) for node in nodes]

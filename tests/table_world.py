@@ -79,15 +79,17 @@ class Live:
         return "value", 0 if node[0] == "cell" else ()
 
     def key(self, node: Node) -> Key[Any]:
+        key: Key[Any]
         match node:
             case (("cell" | "list"), i):
-                key: Key[Any] = getattr(self, node[0]).key(i)
-                return key
+                key = getattr(self, node[0]).key(i)
             case "keys", d:
-                return self.keys[d].key()  # type: ignore[no-any-return]
+                key = self.keys[d].key()
             case "look", d, mode, terms:
-                return getattr(self.made[d], mode).key(*terms)  # type: ignore[no-any-return]
-        return self.made[node[1]].key(node[2])  # type: ignore[no-any-return]
+                key = getattr(self.made[d], mode).key(*terms)
+            case _:
+                key = self.made[node[1]].key(node[2])
+        return key
 
     def _inputs(self) -> tuple[Any, Any]:
         @input(name=f"{self.name}:cell")

@@ -30,7 +30,7 @@ from tests.following import (
     told,
 )
 
-__all__ = ["db"]  # fixtures
+__all__ = ["db"]  # a fixture
 
 
 # -- what is told --------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from engine import Engine
 from tests.following import Mirror, Note, cell, keys, log_size, notes, rows_of
 from tests.killing import directory, run
 
-__all__ = ["directory"]  # fixtures
+__all__ = ["directory"]  # a fixture
 
 KILLS = 200
 WITHIN_MS = 12  # after the child began

@@ -7,7 +7,7 @@ from pathlib import Path
 from engine import Engine, query
 from tests.following import cell, db, put, total
 
-__all__ = ["db"]  # fixtures
+__all__ = ["db"]  # a fixture
 
 
 class Odd:

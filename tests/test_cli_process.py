@@ -45,7 +45,7 @@ def deaf() -> int:
         try:
             print("deaf", flush=True)
             time.sleep(3600)
-        except BaseException:
+        except BaseException:  # an interrupt and sys.exit too
             pass
 
 @query

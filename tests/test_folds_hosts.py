@@ -194,7 +194,7 @@ def test_threads_that_edit_and_ask_get_values_that_were_right_at_some_moment(tmp
             try:
                 while not stop.is_set():
                     seen.append(db.get(total))
-            except BaseException as error:
+            except BaseException as error:  # raised again by the test
                 errors.append(error)
 
         asking = [threading.Thread(target=ask) for _ in range(2)]

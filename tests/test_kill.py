@@ -124,7 +124,7 @@ def test_a_hundred_kills_at_random_moments_give_no_wrong_answer(directory: Path)
 def numbered(directory: Path, point: int, statements: bool, cells: Cells, tell: Connection) -> None:
     with small_limits(), Engine(directory) as db:
         assert db.store is not None
-        db._core.store = KillingStore(db.store, point, statements=statements)  # type: ignore[assignment]
+        db._core.store = KillingStore(db.store, point, statements=statements)  # type: ignore[assignment]  # it has what is called
         work(db, random.Random(3).randint, cells, tell, steps=STEPS)
 
 

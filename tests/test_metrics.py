@@ -169,7 +169,7 @@ def test_metrics_that_cannot_be_made_are_logged_and_the_next_scrape_works(
 ) -> None:
     tracker = ProgressTracker()
     answers = iter([lambda: 1 / 0, tracker.snapshot])
-    with serve_metrics("0", lambda: next(answers)()) as server:  # type: ignore[arg-type, return-value]
+    with serve_metrics("0", lambda: next(answers)()) as server:  # type: ignore[arg-type, return-value]  # the first fails
         assert http(server, b"GET /metrics HTTP/1.0\r\n\r\n") == ("", "")
         assert " 200 " in http(server, b"GET /metrics HTTP/1.0\r\n\r\n")[0]
     assert "ZeroDivisionError" in caplog.text

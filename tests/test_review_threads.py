@@ -17,7 +17,7 @@ import pytest
 import engine
 from engine import Closed, DepthLimit, Engine, Query, each, execute, input, query, subscribe
 from engine.request import demand
-from tests.test_recover import strike
+from tests.striking import strike
 from tests.test_threads import run_all
 
 SECONDS = 60.0  # longest wait before a test counts as hanging

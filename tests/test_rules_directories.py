@@ -30,31 +30,9 @@ from engine.rules.directories import (
 )
 from engine.rules.files import FileError, FileMissing, read_text
 from engine.rules.ignore import Matcher, parse
+from tests.folders import place, without_privileges
 
-NOBODY = 65534
-
-
-@pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A root that is the working directory, and that every user may enter (pytest's own is private)."""
-    path = Path(os.path.realpath(tempfile.mkdtemp()))
-    path.chmod(0o755)
-    monkeypatch.chdir(path)
-    yield path
-    shutil.rmtree(path)
-
-
-@contextmanager
-def without_privileges() -> Iterator[None]:
-    """As a user for whom permissions count: root may read everything."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
+__all__ = ["place"]  # a fixture
 
 
 def grow(*paths: str) -> None:

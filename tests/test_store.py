@@ -251,7 +251,7 @@ def test_an_interrupt_stays_an_interrupt_and_the_store_stays_whole(
                 calls += 1
                 if calls == moment and sql != "COMMIT":
                     raise KeyboardInterrupt
-                result = real.execute(sql, *args)  # type: ignore[arg-type]
+                result = real.execute(sql, *args)  # type: ignore[arg-type]  # as they come
                 if sql == "COMMIT" and moment == 0:
                     raise KeyboardInterrupt
                 return result

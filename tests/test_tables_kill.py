@@ -157,7 +157,7 @@ def test_kills_at_random_moments_leave_tables_and_folds_as_from_scratch(director
 def numbered(directory: Path, point: int, statements: bool, state: State, tell: Connection) -> None:
     with small_limits(), Engine(directory) as db:
         assert db.store is not None
-        db._core.store = KillingStore(db.store, point, statements=statements)  # type: ignore[assignment]
+        db._core.store = KillingStore(db.store, point, statements=statements)  # type: ignore[assignment]  # it has what is called
         work(db, 3, state, tell, steps=STEPS)
 
 

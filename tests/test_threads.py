@@ -42,7 +42,7 @@ def run_all(*works: Callable[[], object]) -> list[object]:
     def run(at: int, work: Callable[[], object]) -> None:
         try:
             outcomes[at] = work()
-        except Exception as error:
+        except Exception as error:  # an outcome
             outcomes[at] = error
 
     threads = [threading.Thread(target=run, args=(at, work), daemon=True) for at, work in enumerate(works)]
