@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import machine, scratch
-from benchmarks.peers import known, scenarios, tables
+from benchmarks.peers import known, scenarios, tables, watching
 
 RESULTS = Path(__file__).parent.parent / "results"
 SIZE = 10_000
@@ -36,11 +36,17 @@ def main() -> None:
     several.add_argument("--turns", type=int, default=3)
     several.add_argument("--only", metavar="PEER", action="append", help="leave out the other peers")
     several.add_argument("--quick", action="store_true", help=f"{QUICK_SIZE} files, one turn")
+    watch = commands.add_parser("watch", help="every edit, seen by a running watch of this engine")
+    watch.add_argument("--files", type=int, default=SIZE)
+    watch.add_argument("--rounds", type=int, default=20)
+    watch.add_argument("--quick", action="store_true", help=f"{QUICK_SIZE} files, one round")
     options = parser.parse_args()
     about = {**machine(), "versions": versions()}
     print(json.dumps(about))
     if options.command == "scenarios":
         run_scenarios(options, about)
+    elif options.command == "watch":
+        run_watch(options, about)
 
 
 def run_scenarios(options: argparse.Namespace, about: dict[str, Any]) -> None:
@@ -51,6 +57,15 @@ def run_scenarios(options: argparse.Namespace, about: dict[str, Any]) -> None:
         found = scenarios.measure(place, files, chosen, turns)
     print("\n".join(["", *tables.lines(found, known.OURS)]))
     keep("peers", about, {"scenarios": [found.record()]})
+
+
+def run_watch(options: argparse.Namespace, about: dict[str, Any]) -> None:
+    """`watch`."""
+    files, rounds = (QUICK_SIZE, 1) if options.quick else (options.files, options.rounds)
+    with scratch() as place:
+        found = watching.measure(place, files, rounds)
+    print("\n".join(["", *watching.lines(found)]))
+    keep("peers-watch", about, {"watch": [found.record()]})
 
 
 def keep(name: str, about: dict[str, Any], what: dict[str, Any]) -> None:
