@@ -1348,3 +1348,56 @@ def test_a_fold_into_a_class_of_the_user_goes_on_after_a_restart(tmp_path: Path)
     changed = f"db.set(cell.key('b'), 5); {told}"
     assert run(changed) == "('a', 'b', 'c') 7 ('a', 'b', 'c') 7 3 ()"
     assert run(f"db.set(keys.key(), ('a', 'b')); {told}") == "('a', 'b') 6 ('a', 'b') 6 2 ()"
+
+
+@query
+def tens() -> int:
+    """What all members read; most changes end here."""
+    return cell("shared") // 10
+
+
+@query
+def scaled(key: str) -> int:
+    return tens() * whole(key)
+
+
+@frozen
+class Scaled:
+    key: str
+    value: int
+
+
+@table(each=keys)
+def scaled_rows(key: str) -> Iterable[Scaled]:
+    yield Scaled(key, scaled(key))
+
+
+all_scaled = fold(each=keys, of=scaled, into=Sum())
+
+
+@pytest.mark.parametrize("asked", ["fold", "lookup"])
+@pytest.mark.parametrize("again", ["same process", "restart"])
+def test_a_change_that_ends_below_all_members_looks_at_none_of_them(
+    tmp_path: Path, asked: str, again: str
+) -> None:
+    what: Any = all_scaled if asked == "fold" else scaled_rows.count
+    with Engine(tmp_path / "store") as db:
+        put(db, **{f"k{number}": number for number in range(50)})
+        db.set(cell.key("shared"), 10)
+        first = db.get(what)
+        if again == "same process":
+            look_at_none(db, what, first)
+    if again == "restart":
+        with Engine(tmp_path / "store") as db:
+            look_at_none(db, what, first)
+
+
+def look_at_none(db: Engine, what: Any, first: int) -> None:
+    before = db.counts()
+    db.set(cell.key("shared"), 11)
+    assert db.get(what) == first
+    did = db.counts() - before
+    assert (did.executed, did.verified) == (1, 0)
+    assert did.visited <= 5
+    db.set(cell.key("shared"), 20)
+    assert (db.get(what) == first) == (what is not all_scaled)

@@ -69,7 +69,8 @@ def _saved(watch: Watched, repo: Repository, name: str) -> Save:
     repo.prepare(name)
     began = time.perf_counter()
     repo.carry_out()
-    last, events = began, []
+    last = began
+    events: list[dict[str, Any]] = []
     while not events or name == "storm":
         try:
             events.append(watch.event("revised", seconds=QUIET_SECONDS if events else 120.0)["figures"])
