@@ -88,6 +88,8 @@ class KeptFold(Collection):
         self.broken = None
         self._blocks.clear()
         self._changes, self._failing, self._held = {}, {}, None
+        if self.core.store is not None:  # else a tree that stays empty finds the old one after the commit
+            self._blocks = dict.fromkeys(self.core.store.derived.block_keys(self.node), b"")
         self._blocks[WAITING] = self._blocks[FAILING] = self._blocks[STATE] = b""
         for node in self.members or ():
             self.news[node] = b""
