@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from engine import Count, Engine, Max, Merge, Min, fold, input, query, table
+from engine import Count, Engine, Max, Merge, Min, Sum, fold, input, query, table
+from engine.errors import UnfoldableValue
 
 
 @input(name="rebuilt:number")
@@ -42,8 +43,9 @@ FOLDS: dict[str, Any] = {
     "max": fold(each=keys, of=value, into=Max(default=None), name="rebuilt:max"),
     "merge": fold(each=keys, of=value, into=Merge(joined, 0), name="rebuilt:merge"),
     "count": fold(each=keys, of=value, into=Count(), name="rebuilt:count"),
+    "sum": fold(each=keys, of=value, into=Sum(), name="rebuilt:sum"),
 }
-EXPECTED = {"min": 107, "max": 107, "merge": 107, "count": 1}
+EXPECTED = {"min": 107, "max": 107, "merge": 107, "count": 1, "sum": 107}
 
 
 @pytest.mark.parametrize("which", list(FOLDS))
@@ -64,7 +66,7 @@ def test_a_fold_that_could_not_be_reduced_and_lost_its_members_begins_from_nothi
     db = committed()
     db.set(number.key("a"), "x")
     if which != "count":
-        with pytest.raises(TypeError):
+        with pytest.raises((TypeError, UnfoldableValue)):
             db.get(reduced)
     db = committed()
     db.set(number.key("a"), 97)
@@ -103,3 +105,27 @@ def test_rows_of_a_member_that_has_none_when_its_table_is_built_anew_do_not_come
         assert not db.audit(rows).differences
     with Engine(tmp_path / "store") as db:
         assert db.get(rows.where, text="a") == ()
+
+
+@pytest.mark.parametrize("which", ["min", "max", "merge", "sum"])
+@pytest.mark.parametrize("stored", [True, False])
+def test_what_cannot_be_reduced_fails_with_one_error_whatever_the_order_of_the_edits(
+    which: str, stored: bool, tmp_path: Path
+) -> None:
+    reduced = FOLDS[which]
+    told = set()
+    for at, order in enumerate(("acz", "zac", "cza")):
+        with Engine(tmp_path / str(at) if stored else None) as db:
+            for place, key in enumerate(order, 1):
+                db.set(number.key(key), {"a": "x", "c": (1,), "z": None}[key])
+                with pytest.raises(Exception, match=r".") as met:
+                    db.get(reduced)
+                with Engine(None) as scratch:
+                    for other in order[:place]:
+                        scratch.set(number.key(other), {"a": "x", "c": (1,), "z": None}[other])
+                    with pytest.raises(Exception, match=r".") as right:
+                        scratch.get(reduced)
+                assert str(met.value) == str(right.value)
+                assert not db.audit(reduced).differences
+            told.add(str(met.value))
+    assert len(told) == 1
