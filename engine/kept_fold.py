@@ -19,7 +19,7 @@ from engine.collection import Collection, force_lookups
 from engine.columns import plain
 from engine.errors import BadFold, StoreDamaged
 from engine.failure import Failure
-from engine.folds import key_bytes, learn_values, merging
+from engine.folds import key_bytes, learn_values, merging, reduce_all
 from engine.frame import CURRENT
 from engine.locate import find
 from engine.observe import InputFrame
@@ -88,6 +88,8 @@ class KeptFold(Collection):
         self.broken = None
         self._blocks.clear()
         self._changes, self._failing, self._held = {}, {}, None
+        if self.core.store is not None:  # else a tree that stays empty finds the old one after the commit
+            self._blocks = dict.fromkeys(self.core.store.derived.block_keys(self.node), b"")
         self._blocks[WAITING] = self._blocks[FAILING] = self._blocks[STATE] = b""
         for node in self.members or ():
             self.news[node] = b""
@@ -155,9 +157,34 @@ class KeptFold(Collection):
         except StoreDamaged:
             raise
         except Exception as error:  # of the accumulator: the error of the fold
-            self._break(error)
+            self._break(self._error_of_all(error))
         self._waiting.clear()
         self._blocks[WAITING] = b""
+
+    def _error_of_all(self, met: Exception) -> Exception:
+        """What reducing all members in order raises: it does not depend on which of them changed last.
+
+        Reads all of them; they are all reduced again the next time anyway.
+        """
+        info = self.definition
+        assert info is not None
+        held: dict[int, bytes | None] = {}
+        if self.core.store is not None and not self._detached:
+            held.update({row.node: row.data for row in self.core.store.derived.members(self.node)})
+        held.update(self.news)
+        load(self.core, held)
+        several = {
+            key_bytes(plain(self.core.args_of(node)[0])): unpack(data[1:], known)
+            for node, data in held.items()
+            if data
+        }
+        try:
+            self._pure(lambda: reduce_all(info.into, dict(sorted(several.items()))))
+        except StoreDamaged:
+            raise
+        except Exception as error:  # of the accumulator: what the fold fails with
+            return error
+        return met  # what it takes out is not what it put in: an accumulator that is no function
 
     def _grow(self, into: Any) -> None:
         leaves: dict[bytes, bytes | None] = {}
