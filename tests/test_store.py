@@ -299,7 +299,7 @@ for revision in range(1, 10**6):
     try:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "go\n"
-        seen = set()
+        seen: set[int] = set()
         with open_store(tmp_path, read_only=True) as reader:
             began = time.monotonic()
             while (lasted := time.monotonic() - began) < 1 or (len(seen) < 4 and lasted < 60):
