@@ -27,7 +27,7 @@ from engine.errors import BadFold
 from engine.frame import CURRENT
 from engine.key import Key
 from engine.query import Query, QueryInfo, define_query, info_of
-from engine.store.canonical import known, pack, unpack
+from engine.store.canonical import known, learn_annotation, pack, unpack
 from engine.tables import OF, CollectionInfo, Column, LookupInfo, assemble, keys_of
 
 K = TypeVar("K")
@@ -114,9 +114,26 @@ def fold(
         return from_scratch(info, fetch)
 
     info.reduced = define_query(_ingredients(into), name=f"{name}.into", quiet=True).__query__
-    named = define_query(value, name=name, code="version", version=version).__query__
+    named = define_query(
+        value, name=name, code="version", version=version, returns=lambda: _taught(info)
+    ).__query__
     named.collection, info.value = info, named
     return Fold(info)
+
+
+def _taught(info: CollectionInfo) -> Any:
+    """The annotation of the value: anything. Its classes are those of the members and of the accumulator."""
+    info.member.codec  # noqa: B018 -- teaches `canonical` the classes
+    try:
+        hints = typing.get_type_hints(type(info.into).result)
+    except NameError as error:
+        raise BadFold(
+            fold=info.name,
+            cause=f"an annotation of `result` cannot be resolved: {error}",
+            hint="Import the names it uses at run time, not only for type checking.",
+        ) from error
+    learn_annotation(hints.get("return", Any))
+    return Any
 
 
 def _member(of: QueryInfo, name: str) -> QueryInfo:
