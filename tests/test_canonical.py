@@ -373,8 +373,9 @@ def test_depth_is_that_of_the_value_not_of_the_caller() -> None:
         canonical(([value],))
 
 
-def test_an_unknown_class_is_named_and_not_imported() -> None:
+def test_an_unknown_class_is_named_and_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     data = canonical((Point(1), Color.RED))
+    monkeypatch.delitem(sys.modules, __name__)  # as in a process that has not loaded it
     for name in ("Point", "Color"):
         kept = known.pop(f"{__name__}:{name}")
         try:
