@@ -11,6 +11,7 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from engine.accumulate import change, is_invertible
@@ -19,7 +20,7 @@ from engine.collection import Collection, force_lookups
 from engine.columns import plain
 from engine.errors import BadFold, StoreDamaged
 from engine.failure import Failure
-from engine.folds import key_bytes, learn_values, merging, reduce_all
+from engine.folds import key_bytes, learn_values, merging
 from engine.frame import CURRENT
 from engine.locate import find
 from engine.observe import InputFrame
@@ -88,8 +89,7 @@ class KeptFold(Collection):
         self.broken = None
         self._blocks.clear()
         self._changes, self._failing, self._held = {}, {}, None
-        if self.core.store is not None:  # else a tree that stays empty finds the old one after the commit
-            self._blocks = dict.fromkeys(self.core.store.derived.block_keys(self.node), b"")
+        self._forget_tree()  # else a tree that stays empty finds the old one after the commit
         self._blocks[WAITING] = self._blocks[FAILING] = self._blocks[STATE] = b""
         for node in self.members or ():
             self.news[node] = b""
@@ -156,18 +156,37 @@ class KeptFold(Collection):
             self._break(BadFold(fold=self.name, cause=f"a state has no canonical bytes: {error}", hint=BYTES))
         except StoreDamaged:
             raise
-        except Exception as error:  # of the accumulator: the error of the fold
-            self._break(self._error_of_all(error))
+        except Exception:
+            self._begin_anew(info.into)
         self._waiting.clear()
         self._blocks[WAITING] = b""
 
-    def _error_of_all(self, met: Exception) -> Exception:
-        """What reducing all members in order raises: it does not depend on which of them changed last.
+    def _begin_anew(self, into: Any) -> None:
+        """Reduce all members in order, with nothing of what was kept.
 
-        Reads all of them; they are all reduced again the next time anyway.
+        So what fails does not depend on which member changed last, and what was written for classes that have
+        other fields now is not needed. Reads all members.
         """
-        info = self.definition
-        assert info is not None
+        try:
+            values = self._values()
+            if is_invertible(into):
+                state = self._pure(lambda: reduce(into.add, values.values(), into.zero()))
+                self._held = [state]
+                self._blocks[STATE] = pack(state)
+                return
+            self._forget_tree()
+            tree = self._tree(into)
+            self._pure(lambda: tree.update({key: pack(into.lift(one)) for key, one in values.items()}))
+            self._blocks.update(tree.written)
+        except StoreDamaged:
+            raise
+        except Unpackable as error:
+            self._break(BadFold(fold=self.name, cause=f"a state has no canonical bytes: {error}", hint=BYTES))
+        except Exception as error:
+            self._break(error)
+
+    def _values(self) -> dict[bytes, Any]:
+        """What all members contribute, in the order of their keys."""
         held: dict[int, bytes | None] = {}
         if self.core.store is not None and not self._detached:
             held.update({row.node: row.data for row in self.core.store.derived.members(self.node)})
@@ -178,13 +197,13 @@ class KeptFold(Collection):
             for node, data in held.items()
             if data
         }
-        try:
-            self._pure(lambda: reduce_all(info.into, dict(sorted(several.items()))))
-        except StoreDamaged:
-            raise
-        except Exception as error:  # of the accumulator: what the fold fails with
-            return error
-        return met  # what it takes out is not what it put in: an accumulator that is no function
+        return dict(sorted(several.items()))
+
+    def _forget_tree(self) -> None:
+        stored = [] if self.core.store is None else self.core.store.derived.block_keys(self.node)
+        for place in (*self._blocks, *stored):
+            if place not in (WAITING, FAILING, STATE):
+                self._blocks[place] = b""
 
     def _grow(self, into: Any) -> None:
         leaves: dict[bytes, bytes | None] = {}
