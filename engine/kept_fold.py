@@ -142,12 +142,15 @@ class KeptFold(Collection):
         info = self.definition
         if not self._waiting or info is None or self.broken is not None:
             return
+        readable = False  # all that was kept, for an accumulator with an inverse
         try:
             learn_values(info)
             if is_invertible(info.into):
                 removed = [unpack(before[1:], known) for before, _, _ in self._waiting.values() if before]
                 added = [unpack(after[1:], known) for _, after, _ in self._waiting.values() if after]
-                state = self._pure(lambda: change(info.into, self._state, removed, added))
+                before = self._state
+                readable = True
+                state = self._pure(lambda: change(info.into, before, removed, added))
                 self._held = [state]
                 self._blocks[STATE] = pack(state)
             else:
@@ -156,8 +159,10 @@ class KeptFold(Collection):
             self._break(BadFold(fold=self.name, cause=f"a state has no canonical bytes: {error}", hint=BYTES))
         except StoreDamaged:
             raise
-        except Exception:
+        except Exception as error:
             self._begin_anew(info.into)
+            if readable and self.broken is None:
+                self._break(error)  # `remove` alone raises it: its author has to know
         self._waiting.clear()
         self._blocks[WAITING] = b""
 
