@@ -10,7 +10,10 @@ Invariants
     S1  Nothing is handed out while a collection that it rests on is doubtful (`below`).
     S2  `reach` of a node has the bits of all that it read. It may have more, until it runs the next time.
     S3  What is kept of a member is changed where its memo is made (`absorb`), so no crash comes in between.
+        What is raised meanwhile is nobody's value: see `Core.half_done`.
     S4  A collection that needs itself is a cycle: its lookups read its node, which is claimed meanwhile.
+    S5  Where collections share a bit, a request settles all of them. A running query does not: one that
+        rests on that query would be a cycle that there is not.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from engine.collection import CYCLIC, Collection, force_lookups
 from engine.core import Core, Request
 from engine.errors import Cancelled, CycleError
 from engine.failure import Failure
-from engine.graph import ERROR, FORCED, MARKED, REACH, RUNNING, TRANSIENT, entries
+from engine.graph import ERROR, FORCED, MARKED, REACH, REACH_BITS, RUNNING, TRANSIENT, entries
 from engine.kept_table import KeptTable
 from engine.kinds import made, parts_of, shape_of, stand_for
 from engine.locate import bind, locate, nodes_of
@@ -44,26 +47,27 @@ if TYPE_CHECKING:
 
 def below(core: Core, nodes: Iterable[int], asker: Request) -> None:
     """Settle the collections that `nodes` rest on (S1). The lock is held, and given away meanwhile."""
-    skipped = 0
+    skipped: set[int] = set()  # not their bits: others may have the same (see kinds)
     nodes = list(nodes)
     load(core, nodes)
     while core.doubtful:
         reach = 0
         for node in nodes:
             reach |= core.graph.flags[node]
-        wanted = closure(core, reach) & core.doubtful & ~skipped
+        wanted = closure(core, reach) & core.doubtful
         if not wanted:
             return
-        one = next(
-            (one for one in core.collections.values() if one.bit & wanted and is_doubtful(core, one)), None
-        )
+        doubtful = (one for one in core.collections.values() if one.bit & wanted and is_doubtful(core, one))
+        one = next((one for one in doubtful if one.node not in skipped), None)
         if one is None:
             return
         if one.definition is None or core.bound[core.graph.query[one.node]] is None:
-            skipped |= one.bit  # its lookups are forced, which makes their readers run (`bind`)
+            skipped.add(one.node)  # its lookups are forced, which makes their readers run (`bind`)
+        elif asker.node and _shares_bit(core, one) and not _rest_on(core, nodes, one):
+            skipped.add(one.node)  # a running query may wait for no more than it rests on (S5)
         elif _needs_above(core, one, asker):
             _doubt_lookups(core, one, nodes)
-            skipped |= one.bit
+            skipped.add(one.node)
         else:
             verify.ensure(core, one.node, asker)
             spread(core)
@@ -93,7 +97,7 @@ def settle(frame: Running, info: CollectionInfo) -> str | None:
             except Cycle as cycle:
                 raise cycle.error from None
             one.check_members()
-    except Exception as error:
+    except Exception as error:  # whatever it is, lookups are concerned
         with core.lock:
             of_cycle = CYCLIC if isinstance(error, CycleError) else b""
             _set_failing(core, one, of_cycle + Failure.of(error, ()).identity)
@@ -125,8 +129,9 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, before: i
             one.rebuild = one.dirty = True
             suspect(core, one.node, FORCED)
         else:
-            one.missed.pop(node, None)
-            one.take(node, value, failure, bool(before & (ERROR | TRANSIENT)))
+            with core.half_done():
+                one.missed.pop(node, None)
+                one.take(node, value, failure, bool(before & (ERROR | TRANSIENT)))
 
 
 def _is_known(one: Collection) -> bool:
@@ -195,10 +200,11 @@ def _bring_up(
     core: Core, one: Collection, info: CollectionInfo, keys: Iterable[Any] | None, frame: Running
 ) -> None:
     if one.rebuild:
-        one.clear()
-        load(core, one.load_members())
-        one.missed.update(dict.fromkeys(one.members or ()))
-        one.rebuild, one.rebuilding, one.dirty = False, True, True
+        with core.half_done():
+            one.clear()
+            load(core, one.load_members())
+            one.missed.update(dict.fromkeys(one.members or ()))
+            one.rebuild, one.rebuilding, one.dirty = False, True, True
     if keys is not None:
         one.complete = False
         load(core, one.load_members())  # at once, not one by one
@@ -287,7 +293,7 @@ def _take_value(core: Core, one: Collection, node: int, frame: Running) -> None:
     if failure is None:
         try:
             value = answer.answer(core, node, request)
-        except Exception:
+        except Exception:  # it ran again and failed: its error is what it contributes
             held = core.graph.values[node]
             if not isinstance(held, Failure):
                 raise
@@ -295,8 +301,9 @@ def _take_value(core: Core, one: Collection, node: int, frame: Running) -> None:
         finally:
             frame.transient = transient
     if node in one.missed:  # else it was computed again, and taken over then
-        del one.missed[node]
-        one.take(node, value, failure, True)
+        with core.half_done():
+            del one.missed[node]
+            one.take(node, value, failure, True)
 
 
 def _grow_reach(core: Core, one: Collection, flags: int) -> None:
@@ -345,12 +352,8 @@ def _doubt_lookups(core: Core, one: Collection, nodes: Iterable[int]) -> None:
             if not _met_claim(core, node):
                 found.append(node)
             continue
-        reads = entries(graph.dependencies[node] or ())
-        if node in core.collections:
-            reads += core.collections[node].load_members()
-        load(core, reads)
-        for read in reads:
-            if read not in seen and graph.flags[read] & one.bit:
+        for read in _reads_with(core, node, one.bit):
+            if read not in seen:
                 seen.add(read)
                 waiting.append(read)
     force_lookups(core, found)
@@ -375,6 +378,37 @@ def retry_cycles(core: Core) -> None:
         if one.definition is not None:
             force_lookups(core, _lookups(core, one))
     graph.frontier[:] = [node for node in dict.fromkeys(graph.marked) if graph.status[node] & MARKED]
+
+
+def _shares_bit(core: Core, one: Collection) -> bool:
+    if len(core.collections) <= REACH_BITS:
+        return False
+    return any(other.bit == one.bit and other is not one for other in core.collections.values())
+
+
+def _rest_on(core: Core, nodes: Iterable[int], one: Collection) -> bool:
+    """Whether any of the nodes rests on a collection, by the dependencies of their memos."""
+    waiting, seen = list(nodes), set(nodes)
+    while waiting:
+        node = waiting.pop()
+        for read in _reads_with(core, node, one.bit):
+            if read == one.node:
+                return True
+            if read not in seen:
+                seen.add(read)
+                waiting.append(read)
+    return False
+
+
+def _reads_with(core: Core, node: int, bit: int) -> list[int]:
+    """What a memo read, and the members of a collection, of that which has a bit."""
+    graph = core.graph
+    load(core, (node,))
+    reads = entries(graph.dependencies[node] or ())
+    if node in core.collections:
+        reads += core.collections[node].load_members()
+    load(core, reads)
+    return [read for read in reads if graph.flags[read] & bit]
 
 
 def _met_claim(core: Core, node: int) -> bool:

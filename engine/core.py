@@ -16,7 +16,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -74,6 +75,7 @@ class Core:
         self.patience = threading.RLock()  # held by a request that was cancelled too often: writers wait
         self.generation = 0
         self.unsettled = False
+        self.struck: Exception | None = None  # what was raised amid a change of a collection
         self.saves = store is not None and not store.read_only
         self.synced = store is None  # whether the world was looked at since opening
         # queries, by row id in the store (dense from 1; 0 is never used)
@@ -185,6 +187,20 @@ class Core:
                 interrupt = error
         if interrupt is not None:
             raise interrupt
+
+    @contextmanager
+    def half_done(self) -> Iterator[None]:
+        """What is kept of members is being changed: an exception in here is no value of the collection.
+
+        The lists are made anew, and it is raised to who asks (see request). The lock is held.
+        """
+        before, self.unsettled = self.unsettled, True
+        try:
+            yield
+        except Exception as error:  # any: see above
+            self.struck = error
+            raise
+        self.unsettled = before
 
     def interrupted(self, error: BaseException) -> None:
         """An interrupt leaves the engine. It is harmless where it came out of a user's function only."""

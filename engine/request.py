@@ -128,7 +128,10 @@ def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, comm
 def _take_care(core: Core) -> None:
     """What waited for the next request: interrupted changes, moved inputs, failures to try again."""
     if core.unsettled:
+        struck, core.struck = core.struck, None
         recover(core)
+        if struck is not None:
+            raise struck
         raise Cancelled  # begin again: the world has to be looked at first
     if core.taken_over != len(TAKEN_OVER):
         _rebind(core)

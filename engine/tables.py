@@ -505,7 +505,10 @@ def _failures(found: CollectionInfo) -> Any:
 
 def describe(error: BaseException) -> str:
     """An error as one line."""
-    text = str(error).splitlines()
+    try:
+        text = str(error).splitlines()
+    except Exception:  # of the user's class: the others would fail with it
+        text = []
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
