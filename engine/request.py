@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from engine.advance import Change, change_of, force, start_revision
 from engine.answer import answer
 from engine.attempt import PATIENCE, Gate, finish, insist, stopped
-from engine.collect import below, retry_cycles
+from engine.collect import below
+from engine.collection_cycles import retry_cycles
 from engine.core import PASSING, Core, Request
 from engine.durability import Durability
 from engine.errors import Cancelled, NotAnInput, StoreDamaged, StoreFull

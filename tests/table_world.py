@@ -18,7 +18,7 @@ from unittest import mock
 
 from attrs import frozen
 
-import engine.collect
+import engine.collection_cycles
 import engine.kinds
 from engine import Engine, View, each, input, query, table
 from engine.key import Key
@@ -161,7 +161,7 @@ class World(Trial, Live):
         self.model = Model(self.program, self.look)
         Trial.__init__(self, settings, program, node_of)
         if settings.bits:
-            for module in (engine.kinds, engine.collect):
+            for module in (engine.kinds, engine.collection_cycles):
                 self.cleanup.enter_context(mock.patch.object(module, "REACH_BITS", settings.bits))
 
     # -- steps ---------------------------------------------------------------------------------

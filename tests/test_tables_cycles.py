@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 from attrs import frozen
 
-from engine import CycleError, Engine, Table, collect, input, kinds, query, table
+from engine import CycleError, Engine, Table, collection_cycles, input, kinds, query, table
 
 
 @input
@@ -122,7 +122,7 @@ def test_a_ring_of_tables_is_a_cycle_that_names_each_of_them_in_order_and_heals(
 def test_a_ring_of_tables_that_share_bits_is_a_cycle_as_well(
     db: Engine, monkeypatch: pytest.MonkeyPatch, known: bool
 ) -> None:
-    for module in (kinds, collect):
+    for module in (kinds, collection_cycles):
         monkeypatch.setattr(module, "REACH_BITS", 2)
     close_and_open(db, ring_of(5), "last", known)
 
