@@ -16,8 +16,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -188,19 +187,9 @@ class Core:
         if interrupt is not None:
             raise interrupt
 
-    @contextmanager
-    def half_done(self) -> Iterator[None]:
-        """What is kept of members is being changed: an exception in here is no value of the collection.
-
-        The lists are made anew, and it is raised to who asks (see request). The lock is held.
-        """
-        before, self.unsettled = self.unsettled, True
-        try:
-            yield
-        except Exception as error:  # any: see above
-            self.struck = error
-            raise
-        self.unsettled = before
+    def half_done(self) -> HalfDone:
+        """To be entered while what is kept of members is changed. The lock is held."""
+        return HalfDone(self)
 
     def interrupted(self, error: BaseException) -> None:
         """An interrupt leaves the engine. It is harmless where it came out of a user's function only."""
@@ -280,6 +269,27 @@ class Core:
             and not (self.transients and self.collections)  # who looked at rows may lack some
             and self.taken_over == len(TAKEN_OVER)
         )
+
+
+class HalfDone:
+    """A change of what is kept of members: an exception in it is no value of their collection.
+
+    The lists are made anew, and it is raised to who asks (see request).
+    """
+
+    __slots__ = ("before", "core")  # and no generator: this is entered once for every member
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+
+    def __enter__(self) -> None:
+        self.before, self.core.unsettled = self.core.unsettled, True
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self.core.unsettled = self.before
+        elif isinstance(error, Exception):
+            self.core.struck = error
 
 
 class Request(Frame):
