@@ -159,7 +159,7 @@ class KeptFold(Collection):
             self._break(BadFold(fold=self.name, cause=f"a state has no canonical bytes: {error}", hint=BYTES))
         except StoreDamaged:
             raise
-        except Exception as error:
+        except Exception as error:  # of the accumulator, or of values that cannot be read any more
             self._begin_anew(info.into)
             if readable and self.broken is None:
                 self._break(error)  # `remove` alone raises it: its author has to know
@@ -187,7 +187,7 @@ class KeptFold(Collection):
             raise
         except Unpackable as error:
             self._break(BadFold(fold=self.name, cause=f"a state has no canonical bytes: {error}", hint=BYTES))
-        except Exception as error:
+        except Exception as error:  # of the accumulator: the error of the fold
             self._break(error)
 
     def _values(self) -> dict[bytes, Any]:
