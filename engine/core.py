@@ -30,6 +30,7 @@ from engine.store import canonical
 
 if TYPE_CHECKING:
     from engine.collection import Collection
+    from engine.history import History
     from engine.running import Running
     from engine.snapshot import Snapshot
     from engine.store import CursorRow
@@ -116,6 +117,7 @@ class Core:
         self.value_cursors: dict[tuple[int, str], CursorRow | None] = {}  # of consumers of a key's value
         self.gathered = 0  # how many of `graph.marked` the collections know
         # running
+        self.history: History | None = None  # what nodes were before; None: it is not kept
         self.claims: dict[int, Running] = {}
         self.waiting: dict[int, list[Walk]] = {}
         # telling
@@ -127,7 +129,7 @@ class Core:
         self.noted: set[str] = set()
         self.snapshots: list[Snapshot] = []
         self.executed = self.cut_off = self.failed = self.verified = 0
-        self.visited = self.read = self.stamped = self.commits = 0
+        self.visited = self.read = self.stamped = self.commits = self.restored = 0
         self.revision = 1
         self.last_changed = [1, 1, 1]
         self.graph = Graph(1)
@@ -244,6 +246,7 @@ class Core:
             self.read,
             self.stamped,
             self.commits,
+            self.restored,
         )
 
     def check_usable(self) -> None:

@@ -22,6 +22,7 @@ from engine.event import Counts, Event
 from engine.folds import Fold
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ROOT
+from engine.history import HISTORY, History
 from engine.key import Key, display
 from engine.kinds import restore_collections
 from engine.locate import find, find_named
@@ -68,6 +69,8 @@ class Engine:
     strict      never run a query that might turn out not to be needed (see docs/algorithm.md, probes).
     read_only   answer from the store as another process left it, compute what is missing, save nothing.
     depth_limit how deep running queries may nest.
+    history     how many earlier memos of a key are kept, so that nothing runs when what it reads is again
+                what it was (a branch that is checked out again, an edit that is undone); 0: none.
     synchronous "NORMAL" (a power cut may cost the last commits, nothing else) or "FULL".
 
     Raises `StoreInUse` when another process has the store, and the other `StoreError`s.
@@ -82,10 +85,13 @@ class Engine:
         strict: bool = False,
         read_only: bool = False,
         depth_limit: int = DEPTH_LIMIT,
+        history: int = HISTORY,
         synchronous: str = "NORMAL",
     ) -> None:
         if workers < 1 or depth_limit < 1:
             raise BadSettings(workers=workers, depth_limit=depth_limit, hint="Both are at least 1.")
+        if history < 0:
+            raise BadSettings(history=history, hint="It is at least 0.")
         if synchronous not in ("NORMAL", "FULL"):
             raise BadSettings(synchronous=synchronous, hint='Say "NORMAL" or "FULL".')
         store: Store | None = None
@@ -101,6 +107,7 @@ class Engine:
                 raise
         place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
         self._core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
+        self._core.history = History(history) if history else None
         self._open = threading.local()  # the batch that a thread has open
         self._subscriptions: list[Subscription] = []
         self._publishing = threading.RLock()  # subscribers hear of one change after the other

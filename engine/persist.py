@@ -173,6 +173,8 @@ def commit(core: Core) -> None:
             batch.cursors_gone.append((node, name))
         else:
             batch.cursors.append(cursor)
+    if core.history is not None:
+        core.history.into(batch)
     batch.revisions.extend(RevisionRow(*note) for note in core.revision_notes)
     batch.state = State(
         revision=core.revision,
@@ -197,6 +199,8 @@ def commit(core: Core) -> None:
     for one in core.collections.values():
         one.committed()
     core.value_cursors.clear()
+    if core.history is not None:
+        core.history.committed()
     core.dirty_bytes = 0
     core.dirty_state = False
     core.commits += 1

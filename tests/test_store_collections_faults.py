@@ -380,18 +380,36 @@ def test_random_damage_never_gives_a_wrong_row_of_a_collection(tmp_path: Path) -
 
 def version_1(directory: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
     """A closed store as version 1 left it."""
-    ((first, migration),) = schema.MIGRATIONS.items()
-    assert (first, migration is not None) == (1, True)
+    return of_version(1, directory, monkeypatch)
+
+
+def of_version(number: int, directory: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
+    migration = schema.MIGRATIONS[number]
     assert migration is not None
     text = "".join(migration.tables)
-    assert hashlib.sha256(text.encode()).hexdigest()[:16] == VERSION_1_TEXT
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == TEXTS[number]
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "VERSION", 1)
+        patch.setattr(schema, "VERSION", number)
         patch.setattr(schema, "TABLES", migration.tables)
         return closed_store(directory, revisions=3)
 
 
-VERSION_1_TEXT = "472e3a1539e3ab98"  # sha256 of its schema
+TEXTS = {1: "472e3a1539e3ab98", 2: "c5948d53764b4e63"}  # sha256 of the schemas of earlier versions
+
+
+def test_a_store_of_every_earlier_version_is_migrated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(TEXTS) == list(range(1, schema.VERSION)) == list(schema.MIGRATIONS)
+    for number in TEXTS:
+        directory = tmp_path / str(number)
+        expected = of_version(number, directory, monkeypatch)
+        with open_store(directory) as store:
+            assert store.notes == [opening.MIGRATED.format(number, schema.VERSION)]
+            assert dump(store) == expected
+            assert store.versions([1]) == {}
+            assert store.earlier(1) == []
+            store.check_invariants()
 
 
 def test_a_store_of_version_1_is_migrated_with_all_its_nodes(

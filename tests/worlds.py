@@ -56,6 +56,7 @@ class Settings:
     workers: int = 1
     tiny: bool = False  # limits so small that every probe path is taken
     cyclic: bool = False  # queries may call any query; then only values are compared
+    history: int = 0
     exotic: bool = False  # lists, values that are not stored, untracked queries
 
 
@@ -220,14 +221,16 @@ class World(Live):
         if settings.stored:
             self.directory = Path(tempfile.mkdtemp(prefix="engine-world-", dir=FAST))
             self.cleanup.callback(lambda: shutil.rmtree(self.directory or "", ignore_errors=True))
-        self.model = Model(list(self.expressions), self.look)
+        self.model = Model(list(self.expressions), self.look, history=settings.history)
         self._open()
 
     # -- opening and closing -------------------------------------------------------------------
 
     def _open(self) -> None:
         store = None if self.directory is None else self.directory / "store"
-        self.engine = Engine(store, workers=self.settings.workers, strict=self.settings.strict)
+        self.engine = Engine(
+            store, workers=self.settings.workers, strict=self.settings.strict, history=self.settings.history
+        )
         self.engine.listen(self._hear)
         self.synced = store is None
 
@@ -301,7 +304,7 @@ class World(Live):
                 self._recode(q, code)
             case "forget", q:
                 self.engine.forget(f"world:q{q}(*")
-                self.model.force([node for node in self.model.memos if node[0] == q])
+                self.model.forget([node for node in self.model.memos if node[0] == q])
             case "restart", changes:
                 self._restart(changes, crash=False)
             case "crash", changes:
@@ -495,7 +498,8 @@ def random_set(choose: Choose, world: World) -> list[Any]:
     changes: list[list[Any]] = []
     for _ in range(count):
         level = max(-1, choose(0, 22) - 20)
-        changes.append([*random_input(choose, world), choose(0, 4), None if level < 0 else level])
+        value = choose(0, 1 if world.settings.history else 4)  # with a history it goes back and forth
+        changes.append([*random_input(choose, world), value, None if level < 0 else level])
     return ["set", changes]
 
 
