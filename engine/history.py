@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import define, field
 
+from engine.earlier_rows import gives_rows, pack_rows, unpack_rows
 from engine.failure import Failure
 from engine.graph import (
     ABSENT,
@@ -58,6 +59,7 @@ class Earlier:
     fingerprint: bytes
     dependencies: array[int]
     seen: bytes
+    rows: bytes = b""  # of a member of a table, see earlier_rows
     held: bytes | Failure | None = None  # what the store does not have
 
     def same(self, other: Earlier) -> bool:
@@ -77,9 +79,7 @@ class History:
 
     per_key: int
     trials: dict[int, Trial] = field(factory=dict)  # earlier memos that are being tried, see restore
-    _versions: dict[int, list[VersionRow]] = field(
-        factory=dict
-    )  # all of a node
+    _versions: dict[int, list[VersionRow]] = field(factory=dict)  # all of a node
     _new_versions: dict[int, list[VersionRow]] = field(factory=dict)
     _memos: dict[int, list[Earlier]] = field(factory=dict)  # all there are, oldest first
     _new_memos: list[Earlier] = field(factory=list)
@@ -118,6 +118,10 @@ class History:
             dependencies=dependencies,
             seen=seen,
         )
+        if gives_rows(core, node):
+            made.rows = pack_rows(core, node)
+            if not made.rows:
+                return None
         known = self.of(core, node)
         for one in known:
             if one.same(made):
@@ -156,6 +160,15 @@ class History:
                 known += [one for one in self._new_memos if one.node == node]
             self._memos[node] = known
         return known
+
+    def rows_of(self, core: Core, node: int) -> tuple[Any, ...] | None:
+        """The value of a member whose memo holds again and is stored nowhere; None: it has to be computed."""
+        if not gives_rows(core, node):
+            return None
+        for one in self.of(core, node):
+            if one.fingerprint == core.graph.fingerprint[node] and one.rows:
+                return unpack_rows(core, node, one.rows)
+        return None
 
     def _seen_by(self, core: Core, node: int, dependencies: array[int]) -> bytes | None:
         """What each dependency was when the memo of `node` was last known to hold."""
@@ -269,6 +282,7 @@ def _row_of(one: Earlier) -> EarlierRow:
         fingerprint=one.fingerprint,
         dependencies=one.dependencies.tobytes(),
         seen=one.seen,
+        rows=one.rows,
         value=one.held if isinstance(one.held, bytes) else None,
         valueless=bool(one.flags & UNSTORED),
     )
@@ -285,4 +299,5 @@ def _from_row(row: EarlierRow) -> Earlier:
         fingerprint=row.fingerprint,
         dependencies=dependencies,
         seen=row.seen,
+        rows=row.rows,
     )

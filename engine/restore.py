@@ -25,6 +25,7 @@ import engine.running as running
 import engine.verify as verify
 from engine.claims import Cycle
 from engine.core import Core
+from engine.earlier_rows import unpack_rows
 from engine.failure import Failure
 from engine.graph import ERROR, FORCED, GROUP, MARKED, UNSTORED
 from engine.history import Earlier, History, is_kept, seen_now
@@ -153,9 +154,13 @@ def _put_back(core: Core, history: History, node: int, info: QueryInfo, one: Ear
     outcome.digest = one.fingerprint
     if not one.flags & UNSTORED and not _take_value(core, info, one, outcome):
         return False
-    is_member = core.graph.query[node] in core.parts  # then a table or fold takes its value over at once
-    if is_member and outcome.failure is None and (outcome.data is None or not _decode(info, outcome)):
-        return False
+    if core.graph.query[node] in core.parts and outcome.failure is None:
+        # A member: a table or fold takes its value over at once.
+        rows = unpack_rows(core, node, one.rows)
+        if rows is not None:
+            outcome.value = rows
+        elif outcome.data is None or not _decode(info, outcome):
+            return False
     frame = running.Running(core, node, walk)
     frame.reads = _reads(one.dependencies)
     execute._finish(core, node, info, frame, outcome)

@@ -29,7 +29,7 @@ VERSIONS: Final = 16  # of a node; who read an older one runs again
 MOST_BYTES: Final = 256 << 20  # of rows written; the older ones go
 ROW_BYTES: Final = 120  # what SQLite needs for a row beside its blobs
 
-_COLUMNS = "id, node, flags, cost, code, fingerprint, dependencies, seen, sum"
+_COLUMNS = "id, node, flags, cost, code, fingerprint, dependencies, seen, rows, sum"
 _VERSION: Final = struct.Struct(f"<qq{rows.SUM_BYTES}s")
 
 
@@ -101,8 +101,8 @@ def audit_earlier(connection: sqlite3.Connection) -> int:
 
 
 def _checked(row: Sequence[object]) -> EarlierRow:
-    check("earlier", row[0], row[8], rows.earlier_sum, row[:8])
-    made: EarlierRow = EarlierRow._make((*row[1:8], None, False))
+    check("earlier", row[0], row[9], rows.earlier_sum, row[:9])
+    made: EarlierRow = EarlierRow._make((*row[1:9], None, False))
     return made
 
 
@@ -130,8 +130,8 @@ def _add_earlier(connection: sqlite3.Connection, added: Sequence[EarlierRow]) ->
                 continue  # it was stored nowhere (H4)
         id += ROW_BYTES + sum(map(len, columns[3:])) + len(held or b"")
         complete.append((id, *columns, rows.earlier_sum(id, *columns), held))
-    connection.executemany("INSERT INTO earlier VALUES (?,?,?,?,?,?,?,?,?,?)", complete)
-    return rows.added(row[8] for row in complete)
+    connection.executemany("INSERT INTO earlier VALUES (?,?,?,?,?,?,?,?,?,?,?)", complete)
+    return rows.added(row[9] for row in complete)
 
 
 def _trim(connection: sqlite3.Connection, nodes: set[int], kept: int) -> int:

@@ -163,6 +163,7 @@ class EarlierRow(NamedTuple):
     fingerprint: bytes
     dependencies: bytes
     seen: bytes
+    rows: bytes = b""
     value: bytes | None = None
     valueless: bool = False
 
@@ -332,10 +333,11 @@ def earlier_sum(
     fingerprint: bytes,
     dependencies: bytes,
     seen: bytes,
+    rows: bytes,
 ) -> bytes:
     """Checksum of a row of `earlier`. The value is covered by the fingerprint."""
-    parts = code, fingerprint, dependencies, seen
-    head = struct.pack("<7s8q", b"earlier", id, node, flags, cost, *map(len, parts))
+    parts = code, fingerprint, dependencies, seen, rows
+    head = struct.pack("<7s9q", b"earlier", id, node, flags, cost, *map(len, parts))
     return blake3(b"".join((head, *parts))).digest(SUM_BYTES)
 
 

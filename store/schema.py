@@ -144,6 +144,7 @@ TABLES: tuple[str, ...] = (
   fingerprint BLOB NOT NULL,    -- blake3(value), 16 bytes
   dependencies BLOB NOT NULL,   -- as in node
   seen BLOB NOT NULL,           -- what each dependency was then, 16 bytes each; of a group, one for all
+  rows BLOB NOT NULL,           -- what a member of a table gave, whose value is not stored
   sum BLOB NOT NULL,            -- checksum of all columns but value
   value BLOB                    -- NULL: it was not stored
 )""",

@@ -1,8 +1,8 @@
 """Model: a textbook red-green engine, to say exactly which keys must run. No marks, no ids, no store.
 
 Memos are verified on demand, in the order of their dependencies, all members of a group together; a value
-that is equal keeps its stamp. With `history`, a memo that is to be replaced is kept with what it read, and one
-that was kept is taken instead of running where it would read the same again. Slow, recursive, and short enough to be read.
+that is equal keeps its stamp. With `history`, a memo that is to be replaced is kept with what it read, and
+taken instead of running where it would read the same again. Slow, recursive, and short enough to be read.
 """
 
 from __future__ import annotations
