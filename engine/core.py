@@ -199,6 +199,8 @@ class Core:
     def outdate(self) -> None:
         """Make every running frame unwind at its next read; what it computes is dropped (C2)."""
         self.generation += 1
+        if self.history is not None:
+            self.history.trials.clear()
         for frame in tuple(self.claims.values()):
             frame.tables = NO_TABLES  # plain hits too come to `fetch`, which raises
 

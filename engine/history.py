@@ -158,6 +158,7 @@ class History:
             if core.store is not None and core.graph.flags[node] & REMEMBERED:
                 known = [_from_row(row) for row in core.store.earlier(node)]
                 known += [one for one in self._new_memos if one.node == node]
+                del known[: -self.per_key]
             self._memos[node] = known
         return known
 
@@ -206,7 +207,7 @@ class History:
 
     def into(self, batch: Batch) -> None:
         """Put what is new into a batch."""
-        batch.earlier_kept = self.per_key
+        batch.earlier_kept = self.per_key + 1  # one may still be tried while a long build commits
         batch.earlier_gone.extend(self._gone)
         for versions in self._new_versions.values():
             batch.versions.extend(versions)
@@ -219,7 +220,6 @@ class History:
         self._new_memos.clear()
         self._new_versions.clear()
         self._gone.clear()
-        self.trials.clear()
         if len(self._memos) + len(self._versions) > MOST_LOADED:
             self._memos.clear()
             self._versions.clear()

@@ -89,9 +89,12 @@ def restore(core: Core, node: int, walk: Walk) -> bool:
 
 
 def _begin(core: Core, history: History, node: int, info: QueryInfo, walk: Walk) -> Trial:
+    known = list(history.of(core, node))  # before the memo of now takes the place of the oldest one
     present = history.remember(core, node, info)
+    if present is not None and present not in known:
+        known.append(present)
     code = core.codes[core.graph.query[node]]
-    found = [one for one in history.of(core, node) if one.code == code]
+    found = [one for one in known if one.code == code]
     trial = history.trials[node] = Trial(walk, core.generation, present, found)
     return trial
 

@@ -93,10 +93,11 @@ class Model:
         if not self.history:
             return None
         known = self.earlier.setdefault(node, [])
+        tried = list(known)
         if not any(one.same(memo) for one in known):
-            known.append(memo)
-            del known[: -self.history]
-        for one in reversed(known):
+            tried.append(memo)
+            self.earlier[node] = tried[-self.history :]
+        for one in reversed(tried):
             if one.code == self.program[node[0]] and self._holds(one):
                 stamp = memo.changed_at if one.outcome == memo.outcome else self.revision
                 self.restored += not one.same(memo)

@@ -465,6 +465,31 @@ def fuzz(seed: int, settings: Settings, steps: int = 40) -> None:
         world.close()
 
 
+def switch_branches(seed: int, settings: Settings, steps: int = 40) -> int:
+    """Go to and fro between states of all inputs, asking a few keys; returns how many memos came back."""
+    choose = random.Random(seed).randint
+    world = World(settings, random_program(choose, settings))
+    try:
+        states = [[choose(0, 2) for _ in range(CELLS + FILES)] for _ in range(choose(2, 3))]
+        keys = [random_key(choose, world) for _ in range(3)]
+        for _ in range(steps // 4):
+            state = states[choose(0, len(states) - 1)]
+            world.apply(["set", [["cell", i, state[i], None] for i in range(CELLS)]])
+            for i in range(FILES):
+                world.apply(["write", i, state[CELLS + i] or None])
+            world.apply(["sync"])
+            for key in keys[: choose(1, 3)]:
+                world.apply(["get", *key])
+            kind = choose(0, 19)
+            if kind < 3:
+                world.apply(random_restart(choose, world))
+            elif kind < 5:
+                world.apply(random_step(choose, world))
+        return world.model.restored
+    finally:
+        world.close()
+
+
 def random_step(choose: Choose, world: World) -> list[Any]:
     """One step, made of small integers; the smallest of them make the simplest step."""
     kind = choose(0, 99)
@@ -498,8 +523,7 @@ def random_set(choose: Choose, world: World) -> list[Any]:
     changes: list[list[Any]] = []
     for _ in range(count):
         level = max(-1, choose(0, 22) - 20)
-        value = choose(0, 1 if world.settings.history else 4)  # with a history it goes back and forth
-        changes.append([*random_input(choose, world), value, None if level < 0 else level])
+        changes.append([*random_input(choose, world), choose(0, 4), None if level < 0 else level])
     return ["set", changes]
 
 
