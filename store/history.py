@@ -16,7 +16,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 from engine.errors import StoreDamaged
 from engine.store import reading, rows
@@ -122,13 +122,15 @@ def _add_earlier(connection: sqlite3.Connection, added: Sequence[EarlierRow]) ->
     select = "SELECT id, fingerprint, value FROM node WHERE value IS NOT NULL AND id"
     stored = {node: (digest, held) for node, digest, held in select_in(connection, select, wanting)}
     id = _last(connection)
-    complete = []
-    for *columns, held, valueless in added:
-        if held is None and not valueless:
-            digest, held = stored.get(columns[0], (b"", None))
-            if held is None or digest != columns[4]:
+    complete: list[tuple[Any, ...]] = []
+    for row in added:
+        columns, held = row[:8], row.value
+        if held is None and not row.valueless:
+            digest, held = stored.get(row.node, (b"", None))
+            if held is None or digest != row.fingerprint:
                 continue  # it was stored nowhere (H4)
-        id += ROW_BYTES + sum(map(len, columns[3:])) + len(held or b"")
+        blobs = row.code, row.fingerprint, row.dependencies, row.seen, row.rows, held or b""
+        id += ROW_BYTES + sum(map(len, blobs))
         complete.append((id, *columns, rows.earlier_sum(id, *columns), held))
     connection.executemany("INSERT INTO earlier VALUES (?,?,?,?,?,?,?,?,?,?,?)", complete)
     return rows.added(row[9] for row in complete)
