@@ -31,6 +31,7 @@ from engine.store import canonical
 if TYPE_CHECKING:
     from engine.collection import Collection
     from engine.history import History
+    from engine.memory import Memory
     from engine.running import Running
     from engine.snapshot import Snapshot
     from engine.store import CursorRow
@@ -118,6 +119,7 @@ class Core:
         self.gathered = 0  # how many of `graph.marked` the collections know
         # running
         self.history: History | None = None  # what nodes were before; None: it is not kept
+        self.memory: Memory | None = None  # counts the values in memory; None: they all stay
         self.claims: dict[int, Running] = {}
         self.waiting: dict[int, list[Walk]] = {}
         # telling
@@ -129,7 +131,7 @@ class Core:
         self.noted: set[str] = set()
         self.snapshots: list[Snapshot] = []
         self.executed = self.cut_off = self.failed = self.verified = 0
-        self.visited = self.read = self.stamped = self.commits = self.restored = 0
+        self.visited = self.read = self.stamped = self.commits = self.restored = self.loaded = 0
         self.revision = 1
         self.last_changed = [1, 1, 1]
         self.graph = Graph(1)
@@ -249,6 +251,8 @@ class Core:
             self.stamped,
             self.commits,
             self.restored,
+            self.loaded,
+            0 if self.memory is None else self.memory.evicted,
         )
 
     def check_usable(self) -> None:

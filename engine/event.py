@@ -49,7 +49,8 @@ class Counts:
     executed: functions run, of queries and of observed inputs' reads excluded; cut_off: those of them
     whose value was equal; verified: memos proven without running; visited: nodes looked at by marking,
     probing and verifying; read: observed inputs read; stamped: observed inputs whose stamp was compared;
-    restored: earlier memos that hold again and were put back, so that nothing ran.
+    restored: earlier memos that hold again and were put back, so that nothing ran; loaded: values read from
+    the store; evicted: values that went from memory to meet `max_memory`.
     """
 
     executed: int
@@ -61,6 +62,8 @@ class Counts:
     stamped: int
     commits: int
     restored: int = 0
+    loaded: int = 0
+    evicted: int = 0
 
     def __sub__(self, earlier: Counts) -> Counts:
         """What happened between two counts."""

@@ -63,6 +63,8 @@ def put_value(
         graph.status[node] |= VALUE
     if not info.keeps(data):
         core.passing.append(node)
+    elif core.memory is not None and data is not None and failure is None:
+        core.memory.made(core, node, data)
 
 
 def lower_durability(core: Core, node: int, durability: int) -> None:

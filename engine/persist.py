@@ -131,7 +131,11 @@ def chunk(core: Core) -> None:
     """Commit in the middle of a long build, when enough has come together."""
     if core.ringed:
         return  # a cycle is half computed: its rows would name dependencies that have none
-    large = not core.full and (len(core.dirty) >= CHUNK_NODES or core.dirty_bytes >= CHUNK_BYTES)
+    large = not core.full and (
+        len(core.dirty) >= CHUNK_NODES
+        or core.dirty_bytes >= CHUNK_BYTES
+        or (core.memory is not None and core.memory.wants_commit)
+    )
     if large or core.clock() - core.committed_at >= CHUNK_NS:
         commit(core)
 
@@ -201,6 +205,8 @@ def commit(core: Core) -> None:
     core.value_cursors.clear()
     if core.history is not None:
         core.history.committed()
+    if core.memory is not None:
+        core.memory.committed(core)
     core.dirty_bytes = 0
     core.dirty_state = False
     core.commits += 1

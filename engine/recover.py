@@ -55,6 +55,8 @@ def reopen(core: Core, kept: list[Change] | None = None) -> None:
         del by_row[1:]
     if core.history is not None:
         core.history.clear()
+    if core.memory is not None:
+        core.memory.clear()
     core.dirty_bytes = 0
     core.outdate()
     if core.store is not None:

@@ -57,6 +57,7 @@ class Settings:
     tiny: bool = False  # limits so small that every probe path is taken
     cyclic: bool = False  # queries may call any query; then only values are compared
     history: int = 0
+    max_memory: int | None = None
     exotic: bool = False  # lists, values that are not stored, untracked queries
 
 
