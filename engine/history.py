@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from engine.restore import Trial
 
 HISTORY: Final = 4  # earlier memos of a key: three branches and the present state of one
+MOST_VERSIONS: Final = 16  # of a node; who read an older one runs again
 MOST_HELD: Final = 20_000  # earlier memos without a store
 MOST_LOADED: Final = 20_000  # nodes whose histories stay in memory after a commit
 KEPT_FLAGS: Final = ERROR | UNSTORED
@@ -92,9 +93,10 @@ class History:
         was = seen_now(core, node)
         if was:
             version = VersionRow(node, core.graph.changed_at[node], core.revision, was)
-            self._new_versions.setdefault(node, []).append(version)
-            if node in self._versions:
-                self._versions[node].append(version)
+            for known in (self._new_versions.setdefault(node, []), self._versions.get(node)):
+                if known is not None:
+                    known.append(version)
+                    del known[:-MOST_VERSIONS]
 
     def remember(self, core: Core, node: int, info: QueryInfo) -> Earlier | None:
         """Keep the memo of a node beyond its replacement. None: it cannot be kept."""

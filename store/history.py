@@ -30,25 +30,27 @@ MOST_BYTES: Final = 256 << 20  # of rows written; the older ones go
 ROW_BYTES: Final = 120  # what SQLite needs for a row beside its blobs
 
 _COLUMNS = "id, node, flags, cost, code, fingerprint, dependencies, seen, rows, sum"
+_NONE: Final = b"", b""
 _VERSION: Final = struct.Struct(f"<qq{rows.SUM_BYTES}s")
 
 
 def versions(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, list[VersionRow]]:
     return {
         node: [VersionRow(node, *one) for one in _VERSION.iter_unpack(packed)]
-        for node, packed in _packed(connection, ids).items()
+        for node, (packed, _) in _packed(connection, ids).items()
     }
 
 
-def _packed(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, bytes]:
-    result: dict[int, bytes] = {}
+def _packed(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tuple[bytes, bytes]]:
+    """The versions of nodes, and the checksums of their rows."""
+    result: dict[int, tuple[bytes, bytes]] = {}
     for node, packed, stored in select_in(
         connection, "SELECT node, packed, sum FROM version WHERE node", ids
     ):
         check("version", node, stored, rows.version_sum, (node, packed))
         if len(packed) % _VERSION.size:
             raise StoreDamaged(table="version", row=node)
-        result[node] = packed
+        result[node] = packed, stored
     return result
 
 
@@ -84,8 +86,9 @@ def write(connection: sqlite3.Connection, batch: Batch) -> int:
     if batch.versions:
         grown += _add_versions(connection, batch.versions)
     if batch.earlier:
-        grown += _add_earlier(connection, batch.earlier)
-        grown -= _trim(connection, {row.node for row in batch.earlier}, batch.earlier_kept)
+        last = _last(connection)
+        added, last = _add_earlier(connection, batch.earlier, last)
+        grown += added - _trim(connection, {row.node for row in batch.earlier}, batch.earlier_kept, last)
     return grown
 
 
@@ -111,17 +114,18 @@ def _add_versions(connection: sqlite3.Connection, added: Iterable[VersionRow]) -
     for node, *version in added:
         given[node] = given.get(node, b"") + _VERSION.pack(*version)
     held = _packed(connection, sorted(given))
-    taken = delete(connection, "version", "node", held)
     most = VERSIONS * _VERSION.size
-    new = [(node, (held.get(node, b"") + packed)[-most:]) for node, packed in sorted(given.items())]
-    return insert(connection, "version", new, rows.version_sum) - taken
+    new = [(node, (held.get(node, _NONE)[0] + packed)[-most:]) for node, packed in sorted(given.items())]
+    taken = rows.added(sum for _, sum in held.values())
+    return insert(connection, "version", new, rows.version_sum, "REPLACE") - taken
 
 
-def _add_earlier(connection: sqlite3.Connection, added: Sequence[EarlierRow]) -> int:
+def _add_earlier(connection: sqlite3.Connection, added: Sequence[EarlierRow], last: int) -> tuple[int, int]:
+    """Write rows behind the `last` one; return the sum of their checksums, and the new last one."""
     wanting = sorted({row.node for row in added if row.value is None and not row.valueless})
     select = "SELECT id, fingerprint, value FROM node WHERE value IS NOT NULL AND id"
     stored = {node: (digest, held) for node, digest, held in select_in(connection, select, wanting)}
-    id = _last(connection)
+    id = last
     complete: list[tuple[Any, ...]] = []
     for row in added:
         columns, held = row[:8], row.value
@@ -133,16 +137,16 @@ def _add_earlier(connection: sqlite3.Connection, added: Sequence[EarlierRow]) ->
         id += ROW_BYTES + sum(map(len, blobs))
         complete.append((id, *columns, rows.earlier_sum(id, *columns), held))
     connection.executemany("INSERT INTO earlier VALUES (?,?,?,?,?,?,?,?,?,?,?)", complete)
-    return rows.added(row[9] for row in complete)
+    return rows.added(row[9] for row in complete), id
 
 
-def _trim(connection: sqlite3.Connection, nodes: set[int], kept: int) -> int:
+def _trim(connection: sqlite3.Connection, nodes: set[int], kept: int, last: int) -> int:
     """Delete the oldest memos of these nodes, and of all; return what they had added to the total."""
     select = "SELECT node, id, sum FROM earlier WHERE node"
     found = sorted(select_in(connection, select, sorted(nodes)))
     gone = [(id, sum) for _, group in groupby(found, key=itemgetter(0)) for _, id, sum in list(group)[:-kept]]
     connection.executemany("DELETE FROM earlier WHERE id = ?", [(id,) for id, _ in gone])
-    before = _last(connection) - MOST_BYTES
+    before = last - MOST_BYTES
     if before > 0:
         old = connection.execute("SELECT id, sum FROM earlier WHERE id <= ?", (before,)).fetchall()
         connection.execute("DELETE FROM earlier WHERE id <= ?", (before,))
