@@ -22,7 +22,7 @@ from engine.event import Counts, Event
 from engine.folds import Fold
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ROOT
-from engine.history import HISTORY, History
+from engine.history import History
 from engine.key import Key, display
 from engine.kinds import restore_collections
 from engine.locate import find, find_named
@@ -88,7 +88,7 @@ class Engine:
         strict: bool = False,
         read_only: bool = False,
         depth_limit: int = DEPTH_LIMIT,
-        history: int = HISTORY,
+        history: int = 0,
         max_memory: int | None = None,
         synchronous: str = "NORMAL",
     ) -> None:

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from engine.query import QueryInfo
     from engine.restore import Trial
 
-HISTORY: Final = 4  # earlier memos of a key: three branches and the present state of one
 MOST_VERSIONS: Final = 16  # of a node; who read an older one runs again
 MOST_HELD: Final = 20_000  # earlier memos without a store
 MOST_LOADED: Final = 20_000  # nodes whose histories stay in memory after a commit

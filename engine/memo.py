@@ -63,7 +63,7 @@ def put_value(
         graph.status[node] |= VALUE
     if not info.keeps(data):
         core.passing.append(node)
-    elif core.memory is not None and data is not None and failure is None:
+    elif core.memory is not None and data is not None and failure is None and value is not ABSENT:
         core.memory.made(core, node, data)
 
 

@@ -50,13 +50,13 @@ class Trial:
     left: list[Earlier]  # the last one is being compared
     position: int = 0  # in its dependencies
     unit: int = 0  # in what was seen
-    shared: int = -1  # position of the group that was given to workers
+    waiting: list[int] | None = None  # of what is compared now, what was not up to date, last one first
 
     def next(self) -> None:
         """Go on with another memo."""
         self.left.pop()
         self.position = self.unit = 0
-        self.shared = -1
+        self.waiting = None
 
 
 def restore(core: Core, node: int, walk: Walk) -> bool:
@@ -126,26 +126,31 @@ def _bring_up(core: Core, node: int, trial: Trial, unit: array[int], walk: Walk)
     """Make sure of dependencies that a run would ask for next. None: the walk has to; False: give up."""
     graph = core.graph
     status = graph.status
-    load(core, unit)
-    if graph.frontier and not set(unit) <= set(graph.dependencies[node] or ()):
-        spread(core)  # what the present memo did not read may look clean before the marks are complete (N2)
-    waiting = [read for read in unit if status[read] & MARKED]
-    if core.doubtful and any(closure(core, graph.flags[read]) & core.doubtful for read in unit):
-        return False
-    if len(waiting) > 1 and core.workers > 1 and walk.outer is None and trial.shared != trial.position:
-        trial.shared = trial.position
-        try:
-            verify._check_group(core, trial.left[-1].dependencies, trial.position, walk)
-        except Cycle:  # a member waits for us
+    if trial.waiting is None:
+        load(core, unit)
+        if graph.frontier and not set(unit) <= set(graph.dependencies[node] or ()):
+            spread(core)  # what the present memo did not read may look clean before that (see running N2)
+        if core.doubtful and any(closure(core, graph.flags[read]) & core.doubtful for read in unit):
             return False
-        return None
-    for read in waiting:
-        if walk.is_entered(read) or (status[read] & FORCED and verify._is_undefined(core, read)):
-            return False
-        walk.steps.append(read)
-        walk.entered.add(read)
-        walk.positions.append(-1)
-        return None
+        trial.waiting = [read for read in reversed(unit) if status[read] & MARKED]
+        if len(trial.waiting) > 1 and walk.outer is None:  # nested groups one by one, as in verify
+            try:
+                verify._check_group(core, trial.left[-1].dependencies, trial.position, walk)
+            except Cycle:  # a member waits for us
+                return False
+            return None  # the lock was given away
+    waiting = trial.waiting
+    while waiting:
+        read = waiting[-1]
+        if status[read] & MARKED:
+            if walk.is_entered(read) or (status[read] & FORCED and verify._is_undefined(core, read)):
+                return False
+            walk.steps.append(read)
+            walk.entered.add(read)
+            walk.positions.append(-1)
+            return None
+        waiting.pop()
+    trial.waiting = None
     return True
 
 
