@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import define, field
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 MOST_VERSIONS: Final = 16  # of a node; who read an older one runs again
 MOST_HELD: Final = 20_000  # earlier memos without a store
+AT_ONCE: Final = 256  # suspects whose earlier memos are read in one go
 MOST_LOADED: Final = 20_000  # nodes whose histories stay in memory after a commit
 KEPT_FLAGS: Final = ERROR | UNSTORED
 
@@ -155,13 +157,21 @@ class History:
         """The earlier memos of a node, oldest first: the list itself."""
         known = self._memos.get(node)
         if known is None:
-            known = []
-            if core.store is not None and core.graph.flags[node] & REMEMBERED:
-                known = [_from_row(row) for row in core.store.earlier(node)]
-                known += [one for one in self._new_memos if one.node == node]
-                del known[: -self.per_key]
-            self._memos[node] = known
+            self._load_memos(core, node)
+            known = self._memos[node]
         return known
+
+    def _load_memos(self, core: Core, node: int) -> None:
+        """Bring the earlier memos of a node into memory, and of other suspects: they will be wanted next."""
+        flags = core.graph.flags
+        others = islice(core.graph.suspects, AT_ONCE)
+        nodes = [one for one in {node: None, **dict.fromkeys(others)} if one not in self._memos]
+        held = [one for one in nodes if flags[one] & REMEMBERED]
+        stored = core.store.earlier(held) if core.store is not None and held else {}
+        self._memos.update({one: [] for one in held})
+        self._memos.setdefault(node, [])
+        for one, found in stored.items():
+            self._memos[one] = [_from_row(row) for row in found[-self.per_key :]]
 
     def rows_of(self, core: Core, node: int) -> tuple[Any, ...] | None:
         """The value of a member whose memo holds again and is stored nowhere; None: it has to be computed."""

@@ -54,9 +54,11 @@ def _packed(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tup
     return result
 
 
-def earlier(connection: sqlite3.Connection, node: int) -> list[EarlierRow]:
-    found = connection.execute(f"SELECT {_COLUMNS} FROM earlier WHERE node = ? ORDER BY id", (node,))
-    return [_checked(row) for row in found]
+def earlier(connection: sqlite3.Connection, nodes: Sequence[int]) -> dict[int, list[EarlierRow]]:
+    result: dict[int, list[EarlierRow]] = {}
+    for row in sorted(select_in(connection, f"SELECT {_COLUMNS} FROM earlier WHERE node", nodes)):
+        result.setdefault(row[1], []).append(_checked(row))
+    return result
 
 
 def value(connection: sqlite3.Connection, node: int, fingerprint: bytes) -> bytes | None:

@@ -144,10 +144,10 @@ class Store:
         with self._reading() as connection:
             return history.versions(connection, ids)
 
-    def earlier(self, node: int) -> list[EarlierRow]:
-        """The memos that a node had before, oldest first, without their values."""
+    def earlier(self, nodes: Sequence[int]) -> dict[int, list[EarlierRow]]:
+        """The memos that nodes had before, oldest first, without their values."""
         with self._reading() as connection:
-            return history.earlier(connection, node)
+            return history.earlier(connection, nodes)
 
     def earlier_value(self, node: int, fingerprint: bytes) -> bytes | None:
         """The bytes of a value that a node has, or had in an earlier memo; None: they are not there."""

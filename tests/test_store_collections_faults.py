@@ -423,7 +423,7 @@ def test_a_store_of_every_earlier_version_is_migrated(
             assert store.notes == [opening.MIGRATED.format(number, schema.VERSION)]
             assert dump(store) == expected
             assert store.versions([1]) == {}
-            assert store.earlier(1) == []
+            assert store.earlier([1]) == {}
             store.check_invariants()
 
 
