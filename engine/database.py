@@ -22,7 +22,7 @@ from engine.event import Counts, Event
 from engine.folds import Fold
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ROOT
-from engine.history import History
+from engine.history import HISTORY, History
 from engine.key import Key, display
 from engine.kinds import restore_collections
 from engine.locate import find, find_named
@@ -71,7 +71,8 @@ class Engine:
     read_only   answer from the store as another process left it, compute what is missing, save nothing.
     depth_limit how deep running queries may nest.
     history     how many earlier memos of a key are kept, so that nothing runs when what it reads is again
-                what it was (a branch that is checked out again, an edit that is undone); 0: none.
+                what it was (a branch that is checked out again, an edit that is undone); 0: none, which is
+                the default without a store. With one, it is 4.
     max_memory  how many bytes of values may stay in memory, about; what goes is read from the store again.
                 None: all stay, as they do with read_only. Keys and edges are no values and stay in any case.
     synchronous "NORMAL" (a power cut may cost the last commits, nothing else) or "FULL".
@@ -88,12 +89,14 @@ class Engine:
         strict: bool = False,
         read_only: bool = False,
         depth_limit: int = DEPTH_LIMIT,
-        history: int = 0,
+        history: int | None = None,
         max_memory: int | None = None,
         synchronous: str = "NORMAL",
     ) -> None:
         if workers < 1 or depth_limit < 1:
             raise BadSettings(workers=workers, depth_limit=depth_limit, hint="Both are at least 1.")
+        if history is None:
+            history = HISTORY if path is not None else 0
         if history < 0:
             raise BadSettings(history=history, hint="It is at least 0.")
         if max_memory is not None and (max_memory < 1 or path is None):

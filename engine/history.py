@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from engine.query import QueryInfo
     from engine.restore import Trial
 
+HISTORY: Final = 4  # earlier memos of a key, with a store: three branches beside the one that is checked out
 MOST_VERSIONS: Final = 16  # of a node; who read an older one runs again
 MOST_HELD: Final = 20_000  # earlier memos without a store
 AT_ONCE: Final = 256  # suspects whose earlier memos are read in one go

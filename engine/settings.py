@@ -36,7 +36,7 @@ class Settings:
     workers: int = 1
     strict: bool = False
     depth_limit: int = 50_000
-    history: int = 0
+    history: int = 4
     max_memory: int | None = None  # bytes
     synchronous: str = "NORMAL"
     origins: Mapping[str, str] = field(factory=dict)

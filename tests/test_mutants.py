@@ -20,6 +20,7 @@ import engine.restore
 from engine.advance import Change
 from engine.collection import Collection, force_lookups
 from engine.core import Core
+from engine.earlier_rows import pack_rows
 from engine.graph import ERROR, GROUP, REACH, TRANSIENT
 from engine.history import History
 from engine.kept import KeptRows
@@ -487,6 +488,33 @@ def test_a_planted_bug_is_found_within_2_000_steps(name: str) -> None:
     with planted(bug):
         steps, found = steps_to_find(settings)
     assert found, f"an engine that would {name} was not found out in {steps} steps"
+
+
+def put_a_member_back_without_its_last_row(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def unpack_rows(core: Core, node: int, packed: bytes) -> Any:
+            rows = original(core, node, packed)
+            return rows and rows[:-1]
+
+        return unpack_rows
+
+    replace(stack, engine.restore, "unpack_rows", make)
+
+
+def put_a_member_back_with_its_rows_of_now(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        return lambda core, node, packed: original(core, node, pack_rows(core, node))
+
+    replace(stack, engine.restore, "unpack_rows", make)
+
+
+@pytest.mark.parametrize(
+    "bug", [put_a_member_back_without_its_last_row, put_a_member_back_with_its_rows_of_now]
+)
+def test_a_bug_planted_in_histories_of_tables_is_found_within_2_000_steps(bug: Mutant) -> None:
+    with planted(bug):
+        steps, found = steps_to_find(table_world.Settings(history=4), table_world.switch_branches)
+    assert found, f"an engine that would {bug.__name__} was not found out in {steps} steps"
 
 
 @pytest.mark.parametrize("name", HISTORY_MUTANTS)
