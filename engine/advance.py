@@ -132,6 +132,8 @@ def _put(core: Core, change: Change) -> None:
     assert info is not None
     for snapshot in core.snapshots:
         snapshot.save(node)
+    if core.history is not None:
+        core.history.replaced(core, node)
     for level in range(graph.durability[node] + 1):
         core.last_changed[level] = core.revision
     reset = graph.flags[node] & PINNED and not change.pinned

@@ -291,7 +291,9 @@ def _take_value(core: Core, one: Collection, node: int, frame: Running) -> None:
     if core.graph.flags[node] & (ERROR | TRANSIENT):
         held = core.graph.values[node]
         failure = held if isinstance(held, Failure) else None
-    if failure is None:
+    if failure is None and core.history is not None:
+        value = core.history.rows_of(core, node)
+    if failure is None and value is None:
         try:
             value = answer.answer(core, node, request)
         except Exception:  # it ran again and failed: its error is what it contributes

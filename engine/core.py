@@ -30,6 +30,8 @@ from engine.store import canonical
 
 if TYPE_CHECKING:
     from engine.collection import Collection
+    from engine.history import History
+    from engine.memory import Memory
     from engine.running import Running
     from engine.snapshot import Snapshot
     from engine.store import CursorRow
@@ -117,6 +119,8 @@ class Core:
         self.value_cursors: dict[tuple[int, str], CursorRow | None] = {}  # of consumers of a key's value
         self.gathered = 0  # how many of `graph.marked` the collections know
         # running
+        self.history: History | None = None  # what nodes were before; None: it is not kept
+        self.memory: Memory | None = None  # counts the values in memory; None: they all stay
         self.claims: dict[int, Running] = {}
         self.waiting: dict[int, list[Walk]] = {}
         # telling
@@ -128,7 +132,7 @@ class Core:
         self.noted: set[str] = set()
         self.snapshots: list[Snapshot] = []
         self.executed = self.cut_off = self.failed = self.verified = 0
-        self.visited = self.read = self.stamped = self.commits = 0
+        self.visited = self.read = self.stamped = self.commits = self.restored = self.loaded = 0
         self.revision = 1
         self.last_changed = [1, 1, 1]
         self.graph = Graph(1)
@@ -202,6 +206,8 @@ class Core:
     def outdate(self) -> None:
         """Make every running frame unwind at its next read; what it computes is dropped (C2)."""
         self.generation += 1
+        if self.history is not None:
+            self.history.trials.clear()
         for frame in tuple(self.claims.values()):
             frame.tables = NO_TABLES  # plain hits too come to `fetch`, which raises
 
@@ -249,6 +255,9 @@ class Core:
             self.read,
             self.stamped,
             self.commits,
+            self.restored,
+            self.loaded,
+            0 if self.memory is None else self.memory.evicted,
         )
 
     def check_usable(self) -> None:

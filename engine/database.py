@@ -22,9 +22,11 @@ from engine.event import Counts, Event
 from engine.folds import Fold
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ROOT
+from engine.history import HISTORY, History
 from engine.key import Key, display
 from engine.kinds import restore_collections
 from engine.locate import find, find_named
+from engine.memory import Memory
 from engine.persist import open_graph
 from engine.query import READY, REGISTRY, Query, info_of
 from engine.snapshot import Snapshot
@@ -68,6 +70,11 @@ class Engine:
     strict      never run a query that might turn out not to be needed (see docs/algorithm.md, probes).
     read_only   answer from the store as another process left it, compute what is missing, save nothing.
     depth_limit how deep running queries may nest.
+    history     how many earlier memos of a key are kept, so that nothing runs when what it reads is again
+                what it was (a branch that is checked out again, an edit that is undone); 0: none, which is
+                the default without a store. With one, it is 4.
+    max_memory  how many bytes of values may stay in memory, about; what goes is read from the store again.
+                None: all stay, as they do with read_only. Keys and edges are no values and stay in any case.
     synchronous "NORMAL" (a power cut may cost the last commits, nothing else) or "FULL".
 
     Raises `StoreInUse` when another process has the store, and the other `StoreError`s.
@@ -82,10 +89,19 @@ class Engine:
         strict: bool = False,
         read_only: bool = False,
         depth_limit: int = DEPTH_LIMIT,
+        history: int | None = None,
+        max_memory: int | None = None,
         synchronous: str = "NORMAL",
     ) -> None:
         if workers < 1 or depth_limit < 1:
             raise BadSettings(workers=workers, depth_limit=depth_limit, hint="Both are at least 1.")
+        if history is None:
+            history = HISTORY if path is not None else 0
+        if history < 0:
+            raise BadSettings(history=history, hint="It is at least 0.")
+        if max_memory is not None and (max_memory < 1 or path is None):
+            hint = "Values that go are read from a store: name one." if path is None else "It is at least 1."
+            raise BadSettings(max_memory=max_memory, hint=hint)
         if synchronous not in ("NORMAL", "FULL"):
             raise BadSettings(synchronous=synchronous, hint='Say "NORMAL" or "FULL".')
         store: Store | None = None
@@ -101,6 +117,9 @@ class Engine:
                 raise
         place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
         self._core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
+        if max_memory is not None and self._core.saves:  # else nobody could read again what was computed here
+            self._core.memory = Memory(max_memory)
+        self._core.history = History(history) if history else None
         self._open = threading.local()  # the batch that a thread has open
         self._subscriptions: list[Subscription] = []
         self._publishing = threading.RLock()  # subscribers hear of one change after the other

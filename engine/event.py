@@ -21,6 +21,7 @@ class What(Enum):
     EXECUTED = "executed"  # its function ran, and readers may have to look
     CUT_OFF = "cut off"  # its function ran, the value is equal: readers do not run
     VERIFIED = "verified"  # proven to hold without running
+    RESTORED = "restored"  # an earlier memo holds again, and was put back: nothing ran
     FAILED = "failed"  # its function ran and raised
     READ = "read"  # an observed input was looked at and its content differs, or it is new
     SET = "set"  # the host gave an input another value
@@ -47,7 +48,9 @@ class Counts:
 
     executed: functions run, of queries and of observed inputs' reads excluded; cut_off: those of them
     whose value was equal; verified: memos proven without running; visited: nodes looked at by marking,
-    probing and verifying; read: observed inputs read; stamped: observed inputs whose stamp was compared.
+    probing and verifying; read: observed inputs read; stamped: observed inputs whose stamp was compared;
+    restored: earlier memos that hold again and were put back, so that nothing ran; loaded: values read from
+    the store; evicted: values that went from memory to meet `max_memory`.
     """
 
     executed: int
@@ -58,6 +61,9 @@ class Counts:
     read: int
     stamped: int
     commits: int
+    restored: int = 0
+    loaded: int = 0
+    evicted: int = 0
 
     def __sub__(self, earlier: Counts) -> Counts:
         """What happened between two counts."""

@@ -65,6 +65,7 @@ class Outcome:
     transient = False
     microseconds = 0
     stamp: bytes | None = None
+    restored = False  # an earlier memo: nothing ran
     equal = False  # by the user's `eq`, or by `==` where there are no bytes
 
 
@@ -247,6 +248,8 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
     core.unsettled = True
     for snapshot in core.snapshots:
         snapshot.save(node)
+    if core.history is not None and had_memo and not equal:
+        core.history.replaced(core, node)
     durability = _durability(core, info, frame)
     if frame.reads or graph.dependencies[node]:
         replace_dependencies(core, node, frame.reads)
@@ -262,6 +265,8 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
         if had_memo and flags & REACH & ~before:
             raise_reach(core, node, flags & REACH)
     flags |= _reason(core, node, state, again) << REASON_SHIFT if had_memo else _NEW
+    if outcome.restored:
+        flags = flags & ~(0xF << REASON_SHIFT) | Reason.RESTORED << REASON_SHIFT
     if outcome.failure is not None:
         flags |= ERROR
     if outcome.data is None or not info.keeps(outcome.data):
@@ -305,13 +310,16 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
 def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bool) -> None:
     if info.is_input:
         core.read += 1
+    elif outcome.restored:
+        core.restored += 1
     elif not info.quiet:
         core.executed += 1
         core.failed += outcome.failure is not None
         core.cut_off += equal
     if (core.listeners or core.journal is not None) and not info.quiet:
         before = core.graph.fingerprint[node]
-        core.tell(_what(info, outcome, equal), node, outcome.microseconds, before, outcome.digest)
+        took = 0 if outcome.restored else outcome.microseconds
+        core.tell(_what(info, outcome, equal), node, took, before, outcome.digest)
     elif core.journal is not None and node in core.collections and not equal:
         # Who watches a table is told when its rows are others: see test_a_watch_of_a_table_tells.
         before = core.graph.fingerprint[node]
@@ -330,6 +338,8 @@ def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bo
 def _what(info: QueryInfo, outcome: Outcome, equal: bool) -> What:
     if info.is_input:
         return What.READ
+    if outcome.restored:
+        return What.RESTORED
     return What.CUT_OFF if equal else What.FAILED if outcome.failure else What.EXECUTED
 
 

@@ -31,6 +31,7 @@ _SENTENCE = {
     Reason.OBSERVED: "the world was looked at",
     Reason.AGAIN: "its value is not kept, and somebody needed it",
     Reason.ROWS: "rows that it looks at changed, or may have changed",
+    Reason.RESTORED: "what it reads is again what it was, so that an earlier memo was put back",
     Reason.LEFT: "an earlier process left word that it must run (forgotten, other code, or a failed try)",
 }
 

@@ -40,6 +40,7 @@ TRANSIENT: Final = 32  # rests on a failure that is not kept
 OBSERVED: Final = 64
 MUTABLE: Final = 128  # readers get copies of their own
 UNTRACKED: Final = 256
+REMEMBERED: Final = 512  # earlier memos of it are kept, see history
 REASON_SHIFT: Final = 12  # bits 12-15: why it ran last, a `why.Reason`
 REACH_SHIFT: Final = 16  # bits 16-55: the collections that it rests on, see `collect`
 REACH_BITS: Final = 40  # so that all flags fit into 63 bits

@@ -40,6 +40,9 @@ def leave(core: Core, one: Collection, node: int) -> None:
         load_readers(core, [node])
     back = graph.readers[node]
     assert back is not None
+    info = core.bound[graph.query[node]]
+    if core.history is not None and info is not None:
+        core.history.remember(core, node, info)  # its rows go, and it may come again
     with core.half_done():
         back.remove(one.node)
         core.dirty_readers[node] = None

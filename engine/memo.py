@@ -13,7 +13,7 @@ from typing import Any
 
 from engine.core import Core
 from engine.failure import Failure
-from engine.graph import GROUP, MARKED, MUTABLE, SUSPECT, VALUE, entries
+from engine.graph import ABSENT, GROUP, MARKED, MUTABLE, SUSPECT, VALUE, entries
 from engine.mark import suspect
 from engine.persist import KEEP, load, load_readers, save
 from engine.query import QueryInfo
@@ -55,11 +55,16 @@ def put_value(
         graph.flags[node] |= MUTABLE
         graph.values[node] = data
         graph.status[node] &= ~VALUE
+    elif value is ABSENT:  # of an earlier memo: it is read when somebody needs it
+        graph.values[node] = ABSENT
+        graph.status[node] &= ~VALUE
     else:
         graph.values[node] = value
         graph.status[node] |= VALUE
     if not info.keeps(data):
         core.passing.append(node)
+    elif core.memory is not None and data is not None and failure is None and value is not ABSENT:
+        core.memory.made(core, node, data)
 
 
 def lower_durability(core: Core, node: int, durability: int) -> None:

@@ -131,7 +131,11 @@ def chunk(core: Core) -> None:
     """Commit in the middle of a long build, when enough has come together."""
     if core.ringed:
         return  # a cycle is half computed: its rows would name dependencies that have none
-    large = not core.full and (len(core.dirty) >= CHUNK_NODES or core.dirty_bytes >= CHUNK_BYTES)
+    large = not core.full and (
+        len(core.dirty) >= CHUNK_NODES
+        or core.dirty_bytes >= CHUNK_BYTES
+        or (core.memory is not None and core.memory.wants_commit)
+    )
     if large or core.clock() - core.committed_at >= CHUNK_NS:
         commit(core)
 
@@ -173,6 +177,8 @@ def commit(core: Core) -> None:
             batch.cursors_gone.append((node, name))
         else:
             batch.cursors.append(cursor)
+    if core.history is not None:
+        core.history.into(batch)
     batch.revisions.extend(RevisionRow(*note) for note in core.revision_notes)
     batch.state = State(
         revision=core.revision,
@@ -197,6 +203,10 @@ def commit(core: Core) -> None:
     for one in core.collections.values():
         one.committed()
     core.value_cursors.clear()
+    if core.history is not None:
+        core.history.committed()
+    if core.memory is not None:
+        core.memory.committed(core)
     core.dirty_bytes = 0
     core.dirty_state = False
     core.commits += 1

@@ -27,6 +27,7 @@ def recall(core: Core, node: int) -> Any:
     data = core.dirty.get(node)
     if not isinstance(data, bytes):
         data = core.store.value(node, graph.fingerprint[node])
+        core.loaded += data is not None
     if data is None:
         return ABSENT
     if graph.flags[node] & ERROR:
@@ -41,4 +42,6 @@ def recall(core: Core, node: int) -> Any:
     else:
         graph.flags[node] |= MUTABLE
         graph.values[node] = data
+    if core.memory is not None:
+        core.memory.loaded(core, node, data)
     return value

@@ -53,6 +53,10 @@ def reopen(core: Core, kept: list[Change] | None = None) -> None:
         collection.clear()
     for by_row in (core.bound, core.codes, core.calls, core.name_of_row):
         del by_row[1:]
+    if core.history is not None:
+        core.history.clear()
+    if core.memory is not None:
+        core.memory.clear()
     core.dirty_bytes = 0
     core.outdate()
     if core.store is not None:

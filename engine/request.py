@@ -142,6 +142,8 @@ def _take_care(core: Core) -> None:
     if core.moved:
         start_revision(core, f"{len(core.moved)} found changed when read again", all_levels=True)
         force(core, list(core.moved), Reason.OBSERVED)
+        if core.history is not None:
+            core.history.forget(core, core.moved)
         core.moved.clear()
     if core.collections and not core.claims:
         retry_cycles(core)
@@ -248,6 +250,8 @@ def forget(core: Core, fits: Callable[[str], bool]) -> int:
             if nodes:
                 start_revision(core, f"{len(nodes)} keys forgotten", all_levels=True)
                 force(core, nodes, Reason.FORGOTTEN)
+                if core.history is not None:
+                    core.history.forget(core, nodes)
                 finish(core)
             return len(nodes)
 

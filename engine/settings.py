@@ -36,6 +36,8 @@ class Settings:
     workers: int = 1
     strict: bool = False
     depth_limit: int = 50_000
+    history: int = 4
+    max_memory: int | None = None  # bytes
     synchronous: str = "NORMAL"
     origins: Mapping[str, str] = field(factory=dict)
     files: tuple[Path, ...] = ()  # the configuration files that were read
@@ -196,6 +198,10 @@ def _count(value: object, base: Path) -> int:
     return value
 
 
+def _natural(value: object, base: Path) -> int:
+    return 0 if value == 0 and not isinstance(value, bool) else _count(value, base)
+
+
 def _flag(value: object, base: Path) -> bool:
     if not isinstance(value, bool):
         raise ValueError
@@ -237,6 +243,8 @@ _KINDS: Final[dict[str, _Kind]] = {
     "workers": _Kind("a whole number, at least 1", _count, _number),
     "strict": _Kind("true or false", _flag, parse_flag),
     "depth_limit": _Kind("a whole number, at least 1", _count, _number),
+    "history": _Kind("a whole number, 0 for none", _natural, _number),
+    "max_memory": _Kind("a whole number of bytes, at least 1", _count, _number),
     "synchronous": _Kind('"NORMAL" or "FULL"', _sync),
 }
 

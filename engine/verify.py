@@ -17,6 +17,7 @@ from array import array
 
 import engine.execute as run
 import engine.group as group
+import engine.restore as restore
 from engine.claims import Cycle, wait_for
 from engine.core import Core, Request
 from engine.event import What
@@ -171,7 +172,8 @@ def _step(core: Core, node: int, walk: Walk) -> None:
         changed = changed_at[dependency] > verified_at or graph.flags[dependency] & TRANSIENT
         if changed and dependency not in core.collections:  # who looks into one is forced where it must run
             graph.cause[node] = dependency
-            _run(core, node, walk)
+            if core.history is None or not restore.restore(core, node, walk):
+                _run(core, node, walk)
             return
     _green(core, node)
 

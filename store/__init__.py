@@ -25,6 +25,7 @@ from engine.store.rows import (
     ChangeRow,
     CollectionRow,
     CursorRow,
+    EarlierRow,
     InputRow,
     MemberRow,
     MemberRows,
@@ -33,6 +34,7 @@ from engine.store.rows import (
     QueryRow,
     RevisionRow,
     State,
+    VersionRow,
     fingerprint_of,
 )
 
@@ -47,6 +49,7 @@ __all__ = [
     "ChangeRow",
     "CollectionRow",
     "CursorRow",
+    "EarlierRow",
     "InputRow",
     "MemberRow",
     "MemberRows",
@@ -56,6 +59,7 @@ __all__ = [
     "RevisionRow",
     "State",
     "Store",
+    "VersionRow",
     "fingerprint_of",
     "open_store",
 ]

@@ -2,7 +2,7 @@
 
 Invariants
     C1  What is reachable from a root over dependencies stays: a later answer needs no extra execution.
-        A collection reaches its members as well.
+        A collection reaches its members as well, and a node what its earlier memos read.
     C2  Deletion is one transaction; killed anywhere, the store is as before or as after.
     C3  The file is rewritten only when that gives back a quarter of it.
     C4  With the node of a collection go its members' entries, its rows, blocks, changes and cursors.
@@ -15,7 +15,7 @@ import struct
 
 from attrs import frozen
 
-from engine.store import repair, rows
+from engine.store import history, repair, rows
 from engine.store.sqlite import Store
 
 VACUUM_SHARE = 0.25  # of the pages must be free; rewriting costs about as much as a checkpoint of all
@@ -44,7 +44,7 @@ def collect(store: Store, roots_flag: int = rows.ROOT_FLAG, *, compact: bool = T
             if flags & roots_flag:
                 pending.append(node)
         members = _members(connection)
-        kept = _reachable(edges, members, pending)
+        kept = _reachable(edges, members, history.dependencies(connection), pending)
         deleted = [node for node in edges if node not in kept]
         observed = {node for (node,) in connection.execute("SELECT node FROM input")}
         gone = sorted(observed - kept)
@@ -77,12 +77,18 @@ def _members(connection: sqlite3.Connection) -> dict[int, list[int]]:
     return result
 
 
-def _reachable(edges: dict[int, bytes], members: dict[int, list[int]], pending: list[int]) -> set[int]:
+def _reachable(
+    edges: dict[int, bytes],
+    members: dict[int, list[int]],
+    earlier: dict[int, list[bytes]],
+    pending: list[int],
+) -> set[int]:
     """Ids that are reached from `pending`, which is used up. Depth is data, not stack."""
     kept = set(pending)
     while pending:
         id = pending.pop()
-        for dependency in (*repair.unpack(edges[id]), *members.get(id, ())):
+        packed = b"".join((edges[id], *earlier.get(id, ())))
+        for dependency in (*repair.unpack(packed), *members.get(id, ())):
             if dependency not in kept and dependency in edges:
                 kept.add(dependency)
                 pending.append(dependency)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from engine.errors import StoreDamaged
 from engine.store import rows
 from engine.store.checking import check, value_matches
+from engine.store.history import audit_earlier
 from engine.store.layout import collection_rows, layouts
 
 _SUMS: dict[str, Callable[..., bytes]] = {
@@ -29,6 +30,7 @@ _SUMS: dict[str, Callable[..., bytes]] = {
     "block": rows.block_sum,
     "change": rows.change_sum,
     "cursor": rows.cursor_sum,
+    "version": rows.version_sum,
 }
 _PIECE = 1000  # rows of a collection that are checked at once
 
@@ -51,6 +53,7 @@ def audit(connection: sqlite3.Connection) -> None:
                 raise StoreDamaged(table=table, row=row[0], found="an input without a node")
     if unread := [id for id in expected if id not in collections and set(expected[id]) - collections]:
         raise StoreDamaged(table="readers", row=min(unread), found="dependents, but no readers")
+    total += audit_earlier(connection)
     for made in layouts(connection):
         found = connection.execute(made.select)
         while piece := found.fetchmany(_PIECE):

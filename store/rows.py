@@ -142,6 +142,32 @@ class MemberRows(NamedTuple):
     fresh: bool = False
 
 
+class VersionRow(NamedTuple):
+    """What a node was for a while: from the revision `since` up to, and not in, `until`."""
+
+    node: int
+    since: int
+    until: int
+    was: bytes  # 16 bytes
+
+
+class EarlierRow(NamedTuple):
+    """A memo that a node had before. Written with `value=None`, it takes the value that the node has stored
+    under this fingerprint; where there is none, and `valueless` is False, the row is left out.
+    """
+
+    node: int
+    flags: int
+    cost: int
+    code: bytes
+    fingerprint: bytes
+    dependencies: bytes
+    seen: bytes
+    rows: bytes = b""
+    value: bytes | None = None
+    valueless: bool = False
+
+
 @define
 class Batch:
     """What one transaction writes. `state` None: the state stays as it is.
@@ -167,6 +193,10 @@ class Batch:
     changes_gone: list[int] = field(factory=list)
     cursors: list[CursorRow] = field(factory=list)
     cursors_gone: list[tuple[int, str]] = field(factory=list)  # (collection, name)
+    versions: list[VersionRow] = field(factory=list)  # added to those of the node
+    earlier: list[EarlierRow] = field(factory=list)  # likewise
+    earlier_gone: list[int] = field(factory=list)  # nodes whose earlier memos go
+    earlier_kept: int = 4  # of each node
 
 
 class StateRow(NamedTuple):
@@ -288,6 +318,27 @@ def cursor_sum(collection: int, name: str, position: int, revision: int, data: b
     shown = name.encode(errors="surrogateescape")
     head = struct.pack("<6s5q", b"cursor", collection, position, revision, len(shown), len(data))
     return blake3(head + shown + data).digest(SUM_BYTES)
+
+
+def version_sum(node: int, packed: bytes) -> bytes:
+    return blake3(struct.pack("<7sq", b"version", node) + packed).digest(SUM_BYTES)
+
+
+def earlier_sum(
+    id: int,
+    node: int,
+    flags: int,
+    cost: int,
+    code: bytes,
+    fingerprint: bytes,
+    dependencies: bytes,
+    seen: bytes,
+    rows: bytes,
+) -> bytes:
+    """Checksum of a row of `earlier`. The value is covered by the fingerprint."""
+    parts = code, fingerprint, dependencies, seen, rows
+    head = struct.pack("<7s9q", b"earlier", id, node, flags, cost, *map(len, parts))
+    return blake3(b"".join((head, *parts))).digest(SUM_BYTES)
 
 
 def state_sum(row: StateRow) -> bytes:

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from engine.store import layout
 
 APPLICATION_ID: Final = 0x656E6769  # "engi", at byte 68 of the file
-VERSION = 2  # user_version, at byte 60 of the file
+VERSION = 3  # user_version, at byte 60 of the file
 PAGE_SIZE: Final = 4096  # bytes; 16384 measured no faster, and writes four times as much per change
 REVISIONS_KEPT: Final = 1000
 
@@ -90,7 +90,7 @@ _COLLECTION = """CREATE TABLE collection (
   sum BLOB NOT NULL
 )"""
 
-TABLES: tuple[str, ...] = (
+_VERSION_2: tuple[str, ...] = (
     *_VERSION_1,
     _COLLECTION,
     """CREATE TABLE member (
@@ -128,6 +128,29 @@ TABLES: tuple[str, ...] = (
 ) WITHOUT ROWID""",
 )
 
+TABLES: tuple[str, ...] = (
+    *_VERSION_2,
+    """CREATE TABLE version (
+  node INTEGER PRIMARY KEY,  -- node.id of a node whose value became different
+  packed BLOB NOT NULL,      -- of each value before: first revision, revision after the last (i64), 16 bytes
+  sum BLOB NOT NULL
+)""",
+    """CREATE TABLE earlier (
+  id INTEGER PRIMARY KEY,       -- ascending by the bytes that a row takes: old rows go by their id
+  node INTEGER NOT NULL,        -- node.id whose memo it was
+  flags INTEGER NOT NULL,       -- as in node
+  cost INTEGER NOT NULL,        -- microseconds
+  code BLOB NOT NULL,           -- query.code of then
+  fingerprint BLOB NOT NULL,    -- blake3(value), 16 bytes
+  dependencies BLOB NOT NULL,   -- as in node
+  seen BLOB NOT NULL,           -- what each dependency was then, 16 bytes each; of a group, one for all
+  rows BLOB NOT NULL,           -- what a member of a table gave, whose value is not stored
+  sum BLOB NOT NULL,            -- checksum of all columns but value
+  value BLOB                    -- NULL: it was not stored
+)""",
+    "CREATE INDEX earlier_node ON earlier(node)",
+)
+
 
 class Migration(NamedTuple):
     """From one version to the next. `tables` is the schema text that the old version must have."""
@@ -137,12 +160,20 @@ class Migration(NamedTuple):
 
 
 def _add_collections(connection: sqlite3.Connection) -> None:
-    for statement in TABLES[len(_VERSION_1) :]:
+    for statement in _VERSION_2[len(_VERSION_1) :]:
+        connection.execute(statement)
+
+
+def _add_history(connection: sqlite3.Connection) -> None:
+    for statement in TABLES[len(_VERSION_2) :]:
         connection.execute(statement)
 
 
 # Version -> how to get to the next one; None: clean rebuild, everything is computed again.
-MIGRATIONS: Mapping[int, Migration | None] = {1: Migration(_VERSION_1, _add_collections)}
+MIGRATIONS: Mapping[int, Migration | None] = {
+    1: Migration(_VERSION_1, _add_collections),
+    2: Migration(_VERSION_2, _add_history),
+}
 
 
 class Kind(Enum):

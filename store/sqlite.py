@@ -24,13 +24,23 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from engine.errors import Closed, ForkedEngine, StoreDamaged, StoreError, StoreReadOnly
-from engine.store import reading, repair, schema, writing
+from engine.store import history, reading, repair, schema, writing
 from engine.store.collections import Collections
 from engine.store.directory import private_directory
 from engine.store.failures import SQLITE_ERRORS, from_sqlite, translated
 from engine.store.merging import Opened, merge
 from engine.store.opening import open_for_writing
-from engine.store.rows import Batch, NodeRow, ObservedInput, QueryRow, RevisionRow, State, StateRow
+from engine.store.rows import (
+    Batch,
+    EarlierRow,
+    NodeRow,
+    ObservedInput,
+    QueryRow,
+    RevisionRow,
+    State,
+    StateRow,
+    VersionRow,
+)
 
 if TYPE_CHECKING:
     from engine.store.inspect import Statistics
@@ -128,6 +138,21 @@ class Store:
         """The newest revisions, newest first."""
         with self._reading() as connection:
             return reading.revisions(connection, last)
+
+    def versions(self, ids: Sequence[int]) -> dict[int, list[VersionRow]]:
+        """What those nodes were before, oldest first; a node that nothing is known of is left out."""
+        with self._reading() as connection:
+            return history.versions(connection, ids)
+
+    def earlier(self, nodes: Sequence[int]) -> dict[int, list[EarlierRow]]:
+        """The memos that nodes had before, oldest first, without their values."""
+        with self._reading() as connection:
+            return history.earlier(connection, nodes)
+
+    def earlier_value(self, node: int, fingerprint: bytes) -> bytes | None:
+        """The bytes of a value that a node has, or had in an earlier memo; None: they are not there."""
+        with self._reading() as connection:
+            return history.value(connection, node, fingerprint)
 
     @property
     def derived(self) -> Collections:

@@ -13,12 +13,17 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from engine.store import deltas, rows, schema
+from engine.store import deltas, history, rows, schema
 from engine.store.merging import state_columns
 from engine.store.rows import Batch, NodeRow, StateRow
 from engine.store.statements import delete, existing, insert
 
 _INSERT_NODE = "INSERT INTO node VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+
+_OF_A_NODE = (
+    *(("node", "id"), ("readers", "dependency"), ("input", "node")),
+    *(("version", "node"), ("earlier", "node")),
+)
 
 # A value is a function of its fingerprint: a row that comes without its value keeps the one it has.
 _UPDATE_NODE = """UPDATE node SET flags = ?4, changed_at = ?5, verified_at = ?6, durability = ?7, cost = ?8,
@@ -34,8 +39,10 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, 
     """Write everything; return the state row that was written."""
     total = int.from_bytes(stored.total, "little")
     if batch.deleted:
-        for table, column in (("node", "id"), ("readers", "dependency"), ("input", "node")):
+        for table, column in _OF_A_NODE:
             total -= delete(connection, table, column, batch.deleted)
+    if batch.versions or batch.earlier or batch.earlier_gone:
+        total += history.write(connection, batch)  # before the nodes: it takes values that are replaced
     if batch.nodes:
         total += _write_nodes(connection, batch.nodes)
     if batch.readers:

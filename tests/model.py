@@ -1,7 +1,8 @@
 """Model: a textbook red-green engine, to say exactly which keys must run. No marks, no ids, no store.
 
 Memos are verified on demand, in the order of their dependencies, all members of a group together; a value
-that is equal keeps its stamp. Slow, recursive, and short enough to be read.
+that is equal keeps its stamp. With `history`, a memo that is to be replaced is kept with what it read, and
+taken instead of running where it would read the same again. Slow, recursive, and short enough to be read.
 """
 
 from __future__ import annotations
@@ -19,6 +20,14 @@ class Memo:
     changed_at: int
     verified_at: int
     reads: list[tuple[Node, ...]]  # in order; a group is one entry
+    seen: list[tuple[Outcome, ...]] = field(default_factory=list)  # what each of them was
+    code: Expression | None = None
+
+    def same(self, other: Memo) -> bool:
+        return (self.outcome, self.reads, self.seen, self.code) == (
+            *(other.outcome, other.reads),
+            *(other.seen, other.code),
+        )
 
 
 @dataclass
@@ -29,6 +38,9 @@ class Model:
     memos: dict[Node, Memo] = field(default_factory=dict)
     forced: set[Node] = field(default_factory=set)
     executed: list[Node] = field(default_factory=list)
+    history: int = 0  # earlier memos that are kept of a key
+    earlier: dict[Node, list[Memo]] = field(default_factory=dict)
+    restored: int = 0
 
     def change(self, inputs: dict[Node, Outcome]) -> None:
         """One batch: a new revision if anything differs."""
@@ -45,6 +57,13 @@ class Model:
         self.revision += 1
         self.forced.update(node for node in nodes if node in self.memos)
 
+    def forget(self, nodes: Iterable[Node]) -> None:
+        """As `force`; what they were earlier does not count either."""
+        nodes = list(nodes)
+        self.force(nodes)
+        for node in nodes:
+            self.earlier.pop(node, None)
+
     def get(self, node: Node) -> Outcome:
         """Bring a key up to date, noting in `executed` what ran."""
         self.fetch(node)
@@ -55,8 +74,10 @@ class Model:
         if isinstance(node[0], str):
             if memo is None:
                 memo = self.memos[node] = Memo(self.look(node), self.revision, self.revision, [])
-        elif memo is None or node in self.forced or self._may_differ(memo):
+        elif memo is None or node in self.forced:
             memo = self._execute(node, memo)
+        elif self._may_differ(memo):
+            memo = self._restore(node, memo) or self._execute(node, memo)
         memo.verified_at = self.revision
         return memo
 
@@ -68,6 +89,29 @@ class Model:
                 return True
         return False
 
+    def _restore(self, node: Node, memo: Memo) -> Memo | None:
+        """A memo that the key has or had, and that holds for what it would read now."""
+        if not self.history:
+            return None
+        known = self.earlier.setdefault(node, [])
+        tried = list(known)
+        if not any(one.same(memo) for one in known):
+            tried.append(memo)
+            self.earlier[node] = tried[-self.history :]
+        for one in reversed(tried):
+            if one.code == self.program[node[0]] and self._holds(one):
+                stamp = memo.changed_at if one.outcome == memo.outcome else self.revision
+                self.restored += not one.same(memo)
+                self.memos[node] = Memo(one.outcome, stamp, self.revision, one.reads, one.seen, one.code)
+                return self.memos[node]
+        return None
+
+    def _holds(self, memo: Memo) -> bool:
+        return all(
+            tuple([self.fetch(read).outcome for read in group]) == seen
+            for group, seen in zip(memo.reads, memo.seen, strict=True)
+        )
+
     def _execute(self, node: Node, old: Memo | None) -> Memo:
         self.executed.append(node)
         self.forced.discard(node)
@@ -75,7 +119,10 @@ class Model:
         outcome = outcome_of(lambda: evaluate(self.program[node[0]], node[1], frame))
         equal = old is not None and old.outcome == outcome
         stamp = old.changed_at if old is not None and equal else self.revision
-        memo = self.memos[node] = Memo(outcome, stamp, self.revision, frame.reads)
+        memo = self.memos[node] = Memo(
+            *(outcome, stamp, self.revision),
+            *(frame.reads, frame.seen, self.program[node[0]]),
+        )
         return memo
 
 
@@ -85,10 +132,13 @@ class Frame:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.reads: list[tuple[Node, ...]] = []
+        self.seen: list[tuple[Outcome, ...]] = []
 
     def read(self, node: Node) -> int:
         return self.group([node])[0]
 
     def group(self, nodes: Sequence[Node]) -> list[int]:
         self.reads.append(tuple(nodes))
-        return [value_of(outcome) for outcome in [self.model.fetch(node).outcome for node in nodes]]
+        found = [self.model.fetch(node).outcome for node in nodes]
+        self.seen.append(tuple(found))
+        return [value_of(outcome) for outcome in found]

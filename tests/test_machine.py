@@ -43,6 +43,20 @@ VARIANTS = {
     "stored-exotic": Settings(stored=True, exotic=True),
     "stored-cyclic": Settings(stored=True, cyclic=True, tiny=True),
     "stored-workers": Settings(stored=True, workers=3, tiny=True),
+    "small-memory": Settings(stored=True, max_memory=1),
+    "small-memory-workers": Settings(stored=True, max_memory=1, workers=3, tiny=True),
+    "small-memory-exotic": Settings(stored=True, max_memory=1, exotic=True, history=4),
+    "small-memory-cyclic": Settings(stored=True, max_memory=200, cyclic=True),
+    "history": Settings(history=4),
+    "history-strict-tiny": Settings(history=1, tiny=True, strict=True),
+    "history-workers": Settings(history=4, workers=3, tiny=True),
+    "history-exotic": Settings(history=4, exotic=True),
+    "history-cyclic": Settings(history=4, cyclic=True),
+    "history-cyclic-workers": Settings(history=4, cyclic=True, workers=3),
+    "stored-history": Settings(stored=True, history=4),
+    "stored-history-tiny": Settings(stored=True, history=2, tiny=True),
+    "stored-history-exotic": Settings(stored=True, history=4, exotic=True),
+    "stored-history-cyclic": Settings(stored=True, history=4, cyclic=True, tiny=True),
 }
 
 
@@ -119,6 +133,10 @@ class Strict(Machine):
     settings = VARIANTS["tiny-strict"]
 
 
+class WithHistory(Machine):
+    settings = VARIANTS["stored-history-tiny"]
+
+
 class Cyclic(Machine):
     settings = VARIANTS["cyclic"]
 
@@ -128,7 +146,7 @@ class Stored(Machine):
 
 
 @pytest.mark.limit(900)  # seconds: what fails is also made small
-@pytest.mark.parametrize("machine", [Machine, Strict, Cyclic, Stored])
+@pytest.mark.parametrize("machine", [Machine, Strict, Cyclic, Stored, WithHistory])
 def test_no_timeline_that_hypothesis_makes_gives_another_answer_or_runs_more_than_it_must(
     machine: type[Machine],
 ) -> None:

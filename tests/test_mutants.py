@@ -14,20 +14,26 @@ import engine.advance
 import engine.collect
 import engine.collection_cycles
 import engine.execute
+import engine.history
 import engine.kept_table
 import engine.look
+import engine.restore
 from engine.advance import Change
 from engine.collection import Collection, force_lookups
 from engine.core import Core
-from engine.graph import ERROR, REACH, TRANSIENT
+from engine.earlier_rows import pack_rows
+from engine.graph import ERROR, GROUP, REACH, TRANSIENT
+from engine.history import History
 from engine.kept import KeptRows
 from engine.kept_table import KeptTable
 from engine.mark import spread
+from engine.restore import Trial
 from engine.store import Batch, NodeRow
+from engine.store.codec import fingerprint
 from engine.store.sqlite import Store
 from tests import table_world
 from tests.test_tables_machine import FOUND, run_again
-from tests.worlds import Settings, fuzz
+from tests.worlds import Settings, fuzz, switch_branches
 
 STEPS = 2_000  # within which each mutant must be found
 MEMORY = Settings()
@@ -210,6 +216,102 @@ def _put_low(original: Any, core: Core, change: Change) -> None:
     core.last_changed[1:] = before
 
 
+# -- histories -----------------------------------------------------------------------------------
+
+HISTORY_MUTANTS: dict[str, tuple[Mutant, Settings]] = {}
+
+
+def history_mutant(stored: bool = False) -> Callable[[Mutant], Mutant]:
+    """As `mutant`, for bugs that timelines between branches must find."""
+
+    def register(function: Mutant) -> Mutant:
+        settings = Settings(history=4, stored=stored)
+        HISTORY_MUTANTS[function.__name__.replace("_", " ")] = function, settings
+        return function
+
+    return register
+
+
+@history_mutant()
+def put_a_memo_back_whatever_its_last_dependency_is(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def compare(core: Core, node: int, trial: Trial, walk: Any) -> bool | None:
+            one = trial.left[-1]
+            whole = one.dependencies
+            one.dependencies = whole[:-1] if len(whole) == 1 or whole[-2] < GROUP else whole
+            try:
+                agrees: bool | None = original(core, node, trial, walk)
+                return agrees
+            finally:
+                one.dependencies = whole
+
+        return compare
+
+    replace(stack, engine.restore, "_compare", make)
+
+
+@history_mutant()
+def take_what_a_dependency_is_now_for_what_it_was(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def seen(history: History, core: Core, node: int, dependencies: Any) -> Any:
+            found = [
+                [engine.history.seen_now(core, one) for one in unit]
+                for unit in engine.history.units(dependencies)
+            ]
+            if not all(map(all, found)):
+                return None
+            return b"".join([one[0] if len(one) == 1 else fingerprint(b"".join(one)) for one in found])
+
+        return seen
+
+    replace(stack, History, "_seen_by", make)
+
+
+@history_mutant()
+def put_memos_of_other_code_back(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def remember(history: History, core: Core, node: int, info: Any) -> Any:
+            for one in history.of(core, node):
+                one.code = core.codes[core.graph.query[node]]
+            return original(history, core, node, info)
+
+        return remember
+
+    replace(stack, History, "remember", make)
+
+
+@history_mutant()
+def not_tell_the_readers_of_a_memo_that_was_put_back(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def finish(core: Core, node: int, info: Any, frame: Any, outcome: Any) -> None:
+            if outcome.restored:
+                with mock.patch.object(engine.execute, "changed"):
+                    original(core, node, info, frame, outcome)
+            else:
+                original(core, node, info, frame, outcome)
+
+        return finish
+
+    replace(stack, engine.execute, "_finish", make)
+
+
+@history_mutant(stored=True)
+def store_the_value_of_now_with_an_earlier_memo(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def into(history: History, batch: Batch) -> None:
+            original(history, batch)
+            batch.earlier[:] = [
+                row._replace(fingerprint=new.fingerprint, value=new.value)
+                for row in batch.earlier
+                for new in batch.nodes
+                if new.id == row.node and new.value is not None
+            ]
+
+        return into
+
+    replace(stack, History, "into", make)
+
+
 # -- tables --------------------------------------------------------------------------------------
 
 TABLE_MUTANTS: dict[str, tuple[Mutant, table_world.Settings]] = {}
@@ -368,7 +470,7 @@ def planted(bug: Mutant) -> Iterator[None]:
 
 
 def steps_to_find(
-    settings: Any, fuzz: Callable[[int, Any], None] = fuzz, most: int = STEPS
+    settings: Any, fuzz: Callable[[int, Any], object] = fuzz, most: int = STEPS
 ) -> tuple[int, str]:
     """Steps until a random timeline fails, and how; raises AssertionError never."""
     for number in itertools.count():
@@ -386,6 +488,41 @@ def test_a_planted_bug_is_found_within_2_000_steps(name: str) -> None:
     bug, settings = MUTANTS[name]
     with planted(bug):
         steps, found = steps_to_find(settings)
+    assert found, f"an engine that would {name} was not found out in {steps} steps"
+
+
+def put_a_member_back_without_its_last_row(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def unpack_rows(core: Core, node: int, packed: bytes) -> Any:
+            rows = original(core, node, packed)
+            return rows and rows[:-1]
+
+        return unpack_rows
+
+    replace(stack, engine.restore, "unpack_rows", make)
+
+
+def put_a_member_back_with_its_rows_of_now(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        return lambda core, node, packed: original(core, node, pack_rows(core, node))
+
+    replace(stack, engine.restore, "unpack_rows", make)
+
+
+@pytest.mark.parametrize(
+    "bug", [put_a_member_back_without_its_last_row, put_a_member_back_with_its_rows_of_now]
+)
+def test_a_bug_planted_in_histories_of_tables_is_found_within_2_000_steps(bug: Mutant) -> None:
+    with planted(bug):
+        steps, found = steps_to_find(table_world.Settings(history=4), table_world.switch_branches)
+    assert found, f"an engine that would {bug.__name__} was not found out in {steps} steps"
+
+
+@pytest.mark.parametrize("name", HISTORY_MUTANTS)
+def test_a_bug_planted_in_histories_is_found_within_2_000_steps(name: str) -> None:
+    bug, settings = HISTORY_MUTANTS[name]
+    with planted(bug):
+        steps, found = steps_to_find(settings, switch_branches)
     assert found, f"an engine that would {name} was not found out in {steps} steps"
 
 

@@ -55,8 +55,8 @@ def root(tmp_path: Path) -> Path:
     return place
 
 
-def opened(root: Path) -> Engine:
-    return Engine(root.parent / "store", root=root)
+def opened(root: Path, history: int | None = None) -> Engine:
+    return Engine(root.parent / "store", root=root, history=history)
 
 
 def test_a_restart_with_nothing_changed_executes_nothing(root: Path) -> None:
@@ -351,7 +351,7 @@ def test_the_store_can_be_read_with_other_tools_and_goes_on(root: Path) -> None:
 
 
 def test_gc_drops_what_nobody_asked_for_and_keeps_what_the_host_set(root: Path) -> None:
-    with opened(root) as db:
+    with opened(root, history=0) as db:
         db.get(report)
         db.set(setting.key("unread"), 4)
         (root / "2.txt").unlink()

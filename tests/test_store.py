@@ -564,6 +564,7 @@ def test_sqlite_utils_reads_a_read_only_store_and_is_not_imported_before(tmp_pat
         assert set(tables(store).table_names()) == {
             *("node", "readers", "input", "query", "revision", "state"),
             *("collection", "member", "block", "change", "cursor"),
+            *("version", "earlier"),
         }
     with open_store(tmp_path) as store, pytest.raises(StoreReadOnly):
         tables(store)

@@ -325,6 +325,18 @@ def test_a_checksum_tells_where_one_part_ends_and_the_next_begins() -> None:
     assert cursor_sum(1, "ab", 0, 0, b"c") != cursor_sum(1, "a", 0, 0, b"bc")
 
 
+def as_read(data: bytes, place: Path) -> str:
+    """What SQLite finds in a file: parts of its pages that nothing uses any more hold old copies."""
+    (place / "read.db").write_bytes(data)
+    connection = sqlite3.connect(f"file:{place / 'read.db'}?immutable=1", uri=True)
+    try:
+        return "".join(connection.iterdump())
+    except (sqlite3.DatabaseError, ValueError) as error:
+        return repr(error)
+    finally:
+        connection.close()
+
+
 @pytest.mark.parametrize(
     "place",
     [b"shop.rules:definitions", b'"columns"', b"pattern", b"data 3", b"key 2", b"block", b"change 7",
@@ -337,12 +349,15 @@ def test_a_flipped_bit_in_any_table_of_collections_is_noticed(
     with open_store(tmp_path / "good") as store:
         store.write(filled())
     clean = database(tmp_path / "good").read_bytes()
-    starts = [at for at in range(len(clean)) if clean.startswith(place, at)]
-    assert starts
-    for start in {starts[0], starts[-1]}:
-        directory = copy(tmp_path / "good", tmp_path / "bad")
+    flipped = []
+    for start in [at for at in range(len(clean)) if clean.startswith(place, at)]:
         data = bytearray(clean)
         data[start + len(place) // 2] ^= 2
+        if as_read(bytes(data), tmp_path) != as_read(clean, tmp_path):
+            flipped.append(data)
+    assert flipped
+    for data in (flipped[0], flipped[-1]):
+        directory = copy(tmp_path / "good", tmp_path / "bad")
         database(directory).write_bytes(data)
         if not sealed:
             (directory / "store.seal").unlink()
@@ -380,18 +395,36 @@ def test_random_damage_never_gives_a_wrong_row_of_a_collection(tmp_path: Path) -
 
 def version_1(directory: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
     """A closed store as version 1 left it."""
-    ((first, migration),) = schema.MIGRATIONS.items()
-    assert (first, migration is not None) == (1, True)
+    return of_version(1, directory, monkeypatch)
+
+
+def of_version(number: int, directory: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
+    migration = schema.MIGRATIONS[number]
     assert migration is not None
     text = "".join(migration.tables)
-    assert hashlib.sha256(text.encode()).hexdigest()[:16] == VERSION_1_TEXT
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == TEXTS[number]
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "VERSION", 1)
+        patch.setattr(schema, "VERSION", number)
         patch.setattr(schema, "TABLES", migration.tables)
         return closed_store(directory, revisions=3)
 
 
-VERSION_1_TEXT = "472e3a1539e3ab98"  # sha256 of its schema
+TEXTS = {1: "472e3a1539e3ab98", 2: "c5948d53764b4e63"}  # sha256 of the schemas of earlier versions
+
+
+def test_a_store_of_every_earlier_version_is_migrated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(TEXTS) == list(range(1, schema.VERSION)) == list(schema.MIGRATIONS)
+    for number in TEXTS:
+        directory = tmp_path / str(number)
+        expected = of_version(number, directory, monkeypatch)
+        with open_store(directory) as store:
+            assert store.notes == [opening.MIGRATED.format(number, schema.VERSION)]
+            assert dump(store) == expected
+            assert store.versions([1]) == {}
+            assert store.earlier([1]) == {}
+            store.check_invariants()
 
 
 def test_a_store_of_version_1_is_migrated_with_all_its_nodes(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from attrs import asdict
 
-from tests.table_world import Settings, fuzz, replay
+from tests.table_world import Settings, fuzz, replay, switch_branches
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 VARIANTS = {
@@ -28,6 +28,11 @@ VARIANTS = {
     "stored-shared-bits": Settings(stored=True, bits=1),
     "stored-tiny-workers": Settings(stored=True, tiny=True, workers=3),
     "stored-flaky": Settings(stored=True, tiny=True, flaky=True),
+    "history": Settings(history=4),
+    "history-flaky": Settings(history=4, flaky=True),
+    "stored-history": Settings(stored=True, history=4),
+    "stored-history-tiny-workers": Settings(stored=True, history=2, tiny=True, workers=3),
+    "stored-history-flaky": Settings(stored=True, history=4, tiny=True, flaky=True),
 }
 
 
@@ -39,6 +44,14 @@ def test_no_random_timeline_with_tables_gives_another_answer_or_runs_more_than_i
     first = random.randrange(1 << 30) if NIGHTLY else 0
     for seed in range(first, first + count):
         fuzz(seed, settings)
+
+
+@pytest.mark.limit(300)
+@pytest.mark.parametrize("variant", [one for one in VARIANTS if "history" in one])
+def test_no_timeline_between_branches_with_tables_gives_another_answer(variant: str) -> None:
+    settings = VARIANTS[variant]
+    count = (20 if settings.stored else 60) * (100 if NIGHTLY else 1)
+    assert sum(switch_branches(seed, settings) for seed in range(count)) > count // 4
 
 
 ZERO, ONE, ARGUMENT = ("constant", 0), ("constant", 1), ("argument",)

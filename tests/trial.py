@@ -34,6 +34,8 @@ class Opening:
     strict: bool = False
     workers: int = 1
     tiny: bool = False  # limits so small that every probe path is taken
+    history: int = 0  # earlier memos of a key
+    max_memory: int | None = None  # bytes of values
 
 
 @define
@@ -127,7 +129,13 @@ class Trial(ABC):
 
     def open(self) -> None:
         store = None if self.directory is None else self.directory / "store"
-        self.engine = Engine(store, workers=self.opening.workers, strict=self.opening.strict)
+        self.engine = Engine(
+            store,
+            workers=self.opening.workers,
+            strict=self.opening.strict,
+            history=self.opening.history,
+            max_memory=self.opening.max_memory,
+        )
         self.engine.listen(self._hear)
 
     def _fresh_directory(self) -> Path:

@@ -170,7 +170,7 @@ class World(Trial, Live):
         Live.__init__(self, program)
         self.settings = settings
         self.pinned: set[Node] = set()
-        self.model = Model(list(self.expressions), self.look)
+        self.model = Model(list(self.expressions), self.look, history=settings.history)
         Trial.__init__(self, settings, asdict(program), node_of)
 
     def open(self) -> None:
@@ -207,7 +207,7 @@ class World(Trial, Live):
                 self._recode(q, code)
             case "forget", q:
                 self.engine.forget(f"world:q{q}(*")
-                self.model.force([node for node in self.model.memos if node[0] == q])
+                self.model.forget([node for node in self.model.memos if node[0] == q])
             case "restart", changes:
                 self._restart(changes, crash=False)
             case "crash", changes:
@@ -342,6 +342,31 @@ def fuzz(seed: int, settings: Settings, steps: int = 40) -> None:
     try:
         for _ in range(steps):
             world.apply(random_step(choose, world))
+    finally:
+        world.close()
+
+
+def switch_branches(seed: int, settings: Settings, steps: int = 40) -> int:
+    """Go to and fro between states of all inputs, asking a few keys; returns how many memos came back."""
+    choose = random.Random(seed).randint
+    world = World(settings, random_program(choose, settings))
+    try:
+        states = [[choose(0, 2) for _ in range(CELLS + FILES)] for _ in range(choose(2, 3))]
+        keys = [random_key(choose, world) for _ in range(3)]
+        for _ in range(steps // 4):
+            state = states[choose(0, len(states) - 1)]
+            world.apply(["set", [["cell", i, state[i], None] for i in range(CELLS)]])
+            for i in range(FILES):
+                world.apply(["write", i, state[CELLS + i] or None])
+            world.apply(["sync"])
+            for key in keys[: choose(1, 3)]:
+                world.apply(["get", *key])
+            kind = choose(0, 19)
+            if kind < 3:
+                world.apply(random_restart(choose, world))
+            elif kind < 5:
+                world.apply(random_step(choose, world))
+        return world.model.restored
     finally:
         world.close()
 

@@ -112,9 +112,10 @@ class Progress:
 def line_of(counts: Counts) -> str:
     """Counts in words."""
     failed = f", failed {counts.failed}" if counts.failed else ""
+    restored = f", restored {counts.restored}" if counts.restored else ""
     return (
         f"executed {counts.executed}, cut off {counts.cut_off}, verified {counts.verified}, "
-        f"read {counts.read}{failed}"
+        f"read {counts.read}{restored}{failed}"
     )
 
 

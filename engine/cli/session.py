@@ -83,6 +83,8 @@ def writing(
                 workers=settings.workers,
                 strict=settings.strict,
                 depth_limit=settings.depth_limit,
+                history=settings.history,
+                max_memory=None if in_memory else settings.max_memory,
                 synchronous=settings.synchronous,
                 read_only=read_only,
             )

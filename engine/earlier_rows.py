@@ -1,0 +1,50 @@
+"""Earlier rows: what a member of a table gave when a memo of it held. Its value is stored as rows only.
+
+Invariants
+    R1  Rows are those of the table's present shape and of the memo's fingerprint, or there are none.
+    R2  The order of the rows is not kept: only a table may be given them, to which they are a set.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.core import Core
+from engine.graph import UNSTORED
+from engine.kept_table import KeptTable
+from engine.persist import load_readers
+from engine.store.canonical import pack, unpack
+
+
+def pack_rows(core: Core, node: int) -> bytes:
+    """The rows of a member as they are kept now; b"": it is no member of one table alone, or has none yet."""
+    one = _table_of(core, node)
+    if one is None or node in one.missed or one.definition is None:
+        return b""
+    return pack((one.shape, tuple(one.kept.of(node))))
+
+
+def unpack_rows(core: Core, node: int, packed: bytes) -> tuple[Any, ...] | None:
+    """The value of a member that gives these rows; None: the table has another shape now."""
+    one = _table_of(core, node)
+    if one is None or not packed:
+        return None
+    shape, rows = unpack(packed, {})
+    info = one.definition
+    if info is None or shape != one.shape:
+        return None
+    return tuple([info.columns.decode(columns) for columns in rows])
+
+
+def gives_rows(core: Core, node: int) -> bool:
+    """Whether the value of a node is kept as rows and nowhere else."""
+    return core.graph.query[node] in core.parts and bool(core.graph.flags[node] & UNSTORED)
+
+
+def _table_of(core: Core, node: int) -> KeptTable | None:
+    if core.graph.readers[node] is None:
+        load_readers(core, [node])
+    readers = core.graph.readers[node] or ()
+    found = [core.collections[reader] for reader in readers if reader in core.collections]
+    one = found[0] if len(found) == 1 else None
+    return one if isinstance(one, KeptTable) else None

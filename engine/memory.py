@@ -1,0 +1,105 @@
+"""Memory: values that are in memory are counted, and those held longest go when they are too many bytes.
+
+What goes is read from the store again by who needs it. A hit is not noted, so that it stays as cheap as it
+is: which value was asked for last is not known. Of two values the one that was made or loaded later stays,
+and one that goes although it is in demand is loaded once more, and is then the newest.
+
+Invariants
+    M1  What is counted exceeds the limit at most by the newest value, by what is not stored yet, and while a
+        request goes on by a quarter of the limit, so that not every value that is loaded means a sweep.
+    M2  Only what the store has goes: no value is computed again because of the limit.
+    M3  What the host set stays, whatever happens to the store (recover Z1).
+
+Not counted are values that are not stored, failures, and the graph itself: keys, stamps and edges.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, field
+
+from engine.graph import ABSENT, PINNED, RUNNING, UNSTORED, VALUE
+
+if TYPE_CHECKING:
+    from engine.core import Core
+
+OVERHEAD: Final = 64  # bytes of an entry here, and of an object around a value
+LEAST_COMMIT: Final = 1 << 20  # bytes not stored yet, below which a small limit makes nobody commit
+PER_BYTE: Final = 3  # bytes of objects per byte of their encoding: measured 1 for text, 2 to 6 for records
+
+
+@define(eq=False)
+class Memory:
+    """The values of one engine that are in memory, oldest first."""
+
+    limit: int  # bytes
+    evicted: int = 0
+    _saved: dict[int, int] = field(factory=dict)  # node -> bytes; the store has them
+    _unsaved: dict[int, int] = field(factory=dict)
+    _saved_bytes: int = 0
+    _unsaved_bytes: int = 0
+
+    @property
+    def total(self) -> int:
+        """Bytes in memory, as they are counted."""
+        return self._saved_bytes + self._unsaved_bytes
+
+    @property
+    def wants_commit(self) -> bool:
+        """Whether so much is not stored yet that a long build has to commit."""
+        return self._unsaved_bytes > max(self.limit, LEAST_COMMIT)
+
+    def made(self, core: Core, node: int, data: bytes) -> None:
+        """A value was made or set; `data` is its encoding. The lock is held."""
+        self.drop(node)
+        if not core.graph.flags[node] & (UNSTORED | PINNED):
+            self._unsaved[node] = size = OVERHEAD + PER_BYTE * len(data)
+            self._unsaved_bytes += size
+
+    def loaded(self, core: Core, node: int, data: bytes) -> None:
+        """A value was read from the store. The lock is held."""
+        self.drop(node)
+        if not core.graph.flags[node] & PINNED:
+            self._saved[node] = size = OVERHEAD + PER_BYTE * len(data)
+            self._saved_bytes += size
+            if self.total > self.limit + self.limit // 4:
+                self._sweep(core, node)
+
+    def drop(self, node: int) -> None:
+        """Its value is in memory no longer, or another one."""
+        self._saved_bytes -= self._saved.pop(node, 0)
+        self._unsaved_bytes -= self._unsaved.pop(node, 0)
+
+    def committed(self, core: Core) -> None:
+        """Everything that was made is stored. The lock is held."""
+        self._saved.update(self._unsaved)
+        self._saved_bytes += self._unsaved_bytes
+        self._unsaved.clear()
+        self._unsaved_bytes = 0
+        self._sweep(core, 0)
+
+    def clear(self) -> None:
+        """The lists are built anew: nothing is in memory."""
+        self._saved.clear()
+        self._unsaved.clear()
+        self._saved_bytes = self._unsaved_bytes = 0
+
+    def _sweep(self, core: Core, newest: int) -> None:
+        """Let values go until the limit is met, the oldest first, and never the newest: it is being read."""
+        graph = core.graph
+        running: dict[int, int] = {}
+        while self._saved and self.total > self.limit:
+            node = next(iter(self._saved))
+            if node == newest:
+                break
+            size = self._saved.pop(node)
+            self._saved_bytes -= size
+            if graph.status[node] & RUNNING:
+                running[node] = size  # about to be replaced, and still to be compared
+            elif graph.values[node] is not ABSENT and not graph.flags[node] & (PINNED | UNSTORED):
+                graph.values[node] = ABSENT
+                graph.status[node] &= ~VALUE
+                self.evicted += 1
+        self._saved.update(running)
+        self._saved_bytes += sum(running.values())

@@ -1,0 +1,211 @@
+"""Restore: before a key runs because something that it read has changed, try the memos that it had earlier.
+
+An earlier memo holds again when each of its dependencies is again what it was. It is then put back, as if
+the key had run and come to it: a constructive trace. So it costs nothing to go back to a branch, or to undo.
+
+Invariants
+    T1  A memo that is put back is what running the key would give.
+    T2  A dependency is asked for only when everything before it is what it was: then the function, were it
+        run, would ask for the same. So nothing is brought up to date here that a run would not need.
+    T3  Verification does not recurse here either (W3): a dependency that has to be looked at first goes on
+        the walk, and the trial goes on when the walk comes back.
+
+Not tried are earlier memos of other code, and whatever rests on a table that is not settled; that runs.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+import engine.execute as execute
+import engine.running as running
+import engine.verify as verify
+from engine.claims import Cycle
+from engine.core import Core
+from engine.earlier_rows import unpack_rows
+from engine.failure import Failure
+from engine.graph import ERROR, FORCED, GROUP, MARKED, UNSTORED
+from engine.history import Earlier, History, is_kept, seen_now
+from engine.mark import closure, spread
+from engine.persist import load
+from engine.query import QueryInfo
+from engine.store.codec import DamagedValue, fingerprint
+
+if TYPE_CHECKING:
+    from engine.verify import Walk
+
+DIGEST = 16  # bytes of what one dependency, or a group of them, was
+
+
+@define(eq=False)
+class Trial:
+    """How far the earlier memos of a key were compared with what its dependencies are now."""
+
+    walk: Walk
+    generation: int
+    present: Earlier | None  # the memo that the key has: it may hold again, too
+    left: list[Earlier]  # the last one is being compared
+    position: int = 0  # in its dependencies
+    unit: int = 0  # in what was seen
+    waiting: list[int] | None = None  # of what is compared now, what was not up to date, last one first
+
+    def next(self) -> None:
+        """Go on with another memo."""
+        self.left.pop()
+        self.position = self.unit = 0
+        self.waiting = None
+
+
+def restore(core: Core, node: int, walk: Walk) -> bool:
+    """Whether the key need not run now: an earlier memo was put back, or the walk has to go on first.
+
+    The lock is held; it is given away while a group is checked by workers.
+    """
+    history = core.history
+    info = core.bound[core.graph.query[node]]
+    if history is None or info is None or not is_kept(info):
+        return False
+    trial = history.trials.get(node)
+    if trial is None or trial.walk is not walk or trial.generation != core.generation:
+        trial = _begin(core, history, node, info, walk)
+    while trial.left:
+        agrees = _compare(core, node, trial, walk)
+        if agrees is None:
+            return True  # not known yet
+        one = trial.left[-1]
+        if agrees and one is trial.present:
+            del history.trials[node]
+            verify._green(core, node)
+            return True
+        if agrees and _put_back(core, history, node, info, one, walk):
+            history.trials.pop(node, None)
+            return True
+        trial.next()
+    history.trials.pop(node, None)
+    return False
+
+
+def _begin(core: Core, history: History, node: int, info: QueryInfo, walk: Walk) -> Trial:
+    known = list(history.of(core, node))  # before the memo of now takes the place of the oldest one
+    present = history.remember(core, node, info)
+    if present is not None and present not in known:
+        known.append(present)
+    code = core.codes[core.graph.query[node]]
+    found = [one for one in known if one.code == code]
+    trial = history.trials[node] = Trial(walk, core.generation, present, found)
+    return trial
+
+
+def _compare(core: Core, node: int, trial: Trial, walk: Walk) -> bool | None:
+    """Whether all that the memo read is what it was. None: something has to be brought up to date first."""
+    one = trial.left[-1]
+    dependencies = one.dependencies
+    while trial.position < len(dependencies):
+        entry = dependencies[trial.position]
+        first = trial.position + (entry >= GROUP)
+        last = first + (entry & ~GROUP if entry >= GROUP else 1)
+        unit = dependencies[first:last]
+        ready = _bring_up(core, node, trial, unit, walk)
+        if not ready:
+            return ready
+        found = [seen_now(core, read) for read in unit]
+        if not all(found):
+            return False
+        now = found[0] if len(found) == 1 else fingerprint(b"".join(found))
+        if now != one.seen[trial.unit * DIGEST : (trial.unit + 1) * DIGEST]:
+            return False
+        trial.position = last
+        trial.unit += 1
+    return True
+
+
+def _bring_up(core: Core, node: int, trial: Trial, unit: array[int], walk: Walk) -> bool | None:
+    """Make sure of dependencies that a run would ask for next. None: the walk has to; False: give up."""
+    graph = core.graph
+    status = graph.status
+    if trial.waiting is None:
+        load(core, unit)
+        if graph.frontier and not set(unit) <= set(graph.dependencies[node] or ()):
+            spread(core)  # what the present memo did not read may look clean before that (see running N2)
+        if core.doubtful and any(closure(core, graph.flags[read]) & core.doubtful for read in unit):
+            return False
+        trial.waiting = [read for read in reversed(unit) if status[read] & MARKED]
+        if len(trial.waiting) > 1 and walk.outer is None:  # nested groups one by one, as in verify
+            try:
+                verify._check_group(core, trial.left[-1].dependencies, trial.position, walk)
+            except Cycle:  # a member waits for us
+                return False
+            return None  # the lock was given away
+    waiting = trial.waiting
+    while waiting:
+        read = waiting[-1]
+        if status[read] & MARKED:
+            if walk.is_entered(read) or (status[read] & FORCED and verify._is_undefined(core, read)):
+                return False
+            walk.steps.append(read)
+            walk.entered.add(read)
+            walk.positions.append(-1)
+            return None
+        waiting.pop()
+    trial.waiting = None
+    return True
+
+
+def _put_back(core: Core, history: History, node: int, info: QueryInfo, one: Earlier, walk: Walk) -> bool:
+    """Make an earlier memo the memo of its key. False: its value cannot be had."""
+    outcome = execute.Outcome()
+    outcome.restored = True
+    outcome.microseconds = one.cost
+    outcome.digest = one.fingerprint
+    if not one.flags & UNSTORED and not _take_value(core, info, one, outcome):
+        return False
+    if core.graph.query[node] in core.parts and outcome.failure is None:
+        # A member: a table or fold takes its value over at once.
+        rows = unpack_rows(core, node, one.rows)
+        if rows is not None:
+            outcome.value = rows
+        elif outcome.data is None or not _decode(info, outcome):
+            return False
+    frame = running.Running(core, node, walk)
+    frame.reads = _reads(one.dependencies)
+    execute._finish(core, node, info, frame, outcome)
+    return True
+
+
+def _take_value(core: Core, info: QueryInfo, one: Earlier, outcome: execute.Outcome) -> bool:
+    if isinstance(one.held, Failure):
+        outcome.failure, outcome.data = one.held, one.held.data
+        return not one.held.ring
+    outcome.data = one.held
+    if outcome.data is None and core.store is not None:
+        outcome.data = core.store.earlier_value(one.node, one.fingerprint)
+    if outcome.data is None:
+        return False
+    if one.flags & ERROR:
+        outcome.failure = Failure.restored(outcome.data)
+        return outcome.failure is not None and not outcome.failure.ring
+    return core.saves or _decode(info, outcome)  # who does not save has to hold the value
+
+
+def _decode(info: QueryInfo, outcome: execute.Outcome) -> bool:
+    """Make the value of its bytes now. Else it is read when somebody needs it."""
+    assert outcome.data is not None
+    try:
+        outcome.value = info.codec.decode(outcome.data)
+    except DamagedValue:  # one of its classes is not loaded in this process
+        return False
+    return True
+
+
+def _reads(dependencies: array[int]) -> dict[int, int | None]:
+    """As the frame of a run has them: see `group.record`."""
+    reads: dict[int, int | None] = {}
+    for entry in dependencies:
+        if entry >= GROUP:
+            reads[-len(reads) - 1] = entry & ~GROUP
+        else:
+            reads[entry] = None
+    return reads

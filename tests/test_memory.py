@@ -1,0 +1,140 @@
+"""Values in memory are bounded: what goes is read from the store again, and nothing runs for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine import Engine, each, input, query
+from engine.core import Core
+from engine.errors import BadSettings
+from engine.memory import OVERHEAD, PER_BYTE, Memory
+
+SIZE = 1_000  # bytes of a value
+COUNTED = OVERHEAD + PER_BYTE * (SIZE + 3)  # its encoding has a head of three bytes
+ROOM = 10  # values
+
+
+@input(name="memory:length")
+def length() -> int:
+    return SIZE
+
+
+@query(name="memory:text")
+def text(number: int) -> str:
+    return f"{number:>{length()}}"
+
+
+@query(name="memory:words")
+def words(number: int) -> list[str]:
+    return text(number).split()
+
+
+@query(name="memory:all")
+def all_of(count: int) -> int:
+    return sum(len(one) for one in each(text, range(count)))
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Engine]:
+    with Engine(tmp_path / "store", max_memory=ROOM * COUNTED) as opened:
+        yield opened
+        opened.check_invariants()
+
+
+def memory_of(db: Engine) -> Memory:
+    memory = db._core.memory
+    assert memory is not None
+    return memory
+
+
+def held(db: Engine) -> int:
+    """How many texts are in memory."""
+    return sum(isinstance(value, str) for value in db._core.graph.values)
+
+
+def test_values_beyond_the_limit_go_and_come_from_the_store(db: Engine) -> None:
+    for number in range(30):
+        db.get(text, number)
+        assert memory_of(db).total <= ROOM * COUNTED
+    assert held(db) == ROOM
+    before = db.counts()
+    for number in range(30):
+        assert db.get(text, number) == f"{number:>1000}"
+    more = db.counts() - before
+    assert (more.executed, more.loaded) == (0, 30)
+    assert memory_of(db).total <= ROOM * COUNTED * 5 // 4
+
+
+def test_a_value_that_stays_is_not_loaded(db: Engine) -> None:
+    for number in range(5):
+        db.get(text, number)
+    before = db.counts()
+    for _ in range(3):
+        for number in range(5):
+            db.get(text, number)
+    more = db.counts() - before
+    assert (more.loaded, more.evicted, more.executed) == (0, 0, 0)
+
+
+def test_the_value_that_came_last_stays_longest(db: Engine) -> None:
+    for number in range(30):
+        db.get(text, number)
+    db.get(text, 0)
+    before = db.counts()
+    for number in (0, 29, 28):
+        db.get(text, number)
+    assert (db.counts() - before).loaded == 0
+
+
+def test_within_one_request_loaded_values_are_bounded_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = ROOM * COUNTED
+    most: list[int] = []
+    loaded = Memory.loaded
+
+    def watched(memory: Memory, core: Core, node: int, data: bytes) -> None:
+        loaded(memory, core, node, data)
+        most.append(memory.total)
+
+    with Engine(tmp_path / "store") as db:
+        assert db.get(all_of, 300) == 300 * SIZE
+    monkeypatch.setattr(Memory, "loaded", watched)
+    with Engine(tmp_path / "store", max_memory=limit) as db:
+        db.get(all_of, 300)
+        db.forget("memory:all*")
+        assert db.get(all_of, 300) == 300 * SIZE
+        assert (db.counts().executed, db.counts().loaded) == (1, 301)
+    assert 0 < max(most) <= limit * 5 // 4 + COUNTED
+
+
+def test_a_long_build_commits_so_that_its_values_can_go(tmp_path: Path) -> None:
+    with Engine(tmp_path / "store", max_memory=1 << 20) as db:
+        db.get(all_of, 2_000)  # 6 MB as they are counted
+        assert db.counts().commits >= 4
+        assert memory_of(db).total <= 1 << 20
+
+
+def test_mutable_values_and_those_of_a_restart_go_as_well(tmp_path: Path) -> None:
+    for _ in range(2):
+        with Engine(tmp_path / "store", max_memory=1) as db:
+            for number in range(20):
+                assert db.get(words, number) == [str(number)]
+            assert sum(value is not None for value in memory_of(db)._saved.values()) <= 1
+            assert db._core.graph.values.count(b"") == 0
+
+
+def test_what_the_host_set_stays(db: Engine) -> None:
+    db.set(length.key(), 2_000)
+    for number in range(30):
+        db.get(text, number)
+    node = next(one for one in range(len(db._core.graph.values)) if db._core.graph.values[one] == 2_000)
+    assert db._core.graph.values[node] == 2_000
+
+
+def test_an_engine_without_a_store_has_nowhere_to_put_them() -> None:
+    with pytest.raises(BadSettings, match="name one"):
+        Engine(None, max_memory=1_000)
