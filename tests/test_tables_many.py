@@ -75,7 +75,7 @@ def twos(many: int) -> Query[[], int]:
 
 @pytest.mark.parametrize("many", MANY)
 def test_a_query_over_many_tables_follows_each_of_them(tmp_path: Path, many: int) -> None:
-    with Engine(tmp_path / "store") as db:
+    with Engine(tmp_path / "store", history=0) as db:
         watch = Watch(db)
         assert db.get(twos(many)) == many
         for at in (0, 39, many // 2, many - 1):
