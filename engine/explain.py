@@ -69,6 +69,8 @@ class Why:
         because = ", because ".join(f"{link.key} changed in R{link.changed_at}" for link in self.chain)
         last = self.chain[-1].reason if self.chain else ""
         text = f"{self.key} ran last because {because or self.reason}"
+        if self.reason == _SENTENCE[Reason.RESTORED]:
+            text = f"{self.key} did not run: {self.reason}"
         if last and last not in text:
             text += f" ({last})"
         return f"{text}; its value is of R{self.changed_at}; {self.state} now"

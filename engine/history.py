@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 HISTORY: Final = 4  # earlier memos of a key, with a store: three branches beside the one that is checked out
 MOST_VERSIONS: Final = 16  # of a node; who read an older one runs again
 MOST_HELD: Final = 20_000  # earlier memos without a store
-AT_ONCE: Final = 256  # suspects whose earlier memos are read in one go
+AT_ONCE: Final = 64  # suspects whose earlier memos are read in one go
 MOST_LOADED: Final = 20_000  # nodes whose histories stay in memory after a commit
 KEPT_FLAGS: Final = ERROR | UNSTORED
 
