@@ -7,7 +7,6 @@ Invariants
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from itertools import count
@@ -35,6 +34,8 @@ from engine.store.canonical import Unpackable, pack
 from engine.tables import describe, keys_of
 
 if TYPE_CHECKING:
+    import random
+
     from engine.tables import CollectionInfo
 
 Fetch = Callable[[QueryInfo, tuple[Any, ...]], Any]

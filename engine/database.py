@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -264,6 +263,8 @@ class Engine:
         info = getattr(what, "__collection__", None)
         if not isinstance(info, CollectionInfo):
             raise BadTable(f"{what!r} is neither a table nor a fold")
+        import random  # late: 3 ms that most starts do not need
+
         return audit.audit(self._core, info, sample, random.Random())
 
     def verify(self, *keys: Any, sample: int | None = None) -> Verification:
@@ -276,6 +277,8 @@ class Engine:
 
         Costs what a first build costs. Incremental equals from scratch: `differences` is empty, always.
         """
+        import random
+
         from engine.verification import Verifier  # late: who never asks pays nothing
 
         self._outside("verify")
