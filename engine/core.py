@@ -30,6 +30,7 @@ from engine.store import canonical
 
 if TYPE_CHECKING:
     from engine.collection import Collection
+    from engine.dispatch import Dispatch
     from engine.running import Running
     from engine.snapshot import Snapshot
     from engine.store import CursorRow
@@ -115,6 +116,9 @@ class Core:
         self.value_cursors: dict[tuple[int, str], CursorRow | None] = {}  # of consumers of a key's value
         self.gathered = 0  # how many of `graph.marked` the collections know
         # running
+        self.dispatch: Dispatch | None = None  # work that goes elsewhere
+        self.costs: dict[int, tuple[int, int]] = {}  # row of a query -> runs here, microseconds of all
+        self.lost: dict[int, Exception] = {}  # keys whose workers were lost, until they are told
         self.claims: dict[int, Running] = {}
         self.waiting: dict[int, list[Walk]] = {}
         # telling

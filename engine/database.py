@@ -62,6 +62,7 @@ class Engine:
                 or the working directory.
     workers     threads for parallel groups (`each`). One is best for queries that compute; more pay for
                 queries that wait.
+    processes   worker processes for parallel groups of queries that compute for long (see `query`, workers).
     strict      never run a query that might turn out not to be needed (see docs/algorithm.md, probes).
     read_only   answer from the store as another process left it, compute what is missing, save nothing.
     depth_limit how deep running queries may nest.
@@ -76,6 +77,7 @@ class Engine:
         *,
         root: str | os.PathLike[str] | None = None,
         workers: int = 1,
+        processes: int = 0,
         strict: bool = False,
         read_only: bool = False,
         depth_limit: int = DEPTH_LIMIT,
@@ -97,7 +99,19 @@ class Engine:
                 )
                 raise
         place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
-        self._core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
+        self._core = Core(
+            store,
+            place.absolute(),
+            workers=workers,
+            strict=strict,
+            depth_limit=depth_limit,
+        )
+        if processes:
+            from engine.dispatch import Dispatch  # late: most engines have none
+            from engine.processes import Processes, setup_of
+
+            executor = Processes(setup_of(str(self._core.root), depth_limit), processes)
+            self._core.dispatch = Dispatch(self._core, executor)
         self._open = threading.local()  # the batch that a thread has open
         self._subscriptions: list[Subscription] = []
         self._publishing = threading.RLock()  # subscribers hear of one change after the other
@@ -394,6 +408,8 @@ class Engine:
             try:
                 finish(core)
             finally:
+                if core.dispatch is not None:
+                    core.dispatch.close()
                 if core.store is not None:
                     core.store.close()
                     core.notes += core.store.notes

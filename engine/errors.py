@@ -197,6 +197,21 @@ class Transient(Exception):
     """
 
 
+class WorkerLost(EngineError, Transient):
+    """Not kept: the next request tries again."""
+
+    headline = "the process that computed this key was lost, twice"
+    hint = (
+        'Look for what kills it: memory, os._exit, a crash in a C extension. workers="inline" runs it here.'
+    )
+
+
+class TimedOut(EngineError, Transient):
+    """Not kept: the next request tries again."""
+
+    headline = "this key took longer than its timeout allows"
+
+
 class ChangedWhileRead(Transient):
     """An input kept changing while it was read."""
 

@@ -114,6 +114,8 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old
     try:
         if frame.depth > core.depth_limit:
             raise DepthLimit(limit=core.depth_limit)
+        if core.lost and frame.node in core.lost:
+            raise core.lost.pop(frame.node)
         if info.is_input:
             value, error, outcome.stamp = look(core.root, info, args)
             if error is not None:
@@ -297,6 +299,9 @@ def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bo
         core.executed += 1
         core.failed += outcome.failure is not None
         core.cut_off += equal
+        if core.dispatch is not None:
+            runs, microseconds = core.costs.get(core.graph.query[node], (0, 0))
+            core.costs[core.graph.query[node]] = runs + 1, microseconds + outcome.microseconds
     if (core.listeners or core.journal is not None) and not info.quiet:
         before = core.graph.fingerprint[node]
         core.tell(_what(info, outcome, equal), node, outcome.microseconds, before, outcome.digest)

@@ -19,7 +19,18 @@ import linecache
 import sys
 import typing
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from attrs import define, field
 
@@ -102,6 +113,8 @@ class QueryInfo:
     persist: bool = True
     pickled: bool = False
     untracked: bool = False
+    workers: str = "auto"
+    timeout: float | None = None
     wrapper: Any = None
     returns: Callable[[], Any] | None = None  # what its values are, where the function does not say it
     collection: Any = None  # the table or fold that this query is a part of
@@ -216,6 +229,8 @@ def query(
     persist: bool = ...,
     pickled: bool = ...,
     untracked: bool = ...,
+    workers: Literal["auto", "process", "inline"] = ...,
+    timeout: float | None = ...,
 ) -> Callable[[Callable[P, R]], Query[P, R]]: ...
 def query(function: Any = None, /, **options: Any) -> Any:
     """Make a memoized query of a pure, typed function. Also for methods of frozen classes.
@@ -231,6 +246,10 @@ def query(function: Any = None, /, **options: Any) -> Any:
         persist    False: the value is not stored, and kept only while work that needs it goes on.
         pickled    True: values are stored by pickle. Only for stores that nobody else can write.
         untracked  True: reads things the engine does not see, so it runs again in every revision.
+        workers    where members of a parallel group run if the engine has processes (`Engine(processes=2)`):
+                   "process", "inline" (in this one), or "auto": elsewhere if one costs 0.3 ms or more. A query
+                   that runs elsewhere is imported there, so it must be defined at the top of a module.
+        timeout    seconds that one run may take in a process; after that it is ended, and the key fails.
 
     Raises `BadQuery` for functions that cannot be queries (async, generators, `**kwargs`).
     """
