@@ -30,7 +30,8 @@ from engine.store import canonical
 
 if TYPE_CHECKING:
     from engine.collection import Collection
-    from engine.dispatch import Dispatch
+    from engine.execute import Outcome
+    from engine.parallel.dispatch import Dispatch
     from engine.running import Running
     from engine.snapshot import Snapshot
     from engine.store import CursorRow
@@ -117,8 +118,9 @@ class Core:
         self.gathered = 0  # how many of `graph.marked` the collections know
         # running
         self.dispatch: Dispatch | None = None  # work that goes elsewhere
-        self.costs: dict[int, tuple[int, int]] = {}  # row of a query -> runs here, microseconds of all
-        self.lost: dict[int, Exception] = {}  # keys whose workers were lost, until they are told
+        self.limits: dict[str, int] = {}  # name -> how many keys of queries with that limit run at a time
+        # asked instead of a function for what it would give; None: run it
+        self.supply: Callable[[int], Outcome | None] | None = None
         self.claims: dict[int, Running] = {}
         self.waiting: dict[int, list[Walk]] = {}
         # telling

@@ -99,19 +99,11 @@ class Engine:
                 )
                 raise
         place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
-        self._core = Core(
-            store,
-            place.absolute(),
-            workers=workers,
-            strict=strict,
-            depth_limit=depth_limit,
-        )
+        self._core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
         if processes:
-            from engine.dispatch import Dispatch  # late: most engines have none
-            from engine.processes import Processes, setup_of
+            from engine.parallel import started_by  # late: most engines have no processes
 
-            executor = Processes(setup_of(str(self._core.root), depth_limit), processes)
-            self._core.dispatch = Dispatch(self._core, executor)
+            self._core.dispatch = started_by(self._core, processes)
         self._open = threading.local()  # the batch that a thread has open
         self._subscriptions: list[Subscription] = []
         self._publishing = threading.RLock()  # subscribers hear of one change after the other

@@ -197,6 +197,10 @@ class Transient(Exception):
     """
 
 
+class NotImportable(BadQuery, Transient):
+    """Of a query that says workers="process". Not kept: without processes the same key has a value."""
+
+
 class WorkerLost(EngineError, Transient):
     """Not kept: the next request tries again."""
 

@@ -51,6 +51,7 @@ from engine.stack import HOP, run_on_fresh_stack
 from engine.store.codec import fingerprint
 
 _KEPT = ~(ERROR | TRANSIENT | UNSTORED | MUTABLE | REACH | 0xF << REASON_SHIFT)  # flags that outlive a run
+Reads = dict[int, int | None]
 _NEW = Reason.NEW << REASON_SHIFT  # here, because looking up a member of an enum costs 0.1 us
 
 
@@ -99,7 +100,7 @@ def execute(core: Core, node: int, walk: Any) -> None:
             core.regain()
         if frame.generation != core.generation or core.unsettled:
             raise Cancelled
-        _finish(core, node, info, frame, outcome)
+        keep(core, node, info, frame.reads, outcome)
     finally:
         graph.status[node] &= ~RUNNING
         if core.claims.get(node) is frame:  # else the lists were built anew meanwhile
@@ -114,8 +115,10 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old
     try:
         if frame.depth > core.depth_limit:
             raise DepthLimit(limit=core.depth_limit)
-        if core.lost and frame.node in core.lost:
-            raise core.lost.pop(frame.node)
+        if core.supply is not None:
+            supplied = core.supply(frame.node)
+            if supplied is not None:
+                return supplied
         if info.is_input:
             value, error, outcome.stamp = look(core.root, info, args)
             if error is not None:
@@ -218,13 +221,18 @@ def _fail(frame: Running, outcome: Outcome, error: Exception) -> None:
     outcome.transient = is_transient(error)
 
 
-def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Outcome) -> None:
+def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome) -> None:
+    """Compare an outcome with the memo, and put the new memo in place. The lock is held.
+
+    `reads`: what the run read, as in `Frame.reads`; all of it holds in the current revision. Raises `Cancelled`
+    where the outcome needs a new revision.
+    """
     graph = core.graph
     state = graph.status[node]
     had_memo = graph.verified_at[node] > 0
     if outcome.transient:
         core.unsettled = True
-        _keep_for_now(core, node, info, frame, outcome)
+        _keep_for_now(core, node, info, reads, outcome)
         return
     equal = had_memo and _equal(core, node, outcome)
     again = had_memo and not state & MARKED
@@ -240,9 +248,9 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
     core.unsettled = True
     for snapshot in core.snapshots:
         snapshot.save(node)
-    durability = _durability(core, info, frame)
-    if frame.reads or graph.dependencies[node]:
-        replace_dependencies(core, node, frame.reads)
+    durability = _durability(core, info, reads)
+    if reads or graph.dependencies[node]:
+        replace_dependencies(core, node, reads)
     if durability < graph.durability[node] and had_memo:
         graph.durability[node] = durability
         lower_durability(core, node, durability)
@@ -251,7 +259,7 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
     before = graph.flags[node]
     flags = before & _KEPT
     if core.collections:
-        flags |= _reach(core, node, frame)
+        flags |= _reach(core, node, reads)
         if had_memo and flags & REACH & ~before:
             raise_reach(core, node, flags & REACH)
     flags |= _reason(core, node, state, again) << REASON_SHIFT if had_memo else _NEW
@@ -300,8 +308,7 @@ def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bo
         core.failed += outcome.failure is not None
         core.cut_off += equal
         if core.dispatch is not None:
-            runs, microseconds = core.costs.get(core.graph.query[node], (0, 0))
-            core.costs[core.graph.query[node]] = runs + 1, microseconds + outcome.microseconds
+            core.dispatch.made(node, outcome.microseconds)
     if (core.listeners or core.journal is not None) and not info.quiet:
         before = core.graph.fingerprint[node]
         core.tell(_what(info, outcome, equal), node, outcome.microseconds, before, outcome.digest)
@@ -321,14 +328,14 @@ def _what(info: QueryInfo, outcome: Outcome, equal: bool) -> What:
     return What.CUT_OFF if equal else What.FAILED if outcome.failure else What.EXECUTED
 
 
-def _keep_for_now(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Outcome) -> None:
+def _keep_for_now(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome) -> None:
     """Keep a transient outcome for this request; the memo before it stays the one to compare with (X4)."""
     graph = core.graph
-    replace_dependencies(core, node, frame.reads)
+    replace_dependencies(core, node, reads)
     before = graph.flags[node]
     graph.flags[node] |= TRANSIENT
     if core.collections:
-        graph.flags[node] |= _reach(core, node, frame)
+        graph.flags[node] |= _reach(core, node, reads)
         raise_reach(core, node, graph.flags[node] & REACH)
     if graph.query[node] in core.parts:
         collect.absorb(core, node, outcome.value, outcome.failure, before)
@@ -336,7 +343,7 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, frame: Running, outcom
     graph.status[node] &= ~(MARKED | SUSPECT | FORCED | VALUE)
     graph.suspects.pop(node, None)
     graph.verified_at[node] = graph.verified_at[node] or core.revision
-    graph.durability[node] = min(graph.durability[node], _durability(core, info, frame))
+    graph.durability[node] = min(graph.durability[node], _durability(core, info, reads))
     graph.flags[node] |= UNSTORED
     save(core, node, None)
     core.transients[node] = None
@@ -383,22 +390,22 @@ def _equal(core: Core, node: int, outcome: Outcome) -> bool:
     return outcome.equal or (graph.values[node] is ABSENT and not graph.status[node] & MARKED)
 
 
-def _durability(core: Core, info: QueryInfo, frame: Running) -> int:
+def _durability(core: Core, info: QueryInfo, reads: Reads) -> int:
     if info.is_input:
         return int(info.durability)
     if info.collection is not None and info is not info.collection.member:
         return 0  # it is right by what members are, which its dependencies do not say
-    if not frame.reads:
+    if not reads:
         return 2
     durability = core.graph.durability
-    return min([durability[node] for node in frame.reads if node > 0])
+    return min([durability[node] for node in reads if node > 0])
 
 
-def _reach(core: Core, node: int, frame: Running) -> int:
+def _reach(core: Core, node: int, reads: Reads) -> int:
     """The collections that a run rests on. One that is a collection itself also keeps what its members do."""
     all_flags = core.graph.flags
     found = all_flags[node] if node in core.collections else 0
-    for read in frame.reads:
+    for read in reads:
         if read > 0:
             found |= all_flags[read]
     return found & REACH

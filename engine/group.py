@@ -53,8 +53,7 @@ def ensure_all(core: Core, nodes: Iterable[int], asker: Request, outer: verify.W
     todo = [node for node in dict.fromkeys(nodes) if status[node] & MARKED]
     closed: list[Cycle] = []
     if core.dispatch is not None:
-        _work(core, iter(core.dispatch.sample(todo)), asker, outer, closed, [])
-        core.dispatch.offer(todo, asker)
+        core.dispatch.offer(todo, asker, outer)
         todo = [node for node in todo if status[node] & MARKED]
     if core.workers < 2 or len(todo) < 2:
         _work(core, iter(todo), asker, outer, closed, [])

@@ -13,7 +13,7 @@ from typing import Any
 
 from engine.core import Core
 from engine.failure import Failure
-from engine.graph import GROUP, MARKED, MUTABLE, SUSPECT, VALUE, entries
+from engine.graph import ABSENT, GROUP, MARKED, MUTABLE, SUSPECT, VALUE, entries
 from engine.mark import suspect
 from engine.persist import KEEP, load, load_readers, save
 from engine.query import QueryInfo
@@ -57,7 +57,10 @@ def put_value(
         graph.status[node] &= ~VALUE
     else:
         graph.values[node] = value
-        graph.status[node] |= VALUE
+        if value is ABSENT:  # computed elsewhere: decoded when somebody wants it
+            graph.status[node] &= ~VALUE
+        else:
+            graph.status[node] |= VALUE
     if not info.persist:
         core.passing.append(node)
 

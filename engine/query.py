@@ -115,6 +115,7 @@ class QueryInfo:
     untracked: bool = False
     workers: str = "auto"
     timeout: float | None = None
+    limit: str | None = None
     wrapper: Any = None
     returns: Callable[[], Any] | None = None  # what its values are, where the function does not say it
     collection: Any = None  # the table or fold that this query is a part of

@@ -1,0 +1,328 @@
+"""Exchange: batches go to workers, questions and answers come back.
+
+Invariants
+    D1  Memos are of the generation in which they were asked for, or dropped.
+    D2  Keys whose worker was lost are tried once more, alone; then they fail, and the others go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from attrs import define
+
+import engine.collect as collect
+import engine.verify as verify
+from engine.claims import Cycle
+from engine.core import Core, Request
+from engine.errors import Cancelled, TimedOut, WorkerLost
+from engine.execute import Outcome
+from engine.graph import ERROR, MARKED, TRANSIENT
+from engine.locate import locate
+from engine.parallel.choose import must_run
+from engine.parallel.executor import Executor
+from engine.parallel.graft import Conflict, graft
+from engine.parallel.held import Held, bytes_of
+from engine.parallel.slot import Slot
+from engine.parallel.surroundings import surroundings
+from engine.parallel.units import (
+    COMPUTE,
+    GIVEN,
+    REFUSED,
+    Answer,
+    Ask,
+    Batch,
+    Reply,
+    Surroundings,
+    Unit,
+    decode_told,
+    encode,
+)
+from engine.query import REGISTRY, QueryInfo
+from engine.store import canonical
+
+BATCH_SECONDS: Final = 0.05  # how long a batch should take: much longer than the 0.2 ms of its way
+LARGEST: Final = 256  # units in a batch, so that the last one does not keep all others waiting
+RECEIVED: Final = 64 << 20  # bytes of memos after which a worker starts anew, so that its memory stays bounded
+TICK_SECONDS: Final = 0.1  # how long a request may be outdated, or the engine closed, before it is noticed
+STALE_SECONDS: Final = 1.0  # what a worker is given to end a batch that nobody wants any more
+
+
+@define
+class Order:
+    """What one offer wants from its workers."""
+
+    asker: Request
+    outer: verify.Walk | None
+    done: Callable[[int], Iterable[int]]  # told a unit that is done with; gives units that can go out now
+    refused: Callable[[int, str, bool], None]  # told a unit, why, and whether that holds for its whole query
+
+
+class Exchange:
+    """The conversation of one engine with its workers. Used by one thread at a time; the lock is held."""
+
+    def __init__(self, core: Core, executor: Executor, held: Held) -> None:
+        self._core = core
+        self._executor = executor
+        self._held = held
+        self._slots: dict[int, Slot] = {}
+        self._queue: deque[int] = deque()
+        self._generation = -1
+        self._size = 1  # units of the next batch
+        self._retried: set[int] = set()  # nodes whose worker was lost, in this generation
+        self.lost: dict[int, Exception] = {}  # nodes that are given up in this generation, until that is told
+
+    @property
+    def is_started(self) -> bool:
+        """Whether there are workers already."""
+        return bool(self._slots)
+
+    def start(self) -> None:
+        """A new generation."""
+        self._generation = self._core.generation
+        self._retried.clear()
+        self.lost.clear()
+        self._core.supply = None
+
+    def run(self, units: Iterable[int], order: Order) -> None:
+        """Send units out until all are done with. The lock is given away while workers work.
+
+        Raises `Cancelled` when the revision moved on, and `CannotStart`.
+        """
+        self._queue.extend(units)
+        around = surroundings()
+        try:
+            while self._queue or any(slot.units and not slot.stale_since for slot in self._slots.values()):
+                numbers = self._executor.slots(len(self._queue))
+                for number in numbers:
+                    slot = self._slots.setdefault(number, Slot())
+                    if self._queue and not slot.units:
+                        self._send(number, slot, len(numbers), around)
+                said = self._wait()
+                _fence(order.asker)
+                for number, data in said:
+                    self._take(number, data, order)
+                self._end_late_ones(order)
+        except Cancelled:
+            raise
+        except BaseException:
+            for number in [number for number, slot in self._slots.items() if slot.units]:
+                self._drop(number)  # an interrupt may have struck while a message was half read
+            raise
+        finally:
+            self._queue.clear()
+            now = time.monotonic()
+            for slot in self._slots.values():
+                if slot.units and not slot.stale_since:
+                    slot.stale_since = now
+
+    def close(self) -> None:
+        """End all workers."""
+        self._executor.close()
+        self._slots.clear()
+
+    # -- sending and waiting -------------------------------------------------------------------
+
+    def _send(self, number: int, slot: Slot, slots: int, around: Surroundings) -> None:
+        core = self._core
+        if slot.generation != core.generation or slot.received > RECEIVED:
+            slot.renew(core.generation)
+        slot.units = self._share(slots)
+        if not slot.units:
+            return
+        modules: dict[str, bytes] = {}
+        units = []
+        for node in slot.units:
+            info = self._info(node)
+            module = sys.modules[info.function.__module__]
+            modules[module.__name__] = os.fsencode(os.path.abspath(str(module.__file__)))
+            code = core.codes[core.graph.query[node]]
+            units.append(Unit(info.name, canonical.canonical(core.args_of(node)), code))
+            self._held.look_at(node)
+        fresh = None if slot.surroundings == around else around
+        slot.surroundings, slot.sent_at = around, time.monotonic()
+        held, asked = self._held.news(slot.told)
+        batch = Batch(slot.epoch, fresh, tuple(modules.items()), held, asked, tuple(units))
+        self._executor.send(number, encode(batch))
+
+    def _share(self, slots: int) -> list[int]:
+        """The units of the next batch. Those with a limit or a timeout go alone: they are counted by slots."""
+        found: list[int] = []
+        most = max(1, min(self._size, LARGEST, -(-len(self._queue) // slots)))
+        for _ in range(len(self._queue)):
+            node = self._queue.popleft()
+            info = self._info(node)
+            alone = node in self._retried or info.timeout is not None or info.limit is not None
+            if (found and alone) or not self._has_room(info):
+                self._queue.append(node)  # its turn comes
+                continue
+            found.append(node)
+            if alone or len(found) == most:
+                break
+        return found
+
+    def _has_room(self, info: QueryInfo) -> bool:
+        if info.limit is None:
+            return True
+        others = [self._info(slot.units[0]).limit for slot in self._slots.values() if slot.units]
+        return others.count(info.limit) < self._core.limits.get(info.limit, len(others) + 1)
+
+    def _wait(self) -> list[tuple[int, bytes | None]]:
+        """What slots say. The lock is given away meanwhile."""
+        core = self._core
+        busy = [number for number, slot in self._slots.items() if slot.units]
+        ends = [end for number in busy if (end := self._end_of(self._slots[number])) is not None]
+        seconds = max(0.0, min([TICK_SECONDS, *(end - time.monotonic() for end in ends)]))
+        try:
+            core.lock.release()
+            if core.events:
+                core.emit()
+            return self._executor.wait(busy, seconds)
+        finally:
+            core.regain()
+
+    def _end_of(self, slot: Slot) -> float | None:
+        """When a slot has to have answered."""
+        if slot.stale_since:
+            return slot.stale_since + STALE_SECONDS
+        timeout = self._info(slot.units[0]).timeout if len(slot.units) == 1 else None
+        return None if timeout is None else slot.sent_at + timeout
+
+    def _info(self, node: int) -> QueryInfo:
+        info = self._core.bound[self._core.graph.query[node]]
+        assert info is not None
+        return info
+
+    # -- what comes back -----------------------------------------------------------------------
+
+    def _take(self, number: int, data: bytes | None, order: Order) -> None:
+        slot = self._slots.get(number)
+        if slot is None or not slot.units:
+            return
+        if data is None:
+            self._bury(number, slot)
+            return
+        if not data:
+            slot.sent_at = time.monotonic()  # only now: a timeout is none of the start
+            return
+        told = decode_told(data)
+        if isinstance(told, Ask):
+            self._answer(number, slot, told, order)
+            return
+        units, slot.units = slot.units, []
+        stale, slot.stale_since = slot.stale_since, 0.0
+        if stale:
+            return
+        taken = max(time.monotonic() - slot.sent_at, 1e-4)
+        self._size = max(1, min(LARGEST, int(len(units) * BATCH_SECONDS / taken)))
+        slot.received += len(data)
+        self._graft(slot, told, frozenset(units), order)
+        for place, why, for_all in told.refused:
+            order.refused(units[place], why, for_all)
+        if told.broken:
+            logging.getLogger("engine").debug("a worker begins anew: %s", told.broken)
+            slot.generation = -1
+        for node in units:
+            self._queue.extend(order.done(node))
+
+    def _graft(self, slot: Slot, answer: Answer, units: frozenset[int], order: Order) -> None:
+        slot.codes.update(answer.codes)
+        for record in answer.records:
+            try:
+                code = slot.codes.get(record.query, b"")
+                graft(self._core, record, code, slot.ids, units, order.asker, order.outer)
+            except Conflict as why:
+                # Nor is what rests on it; and in this epoch the worker will go on to rest on it.
+                logging.getLogger("engine").debug("a memo of a worker is not taken over: %s", why)
+                slot.generation = -1
+
+    def _answer(self, number: int, slot: Slot, ask: Ask, order: Order) -> None:
+        reply = Reply(REFUSED)  # also if the revision moves on meanwhile: it must not wait for ever
+        try:
+            if not slot.stale_since:
+                reply = self._reply(slot, ask, order)
+        finally:
+            self._executor.send(number, encode(reply))
+
+    def _reply(self, slot: Slot, ask: Ask, order: Order) -> Reply:
+        """What the unit would be told if it ran here and read that key: see `Running.fetch`."""
+        core, graph = self._core, self._core.graph
+        info = REGISTRY.get(ask.query)
+        if info is None:
+            return Reply(COMPUTE)
+        info.codec  # noqa: B018 -- teaches `canonical` the classes its annotations name
+        node = locate(core, info, canonical.restore(ask.args))
+        _fence(order.asker)
+        lookup = info.collection is not None and info is not info.collection.member
+        if not lookup and (not graph.verified_at[node] or must_run(core, node)) and node not in core.claims:
+            return Reply(COMPUTE)
+        # Who waits in a circle must find the unit on it.
+        walk = verify.Walk(order.asker, order.outer)
+        walk.steps.append(slot.units[ask.place])
+        try:
+            if core.doubtful:
+                collect.below(core, (node,), order.asker)
+            verify.ensure(core, node, order.asker, walk)
+        except Cycle:
+            return Reply(REFUSED)
+        _fence(order.asker)
+        data = None if graph.flags[node] & TRANSIENT else bytes_of(core, node)
+        if data is None:
+            return Reply(REFUSED if lookup or graph.flags[node] & (ERROR | TRANSIENT) else COMPUTE)
+        slot.ids[ask.node] = node
+        return Reply(GIVEN, bool(graph.flags[node] & ERROR), graph.fingerprint[node], data)
+
+    # -- what does not come back ---------------------------------------------------------------
+
+    def _bury(self, number: int, slot: Slot) -> None:
+        """A worker was lost: what it had is tried once more, alone (D2)."""
+        how = self._drop(number)
+        if slot.stale_since:
+            return
+        for node in slot.units:
+            if node in self._retried:
+                self._give_up(node, WorkerLost(key=self._core.name_of(node), cause=how))
+            else:
+                self._retried.add(node)
+                self._queue.append(node)
+
+    def _end_late_ones(self, order: Order) -> None:
+        now = time.monotonic()
+        for number, slot in tuple(self._slots.items()):
+            end = self._end_of(slot) if slot.units else None
+            if end is None or end > now:
+                continue
+            self._drop(number)
+            if not slot.stale_since:
+                (node,) = slot.units
+                seconds = self._info(node).timeout
+                self._give_up(node, TimedOut(key=self._core.name_of(node), seconds=seconds))
+                self._queue.extend(order.done(node))
+
+    def _give_up(self, node: int, error: Exception) -> None:
+        """Let a key fail: the error is raised where its function would run."""
+        if self._core.graph.status[node] & MARKED:
+            self.lost[node] = error
+            self._core.supply = self._tell_lost
+
+    def _tell_lost(self, node: int) -> Outcome | None:
+        """Stands in for the functions of keys that are given up."""
+        error = self.lost.pop(node, None) if self._generation == self._core.generation else None
+        if error is not None:
+            raise error
+        return None
+
+    def _drop(self, number: int) -> str:
+        del self._slots[number]
+        return self._executor.drop(number)
+
+
+def _fence(asker: Request) -> None:
+    if asker.generation != asker.core.generation:
+        raise Cancelled

@@ -1,0 +1,305 @@
+"""Worker: a process that computes keys for an engine in another one.
+
+It reads batches from standard input and writes answers to what was standard output; whatever queries print
+goes to standard error. What the parent holds already, it asks for.
+
+Invariants
+    W1  A key is computed whole, with all that it reads, and nothing is told of it but its memos.
+    W2  What only the parent can do (failures of a class of its own, values without bytes, queries whose code
+        differs) is refused, and the parent computes that key itself.
+    W3  It ends with its input, also while a query runs.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Final
+
+from engine.core import Core
+from engine.execute import Outcome
+from engine.failure import Failure
+from engine.graph import ABSENT, ERROR, TRANSIENT, UNSTORED, UNTRACKED, entries
+from engine.locate import locate
+from engine.parallel.surroundings import import_module, take_over
+from engine.parallel.units import (
+    GIVEN,
+    REFUSED,
+    Answer,
+    Ask,
+    Batch,
+    Record,
+    Refusal,
+    Reply,
+    Setup,
+    Unit,
+    decode_batch,
+    decode_reply,
+    decode_setup,
+    digest,
+    encode,
+)
+from engine.query import REGISTRY
+from engine.recall import recall
+from engine.request import demand
+from engine.store import canonical
+
+READY: Final = b"ready"  # the first message
+OUT_OF_MEMORY: Final = 77  # the exit code of a worker in which a query met a MemoryError
+
+
+class Refused(BaseException):
+    """The parent has to compute this itself; `for_all`: all keys of this query.
+
+    Not an `Exception`, so that `except Exception` inside a query does not swallow it.
+    """
+
+    def __init__(self, why: str, *, for_all: bool = False) -> None:
+        super().__init__(why)
+        self.for_all = for_all
+
+
+class Worker:
+    """One epoch of inputs, computed on demand."""
+
+    def __init__(self, setup: Setup, ask: Callable[[Ask], Reply]) -> None:
+        self._setup = setup
+        self._ask = ask
+        self._epoch = -1
+        self._core: Core
+        self._revision = 0
+        self._known: set[int] = set()  # nodes that the parent knows: sent, or given by it
+        self._unfit: dict[int, Refused] = {}  # nodes that cannot be sent
+        self._told: set[str] = set()  # queries whose code the parent was told
+        self._held: dict[str, set[bytes]] = {}
+        self._asked: frozenset[str] = frozenset()
+        self._place, self._unit = 0, 0  # what is computed now
+        self._refused: Refused | None = None  # a query may have swallowed it
+
+    def run(self, batch: Batch) -> Answer:
+        """Compute a batch."""
+        if batch.surroundings is not None:
+            take_over(batch.surroundings)
+        for name, file in batch.modules:
+            try:
+                import_module(name, os.fsdecode(file))
+            except BaseException as error:  # also `sys.exit` at its top level
+                why = f"{name} cannot be imported by a worker: {type(error).__name__}: {error}"
+                return Answer((), tuple([Refusal(at, why, True) for at in range(len(batch.units))]), {})
+        if batch.epoch != self._epoch:
+            self._begin(batch.epoch)
+        for query, digests in batch.held.items():
+            size = len(digests) // 8
+            self._held.setdefault(query, set()).update(digests[at * 8 : at * 8 + 8] for at in range(size))
+        self._asked = frozenset(batch.asked)
+        records: list[Record] = []
+        refusals: list[Refusal] = []
+        codes: dict[str, bytes] = {}
+        for self._place, unit in enumerate(batch.units):
+            try:
+                self._compute(unit)
+                if self._core.revision != self._revision:
+                    return Answer(tuple(records), tuple(refusals), codes, "an input changed while it was read")
+                records += self._news(codes)
+                self._check()
+            except Refused as why:
+                records += self._news(codes)
+                refusals.append(Refusal(self._place, str(why), why.for_all))
+        return Answer(tuple(records), tuple(refusals), codes)
+
+    def _begin(self, epoch: int) -> None:
+        self._epoch = epoch
+        self._core = Core(None, Path(os.fsdecode(self._setup.root)), depth_limit=self._setup.depth_limit)
+        self._core.saves = True  # without a store: bytes of values gather in `core.dirty` until they are sent
+        self._core.supply = self._supply
+        self._revision = self._core.revision  # another one: what was sent no longer holds
+        for one in (self._known, self._unfit, self._told, self._held):
+            one.clear()
+
+    # -- computing -----------------------------------------------------------------------------
+
+    def _compute(self, unit: Unit) -> None:
+        info = REGISTRY.get(unit.query)
+        if info is None:
+            raise Refused("the import of its module does not define it", for_all=True)
+        core = self._core
+        info.codec  # noqa: B018 -- teaches `canonical` the classes its annotations name
+        try:
+            arguments = canonical.restore(unit.args)
+        except ValueError as error:
+            raise Refused(f"its arguments cannot be read: {error}") from None
+        self._refused, self._unit = None, locate(core, info, arguments)
+        if core.codes[core.rows[unit.query]] != unit.code:
+            raise Refused("its code is another one in a fresh interpreter", for_all=True)
+        try:
+            demand(core, info, arguments)
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)  # nothing can be relied on any more
+        except Exception:
+            pass  # its value is that failure
+        except Refused:
+            raise
+        except BaseException as error:  # SystemExit, say: it ends the parent's request, not a worker
+            raise Refused(f"{type(error).__name__} was raised") from None
+        if self._refused is not None:
+            raise self._refused
+
+    def _check(self) -> None:
+        """That the memo of the unit was sent."""
+        if self._unit not in self._known:
+            raise self._unfit.get(self._unit) or Refused("it was computed for this moment only")
+
+    def _supply(self, node: int) -> Outcome | None:
+        """The outcome of a key that the parent holds, asked for when it would run here. None: run it."""
+        core = self._core
+        info = core.bound[core.graph.query[node]]
+        assert info is not None
+        if node == self._unit:
+            return None
+        lookup = info.collection is not None and info is not info.collection.member
+        if not lookup and info.name not in self._asked and info.name not in self._held:
+            return None
+        args = canonical.canonical(core.args_of(node))
+        if not lookup and info.name not in self._asked and digest(args) not in self._held[info.name]:
+            return None
+        reply = self._ask(Ask(self._place, node, info.name, args))
+        if reply.kind == REFUSED or (reply.kind != GIVEN and lookup):
+            self._refused = Refused("it reads what the parent cannot tell")
+            raise self._refused
+        if reply.kind != GIVEN:
+            return None
+        outcome = Outcome()
+        outcome.data, outcome.digest = reply.data, reply.fingerprint
+        if reply.is_error:
+            outcome.failure = Failure.restored(reply.data)
+            if outcome.failure is None:
+                self._refused = Refused("it reads a failure that only the parent can hold")
+                raise self._refused
+        else:
+            outcome.value = info.codec.decode(reply.data)
+        self._known.add(node)
+        return outcome
+
+    # -- telling -------------------------------------------------------------------------------
+
+    def _news(self, codes: dict[str, bytes]) -> list[Record]:
+        """The memos that were made and not sent yet, in the order in which they were made (U3)."""
+        core, found = self._core, []
+        for node, data in core.dirty.items():
+            if node in self._known:
+                continue
+            try:
+                record = self._record(node, data)
+            except Refused as why:
+                self._unfit[node] = why
+                continue
+            self._known.add(node)
+            found.append(record)
+            if record.query not in self._told:
+                self._told.add(record.query)
+                codes[record.query] = core.codes[core.graph.query[node]]
+        core.dirty.clear()
+        core.dirty_stamps.clear()
+        core.dirty_bytes = 0
+        return found
+
+    def _record(self, node: int, data: bytes | None) -> Record:
+        core, graph = self._core, self._core.graph
+        flags = graph.flags[node]
+        if flags & UNTRACKED:
+            raise Refused("it is untracked", for_all=True)
+        if flags & TRANSIENT:
+            raise Refused("it rests on a failure that is not kept")
+        if not graph.fingerprint[node]:
+            raise Refused("values without bytes cannot be sent", for_all=True)
+        below = graph.dependencies[node] or ()
+        for read in entries(below):
+            if read not in self._known:
+                raise self._unfit.get(read) or Refused("it stands on a cycle")
+        info = core.bound[graph.query[node]]
+        assert info is not None
+        if flags & ERROR:
+            held = graph.values[node]
+            if not isinstance(held, Failure) or held.data is None or held.ring:
+                raise Refused("it fails in a way that only one process can hold")
+            data = held.data
+        elif node == self._unit and flags & UNSTORED:
+            value = recall(core, node)  # nobody stores it, but who asked wants to see it
+            data = None if value is ABSENT else info.codec.encode(value)
+        return Record(
+            node,
+            info.name,
+            canonical.canonical(core.args_of(node)),
+            bool(flags & ERROR),
+            graph.cost[node],
+            graph.fingerprint[node],
+            tuple(below),
+            data,
+            core.observed.get(node),
+        )
+
+
+# -- the process ---------------------------------------------------------------------------------
+
+
+def framed(message: bytes) -> bytes:
+    """A message with its length before it."""
+    return len(message).to_bytes(8, "little") + message
+
+
+def read_message(source: IO[bytes]) -> bytes | None:
+    """The next message; None at the end."""
+    head = source.read(8)
+    if len(head) < 8:
+        return None
+    size = int.from_bytes(head, "little")
+    data = source.read(size)
+    return data if len(data) == size else None
+
+
+def _end_with(descriptor: int) -> None:
+    """End this process when nobody can write to its input any more (W3)."""
+    poll = select.poll()
+    poll.register(descriptor, 0)  # the end is always told
+    poll.poll()
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # R3
+    descriptor = os.dup(0)
+    source = os.fdopen(descriptor, "rb")
+    sink = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what queries print must not get between the messages
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    threading.Thread(target=_end_with, args=(descriptor,), name="engine-orphan", daemon=True).start()
+
+    def tell(message: bytes) -> None:
+        sink.write(framed(message))
+        sink.flush()
+
+    def ask(question: Ask) -> Reply:
+        tell(encode(question))
+        data = read_message(source)
+        if data is None:
+            os._exit(0)
+        return decode_reply(data)
+
+    tell(READY)
+    data = read_message(source)
+    if data is None:
+        return
+    worker = Worker(decode_setup(data), ask)
+    while (data := read_message(source)) is not None:
+        try:
+            answer = worker.run(decode_batch(data))
+        except Exception as error:  # a bug of ours: the parent does the work
+            answer = Answer((), (), {}, f"{type(error).__name__}: {error}")
+        tell(encode(answer))
+    sys.stdout.flush()
