@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
 from engine import audit, explain, look, request
 from engine.advance import Change
@@ -60,9 +60,11 @@ class Engine:
     path        the store's directory, made if need be (`.engine`); None keeps everything in memory.
     root        the directory that file rules are relative to; default: the directory that holds the store,
                 or the working directory.
-    workers     threads for parallel groups (`each`). One is best for queries that compute; more pay for
-                queries that wait.
-    processes   worker processes for parallel groups of queries that compute for long (see `query`, workers).
+    workers     threads for parallel groups (`each`) of any queries. One is best for queries that compute; those
+                that wait say so themselves: `@query(workers="thread")`.
+    processes   worker processes for parallel groups of queries that compute; started when that pays. "auto": as
+                many as there are cores. See docs/parallel.md.
+    limits      how many keys of queries with a `limit=` of that name may run at a time.
     strict      never run a query that might turn out not to be needed (see docs/algorithm.md, probes).
     read_only   answer from the store as another process left it, compute what is missing, save nothing.
     depth_limit how deep running queries may nest.
@@ -77,7 +79,8 @@ class Engine:
         *,
         root: str | os.PathLike[str] | None = None,
         workers: int = 1,
-        processes: int = 0,
+        processes: int | Literal["auto"] = 0,
+        limits: Mapping[str, int] | None = None,
         strict: bool = False,
         read_only: bool = False,
         depth_limit: int = DEPTH_LIMIT,
@@ -85,6 +88,13 @@ class Engine:
     ) -> None:
         if workers < 1 or depth_limit < 1:
             raise BadSettings(workers=workers, depth_limit=depth_limit, hint="Both are at least 1.")
+        counts = [*(limits or {}).values(), 1 if processes in ("auto", 0) else processes]
+        if not all(isinstance(count, int) and count >= 1 for count in counts):
+            raise BadSettings(
+                processes=processes,
+                limits=limits,
+                hint='Whole numbers, at least 1; processes also 0 or "auto".',
+            )
         if synchronous not in ("NORMAL", "FULL"):
             raise BadSettings(synchronous=synchronous, hint='Say "NORMAL" or "FULL".')
         store: Store | None = None
@@ -100,10 +110,11 @@ class Engine:
                 raise
         place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
         self._core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
+        self._core.limits = dict(limits or {})
         if processes:
-            from engine.parallel import started_by  # late: most engines have no processes
+            from engine.parallel import for_engine  # late: most engines have no processes
 
-            self._core.dispatch = started_by(self._core, processes)
+            self._core.dispatch = for_engine(self._core, processes)
         self._open = threading.local()  # the batch that a thread has open
         self._subscriptions: list[Subscription] = []
         self._publishing = threading.RLock()  # subscribers hear of one change after the other

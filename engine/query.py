@@ -61,6 +61,7 @@ class Absent:
 
 
 ABSENT: Final = Absent()
+PLACES: Final = ("auto", "process", "thread", "inline")  # where members of a group may run
 READY = 3  # status of a node whose value is in memory, shareable and known correct: LOADED | VALUE
 SHORT_KINDS: dict[object, type] = {}
 for _kind in (str, int, bytes, bool):
@@ -230,8 +231,9 @@ def query(
     persist: bool = ...,
     pickled: bool = ...,
     untracked: bool = ...,
-    workers: Literal["auto", "process", "inline"] = ...,
+    workers: Literal["auto", "process", "thread", "inline"] = ...,
     timeout: float | None = ...,
+    limit: str | None = ...,
 ) -> Callable[[Callable[P, R]], Query[P, R]]: ...
 def query(function: Any = None, /, **options: Any) -> Any:
     """Make a memoized query of a pure, typed function. Also for methods of frozen classes.
@@ -247,10 +249,11 @@ def query(function: Any = None, /, **options: Any) -> Any:
         persist    False: the value is not stored, and kept only while work that needs it goes on.
         pickled    True: values are stored by pickle. Only for stores that nobody else can write.
         untracked  True: reads things the engine does not see, so it runs again in every revision.
-        workers    where members of a parallel group run if the engine has processes (`Engine(processes=2)`):
-                   "process", "inline" (in this one), or "auto": elsewhere if one costs 0.3 ms or more. A query
-                   that runs elsewhere is imported there, so it must be defined at the top of a module.
-        timeout    seconds that one run may take in a process; after that it is ended, and the key fails.
+        workers    where members of a parallel group (`each`, a table) run: "process", in a worker process, if the
+                   engine has any (`Engine(processes=2)`); "thread", for queries that wait; "inline", as if they
+                   were no group; "auto", in a process where one costs 0.3 ms or more. See docs/parallel.md.
+        timeout    seconds that a key may take in a process; after that it is ended, and the key fails.
+        limit      a name: `Engine(limits={name: 1})` says how many keys of queries with that name run at a time.
 
     Raises `BadQuery` for functions that cannot be queries (async, generators, `**kwargs`).
     """
@@ -347,6 +350,13 @@ def define_query(
         raise BadQuery(f"{function!r} is not a plain function", hint="Put @query below other decorators.")
     name = name or f"{module_name(function.__module__)}:{function.__qualname__}"
     _refuse_unfit(function, name)
+    if options.get("workers", "auto") not in PLACES or (options.get("timeout") or 1) <= 0:
+        raise BadQuery(
+            query=name,
+            workers=options.get("workers"),
+            timeout=options.get("timeout"),
+            hint=f"workers= is one of {', '.join(PLACES)}; timeout= is more than 0 seconds.",
+        )
     parameters = tuple(inspect.signature(function).parameters.values())
     info = kind(
         name=name,

@@ -147,7 +147,9 @@ def _step(core: Core, node: int, walk: Walk) -> None:
     for position in range(walk.positions[-1], len(dependencies)):
         dependency = dependencies[position]
         if dependency & GROUP:
-            several = core.workers > 1 or core.dispatch is not None
+            several = (
+                core.workers > 1 or _waits(core, dependencies[position + 1])
+            )
             if several and walk.outer is None:  # nested groups one by one: depth is data (W3)
                 try:
                     _check_group(core, dependencies, position, walk)
@@ -207,6 +209,14 @@ def _green(core: Core, node: int) -> None:
         core.dirty_state = True
     core.verified += 1
     core.tell(What.VERIFIED, node)
+
+
+def _waits(core: Core, member: int) -> bool:
+    """Whether a group that begins with `member` gains from being checked at once."""
+    if core.dispatch is not None:
+        return True
+    info = core.bound[core.graph.query[member]]
+    return info is not None and info.workers == "thread"
 
 
 def _check_group(core: Core, dependencies: array[int], position: int, walk: Walk) -> None:

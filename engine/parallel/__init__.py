@@ -10,14 +10,16 @@ if TYPE_CHECKING:
     from engine.parallel.dispatch import Dispatch
 
 
-def started_by(core: Core, processes: int) -> Dispatch:
+def for_engine(core: Core, processes: int | str) -> Dispatch | None:
     """Let up to so many worker processes work for an engine. None is started before it pays."""
     from engine.parallel.dispatch import Dispatch
     from engine.parallel.processes import Processes
     from engine.parallel.units import Setup
 
-    setup = Setup(os.fsencode(core.root), core.depth_limit)
-    return Dispatch(core, Processes(setup, processes))
+    count = cores() if isinstance(processes, str) else processes
+    if not count:
+        return None
+    return Dispatch(core, Processes(Setup(os.fsencode(core.root), core.depth_limit), count))
 
 
 def cores() -> int:

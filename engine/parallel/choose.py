@@ -22,7 +22,7 @@ SAMPLE: Final = 4  # keys of a query that run here first, to learn what one cost
 WORTH_US: Final = 300  # what one has to cost: sending it and taking its memos over costs some 60 us
 AT_LEAST: Final = 8  # keys, where nobody said that they are to run in a process
 START_US: Final = 500_000  # work that pays for starting processes, 0.2 s each on a busy machine
-INLINE, PROCESS, AUTO = "inline", "process", "auto"
+INLINE, THREAD, PROCESS, AUTO = "inline", "thread", "process", "auto"
 
 
 def next_of(core: Core, node: int) -> int:
@@ -77,7 +77,7 @@ def is_sendable(core: Core, node: int, info: QueryInfo | None) -> bool:
 
     Raises `NotImportable` where the author says that it has to.
     """
-    if info is None or info.is_input or info.untracked or info.quiet or info.workers == INLINE:
+    if info is None or info.is_input or info.untracked or info.quiet or info.workers in (INLINE, THREAD):
         return False
     if info.collection is not None and info is not info.collection.member:
         return False

@@ -49,7 +49,9 @@ from engine.store import canonical
 
 BATCH_SECONDS: Final = 0.05  # how long a batch should take: much longer than the 0.2 ms of its way
 LARGEST: Final = 256  # units in a batch, so that the last one does not keep all others waiting
-RECEIVED: Final = 64 << 20  # bytes of memos after which a worker starts anew, so that its memory stays bounded
+RECEIVED: Final = (
+    64 << 20
+)  # bytes of memos after which a worker starts anew, so that its memory stays bounded
 TICK_SECONDS: Final = 0.1  # how long a request may be outdated, or the engine closed, before it is noticed
 STALE_SECONDS: Final = 1.0  # what a worker is given to end a batch that nobody wants any more
 

@@ -93,7 +93,7 @@ class Processes:
                 ready = [key.data for key, _ in selector.select(seconds)]
             for slot in ready:
                 child = self._children[slot]
-                message = read_message(child.output)
+                message = read_message(child.output.fileno())
                 child.lost = message is None
                 if child.ready:
                     found.append((slot, message))

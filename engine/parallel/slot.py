@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import count
+from typing import Final
+
 from attrs import define, field
 
 from engine.parallel.units import Surroundings
+
+
+_EPOCHS: Final = count(1)  # of all engines, so that one worker may serve several, one after the other
 
 
 @define
@@ -25,7 +31,7 @@ class Slot:
     def renew(self, generation: int) -> None:
         """Another epoch: it knows nothing of what it knew."""
         self.generation = generation
-        self.epoch += 1
+        self.epoch = next(_EPOCHS)
         self.received = 0
         for one in (self.ids, self.codes, self.told):
             one.clear()

@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from engine.core import Core
 from engine.execute import Outcome
@@ -104,7 +104,9 @@ class Worker:
             try:
                 self._compute(unit)
                 if self._core.revision != self._revision:
-                    return Answer(tuple(records), tuple(refusals), codes, "an input changed while it was read")
+                    return Answer(
+                        tuple(records), tuple(refusals), codes, "an input changed while it was read"
+                    )
                 records += self._news(codes)
                 self._check()
             except Refused as why:
@@ -252,14 +254,22 @@ def framed(message: bytes) -> bytes:
     return len(message).to_bytes(8, "little") + message
 
 
-def read_message(source: IO[bytes]) -> bytes | None:
-    """The next message; None at the end."""
-    head = source.read(8)
-    if len(head) < 8:
-        return None
-    size = int.from_bytes(head, "little")
-    data = source.read(size)
-    return data if len(data) == size else None
+def read_message(descriptor: int) -> bytes | None:
+    """The next message; None at the end. Reads no byte beyond it, so that a wait for the next one sees that."""
+    head = _read(descriptor, 8)
+    return None if head is None else _read(descriptor, int.from_bytes(head, "little"))
+
+
+def _read(descriptor: int, size: int) -> bytes | None:
+    data = os.read(descriptor, size)
+    if len(data) == size:
+        return data
+    parts = [data]
+    while data and size > len(data):
+        size -= len(data)
+        data = os.read(descriptor, min(size, 1 << 20))
+        parts.append(data)
+    return b"".join(parts) if data else None
 
 
 def _end_with(descriptor: int) -> None:
@@ -273,12 +283,11 @@ def _end_with(descriptor: int) -> None:
 def main() -> None:
     """Serve until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # R3
-    descriptor = os.dup(0)
-    source = os.fdopen(descriptor, "rb")
+    source = os.dup(0)
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what queries print must not get between the messages
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    threading.Thread(target=_end_with, args=(descriptor,), name="engine-orphan", daemon=True).start()
+    threading.Thread(target=_end_with, args=(source,), name="engine-orphan", daemon=True).start()
 
     def tell(message: bytes) -> None:
         sink.write(framed(message))
