@@ -147,9 +147,7 @@ def _step(core: Core, node: int, walk: Walk) -> None:
     for position in range(walk.positions[-1], len(dependencies)):
         dependency = dependencies[position]
         if dependency & GROUP:
-            several = (
-                core.workers > 1 or _waits(core, dependencies[position + 1])
-            )
+            several = core.workers > 1 or _waits(core, dependencies[position + 1])
             if several and walk.outer is None:  # nested groups one by one: depth is data (W3)
                 try:
                     _check_group(core, dependencies, position, walk)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from engine import Engine
-from engine.graph import ABSENT, GROUP, RUNNING
+from engine.graph import GROUP, RUNNING, UNSTORED
 from engine.parallel.held import bytes_of
 from engine.request import load_all
 
@@ -27,7 +27,7 @@ import os, signal, sys, time
 from pathlib import Path
 from typing import NamedTuple
 from engine import each, fold, input, query, table, Sum
-from engine.rules.env import env
+from engine.rules.env import variable as env
 from engine.rules.files import read_text
 
 LOG = Path({log!r})
@@ -91,7 +91,7 @@ def graph_of(db: Engine) -> dict[str, tuple[Any, ...]]:
                 graph.fingerprint[node],
                 tuple(name(entry) for entry in graph.dependencies[node] or ()),
                 sorted(map(name, graph.readers[node] or ())),
-                graph.flags[node] & 16 or graph.values[node] is not ABSENT or bytes_of(core, node),
+                graph.flags[node] & UNSTORED or bytes_of(core, node),
                 core.observed.get(node) is not None,
             )
             for node in range(1, len(graph))

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+import engine.collect as collect
 import engine.verify as verify
 from engine.claims import Cycle
 from engine.core import Core, Request
@@ -65,14 +66,22 @@ class Dispatch:
         """
         if self._busy or self._off:
             return
-        self._busy = True
         try:
-            Offer(self, self._start(), members, asker, outer).bring_up()
+            self._start()
+            Offer(self, members, asker, outer).bring_up()
         except CannotStart as why:
             self._off = True
             self._core.note(f"there are no worker processes, everything runs in this one: {why}")
         except Cycle:
             return  # it is met again where the members are computed one by one
+
+    def run(self, units: Iterable[int], order: Order) -> None:
+        """Let workers compute units (`Exchange.run`), unless another thread does that just now (D4)."""
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            self._exchange.run(units, order)
         finally:
             self._busy = False
 
@@ -81,14 +90,13 @@ class Dispatch:
         self._off = True
         self._exchange.close()
 
-    def _start(self) -> Exchange:
+    def _start(self) -> None:
         core = self._core
         if self._generation != core.generation:
             self._generation = core.generation
             self._exchange.start()
             self._held.start()
         spread(core)
-        return self._exchange
 
     # -- what is known of queries --------------------------------------------------------------
 
@@ -145,19 +153,18 @@ class Offer:
     def __init__(
         self,
         dispatch: Dispatch,
-        exchange: Exchange,
         members: list[int],
         asker: Request,
         outer: verify.Walk | None,
     ) -> None:
         self._dispatch = dispatch
-        self._exchange = exchange
         self._members = members
         self._asker = asker
         self._outer = outer
         self._core = asker.core
         self._waiting: dict[int, list[int]] = {}  # units that are out -> members that wait for them
         self._tried: set[int] = set()
+        self._given_back: set[int] = set()
 
     def bring_up(self) -> None:
         """Round by round: what pays goes out; keys below members that do not pay run here."""
@@ -176,8 +183,10 @@ class Offer:
             elif dispatch.pays(fit):
                 self._waiting = {unit: units[unit] for unit in fit if dispatch.is_worth(unit)}
                 self._tried |= self._waiting.keys()
-                order = Order(self._asker, self._outer, self._done, dispatch.refused)
-                self._exchange.run(tuple(self._waiting), order)
+                order = Order(self._asker, self._outer, self._done, self._refused)
+                dispatch.run(tuple(self._waiting), order)
+                if order.first:
+                    self._settle(order.first)
             else:
                 below = [unit for unit in units if unit not in own]
                 if not below:
@@ -198,6 +207,21 @@ class Offer:
             verify.ensure(self._core, node, self._asker, self._outer)
             if self._asker.generation != self._core.generation:
                 raise Cancelled
+
+    def _settle(self, lookups: Iterable[int]) -> None:
+        """Bring the tables up to date that workers wanted to look into, and try again what wanted to.
+
+        Their members go out too: nothing is under way now.
+        """
+        for node in lookups:
+            if self._core.doubtful:
+                collect.below(self._core, (node,), self._asker)
+            self._run_here((node,))
+        self._tried &= self._given_back
+
+    def _refused(self, unit: int, why: str, for_all: bool) -> None:
+        self._given_back.add(unit)
+        self._dispatch.refused(unit, why, for_all)
 
     def _done(self, unit: int) -> Iterable[int]:
         """Who waited for a unit may need another one now."""

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from attrs import define
+from attrs import define, field
 
 import engine.collect as collect
 import engine.verify as verify
@@ -23,8 +23,9 @@ from engine.claims import Cycle
 from engine.core import Core, Request
 from engine.errors import Cancelled, TimedOut, WorkerLost
 from engine.execute import Outcome
-from engine.graph import ERROR, MARKED, TRANSIENT
+from engine.graph import ERROR, MARKED, RUNNING, TRANSIENT
 from engine.locate import locate
+from engine.mark import closure
 from engine.parallel.choose import must_run
 from engine.parallel.executor import Executor
 from engine.parallel.graft import Conflict, graft
@@ -53,6 +54,7 @@ RECEIVED: Final = (
     64 << 20
 )  # bytes of memos after which a worker starts anew, so that its memory stays bounded
 TICK_SECONDS: Final = 0.1  # how long a request may be outdated, or the engine closed, before it is noticed
+HELD, UNSETTLED, BUSY = "held", "unsettled", "busy"  # states of a table
 STALE_SECONDS: Final = 1.0  # what a worker is given to end a batch that nobody wants any more
 
 
@@ -64,6 +66,9 @@ class Order:
     outer: verify.Walk | None
     done: Callable[[int], Iterable[int]]  # told a unit that is done with; gives units that can go out now
     refused: Callable[[int, str, bool], None]  # told a unit, why, and whether that holds for its whole query
+    first: dict[int, None] = field(
+        factory=dict
+    )  # lookups into tables that have to be brought up to date first
 
 
 class Exchange:
@@ -93,18 +98,19 @@ class Exchange:
         self._core.supply = None
 
     def run(self, units: Iterable[int], order: Order) -> None:
-        """Send units out until all are done with. The lock is given away while workers work.
+        """Send units out until all are done with, or until something has to be done here first (`Order.first`).
 
+        The lock is given away while workers work.
         Raises `Cancelled` when the revision moved on, and `CannotStart`.
         """
         self._queue.extend(units)
         around = surroundings()
         try:
-            while self._queue or any(slot.units and not slot.stale_since for slot in self._slots.values()):
+            while self._is_wanted(order):
                 numbers = self._executor.slots(len(self._queue))
                 for number in numbers:
                     slot = self._slots.setdefault(number, Slot())
-                    if self._queue and not slot.units:
+                    if self._queue and not slot.units and not order.first:
                         self._send(number, slot, len(numbers), around)
                 said = self._wait()
                 _fence(order.asker)
@@ -124,6 +130,10 @@ class Exchange:
                 if slot.units and not slot.stale_since:
                     slot.stale_since = now
 
+    def _is_wanted(self, order: Order) -> bool:
+        more = bool(self._queue) and not order.first
+        return more or any(slot.units and not slot.stale_since for slot in self._slots.values())
+
     def close(self) -> None:
         """End all workers."""
         self._executor.close()
@@ -136,6 +146,7 @@ class Exchange:
         if slot.generation != core.generation or slot.received > RECEIVED:
             slot.renew(core.generation)
         slot.units = self._share(slots)
+        slot.postponed.clear()
         if not slot.units:
             return
         modules: dict[str, bytes] = {}
@@ -143,12 +154,14 @@ class Exchange:
         for node in slot.units:
             info = self._info(node)
             module = sys.modules[info.function.__module__]
-            modules[module.__name__] = os.fsencode(os.path.abspath(str(module.__file__)))
+            if module.__name__ not in slot.modules:
+                modules[module.__name__] = os.fsencode(os.path.abspath(str(module.__file__)))
             code = core.codes[core.graph.query[node]]
             units.append(Unit(info.name, canonical.canonical(core.args_of(node)), code))
             self._held.look_at(node)
         fresh = None if slot.surroundings == around else around
-        slot.surroundings, slot.sent_at = around, time.monotonic()
+        slot.modules |= modules.keys()
+        slot.surroundings, slot.sent_at = around, 0.0 if modules else time.monotonic()
         held, asked = self._held.news(slot.told)
         batch = Batch(slot.epoch, fresh, tuple(modules.items()), held, asked, tuple(units))
         self._executor.send(number, encode(batch))
@@ -194,7 +207,7 @@ class Exchange:
         if slot.stale_since:
             return slot.stale_since + STALE_SECONDS
         timeout = self._info(slot.units[0]).timeout if len(slot.units) == 1 else None
-        return None if timeout is None else slot.sent_at + timeout
+        return slot.sent_at + timeout if timeout is not None and slot.sent_at else None
 
     def _info(self, node: int) -> QueryInfo:
         info = self._core.bound[self._core.graph.query[node]]
@@ -211,7 +224,7 @@ class Exchange:
             self._bury(number, slot)
             return
         if not data:
-            slot.sent_at = time.monotonic()  # only now: a timeout is none of the start
+            slot.sent_at = time.monotonic()  # only now: a timeout is none of the start and the imports
             return
         told = decode_told(data)
         if isinstance(told, Ask):
@@ -221,12 +234,13 @@ class Exchange:
         stale, slot.stale_since = slot.stale_since, 0.0
         if stale:
             return
-        taken = max(time.monotonic() - slot.sent_at, 1e-4)
+        taken = max(time.monotonic() - slot.sent_at, 1e-4) if slot.sent_at else BATCH_SECONDS
         self._size = max(1, min(LARGEST, int(len(units) * BATCH_SECONDS / taken)))
         slot.received += len(data)
         self._graft(slot, told, frozenset(units), order)
         for place, why, for_all in told.refused:
-            order.refused(units[place], why, for_all)
+            if place not in slot.postponed:
+                order.refused(units[place], why, for_all)
         if told.broken:
             logging.getLogger("engine").debug("a worker begins anew: %s", told.broken)
             slot.generation = -1
@@ -262,7 +276,14 @@ class Exchange:
         node = locate(core, info, canonical.restore(ask.args))
         _fence(order.asker)
         lookup = info.collection is not None and info is not info.collection.member
-        if not lookup and (not graph.verified_at[node] or must_run(core, node)) and node not in core.claims:
+        if lookup:
+            state = _state_of(core, info)
+            if state is not HELD:
+                if state is UNSETTLED:
+                    order.first[node] = None
+                    slot.postponed.add(ask.place)
+                return Reply(REFUSED)
+        elif (not graph.verified_at[node] or must_run(core, node)) and node not in core.claims:
             return Reply(COMPUTE)
         # Who waits in a circle must find the unit on it.
         walk = verify.Walk(order.asker, order.outer)
@@ -323,6 +344,16 @@ class Exchange:
     def _drop(self, number: int) -> str:
         del self._slots[number]
         return self._executor.drop(number)
+
+
+def _state_of(core: Core, lookup: QueryInfo) -> str:
+    """Whether the table that a lookup looks into is up to date. To bring it there takes all workers."""
+    graph = core.graph
+    node = locate(core, lookup.collection.settle, ())
+    if graph.status[node] & RUNNING:
+        return BUSY
+    settled = graph.verified_at[node] and not graph.status[node] & MARKED
+    return HELD if settled and not closure(core, graph.flags[node]) & core.doubtful else UNSETTLED
 
 
 def _fence(asker: Request) -> None:

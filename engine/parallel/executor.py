@@ -32,7 +32,7 @@ class Executor(Protocol):
     def wait(self, slots: Sequence[int], seconds: float) -> list[tuple[int, bytes | None]]:
         """What one or more of these slots say, or nothing in time. Raises `CannotStart`.
 
-        Empty: it has started, and begins with what it was sent. None: it was lost.
+        None: it was lost.
         """
         ...
 

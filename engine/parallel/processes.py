@@ -99,7 +99,6 @@ class Processes:
                     found.append((slot, message))
                 elif message == READY:
                     child.ready = True
-                    found.append((slot, b""))
                 else:
                     raise CannotStart(f"a worker process does not start: {self.drop(slot)}")
         except (KeyError, OSError, ValueError):

@@ -25,7 +25,9 @@ class Slot:
     received: int = 0  # bytes of memos
     surroundings: Surroundings | None = None
     units: list[int] = field(factory=list)  # nodes of the batch under way
-    sent_at: float = 0.0
+    postponed: set[int] = field(factory=set)  # places in it that were refused for now only
+    modules: set[str] = field(factory=set)  # those it was told to import
+    sent_at: float = 0.0  # 0: it does not work on them yet, it imports modules
     stale_since: float = 0.0  # since when nobody wants the batch under way any more
 
     def renew(self, generation: int) -> None:

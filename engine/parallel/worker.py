@@ -67,8 +67,9 @@ class Refused(BaseException):
 class Worker:
     """One epoch of inputs, computed on demand."""
 
-    def __init__(self, setup: Setup, ask: Callable[[Ask], Reply]) -> None:
+    def __init__(self, setup: Setup, ask: Callable[[Ask], Reply], begun: Callable[[], None]) -> None:
         self._setup = setup
+        self._begun = begun  # told when modules are imported: a timeout is none of that
         self._ask = ask
         self._epoch = -1
         self._core: Core
@@ -91,6 +92,8 @@ class Worker:
             except BaseException as error:  # also `sys.exit` at its top level
                 why = f"{name} cannot be imported by a worker: {type(error).__name__}: {error}"
                 return Answer((), tuple([Refusal(at, why, True) for at in range(len(batch.units))]), {})
+        if batch.modules:
+            self._begun()
         if batch.epoch != self._epoch:
             self._begin(batch.epoch)
         for query, digests in batch.held.items():
@@ -304,7 +307,7 @@ def main() -> None:
     data = read_message(source)
     if data is None:
         return
-    worker = Worker(decode_setup(data), ask)
+    worker = Worker(decode_setup(data), ask, lambda: tell(b""))
     while (data := read_message(source)) is not None:
         try:
             answer = worker.run(decode_batch(data))
