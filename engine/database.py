@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
 from engine import audit, explain, look, request
 from engine.advance import Change
@@ -79,7 +79,7 @@ class Engine:
         *,
         root: str | os.PathLike[str] | None = None,
         workers: int = 1,
-        processes: int | Literal["auto"] = 0,
+        processes: int | str = 0,
         limits: Mapping[str, int] | None = None,
         strict: bool = False,
         read_only: bool = False,

@@ -69,9 +69,7 @@ def program(pick: Callable[[int, int], int]) -> tuple[str, int]:
         QUERY.format(q=q, workers=places[pick(0, 4)], persist=pick(0, 4) > 0, kind="int") for q in range(size)
     ]
     names = ", ".join(f"q{q}" for q in range(size))
-    text = PROGRAM.format(
-        code=json.dumps(code), queries="".join(queries), names=names, arguments=ARGUMENTS
-    )
+    text = PROGRAM.format(code=json.dumps(code), queries="".join(queries), names=names, arguments=ARGUMENTS)
     return text, size
 
 
