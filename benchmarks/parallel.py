@@ -1,7 +1,7 @@
 """Parallel: a cold build on worker processes against one process, and against a bare `multiprocessing.Pool`.
 
-The job is the same everywhere: read a file, parse it with `ast`, count its nodes by class. Files are copies of the
-standard library's, each with a comment of its own.
+The job is the same everywhere: read a file, parse it with `ast`, count its nodes by class. Files are copies
+of the standard library's, each with a comment of its own.
 """
 
 from __future__ import annotations

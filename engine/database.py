@@ -60,10 +60,10 @@ class Engine:
     path        the store's directory, made if need be (`.engine`); None keeps everything in memory.
     root        the directory that file rules are relative to; default: the directory that holds the store,
                 or the working directory.
-    workers     threads for parallel groups (`each`) of any queries. One is best for queries that compute; those
-                that wait say so themselves: `@query(workers="thread")`.
-    processes   worker processes for parallel groups of queries that compute; started when that pays. "auto": as
-                many as there are cores. See docs/parallel.md.
+    workers     threads for parallel groups (`each`) of any queries. One is best for queries that compute;
+                those that wait say so themselves: `@query(workers="thread")`.
+    processes   worker processes for parallel groups of queries that compute; started when that pays. "auto":
+                as many as there are cores. See docs/parallel.md.
     limits      how many keys of queries with a `limit=` of that name may run at a time.
     strict      never run a query that might turn out not to be needed (see docs/algorithm.md, probes).
     read_only   answer from the store as another process left it, compute what is missing, save nothing.

@@ -224,8 +224,8 @@ def _fail(frame: Running, outcome: Outcome, error: Exception) -> None:
 def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome) -> None:
     """Compare an outcome with the memo, and put the new memo in place. The lock is held.
 
-    `reads`: what the run read, as in `Frame.reads`; all of it holds in the current revision. Raises `Cancelled`
-    where the outcome needs a new revision.
+    `reads`: what the run read, as in `Frame.reads`; all of it holds in the current revision. Raises
+    `Cancelled` where the outcome needs a new revision.
     """
     graph = core.graph
     state = graph.status[node]

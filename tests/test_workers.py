@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from tests.workers import Rules, children, graph_of, is_alive, make, wait_until
 Make = Callable[[str], Rules]
 __all__ = ["make"]
 HERE = os.getpid()
+ROOT = Path(__file__).resolve().parent.parent
 
 SQUARES = """
 @query(workers="process")
@@ -638,6 +641,85 @@ def test_after_a_collection_and_after_a_lost_store_workers_go_on(make: Make, tmp
         db.forget("*")
         assert db.get(rules.squares) == wanted
         db.check_invariants()
+
+
+def test_ctrl_c_ends_a_command_and_its_workers(make: Make, tmp_path: Path) -> None:
+    rules = make(SLOW)
+    start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from engine.__main__ import main; main()"
+    command = [sys.executable, "-c", start, "run", f"{rules.file}:all_slow", "--processes", "2"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    )
+    wait_until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= 8)
+    _, pids = rules.noted()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert process.pid not in pids
+    wait_until(lambda: not any(map(is_alive, pids)), 5)
+
+
+SEEDED = """
+import sys
+sys.path[:0] = {path!r}
+import {name} as rules
+from engine import Engine
+with Engine({store!r}, processes=2) as db:
+    db.get(rules.everything)
+    print(sorted((name, what) for name, what in rules.graph_of(db).items()))
+"""
+
+
+def test_what_is_stored_does_not_depend_on_hash_seeds(make: Make, tmp_path: Path) -> None:
+    rules = make("""
+from tests.workers import graph_of
+
+@query(workers="process")
+def words(n: int) -> frozenset[str]:
+    return frozenset(f"{n}{letter}" for letter in "abcdefgh")
+
+@query(workers="process")
+def lists(n: int) -> dict[str, set[int]]:
+    return {word: {n, n * 7, n * 31} for word in words(n)}
+
+@query
+def everything() -> int:
+    return len(each(lists, range(12)))
+""")
+    found = set()
+    for seed in ("1", "2"):
+        store = str(tmp_path / f"store{seed}")
+        program = SEEDED.format(name=rules.name, path=[str(tmp_path), str(ROOT)], store=store)
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        found.add(subprocess.check_output([sys.executable, "-c", program], env=environment))
+    assert len(found) == 1
+
+
+def test_the_code_graph_of_a_tree_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine.rules.python.graph import code_graph
+
+    monkeypatch.setattr("engine.parallel.choose.WORTH_US", 0)
+    monkeypatch.setattr("engine.parallel.dispatch.WORTH_US", 0)
+    monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
+    root = tmp_path / "root"
+    for folder in ("a", "b"):
+        shutil.copytree(ROOT / "store", root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (root, *root.rglob("*")):
+        os.utime(path, (1, 1))
+    time.sleep(0.05)  # so that stamps can be trusted in all of the runs, or in none
+    graphs = []
+    for processes in (0, 2):
+        with Engine(tmp_path / f"store{processes}", root=root, processes=processes) as db:
+            value = db.get(code_graph)
+            (root / "a" / "lock.py").write_text("def other() -> int: return 1\n")
+            db.sync()
+            graphs.append((value, db.get(code_graph), db.counts().executed, graph_of(db)))
+            assert bool(children()) == (processes > 0)
+            db.check_invariants()
+        shutil.copy(ROOT / "store" / "lock.py", root / "a" / "lock.py")
+    assert graphs[0][:3] == graphs[1][:3]
+    assert graphs[0][3] == graphs[1][3]
 
 
 # -- limits and threads --------------------------------------------------------------------------

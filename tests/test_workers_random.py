@@ -6,6 +6,7 @@ import json
 import os
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,14 @@ def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     made.close()
 
 
-def timeline(seed: int, rules: Rules, size: int, place: Path, executor: Processes | None) -> list[Any]:
+def timeline(
+    seed: int,
+    rules: Rules,
+    size: int,
+    place: Path,
+    executor: Processes | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[Any]:
     """What a random timeline comes to: everything that can be seen, step by step."""
     pick = random.Random(seed).randint
     store = place / f"store{executor is not None}{seed}"
@@ -94,7 +102,7 @@ def timeline(seed: int, rules: Rules, size: int, place: Path, executor: Processe
         db = Engine(store, root=place, depth_limit=1_000)
         if executor is not None:
             db._core.dispatch = Dispatch(db._core, executor)
-            db._core.dispatch.close = lambda: None  # type: ignore[method-assign] -- it serves further engines
+            monkeypatch.setattr(db._core.dispatch, "close", lambda: None)  # it serves further engines
         return db
 
     db = opened()
@@ -112,9 +120,9 @@ def timeline(seed: int, rules: Rules, size: int, place: Path, executor: Processe
             db = opened()
             db.sync()
         before = db.counts().executed
-        seen.append(outcome_of(lambda: db.get(rules.everything)))
-        queries = rules.QUERIES
-        seen.append([outcome_of(lambda: db.get(one, n)) for one in queries for n in range(ARGUMENTS)])
+        seen.append(outcome_of(partial(db.get, rules.everything)))
+        keys = [one.key(n) for one in rules.QUERIES for n in range(ARGUMENTS)]
+        seen.append([outcome_of(partial(db.get, key)) for key in keys])
         seen.append(("executed", db.counts().executed - before))
         db.check_invariants()
         seen.append(graph_of(db))
@@ -136,9 +144,11 @@ def test_random_programs_do_not_show_where_they_ran(
     for seed in range(group * PROGRAMS, (group + 1) * PROGRAMS):
         text, size = program(random.Random(seed).randint)
         rules = Rules(tmp_path, text)
-        here = timeline(seed, rules, size, place, None)
-        there = timeline(seed, rules, size, place, executor)
+        here = timeline(seed, rules, size, place, None, monkeypatch)
+        there = timeline(seed, rules, size, place, executor, monkeypatch)
         for at, (one, other) in enumerate(zip(here, there, strict=True)):
+            if at % 4 == 2 and "persist=False" in text:
+                continue  # what is not stored is not sent, but for members: it runs here where it is read
             if isinstance(one, dict):
                 assert one.keys() == other.keys(), f"seed {seed}, step {at // 4}"
                 for name in one:

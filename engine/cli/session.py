@@ -51,7 +51,10 @@ def settings_of(options: dict[str, Any]) -> Settings:
     from engine.settings import load_settings
 
     directory = options.pop("directory", None)
-    known = "root store rules path workers processes strict depth_limit synchronous".split()
+    known = (
+        *("root", "store", "rules", "path", "workers", "processes"),
+        *("strict", "depth_limit", "synchronous"),
+    )
     flags = {name: options.pop(name) for name in known if name in options}
     if str(flags.get("processes")).isdecimal():
         flags["processes"] = int(flags["processes"])

@@ -230,8 +230,10 @@ class Offer:
             further = next_of(self._core, member)
             if further in self._waiting:
                 self._waiting[further].append(member)
-            elif further and further not in self._tried and self._dispatch.is_fit(further):
-                if self._dispatch.is_worth(further):
-                    self._waiting[further] = [member]
-                    self._tried.add(further)
-                    yield further
+            elif further and further not in self._tried and self._goes(further):
+                self._waiting[further] = [member]
+                self._tried.add(further)
+                yield further
+
+    def _goes(self, unit: int) -> bool:
+        return self._dispatch.is_fit(unit) and self._dispatch.is_worth(unit)

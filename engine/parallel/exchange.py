@@ -98,7 +98,7 @@ class Exchange:
         self._core.supply = None
 
     def run(self, units: Iterable[int], order: Order) -> None:
-        """Send units out until all are done with, or until something has to be done here first (`Order.first`).
+        """Send units out until all are done with, or something has to be done here first (`Order.first`).
 
         The lock is given away while workers work.
         Raises `Cancelled` when the revision moved on, and `CannotStart`.
@@ -167,7 +167,7 @@ class Exchange:
         self._executor.send(number, encode(batch))
 
     def _share(self, slots: int) -> list[int]:
-        """The units of the next batch. Those with a limit or a timeout go alone: they are counted by slots."""
+        """The units of the next batch. Those with a limit or a timeout go alone, to be counted by slots."""
         found: list[int] = []
         most = max(1, min(self._size, LARGEST, -(-len(self._queue) // slots)))
         for _ in range(len(self._queue)):

@@ -1,8 +1,8 @@
 """Graft: put the memos that a worker made into the graph, as if the queries had run here.
 
 Invariants
-    F1  A memo is taken over where the key has none here or certainly has to run; elsewhere only its fingerprint
-        is compared. So the same keys run as without workers, and two states of a file never mix.
+    F1  A memo is taken over where the key has none here or certainly has to run; elsewhere only its
+        fingerprint is compared. So the same keys run as without workers, and two states of a file never mix.
     F2  What it read was taken over before it, so every edge leads to a node with a memo (persist P1).
 """
 

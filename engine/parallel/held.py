@@ -2,8 +2,8 @@
 
 Invariants
     B1  What the host set, and what runs here now, is asked for: a worker could only get it wrong.
-    B2  So are keys that have a memo here and cost more than asking: nothing expensive is computed twice, but for
-        what two workers need within one batch.
+    B2  So are keys that have a memo here and cost more than asking: nothing expensive is computed twice, but
+        for what two workers need within one batch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Processes: an executor of worker processes on this machine.
 
 Invariants
-    R1  No worker outlives its engine: it ends when its input ends, whatever it does at that moment; closing the
-        engine, dropping it, and the end of this process close that input.
+    R1  No worker outlives its engine: it ends when its input ends, whatever it does at that moment; closing
+        the engine, dropping it, and the end of this process close that input.
     R2  Workers are fresh interpreters: nothing of this process is inherited but its standard error.
     R3  Signals of a terminal do not reach workers: this process decides what becomes of them.
 """

@@ -9,7 +9,6 @@ from attrs import define, field
 
 from engine.parallel.units import Surroundings
 
-
 _EPOCHS: Final = count(1)  # of all engines, so that one worker may serve several, one after the other
 
 

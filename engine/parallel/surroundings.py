@@ -49,10 +49,10 @@ def import_module(name: str, file: str) -> None:
         found = importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):
         found = None
-    if found is not None and found.origin and os.path.exists(found.origin):
-        if os.path.samefile(found.origin, file):
-            importlib.import_module(name)
-            return
+    place = None if found is None else found.origin
+    if place and os.path.exists(place) and os.path.samefile(place, file):
+        importlib.import_module(name)
+        return
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ImportError(f"{file} cannot be loaded")

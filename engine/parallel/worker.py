@@ -258,7 +258,7 @@ def framed(message: bytes) -> bytes:
 
 
 def read_message(descriptor: int) -> bytes | None:
-    """The next message; None at the end. Reads no byte beyond it, so that a wait for the next one sees that."""
+    """The next message; None at the end. Reads no byte beyond it: who waits for the next one must see it."""
     head = _read(descriptor, 8)
     return None if head is None else _read(descriptor, int.from_bytes(head, "little"))
 
