@@ -248,7 +248,7 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
     core.unsettled = True
     for snapshot in core.snapshots:
         snapshot.save(node)
-    durability = _durability(core, info, reads)
+    durability = _durability(core, node, info, reads)
     if reads or graph.dependencies[node]:
         replace_dependencies(core, node, reads)
     if durability < graph.durability[node] and had_memo:
@@ -343,7 +343,7 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, reads: Reads, outcome:
     graph.status[node] &= ~(MARKED | SUSPECT | FORCED | VALUE)
     graph.suspects.pop(node, None)
     graph.verified_at[node] = graph.verified_at[node] or core.revision
-    graph.durability[node] = min(graph.durability[node], _durability(core, info, reads))
+    graph.durability[node] = min(graph.durability[node], _durability(core, node, info, reads))
     graph.flags[node] |= UNSTORED
     save(core, node, None)
     core.transients[node] = None
@@ -390,7 +390,7 @@ def _equal(core: Core, node: int, outcome: Outcome) -> bool:
     return outcome.equal or (graph.values[node] is ABSENT and not graph.status[node] & MARKED)
 
 
-def _durability(core: Core, info: QueryInfo, reads: Reads) -> int:
+def _durability(core: Core, node: int, info: QueryInfo, reads: Reads) -> int:
     if info.is_input:
         return int(info.durability)
     if info.collection is not None and info is not info.collection.member:
