@@ -15,6 +15,7 @@ import pytest
 import engine.parallel.held as held
 from engine import Engine
 from engine.parallel.dispatch import Dispatch
+from engine.parallel.exchange import Exchange
 from engine.parallel.processes import Processes
 from engine.parallel.units import Setup
 from tests.programs import ARGUMENTS, CELLS, FILES, outcome_of, random_expression
@@ -83,6 +84,12 @@ def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     made.close()
 
 
+def let_go(exchange: Exchange) -> None:
+    """Instead of ending all workers, which serve further engines: those that still work for this one."""
+    for number in [number for number, slot in exchange._slots.items() if slot.units]:
+        exchange._drop(number)
+
+
 def timeline(
     seed: int,
     rules: Rules,
@@ -102,7 +109,8 @@ def timeline(
         db = Engine(store, root=place, depth_limit=1_000)
         if executor is not None:
             db._core.dispatch = Dispatch(db._core, executor)
-            monkeypatch.setattr(db._core.dispatch, "close", lambda: None)  # it serves further engines
+            exchange = db._core.dispatch._exchange
+            monkeypatch.setattr(exchange, "close", partial(let_go, exchange))
         return db
 
     db = opened()

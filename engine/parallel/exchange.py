@@ -287,7 +287,9 @@ class Exchange:
             return Reply(COMPUTE)
         # Who waits in a circle must find the unit on it.
         walk = verify.Walk(order.asker, order.outer)
-        walk.steps.append(slot.units[ask.place])
+        unit = slot.units[ask.place]
+        walk.steps.append(unit)
+        walk.entered, walk.positions = {unit}, [-1]
         try:
             if core.doubtful:
                 collect.below(core, (node,), order.asker)
