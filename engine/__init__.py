@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from engine.folds import Fold, fold
     from engine.subscribe import Subscription
     from engine.tables import MemberFailure, Table, table
+    from engine.verification import Verification
 
 __version__ = "0.1.0"
 
@@ -114,6 +115,7 @@ __all__ = [
     "UnkeyableArgument",
     "UnknownQuery",
     "UnstorableValue",
+    "Verification",
     "View",
     "What",
     "Why",
@@ -144,6 +146,7 @@ _LATE = {
     "Subscription": "engine.subscribe",
     "Sum": "engine.accumulate",
     "Table": "engine.tables",
+    "Verification": "engine.verification",
     "View": "engine.database",
     "What": "engine.event",
     "Why": "engine.explain",

@@ -9,24 +9,30 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from engine.columns import order
+from engine.attempt import PATIENCE, Gate, insist
+from engine.collection import Collection
+from engine.columns import order, plain
 from engine.core import Core
+from engine.errors import Closed, ForkedEngine, StoreError
 from engine.folds import from_scratch
 from engine.graph import ERROR, MARKED, TRANSIENT
 from engine.kept_fold import KeptFold
 from engine.kept_table import KeptTable
-from engine.key import short
+from engine.key import display, short
 from engine.locate import find, locate, nodes_of
+from engine.mark import closure, spread
 from engine.persist import load, load_readers
 from engine.query import QueryInfo
-from engine.request import demand
+from engine.request import demand, settle_inputs
 from engine.snapshot import Snapshot, SnapshotFrame
 from engine.store.canonical import Unpackable, pack
-from engine.tables import keys_of
+from engine.tables import describe, keys_of
 
 if TYPE_CHECKING:
     from engine.tables import CollectionInfo
@@ -55,53 +61,108 @@ class Audit:
 
 def audit(core: Core, info: CollectionInfo, sample: int | None, chance: random.Random) -> Audit:
     """Bring a collection up to date, then compare it with its members: all, or `sample` of them."""
-    error = _failure(core, info)
-    if error is not None:
-        return Audit(info.name, 0, 0, ())  # its value is that error, and nothing is kept
+
+    def attempt(gate: Gate) -> Audit:
+        for tries in count():
+            error = _failure(core, info)
+            if error is not None:
+                return Audit(info.name, 0, 0, ())  # its value is that error, and nothing is kept
+            # Who was overtaken too often makes writers wait: what is compared has to be of one revision.
+            with core.patience if tries >= PATIENCE else nullcontext():
+                found = _compared(core, info, sample, chance)
+                if found is not None:
+                    return found
+        raise AssertionError("count() ends never")
+
+    return insist(core, attempt)
+
+
+def glance(core: Core, info: CollectionInfo, sample: int, chance: random.Random) -> Audit | None:
+    """Compare `sample` members with what is kept of them, in nobody's way; for who watches.
+
+    Settles nothing, looks at no source key, and computes no lookup and no reduced value. None where the
+    collection does not hold now, or the world moved on meanwhile.
+    """
     with Snapshot(core) as snapshot:
+        with core.lock:
+            if not _holds(core, info.settle) or core.revision != snapshot.revision:
+                return None
+            kept = core.collections[locate(core, info.settle, ())]
+            members = list(kept.load_members())
+            nodes = chance.sample(members, min(sample, len(members)))
+            load(core, nodes)
+            keys = [core.args_of(node)[0] for node in nodes]
+        found = [one for key in keys for one in _member(core, info, kept, key, snapshot)]
+        if core.revision != snapshot.revision:
+            return None
+    return Audit(info.name, len(keys), 0, tuple(found))
+
+
+def _compared(core: Core, info: CollectionInfo, sample: int | None, chance: random.Random) -> Audit | None:
+    """None where the world moved on meanwhile."""
+    with Snapshot(core) as snapshot:
+        with core.lock:
+            if not _holds(core, info.settle) or core.revision != snapshot.revision:
+                return None
+            kept = core.collections[locate(core, info.settle, ())]
         fetch = SnapshotFrame(snapshot).fetch
         keys = list(keys_of(info, fetch))
-        found = list(_membership(core, info, keys))
+        found = list(_membership(core, info, kept, keys))
         chosen = keys if sample is None or sample >= len(keys) else chance.sample(keys, sample)
-        lookups = 0
-        with core.lock:
-            kept = core.collections[locate(core, info.settle, ())]
         for key in chosen:
             found += _member(core, info, kept, key, snapshot)
         if isinstance(kept, KeptFold):
             found += _reduced(kept, info, fetch)
-        else:
-            several = _lookups(core, info, sample, chance)
-            lookups = len(several)
-            found += [one for node in several for one in _lookup(core, node, snapshot)]
-    return Audit(info.name, len(chosen), lookups, tuple(found))
+        elif chosen is keys:
+            found += _strays(core, info, kept, keys)
+        lookups = _lookups(core, info, sample, chance)
+        found += [one for node in lookups for one in _lookup(core, node, snapshot)]
+        if core.revision != snapshot.revision:
+            return None
+    return Audit(info.name, len(chosen), len(lookups), tuple(found))
 
 
 def _failure(core: Core, info: CollectionInfo) -> Exception | None:
+    settle_inputs(core)
+    with core.lock:
+        spread(core)
+        if _holds(core, info.settle):
+            return None  # asking for it would make it something that was asked for, and write that down
     try:
         demand(core, info.settle, ())
-        if info.value is not None:
-            demand(core, info.value, ())
+    except (Closed, ForkedEngine, StoreError):
+        raise
     except Exception as error:
         return error
     return None
 
 
-def _membership(core: Core, info: CollectionInfo, keys: Iterable[Any]) -> Iterable[Difference]:
+def _holds(core: Core, info: QueryInfo) -> bool:
+    """Whether a memo is known to be right, and not an error. The lock is held."""
+    node = find(core, info, ())
+    if not node:
+        return False
+    load(core, (node,))
+    graph = core.graph
+    rests_on_doubt = closure(core, graph.flags[node]) & core.doubtful
+    right = graph.verified_at[node] and not graph.status[node] & MARKED and not core.unsettled
+    return bool(right and not rests_on_doubt and not graph.flags[node] & (ERROR | TRANSIENT))
+
+
+def _membership(core: Core, info: CollectionInfo, kept: Collection, keys: list[Any]) -> Iterable[Difference]:
     with core.lock:
-        kept = core.collections[locate(core, info.settle, ())]
-        load(core, kept.load_members())
-        wanted = {find(core, info.member, (key,)): key for key in keys}
-        for node in sorted(kept.load_members() - wanted.keys()):
-            yield Difference(core.name_of(node), "a member", "no source key")
-        for node in sorted((node for node in wanted if node and node not in kept.load_members()), key=int):
-            yield Difference(core.name_of(node), "no member", "a source key")
-        if None in wanted:
-            yield Difference(f"{info.member.name}({short(wanted[None])})", "no member", "a source key")
+        members = kept.load_members()
+        load(core, members)
+        nodes = [find(core, info.member, (key,)) for key in keys]
+        for extra in sorted(members.difference(node for node in nodes if node)):
+            yield Difference(core.name_of(extra), "a member", "no source key")
+        for key, node in zip(keys, nodes, strict=True):
+            if node not in members:
+                yield Difference(display(info.member.name, (key,)), "no member", "a source key")
 
 
 def _member(
-    core: Core, info: CollectionInfo, kept: Any, key: Any, snapshot: Snapshot
+    core: Core, info: CollectionInfo, kept: Collection, key: Any, snapshot: Snapshot
 ) -> Iterable[Difference]:
     with core.lock:
         node = find(core, info.member, (key,))
@@ -111,14 +172,18 @@ def _member(
         load_readers(core, [node])
         failing = bool(core.graph.flags[node] & (ERROR | TRANSIENT))
         name = core.name_of(node)
+    value, error, right = None, None, set()
     try:
-        value, error = snapshot.fresh(info.member, (key,)), None
+        value = snapshot.fresh(info.member, (key,))
+        if info.member.codec.storable:
+            value = info.member.codec.settle(value)[1]  # as readers see it
+        if isinstance(kept, KeptTable):
+            right = set(info.columns_of(value))
     except Exception as failure:
-        value, error = None, failure
+        error = failure
     with core.lock:
         if isinstance(kept, KeptTable):
             rows = set(kept.kept.of(node))
-            right = set() if error is not None else set(info.columns_of(value))
             for columns in sorted(rows - right, key=order):
                 yield Difference(name, repr(info.columns.decode(columns)), "no such row")
             for columns in sorted(right - rows, key=order):
@@ -136,20 +201,53 @@ def _bytes_of(value: Any, error: Exception | None) -> bytes:
         return b""
 
 
+def _strays(core: Core, info: CollectionInfo, kept: Collection, keys: list[Any]) -> Iterable[Difference]:
+    """Rows that belong to no member."""
+    assert isinstance(kept, KeptTable)
+    with core.lock:
+        sources = {plain(key) for key in keys}
+        for source, columns in kept.all_rows():
+            if source not in sources:
+                yield Difference(info.name, repr(info.columns.decode(columns)), "no such row")
+
+
 def _reduced(kept: KeptFold, info: CollectionInfo, fetch: Fetch) -> Iterable[Difference]:
+    """The state, by what it gives."""
+    right, wrong = _outcome(lambda: from_scratch(info, fetch))
     with kept.core.lock:
         if kept.first_failing():
+            if wrong is None:
+                yield Difference(info.name, "failing", short(right))
             return
-        held = kept.result()
-    right = from_scratch(info, fetch)
-    if pack(held) != pack(right):
-        yield Difference(info.name, short(held), short(right))
+        held, error = _outcome(kept.result)
+    if (error, wrong) == (None, None):
+        if _bytes_of(held, None) != _bytes_of(right, None):
+            yield Difference(info.name, short(held), short(right))
+    elif describe_error(error) != describe_error(wrong):
+        yield Difference(
+            info.name, describe_error(error) or short(held), describe_error(wrong) or short(right)
+        )
+
+
+def _outcome(call: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    try:
+        return call(), None
+    except StoreError:
+        raise
+    except Exception as error:
+        return None, error
+
+
+def describe_error(error: Exception | None) -> str:
+    """An error as one line; "": there is none."""
+    return "" if error is None else describe(error)
 
 
 def _lookups(core: Core, info: CollectionInfo, sample: int | None, chance: random.Random) -> list[int]:
-    """Lookups whose answers are kept and hold."""
+    """Lookups whose answers are kept and hold; of a fold its value."""
     with core.lock:
-        rows = [core.rows[query.name] for query in info.lookups.values() if query.name in core.rows]
+        queries = [*info.lookups.values(), *([] if info.value is None else [info.value])]
+        rows = [core.rows[query.name] for query in queries if query.name in core.rows]
         nodes = [node for row in rows for node in nodes_of(core, row)]
         load(core, nodes)
         graph = core.graph

@@ -11,37 +11,50 @@ before it. One that was killed in between gets that delta again; who must not ap
 Invariants
     H1  Deltas applied in order to what the consumer had give the table as it is: none is lost, and after
         `after` none is repeated.
-    H2  One delta is one revision; a consumer that is more than `LATE` of them behind gets the net difference.
+    H2  One delta is one revision; a consumer that is more than `LATE` of them behind gets the net difference,
+        and so does one whose part of the log was netted.
     H3  A consumer that has nothing yet, or whose table was built anew, gets all rows, with `reset`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from attrs import frozen
 
+from engine.answer import answer
 from engine.attempt import Gate, finish, insist
-from engine.core import Core
-from engine.errors import BadCursor
+from engine.columns import order
+from engine.core import Core, Request
+from engine.errors import BadCursor, Cancelled, Closed, ForkedEngine, StoreError, StoreFull
+from engine.graph import MARKED
 from engine.kept_table import KeptTable
 from engine.locate import locate
-from engine.log import NONCE_BYTES, Entry, owed
+from engine.log import NONCE_BYTES, Cursor, Entry
 from engine.request import demand
 from engine.store import CursorRow
 
 if TYPE_CHECKING:
-    from engine.columns import Plain
+    from engine.kept import Found
     from engine.key import Key
     from engine.tables import CollectionInfo
 
 Row = TypeVar("Row")
 R = TypeVar("R")
+T = TypeVar("T")
 NOT_STARTED = -1  # position of a consumer that has seen no value yet
+Part = tuple[int, list[tuple[int, Entry]]]  # revision, numbered entries
 LATE = 100  # revisions that are told one by one
+OTHER = "it is of another store, or of another consumer"
+BACKWARDS = "it goes backwards: later changes were acknowledged already"
+UNKNOWN = "nothing that was told ends there: it lies in the future, or this store is an older copy"
+START_ANEW = "Start without a position, and replace what you have by what is told first."
+CLOSE = "Start again under another name, or close this cursor, to get everything."
 
 
 @frozen
@@ -79,8 +92,11 @@ class TableChanges(Generic[Row]):
         self._info = info
         self._name = name
         self._told: Delta[Row] | None = None
-        with_table(core, info, lambda kept: kept.log.start(name))
-        if after is not None:
+        # What is to be told next, the place that it follows, and the place up to which it was read.
+        self._ahead: tuple[list[Part], int, int] = [], NOT_STARTED, NOT_STARTED
+        if after is None:
+            with_table(core, info, lambda kept: kept.log.start(name))
+        else:
             self._go_on(after)
 
     def __iter__(self) -> Iterator[Delta[Row]]:
@@ -96,74 +112,90 @@ class TableChanges(Generic[Row]):
 
     def acknowledge(self, delta: Delta[Row]) -> None:
         """This delta was dealt with: it is never told again. Committed when it returns."""
-        self._go_on(delta.position, delta.revision)
+        self._go_on(delta.position, delta)
         self._told = None
 
     def close(self) -> None:
         """Give the cursor up: nothing is kept for this consumer any more."""
         with_table(self._core, self._info, lambda kept: kept.log.close(self._name))
+        self._told = None
 
-    def _go_on(self, position: str, revision: int = 0) -> None:
+    def _go_on(self, position: str, told: Delta[Row] | None = None) -> None:
+        """`told`: a delta that this feed told; the table may have been built anew since."""
+        nonce, resets, number = _parts(position, self._info.name)
+
         def move(kept: KeptTable) -> None:
-            cursor = kept.log.start(self._name)
-            number = number_of(cursor, position, self._info.name)
-            if number < cursor.position:
-                raise BadCursor(
-                    table=self._info.name,
-                    consumer=self._name,
-                    cause="it goes backwards: later changes were acknowledged already",
-                    hint="Start again under another name, or close this cursor, to get all rows.",
-                )
-            if number > kept.log.last:
-                raise BadCursor(table=self._info.name, consumer=self._name, cause="it lies in the future")
-            if number != cursor.position or owed(cursor):
-                kept.log.move(self._name, number, revision or self._core.revision)
+            log = kept.log
+            known = log.cursors.get(self._name)
+            if known is None or nonce != known.nonce.hex():
+                if told is not None:
+                    log.start(self._name)  # the store was set aside meanwhile: all rows come again
+                    return
+                raise self._bad(OTHER, START_ANEW)
+            if resets < known.resets and known.owed:
+                return  # the table was built anew: all rows come again, whatever the consumer had
+            if (resets, number) < (known.resets, known.position):
+                raise self._bad(BACKWARDS, CLOSE)
+            if resets > known.resets or number not in known.places:
+                raise self._bad(UNKNOWN, CLOSE)
+            if number != known.position or known.owed:
+                log.move(self._name, number, told.revision if told is not None else self._core.revision)
 
         with_table(self._core, self._info, move)
 
+    def _bad(self, cause: str, hint: str) -> BadCursor:
+        return BadCursor(table=self._info.name, consumer=self._name, cause=cause, hint=hint)
+
     def _next(self, kept: KeptTable) -> Delta[Row] | None:
-        cursor = kept.log.start(self._name)
-        revision, last = self._core.revision, kept.log.last
-        if owed(cursor):
+        log = kept.log
+        cursor = log.start(self._name)
+        revision = self._core.revision
+        if cursor.owed:
+            self._ahead = [], NOT_STARTED, NOT_STARTED
             rows = kept.all_rows()
-            kept.log.owe(self._name)
-            return Delta(revision, _token(cursor, last), tuple(map(self._row, rows)), (), (), True)
-        entries = list(kept.log.entries(cursor.position))
-        if not entries:
+            log.tell(self._name, log.last)
+            position = _token(cursor, log.last)
+            return Delta(revision, position, tuple([self._row(row) for row in rows]), (), (), True)
+        parts, start, end = self._ahead
+        if (start, end) != (cursor.position, log.last):
+            parts = _parted(list(log.entries(cursor.position)), cursor.netted)
+        self._ahead = [], NOT_STARTED, NOT_STARTED
+        if not parts:
             return None
-        several = [(revision, list(group)) for revision, group in groupby(entries, lambda one: one[1][0])]
-        if len(several) > LATE:
-            several = [(several[-1][0], entries)]
-        for revision, group in several:
+        for at, (revision, group) in enumerate(parts):
             added, removed, changed = self._sorted_out([entry for _, entry in group])
-            position = _token(cursor, group[-1][0])
             if added or removed or changed:
-                return Delta(revision, position, added, removed, changed)
-        kept.log.move(self._name, entries[-1][0], revision)  # what came has gone again
+                log.tell(self._name, group[-1][0])
+                self._ahead = parts[at + 1 :], group[-1][0], log.last
+                return Delta(revision, _token(cursor, group[-1][0]), added, removed, changed)
+        log.move(self._name, parts[-1][1][-1][0], revision)  # what came has gone again
         return None
 
     def _sorted_out(
         self, entries: list[Entry]
     ) -> tuple[tuple[Row, ...], tuple[Row, ...], tuple[tuple[Row, Row], ...]]:
-        """The net of some entries, with rows that changed told as such."""
-        total: dict[tuple[Plain, tuple[Plain, ...]], int] = {}
+        """The net of some entries, sorted, with rows that changed told as such."""
+        total: dict[Found, int] = {}
         for _, sign, source, columns in entries:
             total[source, columns] = total.get((source, columns), 0) + sign
-        came = [found for found, sum in total.items() if sum > 0]
-        went = [found for found, sum in total.items() if sum < 0]
-        pairs: list[tuple[Any, Any]] = []
+        came = sorted_rows(found for found, sum in total.items() if sum > 0)
+        went = sorted_rows(found for found, sum in total.items() if sum < 0)
+        pairs: dict[Found, Found] = {}
         if self._info.identity:
             at = [self._info.columns.names.index(name) for name in self._info.identity]
             before = {(source, *(columns[one] for one in at)): (source, columns) for source, columns in went}
-            for source, columns in tuple(came):
+            for source, columns in came:
                 old = before.pop((source, *(columns[one] for one in at)), None)
                 if old is not None:
-                    pairs.append((self._row(old), self._row((source, columns))))
-                    came.remove((source, columns))
-                    went.remove(old)
-        return tuple(map(self._row, came)), tuple(map(self._row, went)), tuple(pairs)
+                    pairs[old] = source, columns
+        news = set(pairs.values())
+        return (
+            tuple([self._row(found) for found in came if found not in news]),
+            tuple([self._row(found) for found in went if found not in pairs]),
+            tuple([(self._row(old), self._row(new)) for old, new in pairs.items()]),
+        )
 
-    def _row(self, found: tuple[Plain, tuple[Plain, ...]]) -> Any:
+    def _row(self, found: Found) -> Any:
         return self._info.columns.decode(found[1])
 
 
@@ -175,7 +207,9 @@ class ValueChanges(Generic[R]):
         self._key = key
         self._name = name
         self._told: NewValue[R] | None = None
-        if after is not None:
+        if after is None:
+            self._with_cursor(lambda node, row, value, error: None)
+        else:
             self._go_on(after)
 
     def __iter__(self) -> Iterator[NewValue[R]]:
@@ -183,14 +217,14 @@ class ValueChanges(Generic[R]):
         while True:
             if self._told is not None:
                 self.acknowledge(self._told)
-            self._told = self._next()
+            self._told = self._with_cursor(self._next)
             if self._told is None:
                 return
             yield self._told
 
     def acknowledge(self, new: NewValue[R]) -> None:
         """This value was dealt with. Committed when it returns."""
-        self._go_on(new.position)
+        self._go_on(new.position, new)
         self._told = None
 
     def close(self) -> None:
@@ -199,49 +233,73 @@ class ValueChanges(Generic[R]):
         def attempt(gate: Gate) -> None:
             core = self._core
             with core.patience, core.lock:
-                core.value_cursors[self._node(), self._name] = None
+                core.value_cursors[locate(core, self._key.query, self._key.args), self._name] = None
                 finish(core)
 
         insist(self._core, attempt)
+        self._told = None
 
-    def _next(self) -> NewValue[R] | None:
-        value, error = None, None
-        try:
-            value = demand(self._core, self._key.query, self._key.args)
-        except Exception as failure:
-            error = failure
-        core = self._core
-        with core.lock:
-            node = self._node()
-            cursor = self._cursor(node)
-            seen = core.graph.fingerprint[node]
-            if cursor.data[NONCE_BYTES:] == seen and cursor.position != NOT_STARTED:
-                return None
-            return NewValue(
-                core.revision, f"{_token(cursor, core.graph.changed_at[node])}-{seen.hex()}", value, error
-            )
+    def _next(
+        self, node: int, row: CursorRow, value: R | None, error: Exception | None
+    ) -> NewValue[R] | None:
+        graph = self._core.graph
+        seen, number = graph.fingerprint[node], graph.changed_at[node]
+        # A value without bytes has no fingerprint: then it is another one whenever it was computed anew.
+        same = seen == row.data[NONCE_BYTES:] if seen else number <= row.position
+        if same and row.position != NOT_STARTED:
+            return None
+        position = f"{row.data[:NONCE_BYTES].hex()}-{number}-{seen.hex()}"
+        return NewValue(self._core.revision, position, value, error)
 
-    def _go_on(self, position: str) -> None:
-        def attempt(gate: Gate) -> None:
+    def _go_on(self, position: str, told: NewValue[R] | None = None) -> None:
+        nonce, number, seen = _value_parts(position, str(self._key))
+
+        def move(node: int, row: CursorRow, value: object, error: object) -> None:
             core = self._core
-            with core.patience, core.lock:
-                node = self._node()
-                cursor = self._cursor(node)
-                token, _, seen = position.rpartition("-")
-                number = number_of(cursor, token, str(self._key))
-                if number < cursor.position:
-                    raise BadCursor(query=self._key, consumer=self._name, cause="it goes backwards")
-                data = cursor.data[:NONCE_BYTES] + bytes.fromhex(seen)
-                core.value_cursors[node, self._name] = cursor._replace(
-                    position=number, revision=core.revision, data=data
-                )
-                finish(core)
+            if nonce != row.data[:NONCE_BYTES].hex():
+                if told is None:
+                    raise self._bad(OTHER, START_ANEW)
+            elif number < row.position:
+                raise self._bad(BACKWARDS, CLOSE)
+            elif number > core.revision:
+                raise self._bad(UNKNOWN, CLOSE)
+            else:
+                data = row.data[:NONCE_BYTES] + seen
+                row = row._replace(position=number, revision=core.revision, data=data)
+                core.value_cursors[node, self._name] = row
 
-        demand_quietly(self._core, self._key)
-        insist(self._core, attempt)
+        self._with_cursor(move)
 
-    def _node(self) -> int:
-        return locate(self._core, self._key.query, self._key.args)
+    def _bad(self, cause: str, hint: str) -> BadCursor:
+        return BadCursor(query=self._key, consumer=self._name, cause=cause, hint=hint)
+
+    def _with_cursor(self, work: Callable[[int, CursorRow, R | None, Exception | None], T]) -> T:
+        """Do something with the cursor and the value that holds now, and commit."""
+
+        def attempt(gate: Gate) -> T:
+            core = self._core
+            while True:
+                self._value(lambda: demand(core, self._key.query, self._key.args))
+                with core.patience, core.lock:
+                    node = locate(core, self._key.query, self._key.args)
+                    if core.unsettled or core.graph.status[node] & MARKED:
+                        continue  # the world moved on: what is told belongs to one revision
+                    value, error = self._value(partial(answer, core, node, Request(core)))
+                    done = work(node, self._cursor(node), value, error)
+                    finish(core)
+                    check_written(core)
+                    return done
+
+        return insist(self._core, attempt)
+
+    @staticmethod
+    def _value(ask: Callable[[], R]) -> tuple[R | None, Exception | None]:
+        try:
+            return ask(), None
+        except (Cancelled, Closed, ForkedEngine, StoreError):
+            raise
+        except Exception as error:
+            return None, error
 
     def _cursor(self, node: int) -> CursorRow:
         core = self._core
@@ -251,49 +309,76 @@ class ValueChanges(Generic[R]):
             found = stored.get(self._name)
         if found is None:
             found = CursorRow(node, self._name, NOT_STARTED, 0, os.urandom(NONCE_BYTES))
-        core.value_cursors[node, self._name] = found
+            core.value_cursors[node, self._name] = found
         return found
 
 
-def with_table(core: Core, info: CollectionInfo, work: Any) -> Any:
-    """Do something with a table that is up to date, and commit. Raises the table's error if it has one."""
-    demand(core, info.settle, ())
+def _parted(entries: list[tuple[int, Entry]], netted: int) -> list[Part]:
+    """The entries of each delta that is to be told, with its revision (H2)."""
+    late = [one for one in entries if one[0] <= netted]
+    rest = entries[len(late) :]
+    parts = [(revision, list(group)) for revision, group in groupby(rest, lambda one: one[1][0])]
+    if len(parts) > LATE:
+        return [(parts[-1][0], entries)]
+    if late and parts and parts[0][0] == late[-1][1][0]:
+        parts[0] = parts[0][0], late + parts[0][1]
+    elif late:
+        parts.insert(0, (late[-1][1][0], late))
+    return parts
 
-    def attempt(gate: Gate) -> Any:
-        with core.patience, core.lock:
-            node = locate(core, info.settle, ())
-            kept = core.collections[node]
-            assert isinstance(kept, KeptTable)
-            done = work(kept)
-            finish(core)
-            return done
+
+def sorted_rows(rows: Iterable[Found]) -> list[Found]:
+    """In the order of answers."""
+    return sorted(rows, key=lambda row: (order((row[0],)), order(row[1])))
+
+
+def with_table(core: Core, info: CollectionInfo, work: Callable[[KeptTable], T]) -> T:
+    """Do something with a table that is up to date, and commit. Raises the table's error if it has one."""
+
+    def attempt(gate: Gate) -> T:
+        while True:
+            demand(core, info.settle, ())
+            with core.patience, core.lock:
+                node = locate(core, info.settle, ())
+                if core.unsettled or core.graph.status[node] & MARKED:
+                    continue  # the world moved on: what is told belongs to one revision
+                kept = core.collections[node]
+                assert isinstance(kept, KeptTable)
+                done = work(kept)
+                finish(core)
+                check_written(core)
+                return done
 
     return insist(core, attempt)
 
 
-def demand_quietly(core: Core, key: Key[Any]) -> None:
-    """Make a key's node; what its value is does not matter here."""
-    try:
-        demand(core, key.query, key.args)
-    except Exception:
-        return  # its error is told by `_next`
+def check_written(core: Core) -> None:
+    """What is told, and that it was heard, has to be in the store. Raises `StoreFull`."""
+    if core.full:
+        raise StoreFull(cause="how far a consumer has come could not be saved", hint="Make room; then go on.")
 
 
-def number_of(cursor: CursorRow, position: str, name: str) -> int:
-    """The number in a position. Raises `BadCursor` for one of another store or consumer."""
-    nonce, dash, number = position.partition("-")
-    if not dash or not number.lstrip("-").isdigit():
-        raise BadCursor(of=name, position=position, cause="this is no position that a delta had")
-    if nonce != cursor.data[:NONCE_BYTES].hex():
-        raise BadCursor(
-            of=name,
-            position=position,
-            consumer=cursor.name,
-            cause="it is of another store, or of another consumer",
-            hint="Start without a position, and replace what you have by the rows of the first delta.",
-        )
-    return int(number)
+def _parts(position: str, name: str) -> tuple[str, int, int]:
+    """Nonce, resets and number of a table's position."""
+    found = re.fullmatch(r"([0-9a-f]{16})-([0-9]{1,18})-(-?[0-9]{1,18})", position)
+    if found is None:
+        raise _unreadable(position, name)
+    return found[1], int(found[2]), int(found[3])
 
 
-def _token(cursor: CursorRow, number: int) -> str:
-    return f"{cursor.data[:NONCE_BYTES].hex()}-{number}"
+def _value_parts(position: str, name: str) -> tuple[str, int, bytes]:
+    """Nonce, revision and fingerprint of a value's position."""
+    found = re.fullmatch(r"([0-9a-f]{16})-([0-9]{1,18})-((?:[0-9a-f]{2})*)", position)
+    if found is None:
+        raise _unreadable(position, name)
+    return found[1], int(found[2]), bytes.fromhex(found[3])
+
+
+def _unreadable(position: str, name: str) -> BadCursor:
+    return BadCursor(
+        of=name, position=position, cause="this is no position that a delta had", hint=START_ANEW
+    )
+
+
+def _token(cursor: Cursor, number: int) -> str:
+    return f"{cursor.nonce.hex()}-{cursor.resets}-{number}"

@@ -15,6 +15,7 @@ Invariants
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,9 @@ import engine.answer as answer
 import engine.group as group
 import engine.verify as verify
 from engine.claims import Cycle
-from engine.collection import Collection, force_lookups
+from engine.collection import CYCLIC, Collection, force_lookups
 from engine.core import Core, Request
-from engine.errors import Cancelled
+from engine.errors import Cancelled, CycleError
 from engine.failure import Failure
 from engine.graph import ERROR, FORCED, MARKED, REACH, RUNNING, TRANSIENT, entries
 from engine.kept_table import KeptTable
@@ -45,6 +46,7 @@ def below(core: Core, nodes: Iterable[int], asker: Request) -> None:
     """Settle the collections that `nodes` rest on (S1). The lock is held, and given away meanwhile."""
     skipped = 0
     nodes = list(nodes)
+    load(core, nodes)
     while core.doubtful:
         reach = 0
         for node in nodes:
@@ -59,7 +61,7 @@ def below(core: Core, nodes: Iterable[int], asker: Request) -> None:
             return
         if one.definition is None or core.bound[core.graph.query[one.node]] is None:
             skipped |= one.bit  # its lookups are forced, which makes their readers run (`bind`)
-        elif core.graph.status[one.node] & RUNNING and _is_above(core, one.node, asker):
+        elif _needs_above(core, one, asker):
             _doubt_lookups(core, one, nodes)
             skipped |= one.bit
         else:
@@ -90,15 +92,17 @@ def settle(frame: Running, info: CollectionInfo) -> str | None:
                 _bring_up(core, one, info, keys, frame)
             except Cycle as cycle:
                 raise cycle.error from None
-    except Exception:
+            one.check_members()
+    except Exception as error:
         with core.lock:
-            _set_failing(core, one, True)
+            of_cycle = CYCLIC if isinstance(error, CycleError) else b""
+            _set_failing(core, one, of_cycle + Failure.of(error, ()).identity)
         raise
     with core.lock:
         _fence(frame)
         one.conclude()
         one.complete = one.looked = True
-        _set_failing(core, one, False)
+        _set_failing(core, one, b"")
         spread(core)
         return one.digest
 
@@ -116,13 +120,22 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, before: i
         if one is None:
             return
         _grow_reach(core, one, graph.flags[node])
-        if one.definition is None:
-            # A fold whose module is not loaded, over a query whose module is.
+        if not _is_known(one):
+            # A fold whose module is not loaded, over a query whose module is; or it was defined anew since.
             one.rebuild = one.dirty = True
             suspect(core, one.node, FORCED)
         else:
             one.missed.pop(node, None)
             one.take(node, value, failure, bool(before & (ERROR | TRANSIENT)))
+
+
+def _is_known(one: Collection) -> bool:
+    """Whether what is kept is what the definition of now keeps, as far as that shows before it is opened."""
+    info = one.definition
+    if info is None or info is one.info:
+        return info is not None
+    kept, wanted = json.loads(one.shape), json.loads(shape_of(info, ""))
+    return bool({**kept, "code": ""} == wanted)
 
 
 def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:
@@ -197,12 +210,25 @@ def _bring_up(
         one.key_changes.clear()
     elif one.key_changes:
         _follow(core, one, info)
+    closed: Cycle | None = None
+    status = core.graph.status
     while todo := _todo(core, one):
         below(core, todo, frame)
-        group.ensure_all(core, todo, frame)
+        try:
+            group.ensure_all(core, todo, frame)
+        except Cycle as cycle:
+            closed = (
+                cycle  # the others go on: one that stays marked would keep later marks from the collection
+            )
         for node in todo:
-            if node in one.missed and not core.graph.status[node] & MARKED:
+            if node in one.missed and not status[node] & MARKED:
                 _take_value(core, one, node, frame)
+        left = [node for node in todo if status[node] & MARKED]
+        if left and all(status[node] & RUNNING for node in left):
+            break  # they ask for us: the cycle that was closed
+    closed = closed or frame.cycle
+    if closed is not None:
+        raise closed
     one.dirty |= one.rebuilding
     one.rebuilding = False
 
@@ -280,11 +306,15 @@ def _grow_reach(core: Core, one: Collection, flags: int) -> None:
         save(core, node, None)
 
 
-def _set_failing(core: Core, one: Collection, failing: bool) -> None:
-    """When the whole fails, or no longer does, all lookups are concerned."""
+def _set_failing(core: Core, one: Collection, failing: bytes) -> None:
+    """When the whole fails, or does so with another error, or no longer, all lookups are concerned.
+
+    So is who gets its source keys from here: it has failed as well, and is no reader in the graph.
+    """
     if one.failing != failing:
         one.failing, one.dirty, one.looked = failing, True, True
         force_lookups(core, _lookups(core, one))
+        force_lookups(core, [fed.node for several in one.feeds.values() for fed in several])
         spread(core)
     one.complete = one.complete and not failing
 
@@ -312,10 +342,14 @@ def _doubt_lookups(core: Core, one: Collection, nodes: Iterable[int]) -> None:
         node = waiting.pop()
         load(core, (node,))
         if graph.query[node] in rows:
-            found.append(node)
+            if not _met_claim(core, node):
+                found.append(node)
             continue
-        for read in entries(graph.dependencies[node] or ()):
-            load(core, (read,))
+        reads = entries(graph.dependencies[node] or ())
+        if node in core.collections:
+            reads += core.collections[node].load_members()
+        load(core, reads)
+        for read in reads:
             if read not in seen and graph.flags[read] & one.bit:
                 seen.add(read)
                 waiting.append(read)
@@ -323,11 +357,47 @@ def _doubt_lookups(core: Core, one: Collection, nodes: Iterable[int]) -> None:
     spread(core)
 
 
-def _is_above(core: Core, node: int, asker: Request) -> bool:
-    """Whether a claim is held by a frame that `asker` works for."""
+def retry_cycles(core: Core) -> None:
+    """Let what failed by a cycle run again in a later revision, all of it. The lock is held.
+
+    Inside of a cycle lookups are forced while their readers are being verified, so marks do not tell the
+    whole truth when it is over. In the revision of the error nobody minds: all that is above has it. See
+    test_a_table_that_needs_itself_is_a_cycle_with_its_path_also_by_an_edit_and_heals.
+    """
+    graph = core.graph
+    failed = [
+        one for one in core.collections.values() if one.cyclic and graph.verified_at[one.node] < core.revision
+    ]
+    if not failed:
+        return
+    for one in failed:
+        force_lookups(core, [one.node, *one.cyclic_members()])
+        if one.definition is not None:
+            force_lookups(core, _lookups(core, one))
+    graph.frontier[:] = [node for node in dict.fromkeys(graph.marked) if graph.status[node] & MARKED]
+
+
+def _met_claim(core: Core, node: int) -> bool:
+    """Whether a lookup met a cycle in this revision: it is not forced to meet it again.
+
+    Two members would take turns for ever, and who read it is right. See
+    test_a_table_that_needs_itself_is_a_cycle_with_its_path_also_by_an_edit_and_heals.
+    """
+    graph = core.graph
+    return graph.verified_at[node] == core.revision and bool(getattr(graph.values[node], "ring", ()))
+
+
+def _needs_above(core: Core, one: Collection, asker: Request) -> bool:
+    """Whether a collection rests on one that is being settled by a frame that `asker` works for, or is it.
+
+    It cannot be settled before that. If it is asked for all the same, that is a cycle; but old memos may say
+    what is no longer so.
+    """
+    rests_on = closure(core, core.graph.flags[one.node])
     frame: Request | None = asker
     while frame is not None:
-        if frame.node == node:
+        above = core.collections.get(frame.node)
+        if above is not None and above.bit & rests_on:
             return True
         frame = None if frame.walk is None else frame.walk.asker
     return False

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from engine.graph import FORCED, RUNNING
 from engine.mark import suspect
@@ -56,6 +56,7 @@ class Nobody:
         return b""
 
 
+CYCLIC: Final = b"cycle:"  # before the identity of an error in `failing`
 NOBODY = cast("array[int]", Nobody())
 
 
@@ -80,7 +81,7 @@ class Collection:
         self.key_changes: dict[Plain, None] = {}  # values that came or went in the column that gives the keys
         self.complete = False  # the members are those of the keys of the last settling
         self.looked = False  # somebody may rest on it
-        self.failing = False
+        self.failing = b""  # identity of the error that is the value of all lookups
         self.sum = 0  # of the fingerprints of all rows: adding and taking out do not depend on the order
         self.rebuild = True  # nothing that is kept can be used
         self.rebuilding = False
@@ -90,21 +91,25 @@ class Collection:
         self.dirty = True
 
     @classmethod
-    def restored(cls, core: Core, row: CollectionRow, bit: int) -> Collection:
+    def restored(cls, core: Core, row: CollectionRow) -> Collection:
         """The collection of a stored row."""
-        found = cls(core, row.id, bit, row.name, row.shape)
-        found.rebuild, patterns, found.failing, found.sum = unpack(row.patterns, {})
+        bit, rebuild, patterns, failing, total = unpack(row.patterns, {})
+        found = cls(core, row.id, 1 << bit, row.name, row.shape)
+        found.rebuild, found.failing, found.sum = rebuild, failing, total
         found.patterns = dict.fromkeys(patterns)
         found.dirty, found.looked, found.complete = False, True, True
         return found
 
     @property
     def definition(self) -> CollectionInfo | None:
-        """What its module says of it, if that is loaded."""
-        if self.info is not None:
-            return self.info
+        """What its module says of it now, if that is loaded."""
         known = REGISTRY.get(f"{self.name}.members")
-        return None if known is None else known.collection
+        return self.info if known is None else known.collection
+
+    @property
+    def cyclic(self) -> bool:
+        """Whether it fails because it needs itself, or something that does."""
+        return self.failing.startswith(CYCLIC)
 
     def is_member(self, node: int) -> bool:
         """Whether a node whose readers are loaded is a member (C1)."""
@@ -132,7 +137,8 @@ class Collection:
         """Put what the store does not have into a batch."""
         if self.dirty or self.rebuilding:
             again = self.rebuild or bool(self.rebuilding and self.missed)  # killed now, it begins once more
-            patterns = pack((again, tuple(self.patterns), self.failing, self.sum))
+            bit = self.bit.bit_length() - 1
+            patterns = pack((bit, again, tuple(self.patterns), self.failing, self.sum))
             batch.collections.append(CollectionRow(self.node, self.name, self.kind, self.shape, patterns))
         for node, data in self.news.items():
             if node in self.missed:
@@ -170,6 +176,13 @@ class Collection:
 
     def came_or_went(self, node: int) -> None:
         """A node became a member, or is none any more."""
+
+    def check_members(self) -> None:
+        """Raise what makes the whole fail, not only a member."""
+
+    def cyclic_members(self) -> list[int]:
+        """Members whose value is a cycle."""
+        return []
 
     def conclude(self) -> None:
         """All members are right: finish what is made of them together."""

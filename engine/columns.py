@@ -127,7 +127,7 @@ def field_names(table: str, row: Any) -> tuple[str, ...]:
     elif isinstance(row, type) and dataclasses.is_dataclass(row):
         names = [field.name for field in dataclasses.fields(row)]
     elif isinstance(row, type) and issubclass(row, tuple) and hasattr(row, "_fields"):
-        names = list(row._fields)
+        names = list(getattr(row, "_fields"))  # noqa: B009 -- no class of tuples is known to have it
     else:
         raise BadTable(
             table=table,

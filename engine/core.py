@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from engine.errors import Closed, ForkedEngine
+from engine.errors import Closed, ForkedEngine, escaped
 from engine.event import Counts, Event, What
 from engine.frame import Frame
 from engine.graph import Graph
@@ -42,6 +42,7 @@ NO_TABLES: Final[list[dict[Any, int]]] = []  # makes every read of a frame come 
 HARMLESS: Final = "__engine_harmless__"  # attribute of an interrupt that struck outside our own lists
 # What happened to a node, its microseconds, and its fingerprints before and after.
 Record = tuple[What, int, int, bytes, bytes]
+PASSING: Final = 0  # instead of a revision: the memo holds, only its value could not be had for a moment
 DEPTH_LIMIT = 50_000  # nested running queries; each 64 of them take one thread, 8 MB of address space
 
 
@@ -99,7 +100,7 @@ class Core:
         self.revision_notes: list[tuple[int, float, int, str]] = []
         # nodes that need care at the next request
         self.observed: dict[int, bytes] = {}  # observed inputs -> stored stamp
-        self.transients: dict[int, None] = {}
+        self.transients: dict[int, int] = {}  # failures that are not kept -> revision of the run, or PASSING
         self.untracked: dict[int, None] = {}
         self.forced_for: dict[int, int] = {}  # forced nodes -> the Reason
         self.reopened = False  # the store lists nodes that must run: their values need a newer revision
@@ -153,8 +154,12 @@ class Core:
     def name_of(self, node: int) -> str:
         """The display form of a node's key."""
         name = self.name_of_row[self.graph.query[node]]
+        info = self.bound[self.graph.query[node]]
+        if node in self.collections:
+            return escaped(self.collections[node].name)
         try:
-            return display(name, self.args_of(node))
+            args = self.args_of(node)
+            return display(name, args) if info is None else info.display(args)
         except LookupError:
             return f"{name}(…)"  # its class is not loaded in this process
 
@@ -262,6 +267,7 @@ class Core:
             and not self.graph.frontier
             and not self.moved
             and not self.doubtful
+            and not (self.transients and self.collections)  # who looked at rows may lack some
             and self.taken_over == len(TAKEN_OVER)
         )
 

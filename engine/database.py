@@ -30,17 +30,19 @@ from engine.query import READY, REGISTRY, Query, info_of
 from engine.snapshot import Snapshot
 from engine.store import open_store
 from engine.subscribe import Subscription, refresh
-from engine.tables import CollectionInfo, Table
+from engine.tables import CollectionInfo, Lookup, Table
 
 if TYPE_CHECKING:
     from engine.audit import Audit
     from engine.store.gc import Collected
     from engine.store.sqlite import Store
+    from engine.verification import Verification, Verifier
     from engine.watch.backend import Factory
     from engine.watch.session import Watch
 
 P = ParamSpec("P")
 R = TypeVar("R")
+K = TypeVar("K")
 Row = TypeVar("Row")
 
 
@@ -52,6 +54,7 @@ class WatchOptions(TypedDict, total=False):
     poll_seconds: float
     backend: Factory
     threads: int
+    check_seconds: float
 
 
 class Engine:
@@ -119,6 +122,7 @@ class Engine:
         self._subscriptions: list[Subscription] = []
         self._publishing = threading.RLock()  # subscribers hear of one change after the other
         self._watch: Watch | None = None
+        self._verifiers: list[Verifier] = []
         if store is not None:
             try:
                 open_graph(self._core)
@@ -133,6 +137,12 @@ class Engine:
 
     @overload
     def get(self, key: Key[R], /) -> R: ...
+    @overload
+    def get(self, fold: Fold[R], /) -> R: ...
+    @overload
+    def get(self, lookup: Lookup[R], /, *args: Any, **columns: Any) -> R: ...
+    @overload
+    def get(self, table: Table[K, Row], key: K, /) -> tuple[Row, ...]: ...
     @overload
     def get(self, query: Query[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     def get(self, query: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -225,6 +235,8 @@ class Engine:
     @overload
     def changes(self, query: Query[[], R], /, *, since: str, after: str | None = None) -> ValueChanges[R]: ...
     @overload
+    def changes(self, fold: Fold[R], /, *, since: str, after: str | None = None) -> ValueChanges[R]: ...
+    @overload
     def changes(self, key: Key[R], /, *, since: str, after: str | None = None) -> ValueChanges[R]: ...
     def changes(self, what: Any, /, *, since: str, after: str | None = None) -> Any:
         """What changed in a table, or in the value of a key, since a consumer looked last.
@@ -251,6 +263,26 @@ class Engine:
         if not isinstance(info, CollectionInfo):
             raise BadTable(f"{what!r} is neither a table nor a fold")
         return audit.audit(self._core, info, sample, random.Random())
+
+    def verify(self, *keys: Any, sample: int | None = None) -> Verification:
+        """Compute keys once more from scratch, in an engine beside this one, and compare all that both have.
+
+        keys     keys, queries without arguments, tables and folds; default: every key that was ever asked
+                 for from outside. They are brought up to date first.
+        sample   only so many nodes, chosen at random among those that the keys rest on. A lookup among them
+                 has its whole table built.
+
+        Costs what a first build costs. Incremental equals from scratch: `differences` is empty, always.
+        """
+        from engine.verification import Verifier  # late: who never asks pays nothing
+
+        self._outside("verify")
+        verifier = Verifier(self._core, [_key(key, (), {}) for key in keys], sample, random.Random())
+        self._verifiers.append(verifier)
+        try:
+            return verifier.run()
+        finally:
+            self._verifiers.remove(verifier)
 
     # -- changing inputs -----------------------------------------------------------------------
 
@@ -321,6 +353,8 @@ class Engine:
             audit_seconds   how long a change that the system told nothing of may stay unnoticed.
             poll_seconds    how often inputs are looked at that the system tells nothing of.
             backend         what suggests where to look; see `engine.watch.backend`.
+            check_seconds   how long nothing happens before some members of a table or fold are computed again
+                            and compared with what is kept; 0: never.
             threads         how many files are read and compared at a time: 1, more where reading waits.
         """
         from engine.watch.session import Watch  # late: who never watches pays nothing
@@ -386,7 +420,8 @@ class Engine:
     def check_invariants(self) -> None:
         """Raise AssertionError if the engine's lists contradict each other. For tests; O(nodes)."""
         with self._core.lock:
-            self._core.graph.check_invariants()
+            cyclic = any(one.cyclic for one in self._core.collections.values())
+            self._core.graph.check_invariants(cyclic=cyclic)
 
     # -- ending --------------------------------------------------------------------------------
 
@@ -394,6 +429,8 @@ class Engine:
         """Let running queries unwind at their next read; what was computed is kept. For signal handlers."""
         self._core.stopping = True
         self._core.outdate()
+        for verifier in tuple(self._verifiers):
+            verifier.stop()
 
     def close(self) -> None:
         """Commit and let the store go. Later calls raise `Closed`; requests under way end with it too."""
@@ -465,6 +502,12 @@ class View:
 
     @overload
     def get(self, key: Key[R], /) -> R: ...
+    @overload
+    def get(self, fold: Fold[R], /) -> R: ...
+    @overload
+    def get(self, lookup: Lookup[R], /, *args: Any, **columns: Any) -> R: ...
+    @overload
+    def get(self, table: Table[K, Row], key: K, /) -> tuple[Row, ...]: ...
     @overload
     def get(self, query: Query[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     def get(self, query: Any, /, *args: Any, **kwargs: Any) -> Any:

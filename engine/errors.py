@@ -69,6 +69,10 @@ class UnknownQuery(EngineError):
     hint = "Name it as MODULE:QUERY, where MODULE is a file or an importable module."
 
 
+class UnknownSymbol(EngineError):
+    headline = "no definition of this project can be meant"
+
+
 class BadArguments(EngineError):
     headline = "these arguments do not fit the query"
 
@@ -91,6 +95,14 @@ class BadLookup(EngineError):
 
 class BadCursor(EngineError):
     headline = "changes cannot be told from this place on"
+
+
+class BadSearch(EngineError):
+    headline = "this cannot be searched for"
+    hint = (
+        'Words, "a phrase", beg*, AND, OR, NOT, NEAR(a b), name:word. Anything else stands in double quotes: '
+        '"a.b".'
+    )
 
 
 class BadModule(EngineError):

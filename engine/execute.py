@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 import engine.collect as collect
-from engine.core import HARMLESS, Core
+from engine.core import HARMLESS, PASSING, Core
 from engine.errors import (
     Cancelled,
     DepthLimit,
@@ -197,9 +197,13 @@ def _settle(core: Core, info: QueryInfo, value: Any, outcome: Outcome) -> None:
             outcome.digest = fingerprint(outcome.data)
             return
         except UnstorableValue as error:
+            if info.needs_bytes:
+                raise
             why = str(error)
     else:
         why = codec.why_not
+        if info.needs_bytes:
+            raise UnstorableValue(query=info.name, cause=why)
     outcome.value = value
     if info.persist:
         core.note(f"values of {info.name} are kept in memory only: {why}", once=f"unstorable {info.name}")
@@ -234,6 +238,11 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
         core.unsettled = True
         _keep_for_now(core, node, info, reads, outcome)
         return
+    if core.transients.get(node) == core.revision and graph.query[node] in core.parts:
+        # It is a member: in this revision lookups were answered without its rows, and are not marked for it.
+        # See test_rows_that_a_transient_failure_hid_are_seen_by_who_looked_meanwhile.
+        core.moved[node] = None
+        raise Cancelled
     equal = had_memo and _equal(core, node, outcome)
     again = had_memo and not state & MARKED
     if again and outcome.failure is not None and outcome.failure.ring:
@@ -265,7 +274,7 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
     flags |= _reason(core, node, state, again) << REASON_SHIFT if had_memo else _NEW
     if outcome.failure is not None:
         flags |= ERROR
-    if outcome.data is None or not info.persist:
+    if outcome.data is None or not info.keeps(outcome.data):
         flags |= UNSTORED
     graph.flags[node] = flags
     put_value(core, node, info, outcome.value, outcome.data, outcome.failure)
@@ -284,12 +293,15 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
     if info.untracked:
         core.untracked[node] = None
     if core.saves:
-        save(core, node, outcome.data if info.persist else None)
+        save(core, node, outcome.data if info.keeps(outcome.data) else None)
         if outcome.failure is not None and outcome.failure.ring and node in core.dirty:
             core.ringed[node] = core.dirty.pop(node)  # what it read may have no memo yet: see persist
     _account(core, node, info, outcome, equal)
     if not equal or outcome.failure is not None:  # of an equal failure the places may differ
         graph.fingerprint[node] = outcome.digest
+    if outcome.failure is not None and flags & UNSTORED:
+        # Nobody will have this failure to compare: see test_a_failure_that_is_not_stored_is_equal_to_itself.
+        graph.fingerprint[node] = outcome.failure.identity
     if not equal:
         if graph.readers[node] or graph.readers[node] is None:
             changed(core, node)
@@ -312,6 +324,11 @@ def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bo
     if (core.listeners or core.journal is not None) and not info.quiet:
         before = core.graph.fingerprint[node]
         core.tell(_what(info, outcome, equal), node, outcome.microseconds, before, outcome.digest)
+    elif core.journal is not None and node in core.collections and not equal:
+        # Who watches a table is told when its rows are others: see test_a_watch_of_a_table_tells.
+        before = core.graph.fingerprint[node]
+        what = _what(info, outcome, equal)
+        core.journal.append((what, node, outcome.microseconds, before, outcome.digest))
     dependencies = core.graph.dependencies[node]
     if dependencies:
         query = core.graph.query
@@ -331,6 +348,26 @@ def _what(info: QueryInfo, outcome: Outcome, equal: bool) -> What:
 def _keep_for_now(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome) -> None:
     """Keep a transient outcome for this request; the memo before it stays the one to compare with (X4)."""
     graph = core.graph
+    if graph.verified_at[node] and not graph.status[node] & MARKED:
+        # Its memo holds, only the value is not kept and cannot be had for now: that concerns who needs it
+        # now, and nobody else. See test_a_value_that_cannot_be_had_again_for_a_moment_leaves_its_memo_alone.
+        graph.flags[node] |= TRANSIENT
+        core.transients[node] = PASSING
+    else:
+        _keep_without_memo(core, node, info, reads, outcome)
+    graph.values[node] = outcome.failure or outcome.value
+    graph.status[node] &= ~(MARKED | SUSPECT | FORCED | VALUE)
+    graph.suspects.pop(node, None)
+    core.unsettled = False
+    if info.quiet:
+        return
+    core.executed += 1
+    core.failed += outcome.failure is not None
+    core.tell(What.FAILED if outcome.failure else What.EXECUTED, node, outcome.microseconds)
+
+
+def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome) -> None:
+    graph = core.graph
     replace_dependencies(core, node, reads)
     before = graph.flags[node]
     graph.flags[node] |= TRANSIENT
@@ -339,22 +376,15 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, reads: Reads, outcome:
         raise_reach(core, node, graph.flags[node] & REACH)
     if graph.query[node] in core.parts:
         collect.absorb(core, node, outcome.value, outcome.failure, before)
-    graph.values[node] = outcome.failure or outcome.value
-    graph.status[node] &= ~(MARKED | SUSPECT | FORCED | VALUE)
-    graph.suspects.pop(node, None)
     graph.verified_at[node] = graph.verified_at[node] or core.revision
     graph.durability[node] = min(graph.durability[node], _durability(core, node, info, reads))
     graph.flags[node] |= UNSTORED
     save(core, node, None)
-    core.transients[node] = None
+    core.transients[node] = core.revision
     if info.observed:
         core.observed.setdefault(node, UNSETTLED)  # it was looked at: a watch has to know its place
     if graph.readers[node] or graph.readers[node] is None:
         doubt_readers(core, node)  # else they would keep the value of before: see test_a_reader_of_an_input
-    core.executed += 1
-    core.failed += outcome.failure is not None
-    core.unsettled = False
-    core.tell(What.FAILED if outcome.failure else What.EXECUTED, node, outcome.microseconds)
 
 
 def _compare(core: Core, info: QueryInfo, old: Any, outcome: Outcome) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import frozen
 
 from engine.core import Core
 from engine.graph import ERROR, FORCED, INPUT, MARKED, PINNED, REASON_SHIFT, TRANSIENT, entries
+from engine.kinds import parts_of
+from engine.locate import nodes_of
 from engine.mark import spread
 from engine.persist import load, load_readers
 from engine.reason import Reason
@@ -15,6 +19,7 @@ CHAIN = 50  # links shown at most; a longer chain says where it ends
 CHAIN_SHOWN = 20  # keys named in the note of an exception
 WHILE = "while computing "
 
+_SETTLED = "a member changed, or may have changed"
 _SENTENCE = {
     Reason.NEW: "it had never run",
     Reason.CODE: "its code, or a project function it calls, changed",
@@ -25,6 +30,7 @@ _SENTENCE = {
     Reason.RESET: "it was given back to its function",
     Reason.OBSERVED: "the world was looked at",
     Reason.AGAIN: "its value is not kept, and somebody needed it",
+    Reason.ROWS: "rows that it looks at changed, or may have changed",
     Reason.LEFT: "an earlier process left word that it must run (forgotten, other code, or a failed try)",
 }
 
@@ -104,7 +110,9 @@ def reason_of(core: Core, node: int) -> str:
         cause = core.graph.cause[node]
         if cause:
             load(core, (cause,))
-        return f"{core.name_of(cause)} changed" if cause else "its old memo could not be proven"
+        if cause:
+            return f"{core.name_of(cause)} changed"
+        return _SETTLED if node in core.collections else "its old memo could not be proven"
     if flags & INPUT and reason in (Reason.NEW, Reason.OBSERVED):
         return (
             "set by the host"
@@ -160,16 +168,23 @@ def annotate(core: Core, node: int, error: Exception) -> None:
 
 
 def dependencies(core: Core, node: int) -> list[str]:
-    """Display names of what a node read, in order. The lock is held."""
+    """Display names of what a node read, in order; of a table or fold also its members. The lock is held."""
     load(core, (node,))
     below = entries(core.graph.dependencies[node] or ())
+    if node in core.collections:
+        below += sorted(core.collections[node].load_members())
     load(core, below)
     return [core.name_of(each) for each in below]
 
 
 def dependents(core: Core, node: int) -> list[str]:
-    """Display names of who read a node, sorted. The lock is held."""
+    """Display names of who read a node, sorted; of a table or fold who looked into it. The lock is held."""
     load_readers(core, [node])
-    above = core.graph.readers[node] or ()
+    above: Iterable[int] = core.graph.readers[node] or ()
+    if node in core.collections:
+        one = core.collections[node]
+        own = [row for row in parts_of(core, one) if core.rows.get(f"{one.name}.into") != row]
+        fed = [other.node for several in one.feeds.values() for other in several]
+        above = [*fed, *(found for row in own for found in nodes_of(core, row) if found != node)]
     load(core, above)
     return sorted(core.name_of(each) for each in above)

@@ -14,6 +14,8 @@ Not here: the accumulators (accumulate), where their state is kept (kept_fold).
 
 from __future__ import annotations
 
+import inspect
+import typing
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import Any, Generic, TypeVar, cast, overload
@@ -21,11 +23,12 @@ from typing import Any, Generic, TypeVar, cast, overload
 from engine.accumulate import Accumulator, Associative, Invertible, is_invertible
 from engine.blocks import Blocks
 from engine.columns import Plain, plain
+from engine.errors import BadFold
 from engine.frame import CURRENT
 from engine.key import Key
 from engine.query import Query, QueryInfo, define_query, info_of
 from engine.store.canonical import known, pack, unpack
-from engine.tables import CollectionInfo, Column, assemble, keys_of
+from engine.tables import OF, CollectionInfo, Column, LookupInfo, assemble, keys_of
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -97,8 +100,8 @@ def fold(
     balanced tree). Raises `BadTable` or `BadFold`.
     """
     is_invertible(into)  # refuses what is neither
-    member = info_of(of)
-    name = name or f"{member.name}.{type(into).__name__}"
+    name = name or f"{info_of(of).name}.{type(into).__name__}"
+    member = _member(info_of(of), name)
     version = repr((type(into).__module__, type(into).__qualname__, version))
     info = assemble(member, "fold", each, into=into, version=version, name=name)
 
@@ -111,9 +114,50 @@ def fold(
         return from_scratch(info, fetch)
 
     info.reduced = define_query(_ingredients(into), name=f"{name}.into", quiet=True).__query__
-    info.value = define_query(value, name=name, code="version", version=version).__query__
-    info.value.collection = info
+    named = define_query(value, name=name, code="version", version=version).__query__
+    named.collection, info.value = info, named
     return Fold(info)
+
+
+def _member(of: QueryInfo, name: str) -> QueryInfo:
+    """The query of one key.
+
+    Memos of queries are taken over as they are made. An input is given its value, so there is a query that
+    reads it; and so there is for a query that takes more than the key.
+    """
+    try:
+        inspect.Signature(list(of.parameters)).bind(None)
+        fits = not isinstance(of, LookupInfo) or of.mode == OF
+    except TypeError:
+        fits = False
+    if not fits:
+        raise BadFold(
+            fold=name,
+            of=of.name,
+            cause="it does not take a key alone",
+            hint="Give `of=` a query of one argument.",
+        )
+    if not of.is_input and len(of.parameters) == 1:
+        return of
+
+    def read(key: Any) -> Any:
+        return of.wrapper(key)
+
+    returns = of.returns or (
+        lambda: typing.get_type_hints(of.function, include_extras=True).get("return", Any)
+    )
+    return cast(
+        QueryInfo,
+        define_query(
+            read,
+            name=f"{name}.of",
+            code="version",
+            version=of.name,
+            quiet=True,
+            persist=False,
+            returns=returns,
+        ).__query__,
+    )
 
 
 def _ingredients(into: Any) -> Callable[[], None]:
@@ -126,7 +170,7 @@ def _ingredients(into: Any) -> Callable[[], None]:
     parts = tuple([getattr(into, name) for name in names if hasattr(into, name)]) if ours else into
 
     def reduced() -> None:
-        parts  # noqa: B018 -- a closure cell: what is in it is part of the code
+        _ = parts  # a closure cell: what is in it is part of the code
 
     return reduced
 

@@ -52,6 +52,10 @@ class Frame:
         """Source and columns of the rows that match."""
         return None
 
+    def count(self, table: Any, terms: tuple[Any, ...]) -> int | None:
+        """How many rows match."""
+        return None
+
     def rows_of(self, table: Any, key: Any) -> Iterable[Any] | None:
         """Columns of the rows of one source key; raises the error of a member that fails."""
         return None

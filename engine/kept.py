@@ -59,9 +59,9 @@ class KeptRows:
                 by.setdefault(row[at], set()).add(member)
 
     def select(
-        self, equal: Sequence[tuple[str, Plain]], prefix: tuple[str, str] | None = None
+        self, equal: Sequence[tuple[str, Plain]], prefix: tuple[str, str | bytes] | None = None
     ) -> list[Found]:
-        """Source and columns of the rows that have these values, in no order."""
+        """Source and columns of the rows that have these values, in no order. All bytes begin with b""."""
         fresh = self.fresh
         found: list[Found] = []
         if self._store is not None:
@@ -79,6 +79,20 @@ class KeptRows:
         if prefix is not None:
             at, beginning = self._names[prefix[0]], prefix[1]
             found = [one for one in found if _starts(one[1][at], beginning)]
+        return found
+
+    def count(self, equal: Sequence[tuple[str, Plain]]) -> int:
+        """How many rows have these values. Reads no row of the store but those of members in `fresh`."""
+        wanted = [(self._names[name], value) for name, value in equal]
+
+        def matching(rows: Iterable[Columns]) -> int:
+            return sum(1 for row in rows if all(row[at] == value for at, value in wanted))
+
+        found = sum(matching(self.fresh[member][1]) for member in self._candidates(equal))
+        if self._store is not None:
+            stale = sorted(self.fresh.keys() - self.unseen)
+            found += self._store.derived.count(self._node, equal)
+            found -= sum(map(matching, self._store.derived.rows_of(self._node, stale).values()))
         return found
 
     def values(self, column: str) -> list[Plain]:
@@ -117,5 +131,7 @@ class KeptRows:
         return by.get(value, ())
 
 
-def _starts(value: Plain, beginning: str) -> bool:
+def _starts(value: Plain, beginning: str | bytes) -> bool:
+    if isinstance(beginning, bytes):
+        return isinstance(value, bytes)
     return isinstance(value, str) and value.startswith(beginning)

@@ -17,7 +17,7 @@ from engine.accumulate import change, is_invertible
 from engine.blocks import Blocks
 from engine.collection import Collection, force_lookups
 from engine.columns import plain
-from engine.errors import BadFold
+from engine.errors import BadFold, StoreDamaged
 from engine.failure import Failure
 from engine.folds import key_bytes, merging
 from engine.frame import CURRENT
@@ -31,12 +31,17 @@ if TYPE_CHECKING:
     from engine.core import Core
 
 T = TypeVar("T")
+BYTES: Final = (
+    "Give builtins, tuples, enums, paths, or attrs and dataclass values, which the engine can keep."
+)
 # Level and key of blocks that are not of the tree, which is never that high.
 STATE: Final = (254, b"")  # of an invertible accumulator
 FAILING: Final = (253, b"")  # members that fail
 WAITING: Final = (252, b"")  # changes that are not in the state or the tree yet
 WAITING_AT_MOST: Final = 1_000  # changes stored as they are: more are cheaper to reduce than to write twice
 Place = tuple[int, bytes]
+# Before, after, and the place in the tree: who left may be gone from the store when it is reduced.
+Change = tuple[bytes, bytes, bytes]
 
 
 class KeptFold(Collection):
@@ -47,7 +52,7 @@ class KeptFold(Collection):
     def __init__(self, core: Core, node: int, bit: int, name: str, shape: str) -> None:
         super().__init__(core, node, bit, name, shape)
         self._blocks: dict[Place, bytes] = {}  # not in the store yet; b"": gone
-        self._changes: dict[int, tuple[bytes, bytes]] | None = None  # what waits: before, after
+        self._changes: dict[int, Change] | None = None  # what waits
         self._failing: dict[int, None] | None = None
         self._held: list[Any] | None = None  # the state of an invertible accumulator, in a list of one
         self._detached = False
@@ -61,7 +66,8 @@ class KeptFold(Collection):
             try:
                 self._contribute(node, b"\x01" + pack(value))
             except Unpackable as error:
-                self._break(BadFold(fold=self.name, member=self.core.name_of(node), cause=str(error)))
+                cause = f"a value has no canonical bytes: {error}"
+                self._break(BadFold(fold=self.name, member=self.core.name_of(node), cause=cause, hint=BYTES))
         else:
             self._contribute(node, b"")
         if failure is not None:
@@ -94,10 +100,15 @@ class KeptFold(Collection):
     def _contribute(self, node: int, after: bytes) -> None:
         before = self.contribution(node)
         if before != after:
-            first, _ = self._waiting.get(node, (before, after))
-            self._waiting[node] = first, after
+            first = self._waiting[node][0] if node in self._waiting else before
+            self._waiting[node] = first, after, self._key_of(node)
             self.news[node] = after
             self._force()
+
+    def _key_of(self, node: int) -> bytes:
+        info = self.definition
+        ordered = info is not None and not is_invertible(info.into)
+        return key_bytes(plain(self.core.args_of(node)[0])) if ordered else b""
 
     def contribution(self, node: int) -> bytes:
         """What is kept of a member; b"": nothing."""
@@ -129,16 +140,19 @@ class KeptFold(Collection):
         info = self.definition
         if not self._waiting or info is None or self.broken is not None:
             return
-        load(self.core, self._waiting)
         try:
             if is_invertible(info.into):
-                removed = [unpack(before[1:], known) for before, _ in self._waiting.values() if before]
-                added = [unpack(after[1:], known) for _, after in self._waiting.values() if after]
+                removed = [unpack(before[1:], known) for before, _, _ in self._waiting.values() if before]
+                added = [unpack(after[1:], known) for _, after, _ in self._waiting.values() if after]
                 state = self._pure(lambda: change(info.into, self._state, removed, added))
                 self._held = [state]
                 self._blocks[STATE] = pack(state)
             else:
                 self._pure(lambda: self._grow(info.into))
+        except Unpackable as error:
+            self._break(BadFold(fold=self.name, cause=f"a state has no canonical bytes: {error}", hint=BYTES))
+        except StoreDamaged:
+            raise
         except Exception as error:
             self._break(error)
         self._waiting.clear()
@@ -146,8 +160,7 @@ class KeptFold(Collection):
 
     def _grow(self, into: Any) -> None:
         leaves: dict[bytes, bytes | None] = {}
-        for node, (_, after) in self._waiting.items():
-            key = key_bytes(plain(self.core.args_of(node)[0]))
+        for _, after, key in self._waiting.values():
             leaves[key] = pack(into.lift(unpack(after[1:], known))) if after else None
         tree = self._tree(into)
         tree.update(leaves)
@@ -181,11 +194,11 @@ class KeptFold(Collection):
         return self._failing
 
     @property
-    def _waiting(self) -> dict[int, tuple[bytes, bytes]]:
+    def _waiting(self) -> dict[int, Change]:
         if self._changes is None:
             data = self._read((WAITING,)).get(WAITING)
             several = () if data is None else unpack(data, {})
-            self._changes = {node: (before, after) for node, before, after in several}
+            self._changes = {node: (before, after, key) for node, before, after, key in several}
         return self._changes
 
     def _write_failing(self) -> None:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from engine.collection import Collection, force_lookups, key_changed
 from engine.columns import Plain, order, plain
+from engine.errors import CycleError
 from engine.failure import Failure
 from engine.kept import Found, KeptRows
 from engine.locate import find, nodes_of
 from engine.log import Log
-from engine.persist import load_readers
+from engine.persist import load, load_readers
 from engine.store import Batch
 from engine.store.canonical import canonical
 from engine.store.codec import FINGERPRINT_BYTES, fingerprint
@@ -37,6 +38,7 @@ class KeptTable(Collection):
     def __init__(self, core: Core, node: int, bit: int, name: str, shape: str) -> None:
         super().__init__(core, node, bit, name, shape)
         self._entered: set[int] = set()  # since the last commit
+        self._cycles: set[int] | None = None
         self.log = Log(core, node)
         self._open()
 
@@ -51,21 +53,60 @@ class KeptTable(Collection):
         info = self.definition
         assert info is not None
         rows = () if failure is not None else info.columns_of(value)
+        self._note_cycle(node, failure)
         if failure is not None or failed:
+            before = self._failure(node)
             self.news[node] = b"" if failure is None else describe(failure.error).encode("utf-8", "replace")
-            self._force(FAILURES, ())
+            if self.news[node] != before:
+                self._force(FAILURES, ())
         source = plain(self.core.args_of(node)[0])
         self._replace(node, source, rows)
 
     def drop(self, node: int) -> None:
         """See `Collection.drop`."""
         self._replace(node, None, ())
-        self._force(FAILURES, ())
+        self._note_cycle(node, None)
+        if self._failure(node):
+            self._force(FAILURES, ())
+
+    def check_members(self) -> None:
+        """A cycle is not a fault of one member: it is the value of the whole, so that nobody overlooks it."""
+        for node in sorted(self._known_cycles()):
+            load(self.core, (node,))
+            held = self.core.graph.values[node]
+            known = isinstance(held, Failure) and isinstance(held.error, CycleError)
+            raise held.error if known else CycleError((self.core.name_of(node),))
+
+    def cyclic_members(self) -> list[int]:
+        """See `Collection.cyclic_members`."""
+        return sorted(self._known_cycles())
+
+    def _note_cycle(self, node: int, failure: Failure | None) -> None:
+        if failure is not None and isinstance(failure.error, CycleError):
+            self._known_cycles().add(node)
+        else:
+            self._known_cycles().discard(node)
+
+    def _known_cycles(self) -> set[int]:
+        """Members whose value is a cycle. After a restart they are looked for, if the table failed then."""
+        if self._cycles is None:
+            told = self._all_failures() if self.failing else []
+            self._cycles = {node for node, why in told if why.startswith(CycleError.__name__)}
+        return self._cycles
+
+    def _failure(self, node: int) -> bytes:
+        """Why the rows of a member could not be computed, as it is kept; b"" where they could."""
+        known = self.news.get(node)
+        if known is None and self.core.store is not None:
+            known = self.core.store.derived.members_among(self.node, (node,)).get(node)
+        return known or b""
 
     def clear(self) -> None:
         """See `Collection.clear`."""
         self._open()
         self.kept.detach()
+        known = set(self._names)  # lookups by columns that are gone run because they are forced here
+        self.patterns = {one: None for one in self.patterns if known.issuperset(one[1])}
         self.log.reset()
         self.sum = 0
         info = self.definition
@@ -159,9 +200,19 @@ class KeptTable(Collection):
             return self.kept.select(equal)
         ((name, beginning),) = equal
         self._remember(mode, names, len(terms[1]))
-        if isinstance(beginning, str):
-            return self.kept.select((), (name, beginning))
-        return [one for one in self.kept.select(()) if self._begins(name, one[1], terms[1])]
+        found = self.kept.select((), (name, beginning)) if isinstance(beginning, str) else []
+        # Texts that SQLite cannot hold are bytes, however they begin. So are all values of a mixed column.
+        odd = self.kept.select((), (name, b""))
+        return found + [one for one in odd if self._begins(name, one[1], terms[1])]
+
+    def count(self, mode: str, terms: tuple[Any, ...]) -> int:
+        """How many rows match; as `select`."""
+        info = self.definition
+        assert info is not None
+        names = tuple(terms[::2])
+        self._remember(mode, names, 0)
+        pairs = zip(names, terms[1::2], strict=True)
+        return self.kept.count([(name, info.columns.encode_one(name, value)) for name, value in pairs])
 
     def _begins(self, name: str, columns: Columns, beginning: str) -> bool:
         info = self.definition
@@ -180,6 +231,9 @@ class KeptTable(Collection):
     def failures(self) -> list[tuple[int, str]]:
         """Members whose rows could not be computed, and why."""
         self._remember(FAILURES, (), 0)
+        return self._all_failures()
+
+    def _all_failures(self) -> list[tuple[int, str]]:
         found: dict[int, bytes | None] = {}
         if self.core.store is not None:
             found.update({row.node: row.data for row in self.core.store.derived.members(self.node)})

@@ -41,7 +41,7 @@ class Key(Generic[R_co]):
         return hash((id(self.query), self.typed))
 
     def __str__(self) -> str:
-        return display(self.query.name, self.args)
+        return self.query.display(self.args)
 
 
 def display(name: str, args: tuple[Any, ...]) -> str:

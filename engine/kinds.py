@@ -48,7 +48,7 @@ def restore_collections(core: Core) -> None:
         return
     for row in core.store.derived.collections():
         load(core, (row.id,))
-        one = KINDS[row.kind].restored(core, row, _free_bit(core))
+        one = KINDS[row.kind].restored(core, row)
         one.complete = not core.graph.status[row.id] & FORCED  # key changes are not stored: see `key_changed`
         stand_for(core, one)
 
@@ -80,5 +80,12 @@ def _connect(table: Collection, fed: Collection) -> None:
 
 
 def _free_bit(core: Core) -> int:
-    """Shared where there are very many: then nodes wait for more than they rest on, which is not wrong."""
-    return 1 << REACH_SHIFT + len(core.collections) % REACH_BITS
+    """The lowest bit that no other collection has: it is in the memos of whoever rests on it, so it stays.
+
+    Shared where there are very many: then nodes wait for more than they rest on, which is not wrong.
+    """
+    taken = 0
+    for one in core.collections.values():
+        taken |= one.bit
+    free = (bit for bit in range(REACH_SHIFT, REACH_SHIFT + REACH_BITS) if not taken & 1 << bit)
+    return 1 << next(free, REACH_SHIFT + len(core.collections) % REACH_BITS)

@@ -53,7 +53,7 @@ def find(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int | None:
 
 def find_named(core: Core, name: str, args: tuple[Any, ...]) -> int | None:
     """The node of a key whose query need not be defined here. Raises `UnknownQuery`."""
-    row = core.rows.get(name)
+    row = core.rows.get(name) if args else core.rows.get(f"{name}.members", core.rows.get(name))
     if row is None:
         raise UnknownQuery(query=name, known=", ".join(sorted(core.rows)) or "none")
     return _stored(core, row, args)

@@ -8,7 +8,8 @@ Invariants
     M1  Nothing is handed out as clean while an unspread suspect may lie below it.
     M2  A certain probe runs only what in-order verification would run: it is the only suspect below the
         key, so nothing read before it can have changed, and the demand reaches it again.
-    M3  An uncertain probe (never with `strict`) runs only cheap queries with no suspect below them.
+    M3  An uncertain probe (never with `strict`) runs only cheap queries with no suspect and no collection
+        below them.
 
 Source of the ideas: push-marking of Adapton and buck2's DICE; the probe is our own.
 """
@@ -200,7 +201,9 @@ def _cheap(core: Core) -> int:
     load(core, graph.suspects)
     if any(graph.cost[node] > CHEAP_US for node in graph.suspects):
         return 0
-    return next((node for node in graph.suspects if _can_run(core, node) and _is_lowest(core, node)), 0)
+    # Members are not among the dependencies of a collection: what lies below one is not known.
+    alone = [node for node in graph.suspects if not graph.flags[node] & REACH]
+    return next((node for node in alone if _can_run(core, node) and _is_lowest(core, node)), 0)
 
 
 def _can_run(core: Core, node: int) -> bool:

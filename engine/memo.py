@@ -61,7 +61,7 @@ def put_value(
             graph.status[node] &= ~VALUE
         else:
             graph.status[node] |= VALUE
-    if not info.persist:
+    if not info.keeps(data):
         core.passing.append(node)
 
 

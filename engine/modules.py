@@ -22,12 +22,15 @@ from difflib import get_close_matches
 from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from engine.errors import BadModule, EngineError, UnknownQuery
 from engine.query import REGISTRY, Query, QueryInfo
 from engine.settings import Settings, looks_like_file
 from engine.usertrace import frames_of_user, where
+
+if TYPE_CHECKING:
+    from engine.tables import CollectionInfo
 
 GROUP: Final = "engine.rules"
 LOCAL: Final = "local"
@@ -88,6 +91,19 @@ def find_defined(name: str) -> Query[..., Any] | None:
     return None if info is None else info.wrapper
 
 
+def collection_of(query: object) -> CollectionInfo | None:
+    """The table or fold that goes by the name of a query; None for any other query."""
+    found = getattr(query, "__collection__", None)
+    if found is None:
+        info = getattr(query, "__query__", None)
+        known = None if info is None else REGISTRY.get(f"{info.name}.members")
+        if known is not None and known.collection.kind == "table":
+            found = known.collection
+        elif info is not None and info.collection is not None and info.collection.value is info:
+            found = info.collection
+    return cast("CollectionInfo | None", found)
+
+
 # -- finding a query ---------------------------------------------------------------------------
 
 
@@ -135,8 +151,11 @@ def _query_of_rules(name: str, settings: Settings) -> Query[..., Any]:
     for module in load_rules(settings):
         queries = queries_of(module)
         defined += queries
-        if name in queries:
-            found[id(queries[name])] = (f"{module.__name__}:{name}", queries[name])
+        base, _, way = name.rpartition(".")
+        looked_up = getattr(queries.get(base), way, None)  # `definitions.where`, of a table
+        query = queries.get(name) or (looked_up if _is_query(looked_up) else None)
+        if query is not None:
+            found[id(query)] = (f"{module.__name__}:{name}", query)
     if len(found) > 1:
         raise UnknownQuery(
             name=name,
@@ -149,8 +168,7 @@ def _query_of_rules(name: str, settings: Settings) -> Query[..., Any]:
     if name in points:
         value = _load_point(name, points[name])
         if _is_query(value):
-            query: Query[..., Any] = value
-            return query
+            return cast("Query[..., Any]", value)
     close = get_close_matches(name, [*defined, *points], n=1)
     hint = f"Did you mean {close[0]}?" if close else None
     if not settings.rules:

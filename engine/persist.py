@@ -242,7 +242,7 @@ def _listed(core: Core) -> bytes:
         for node in graph.suspects
         if not status[node] & LOADED or graph.verified_at[node]
     ]
-    again = {**core.transients, **core.untracked}
+    again = [node for node, met in core.transients.items() if met] + list(core.untracked)
     listed += [node | FORCED_BIT for node in again if node not in graph.suspects]
     return array("I", listed).tobytes()
 

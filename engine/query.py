@@ -35,9 +35,9 @@ from typing import (
 from attrs import define, field
 
 from engine.durability import Durability
-from engine.errors import BadArguments, BadQuery
+from engine.errors import BadArguments, BadQuery, escaped
 from engine.frame import CURRENT
-from engine.key import Key
+from engine.key import Key, display
 from engine.script import module_name
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class QueryInfo:
     version: str | int | None = None
     code: str = "closure"
     persist: bool = True
+    largest: int | None = None  # bytes of a value that is worth keeping beside what it was made of
     pickled: bool = False
     untracked: bool = False
     workers: str = "auto"
@@ -120,6 +121,7 @@ class QueryInfo:
     wrapper: Any = None
     returns: Callable[[], Any] | None = None  # what its values are, where the function does not say it
     collection: Any = None  # the table or fold that this query is a part of
+    needs_bytes: bool = False  # a value without canonical bytes is an error: rows are kept as such
     quiet: bool = False  # book-keeping of the engine: not counted, and told to nobody
     _codec: ValueCodec | None = field(default=None, init=False)
 
@@ -144,6 +146,10 @@ class QueryInfo:
             annotation = hints.get("return", Any) if self.returns is None else self.returns()
             self._codec = ValueCodec(annotation, pickled=self.pickled)
         return self._codec
+
+    def keeps(self, data: bytes | None) -> bool:
+        """Whether a value with these bytes is stored; else it is computed again where it is needed."""
+        return self.persist and (self.largest is None or data is None or len(data) <= self.largest)
 
     def memo_key(self, args: tuple[Any, ...]) -> object:
         """What a node is filed under in its query's table (Q2)."""
@@ -170,6 +176,11 @@ class QueryInfo:
             ) from None
         bound.apply_defaults()
         return tuple(bound.arguments.values())
+
+    def display(self, args: tuple[Any, ...]) -> str:
+        """The short form of a key; that of a whole table or fold is its name."""
+        whole = self.collection
+        return escaped(whole.name) if whole is not None and whole.settle is self else display(self.name, args)
 
     def call(self, args: tuple[Any, ...]) -> Any:
         """Run the function on canonical arguments."""

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from engine.advance import Change, change_of, force, start_revision
 from engine.answer import answer
 from engine.attempt import PATIENCE, Gate, finish, insist, stopped
-from engine.collect import below
-from engine.core import Core, Request
+from engine.collect import below, retry_cycles
+from engine.core import PASSING, Core, Request
 from engine.durability import Durability
 from engine.errors import Cancelled, NotAnInput, StoreDamaged, StoreFull
 from engine.explain import annotate
-from engine.graph import PINNED, ROOT
+from engine.graph import ABSENT, PINNED, ROOT, TRANSIENT
 from engine.locate import bind, locate
 from engine.look import sync
 from engine.mark import settle
@@ -139,7 +139,13 @@ def _take_care(core: Core) -> None:
         start_revision(core, f"{len(core.moved)} found changed when read again", all_levels=True)
         force(core, list(core.moved), Reason.OBSERVED)
         core.moved.clear()
+    if core.collections and not core.claims:
+        retry_cycles(core)
     if core.transients and not core.claims:
+        for node in [node for node, met in core.transients.items() if met == PASSING]:
+            del core.transients[node]
+            core.graph.flags[node] &= ~TRANSIENT
+            core.graph.values[node] = ABSENT
         force(core, list(core.transients), Reason.RETRY)
 
 

@@ -103,6 +103,12 @@ class Running(Request):
         with self.core.lock:
             return kept.select(self._mode(), terms)
 
+    def count(self, table: Any, terms: tuple[Any, ...]) -> int | None:
+        """See `Frame.count`."""
+        kept = self._kept(table)
+        with self.core.lock:
+            return kept.count(self._mode(), terms)
+
     def rows_of(self, table: Any, key: Any) -> Iterable[Any] | None:
         """See `Frame.rows_of`."""
         kept, core = self._kept(table), self.core

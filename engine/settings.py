@@ -34,7 +34,7 @@ class Settings:
     rules: tuple[str, ...] = ()  # modules searched for queries that are named without one
     path: tuple[Path, ...] = ()  # directories whose modules can be named, the root first
     workers: int = 1
-    processes: int | str = "auto"
+    processes: int | str = 0
     strict: bool = False
     depth_limit: int = 50_000
     synchronous: str = "NORMAL"

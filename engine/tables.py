@@ -28,19 +28,20 @@ from typing import Any, Final, Generic, Literal, TypeVar, cast
 from attrs import define, frozen
 
 from engine.columns import Columns, Plain, field_names, order, plain
-from engine.errors import BadLookup, BadTable, CycleError
+from engine.errors import BadLookup, BadTable, CycleError, escaped
 from engine.frame import CURRENT, Frame
 from engine.key import Key, short
 from engine.query import Query, QueryInfo, define_query, info_of
 from engine.store.canonical import canonical
 
 K = TypeVar("K")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 Row = TypeVar("Row")
 
 Found = tuple[Plain, tuple[Plain, ...]]  # source and columns of a row
 WHERE, FIRST, EXISTS, COUNT, STARTING = "where", "first", "exists", "count", "starting"
 OF, FAILURES = "of", "failures"
+LARGEST: Final = 16_384  # bytes of an answer that are stored again: some hundred rows
 MODES: Final = (WHERE, FIRST, EXISTS, COUNT, STARTING)
 
 
@@ -129,6 +130,13 @@ class LookupInfo(QueryInfo):
                 terms += (name, columns.value(name, columns.encode_one(name, value)))
         return tuple(terms)
 
+    def display(self, args: tuple[Any, ...]) -> str:
+        """See `QueryInfo.display`: columns by name, as they are written."""
+        if self.mode in (OF, FAILURES):
+            return QueryInfo.display(self, args)
+        terms = zip(args[::2], args[1::2], strict=True)
+        return escaped(f"{self.name}({', '.join(f'{name}={short(value)}' for name, value in terms)})", 400)
+
     def _refuse(self, name: str) -> None:
         known = self.of.columns.names
         raise BadLookup(
@@ -150,7 +158,7 @@ class LookupInfo(QueryInfo):
         return self.function(*args)
 
 
-class Lookup(Generic[R]):
+class Lookup(Generic[R_co]):
     """One way to look into a table: a query by columns. `db.get(definitions.where, name="greet")`."""
 
     def __init__(self, info: LookupInfo) -> None:
@@ -158,14 +166,14 @@ class Lookup(Generic[R]):
         self.__name__ = info.mode
         info.wrapper = self
 
-    def __call__(self, *args: Any, **columns: Any) -> R:
+    def __call__(self, *args: Any, **columns: Any) -> R_co:
         """The answer; inside a query it is recorded as a dependency."""
         info = self.__query__
         bound = info.bind(args, columns)
         frame = CURRENT.get()
-        return cast(R, info.function(*bound) if frame is None else frame.fetch(info, bound))
+        return cast(R_co, info.function(*bound) if frame is None else frame.fetch(info, bound))
 
-    def key(self, *args: Any, **columns: Any) -> Key[R]:
+    def key(self, *args: Any, **columns: Any) -> Key[R_co]:
         """Names this answer without computing it."""
         return Key(self.__query__, self.__query__.bind(args, columns))
 
@@ -271,7 +279,13 @@ def _collection(
         return tuple(function(key))
 
     row = functools.cache(functools.partial(_row_class, function))
-    info = define_query(member, persist=False, returns=lambda: _tuple_of(row()), **options).__query__
+    info = define_query(
+        member,
+        persist=False,
+        needs_bytes=True,
+        returns=lambda: _tuple_of(row()),
+        **options,
+    ).__query__
     return assemble(
         info, "table", each, index=index, identity=identity, row=row, modes=(*MODES, OF, FAILURES)
     )
@@ -334,7 +348,7 @@ def _lookup(found: CollectionInfo, mode: str, shape: str) -> LookupInfo:
         name=f"{found.name}.{mode}",
         code="version",
         version=shape,
-        persist=mode in (EXISTS, COUNT),
+        largest=LARGEST,
         returns=lambda: _RETURNS[mode](found),
         kind=LookupInfo,
         mode=mode,
@@ -412,14 +426,19 @@ def matches(
     found: CollectionInfo, terms: tuple[Any, ...], starting: bool
 ) -> Callable[[tuple[Plain, ...]], bool]:
     """Whether columns are those of a row that a lookup asks for."""
+    if starting:
+        column, beginning = terms
+        place = found.columns.names.index(column)
+
+        def begins(columns: tuple[Plain, ...]) -> bool:
+            value = found.columns.value(column, columns[place])
+            return isinstance(value, str) and value.startswith(beginning)
+
+        return begins
     wanted = [
         (found.columns.names.index(name), found.columns.encode_one(name, value))
         for name, value in zip(terms[::2], terms[1::2], strict=True)
     ]
-    if starting:
-        ((at, beginning),) = wanted
-        assert isinstance(beginning, str)
-        return lambda columns: isinstance(columns[at], str) and cast(str, columns[at]).startswith(beginning)
     return lambda columns: all(columns[at] == value for at, value in wanted)
 
 
@@ -451,11 +470,13 @@ def _first(found: CollectionInfo, *terms: Any) -> Any:
 
 
 def _exists(found: CollectionInfo, *terms: Any) -> bool:
-    return bool(_select(found, terms))
+    return bool(_count(found, *terms))
 
 
 def _count(found: CollectionInfo, *terms: Any) -> int:
-    return len(_select(found, terms))
+    frame = CURRENT.get()
+    number = None if frame is None else frame.count(found, terms)
+    return len(_select(found, terms)) if number is None else number
 
 
 def _of(found: CollectionInfo, key: Any) -> Any:

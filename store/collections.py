@@ -64,9 +64,11 @@ class Collections:
         return result
 
     def select(
-        self, collection: int, equal: Sequence[tuple[str, Any]], prefix: tuple[str, str] | None = None
+        self, collection: int, equal: Sequence[tuple[str, Any]], prefix: tuple[str, str | bytes] | None = None
     ) -> list[tuple[int, Any, tuple[Any, ...]]]:
-        """Member, source and values of the rows with all these values, and a text that begins so, in no order.
+        """Member, source and values of the rows that have all these values and begin so, in no order.
+
+        A beginning of b"" is that of all bytes, and of nothing else.
 
         KeyError: the collection has no such column.
         """
@@ -76,7 +78,7 @@ class Collections:
         return [] if made is None else [(row[1], row[2], row[3:-1]) for row in made.checked(found)]
 
     def count(
-        self, collection: int, equal: Sequence[tuple[str, Any]], prefix: tuple[str, str] | None = None
+        self, collection: int, equal: Sequence[tuple[str, Any]], prefix: tuple[str, str | bytes] | None = None
     ) -> int:
         """How many rows `select` would give."""
         with self._store.locked() as connection:
@@ -162,7 +164,7 @@ def _matching(
     made: Layout,
     head: str,
     equal: Sequence[tuple[str, Any]],
-    prefix: tuple[str, str] | None,
+    prefix: tuple[str, str | bytes] | None,
 ) -> list[tuple[Any, ...]]:
     """What `head` gives of the rows that match."""
     terms: list[str] = []
@@ -172,8 +174,11 @@ def _matching(
         bound += [] if value is None else [value]
     if prefix is not None:
         name, start = prefix
-        terms.append(f"{made.columns[name]} >= ? AND {made.columns[name]} < ?")
-        bound += [start, beyond(start)]
+        terms.append(f"{made.columns[name]} >= ?")
+        bound.append(start)
+        if isinstance(start, str):
+            terms.append(f"{made.columns[name]} < ?")
+            bound.append(beyond(start))
     where = f" WHERE {' AND '.join(terms)}" if terms else ""
     try:
         return connection.execute(head + where, bound).fetchall()

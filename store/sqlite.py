@@ -67,6 +67,7 @@ class Store:
         self._merge_above = WAL_LIMIT_BYTES
         self._warned = False
         self._closed = False
+        self._lost: StoreError | None = None
         # Forgotten or at exit: the last connection to go would checkpoint on its own, under the seal.
         self._finalizer = weakref.finalize(self, _abandon, opened, self._pid)
 
@@ -207,9 +208,13 @@ class Store:
             if not self.directory.parent.is_dir():
                 raise StoreError(store=self.path, reason="the directory that it was in is gone")
             self._shut()
-            with translated(self.path):
-                files = private_directory(self.directory, create=True)
-                self._adopt(open_for_writing(files, self.synchronous, distrust=reason))
+            try:
+                with translated(self.path):
+                    files = private_directory(self.directory, create=True)
+                    self._adopt(open_for_writing(files, self.synchronous, distrust=reason))
+            except StoreError as error:
+                self._lost = error  # another process was quicker, say: what everybody is told from now on
+                raise
 
     def close(self) -> None:
         """Close; a second time does nothing. What was committed stays, merged or in the log."""
@@ -271,7 +276,7 @@ class Store:
         if os.getpid() != self._pid:
             raise ForkedEngine(opened_by=self._pid, used_by=os.getpid())
         if self._closed:
-            raise Closed(store=self.path)
+            raise Closed(store=self.path) if self._lost is None else self._lost
         return self._connection
 
     def _must_write(self) -> None:

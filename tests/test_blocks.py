@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 import pytest
@@ -17,7 +16,6 @@ from engine.errors import StoreDamaged
 MEMBERS = 100_000
 EDITS = 2_000
 ROWS = 40  # read and written for one change among 100,000
-SECONDS = 3.0  # to build 100,000 from nothing; it takes 0.4
 
 Changes = dict[bytes, bytes | None]
 
@@ -153,12 +151,10 @@ class TestTall:
         assert rows.kept == before
 
 
-def test_one_change_among_100_000_touches_at_most_40_rows_and_they_are_built_in_3_seconds() -> None:
+def test_one_change_among_100_000_touches_at_most_40_rows() -> None:
     members = numbered(MEMBERS)
     rows = Rows(added)
-    started = time.perf_counter()
     rows.apply(members)
-    assert time.perf_counter() - started < SECONDS
     draw = random.Random(7)
     keys = list(members)
     most = 0

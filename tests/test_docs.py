@@ -211,7 +211,7 @@ def environment(place: Path) -> dict[str, str]:
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "ENGINE_"))},
         "PATH": f"{tools_for(place)}:{os.environ['PATH']}",
-        "PYTHONPATH": str(tools_for(place) / "lib"),
+        "PYTHONPATH": f"{tools_for(place) / 'lib'}{os.pathsep}{place}",  # as for a program in that folder
         "COLUMNS": "100",
         "NO_COLOR": "1",
     }

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from engine import Engine
 from engine.rules import python
+from tests.test_python_spec import TABLES
 
 NAMES = ("a", "b", "pkg", "sub", "os")
 FOLDERS = ("", "pkg", "pkg/sub", "src", "src/pkg")
@@ -34,6 +35,10 @@ statements = st.one_of(
     st.builds("class {}({}): x = 1".format, name, name),
     st.builds("__all__ = ['{}']".format, name),
     st.builds("{} = {}.{}".format, name, name, name),
+    st.builds("from {} import *".format, name),
+    st.builds("from .{} import *".format, name),
+    st.builds("class {}({}.{}):\n    def {}(self): self.{}(); super().{}()".format, *[name] * 6),
+    st.builds("def {}(p: {}): p.{}(); {}().{}".format, *[name] * 5),
     st.builds("# {}".format, name),
     st.just(""),
     st.just("def broken(:"),
@@ -83,6 +88,9 @@ class Project(RuleBasedStateMachine):
             for query in (python.code_graph, python.import_cycles, python.import_graph, python.broken_files):
                 assert self.db.get(query) == fresh.get(query)
             assert self.db.get(python.python_files) == fresh.get(python.python_files)
+            for table in TABLES:
+                assert self.db.get(table.where) == fresh.get(table.where), table.__name__
+                assert fresh.get(table.failures) == ()
             for path in ("a.py", "pkg/__init__.py", "src/pkg/b.py"):
                 assert self.db.get(python.importers, path) == fresh.get(python.importers, path)
                 assert self.db.get(python.facts, path) == fresh.get(python.facts, path)
@@ -95,5 +103,5 @@ class Project(RuleBasedStateMachine):
         shutil.rmtree(self.place)
 
 
-Project.TestCase.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
+Project.TestCase.settings = settings(max_examples=10, stateful_step_count=12, deadline=None)
 test_random_edits = Project.TestCase

@@ -5,7 +5,8 @@ that starts from empty: incremental equals from-scratch.
 
     [case a claim]
     [file PATH]          content at the beginning
-    [demand]             what is asked for after every step, one query a line: `code_graph`, `facts a.py`
+    [demand]             what is asked for after every step, one query a line: `code_graph`, `facts a.py`,
+                         `references.where target a.py:f`
     [edit N PATH]        new content of an old or new file in step N (2, 3, ...)
     [bytes N PATH]       the same, as a Python bytes literal
     [overlay N PATH]     an unsaved buffer
@@ -26,7 +27,7 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, Event, Key, What
+from engine import Engine, Event, Key, Table, What
 from engine.rules import python
 from engine.rules.files import read_text
 
@@ -34,6 +35,16 @@ SPECS = Path(__file__).parent / "python_spec"
 PACKAGE = "engine.rules.python."
 _heading = re.compile(
     r"\[(case|file|demand|edit|bytes|overlay|delete|folder|executed|cut off|value)(?: (\d+))?(?: (.*))?\]$"
+)
+
+TABLES: tuple[Table[Any, Any], ...] = (
+    python.project_files,
+    python.definitions,
+    python.bindings,
+    python.imports,
+    python.bases,
+    python.references,
+    python.verdicts,
 )
 
 Section = tuple[str, int, str, list[str]]  # kind, step, rest of the heading, lines
@@ -103,7 +114,10 @@ def _change(db: Engine, root: Path, kind: str, rest: str, text: str, overlays: d
 
 def _key(line: str) -> Key[Any]:
     name, *arguments = line.split()
-    key: Key[Any] = getattr(python, name).key(*arguments)
+    found = python
+    for part in name.split("."):
+        found = getattr(found, part)
+    key: Key[Any] = found.key(*[int(one) if one.isdigit() else one for one in arguments])  # type: ignore[attr-defined]
     return key
 
 
@@ -133,6 +147,8 @@ def _same_as_from_scratch(db: Engine, root: Path, demanded: list[str], overlays:
             fresh.set(read_text.key(path), text)
         for line in [*demanded, "code_graph", "import_graph", "import_cycles", "broken_files"]:
             assert db.get(_key(line)) == fresh.get(_key(line)), line
+        for table in TABLES:
+            assert db.get(table.where) == fresh.get(table.where), table.__name__
         for path in fresh.get(python.python_files):
             for each in (python.facts, python.spans, python.importers, python.import_targets):
                 assert db.get(each, path) == fresh.get(each, path), (each, path)

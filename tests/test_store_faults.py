@@ -17,6 +17,7 @@ from engine.errors import (
     StoreError,
     StoreForeign,
     StoreFull,
+    StoreInUse,
     StoreReadOnly,
     StoreTooNew,
     StoreUnsafe,
@@ -418,3 +419,15 @@ def test_seals_that_make_no_sense_lead_to_an_audit(tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(StoreError):
         open_store(tmp_path)
+
+
+def test_a_store_that_another_process_took_over_says_so_to_everybody(tmp_path: Path) -> None:
+    directory = tmp_path / "store"
+    with open_store(directory) as store:
+        shutil.rmtree(directory)
+        with open_store(directory):
+            for _ in range(2):
+                with pytest.raises(StoreInUse):
+                    store.start_over("was removed")
+                with pytest.raises(StoreInUse):
+                    store.nodes([1])

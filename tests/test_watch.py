@@ -550,6 +550,7 @@ def test_watches_leave_nothing_behind(root: Path, tmp_path: Path) -> None:
 
         once(True)
         gc.collect()
+        until(lambda: inotify_instances() == 0)  # those of tests before this one included
         before = descriptors(), threading.active_count(), inotify_instances()
         for number in range(50):
             once(number % 2 == 0)

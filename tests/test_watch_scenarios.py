@@ -684,7 +684,7 @@ def test_w13_a_rule_that_changes_its_own_input_is_stopped(root: Path) -> None:
 
         watch.subscribe(tree, write)
         (root / "top.txt").write_text("go")
-        until(lambda: len(told.revised()) >= 20 or told.of(Trouble))
+        until(lambda: told.of(Trouble))  # on a busy machine some writes miss the interval, and it counts anew
         assert [one for one in told.of(Trouble) if "its own input" in one.cause]
 
 

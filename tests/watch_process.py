@@ -129,10 +129,11 @@ class Watching:
         env: dict[str, str] | None = None,
         stdout: int | IO[str] = subprocess.PIPE,
         stderr: int | IO[str] = subprocess.PIPE,
+        command: str = "watch",
     ) -> None:
         self.place = place
         self.process = subprocess.Popen(
-            [*start, "watch", *arguments],
+            [*start, command, *arguments],
             cwd=place,
             env=env or environment(),
             stdin=subprocess.DEVNULL,

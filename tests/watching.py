@@ -33,15 +33,15 @@ class Watch:
         """Those of them whose value was equal."""
         return self.keys(What.CUT_OFF)
 
-    def get(self, query: Any, *args: Any) -> Any:
+    def get(self, query: Any, *args: Any, **columns: Any) -> Any:
         """`Engine.get` after a `clear`; checks that a second get does no work at all."""
         self.clear()
         try:
-            value = self.db.get(query, *args)
+            value = self.db.get(query, *args, **columns)
         finally:
             self.db.check_invariants()
         before = self.db.counts()
-        assert self.db.get(query, *args) == value
+        assert self.db.get(query, *args, **columns) == value
         assert self.db.counts() == before, "a repeated get did something"
         return value
 

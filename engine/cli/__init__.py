@@ -16,11 +16,16 @@ from engine import __version__
 COMMANDS: Final = {  # name -> module:attribute, in the order of the help text
     "run": "run:command",
     "watch": "watch:command",
+    "graph": "graph:command",
     "why": "look:why",
     "deps": "look:deps",
     "rdeps": "look:rdeps",
     "status": "look:status",
     "db": "look:db",
+    "changes": "changes:command",
+    "search": "search:command",
+    "verify": "check:verify",
+    "audit": "check:audit",
     "forget": "keep:forget",
     "gc": "keep:gc",
     "config": "setup:config",
@@ -30,7 +35,7 @@ COMMANDS: Final = {  # name -> module:attribute, in the order of the help text
 EPILOG = """\b
 Exit codes:
   0    fine
-  1    a query failed
+  1    a query failed; verify or audit found a difference
   2    the request is wrong: unknown query, bad arguments, bad module, bad configuration
   3    a bug in the engine
   73   the store cannot be used: not there, not private, not writable, no space

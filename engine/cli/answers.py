@@ -107,7 +107,13 @@ class Sync:
 
 def answer(request: Message, served: Served) -> Generator[Message, None, None]:
     """The messages that answer a request; see `engine.watch.wire`."""
-    verbs = {"run": _run, "why": _look, "deps": _look, "rdeps": _look, "status": _status, "sync": _sync}
+    verbs = {
+        **dict.fromkeys(("why", "deps", "rdeps"), _look),
+        "run": _run,
+        "changes": _changes,
+        "status": _status,
+        "sync": _sync,
+    }
     verb = verbs.get(str(request.get("do")))
     if verb is None:
         yield _error(f"there is no request {str(request.get('do'))[:100]!r}", EXIT_BAD_REQUEST)
@@ -126,8 +132,8 @@ def answer(request: Message, served: Served) -> Generator[Message, None, None]:
 
 
 def _run(request: Message, served: Served) -> Iterator[Message]:
-    from engine.cli.arguments import key_of_texts
-    from engine.cli.output import plain, shown
+    from engine.cli.arguments import key_to_run
+    from engine.cli.output import plain, plain_answer, shown
     from engine.cli.report import of_query
     from engine.modules import load_query
 
@@ -146,7 +152,7 @@ def _run(request: Message, served: Served) -> Iterator[Message]:
     yield AT_IT
     try:
         with _LOADING:
-            key = key_of_texts(load_query(asked.query, asked.place.settings()), asked.args, asked.named)
+            key = key_to_run(load_query(asked.query, asked.place.settings()), asked.args, asked.named)
     except EngineError as error:
         yield _failed(error, early=True)
         return
@@ -178,7 +184,7 @@ def _run(request: Message, served: Served) -> Iterator[Message]:
                     "query": key.query.name,
                     "args": [plain(value) for value in key.args],
                     "revision": revision,
-                    "value": plain(value),
+                    "value": plain_answer(key, value),
                     "counts": counts,
                 }
                 yield from wire.pieces(iter([_json_text(document, asked.indent)]))
@@ -192,9 +198,9 @@ def _run(request: Message, served: Served) -> Iterator[Message]:
 def _json_text(document: dict[str, Any], indent: int | None) -> str:
     import json
 
-    from engine.cli.output import SCHEMA, _finite
+    from engine.cli.output import SCHEMA, finite
 
-    whole = _finite({"schema": SCHEMA, **document})
+    whole = finite({"schema": SCHEMA, **document})
     return json.dumps(whole, sort_keys=True, indent=indent, allow_nan=False)
 
 
@@ -279,6 +285,12 @@ def _loaded_key(asked: Look, settings: Settings) -> Key[Any]:
     return loaded_key(asked.key, asked.args, settings)
 
 
+def _changes(request: Message, served: Served) -> Iterator[Message]:
+    from engine.cli.telling import answer_changes
+
+    yield from answer_changes(request, served)
+
+
 def _status(request: Message, served: Served) -> Iterator[Message]:
     yield {"ok": served.status()}
 
@@ -313,14 +325,16 @@ def _error(text: str, exit_code: int, *, early: bool = False) -> Message:
 
 
 def _failed(error: BaseException, *, early: bool = False) -> Message:
-    """What `engine.cli.report.report` would tell, and its exit code."""
+    """What `engine.cli.report.report` would tell, its exit code, and the class of an error of ours."""
     from engine.cli.report import BUG, REMEMBERED, QueryFailed, _origin
     from engine.errors import EXIT_QUERY_FAILED
     from engine.usertrace import frames_of_user, shown
 
     match error:
         case EngineError():
-            return _error(shown(error), error.exit_code, early=early)
+            said = _error(shown(error), error.exit_code, early=early)
+            said["error"]["kind"] = type(error).__name__
+            return said
         case QueryFailed():
             lines = [f"{error.key} failed", shown(error.error)]
             if not frames_of_user(error.error):

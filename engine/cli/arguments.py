@@ -16,20 +16,33 @@ import types
 import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.errors import BadArguments
 from engine.key import Key
+from engine.modules import collection_of
 from engine.query import Query, QueryInfo, info_of
 from engine.settings import parse_flag
+
+if TYPE_CHECKING:
+    from engine.tables import CollectionInfo
 
 _NONE: Final = ("null", "none", "None")
 _PLAIN: Final = (int, float, complex)
 
 
 def key_of_texts(query: Query[..., Any], texts: Sequence[str], named: Iterable[str] = ()) -> Key[Any]:
-    """The key of a query with arguments given as texts; `named` are texts of the form NAME=VALUE."""
+    """The key of a query with arguments given as texts; `named` are texts of the form NAME=VALUE.
+
+    A table without arguments is the whole of it; a lookup takes columns as NAME=VALUE.
+    """
     info = info_of(query)
+    named = tuple(named)
+    table = None if texts or named else whole_table(query)
+    if table is not None:
+        return Key(table.settle, ())
+    if by_columns(info):
+        return _key_of_columns(info, (*texts, *named))
     hints = _hints(info, query)
     positional: list[Any] = []
     parameters = iter(info.parameters)
@@ -60,6 +73,13 @@ def key_of_texts(query: Query[..., Any], texts: Sequence[str], named: Iterable[s
     return Key(info, info.bind(tuple(positional), keywords))
 
 
+def key_to_run(query: Query[..., Any], texts: Sequence[str], named: Iterable[str] = ()) -> Key[Any]:
+    """The same for who wants to see a value: of a table as a whole that is all its rows."""
+    named = tuple(named)
+    table = None if texts or named else whole_table(query)
+    return key_of_texts(query, texts, named) if table is None else Key(table.lookups["where"], ())
+
+
 def split_displayed(text: str) -> tuple[str, str] | None:
     """Name and argument part of the display form `module:query('a', 3)`; None for another form."""
     name, parenthesis, rest = text.strip().partition("(")
@@ -69,6 +89,9 @@ def split_displayed(text: str) -> tuple[str, str] | None:
 def key_of_displayed(query: Query[..., Any], arguments: str) -> Key[Any]:
     """The key of a query with arguments as they are displayed."""
     info = info_of(query)
+    if by_columns(info):
+        terms = literals(info.name, arguments)
+        return Key(info, info.bind(terms, {}))
     hints = _hints(info, query)
     nodes = _parsed(info.name, arguments)
     values: list[Any] = []
@@ -82,8 +105,25 @@ def key_of_displayed(query: Query[..., Any], arguments: str) -> Key[Any]:
 
 
 def literals(name: str, arguments: str) -> tuple[Any, ...]:
-    """The displayed arguments of a query that is not loaded."""
-    return tuple(_literal(name, arguments, node, Any) for node in _parsed(name, arguments))
+    """The displayed arguments of a query that is not loaded; columns of a lookup as names and values."""
+    terms: list[Any] = []
+    for node in _parsed(name, arguments, named=True):
+        if isinstance(node, ast.keyword):
+            terms += (str(node.arg), _literal(name, arguments, node.value, Any))
+        else:
+            terms.append(_literal(name, arguments, node, Any))
+    return tuple(terms)
+
+
+def whole_table(query: Query[..., Any]) -> CollectionInfo | None:
+    """The table that goes by the name of a query."""
+    found = collection_of(query)
+    return found if found is not None and found.kind == "table" else None
+
+
+def by_columns(info: QueryInfo) -> bool:
+    """Whether a query is a lookup that takes columns."""
+    return getattr(info, "mode", "of") not in ("of", "failures")
 
 
 def free_values(texts: Iterable[str]) -> tuple[Any, ...]:
@@ -94,7 +134,34 @@ def free_values(texts: Iterable[str]) -> tuple[Any, ...]:
 # -- texts -------------------------------------------------------------------------------------
 
 
+def _key_of_columns(info: Any, texts: Iterable[str]) -> Key[Any]:
+    hints = typing.get_type_hints(info.of.columns.row)
+    columns: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            known = ", ".join(info.of.index) or "none is indexed"
+            raise BadArguments(query=info.name, argument=text, cause="it is not COLUMN=VALUE", columns=known)
+        if name not in hints:
+            columns[name] = value
+            continue
+        try:
+            columns[name] = convert(value, hints[name])
+        except ValueError as error:
+            raise BadArguments(
+                query=info.name,
+                column=name,
+                given=repr(value),
+                expected=_named(hints[name]),
+                cause=str(error) or "it does not fit",
+            ) from None
+    return Key(info, info.bind((), columns))
+
+
 def _hints(info: QueryInfo, query: object) -> dict[str, Any]:
+    if getattr(info, "mode", "") == "of":
+        member: QueryInfo = info.collection.member
+        return {info.parameters[0].name: _hints(member, query).get(member.parameters[0].name, Any)}
     try:
         hints = typing.get_type_hints(info.function)
     except (NameError, TypeError, AttributeError):
@@ -233,7 +300,7 @@ def _named(hint: Any) -> str:
 # -- displayed keys ----------------------------------------------------------------------------
 
 
-def _parsed(name: str, arguments: str) -> list[ast.expr]:
+def _parsed(name: str, arguments: str, *, named: bool = False) -> list[Any]:
     try:
         call = ast.parse(f"f({arguments})", mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -243,13 +310,13 @@ def _parsed(name: str, arguments: str) -> list[ast.expr]:
             cause="it is shortened" if shortened else f"it cannot be read: {getattr(error, 'msg', error)}",
             hint="Say MODULE:QUERY and its arguments one by one.",
         ) from None
-    if not isinstance(call, ast.Call) or call.keywords:
+    if not isinstance(call, ast.Call) or (call.keywords and not named):
         raise BadArguments(
             key=f"{name}({arguments})",
             cause="arguments are shown by position",
             hint="Say MODULE:QUERY and its arguments one by one.",
         )
-    return call.args
+    return [*call.args, *call.keywords]
 
 
 def _literal(name: str, arguments: str, node: ast.expr, hint: Any) -> Any:

@@ -18,12 +18,15 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import PurePath
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import attrs
 
 from engine.errors import CannotAnswer, UnstorableValue, escaped
 from engine.key import short
+
+if TYPE_CHECKING:
+    from engine.key import Key
 
 SCHEMA: Final = 1  # of every JSON document; raised when a field changes its meaning or goes
 MAX_LINE: Final = 100_000  # characters of one line for people; JSON is never cut
@@ -65,17 +68,17 @@ def write_json(document: Mapping[str, Any]) -> None:
     import json
 
     indent = 2 if sys.stdout.isatty() else None
-    document = _finite({"schema": SCHEMA, **document})
+    document = finite({"schema": SCHEMA, **document})
     write([json.dumps(document, sort_keys=True, indent=indent, allow_nan=False)])
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no NaN and no infinity: they are written as text."""
     match value:
         case dict():
-            return {key: _finite(part) for key, part in value.items()}
+            return {key: finite(part) for key, part in value.items()}
         case list() | tuple():
-            return [_finite(part) for part in value]
+            return [finite(part) for part in value]
         case float() if not math.isfinite(value):
             return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
@@ -91,6 +94,19 @@ def plain(value: Any) -> Any:
         raise UnstorableValue(
             type=type(value).__name__, cause=f"it has no form in JSON: {error}", hint="Leave --json out."
         ) from None
+
+
+def plain_answer(key: Key[Any], value: Any) -> Any:
+    """The same for the value of a key: the rows of a table are objects, of whatever class they are."""
+    collection = key.query.collection
+    if collection is None or collection.row is None or not hasattr(collection.columns.row, "_fields"):
+        return plain(value)
+    names = collection.columns.names
+    if isinstance(value, collection.columns.row):
+        return {name: plain(getattr(value, name)) for name in names}
+    if isinstance(value, tuple):
+        return [plain_answer(key, one) for one in value]
+    return plain(value)
 
 
 def _plain_other(value: Any) -> Any:

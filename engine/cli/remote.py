@@ -50,17 +50,9 @@ def run(
     from engine.watch.client import NotServed, ask
 
     far = _Far()
-    request = {
-        "do": "run",
-        "place": _place(settings),
-        "query": _absolute(query),
-        "args": args,
-        "named": named,
-        "json": options["json"],
-        "indent": 2 if options["json"] and sys.stdout.isatty() else None,
-        "sync": "crawl" if options["crawl"] else "yes" if options["sync"] else "no",
-        "environment": dict(os.environ),
-    }
+    sync = "crawl" if options["crawl"] else "yes" if options["sync"] else "no"
+    request = _to_run(query, args, named, settings, options["json"], sync)
+    request["indent"] = 2 if options["json"] and sys.stdout.isatty() else None
     quiet: bool = options["quiet"]
     progress = Progress(cast("Engine", far), quiet=quiet)
     try:
@@ -70,11 +62,39 @@ def run(
         _tell_why(error)
         return Alone(error.hint, PATIENCE_SECONDS if error.leaving else 0.0)
     if "error" in reply.last and reply.last["error"].get("early"):
-        first, _, _ = str(reply.last["error"]["text"]).partition("\n")
-        remedy = reply.last["error"].get("remedy")
-        return Alone(f"The watch that holds it cannot run this: {first}.{f' {remedy}.' if remedy else ''}")
+        return _early(reply)
     _finish(reply, far, progress, quiet)
     return None
+
+
+def value(query: str, args: tuple[str, ...], settings: Settings) -> tuple[Any, int] | Alone:
+    """The value of a key, as JSON says it, and its revision; `Alone` where no watch answers.
+
+    Ends the command, after the message, if the query failed.
+    """
+    if not _may_be_watched(settings):
+        return Alone()
+    import json
+
+    from engine.watch.client import NotServed, ask
+
+    try:
+        reply = ask(settings.store, _to_run(query, args, (), settings, True, "yes"))
+    except NotServed as error:
+        _tell_why(error)
+        return Alone(error.hint, PATIENCE_SECONDS if error.leaving else 0.0)
+    failed = reply.last.get("error")
+    if failed is None:
+        document = json.loads(reply.out)
+        return document["value"], document["revision"]
+    if failed.get("early"):
+        return _early(reply)
+    from click.exceptions import Exit
+
+    from engine.cli.output import tell
+
+    tell(failed["text"])
+    raise Exit(failed["exit_code"])
 
 
 def look(do: str, key: str, args: tuple[str, ...], settings: Settings) -> dict[str, Any] | None:
@@ -82,6 +102,26 @@ def look(do: str, key: str, args: tuple[str, ...], settings: Settings) -> dict[s
     return _ask(
         settings, {"do": do, "place": _place(settings), "key": _absolute(key, not args), "args": args}
     )
+
+
+def changes(request: dict[str, Any], settings: Settings) -> dict[str, Any] | Alone:
+    """The next delta of a feed: {"delta": document or None}, or {"error": ...}; `Alone` without a watch."""
+    if not _may_be_watched(settings):
+        return Alone()
+    from engine.watch.client import NotServed, ask
+
+    asked = {"do": "changes", "place": _place(settings), **request, "key": _absolute(request["key"], True)}
+    try:
+        reply = ask(settings.store, asked)
+    except NotServed as error:
+        _tell_why(error)
+        return Alone(error.hint, PATIENCE_SECONDS if error.leaving else 0.0)
+    if "error" not in reply.last:
+        found: dict[str, Any] = reply.last["ok"]
+        return found
+    if reply.last["error"].get("early"):
+        return _early(reply)
+    return {"error": reply.last["error"]}
 
 
 def status(settings: Settings) -> dict[str, Any] | None:
@@ -103,11 +143,34 @@ def _ask(settings: Settings, request: dict[str, Any]) -> dict[str, Any] | None:
     return found  # an error is told by who looks at the store, in its own words
 
 
+def _early(reply: Reply) -> Alone:
+    """The watch failed before anything ran: the command fails by itself, in its own words."""
+    first, _, _ = str(reply.last["error"]["text"]).partition("\n")
+    remedy = reply.last["error"].get("remedy")
+    return Alone(f"The watch that holds it cannot run this: {first}.{f' {remedy}.' if remedy else ''}")
+
+
 # -- what is sent ------------------------------------------------------------------------------
 
 
 def _may_be_watched(settings: Settings) -> bool:
     return os.path.exists(os.path.join(settings.store, SOCKET))
+
+
+def _to_run(
+    query: str, args: tuple[str, ...], named: tuple[str, ...], settings: Settings, as_json: bool, sync: str
+) -> dict[str, Any]:
+    return {
+        "do": "run",
+        "place": _place(settings),
+        "query": _absolute(query),
+        "args": args,
+        "named": named,
+        "json": as_json,
+        "indent": None,
+        "sync": sync,
+        "environment": dict(os.environ),
+    }
 
 
 def _place(settings: Settings) -> dict[str, Any]:

@@ -21,6 +21,8 @@ Examples:
   engine run report                           a query of the configured rule modules
   engine run rules.py:lines -- -1             an argument that starts with a dash
   engine run rules.py:lines -a path=a.py      an argument by name
+  engine run rules.py:words a.txt             the rows of one source key of a table; without it, all rows
+  engine run rules.py:words.where text=two    the rows that have a value in an indexed column
 """
 
 
@@ -61,18 +63,18 @@ def command(query: str, args: tuple[str, ...], named: tuple[str, ...], json_: bo
     alone = Alone() if read_only or no_store else run(query, args, named, settings, far)
     if alone is None:
         return
-    from engine.cli.arguments import key_of_texts
-    from engine.cli.output import plain, shown, write, write_json
+    from engine.cli.arguments import key_to_run
+    from engine.cli.output import plain, plain_answer, shown, write, write_json
     from engine.modules import load_query
 
-    key = key_of_texts(load_query(query, settings), args, named)
+    key = key_to_run(load_query(query, settings), args, named)
     with writing(settings, read_only=read_only, in_memory=no_store, **alone.opening()) as db:
-        value, progress = _compute(db, key, settings, quiet)
+        value, progress = compute(db, key, settings, quiet)
         document = {
             "query": key.query.name,
             "args": [plain(value) for value in key.args],
             "revision": db.revision,
-            "value": plain(value) if json_ else None,
+            "value": plain_answer(key, value) if json_ else None,
             "counts": counts_of(progress),
         }
         tell_notes(db)
@@ -83,7 +85,8 @@ def command(query: str, args: tuple[str, ...], named: tuple[str, ...], json_: bo
     progress.tell_summary()
 
 
-def _compute(db: Engine, key: Key[Any], settings: Settings, quiet: bool) -> tuple[Any, Progress]:
+def compute(db: Engine, key: Key[Any], settings: Settings, quiet: bool) -> tuple[Any, Progress]:
+    """The value of a key, with progress; ends with the first signal. Failures are told as a query's."""
     from engine.cli.output import answer_only
     from engine.cli.progress import Progress
     from engine.cli.report import of_query

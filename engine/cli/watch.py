@@ -50,6 +50,7 @@ Examples:
 
 OWN: Final = (
     *("events", "metrics", "print_", "deltas", "audit"),
+    "check",
     *("poll", "scan", "wait_root", "quiet", "no_store"),
 )
 # Python changes threads every 5 ms by itself: while queries compute, who looks at files would wait so long
@@ -69,6 +70,12 @@ ROOT_HINT: Final = "Put it back and start again, or say --wait-root."
 @click.option("--print", "print_", is_flag=True, help="Print the values of the keys whenever they change.")
 @click.option("--deltas", is_flag=True, help="Tell which lines and definitions of a file changed.")
 @click.option("--audit", type=float, metavar="SECONDS", help="Look at every file at least so often (60).")
+@click.option(
+    "--check",
+    type=float,
+    metavar="SECONDS",
+    help="After so long a quiet, audit some members (600; 0: never).",
+)
 @click.option("--poll", is_flag=True, help="Let watchfiles compare files instead of asking the kernel.")
 @click.option("--scan", is_flag=True, help="Ask no events of anybody: look at every file every second or so.")
 @click.option("--wait-root", is_flag=True, help="If the root goes away, wait until it is back.")
@@ -95,6 +102,8 @@ def command(queries: tuple[str, ...], **options: Any) -> None:
         raise BadSettings(cause="--poll and --scan are two different ways", hint="Choose one.")
     if own["audit"] is not None and not 0 < own["audit"] < threading.TIMEOUT_MAX:
         raise BadSettings(audit=own["audit"], hint="Name a number of seconds above 0.")
+    if own["check"] is not None and not 0 <= own["check"] < threading.TIMEOUT_MAX:
+        raise BadSettings(check=own["check"], hint="Name a number of seconds, or 0 for never.")
     _Command(queries, own, options).run()
 
 
@@ -258,7 +267,8 @@ class _Command:
         from engine.watch.rule_code import RuleCode
 
         options = self._options
-        extra: dict[str, Any] = {} if options["audit"] is None else {"audit_seconds": options["audit"]}
+        named = {"audit_seconds": options["audit"], "check_seconds": options["check"]}
+        extra: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         watch = db.watch(*keys, deltas=options["deltas"], backend=_backend(options), **extra)
         rules = RuleCode(settings_files(self._directory(), settings), self._began)
         self._live = stack.enter_context(Live(watch.progress, options["quiet"]))

@@ -233,8 +233,9 @@ class GraphUpdater:
                     if self.telling:
                         known = self._collected.get(node)
                         self._collected[node] = (what, before if known is None else known[1], after)
-                    name = core.name_of_row[graph.query[node]]
-                    self._record(what, name, self._path_of(node), microseconds)
+                    if node not in core.collections:  # book-keeping: what its members cost counts
+                        name = core.name_of_row[graph.query[node]]
+                        self._record(what, name, self._path_of(node), microseconds)
 
     def _is_own(self, node: int, own: set[int]) -> bool:
         """Whether only the watch itself asks for a node. `own`: rows of its queries."""

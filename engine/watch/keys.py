@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from attrs import evolve
 
@@ -28,8 +29,9 @@ LEARNED_AT_ONCE = 16  # files: some 50 ms, the longest that learning makes an up
 class Keys:
     """`run` is the body of the thread, `wake` gives it work."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, worked: Callable[[], None] = lambda: None) -> None:
         self._parts = parts
+        self._worked = worked  # told after every refresh
         self._news = threading.Condition()
         self._due: list[Due] = []
         self._wanted = True  # the first pass
@@ -73,6 +75,7 @@ class Keys:
                 self._working = wanted
                 if wanted:
                     self._refresh(self._untold)
+                    self._worked()
                     self._working = False
                 elif self._unlearned:
                     count = min(LEARNED_AT_ONCE, len(self._unlearned))

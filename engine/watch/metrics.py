@@ -76,6 +76,8 @@ def _families(now: Progress) -> Iterable[tuple[str, str, str, list[str]]]:
     for name, help, value in (
         ("revisions_total", "Revisions committed.", now.revisions),
         ("crawls_total", "Times everything was looked at.", now.crawls),
+        ("audited_total", "Members of tables and folds compared with what is kept.", now.audited),
+        ("disagreements_total", "Differences that audits found.", now.disagreements),
         ("executed_total", "Functions run.", now.executed),
         ("cut_off_total", "Functions run whose value was equal.", now.cut_off),
         ("failed_total", "Functions run that raised.", now.failed),

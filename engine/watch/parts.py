@@ -72,7 +72,8 @@ class Parts:
         if self.ending:
             return
         self._errors += 1
-        log.exception("%s failed", what, exc_info=error)
+        # Where it was raised is told once: the next times are the same as long as nothing works.
+        log.error("%s failed", what, exc_info=error if self._errors == 1 else None)
         remedy = (
             error.hint if isinstance(error, EngineError) else "The watch goes on and looks at everything."
         )

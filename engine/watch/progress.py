@@ -42,6 +42,7 @@ class Progress:
     verified, read  keys proven without running; observed inputs whose content was new
     failing         keys whose value is an error now
     latency_...     from a save to its commit, over the last revisions; None before the first
+    audited         members of tables and folds computed again and compared; `disagreements` were found
     lag             age in seconds of the oldest change that is not yet in what was committed; 0: none
     queries, files  the slowest by their total, at most MEASURED and SLOWEST
     """
@@ -72,6 +73,8 @@ class Progress:
     last_crawl_reason: str
     last_crawl_seconds: float
     crawls: int
+    audited: int
+    disagreements: int
     observed_files: int
     directories: int
     queries: tuple[Spent, ...]
@@ -124,9 +127,10 @@ def summary_lines(progress: Progress) -> list[str]:
     running += f" and {more} more" if more > 0 else ""
     failed = f", failed {progress.failed:,}" if progress.failed else ""
     reason = f": {escaped(progress.last_crawl_reason, limit=200)}" if progress.last_crawl_reason else ""
+    odd = f", {count(progress.disagreements, 'disagreement')} of audits" if progress.disagreements else ""
     return [
         f"{escaped(progress.state)}{f' ({escaped(progress.mode)})' if progress.mode else ''}, "
-        f"revision {progress.revision}, {count(progress.observed_files, 'file')}{failing}",
+        f"revision {progress.revision}, {count(progress.observed_files, 'file')}{failing}{odd}",
         f"pending {count(progress.pending_paths, 'path')}, {count(progress.pending_keys, 'key')}; "
         f"running {running or 'nothing'}",
         f"executed {progress.executed:,}, cut off {progress.cut_off:,}, verified {progress.verified:,}, "

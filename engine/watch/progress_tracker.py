@@ -116,6 +116,7 @@ class ProgressTracker:
         self._last_crawl_reason = ""
         self._last_crawl_seconds = 0.0
         self._crawls = 0
+        self._audited = self._disagreements = 0
 
     # -- being told ------------------------------------------------------------------------------
 
@@ -152,6 +153,12 @@ class ProgressTracker:
             self._last_crawl_reason = reason
             self._last_crawl_seconds = max(0.0, seconds)
             self._observed_files = files
+
+    def audited(self, members: int, differences: int) -> None:
+        """Members of a table or fold were computed again and compared with what is kept."""
+        with self._lock:
+            self._audited += members
+            self._disagreements += differences
 
     def pending(self, paths: int, keys: int, oldest_at: float | None) -> None:
         """What waits now: places to look at, keys to bring up to date, and when the oldest was saved."""
@@ -228,6 +235,8 @@ class ProgressTracker:
                 last_crawl_reason=self._last_crawl_reason,
                 last_crawl_seconds=self._last_crawl_seconds,
                 crawls=self._crawls,
+                audited=self._audited,
+                disagreements=self._disagreements,
                 observed_files=self._observed_files,
                 directories=self._directories,
                 queries=self._queries.slowest(),

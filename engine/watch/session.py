@@ -4,7 +4,8 @@
 
 Two threads work besides those of the backend: "engine-watch-inputs" takes batches from the scheduler and
 makes revisions of them; "engine-watch-keys" brings what is watched up to date and tells it. So a batch that
-arrives during a long refresh is in place at once, and cancels what it makes outdated.
+arrives during a long refresh is in place at once, and cancels what it makes outdated. A third one, "audits",
+looks at tables and folds when nothing happens.
 
 Invariants
     W1  A revision is told after everything watched is right and committed.
@@ -42,6 +43,7 @@ from engine.watch.parts import STEP_SECONDS, Parts
 from engine.watch.progress import Progress
 from engine.watch.progress_tracker import ProgressTracker
 from engine.watch.rule_code import RuleCode
+from engine.watch.sampling import CHECK_SECONDS, Sampling
 from engine.watch.subscribers import Caller, Mailbox, Subscribers
 from engine.watch.update_scheduler import UpdateScheduler
 
@@ -76,11 +78,14 @@ class Watch:
         poll_seconds: float = POLL_SECONDS,
         backend: Factory = kernel,
         threads: int = 1,
+        check_seconds: float = CHECK_SECONDS,
     ) -> None:
         if audit_seconds <= 0 or poll_seconds <= 0:
             raise BadSettings(
                 audit_seconds=audit_seconds, poll_seconds=poll_seconds, hint="Both are above 0."
             )
+        if check_seconds < 0:
+            raise BadSettings(check_seconds=check_seconds, hint="It is 0 (never) or above.")
         self._core = core
         self._publish_to_engine = publish
         self._subscribers = Subscribers()
@@ -106,7 +111,8 @@ class Watch:
         self._parts = Parts(
             core, scheduler, self.files, processor, updater, tracker, echo, self._publish, deltas
         )
-        self._keys = Keys(self._parts)
+        self._sampling = Sampling(core, self._publish, tracker, check_seconds)
+        self._keys = Keys(self._parts, self._sampling.worked)
         self._inputs = Inputs(self._parts, self._keys.wake)
         self._threads: list[threading.Thread] = []
         self._callers: list[Caller] = []
@@ -124,7 +130,8 @@ class Watch:
                 raise Closed()
             self._parts.updater.begin()
             self._own = self._subscribers.subscribe()
-            for name, body in (("inputs", self._inputs.run), ("keys", self._keys.run)):
+            bodies = {"inputs": self._inputs.run, "keys": self._keys.run, "audits": self._audit}
+            for name, body in bodies.items():
                 thread = threading.Thread(
                     target=self._until_over, args=(body,), name=f"engine-watch-{name}", daemon=True
                 )
@@ -136,6 +143,9 @@ class Watch:
     def _until_over(self, body: Callable[[], None]) -> None:
         body()
         self.close("the engine was stopped")  # where nobody closed it: a watch with half its threads is none
+
+    def _audit(self) -> None:
+        self._sampling.run(self._parts)
 
     def wait_until_ready(self, timeout: float | None = None) -> bool:
         """Whether everything watched is right for the first time; waits up to `timeout` seconds."""

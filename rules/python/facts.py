@@ -13,13 +13,16 @@ Invariants
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from attrs import frozen
 
 from engine import query
 from engine.rules.python.nodes import dotted
 from engine.rules.python.parse import Parsed, ParseError, parse
+from engine.rules.python.scopes import MODULE
 from engine.rules.python.survey import Found, survey_of
+from engine.rules.python.uses import GLOBAL, IMPORT, MARK, Grouped, Use
 
 _line_numbers = re.compile(r" \(?(?:detected )?(?:on|at) line \d+\)?")
 
@@ -36,6 +39,8 @@ class Definition:
     bases       the same for the bases of a class
     public      no part of the name starts with "_" (except __dunder__), and it is not inside a function;
                 where the file has an `__all__` that can be read, that decides for names of the module
+    value       of a variable: the dotted name that its only assignment gives it ("a.b"), or "a.C()" for what
+                a call of that name gives, or what its annotation says; "" where there is more to it
     """
 
     name: str
@@ -45,6 +50,7 @@ class Definition:
     decorators: tuple[str, ...]
     bases: tuple[str, ...]
     public: bool
+    value: str = ""
 
 
 @frozen
@@ -53,7 +59,8 @@ class Import:
 
     `import a.b as c` is ("a.b", None, "c", 0), `from ..x import y` is ("x", "y", None, 2), and a star is
     the name "*". `context` says when it runs: "module" (whenever the module is imported), "conditional"
-    (under an `if` or `try`), "function" (when called) or "typing" (never: under `if TYPE_CHECKING`).
+    (under an `if` or `try`), "function" (when called) or "typing" (never: under `if TYPE_CHECKING`). `scope`
+    is the qualified name of the class or function ("f.<locals>") in which it binds the name, "" the module.
     """
 
     module: str
@@ -61,6 +68,7 @@ class Import:
     alias: str | None
     level: int
     context: str
+    scope: str = ""
 
     @property
     def star(self) -> bool:
@@ -70,6 +78,27 @@ class Import:
     def eager(self) -> bool:
         """Runs while the module is being imported, so that it can be part of an import cycle."""
         return self.context in ("module", "conditional")
+
+
+@frozen
+class Body:
+    """The names that one definition uses, by its identity; those of the module under "", "module".
+
+    What functions and classes inside of it use is theirs. `groups` are (usage, origin, scope, names), all
+    sorted, which takes half the space of the uses themselves.
+    """
+
+    qualified: str
+    kind: str
+    ordinal: int
+    groups: tuple[tuple[str, str, str, tuple[str, ...]], ...]
+
+    @property
+    def uses(self) -> Iterator[Use]:
+        """See `uses.Use`."""
+        for usage, origin, scope, names in self.groups:
+            for name in names:
+                yield Use(name, usage, origin, scope)
 
 
 @frozen
@@ -86,9 +115,7 @@ class Facts:
 
     exports     the names in `__all__`; None where the file has none
     dynamic     `__all__` is partly computed, so `exports` may lack some or have too many
-    references  dotted names that are read and not bound by a function, class or comprehension around the
-                place: names of the module itself (imported ones among them), builtins, unknown names.
-                "a.b.c" is kept up to the first call or subscript; "a" alone is listed where it is read alone.
+    bodies      what each definition uses; those that use nothing are left out
     broken      None, or what is wrong with the file; then the facts are those of the parts that parse
     """
 
@@ -96,8 +123,25 @@ class Facts:
     imports: tuple[Import, ...] = ()
     exports: tuple[str, ...] | None = None
     dynamic: bool = False
-    references: tuple[str, ...] = ()
+    bodies: tuple[Body, ...] = ()
     broken: Broken | None = None
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Dotted names that are used and not bound by a function, class or comprehension around the place.
+
+        That is names of the module itself (imported ones among them), builtins, unknown names. "a.b.c" is
+        kept up to the first call or subscript; "a" alone is listed where it is used alone.
+        """
+        found = {
+            name
+            for body in self.bodies
+            for usage, origin, _, names in body.groups
+            if origin == GLOBAL and usage != IMPORT
+            for name in names
+            if MARK not in name
+        }
+        return tuple(sorted(found))
 
 
 @query
@@ -119,7 +163,7 @@ def facts_of(parsed: Parsed) -> Facts:
         imports=tuple(Import(*statement) for statement in sorted(survey.imports, key=_import_key)),
         exports=None if names is None else tuple(sorted(names)),
         dynamic=survey.exports.dynamic,
-        references=tuple(sorted(survey.references)),
+        bodies=tuple(sorted(_bodies(survey.uses), key=_body_key)),
         broken=_broken(parsed.error),
     )
 
@@ -134,7 +178,23 @@ def _definition(found: Found, exported: set[str] | None) -> Definition:
         decorators=tuple(map(dotted, getattr(node, "decorator_list", ()))),
         bases=tuple(map(dotted, getattr(node, "bases", ()))),
         public=is_public(found.qualified, exported),
+        value=found.value,
     )
+
+
+def _bodies(uses: dict[Found | None, Grouped]) -> Iterator[Body]:
+    for found, several in uses.items():
+        groups = tuple(sorted([(*group, tuple(sorted(names))) for group, names in several.items()]))
+        if not groups:
+            continue
+        if found is None:
+            yield Body("", MODULE, 0, groups)
+        else:
+            yield Body(found.qualified, found.kind, found.ordinal, groups)
+
+
+def _body_key(body: Body) -> tuple[str, str, int]:
+    return body.qualified, body.kind, body.ordinal
 
 
 def is_public(qualified: str, exported: set[str] | None) -> bool:
@@ -155,9 +215,11 @@ def _key(definition: Definition) -> tuple[str, str, int]:
     return definition.qualified, definition.kind, definition.ordinal
 
 
-def _import_key(statement: tuple[str, str | None, str | None, int, str]) -> tuple[str, str, str, int, str]:
-    module, name, alias, level, context = statement
-    return module, name or "", alias or "", level, context
+def _import_key(
+    statement: tuple[str, str | None, str | None, int, str, str],
+) -> tuple[str, str, str, int, str, str]:
+    module, name, alias, level, context, scope = statement
+    return module, name or "", alias or "", level, context, scope
 
 
 def _broken(error: ParseError | None) -> Broken | None:

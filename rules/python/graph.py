@@ -18,7 +18,8 @@ from blake3 import blake3
 from engine import each, query
 from engine.rules.python.cycles import import_cycles
 from engine.rules.python.facts import facts
-from engine.rules.python.imports import EXTERNAL, INTERNAL, UNRESOLVED, import_targets
+from engine.rules.python.imports import import_targets
+from engine.rules.python.meanings import EXTERNAL, INTERNAL, UNRESOLVED
 from engine.rules.python.tree import MAX_DEPTH, contents, files_in, join, python_directories
 
 

@@ -11,8 +11,10 @@ import ast
 import sys
 from typing import TYPE_CHECKING, Any
 
-from engine.rules.python.nodes import dotted, is_all
-from engine.rules.python.scopes import CLASS, COMPREHENSION, FUNCTION, MODULE, Scope
+from engine.rules.python.children import children_table
+from engine.rules.python.nodes import chain, dotted, is_all
+from engine.rules.python.scopes import CLASS, COMPREHENSION, FUNCTION, HEAD, MODULE, Scope
+from engine.rules.python.uses import BASE, DECORATOR, IMPORT, MARK
 
 if TYPE_CHECKING:
     from engine.rules.python.survey import Survey
@@ -32,38 +34,77 @@ class Context:
 
 def _function(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
     scope.bound.add(node.name)
+    scope.places.add(node.name)
     qualified = scope.prefix + node.name
     kind = "method" if scope.kind is CLASS else "function"
     if node.__class__ is ast.AsyncFunctionDef:
         kind = f"async {kind}"
-    survey.define(qualified, node.name, kind, node)
-    outer, parameters_stack = survey.type_parameters(node, scope, context)
-    parameters = _parameters(node.args, stack, stack if parameters_stack is None else parameters_stack)
+    found = survey.define(qualified, node.name, kind, node)
+    outer, annotations = survey.type_parameters(node, scope, context, found)
+    head: list[Any] = []
+    values: dict[str, str] = {}
+    parameters = _parameters(node.args, head, head if annotations is None else annotations, values)
+    receiver = None
     if scope.kind is CLASS:
+        if (node.args.posonlyargs or node.args.args) and not _is_static(node):
+            receiver = parameters[0]
         parameters.append("__class__")  # the cell that super() uses
-    stack += node.decorator_list
     if node.returns is not None:
-        (stack if parameters_stack is None else parameters_stack).append(node.returns)
+        (head if annotations is None else annotations).append(node.returns)
+    if head or node.decorator_list:
+        around = survey.open_scope(HEAD, scope, scope.prefix, (), head, context, found)
+        _mark(survey, around, node.decorator_list, head, DECORATOR)
     inside = context if context is TYPING else FUNCTION
-    survey.open_scope(FUNCTION, outer, f"{qualified}.<locals>.", parameters, node.body[::-1], inside)
+    prefix = f"{qualified}.<locals>."
+    inner = survey.open_scope(FUNCTION, outer, prefix, parameters, node.body[::-1], inside, found)
+    inner.receiver = receiver
+    inner.values = values
 
 
-def _parameters(arguments: Any, defaults: list[Any], annotations: list[Any]) -> list[str]:
-    """Names of the parameters; pushes their default values and annotations."""
+def _is_static(node: Any) -> bool:
+    return any(each.__class__ is ast.Name and each.id == "staticmethod" for each in node.decorator_list)
+
+
+def _mark(survey: Survey, scope: Scope, nodes: list[Any], stack: list[Any], usage: str) -> None:
+    """Note what the nodes name as uses of a certain sort, and leave the rest of them on the stack."""
+    for node in nodes:
+        if node.__class__ is ast.Call:
+            stack += node.args
+            stack += [keyword.value for keyword in node.keywords]
+            node = node.func
+        elif node.__class__ is ast.Subscript and usage is BASE:
+            stack.append(node.slice)
+            node = node.value
+        name = chain(node)
+        if name:
+            survey.marked.append((scope, name, usage))
+        else:
+            stack.append(node)
+
+
+def _parameters(
+    arguments: Any, defaults: list[Any], annotations: list[Any], values: dict[str, str]
+) -> list[str]:
+    """Names of the parameters; pushes their default values and annotations, and notes what these say."""
     names = []
     several = arguments.args
     if arguments.posonlyargs:
-        several = several + arguments.posonlyargs
+        several = arguments.posonlyargs + several
     if arguments.kwonlyargs:
         several = several + arguments.kwonlyargs
-    if arguments.vararg is not None:
-        several = [*several, arguments.vararg]
-    if arguments.kwarg is not None:
-        several = [*several, arguments.kwarg]
     for argument in several:
         names.append(argument.arg)
-        if argument.annotation is not None:
-            annotations.append(argument.annotation)
+        annotation = argument.annotation
+        if annotation is not None:
+            annotations.append(annotation)
+            declared = chain(annotation)
+            if declared:
+                values[argument.arg] = declared + MARK
+    for argument in (arguments.vararg, arguments.kwarg):
+        if argument is not None:
+            names.append(argument.arg)
+            if argument.annotation is not None:
+                annotations.append(argument.annotation)
     defaults += arguments.defaults
     for value in arguments.kw_defaults:
         if value is not None:
@@ -72,7 +113,7 @@ def _parameters(arguments: Any, defaults: list[Any], annotations: list[Any]) -> 
 
 
 def _lambda(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
-    parameters = _parameters(node.args, stack, stack)
+    parameters = _parameters(node.args, stack, stack, {})
     if scope.kind is CLASS:
         parameters.append("__class__")
     inside = context if context is TYPING else FUNCTION
@@ -81,14 +122,19 @@ def _lambda(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: 
 
 def _class(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
     scope.bound.add(node.name)
+    scope.places.add(node.name)
     qualified = scope.prefix + node.name
-    survey.define(qualified, node.name, "class", node)
-    outer, parameters_stack = survey.type_parameters(node, scope, context)
-    stack += node.decorator_list
-    bases = stack if parameters_stack is None else parameters_stack
-    bases += node.bases
-    bases += [keyword.value for keyword in node.keywords]
-    survey.open_scope(CLASS, outer, f"{qualified}.", (), node.body[::-1], context)
+    found = survey.define(qualified, node.name, "class", node)
+    outer, bases = survey.type_parameters(node, scope, context, found)
+    if node.decorator_list or node.bases or node.keywords:
+        head: list[Any] = []
+        around = survey.open_scope(HEAD, scope, scope.prefix, (), head, context, found)
+        _mark(survey, around, node.decorator_list, head, DECORATOR)
+        if bases is not None:
+            around, head = outer, bases
+        _mark(survey, around, node.bases, head, BASE)
+        head += [keyword.value for keyword in node.keywords]
+    survey.open_scope(CLASS, outer, f"{qualified}.", (), node.body[::-1], context, found)
 
 
 def _comprehension(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
@@ -105,21 +151,38 @@ def _comprehension(survey: Survey, node: Any, scope: Scope, stack: list[Any], co
 
 
 def _named(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
-    scope.owner.stores.setdefault(node.target.id, node.target)
+    stores, name = scope.binder.stores, node.target.id
+    if name in stores:
+        scope.binder.again.add(name)
+    else:
+        stores[name] = node.target
     stack.append(node.value)
 
 
 def _import(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
     for alias in node.names:
-        scope.bound.add(alias.asname or alias.name.partition(".")[0])
-        survey.imports.add((alias.name, None, alias.asname, 0, context))
+        bound = alias.asname or alias.name.partition(".")[0]
+        survey.marked.append((scope, alias.asname or alias.name, IMPORT))
+        survey.imports.add((alias.name, None, alias.asname, 0, context, _binds(scope, bound)))
 
 
 def _import_from(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
     for alias in node.names:
+        place = scope.prefix.rstrip(".")
         if alias.name != "*":
-            scope.bound.add(alias.asname or alias.name)
-        survey.imports.add((node.module or "", alias.name, alias.asname, node.level, context))
+            bound = alias.asname or alias.name
+            place = _binds(scope, bound)
+            survey.marked.append((scope, bound, IMPORT))
+        survey.imports.add((node.module or "", alias.name, alias.asname, node.level, context, place))
+
+
+def _binds(scope: Scope, name: str) -> str:
+    """Note that an import binds a name; the qualified name of the scope in which it does."""
+    scope.bound.add(name)
+    if name in scope.globals:
+        return ""
+    scope.places.add(name)
+    return scope.prefix.rstrip(".")
 
 
 def _global(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
@@ -159,6 +222,7 @@ def _try(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str
 def _handler(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
     if node.name is not None:
         scope.bound.add(node.name)
+        scope.again.add(node.name)
     stack += node.body[::-1]
     if node.type is not None:
         stack.append(node.type)
@@ -169,6 +233,17 @@ def _assign(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: 
         survey.exports.assign(node.value)
     stack.append(node.value)
     stack += node.targets
+    first = node.targets[0]
+    if first.__class__ is ast.Name and len(node.targets) == 1:
+        _note_value(scope, first.id, chain(node.value))
+
+
+def _note_value(scope: Scope, name: str, value: str) -> None:
+    """Keep what is known of the only value that a name gets."""
+    if name in scope.bound or name in scope.values:
+        scope.again.add(name)
+    elif value:
+        scope.values[name] = value
 
 
 def _annotated(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
@@ -179,6 +254,9 @@ def _annotated(survey: Survey, node: Any, scope: Scope, stack: list[Any], contex
         stack.append(node.value)
     if node.simple or node.value is not None or node.target.__class__ is not ast.Name:
         stack.append(node.target)  # but `(x): int` binds nothing
+        declared = chain(node.annotation)
+        if declared and MARK not in declared and node.target.__class__ is ast.Name:
+            _note_value(scope, node.target.id, declared + MARK)
 
 
 def _augmented(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
@@ -201,11 +279,12 @@ def _expression(survey: Survey, node: Any, scope: Scope, stack: list[Any], conte
 def _type_alias(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
     name = node.name.id
     scope.bound.add(name)
+    found = scope.owner
     if scope.kind is MODULE or scope.kind is CLASS:
-        survey.define(scope.prefix + name, name, "type", node)
-    outer, inner_stack = survey.type_parameters(node, scope, context)
+        found = survey.define(scope.prefix + name, name, "type", node)
+    outer, inner_stack = survey.type_parameters(node, scope, context, found)
     if inner_stack is None:
-        survey.open_scope(FUNCTION, outer, scope.prefix, (), [node.value], context)
+        survey.open_scope(FUNCTION, outer, scope.prefix, (), [node.value], context, found)
     else:
         inner_stack.append(node.value)
 
@@ -215,6 +294,7 @@ def _capture(survey: Survey, node: Any, scope: Scope, stack: list[Any], context:
     name = node.rest if node.__class__ is ast.MatchMapping else node.name
     if name is not None:
         scope.bound.add(name)
+        scope.again.add(name)
     stack.extend(child for child in ast.iter_child_nodes(node))
 
 
@@ -247,42 +327,4 @@ HANDLERS: dict[type, Any] = {
 if sys.version_info >= (3, 12):
     HANDLERS[ast.TypeAlias] = _type_alias
 
-# Fields that hold no nodes worth a look: names, flags, operators.
-_LEAVES = frozenset(
-    [
-        "arg",
-        "asname",
-        "attr",
-        "conversion",
-        "ctx",
-        "id",
-        "is_async",
-        "kind",
-        "kwd_attrs",
-        "level",
-        "name",
-        "names",
-        "op",
-        "ops",
-        "rest",
-        "simple",
-        "str",
-        "tag",
-        "type_comment",
-        "type_ignores",
-    ]
-)
-
-
-def _children_table() -> dict[type, tuple[str, ...]]:
-    """Per class of nodes, the fields that hold its children, last first."""
-    table: dict[type, tuple[str, ...]] = {}
-    for kind in vars(ast).values():
-        if isinstance(kind, type) and issubclass(kind, ast.AST) and kind not in HANDLERS:
-            table[kind] = tuple(name for name in reversed(kind._fields) if name not in _LEAVES)
-    table[ast.Constant] = ()
-    table[type(None)] = ()  # in lists with holes: the key of `**rest` in a dict
-    return table
-
-
-CHILDREN = _children_table()
+CHILDREN = children_table(HANDLERS)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from attrs import frozen
 
 from engine import each, query
-from engine.rules.python.imports import imported_files
-from engine.rules.python.shards import Entry, files_of, joined, shard_of
+from engine.rules.python.imports import imported_files, imports
+from engine.rules.python.reach import Found, Reached, Step, reach
 from engine.rules.python.tree import files_in, python_directories
 
 
@@ -25,7 +27,34 @@ def importers(path: str) -> tuple[str, ...]:
 
     Packages on the way are not counted: `import a.b.c` imports `a/b/c.py`, and not `a/__init__.py`.
     """
-    return files_of(_importers_shard(shard_of(path)), path)
+    return tuple(sorted({row.path for row in imports.where(target=path)} - {path}))
+
+
+@query
+def dependents(path: str, depth: int = 0) -> tuple[Reached, ...]:
+    """The files that import a file, over any number of others, each with its way; nearest first."""
+    return tuple(reach((path,), importing, depth).values())
+
+
+@query
+def dependencies(path: str, depth: int = 0) -> tuple[Reached, ...]:
+    """The files that a file imports, over any number of others, each with its way; nearest first."""
+    return tuple(reach((path,), _imported, depth).values())
+
+
+def importing(path: str) -> Iterator[Found]:
+    """For queries to call: one step from a file to those that import it."""
+    for row in imports.where(target=path):
+        yield row.path, "file", Step(row.path, path, "import", _written(row.module, row.name))
+
+
+def _imported(path: str) -> Iterator[Found]:
+    for target, eager in imported_files(path):
+        yield target, "file", Step(path, target, "import", "" if eager else "late")
+
+
+def _written(module: str, name: str) -> str:
+    return f"{module} {name}" if name else module
 
 
 @query
@@ -43,14 +72,3 @@ def directory_imports(directory: str) -> tuple[Edge, ...]:
         for source, targets in zip(files, each(imported_files, files), strict=True)
         for target, eager in targets
     )
-
-
-@query
-def _importers_group(directory: str, shard: int) -> tuple[Entry, ...]:
-    edges = directory_imports(directory)
-    return tuple((edge.target, edge.source) for edge in edges if shard_of(edge.target) == shard)
-
-
-@query
-def _importers_shard(shard: int) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return joined(each(_importers_group.key(directory, shard) for directory in python_directories()))

@@ -7,14 +7,17 @@ Invariants
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import frozen
 
-from engine import query
-from engine.rules.python.facts import Facts, Import, facts
-from engine.rules.python.modules import Location, find_below, find_module, module_of, package_in
-from engine.rules.python.tree import parent
-
-INTERNAL, EXTERNAL, UNRESOLVED = "internal", "external", "unresolved"
+from engine import query, table
+from engine.rules.python.bindings import IMPORTED, bindings
+from engine.rules.python.facts import Import, facts
+from engine.rules.python.lookup import relative
+from engine.rules.python.meanings import EXTERNAL, INTERNAL, UNRESOLVED
+from engine.rules.python.modules import Location, find_below, find_module, module_of
+from engine.rules.python.project import project_files
 
 
 @frozen
@@ -28,6 +31,47 @@ class Target:
     statement: Import
     path: str | None
     outcome: str
+
+
+@frozen
+class Imported:
+    """A row of `imports`: a file imports a module, or a name of one.
+
+    path     the file that imports
+    module   as it is written, with the dots of a relative import; `name` is "" in `import module`, "*" for
+             all names
+    context, eager   when it runs, see `facts.Import`
+    outcome  "internal" with the file as `target` (None: a namespace package), "external" or "unresolved"
+    """
+
+    path: str
+    module: str
+    name: str
+    context: str
+    eager: bool
+    outcome: str
+    target: str | None = None
+
+
+@table(
+    each=project_files.column("path"),
+    index=("target", "module"),
+    identity=("path", "module", "name", "context"),
+)
+def imports(path: str) -> Iterable[Imported]:
+    """What the files of the project import. `imports.where(target="lib.py")`, `imports.where(module="os")`,
+    `imports.of("app.py")`."""
+    for one in import_targets(path):
+        statement = one.statement
+        yield Imported(
+            path,
+            "." * statement.level + statement.module,
+            statement.name or "",
+            statement.context,
+            statement.eager,
+            one.outcome,
+            one.path,
+        )
 
 
 @query
@@ -53,30 +97,20 @@ def imported_files(path: str) -> tuple[tuple[str, bool], ...]:
 @query
 def binds(path: str, name: str) -> bool:
     """Whether a package's own file gives `name` a meaning other than the submodule of that name."""
-    found = facts(path)
-    return any(definition.qualified == name for definition in found.definitions) or _imports_other(
-        path, found, name
-    )
-
-
-def _imports_other(path: str, found: Facts, name: str) -> bool:
-    for statement in found.imports:
-        if statement.context == "function" or statement.star:
-            continue
-        if statement.name is None:
-            if (statement.alias or statement.module.partition(".")[0]) == name:
-                return True
-        elif (statement.alias or statement.name) == name:
-            from_here = (statement.level == 1 and not statement.module) or (
-                statement.level == 0 and statement.module == module_of(path)
-            )
-            if not (from_here and statement.name == name):
-                return True
+    for row in bindings.where(symbol=f"{path}:{name}"):
+        if row.kind != IMPORTED or row.member != name:
+            return True
+        here = (row.level == 1 and not row.module) or (row.level == 0 and row.module == module_of(path))
+        if not here:
+            return True
     return False
 
 
 def _target(path: str, statement: Import) -> Target:
-    location = _relative(path, statement) if statement.level else find_module(statement.module)
+    if statement.level:
+        location = relative(path, statement.module, statement.level)
+    else:
+        location = find_module(statement.module)
     if location is None:
         top = statement.module.partition(".")[0]
         external = not statement.level and (top == statement.module or find_module(top) is None)
@@ -86,15 +120,6 @@ def _target(path: str, statement: Import) -> Target:
     if location is None or (statement.star and location.path is None):
         return Target(statement, None, UNRESOLVED)
     return Target(statement, location.path, INTERNAL)
-
-
-def _relative(path: str, statement: Import) -> Location | None:
-    directory = parent(path)
-    for _ in range(statement.level - 1):
-        if not directory:
-            return None  # above the root
-        directory = parent(directory)
-    return find_below((directory,), statement.module) if statement.module else package_in(directory)
 
 
 def _member(location: Location, name: str) -> Location | None:

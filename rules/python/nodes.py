@@ -26,6 +26,23 @@ def dotted(node: Any) -> str:
             return ""
 
 
+def chain(node: Any) -> str:
+    """The dotted name that an expression is: "a.b"; "a.b()" for a call of one; "" for anything else."""
+    mark = ""
+    if node.__class__ is ast.Call:
+        node, mark = node.func, "()"
+    if node.__class__ is ast.Name:
+        return f"{node.id}{mark}"
+    parts: list[str] = []
+    while node.__class__ is ast.Attribute:
+        parts.append(node.attr)
+        node = node.value
+    if node.__class__ is not ast.Name:
+        return ""
+    parts.append(node.id)
+    return ".".join(reversed(parts)) + mark
+
+
 def position(node: ast.AST) -> tuple[int, int]:
     """Line and column of a node, for sorting."""
     return node.lineno, node.col_offset  # type: ignore[attr-defined]  # only called for nodes with one

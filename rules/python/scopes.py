@@ -1,7 +1,7 @@
-"""Scopes: which names a scope of Python binds, and which it reads from outside.
+"""Scopes: which names a scope of Python binds, and where a name that it reads is bound.
 
 Invariants
-    C1  A scope's reads are resolved only when all of the file has been walked: a binding may follow.
+    C1  Where a name is bound is asked only when all of the file has been walked: a binding may follow.
     C2  Class scopes are not seen from the functions inside them.
     C3  Scopes are kept in the order of their creation, so that a scope comes after the one around it.
 """
@@ -9,80 +9,123 @@ Invariants
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 from engine.rules.python.nodes import position
 
 MODULE, CLASS, FUNCTION, COMPREHENSION = "module", "class", "function", "comprehension"
+HEAD = "head"  # decorators, annotations and default values: a definition's own, in the scope around it
 
 
 class Scope:
     """The names of one scope while its file is walked.
 
-    `stores` holds the first assignment of each name, `bound` the names bound in other ways. `names` are
-    plain names read, `chains` maps dotted names read ("a.b.c") to their first part.
+    kind, parent, prefix   `prefix` is that of the qualified names of what is defined here
+    owner      the definition whose text this is, None for the module
+    stores     the first assignment of each name; `again` the names that are assigned once more
+    bound      the names bound in other ways; `places` those of them that are definitions or imports
+    values     what the only assignment of a name gives it, see `facts.Definition.value`; of a parameter,
+               what its annotation says
+    parameters  their names; `receiver` is the first one of a method
+    names      plain names read; `calls` those called
+    chains     dotted names read ("a.b.c") and their first parts; `called`, `written` the same for others
     """
 
-    __slots__ = ("bound", "chains", "globals", "kind", "names", "nonlocals", "parent", "prefix", "stores")
+    __slots__ = (
+        "again",
+        "bound",
+        "called",
+        "calls",
+        "chains",
+        "globals",
+        "kind",
+        "names",
+        "nonlocals",
+        "owner",
+        "parameters",
+        "parent",
+        "places",
+        "prefix",
+        "receiver",
+        "stores",
+        "values",
+        "written",
+    )
 
-    def __init__(self, kind: str, parent: Scope | None, prefix: str, bound: Iterable[str] = ()) -> None:
+    def __init__(
+        self, kind: str, parent: Scope | None, prefix: str, bound: Sequence[str] = (), owner: Any = None
+    ) -> None:
         self.kind = kind
         self.parent = parent
-        self.prefix = prefix  # of the qualified names of what is defined here
+        self.prefix = prefix
+        self.owner = owner
+        self.parameters = bound
+        self.receiver: str | None = None
         self.stores: dict[str, ast.AST] = {}
+        self.again: set[str] = set()
         self.bound: set[str] = set(bound)
+        self.places: set[str] = set()
+        self.values: dict[str, str] = {}
         self.names: set[str] = set()
+        self.calls: set[str] = set()
         self.chains: dict[str, str] = {}
+        self.called: dict[str, str] = {}
+        self.written: dict[str, str] = {}
         self.globals: set[str] = set()
         self.nonlocals: set[str] = set()
 
     @property
-    def owner(self) -> Scope:
+    def binder(self) -> Scope:
         """The scope in which `:=` binds: the nearest one that is not a comprehension's."""
         scope = self
-        while scope.kind is COMPREHENSION and scope.parent is not None:
+        while (scope.kind is COMPREHENSION or scope.kind is HEAD) and scope.parent is not None:
             scope = scope.parent
         return scope
 
 
-def resolve(scopes: list[Scope]) -> None:
-    """Pass on what each scope reads and does not bind, until the module scope, `scopes[0]`, has it all.
-
-    What arrives there is what the file reads of its own top level, of builtins, or of nothing at all.
-    """
+def finish(scopes: list[Scope]) -> None:
+    """Make `bound` of all scopes complete. `scopes[0]` is the module."""
     module = scopes[0]
-    for scope in reversed(scopes):
+    for scope in scopes:
         if scope is module:
-            break
+            continue
         bound = scope.bound
         bound.update(scope.stores)
         if scope.globals:
-            _to_module(scope, module)
             bound -= scope.globals
+            for name in scope.globals:
+                node = scope.stores.get(name)
+                if node is not None:
+                    _store_in_module(name, node, module)
         if scope.nonlocals:
             bound -= scope.nonlocals
+            outer = scope.parent
+            while outer is not None:
+                outer.again |= scope.nonlocals
+                outer = outer.parent
+
+
+def binding_scope(scope: Scope, name: str, module: Scope) -> Scope:
+    """The scope that binds a name which is read in `scope`; the module's where no other does."""
+    start = scope
+    while scope is not module:
+        if name in scope.bound:
+            return scope
+        if scope.globals and name in scope.globals:
+            return module
         outer = scope.parent or module
-        while outer.kind is CLASS and outer.parent is not None:
-            outer = outer.parent
-        outer.names |= scope.names - bound
-        for dotted, first in scope.chains.items():
-            if first not in bound:
-                outer.chains[dotted] = first
+        if scope.kind is not HEAD or scope is not start:
+            while outer.kind is CLASS and outer.parent is not None:
+                outer = outer.parent
+        scope = outer
+    return module
 
 
-def _to_module(scope: Scope, module: Scope) -> None:
-    """Names under a `global` statement skip the scopes in between."""
-    for name in scope.globals:
-        if name in scope.names:
-            scope.names.discard(name)
-            module.names.add(name)
-        node = scope.stores.get(name)
-        if node is not None and _before(node, module.stores.get(name)):
-            module.stores[name] = node
-    for dotted, first in list(scope.chains.items()):
-        if first in scope.globals:
-            module.chains[dotted] = scope.chains.pop(dotted)
-
-
-def _before(node: ast.AST, other: ast.AST | None) -> bool:
-    return other is None or position(node) < position(other)
+def _store_in_module(name: str, node: ast.AST, module: Scope) -> None:
+    """Names under a `global` statement are bound by the module."""
+    other = module.stores.get(name)
+    if other is not None or name in module.bound:
+        module.again.add(name)
+    if other is None or position(node) < position(other):
+        module.stores[name] = node

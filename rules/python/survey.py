@@ -17,15 +17,16 @@ from typing import Any
 
 from engine.rules.python.exports import Exports
 from engine.rules.python.handlers import CHILDREN, HANDLERS, Context
-from engine.rules.python.nodes import position
+from engine.rules.python.nodes import chain, position
 from engine.rules.python.parse import RECENT_TREES
-from engine.rules.python.scopes import CLASS, FUNCTION, MODULE, Scope, resolve
+from engine.rules.python.scopes import CLASS, FUNCTION, MODULE, Scope, finish
+from engine.rules.python.uses import ANYTHING, CALL, READ, WRITE, Grouped, uses_of
 
 
 class Found:
     """A definition with its node. `kind` is as in `facts.Definition`."""
 
-    __slots__ = ("kind", "name", "node", "ordinal", "qualified")
+    __slots__ = ("kind", "name", "node", "ordinal", "qualified", "value")
 
     def __init__(self, qualified: str, name: str, kind: str, node: Any) -> None:
         self.qualified = qualified
@@ -33,30 +34,32 @@ class Found:
         self.kind = kind
         self.node = node
         self.ordinal = 0
+        self.value = ""
 
 
 class Survey:
     """What one walk has found.
 
     definitions  in the order of the file, with ordinals
-    imports      (module, name or None, alias or None, level, context)
+    imports      (module, name or None, alias or None, level, context, scope)
     exports      what `__all__` says
-    references   dotted names read that no function, class or comprehension of the file binds
+    uses         what each definition refers to; of the module under None
     """
 
     def __init__(self, tree: ast.Module) -> None:
         self.definitions: list[Found] = []
-        self.imports: set[tuple[str, str | None, str | None, int, str]] = set()
+        self.imports: set[tuple[str, str | None, str | None, int, str, str]] = set()
+        self.marked: list[tuple[Scope, str, str]] = []  # uses that the walk knows more of than it sees
         self.exports = Exports()
         self.module = Scope(MODULE, None, "")
         self._scopes = [self.module]
         self._pending: list[tuple[Scope, list[Any], str]] = [(self.module, tree.body[::-1], MODULE)]
         while self._pending:
             self._walk(*self._pending.pop())
-        resolve(self._scopes)
-        self.references = self.module.names.union(self.module.chains)
+        finish(self._scopes)
         self._define_variables()
         self._number()
+        self.uses: dict[Found | None, Grouped] = uses_of(self._scopes, self.marked)
 
     def _walk(self, scope: Scope, stack: list[Any], context: str) -> None:
         """Walk the nodes on `stack`, last first; inner scopes are left for later."""
@@ -70,18 +73,32 @@ class Survey:
                     names.add(node.id)
                 elif node.id not in stores:
                     stores[node.id] = node
+                else:
+                    scope.again.add(node.id)
             elif kind is ast.Constant:
                 pass
             elif kind is ast.Attribute:
                 inner = node.value
                 if inner.__class__ is ast.Name:
-                    chains[f"{inner.id}.{node.attr}"] = inner.id
-                elif inner.__class__ is ast.Attribute:
-                    _chain(node, chains, stack)
+                    if node.ctx.__class__ is ast.Load:
+                        chains[f"{inner.id}.{node.attr}"] = inner.id
+                    else:
+                        scope.written[f"{inner.id}.{node.attr}"] = inner.id
                 else:
-                    push(inner)
+                    usage = READ if node.ctx.__class__ is ast.Load else WRITE
+                    _attribute(node, usage, scope, self.marked, stack)
             elif kind is ast.Call:
-                push(node.func)
+                function = node.func
+                if function.__class__ is ast.Name:
+                    scope.calls.add(function.id)
+                elif function.__class__ is ast.Attribute:
+                    inner = function.value
+                    if inner.__class__ is ast.Name:
+                        scope.called[f"{inner.id}.{function.attr}"] = inner.id
+                    else:
+                        _attribute(function, CALL, scope, self.marked, stack)
+                else:
+                    push(function)
                 stack += node.args
                 for keyword in node.keywords:
                     push(keyword.value)
@@ -100,26 +117,38 @@ class Survey:
 
     # -- what handlers do ----------------------------------------------------------------------
 
-    def define(self, qualified: str, name: str, kind: str, node: Any) -> None:
+    def define(self, qualified: str, name: str, kind: str, node: Any) -> Found:
         """Note a definition."""
-        self.definitions.append(Found(qualified, name, kind, node))
+        found = Found(qualified, name, kind, node)
+        self.definitions.append(found)
+        return found
 
     def open_scope(
-        self, kind: str, parent: Scope, prefix: str, bound: Any, stack: list[Any], context: str
+        self,
+        kind: str,
+        parent: Scope,
+        prefix: str,
+        bound: Any,
+        stack: list[Any],
+        context: str,
+        owner: Found | None = None,
     ) -> Scope:
-        scope = Scope(kind, parent, prefix, bound)
+        """A scope whose nodes are on `stack`; without an owner its text is that of the scope around it."""
+        scope = Scope(kind, parent, prefix, bound, owner or parent.owner)
         self._scopes.append(scope)
         self._pending.append((scope, stack, context))
         return scope
 
-    def type_parameters(self, node: Any, scope: Scope, context: str) -> tuple[Scope, list[Any] | None]:
+    def type_parameters(
+        self, node: Any, scope: Scope, context: str, owner: Found | None
+    ) -> tuple[Scope, list[Any] | None]:
         """The scope that `def f[T](...)` puts around annotations and body, if it has one (3.12)."""
         parameters = getattr(node, "type_params", None)
         if not parameters:
             return scope, None
         stack: list[Any] = [child for each in parameters for child in ast.iter_child_nodes(each)]
         bound = [each.name for each in parameters]
-        return self.open_scope(FUNCTION, scope, scope.prefix, bound, stack, context), stack
+        return self.open_scope(FUNCTION, scope, scope.prefix, bound, stack, context, owner), stack
 
     def _define_variables(self) -> None:
         for scope in self._scopes:
@@ -127,7 +156,9 @@ class Survey:
                 elsewhere = scope.nonlocals if scope.kind is MODULE else scope.nonlocals | scope.globals
                 for name, node in scope.stores.items():
                     if name not in elsewhere and isinstance(getattr(node, "ctx", None), ast.Store):
-                        self.define(scope.prefix + name, name, "variable", node)
+                        found = self.define(scope.prefix + name, name, "variable", node)
+                        if name not in scope.again:
+                            found.value = scope.values.get(name, "")
 
     def _number(self) -> None:
         self.definitions.sort(key=lambda found: position(found.node))
@@ -138,17 +169,26 @@ class Survey:
             seen[key] = found.ordinal + 1
 
 
-def _chain(node: Any, chains: dict[str, str], stack: list[Any]) -> None:
+def _attribute(
+    node: Any, usage: str, scope: Scope, marked: list[tuple[Scope, str, str]], stack: list[Any]
+) -> None:
+    """An attribute of something that is no plain name: the dotted name it forms, see `Use.name`."""
     parts = [node.attr]
     inner = node.value
     while inner.__class__ is ast.Attribute:
         parts.append(inner.attr)
         inner = inner.value
     if inner.__class__ is ast.Name:
-        parts.append(inner.id)
-        chains[".".join(reversed(parts))] = inner.id
-    else:
-        stack.append(inner)
+        dotted = ".".join([inner.id, *reversed(parts)])
+        into = scope.chains if usage is READ else scope.called if usage is CALL else scope.written
+        into[dotted] = inner.id
+        return
+    stack.append(inner)
+    called = chain(inner) if inner.__class__ is ast.Call else ""
+    base = called or ANYTHING
+    for part in reversed(parts):  # only the part next to an expression is known to be of what it gives
+        marked.append((scope, f"{base}.{part}", usage if part is parts[0] else READ))
+        base = ANYTHING
 
 
 @lru_cache(maxsize=RECENT_TREES)  # facts, spans and chunks of a file follow each other

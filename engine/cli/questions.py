@@ -1,0 +1,185 @@
+"""Questions: ask queries of the code graph one after another, by the watch or by an engine opened for it.
+
+Invariants
+    Q1  All queries of one command are answered in one place: by the watch as long as it answers, else here.
+    Q2  A symbol that somebody writes is found before it is asked about; several or none is an error that says
+        which.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from engine.cli.session import as_json, places, settings_of
+from engine.errors import UnknownSymbol
+
+if TYPE_CHECKING:
+    from engine import Engine
+    from engine.settings import Settings
+
+RULES: Final = "engine.rules.python"
+SHOWN: Final = 8  # definitions named in an error
+
+
+class Asker:
+    """Answers queries of the code graph as JSON says them."""
+
+    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+        self.settings = settings
+        self.answer: Any = None  # of the whole command; by default that of the last query
+        self.revision = 0
+        self._stack = stack
+        self._db: Engine | None = None
+
+    def __call__(self, query: str, *args: str) -> Any:
+        """The value of a query of `engine.rules.python`, with arguments as on a command line."""
+        from engine.cli.remote import Alone, value
+
+        name = f"{RULES}:{query}"
+        if self._db is None:
+            found = value(name, args, self.settings)
+            if not isinstance(found, Alone):
+                self.answer, self.revision = found
+                return self.answer
+            self._open(found)
+        self.answer = self._here(name, args)
+        return self.answer
+
+    def symbol(self, text: str) -> str:
+        """The symbol that somebody means. Raises `UnknownSymbol`."""
+        if ":" in text:
+            path, _, qualified = text.rpartition(":")
+            symbol = f"{self.file(path)}:{qualified}"
+            if not qualified or self("definitions_at", symbol):
+                return symbol
+            raise UnknownSymbol(symbol=symbol, hint=self._close(qualified))
+        plain = text.rpartition(".")[2]
+        sites = self("definitions_of", plain)
+        found = {f"{one['path']}:{one['definition']['qualified']}" for one in sites}
+        several = sorted(one for one in found if named(one.rpartition(":")[2], text))
+        if len(several) == 1:
+            return several[0]
+        if several:
+            more = f", and {len(several) - SHOWN} more" if len(several) > SHOWN else ""
+            raise UnknownSymbol(
+                name=text, cause="several definitions have this name", are=", ".join(several[:SHOWN]) + more
+            )
+        raise UnknownSymbol(name=text, hint=self._close(plain))
+
+    def file(self, text: str) -> str:
+        """A path relative to the root, of one relative to the working directory."""
+        root = Path(os.path.realpath(self.settings.root))
+        whole = Path(os.path.abspath(text))
+        for candidate in (whole, Path(os.path.realpath(whole))):
+            if candidate.is_relative_to(root) and (candidate.exists() or not (root / text).exists()):
+                return candidate.relative_to(root).as_posix()
+        return text  # relative to the root already, or gone
+
+    def changed_since(self, commit: str) -> tuple[str, ...]:
+        """The files that differ from a commit of git."""
+        from engine.rules.python import changed_since
+
+        return changed_since(self.settings.root, commit)
+
+    def as_argument(self, value: Sequence[str]) -> str:
+        """A tuple of texts as an argument."""
+        return json.dumps(list(value))
+
+    def _close(self, name: str) -> str | None:
+        plain = name.rpartition(".")[2]
+        known = (
+            {one["definition"]["name"] for one in self("definitions_starting", plain[:1])} if plain else set()
+        )
+        close = get_close_matches(plain, sorted(known), n=3)
+        return f"Did you mean {' or '.join(close)}?" if close else None
+
+    def _open(self, alone: Any) -> None:
+        from engine.cli.session import writing
+        from engine.errors import StoreInUse
+
+        try:
+            self._db = self._stack.enter_context(writing(self.settings, **alone.opening()))
+        except StoreInUse:
+            self._db = self._stack.enter_context(writing(self.settings, read_only=True))
+
+    def _here(self, name: str, args: tuple[str, ...]) -> Any:
+        from engine.cli.arguments import key_to_run
+        from engine.cli.output import plain
+        from engine.cli.run import compute
+        from engine.modules import load_query
+
+        assert self._db is not None
+        value = compute(self._db, key_to_run(load_query(name, self.settings), args, ()), self.settings, True)[
+            0
+        ]
+        self.revision = self._db.revision
+        return plain(value)
+
+
+def asked(function: Callable[..., Iterable[str]]) -> Callable[..., None]:
+    """Make a command of a function that asks, and gives lines for people."""
+
+    @as_json
+    @places
+    @functools.wraps(function)
+    def command(json_: bool, **options: Any) -> None:
+        from engine.cli.output import write, write_json
+        from engine.errors import escaped
+
+        settings = settings_of(options)
+        with ExitStack() as stack:
+            ask = Asker(settings, stack)
+            lines = function(ask, **options)
+        if json_:
+            question = function.__name__
+            write_json({"question": question, "revision": ask.revision, "answer": ask.answer})
+        else:
+            write(escaped(line) for line in lines)
+
+    return command
+
+
+def named(qualified: str, text: str) -> bool:
+    """Whether somebody who writes `text` may mean this qualified name."""
+    return qualified == text or qualified.endswith(f".{text}")
+
+
+def located(ask: Asker, symbols: Sequence[str]) -> list[str]:
+    """`path:line qualified` of symbols; the answer of the command stays what it was."""
+    if not symbols:
+        return []
+    answer = ask.answer
+    lines = ask("lines_of", ask.as_argument(symbols))
+    ask.answer = answer
+    shown = []
+    for symbol, line in zip(symbols, lines, strict=True):
+        path, _, qualified = symbol.rpartition(":")
+        place = f"{path}:{line}" if line else path
+        shown.append(f"{place} {qualified}".rstrip())
+    return shown
+
+
+def written(step: dict[str, Any]) -> str:
+    """One step of a way."""
+    names = f" as {step['name']}" if step["name"] and step["usage"] == "import" else ""
+    return f"{_short(step['source'])} {_verb(step['usage'])} {_short(step['target'])}{names}"
+
+
+def _short(symbol: str) -> str:
+    path, colon, qualified = symbol.rpartition(":")
+    return symbol if not colon else qualified or path
+
+
+def _verb(usage: str) -> str:
+    verbs = {
+        "call": "calls", "read": "reads", "write": "writes", "base": "inherits from", "import": "imports",
+        "decorator": "is decorated by", "overrides": "overrides", "conftest": "uses the fixtures of",
+    }  # fmt: skip
+    return verbs.get(usage, usage)

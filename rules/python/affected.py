@@ -1,0 +1,116 @@
+"""Affected: what a change of some files can reach, and on which way.
+
+Invariants
+    F1  Files are reached over imports, definitions over references and overrides: the first is sure to have
+        all that Python itself would run again, the second is narrower and rests on what could be resolved.
+    F2  A file that is gone reaches those who still name it.
+    F3  A conftest.py reaches the tests in its directory and below, without an import. The `__init__.py` of a
+        package reaches who imports anything in it, and the tests in it: Python runs it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from attrs import frozen
+
+from engine import query
+from engine.rules.python.calls import referrers
+from engine.rules.python.definitions import definitions
+from engine.rules.python.hierarchy import overridden
+from engine.rules.python.importers import importing
+from engine.rules.python.imports import imports
+from engine.rules.python.modules import SOURCE, STUB, module_of
+from engine.rules.python.project import project_files
+from engine.rules.python.reach import Found, Reached, Step, reach
+from engine.rules.python.roles import CONFTEST, is_test, is_test_file
+from engine.rules.python.tree import parent
+
+
+@frozen
+class Affected:
+    """What a change reaches; each with its way, nearest first. What was changed itself has no steps.
+
+    files        files that import what changed
+    definitions  definitions that refer to what the changed files define, or to what that overrides
+    tests        files of tests among the files: these are to be run
+    likely       tests (functions and methods) among the definitions: these are to be run first
+    unknown      changed files that are no Python: who reads them is not known here
+    """
+
+    files: tuple[Reached, ...]
+    definitions: tuple[Reached, ...]
+    tests: tuple[Reached, ...]
+    likely: tuple[Reached, ...]
+    unknown: tuple[str, ...]
+
+
+@query
+def affected(changed: tuple[str, ...], depth: int = 0) -> Affected:
+    """What a change of these files can reach, over at most `depth` steps (0: any number)."""
+    python = sorted({path for path in changed if path.endswith((".py", ".pyi"))})
+    files = [Reached(path, "file", ()) for path in python]
+    files += reach(python, _importing, depth).values()
+    own = [(row.symbol, row.kind) for path in python for row in definitions.of(path)]
+    begin = [*dict(own), *(f"{path}:" for path in python)]
+    reached = reach(begin, _referring, depth)
+    found = [Reached(symbol, kind, ()) for symbol, kind in dict(own).items()]
+    found += [one for one in reached.values() if one.kind != "module"]
+    return Affected(
+        files=tuple(files),
+        definitions=tuple(found),
+        tests=tuple(one for one in files if is_test_file(one.symbol)),
+        likely=tuple(one for one in found if is_test(*_split(one.symbol)) and "class" not in one.kind),
+        unknown=tuple(sorted(set(changed) - set(python))),
+    )
+
+
+def _importing(path: str) -> Iterator[Found]:
+    yield from importing(path)
+    if not project_files.exists(path=path):
+        yield from _naming(path)
+    directory, _, name = path.rpartition("/")
+    if name in (SOURCE, STUB) and directory:
+        yield from _entering(directory, path)
+    if name == CONFTEST:
+        inside = f"{directory}/" if directory else ""
+        for file in project_files.starting(path=inside) if inside else project_files.where():
+            if file.path != path and (is_test_file(file.path) or file.path.endswith(f"/{CONFTEST}")):
+                yield file.path, "file", Step(file.path, path, "conftest")
+
+
+def _entering(package: str, path: str) -> Iterator[Found]:
+    """Files for which Python runs the `__init__.py` of a package on the way to something in it."""
+    inside = f"{package}/"
+    for row in imports.starting(target=inside):
+        if row.target != path and not row.path.startswith(inside):
+            yield row.path, "file", Step(row.path, path, "package", f"{row.module} {row.name}".rstrip())
+    for file in project_files.starting(path=inside):
+        if is_test_file(file.path):
+            yield file.path, "file", Step(file.path, path, "package")
+
+
+def _naming(path: str) -> Iterator[Found]:
+    """Files that name a module which is gone."""
+    module = module_of(path)
+    if module is None:
+        return
+    package, _, name = module.rpartition(".")
+    for row in (*imports.where(module=module), *imports.where(module=package)):
+        if row.module == module or row.name == name:
+            yield row.path, "file", Step(row.path, path, "import", f"{row.module} {row.name}".rstrip())
+    for row in (*imports.where(module=f".{name}"), *imports.where(module=".")):
+        if parent(row.path) == parent(path) and (row.module == f".{name}" or row.name == name):
+            yield row.path, "file", Step(row.path, path, "import", f"{row.module} {row.name}".rstrip())
+
+
+def _referring(symbol: str) -> Iterable[Found]:
+    yield from referrers(symbol)
+    if "." in symbol.rpartition(":")[2]:
+        for one in overridden(symbol):
+            yield one.over.text, one.over.kind, Step(symbol, one.over.text, "overrides")
+
+
+def _split(symbol: str) -> tuple[str, str]:
+    path, _, qualified = symbol.rpartition(":")
+    return path, qualified

@@ -1,0 +1,279 @@
+"""Hierarchy: the table of the bases of classes, and the order in which attributes are looked for.
+
+Invariants
+    H1  Bases are found without what classes inherit: a class that is inherited from a class cannot be a base
+        here. So the table rests on names alone.
+    H2  A class that inherits from itself, over however many files, is an answer: the circle is cut where it
+        closes. Depth is data.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping
+
+from attrs import frozen
+
+from engine import query, table
+from engine.rules.python.bindings import bindings
+from engine.rules.python.definitions import Symbol, definitions, split
+from engine.rules.python.facts import facts
+from engine.rules.python.meanings import (
+    BUILTIN,
+    CLASS,
+    EXTERNAL,
+    INTERNAL,
+    Meaning,
+    Meanings,
+    builtin,
+    external,
+    is_member_of_builtin,
+    unresolved,
+)
+from engine.rules.python.project import project_files
+from engine.rules.python.resolve import Resolver, meanings_of, own_member
+from engine.rules.python.uses import BASE, PLACE
+
+
+@frozen
+class Base:
+    """One base of a class.
+
+    symbol    "path:qualified" of the class; `ordinal` where there are several of that name
+    position  of the base in the list; several rows have one where the name can mean several classes
+    name      as it is written, "" for an expression that is no name
+    outcome   "internal", then `base` is the symbol of the class; "external" and "builtin" with the dotted
+              name as `detail`; "unresolved" with the reason
+    """
+
+    symbol: str
+    ordinal: int
+    position: int
+    name: str
+    outcome: str
+    base: str | None = None
+    detail: str = ""
+
+
+@table(
+    each=project_files.column("path"),
+    index=("symbol", "base"),
+    identity=("symbol", "ordinal", "position", "base", "detail"),
+)
+def bases(path: str) -> Iterable[Base]:
+    """The bases of all classes. `bases.where(base="lib.py:Shape")` are its direct subclasses."""
+    found = facts(path)
+    classes = [one for one in found.definitions if one.kind == CLASS and one.bases]
+    if not classes:
+        return
+    origins = {
+        (body.qualified, body.ordinal, use.name): use.scope if use.origin == PLACE else ""
+        for body in found.bodies
+        for use in body.uses
+        if use.usage == BASE
+    }
+    resolver = Resolver(path, found, own_member)
+    for one in classes:
+        place = f"{path}:{one.qualified}"
+        for position, name in enumerate(one.bases):
+            if not name:
+                yield Base(place, one.ordinal, position, name, "unresolved", None, "it is no name")
+                continue
+            first, *parts = name.split(".")
+            meanings = resolver.of_place(origins.get((one.qualified, one.ordinal, name), ""), first)
+            for part in parts:
+                meanings = resolver.attribute(meanings, part)
+            for meaning in resolver.followed(meanings):
+                base, outcome, detail = None, meaning.outcome, meaning.detail
+                if outcome == INTERNAL and meaning.kind == CLASS:
+                    base = f"{meaning.path}:{meaning.qualified}"
+                elif outcome == INTERNAL:
+                    outcome, detail = (
+                        "unresolved",
+                        f"it is a {meaning.kind}: {meaning.path}:{meaning.qualified}",
+                    )
+                yield Base(place, one.ordinal, position, name, outcome, base, detail)
+
+
+@frozen
+class Order:
+    """Where attributes of a class are looked for.
+
+    classes  the symbols of the class itself and of what it inherits from, in that order
+    others   (outcome, detail) of bases outside of the project, builtin, or unresolved
+    """
+
+    classes: tuple[str, ...]
+    others: tuple[tuple[str, str], ...]
+
+
+@query
+def resolution_order(symbol: str) -> Order:
+    """The classes in which Python looks for an attribute of the class `symbol`, as far as they are known.
+
+    The C3 linearization; where there is none, depth first.
+    """
+    graph: dict[str, list[str]] = {}
+    others: dict[tuple[str, str], None] = {}
+    waiting = [symbol]
+    while waiting:
+        one = waiting.pop()
+        if one in graph:
+            continue
+        graph[one] = []
+        for row in sorted(bases.where(symbol=one), key=lambda row: (row.ordinal, row.position)):
+            if row.base is None:
+                if (row.outcome, row.detail) != (BUILTIN, "object"):
+                    others[row.outcome, row.detail] = None
+            elif row.base not in graph[one]:
+                graph[one].append(row.base)
+                waiting.append(row.base)
+    return Order(linearized(symbol, graph), tuple(others))
+
+
+@query(version=platform.python_version())
+def member(symbol: str, name: str, inherited: bool = False) -> Meanings:
+    """What an attribute of a class stands for; with `inherited`, what it is without the class's own.
+
+    At least one meaning, if only an unresolved one.
+    """
+    order = resolution_order(symbol)
+    private = name.startswith("__") and not name.endswith("__")
+    for one in order.classes[:1] if private else order.classes:
+        if inherited and one == symbol:
+            continue
+        path, qualified = split(one)
+        place = f"{qualified}.{name}"
+        found = meanings_of(path, place, bindings.where(symbol=f"{path}:{place}"))
+        if found:
+            return found
+    return (_from_others(symbol, name, order),)
+
+
+def _from_others(symbol: str, name: str, order: Order) -> Meaning:
+    for outcome, detail in order.others:
+        if outcome == BUILTIN and is_member_of_builtin(detail, name):
+            return builtin(f"{detail}.{name}")
+    for outcome, detail in order.others:
+        if outcome == EXTERNAL:
+            return external(f"{detail}.{name}")
+    for outcome, detail in order.others:
+        if outcome == "unresolved":
+            return unresolved(f"perhaps inherited from a base that is unknown: {detail}")
+    if is_member_of_builtin("object", name):
+        return builtin(f"object.{name}")
+    return unresolved(f"{symbol} has no {name}")
+
+
+def member_of(path: str, qualified: str, name: str) -> Meanings:
+    """`member`, as resolvers ask for it."""
+    return member(f"{path}:{qualified}", name)
+
+
+def linearized(start: str, graph: Mapping[str, list[str]]) -> tuple[str, ...]:
+    """The C3 linearization of `start` over `graph` (class to bases); circles are cut where they close."""
+    done: dict[str, list[str]] = {}
+    path: list[str] = [start]
+    on_path = {start}
+    cut: dict[str, list[str]] = {}
+    while path:
+        one = path[-1]
+        if one not in cut:
+            cut[one] = [base for base in graph.get(one, ()) if base not in on_path]
+        open_one = next((base for base in cut[one] if base not in done), None)
+        if open_one is not None:
+            path.append(open_one)
+            on_path.add(open_one)
+            continue
+        done[one] = [one, *_merged([*(done[base] for base in cut[one]), cut[one]])]
+        on_path.discard(one)
+        path.pop()
+    return tuple(done[start])
+
+
+def _merged(lists: list[list[str]]) -> list[str]:
+    """C3: the first head that stands in no tail; where there is none, the first head."""
+    if len(lists) == 2:
+        return lists[0]  # one base
+    lists = [several[::-1] for several in lists if several]  # heads at the end, where they are taken from
+    tails: dict[str, int] = {}
+    for several in lists:
+        for one in several[:-1]:
+            tails[one] = tails.get(one, 0) + 1
+    result: list[str] = []
+    while lists:
+        head = next((several[-1] for several in lists if not tails.get(several[-1])), lists[0][-1])
+        if head not in result[-1:]:
+            result.append(head)
+        for several in lists:
+            if several[-1] == head:
+                several.pop()
+                if several:
+                    tails[several[-1]] -= 1
+        lists = [several for several in lists if several]
+    return list(dict.fromkeys(result))
+
+
+# -- questions -------------------------------------------------------------------------------------
+
+
+@query
+def subclasses(symbol: str, depth: int = 0) -> tuple[str, ...]:
+    """The classes that inherit from a class "path:qualified", sorted; with a depth, over so many steps."""
+    found: dict[str, None] = {}
+    level = [symbol]
+    steps = 0
+    while level and not (depth and steps == depth):
+        steps += 1
+        below: list[str] = []
+        for one in level:
+            for row in bases.where(base=one):
+                if row.symbol not in found:
+                    found[row.symbol] = None
+                    below.append(row.symbol)
+        level = below
+    return tuple(sorted(found))
+
+
+@frozen
+class Override:
+    """A definition in a subclass that takes the place of one above. `over` is what it overrides."""
+
+    definition: Symbol
+    over: Symbol
+
+
+@query
+def overrides(symbol: str) -> tuple[Override, ...]:
+    """What takes the place of a method or class attribute "path:C.name" in subclasses, sorted."""
+    path, qualified = split(symbol)
+    owner, _, name = qualified.rpartition(".")
+    over = _symbols(symbol)
+    if not owner or not over or _is_private(name):
+        return ()
+    found = []
+    for one in subclasses(f"{path}:{owner}"):
+        found += [Override(definition, over[0]) for definition in _symbols(f"{one}.{name}")]
+    return tuple(sorted(found, key=lambda one: one.definition))
+
+
+@query
+def overridden(symbol: str) -> tuple[Override, ...]:
+    """What a method or class attribute "path:C.name" takes the place of, nearest first."""
+    path, qualified = split(symbol)
+    owner, _, name = qualified.rpartition(".")
+    own = _symbols(symbol)
+    if not owner or not own or _is_private(name):
+        return ()
+    found = []
+    for one in resolution_order(f"{path}:{owner}").classes[1:]:
+        found += [Override(own[0], definition) for definition in _symbols(f"{one}.{name}")]
+    return tuple(found)
+
+
+def _symbols(symbol: str) -> list[Symbol]:
+    return [row.identity for row in definitions.where(symbol=symbol)]
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("__") and not name.endswith("__")

@@ -1,0 +1,83 @@
+"""Meanings: what a name can turn out to stand for."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from engine.rules.python.modules import Location
+
+INTERNAL, EXTERNAL, BUILTIN, LOCAL, UNRESOLVED = "internal", "external", "builtin", "local", "unresolved"
+
+CLASS, VARIABLE, MODULE, INSTANCE = "class", "variable", "module", "instance"
+
+# What every module has without saying so counts as builtin.
+NAMES = frozenset(dir(builtins)) | {
+    "__annotations__", "__builtins__", "__cached__", "__dict__", "__file__", "__loader__", "__name__",
+    "__package__", "__path__", "__spec__",
+}  # fmt: skip
+
+
+@frozen
+class Meaning:
+    """What a name stands for.
+
+    outcome   "internal": the symbol (path, qualified, kind, ordinal), "module" and "instance" (of the class
+              of that name) among its kinds; a namespace package has no path, only `directories`
+              "external", "builtin": `detail` is the dotted name
+              "local": a variable of a function or an attribute of an instance, says `detail`
+              "unresolved": `detail` says why
+    """
+
+    outcome: str
+    path: str | None = None
+    qualified: str = ""
+    kind: str = ""
+    ordinal: int = 0
+    detail: str = ""
+    directories: tuple[str, ...] = ()
+
+
+Meanings = tuple[Meaning, ...]
+
+
+def symbol(path: str, qualified: str, kind: str, ordinal: int) -> Meaning:
+    return Meaning(INTERNAL, path, qualified, kind, ordinal)
+
+
+def module(location: Location) -> Meaning:
+    directories = () if location.path is not None else location.directories
+    return Meaning(INTERNAL, location.path, "", MODULE, 0, "", directories)
+
+
+def external(dotted: str) -> Meaning:
+    return Meaning(EXTERNAL, detail=dotted)
+
+
+def builtin(dotted: str) -> Meaning:
+    return Meaning(BUILTIN, detail=dotted)
+
+
+def unresolved(reason: str) -> Meaning:
+    return Meaning(UNRESOLVED, detail=reason)
+
+
+def local(what: str) -> Meaning:
+    return Meaning(LOCAL, detail=what)
+
+
+def is_member_of_builtin(name: str, attribute: str) -> bool:
+    """Whether a builtin has an attribute in this Python."""
+    return hasattr(getattr(builtins, name, None), attribute)
+
+
+def best(found: Iterable[Meaning], reason: str) -> Meanings:
+    """Each meaning once, in order; what is unresolved only where there is nothing else."""
+    several = tuple(found)
+    if len(several) == 1:
+        return several
+    several = tuple(dict.fromkeys(several))
+    known = tuple(one for one in several if one.outcome != UNRESOLVED)
+    return known or several or (unresolved(reason),)

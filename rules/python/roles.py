@@ -1,0 +1,69 @@
+"""Roles: what a definition is for, as far as names, places and project files say: tests, entry points.
+
+Invariants
+    O1  What is a test is decided as pytest and unittest do by default: files test_*.py and *_test.py,
+        functions test*, classes Test* and those that inherit from TestCase, methods test* in them.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+from engine import query
+from engine.rules.files import FileError, read_text
+from engine.rules.python.modules import find_module
+
+CONFTEST = "conftest.py"
+
+
+def is_test_file(path: str) -> bool:
+    """Whether a file holds tests."""
+    name = path.rpartition("/")[2]
+    return name.endswith(".py") and (name.startswith("test_") or name.endswith("_test.py"))
+
+
+def is_test_support(path: str) -> bool:
+    """Whether a file belongs to tests without holding any: conftest.py, helpers in a folder of tests."""
+    *folders, name = path.split("/")
+    return name == CONFTEST or "tests" in folders or "test" in folders
+
+
+def is_test(path: str, qualified: str) -> bool:
+    """Whether a definition is a test, or a class of tests."""
+    if not is_test_file(path):
+        return False
+    first, *rest = qualified.split(".")
+    if "<locals>" in rest or len(rest) > 1:
+        return False
+    if not rest:
+        return first.startswith(("test", "Test"))
+    return rest[0].startswith("test")
+
+
+@query
+def entry_points() -> tuple[str, ...]:
+    """The symbols "path:qualified" that pyproject.toml names as scripts or entry points, sorted."""
+    try:
+        settings = tomllib.loads(read_text("pyproject.toml"))
+    except (FileError, tomllib.TOMLDecodeError):
+        return ()
+    project = settings.get("project")
+    found: set[str] = set()
+    if isinstance(project, dict):
+        groups = project.get("entry-points")
+        several = [project.get("scripts"), project.get("gui-scripts")]
+        several += groups.values() if isinstance(groups, dict) else []
+        for group in several:
+            found.update(_symbols(group))
+    return tuple(sorted(found))
+
+
+def _symbols(group: Any) -> list[str]:
+    found = []
+    for reference in group.values() if isinstance(group, dict) else ():
+        module, _, qualified = str(reference).partition(":")
+        location = find_module(module.strip()) if module.strip() else None
+        if location is not None and location.path is not None:
+            found.append(f"{location.path}:{qualified.partition('[')[0].strip()}")
+    return found

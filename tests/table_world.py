@@ -1,0 +1,526 @@
+"""Table world: one engine under test with random tables, its model, and steps as plain JSON (see `worlds`).
+
+After every `get` three things must hold: the answer is the one from scratch, the keys that ran are exactly
+those of the model, and the same question again runs and verifies nothing. Values of most lookups are not
+stored: one that a running key needs may be computed again, and nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from attrs import asdict, define, frozen
+
+import engine.mark
+from engine import Engine, Event, View, each, input, query, table
+from engine.core import Core
+from engine.key import Key
+from engine.tables import MemberFailure
+from tests.table_model import Model
+from tests.table_programs import (
+    ARGUMENTS,
+    CELLS,
+    INPUTS,
+    LISTS,
+    MOST_KEYS,
+    TEXTS,
+    Choose,
+    Definition,
+    Node,
+    Outcome,
+    Row,
+    Scratch,
+    evaluate,
+    keys_of,
+    outcome_of,
+    random_expression,
+    random_program,
+    random_rows,
+    rows_of,
+    terms_of,
+    texts_of,
+    value_of,
+)
+from tests.worlds import FAST, RAN, small_limits
+
+WORLD: ContextVar[Live] = ContextVar("table_world")
+NUMBERS = itertools.count()
+UNSTORED = ("where", "first", "starting", "of", "failures")
+
+
+@frozen
+class Settings:
+    """How the engine of a world is opened."""
+
+    stored: bool = False
+    strict: bool = False
+    workers: int = 1
+    tiny: bool = False  # limits so small that every probe path is taken
+    flaky: bool = False  # members may fail for a moment; then only values are compared
+
+
+@define
+class Held:
+    """A snapshot that is held over edits, and what the inputs were when it was taken."""
+
+    view: View
+    stack: ExitStack
+    inputs: dict[Node, Outcome]
+
+
+class Live:
+    """A program as the engine runs it."""
+
+    def __init__(self, program: Sequence[Definition], name: str) -> None:
+        self.name = name  # queries of one name take each other over
+        self.program: list[Any] = json.loads(json.dumps(program))
+        self.flaky: set[Node] = set()
+        self.cell, self.list = self._inputs()
+        self.made: list[Any] = [None] * len(self.program)
+        self.keys: list[Any] = [None] * len(self.program)
+        for d in range(len(self.program)):
+            self._define(d, whole=True)
+
+    def ask(self, db: Engine | View, node: Node) -> Outcome:
+        """What an engine answers."""
+        WORLD.set(self)
+        return outcome_of(lambda: plain(db.get(self.key(node))))
+
+    def look(self, node: Node) -> Outcome:
+        """What an input is that nobody has set."""
+        return "value", 0 if node[0] == "cell" else ()
+
+    def key(self, node: Node) -> Key[Any]:
+        match node:
+            case (("cell" | "list"), i):
+                key: Key[Any] = getattr(self, node[0]).key(i)
+                return key
+            case "keys", d:
+                return self.keys[d].key()  # type: ignore[no-any-return]
+            case "look", d, mode, terms:
+                return getattr(self.made[d], mode).key(*terms)  # type: ignore[no-any-return]
+        return self.made[node[1]].key(node[2])  # type: ignore[no-any-return]
+
+    def _inputs(self) -> tuple[Any, Any]:
+        @input(name=f"{self.name}:cell")
+        def cell(i: int) -> int:
+            return 0
+
+        @input(name=f"{self.name}:list")
+        def listed(i: int) -> tuple[int, ...]:
+            return ()
+
+        return cell, listed
+
+    def _define(self, d: int, whole: bool = False) -> None:
+        definition = self.program[d]
+        make = query(name=f"{self.name}:q{d}", code="version", version=json.dumps(definition))
+        if definition[0] == "query":
+
+            def compute(n: int) -> int:
+                return evaluate(definition[1], n, WORLD.get())
+
+            self.made[d] = make(compute)
+            return
+        source = definition[1]
+        fed: Any
+        if source[0] == "keys":
+
+            def keys() -> tuple[int, ...]:
+                return keys_of(definition, WORLD.get())
+
+            named = query(name=f"{self.name}:k{d}", code="version", version=json.dumps(source))
+            fed = self.keys[d] = named(keys)
+        else:
+            fed = self.made[source[1]].column(source[2])
+
+        def members(key: int | str) -> Iterable[Row]:
+            if WORLD.get().flaky and ("t", d, key) in WORLD.get().flaky:
+                raise OSError("busy")
+            return rows_of(definition, key, WORLD.get())
+
+        version = json.dumps(definition[2])
+        named_table = table(each=fed, index=("a", "b"), name=f"{self.name}:t{d}", version=version)
+        self.made[d] = named_table(members)
+
+    def read(self, node: Node) -> Any:
+        """A read of a running query."""
+        match node:
+            case "look", d, mode, terms:
+                return plain(getattr(self.made[d], mode)(*terms))
+            case "cell", i:
+                return self.cell(i)
+            case "list", i:
+                return self.list(i)
+        return self.made[node[1]](node[2])
+
+    def group(self, nodes: Sequence[Node]) -> Sequence[Any]:
+        return each([self.key(node) for node in nodes])
+
+
+class World(Live):
+    """Apply steps with `apply`; a failure carries the timeline that led to it."""
+
+    def __init__(self, settings: Settings, program: Sequence[Definition]) -> None:
+        super().__init__(program, "world")
+        self.settings = settings
+        self.timeline: list[list[Any]] = []
+        self.start = {"settings": asdict(settings), "program": json.loads(json.dumps(program))}
+        self.cleanup = ExitStack()
+        self.ran: list[Node] = []
+        self.probed: list[Node] = []
+        self.held: list[Held] = []
+        if settings.tiny:
+            self.cleanup.enter_context(small_limits())
+        self._watch_probes()
+        self.directory: Path | None = None
+        if settings.stored:
+            self.directory = Path(tempfile.mkdtemp(prefix="engine-tables-", dir=FAST))
+            self.cleanup.callback(lambda: shutil.rmtree(self.directory or "", ignore_errors=True))
+        self.model = Model(self.program, self.look)
+        self._open()
+
+    def _open(self) -> None:
+        store = None if self.directory is None else self.directory / "store"
+        self.engine = Engine(store, workers=self.settings.workers, strict=self.settings.strict)
+        self.engine.listen(self._hear)
+
+    def _hear(self, event: Event) -> None:
+        if event.what in RAN and event.key is not None:
+            self.ran.append(node_of(event.key))
+
+    def _watch_probes(self) -> None:
+        cheap = engine.mark._cheap
+
+        def watched(core: Core) -> int:
+            node = cheap(core)
+            key = core.key_of(node) if node else None
+            if key is not None:
+                self.probed.append(node_of(key))
+            return node
+
+        self.cleanup.enter_context(mock.patch.object(engine.mark, "_cheap", watched))
+
+    def close(self) -> None:
+        with self.cleanup:
+            self._release()
+            self.engine.close()
+
+    # -- steps ---------------------------------------------------------------------------------
+
+    def apply(self, step: Sequence[Any]) -> None:
+        """Do one step and check everything that can be checked."""
+        plain_step: list[Any] = json.loads(json.dumps(step))
+        self.timeline.append(plain_step)
+        WORLD.set(self)
+        try:
+            self._apply(plain_step)
+            self.engine.check_invariants()
+            if self.engine.store is not None and plain_step[0] in ("restart", "crash", "gc"):
+                self.engine.store.check_invariants()
+        except BaseException as failure:
+            failure.add_note(self.story())
+            raise
+
+    def story(self) -> str:
+        """The timeline as JSON, for `replay`."""
+        return json.dumps({**self.start, "timeline": self.timeline})
+
+    def _apply(self, step: Sequence[Any]) -> None:
+        self.ran.clear()
+        match step:
+            case "get", node:
+                self._get(frozen_node(node))
+                return
+            case "set", changes:
+                self._set([((kind, i), tuple(v) if kind == "list" else v) for kind, i, v in changes])
+            case "code", d, definition:
+                self._recode(d, definition)
+                with self.engine.snapshot():
+                    pass  # the definition is taken over now: before the next one
+            case "forget", pattern:
+                self.engine.forget(f"world:{pattern}")
+                self.model.force([node for node in self.model.memos if fits(node, pattern)])
+            case "restart", changes:
+                self._restart(changes, crash=False)
+            case "crash", changes:
+                self._restart(changes, crash=True)
+            case ("gc",):
+                if self.directory is not None:
+                    self._release()
+                    self.engine.gc()
+                    self.model.collect()
+            case "flaky", nodes:
+                if not nodes:
+                    self.flaky = set()
+                self.flaky |= {frozen_node(node) for node in nodes}
+            case ("hold",):
+                stack = ExitStack()
+                view = stack.enter_context(self.engine.snapshot())
+                inputs = {node: memo.outcome for node, memo in self.model.memos.items() if node[0] in INPUTS}
+                self.held.append(Held(view, stack, inputs))
+            case "recall", which, node:
+                if self.held:
+                    self._recall(self.held[which % len(self.held)], frozen_node(node))
+            case ("release",):
+                self._release()
+            case _:
+                raise AssertionError(f"no such step: {step}")
+        assert not self.ran, f"{step[0]} ran {self.ran}"
+
+    def _get(self, node: Node) -> None:
+        if self.settings.flaky:
+            self._get_flaky(node)
+            return
+        self.probed.clear()
+        found = self.ask(self.engine, node)
+        ran = list(self.ran)
+        self.model.executed.clear()
+        self.model.handed.clear()
+        for probe in self.probed:
+            self.model.ensure(probe)
+        self.model.get(node)
+        wanted = Scratch(self.program, self._known).outcome(node)
+        assert found == wanted, f"{node} is {found}, from scratch it is {wanted}"
+        self._check_ran(node, ran)
+        if node[0] == "t" or (node[0] == "look" and node[2] in UNSTORED):
+            return  # kept only while the work that needs it goes on
+        before = self.engine.counts()
+        self.ran.clear()
+        assert self.ask(self.engine, node) == found, f"{node} asked again"
+        more = self.engine.counts() - before
+        assert not self.ran, f"{node} asked again ran {self.ran}"
+        assert (more.executed, more.verified, more.read) == (0, 0, 0), f"{node} asked again: {more}"
+
+    def _get_flaky(self, node: Node) -> None:
+        try:
+            found = self.ask(self.engine, node)
+        except OSError:
+            assert self.flaky, "an error that is gone was raised"
+            return
+        if not self.flaky:
+            wanted = Scratch(self.program, self._known).outcome(node)
+            assert found == wanted, f"{node} is {found}, from scratch it is {wanted}"
+
+    def _check_ran(self, node: Node, ran: list[Node]) -> None:
+        wanted, real = Counter(self.model.executed), Counter(ran)
+        assert max(wanted.values(), default=1) == 1, f"the model ran a key twice: {wanted}"
+        allowed = self._may_run_again()
+        wrong = [one for one in real - wanted if one not in allowed] + list(wanted - real)
+        assert not wrong, f"{node} ran {ran} instead of {self.model.executed}, which differs in {wrong}"
+
+    def _may_run_again(self) -> set[Node]:
+        """Keys whose value nobody keeps, and that a running key needed."""
+        found: set[Node] = set()
+        waiting = list(self.model.handed)
+        while waiting:
+            node = waiting.pop()
+            if node not in found and (node[0] == "t" or (node[0] == "look" and node[2] in UNSTORED)):
+                found.add(node)
+                waiting += [read for group in self.model.memos[node].reads for read in group]
+        return found
+
+    def _set(self, changes: list[tuple[Node, Any]]) -> None:
+        if len(changes) == 1:
+            self.engine.set(self.key(changes[0][0]), changes[0][1])
+        else:
+            with self.engine.batch():
+                for node, value in changes:
+                    self.engine.set(self.key(node), value)
+        self.model.change({node: ("value", value) for node, value in changes})
+
+    def _recode(self, d: int, definition: Definition) -> None:
+        old = self.program[d]
+        if old == definition:
+            return
+        self._release()
+        self.program[d] = definition
+        self._define(d)
+        if definition[0] == "query":
+            self.model.force([node for node in self.model.memos if node[:2] == ("q", d)])
+        else:
+            if old[2] != definition[2]:
+                self.model.force([node for node in self.model.memos if node[:2] == ("t", d)])
+            if old[1] != definition[1]:
+                self.model.force([node for node in self.model.memos if node == ("keys", d)])
+            renewed = {d}
+            for above in range(d + 1, len(self.program)):
+                source = self.program[above][1]
+                if self.program[above][0] == "table" and source[0] == "column" and source[1] in renewed:
+                    renewed.add(above)
+                    self._define(above)  # what `each=` names is another object now
+
+    def _restart(self, changes: Sequence[tuple[int, Definition]], *, crash: bool) -> None:
+        self._release()
+        if self.directory is None:
+            return
+        if crash:
+            copy = Path(tempfile.mkdtemp(prefix="engine-tables-", dir=FAST))
+            shutil.copytree(self.directory / "store", copy / "store", ignore=shutil.ignore_patterns("*-shm"))
+            abandoned, self.directory = self.directory, copy
+            self.cleanup.callback(shutil.rmtree, abandoned, ignore_errors=True)
+        self.engine.close()
+        for d, definition in changes:
+            self._recode(d, definition)
+        self._open()
+        assert not self.engine.notes(), "the store was not taken as it is"
+
+    def _known(self, node: Node) -> Any:
+        memo = self.model.memos.get(node)
+        return value_of(memo.outcome if memo is not None else self.look(node))
+
+    def _recall(self, held: Held, node: Node) -> None:
+        inputs = held.inputs
+        if self.flaky:
+            return
+        wanted = Scratch(self.program, lambda node: value_of(inputs.get(node) or self.look(node))).outcome(
+            node
+        )
+        found = self.ask(held.view, node)
+        assert found == wanted, f"{node} in R{held.view.revision} is {found}, from scratch it is {wanted}"
+
+    def _release(self) -> None:
+        while self.held:
+            self.held.pop().stack.close()
+
+
+def plain(answer: Any) -> Any:
+    """An answer as the model has it."""
+    if isinstance(answer, tuple) and not isinstance(answer, Row):
+        return tuple(map(plain, answer))
+    return (answer.source, answer.error) if isinstance(answer, MemberFailure) else answer
+
+
+def frozen_node(node: Any) -> Node:
+    return tuple(tuple(part) if isinstance(part, list) else part for part in node)
+
+
+def node_of(key: Key[Any]) -> Node:
+    """The node of an engine's key."""
+    name, _, mode = key.query.name.partition(":")[2].partition(".")
+    if name in INPUTS:
+        return name, key.args[0]
+    d = int(name[1:])
+    if mode:
+        return "look", d, mode, key.args
+    return ("keys", d) if name[0] == "k" else (name[0], d, key.args[0])
+
+
+def fits(node: Node, pattern: str) -> bool:
+    """Whether a key's name fits one of the patterns of `random_forget`."""
+    kind, d, mode = pattern[0], int(pattern[1]), pattern[2:-1]
+    if node[0] == "look":
+        return kind == "t" and node[1] == d and mode == f".{node[2]}("
+    return mode == "(" and node[:2] == ("keys" if kind == "k" else kind, d)
+
+
+# -- random steps --------------------------------------------------------------------------------
+
+
+def fuzz(seed: int, settings: Settings, steps: int = 40) -> None:
+    """A random program and a random timeline, checked at every step."""
+    choose = random.Random(seed).randint
+    world = World(settings, random_program(choose))
+    try:
+        for _ in range(steps):
+            world.apply(random_step(choose, world))
+    finally:
+        world.close()
+
+
+def replay(told: str) -> None:
+    """Run a recorded timeline again."""
+    story = json.loads(told)
+    world = World(Settings(**story["settings"]), story["program"])
+    try:
+        for step in story["timeline"]:
+            world.apply(step)
+    finally:
+        world.close()
+
+
+def random_step(choose: Choose, world: World) -> list[Any]:
+    kind = choose(0, 99)
+    if kind < 45:
+        return ["get", random_node(choose, world)]
+    if kind < 75:
+        return random_set(choose, world)
+    if kind < 80:
+        return ["code", *random_code(choose, world)]
+    if kind < 83:
+        return random_forget(choose, world)
+    if kind < 90:
+        if world.settings.flaky and choose(0, 2):
+            tables = [d for d, one in enumerate(world.program) if one[0] == "table"]
+            some = [["t", d, random_key(choose, world, d)] for d in tables for _ in range(2)]
+            return ["flaky", some if choose(0, 1) else []]
+        if choose(0, 5) == 0:
+            return ["gc"]
+        changes = [random_code(choose, world)] if choose(0, 2) == 2 else []
+        return [("restart", "crash")[choose(0, 1)], changes]
+    if choose(0, 2) == 0 or not world.held:
+        return ["hold"]
+    return ["recall", choose(0, 3), random_node(choose, world)] if choose(0, 3) else ["release"]
+
+
+def random_key(choose: Choose, world: World, d: int) -> Any:
+    return TEXTS[choose(0, 3)] if texts_of(world.program, d) else choose(0, MOST_KEYS)
+
+
+def random_node(choose: Choose, world: World) -> Node:
+    last = len(world.program) - 1
+    d = max(choose(0, last), choose(0, last))
+    if world.program[d][0] == "query":
+        return "q", d, choose(0, ARGUMENTS - 1) * choose(0, 1)
+    mode = ("where", "first", "exists", "count", "starting", "of", "failures", "rows")[choose(0, 7)]
+    if mode == "rows":
+        return "t", d, random_key(choose, world, d)
+    if mode == "of":
+        return "look", d, mode, (random_key(choose, world, d),)
+    if mode == "failures":
+        return "look", d, mode, ()
+    columns = ("b",) if mode == "starting" else (("a",), ("b",), ("a", "b"), ())[choose(0, 3)]
+    return "look", d, mode, terms_of(columns, [choose(0, 3) for _ in columns])
+
+
+def random_set(choose: Choose, world: World) -> list[Any]:
+    changes: list[list[Any]] = []
+    for _ in range(max(1, choose(0, 6) - 3)):
+        if choose(0, 2):
+            changes.append(["cell", choose(0, CELLS - 1), choose(0, 4)])
+        else:
+            keys = [choose(0, MOST_KEYS) for _ in range(choose(0, 4))]
+            changes.append(["list", choose(0, LISTS - 1), keys])
+    return ["set", changes]
+
+
+def random_code(choose: Choose, world: World) -> list[Any]:
+    d = choose(0, len(world.program) - 1)
+    below, old = world.program[:d], world.program[d]
+    if old[0] == "query":
+        return [d, ["query", random_expression(choose, below, choose(1, 3))]]
+    source = old[1]
+    if source[0] == "keys" and choose(0, 1):
+        source = ["keys", source[1], random_expression(choose, below, choose(0, 2))]
+    return [d, ["table", source, random_rows(choose, below)]]
+
+
+def random_forget(choose: Choose, world: World) -> list[Any]:
+    d = choose(0, len(world.program) - 1)
+    if world.program[d][0] == "query":
+        return ["forget", f"q{d}(*"]
+    return [
+        "forget",
+        (f"t{d}(*", f"k{d}(*", f"t{d}.{UNSTORED[choose(0, 4)]}(*", f"t{d}.count(*")[choose(0, 3)],
+    ]
