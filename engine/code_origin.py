@@ -107,7 +107,7 @@ def release(module: str) -> str:
     listed = re.compile(rb"^%s[/.]" % re.escape(top.encode()), re.MULTILINE)
     records = [record for folder in folders for record in folder.glob("*.dist-info/RECORD")]
     names = {one.parent.name.removesuffix(".dist-info") for one in records if listed.search(one.read_bytes())}
-    if not names:
+    if not names and top != "engine":  # a checkout of the engine is no distribution: its bytes count
         from importlib import metadata
 
         owners = set(metadata.packages_distributions().get(top, ()))

@@ -49,6 +49,7 @@ from engine.query import REGISTRY, QueryInfo
 from engine.store import canonical
 
 BATCH_SECONDS: Final = 0.05  # how long a batch should take: much longer than the 0.2 ms of its way
+AHEAD: Final = 2  # batches under way in one worker: it goes on with the second while we take over the first
 LARGEST: Final = 256  # units in a batch, so that the last one does not keep all others waiting
 RECEIVED: Final = (
     64 << 20
@@ -110,8 +111,9 @@ class Exchange:
                 numbers = self._executor.slots(len(self._queue))
                 for number in numbers:
                     slot = self._slots.setdefault(number, Slot())
-                    if self._queue and not slot.units and not order.first:
-                        self._send(number, slot, len(numbers), around)
+                    while self._queue and not order.first and self._takes_more(slot, len(numbers)):
+                        if not self._send(number, slot, len(numbers), around):
+                            break
                 said = self._wait()
                 _fence(order.asker)
                 for number, data in said:
@@ -141,17 +143,33 @@ class Exchange:
 
     # -- sending and waiting -------------------------------------------------------------------
 
-    def _send(self, number: int, slot: Slot, slots: int, around: Surroundings) -> None:
+    def _takes_more(self, slot: Slot, slots: int) -> bool:
+        """Whether a slot can be given a batch; one ahead only where there is work for all."""
+        if not slot.flight:
+            return True
+        if len(slot.flight) >= AHEAD or slot.stale_since or slot.generation != self._core.generation:
+            return False
+        if not slot.sent_at or slot.received > RECEIVED or self._is_alone(slot.units[0]):
+            return False
+        return len(self._queue) > slots * self._size
+
+    def _is_alone(self, node: int) -> bool:
+        """Whether a unit travels alone: it is timed, counted by slots, or lost its worker once."""
+        info = self._info(node)
+        return node in self._retried or info.timeout is not None or info.limit is not None
+
+    def _send(self, number: int, slot: Slot, slots: int, around: Surroundings) -> bool:
+        """Give a slot a batch. False: there is none for it now."""
         core = self._core
-        if slot.generation != core.generation or slot.received > RECEIVED:
+        ahead = bool(slot.flight)
+        if not ahead and (slot.generation != core.generation or slot.received > RECEIVED):
             slot.renew(core.generation)
-        slot.units = self._share(slots)
-        slot.postponed.clear()
-        if not slot.units:
-            return
+        nodes = self._share(slots, ahead)
+        if not nodes:
+            return False
         modules: dict[str, bytes] = {}
         units = []
-        for node in slot.units:
+        for node in nodes:
             info = self._info(node)
             module = sys.modules[info.function.__module__]
             if module.__name__ not in slot.modules:
@@ -161,20 +179,24 @@ class Exchange:
             self._held.look_at(node)
         fresh = None if slot.surroundings == around else around
         slot.modules |= modules.keys()
-        slot.surroundings, slot.sent_at = around, 0.0 if modules else time.monotonic()
+        if not ahead:
+            slot.sent_at = 0.0 if modules else time.monotonic()
+        slot.surroundings = around
+        slot.flight.append(nodes)
         held, asked = self._held.news(slot.told)
         batch = Batch(slot.epoch, fresh, tuple(modules.items()), held, asked, tuple(units))
         self._executor.send(number, encode(batch))
+        return True
 
-    def _share(self, slots: int) -> list[int]:
-        """The units of the next batch. Those with a limit or a timeout go alone, to be counted by slots."""
+    def _share(self, slots: int, ahead: bool) -> list[int]:
+        """The units of the next batch. Those with a limit or a timeout go alone, to an idle slot."""
         found: list[int] = []
         most = max(1, min(self._size, LARGEST, -(-len(self._queue) // slots)))
         for _ in range(len(self._queue)):
             node = self._queue.popleft()
             info = self._info(node)
-            alone = node in self._retried or info.timeout is not None or info.limit is not None
-            if (found and alone) or not self._has_room(info):
+            alone = self._is_alone(node)
+            if ((found or ahead) and alone) or not self._has_room(info):
                 self._queue.append(node)  # its turn comes
                 continue
             found.append(node)
@@ -230,20 +252,26 @@ class Exchange:
         if isinstance(told, Ask):
             self._answer(number, slot, told, order)
             return
-        units, slot.units = slot.units, []
-        stale, slot.stale_since = slot.stale_since, 0.0
-        if stale:
+        units = slot.flight.popleft()
+        if slot.stale_since:
+            if not slot.flight:
+                slot.stale_since = 0.0
             return
-        taken = max(time.monotonic() - slot.sent_at, 1e-4) if slot.sent_at else BATCH_SECONDS
-        self._size = max(1, min(LARGEST, int(len(units) * BATCH_SECONDS / taken)))
+        slot.sent_at = time.monotonic()
+        slot.postponed, postponed = set(), slot.postponed
+        if slot.is_outdated:  # by the batch before it: in another epoch it may come to something
+            self._queue.extend(units)
+            return
+        if told.seconds:
+            self._size = max(1, min(LARGEST, int(len(units) * BATCH_SECONDS / told.seconds)))
         slot.received += len(data)
         self._graft(slot, told, frozenset(units), order)
         for place, why, for_all in told.refused:
-            if place not in slot.postponed:
+            if place not in postponed:
                 order.refused(units[place], why, for_all)
         if told.broken:
             logging.getLogger("engine").debug("a worker begins anew: %s", told.broken)
-            slot.generation = -1
+            slot.outdate()
         for node in units:
             self._queue.extend(order.done(node))
 
@@ -256,7 +284,7 @@ class Exchange:
             except Conflict as why:
                 # Nor is what rests on it; and in this epoch the worker will go on to rest on it.
                 logging.getLogger("engine").debug("a memo of a worker is not taken over: %s", why)
-                slot.generation = -1
+                slot.outdate()
 
     def _answer(self, number: int, slot: Slot, ask: Ask, order: Order) -> None:
         reply = Reply(REFUSED)  # also if the revision moves on meanwhile: it must not wait for ever
@@ -310,12 +338,15 @@ class Exchange:
         how = self._drop(number)
         if slot.stale_since:
             return
-        for node in slot.units:
+        worked_on, *ahead = slot.flight
+        for node in worked_on:
             if node in self._retried:
                 self._give_up(node, WorkerLost(key=self._core.name_of(node), cause=how))
             else:
                 self._retried.add(node)
                 self._queue.append(node)
+        for nodes in ahead:
+            self._queue.extend(nodes)
 
     def _end_late_ones(self, order: Order) -> None:
         now = time.monotonic()

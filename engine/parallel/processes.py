@@ -5,6 +5,7 @@ Invariants
         the engine, dropping it, and the end of this process close that input.
     R2  Workers are fresh interpreters: nothing of this process is inherited but its standard error.
     R3  Signals of a terminal do not reach workers: this process decides what becomes of them.
+    R4  Nothing is written that would have to wait for a worker: it may be waiting for us to read.
 """
 
 from __future__ import annotations
@@ -42,13 +43,23 @@ class Child:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.input, self.output = self.process.stdin, self.process.stdout
+        self.unsent = bytearray()  # what did not fit into the pipe yet
         self.ready = False  # whether it ever said anything
         self.lost = False  # whether it said that it ends
+        os.set_blocking(self.input.fileno(), False)
+        self.send(framed(encode(setup)))
+
+    def send(self, data: bytes = b"") -> None:
+        """Write as much as goes without waiting (R4); the rest when the worker has read some."""
+        self.unsent += data
         try:
-            self.input.write(framed(encode(setup)))
-            self.input.flush()
-        except OSError:
-            pass  # it died at once: `wait` tells
+            written = os.write(self.input.fileno(), self.unsent)
+        except BlockingIOError:
+            return
+        except (OSError, ValueError):
+            self.unsent.clear()  # it died, or was closed by another thread: `wait` tells
+            return
+        del self.unsent[:written]
 
 
 class Processes:
@@ -76,12 +87,8 @@ class Processes:
     def send(self, slot: int, message: bytes) -> None:
         """See `Executor.send`. One that died is noticed by `wait`."""
         child = self._children.get(slot)
-        try:
-            if child is not None:
-                child.input.write(framed(message))
-                child.input.flush()
-        except (OSError, ValueError):
-            return  # it died, or was closed by another thread
+        if child is not None:
+            child.send(framed(message))
 
     def wait(self, slots: Sequence[int], seconds: float) -> list[tuple[int, bytes | None]]:
         """See `Executor.wait`."""
@@ -89,9 +96,16 @@ class Processes:
         try:
             with selectors.DefaultSelector() as selector:
                 for slot in slots:
-                    selector.register(self._children[slot].output, selectors.EVENT_READ, slot)
-                ready = [key.data for key, _ in selector.select(seconds)]
-            for slot in ready:
+                    child = self._children[slot]
+                    selector.register(child.output, selectors.EVENT_READ, slot)
+                    if child.unsent:
+                        selector.register(child.input, selectors.EVENT_WRITE, slot)
+                ready = selector.select(seconds)
+            for key, events in ready:
+                slot = key.data
+                if events & selectors.EVENT_WRITE:
+                    self._children[slot].send()
+                    continue
                 child = self._children[slot]
                 message = read_message(child.output.fileno())
                 child.lost = message is None

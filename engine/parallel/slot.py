@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import count
 from typing import Final
 
@@ -23,11 +24,25 @@ class Slot:
     told: dict[str, int] = field(factory=dict)  # query -> how much of what is held it was told
     received: int = 0  # bytes of memos
     surroundings: Surroundings | None = None
-    units: list[int] = field(factory=list)  # nodes of the batch under way
+    flight: deque[list[int]] = field(factory=deque)  # nodes of the batches under way, the first is worked on
     postponed: set[int] = field(factory=set)  # places in it that were refused for now only
     modules: set[str] = field(factory=set)  # those it was told to import
-    sent_at: float = 0.0  # 0: it does not work on them yet, it imports modules
-    stale_since: float = 0.0  # since when nobody wants the batch under way any more
+    sent_at: float = 0.0  # when it began with the first batch; 0: not yet, it imports modules
+    stale_since: float = 0.0  # since when nobody wants the batches under way any more
+
+    @property
+    def units(self) -> list[int]:
+        """The nodes of the batch that it works on; none where it is idle."""
+        return self.flight[0] if self.flight else []
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether what it knows is worth nothing any more: it needs another epoch before the next batch."""
+        return self.generation < 0
+
+    def outdate(self) -> None:
+        """Let the next batch begin another epoch."""
+        self.generation = -1
 
     def renew(self, generation: int) -> None:
         """Another epoch: it knows nothing of what it knew."""

@@ -57,7 +57,7 @@ class Unit(NamedTuple):
     code: bytes  # the fingerprint of its code
 
 
-class Batch(NamedTuple):
+class Batch(msgspec.Struct, array_like=True, frozen=True, tag="batch"):
     """Some keys to compute. Another epoch: everything that the worker knows is outdated."""
 
     epoch: int
@@ -91,10 +91,11 @@ class Answer(msgspec.Struct, array_like=True, frozen=True, tag="answer"):
     records: tuple[Record, ...]
     refused: tuple[Refusal, ...]
     codes: dict[str, bytes]  # fingerprints of the code of queries that records name for the first time
+    seconds: float = 0.0  # that the units took
     broken: str = ""  # why what this worker knows is worth nothing from now on: it needs another epoch
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, array_like=True, frozen=True, tag="reply"):
     """What a worker that asked is told."""
 
     kind: int
@@ -105,8 +106,7 @@ class Reply(NamedTuple):
 
 encode = msgspec.msgpack.Encoder().encode
 decode_setup = msgspec.msgpack.Decoder(Setup).decode
-decode_batch = msgspec.msgpack.Decoder(Batch).decode
-decode_reply = msgspec.msgpack.Decoder(Reply).decode
+decode_said: Any = msgspec.msgpack.Decoder(Batch | Reply).decode
 decode_told: Any = msgspec.msgpack.Decoder(Ask | Answer).decode
 
 

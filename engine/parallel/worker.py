@@ -17,11 +17,15 @@ import select
 import signal
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from engine.core import Core
+from engine.attempt import finish
+from engine.core import Core, Request
+from engine.errors import Cancelled
 from engine.execute import Outcome
 from engine.failure import Failure
 from engine.graph import ABSENT, ERROR, TRANSIENT, UNSTORED, UNTRACKED, entries
@@ -38,16 +42,16 @@ from engine.parallel.units import (
     Reply,
     Setup,
     Unit,
-    decode_batch,
-    decode_reply,
+    decode_said,
     decode_setup,
     digest,
     encode,
 )
-from engine.query import REGISTRY
+from engine.query import REGISTRY, QueryInfo
 from engine.recall import recall
 from engine.request import demand
 from engine.store import canonical
+from engine.verify import ensure
 
 READY: Final = b"ready"  # the first message
 OUT_OF_MEMORY: Final = 77  # the exit code of a worker in which a query met a MemoryError
@@ -103,19 +107,21 @@ class Worker:
         records: list[Record] = []
         refusals: list[Refusal] = []
         codes: dict[str, bytes] = {}
+        started = time.monotonic()
         for self._place, unit in enumerate(batch.units):
             try:
                 self._compute(unit)
                 if self._core.revision != self._revision:
-                    return Answer(
-                        tuple(records), tuple(refusals), codes, "an input changed while it was read"
-                    )
+                    broken = "an input changed while it was read"
+                    return Answer(tuple(records), tuple(refusals), codes, 0.0, broken)
                 records += self._news(codes)
                 self._check()
             except Refused as why:
                 records += self._news(codes)
                 refusals.append(Refusal(self._place, str(why), why.for_all))
-        return Answer(tuple(records), tuple(refusals), codes)
+        with self._core.lock:
+            finish(self._core)
+        return Answer(tuple(records), tuple(refusals), codes, time.monotonic() - started)
 
     def _begin(self, epoch: int) -> None:
         self._epoch = epoch
@@ -142,7 +148,7 @@ class Worker:
         if core.codes[core.rows[unit.query]] != unit.code:
             raise Refused("its code is another one in a fresh interpreter", for_all=True)
         try:
-            demand(core, info, arguments)
+            self._ensure(info, arguments)
         except MemoryError:
             os._exit(OUT_OF_MEMORY)  # nothing can be relied on any more
         except Exception:
@@ -153,6 +159,22 @@ class Worker:
             raise Refused(f"{type(error).__name__} was raised") from None
         if self._refused is not None:
             raise self._refused
+
+    def _ensure(self, info: QueryInfo, arguments: tuple[Any, ...]) -> None:
+        """Bring the memo of the unit up to date. As `demand`, but for its value: that costs 15 us a unit."""
+        core = self._core
+        if core.is_calm():
+            try:
+                with core.lock:
+                    ensure(core, self._unit, Request(core))
+            except Cancelled:
+                pass  # something moved: `demand` says what to do
+            else:
+                held = core.graph.values[self._unit]
+                if isinstance(held, Failure) and isinstance(held.error, MemoryError):
+                    raise held.error
+                return
+        demand(core, info, arguments)
 
     def _check(self) -> None:
         """That the memo of the unit was sent."""
@@ -296,22 +318,32 @@ def main() -> None:
         sink.write(framed(message))
         sink.flush()
 
-    def ask(question: Ask) -> Reply:
-        tell(encode(question))
+    ahead: deque[Batch] = deque()
+
+    def hear() -> Batch | Reply:
         data = read_message(source)
         if data is None:
+            sys.stdout.flush()
             os._exit(0)
-        return decode_reply(data)
+        said: Batch | Reply = decode_said(data)
+        return said
+
+    def ask(question: Ask) -> Reply:
+        tell(encode(question))
+        while isinstance(said := hear(), Batch):
+            ahead.append(said)  # it was sent before the question came
+        return said
 
     tell(READY)
     data = read_message(source)
     if data is None:
         return
     worker = Worker(decode_setup(data), ask, lambda: tell(b""))
-    while (data := read_message(source)) is not None:
+    while True:
+        batch = ahead.popleft() if ahead else hear()
+        assert isinstance(batch, Batch)
         try:
-            answer = worker.run(decode_batch(data))
+            answer = worker.run(batch)
         except Exception as error:  # a bug of ours: the parent does the work
-            answer = Answer((), (), {}, f"{type(error).__name__}: {error}")
+            answer = Answer((), (), {}, 0.0, f"{type(error).__name__}: {error}")
         tell(encode(answer))
-    sys.stdout.flush()
