@@ -119,6 +119,7 @@ class Core:
         self.gathered = 0  # how many of `graph.marked` the collections know
         # running
         self.dispatch: Dispatch | None = None  # work that goes elsewhere
+        self.takes_many = False  # whether a query with `batch=` is bound
         self.limits: dict[str, int] = {}  # name -> how many keys of queries with that limit run at a time
         # asked instead of a function for what it would give; None: run it
         self.supply: Callable[[int], Outcome | None] | None = None

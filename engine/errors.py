@@ -213,6 +213,14 @@ class NotImportable(BadQuery, Transient):
     """Of a query that says workers="process". Not kept: without processes the same key has a value."""
 
 
+class WrongCount(EngineError):
+    """Of a query with `batch=`."""
+
+    headline = "this query returned more or fewer values than it was given keys"
+    hint = "Return one value for each key, in the order of the keys."
+    exit_code = EXIT_QUERY_FAILED
+
+
 class WorkerLost(EngineError, Transient):
     """Not kept: the next request tries again."""
 

@@ -131,7 +131,7 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old
                 CURRENT.reset(token)
         else:
             value = run_on_fresh_stack(core, partial(_call, frame, info, args))
-        _conclude(core, frame, info, value, old, outcome)
+        conclude(core, frame, info, value, old, outcome)
     except KeyboardInterrupt as error:
         setattr(error, HARMLESS, True)  # it came out of the function: no list is half changed
         raise
@@ -140,11 +140,11 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old
     except (WrongValue, DepthLimit) as error:
         if "key" not in error.fields:  # else it was met on the way up
             error.fields["key"] = core.name_of(frame.node)
-        _fail(frame, outcome, error)
+        fail(frame, outcome, error)
     except Exception as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise error.__context__ from None  # an interrupt that struck while the lock was taken again
-        _fail(frame, outcome, error)
+        fail(frame, outcome, error)
     outcome.microseconds = (core.clock() - started) // 1000
     outcome.transient |= frame.transient
     return outcome
@@ -169,17 +169,17 @@ def _retry_recursion(
 ) -> None:
     """Believe a RecursionError only on a fresh stack: it must not depend on how deep the caller was."""
     if info.is_input:
-        return _fail(frame, outcome, error)
+        return fail(frame, outcome, error)
     frame.reads.clear()
     try:
         value = run_on_fresh_stack(core, partial(_call, frame, info, args))
-        _conclude(core, frame, info, value, old, outcome)
+        conclude(core, frame, info, value, old, outcome)
     except Exception as again:
-        _fail(frame, outcome, again)
+        fail(frame, outcome, again)
     return None
 
 
-def _conclude(core: Core, frame: Running, info: QueryInfo, value: Any, old: Any, outcome: Outcome) -> None:
+def conclude(core: Core, frame: Running, info: QueryInfo, value: Any, old: Any, outcome: Outcome) -> None:
     """What a function returned becomes an outcome, unless it stands on a cycle."""
     if frame.cycle is not None:
         raise frame.cycle.error  # also when the function caught it: see claims S3
@@ -209,7 +209,8 @@ def _settle(core: Core, info: QueryInfo, value: Any, outcome: Outcome) -> None:
         core.note(f"values of {info.name} are kept in memory only: {why}", once=f"unstorable {info.name}")
 
 
-def _fail(frame: Running, outcome: Outcome, error: Exception) -> None:
+def fail(frame: Running, outcome: Outcome, error: Exception) -> None:
+    """A failure becomes an outcome: that of the cycle that the frame stands on, where there is one."""
     if frame.cycle is not None:
         error = frame.cycle.error
     passed_on = frame.met

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import engine.locate as locate
 import engine.mark as mark
+import engine.together as together
 import engine.verify as verify
 from engine.claims import Cycle
 from engine.core import Core, Request
@@ -56,6 +57,9 @@ def ensure_all(core: Core, nodes: Iterable[int], asker: Request, outer: verify.W
     closed: list[Cycle] = []
     if core.dispatch is not None:
         core.dispatch.offer(todo, asker, outer)
+        todo = [node for node in todo if status[node] & MARKED]
+    if core.takes_many and len(todo) > 1:
+        together.run_together(core, todo, asker, outer)
         todo = [node for node in todo if status[node] & MARKED]
     for some, threads in _by_threads(core, todo):
         if threads < 2 or len(some) < 2:

@@ -214,7 +214,7 @@ def _waits(core: Core, member: int) -> bool:
     if core.dispatch is not None:
         return True
     info = core.bound[core.graph.query[member]]
-    return info is not None and info.workers == "thread"
+    return info is not None and (info.workers == "thread" or info.many is not None)
 
 
 def _check_group(core: Core, dependencies: array[int], position: int, walk: Walk) -> None:

@@ -81,6 +81,8 @@ def is_sendable(core: Core, node: int, info: QueryInfo | None) -> bool:
         return False
     if info.collection is not None and info is not info.collection.member:
         return False
+    if info.many is not None and info.workers != PROCESS:
+        return False  # many keys at once here are better than some of them there, unless its author knows
     if info.eq is not None and core.graph.verified_at[node]:
         return False  # it compares values: with the old one, which is here
     if is_importable(info):

@@ -154,9 +154,11 @@ class Exchange:
         return len(self._queue) > slots * self._size
 
     def _is_alone(self, node: int) -> bool:
-        """Whether a unit travels alone: it is timed, counted by slots, or lost its worker once."""
+        """Whether a unit travels alone, or with others of its query where that takes many keys: it is timed,
+        counted by slots, or lost its worker once."""
         info = self._info(node)
-        return node in self._retried or info.timeout is not None or info.limit is not None
+        timed = info.timeout is not None or info.limit is not None
+        return timed or info.many is not None or node in self._retried
 
     def _send(self, number: int, slot: Slot, slots: int, around: Surroundings) -> bool:
         """Give a slot a batch. False: there is none for it now."""
@@ -199,9 +201,21 @@ class Exchange:
             if ((found or ahead) and alone) or not self._has_room(info):
                 self._queue.append(node)  # its turn comes
                 continue
+            if info.many is not None and node not in self._retried:
+                return self._together(node, info, slots)
             found.append(node)
             if alone or len(found) == most:
                 break
+        return found
+
+    def _together(self, node: int, info: QueryInfo, slots: int) -> list[int]:
+        """A unit with others of its query, which takes many keys: a fair share of all, not what is quick."""
+        query = self._core.graph.query
+        same = [one for one in self._queue if query[one] == query[node] and one not in self._retried]
+        idle = slots - len([slot for slot in self._slots.values() if slot.flight])
+        found = [node, *same[: min(info.batch, -(-(len(same) + 1) // max(idle, 1))) - 1]]
+        taken = frozenset(found)
+        self._queue = deque([one for one in self._queue if one not in taken])
         return found
 
     def _has_room(self, info: QueryInfo) -> bool:
@@ -228,7 +242,7 @@ class Exchange:
         """When a slot has to have answered."""
         if slot.stale_since:
             return slot.stale_since + STALE_SECONDS
-        timeout = self._info(slot.units[0]).timeout if len(slot.units) == 1 else None
+        timeout = self._info(slot.units[0]).timeout
         return slot.sent_at + timeout if timeout is not None and slot.sent_at else None
 
     def _info(self, node: int) -> QueryInfo:
@@ -355,8 +369,12 @@ class Exchange:
             if end is None or end > now:
                 continue
             self._drop(number)
-            if not slot.stale_since:
-                (node,) = slot.units
+            if slot.stale_since:
+                continue
+            if len(slot.units) > 1:  # together they take too long: each alone
+                self._retried.update(slot.units)
+                self._queue.extend(slot.units)
+            for node in slot.units if len(slot.units) == 1 else ():
                 seconds = self._info(node).timeout
                 self._give_up(node, TimedOut(key=self._core.name_of(node), seconds=seconds))
                 self._queue.extend(order.done(node))

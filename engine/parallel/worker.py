@@ -12,6 +12,7 @@ Invariants
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
@@ -51,6 +52,7 @@ from engine.query import REGISTRY, QueryInfo
 from engine.recall import recall
 from engine.request import demand
 from engine.store import canonical
+from engine.together import run_together
 from engine.verify import ensure
 
 READY: Final = b"ready"  # the first message
@@ -108,6 +110,7 @@ class Worker:
         refusals: list[Refusal] = []
         codes: dict[str, bytes] = {}
         started = time.monotonic()
+        self._compute_together(batch.units)
         for self._place, unit in enumerate(batch.units):
             try:
                 self._compute(unit)
@@ -134,7 +137,22 @@ class Worker:
 
     # -- computing -----------------------------------------------------------------------------
 
-    def _compute(self, unit: Unit) -> None:
+    def _compute_together(self, units: tuple[Unit, ...]) -> None:
+        """Units whose query takes many keys. What is wrong with one of them is told when its turn comes."""
+        info = REGISTRY.get(units[0].query)
+        if info is None or info.many is None or len(units) == 1:
+            return
+        try:
+            with self._core.lock:
+                nodes = [self._find(unit)[2] for unit in units]
+                run_together(self._core, nodes, Request(self._core))
+        except Exception:
+            raise
+        except BaseException as error:  # Refused; or SystemExit, say, from its function
+            logging.getLogger("engine").debug("keys of %s run one by one: %s", info.name, error)
+
+    def _find(self, unit: Unit) -> tuple[QueryInfo, tuple[Any, ...], int]:
+        """The query, the arguments and the node of a unit."""
         info = REGISTRY.get(unit.query)
         if info is None:
             raise Refused("the import of its module does not define it", for_all=True)
@@ -144,9 +162,14 @@ class Worker:
             arguments = canonical.restore(unit.args)
         except ValueError as error:
             raise Refused(f"its arguments cannot be read: {error}") from None
-        self._refused, self._unit = None, locate(core, info, arguments)
+        node = locate(core, info, arguments)
         if core.codes[core.rows[unit.query]] != unit.code:
             raise Refused("its code is another one in a fresh interpreter", for_all=True)
+        return info, arguments, node
+
+    def _compute(self, unit: Unit) -> None:
+        self._refused = None
+        info, arguments, self._unit = self._find(unit)
         try:
             self._ensure(info, arguments)
         except MemoryError:
