@@ -133,14 +133,18 @@ def scratch() -> Iterator[Path]:
 
 
 def python(*arguments: str) -> str:
-    """Run a new interpreter in the project's directory; what it prints.
+    """Run a new interpreter in the project's directory; what it prints."""
+    return subprocess.check_output([sys.executable, *arguments], cwd=ROOT, env=environment(), text=True)
+
+
+def environment() -> dict[str, str]:
+    """The environment of new interpreters.
 
     Bytecode is cached as it is for everybody (here in a directory of its own), so the first run of
     anything is slower than the ones that count.
     """
-    environment = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPYCACHEPREFIX"] = _bytecode.name
-    return subprocess.check_output([sys.executable, *arguments], cwd=ROOT, env=environment, text=True)
+    several = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**several, "PYTHONPYCACHEPREFIX": _bytecode.name}
 
 
 def in_child(module: str, *arguments: object) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import gc
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 from benchmarks.harness import Figure, Scale, in_child, interleaved, resident_bytes, scratch
 from benchmarks.opening import root
@@ -20,10 +21,11 @@ NODES = 300_000
 def measure(scale: Scale) -> Iterator[Figure]:
     count = scale.size(NODES)
     kinds = {"memory": "engine in memory", "stored": "engine with a store", "cache": "limit: a dict of ints"}
-    found = interleaved(
-        {kind: lambda kind=kind: float(in_child("memory", kind, count)["bytes"]) for kind in kinds},  # type: ignore[misc]
-        min(scale.runs, 3),
-    )
+
+    def bytes_of(kind: str) -> float:
+        return float(in_child("memory", kind, count)["bytes"])
+
+    found = interleaved({kind: partial(bytes_of, kind) for kind in kinds}, min(scale.runs, 3))
     for kind, name in kinds.items():
         yield found.figure(kind, f"{name}, a node", "B", per=count, limit="" if kind == "cache" else "cache")
 

@@ -7,6 +7,7 @@ the loop over all members that an aggregate without a table would be: here the b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import count as count_up
 from pathlib import Path
 
@@ -128,10 +129,10 @@ def measure(scale: Scale) -> Iterator[Figure]:
         numbers = list(range(size))
         cases: dict[str, Callable[[], float]] = {"sum": lambda: _bare(numbers)}
         for name, world in worlds.items():
-            cases[f"lookup {name}"] = lambda world=world: world.change(lambda: world.db.get(found))  # type: ignore[misc]
-            cases[f"sum {name}"] = lambda world=world: world.change(lambda: world.db.get(total))  # type: ignore[misc]
-            cases[f"max {name}"] = lambda world=world: world.change(lambda: world.db.get(longest))  # type: ignore[misc]
-            cases[f"add {name}"] = lambda world=world: world.add()  # type: ignore[misc]
+            cases[f"lookup {name}"] = partial(world.change, partial(world.db.get, found))
+            cases[f"sum {name}"] = partial(world.change, partial(world.db.get, total))
+            cases[f"max {name}"] = partial(world.change, partial(world.db.get, longest))
+            cases[f"add {name}"] = world.add
         cases["restarted"] = again.restarted
         timings = interleaved(cases, scale.runs)
         executed = {name: world.executed for name, world in worlds.items()}

@@ -38,7 +38,7 @@ def answer(arguments: list[str]) -> int:
 
     try:
         invoke(arguments)
-    except BaseException as error:
+    except BaseException as error:  # told on one line, with an exit code of its kind
         from engine.cli.report import report  # 40 ms: only what fails pays for it
 
         return report(error)
@@ -53,7 +53,7 @@ def _keep_standard_descriptors() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 -- open until the end
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 -- as above
 
 
 def _print_version() -> int:

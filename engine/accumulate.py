@@ -216,7 +216,7 @@ class _Extreme(Generic[D]):
         return default
 
     def _beats(self, second: Any, first: Any) -> bool:
-        raise NotImplementedError
+        raise NotImplementedError  # Min and Max each have their own
 
     def __repr__(self) -> str:
         given = "" if self.default is _Default.NONE else f"default={short(self.default)}"

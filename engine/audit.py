@@ -132,7 +132,7 @@ def _failure(core: Core, info: CollectionInfo) -> Exception | None:
         demand(core, info.settle, ())
     except (Closed, ForkedEngine, StoreError):
         raise
-    except Exception as error:
+    except Exception as error:  # of a member or of the whole: compared with that from scratch
         return error
     return None
 
@@ -179,7 +179,7 @@ def _member(
             value = info.member.codec.settle(value)[1]  # as readers see it
         if isinstance(kept, KeptTable):
             right = set(info.columns_of(value))
-    except Exception as failure:
+    except Exception as failure:  # of the query: compared with that which is kept
         error = failure
     with core.lock:
         if isinstance(kept, KeptTable):
@@ -234,7 +234,7 @@ def _outcome(call: Callable[[], Any]) -> tuple[Any, Exception | None]:
         return call(), None
     except StoreError:
         raise
-    except Exception as error:
+    except Exception as error:  # of the query: compared like a value
         return None, error
 
 
@@ -264,7 +264,7 @@ def _lookup(core: Core, node: int, snapshot: Snapshot) -> Iterable[Difference]:
         name = core.name_of(node)
     try:
         value = snapshot.fresh(info, args)
-    except Exception as error:
+    except Exception as error:  # of the query: compared with whether it failed before
         if not failing:
             yield Difference(name, "a value", repr(error))
         return

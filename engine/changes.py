@@ -34,6 +34,7 @@ from engine.core import Core, Request
 from engine.errors import BadCursor, Cancelled, Closed, ForkedEngine, StoreError, StoreFull
 from engine.graph import MARKED
 from engine.kept_table import KeptTable
+from engine.key import short
 from engine.locate import locate
 from engine.log import NONCE_BYTES, Cursor, Entry
 from engine.request import demand
@@ -50,10 +51,14 @@ T = TypeVar("T")
 NOT_STARTED = -1  # position of a consumer that has seen no value yet
 Part = tuple[int, list[tuple[int, Entry]]]  # revision, numbered entries
 LATE = 100  # revisions that are told one by one
+LONGEST_NAME = 1_000  # bytes of the name of a consumer
 OTHER = "it is of another store, or of another consumer"
 BACKWARDS = "it goes backwards: later changes were acknowledged already"
 UNKNOWN = "nothing that was told ends there: it lies in the future, or this store is an older copy"
-START_ANEW = "Start without a position, and replace what you have by what is told first."
+START_ANEW = (
+    "Start without a position, under another name or after closing this cursor, "
+    "and replace what you have by what is told first."
+)
 CLOSE = "Start again under another name, or close this cursor, to get everything."
 
 
@@ -90,7 +95,7 @@ class TableChanges(Generic[Row]):
     def __init__(self, core: Core, info: CollectionInfo, name: str, after: str | None) -> None:
         self._core = core
         self._info = info
-        self._name = name
+        self._name = _checked_name(name)
         self._told: Delta[Row] | None = None
         # What is to be told next, the place that it follows, and the place up to which it was read.
         self._ahead: tuple[list[Part], int, int] = [], NOT_STARTED, NOT_STARTED
@@ -205,7 +210,7 @@ class ValueChanges(Generic[R]):
     def __init__(self, core: Core, key: Key[R], name: str, after: str | None) -> None:
         self._core = core
         self._key = key
-        self._name = name
+        self._name = _checked_name(name)
         self._told: NewValue[R] | None = None
         if after is None:
             self._with_cursor(lambda node, row, value, error: None)
@@ -298,7 +303,7 @@ class ValueChanges(Generic[R]):
             return ask(), None
         except (Cancelled, Closed, ForkedEngine, StoreError):
             raise
-        except Exception as error:
+        except Exception as error:  # of the query: an error is told like a value
             return None, error
 
     def _cursor(self, node: int) -> CursorRow:
@@ -358,9 +363,24 @@ def check_written(core: Core) -> None:
         raise StoreFull(cause="how far a consumer has come could not be saved", hint="Make room; then go on.")
 
 
+def _checked_name(name: object) -> str:
+    """The name of a consumer, which the store has to be able to hold. Raises `BadCursor`."""
+    if isinstance(name, str) and name:
+        try:
+            if len(name.encode()) <= LONGEST_NAME:
+                return name
+        except UnicodeEncodeError:
+            pass  # a byte of a command line that is not UTF-8
+    raise BadCursor(
+        consumer=short(name),
+        cause="this cannot be the name of a consumer",
+        hint=f"It is a text of 1 to {LONGEST_NAME} bytes in UTF-8.",
+    )
+
+
 def _parts(position: str, name: str) -> tuple[str, int, int]:
     """Nonce, resets and number of a table's position."""
-    found = re.fullmatch(r"([0-9a-f]{16})-([0-9]{1,18})-(-?[0-9]{1,18})", position)
+    found = re.fullmatch(r"([0-9a-f]{16})-([0-9]{1,18})-(-?[0-9]{1,18})", str(position))
     if found is None:
         raise _unreadable(position, name)
     return found[1], int(found[2]), int(found[3])
@@ -368,7 +388,7 @@ def _parts(position: str, name: str) -> tuple[str, int, int]:
 
 def _value_parts(position: str, name: str) -> tuple[str, int, bytes]:
     """Nonce, revision and fingerprint of a value's position."""
-    found = re.fullmatch(r"([0-9a-f]{16})-([0-9]{1,18})-((?:[0-9a-f]{2})*)", position)
+    found = re.fullmatch(r"([0-9a-f]{16})-([0-9]{1,18})-((?:[0-9a-f]{2})*)", str(position))
     if found is None:
         raise _unreadable(position, name)
     return found[1], int(found[2]), bytes.fromhex(found[3])

@@ -101,21 +101,30 @@ def _find(module: str) -> tuple[str | None, bool]:
 def release(module: str) -> str:
     """Name and version of the distribution that installed a module, or the digest of its file."""
     top, file = module.partition(".")[0], file_of(module)
-    folders = [Path(folder) for folder in _folders()[0] if file and os.path.realpath(file).startswith(folder)]
-    # `attr` belongs to `attrs`: the lists of installed files know. Reading those beside the module takes
-    # a tenth of the time of importlib.metadata, and every start pays it.
-    listed = re.compile(rb"^%s[/.]" % re.escape(top.encode()), re.MULTILINE)
-    records = [record for folder in folders for record in folder.glob("*.dist-info/RECORD")]
-    names = {one.parent.name.removesuffix(".dist-info") for one in records if listed.search(one.read_bytes())}
-    if not names and top != "engine":  # a checkout of the engine is no distribution: its bytes count
+    place = "" if file is None else os.path.realpath(file)
+    names = _distributions(top, tuple(one for one in _folders()[0] if place.startswith(one)))
+    if not names and origin(module) == "installed":
+        # 45 ms, so not for a checkout of the engine: its modules count by their bytes.
         from importlib import metadata
 
-        owners = set(metadata.packages_distributions().get(top, ()))
-        names = {f"{name}-{metadata.version(name)}" for name in owners}
+        owners = metadata.packages_distributions().get(top, ())
+        names = tuple({f"{name}-{metadata.version(name)}" for name in owners})
     if names:
         return ",".join(sorted(names))
     data = Path(file).read_bytes() if file is not None and os.path.isfile(file) else b""
     return f"{top}#{digest_of(data).hex()}"  # plain modules on the path: no version, so the bytes count
+
+
+@cache
+def _distributions(top: str, folders: tuple[str, ...]) -> tuple[str, ...]:
+    """Names and versions of those in some folders that brought a top-level module along."""
+    # `attr` belongs to `attrs`: the lists of installed files know. Reading those beside the module takes
+    # a tenth of the time of importlib.metadata, and every start pays it.
+    listed = re.compile(rb"^%s[/.]" % re.escape(top.encode()), re.MULTILINE)
+    records = [record for folder in folders for record in Path(folder).glob("*.dist-info/RECORD")]
+    return tuple(
+        {one.parent.name.removesuffix(".dist-info") for one in records if listed.search(one.read_bytes())}
+    )
 
 
 @frozen

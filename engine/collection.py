@@ -164,15 +164,15 @@ class Collection:
 
     def take(self, node: int, value: Any, failure: Failure | None, failed: bool) -> None:
         """The memo of a member is made: keep what it contributes. `failed`: the one before was an error."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind has its own
 
     def drop(self, node: int) -> None:
         """A member leaves: take out what it contributed."""
-        raise NotImplementedError
+        raise NotImplementedError  # as above
 
     def clear(self) -> None:
         """Nothing that is kept counts any more."""
-        raise NotImplementedError
+        raise NotImplementedError  # as above
 
     def came_or_went(self, node: int) -> None:
         """A node became a member, or is none any more."""

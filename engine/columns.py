@@ -22,9 +22,10 @@ from typing import Any, Final
 
 import attrs
 
-from engine.errors import BadTable, UnstorableValue, WrongValue
+from engine.errors import BadTable, UnstorableValue, WrongColumn, WrongValue
+from engine.row_shape import row_shape
 from engine.store.canonical import Unpackable, known, learn_annotation, pack, unpack
-from engine.store.codec import ValueCodec
+from engine.store.codec import ValueCodec, fingerprint
 
 Plain = str | int | float | bytes | None
 """What SQLite keeps as it is."""
@@ -62,6 +63,7 @@ class Columns:
         "_make",
         "names",
         "row",
+        "shape",
         "table",
     )
 
@@ -69,6 +71,7 @@ class Columns:
         self.table = table
         self.row = row
         self.names = field_names(table, row)
+        self.shape = fingerprint(row_shape(row).encode()).hex()  # what columns were written for, they read
         hints = typing.get_type_hints(row)
         self._annotations = {name: hints.get(name, Any) for name in self.names}
         for annotation in self._annotations.values():
@@ -99,14 +102,14 @@ class Columns:
         ])  # fmt: skip
 
     def encode_one(self, name: str, value: Any) -> Plain:
-        """The column of a value that somebody looks for. Raises `WrongValue` where no row can have it."""
+        """The column of a value that somebody looks for. Raises `WrongColumn` where no row can have it."""
         codec = self._codecs.get(name)
         if codec is None:
             codec = self._codecs[name] = ValueCodec(self._annotations[name])
         try:
             _, seen = codec.settle(value)
         except WrongValue as error:
-            raise WrongValue(**{"table": self.table, "column": name, **error.fields}) from None
+            raise WrongColumn(**{"table": self.table, "column": name, **error.fields}) from None
         return self._encoders[self.names.index(name)](seen)
 
     def value(self, name: str, column: Plain) -> Any:

@@ -162,7 +162,7 @@ def _damaged(core: Core, nodes: list[int]) -> dict[int, str]:
         expected = core.graph.fingerprint[node]
         try:
             data = held if core.graph.flags[node] & MUTABLE else info.codec.settle(held)[0]
-        except Exception as error:
+        except Exception as error:  # anything may stand in it, with methods that raise
             found[node] = f"a value in memory that has no bytes: {describe(error)}"
             continue
         if expected and fingerprint(data) != expected:
@@ -201,7 +201,7 @@ def _same_by_eq(core: Core, kept: int, scratch: Core, node: int) -> bool:
     try:
         return bool(info.eq(ours, right))
     except Exception:
-        return False
+        return False  # values whose comparison fails count as different, as where a query runs
     finally:
         CURRENT.reset(token)
 

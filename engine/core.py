@@ -227,7 +227,7 @@ class Core:
                     for listener in tuple(self.listeners):
                         try:
                             listener(event)
-                        except Exception:
+                        except Exception:  # of the host: it must not fail the query that is told of
                             logging.getLogger("engine").exception("a listener failed on %s", event)
             finally:
                 self.emitting.release()

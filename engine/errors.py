@@ -73,6 +73,11 @@ class UnknownSymbol(EngineError):
     headline = "no definition of this project can be meant"
 
 
+class UnknownFile(EngineError):
+    headline = "this project has no such Python file"
+    hint = "Name a .py or .pyi file below the root that no .gitignore excludes."
+
+
 class BadArguments(EngineError):
     headline = "these arguments do not fit the query"
 
@@ -180,6 +185,14 @@ class WrongValue(EngineError):
     headline = "a query returned something other than its annotation says"
     hint = "Correct the return annotation or the returned value."
     exit_code = EXIT_QUERY_FAILED
+
+
+class WrongColumn(WrongValue):
+    """Raised where a table is looked up by a value of another type than the column's."""
+
+    headline = "no row of this table can have such a value"
+    hint = "Look for a value of the column's type."
+    exit_code = EXIT_BAD_REQUEST
 
 
 class UnfoldableValue(EngineError):

@@ -174,7 +174,7 @@ def _retry_recursion(
     try:
         value = run_on_fresh_stack(core, partial(_call, frame, info, args))
         conclude(core, frame, info, value, old, outcome)
-    except Exception as again:
+    except Exception as again:  # of the query: its value
         fail(frame, outcome, again)
     return None
 

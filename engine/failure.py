@@ -2,7 +2,8 @@
 
 Invariants
     U1  Its identity is the class and the arguments, not the traceback: the same failure, raised on another
-        line, is an equal value, and readers do not run for it.
+        line, is an equal value, and readers do not run for it. Attributes count, for arguments that were
+        given by name are nothing else; notes do not.
     U2  Nothing is imported, and no constructor of a user's class is run, because stored data says so.
 """
 
@@ -50,12 +51,15 @@ class Failure:
         kind = type(error)
         name = f"{kind.__module__}:{kind.__qualname__}"
         data = None
+        state: tuple[object, ...] = tuple(sorted(_state(error).items()))
         try:
-            identity = canonical.canonical((name, error.args))
-            if _rebuilds(kind):
+            identity = canonical.canonical((name, error.args, *state))
+            if _rebuilds(kind) and not state:
                 data = canonical.canonical((name, error.args, _places(trace)))
         except UnkeyableArgument:
-            identity = canonical.canonical((name, *(ADDRESS.sub("", repr(one)) for one in error.args)))
+            shown = (ADDRESS.sub("", repr(one)) for one in error.args)
+            state = tuple([ADDRESS.sub("", repr(one)) for one in state])
+            identity = canonical.canonical((name, *shown, *state))
         if trace is not None:
             traceback.clear_frames(trace)  # else the memo keeps every local alive
         return cls(error, fingerprint(identity), data, ring, trace)
@@ -80,6 +84,10 @@ class Failure:
     def raised(self) -> Exception:
         """The exception to raise, with the traceback of where it was raised first."""
         return self.error.with_traceback(self.traceback)
+
+
+def _state(error: Exception) -> dict[str, object]:
+    return {name: value for name, value in vars(error).items() if not name.startswith("__")}
 
 
 def _places(trace: TracebackType | None) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from engine.errors import BadFold
 from engine.frame import CURRENT
 from engine.key import Key
 from engine.query import Query, QueryInfo, define_query, info_of
-from engine.store.canonical import known, pack, unpack
+from engine.store.canonical import known, learn_annotation, pack, unpack
 from engine.tables import OF, CollectionInfo, Column, LookupInfo, assemble, keys_of
 
 K = TypeVar("K")
@@ -114,7 +114,9 @@ def fold(
         return from_scratch(info, fetch)
 
     info.reduced = define_query(_ingredients(into), name=f"{name}.into", quiet=True).__query__
-    named = define_query(value, name=name, code="version", version=version).__query__
+    named = define_query(
+        value, name=name, code="version", version=version, returns=lambda: _any(info)
+    ).__query__
     named.collection, info.value = info, named
     return Fold(info)
 
@@ -160,6 +162,31 @@ def _member(of: QueryInfo, name: str) -> QueryInfo:
     )
 
 
+def learn_values(info: CollectionInfo) -> None:
+    """Let the bytes of values, states and results be read in a process that made none of them yet.
+
+    What the annotations of the member and of the accumulator's methods name, that is. See
+    test_a_fold_into_a_class_of_the_user_goes_on_after_a_restart.
+    """
+    into = info.into
+    if info.is_learned:
+        return
+    names = ("zero", "empty", "lift", "add", "merge", "result")
+    for function in (info.member.function, *(getattr(into, name, None) for name in names)):
+        try:
+            hints = typing.get_type_hints(function) if function is not None else {}
+        except (NameError, TypeError, AttributeError):
+            continue  # of a class that cannot be found now: the member's own codec says so, in good words
+        learn_annotation(hints.get("return", Any))
+    info.is_learned = True
+
+
+def _any(info: CollectionInfo) -> Any:
+    """The annotation of a fold's value: what an accumulator returns is its own affair."""
+    learn_values(info)
+    return Any
+
+
 def _ingredients(into: Any) -> Callable[[], None]:
     """A query whose code is that of the accumulator: another one, and the fold is built anew.
 
@@ -178,6 +205,7 @@ def _ingredients(into: Any) -> Callable[[], None]:
 def from_scratch(info: CollectionInfo, fetch: Callable[[QueryInfo, tuple[Any, ...]], Any]) -> Any:
     """The value from its members: what every other way to get it has to agree with (F1)."""
     into = info.into
+    learn_values(info)
     keys = sorted(keys_of(info, fetch), key=lambda key: key_bytes(plain(key)))
     values = [fetch(info.member, (key,)) for key in keys]
     if is_invertible(into):

@@ -35,11 +35,11 @@ class Frame:
 
     def fetch(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         """The value of a key, recorded as a dependency. Everything that is not a plain hit."""
-        raise NotImplementedError
+        raise NotImplementedError  # nothing reads in such a frame
 
     def fetch_group(self, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> tuple[Any, ...]:
         """The values of many keys, recorded as one parallel group."""
-        raise NotImplementedError
+        raise NotImplementedError  # as above
 
     # What a table asks of the frame that its lookups run in. None: no rows are kept here, so they are
     # computed from the members.

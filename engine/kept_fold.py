@@ -19,7 +19,7 @@ from engine.collection import Collection, force_lookups
 from engine.columns import plain
 from engine.errors import BadFold, StoreDamaged
 from engine.failure import Failure
-from engine.folds import key_bytes, merging
+from engine.folds import key_bytes, learn_values, merging
 from engine.frame import CURRENT
 from engine.locate import find
 from engine.observe import InputFrame
@@ -141,6 +141,7 @@ class KeptFold(Collection):
         if not self._waiting or info is None or self.broken is not None:
             return
         try:
+            learn_values(info)
             if is_invertible(info.into):
                 removed = [unpack(before[1:], known) for before, _, _ in self._waiting.values() if before]
                 added = [unpack(after[1:], known) for _, after, _ in self._waiting.values() if after]
@@ -153,7 +154,7 @@ class KeptFold(Collection):
             self._break(BadFold(fold=self.name, cause=f"a state has no canonical bytes: {error}", hint=BYTES))
         except StoreDamaged:
             raise
-        except Exception as error:
+        except Exception as error:  # of the accumulator: the error of the fold
             self._break(error)
         self._waiting.clear()
         self._blocks[WAITING] = b""
@@ -181,6 +182,7 @@ class KeptFold(Collection):
         if self._held is None:
             info = self.definition
             assert info is not None
+            learn_values(info)
             data = self._read((STATE,)).get(STATE)
             self._held = [self._pure(info.into.zero) if data is None else unpack(data, known)]
         return self._held[0]
@@ -229,6 +231,7 @@ class KeptFold(Collection):
             raise self.broken
         info = self.definition
         assert info is not None
+        learn_values(info)
         if is_invertible(info.into):
             return self._pure(lambda: info.into.result(self._state))
         root = self._tree(info.into).root()

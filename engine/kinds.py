@@ -29,6 +29,7 @@ def shape_of(info: CollectionInfo, code: str) -> str:
     fed = info.each
     return json.dumps({
         "columns": info.columns.names if info.row is not None else (),
+        "types": info.columns.shape if info.row is not None else "",
         "index": info.index,
         "identity": info.identity,
         "version": info.version if info.row is None else None,

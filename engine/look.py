@@ -215,7 +215,7 @@ def _read_share(core: Core, asked: list[Asked]) -> list[Change | None]:
         try:
             value, error, stamp = look(core.root, info, args)
             found.append(change_of(node, info, args, value, error, stamp))
-        except Exception as error:
+        except Exception as error:  # of an input
             if not is_transient(error):
                 raise
             found.append(None)  # the next reader meets the same trouble, or finds it gone

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 GROUP: Final = "engine.rules"
 LOCAL: Final = "local"
 RESERVED: Final = frozenset(
-    "__main__ attr attrs blake3 click engine msgspec pygments rich sqlite_utils".split()  # noqa: SIM905
+    "__main__ attr attrs blake3 click engine msgspec pygments rich sqlite_utils".split()  # noqa: SIM905 -- a list of strings takes seven lines
 )
 
 
@@ -191,7 +191,7 @@ def _load_point(name: str, point: Any) -> Any:
     before = set(sys.modules)
     try:
         return point.load()
-    except BaseException as error:
+    except BaseException as error:  # a module may raise anything, sys.exit included
         _forget_since(before)
         _translate(error, name, f"the entry point {name} = {point.value} of {GROUP}")
 
@@ -210,7 +210,7 @@ def _load_dotted(name: str, settings: Settings) -> ModuleType:
         _make_importable(directory)
     try:
         return importlib.import_module(name)
-    except BaseException as error:
+    except BaseException as error:  # as above
         _forget_since(before)
         missing = isinstance(error, ModuleNotFoundError) and _is_part_of(error.name, name)
         if not missing:
@@ -288,7 +288,7 @@ def _load_file(file: Path, settings: Settings) -> ModuleType:
     except BadModule:
         _forget_since(before)
         raise
-    except BaseException as error:
+    except BaseException as error:  # as above
         _forget_since(before)
         _translate(error, str(file), name)
 

@@ -79,7 +79,7 @@ def look(root: Path, info: QueryInfo, args: tuple[Any, ...]) -> tuple[Any, Excep
                 return value, error, stamp if settled else UNSETTLED
             stamp = after
         raise ChangedWhileRead(f"{display(info.name, args)} kept changing while it was read")
-    except Exception as error:
+    except Exception as error:  # of `stamp=`
         if is_transient(error):
             raise
         return ABSENT, error, UNSETTLED  # its stamp fails: that is its value until the next look
@@ -90,7 +90,7 @@ def look(root: Path, info: QueryInfo, args: tuple[Any, ...]) -> tuple[Any, Excep
 def _attempt(info: QueryInfo, args: tuple[Any, ...]) -> tuple[Any, Exception | None]:
     try:
         return info.call(args), None
-    except Exception as error:
+    except Exception as error:  # of the input: its value
         if is_transient(error):
             raise
         return ABSENT, error

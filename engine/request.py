@@ -80,7 +80,7 @@ def refresh(
 def _error(core: Core, attempt: Callable[[Gate], None], wanted: Callable[[], bool]) -> Exception | None:
     try:
         insist(core, attempt)
-    except Exception as error:
+    except Exception as error:  # raised by who asked for it, after the others were answered
         return error
     except (SystemExit, GeneratorExit, KeyboardInterrupt) as error:
         if core.stopping or not wanted():
@@ -117,7 +117,7 @@ def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, comm
             return answer(core, node, request)
         except StoreDamaged:
             raise
-        except Exception as error:
+        except Exception as error:  # any: told where it was met
             annotate(core, node, error)
             raise
         finally:

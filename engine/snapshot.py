@@ -160,7 +160,7 @@ class Snapshot:
                 return value
             data, seen = info.codec.settle(value)
             return seen if info.codec.shareable else Copied(info, data)
-        except Exception as error:
+        except Exception as error:  # of the query: its value
             error = self._rings.get(name, error)
             if is_transient(error):
                 raise

@@ -40,7 +40,7 @@ def run_on_fresh_stack(core: Core, work: Callable[[], Any]) -> Any:
         raise DepthLimit(cause=f"no further thread can be started: {error}") from error
     try:
         thread.join()
-    except BaseException:
+    except BaseException:  # an interrupt of who waits
         core.outdate()  # its frames unwind at their next read
         thread.join(timeout=5.0)  # seconds; a function that reads nothing may go on, its result is dropped
         raise

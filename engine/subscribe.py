@@ -49,7 +49,7 @@ def refresh(core: Core, subscription: Subscription, *, tell: bool = True) -> Non
         before = changed_at
         try:
             value = demand(core, info, key.args)
-        except Exception as error:
+        except Exception as error:  # told like a value
             value = error
         with core.lock:
             node = find(core, info, key.args)
@@ -62,5 +62,5 @@ def refresh(core: Core, subscription: Subscription, *, tell: bool = True) -> Non
     if tell:
         try:
             subscription.callback(value)
-        except Exception:
+        except Exception:  # of the host: the other subscribers are told all the same
             logging.getLogger("engine").exception("a subscriber of %s failed", key)

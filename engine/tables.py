@@ -28,7 +28,7 @@ from typing import Any, Final, Generic, Literal, TypeVar, cast
 from attrs import define, frozen
 
 from engine.columns import Columns, Plain, field_names, order, plain
-from engine.errors import BadLookup, BadTable, CycleError, escaped
+from engine.errors import BadLookup, BadTable, CycleError, EngineError, escaped
 from engine.frame import CURRENT, Frame
 from engine.key import Key, short
 from engine.query import Query, QueryInfo, define_query, info_of
@@ -83,6 +83,7 @@ class CollectionInfo:
     version: str | int | None = None
     value: QueryInfo | None = None  # of a fold
     reduced: QueryInfo | None = None  # of a fold: a query whose code is that of `into`
+    is_learned: bool = False  # of a fold: whether the classes of its values are known (`folds.learn_values`)
     _columns: Columns | None = None
 
     @property
@@ -106,11 +107,11 @@ class LookupInfo(QueryInfo):
     of: Any = None  # CollectionInfo
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """See `QueryInfo.bind`. Raises `BadLookup`, or `WrongValue` for a value that no row can have."""
+        """See `QueryInfo.bind`. Raises `BadLookup`, or `WrongColumn` for a value that no row can have."""
         if self.mode in (OF, FAILURES):
             return QueryInfo.bind(self, args, kwargs)
         found: CollectionInfo = self.of
-        named = {**dict(zip(args[::2], args[1::2], strict=False)), **kwargs}
+        named = self._named(args, kwargs)
         columns = found.columns
         for name in named:
             if name not in found.index:
@@ -136,6 +137,19 @@ class LookupInfo(QueryInfo):
             return QueryInfo.display(self, args)
         terms = zip(args[::2], args[1::2], strict=True)
         return escaped(f"{self.name}({', '.join(f'{name}={short(value)}' for name, value in terms)})", 400)
+
+    def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Value by column. Without names they are pairs, as a stored key has them."""
+        named = dict(zip(args[::2], args[1::2], strict=False))
+        if len(args) % 2 or not all(isinstance(name, str) for name in named):
+            cause = "columns are given by name"
+        elif 2 * len(named) != len(args) or named.keys() & kwargs.keys():
+            cause = "a column is given twice"
+        else:
+            return {**named, **kwargs}
+        indexed = self.of.index
+        example = f"Write {self.mode}({indexed[0]}=value)." if indexed else None
+        raise BadLookup(table=self.of.name, cause=cause, indexed=", ".join(indexed) or "none", hint=example)
 
     def _refuse(self, name: str) -> None:
         known = self.of.columns.names
@@ -500,15 +514,19 @@ def _failures(found: CollectionInfo) -> Any:
                 fetch(found.member, (key,))
             except CycleError:
                 raise
-            except Exception as error:
+            except Exception as error:  # of a member: what is listed
                 known.append((short(key), describe(error)))
     return tuple([MemberFailure(*one) for one in sorted(known)])
 
 
 def describe(error: BaseException) -> str:
-    """An error as one line."""
-    text = str(error).splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    """An error as one line, with the place and the cause that an error of the engine names."""
+    lines = str(error).splitlines()
+    text = lines[0] if lines else ""
+    if isinstance(error, EngineError) and error.fields:
+        named = [f"{name}: {value}" if name else value for name, value in error.fields.items()]
+        text = f"{text} ({', '.join(named)})"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 _ANSWERS: dict[str, Callable[..., Any]] = {

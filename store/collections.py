@@ -88,18 +88,6 @@ class Collections:
             found = _matching(connection, made, f"SELECT count(*) FROM {made.table}", equal, prefix)
         return int(found[0][0]) if found else 0
 
-    def distinct(self, collection: int, column: str) -> list[Any]:
-        """The different values of a column, in the order of SQL. KeyError: there is no such column."""
-        with self._store.locked() as connection:
-            made = find_layout(connection, collection)
-            if made is None:
-                return []
-            name = made.columns[column]
-            firsts = f"SELECT min(_id) FROM {made.table} GROUP BY {name}"
-            found = connection.execute(f"{made.select} WHERE _id IN ({firsts}) ORDER BY {name}").fetchall()
-        place = 3 + list(made.columns).index(column)
-        return [row[place] for row in made.checked(found)]
-
     def blocks(self, collection: int, keys: Sequence[tuple[int, bytes]]) -> dict[tuple[int, bytes], bytes]:
         """Those of the blocks (level, key) that exist."""
         select = (

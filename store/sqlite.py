@@ -302,7 +302,7 @@ class Store:
             connection.execute("BEGIN IMMEDIATE")
             yield
             connection.execute("COMMIT")
-        except BaseException as error:
+        except BaseException as error:  # an interrupt too: nothing stays begun
             if connection.in_transaction:
                 connection.rollback()
             if isinstance(error, SQLITE_ERRORS) and not isinstance(error, sqlite3.IntegrityError):

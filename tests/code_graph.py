@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.mutations import Edit, applied, write
 from benchmarks.questions import TABLES, digests
 from benchmarks.repository import plant
-from engine import Engine
+from engine import Engine, Table
+from engine.kept_table import KeptTable
 from tests.necessity import Necessity
 
 Tree = Mapping[str, str]
@@ -97,12 +99,13 @@ class Graph:
         self.db.check_invariants()
 
 
-def rows(db: Engine, table: object) -> list[object]:
+def rows(db: Engine, table: Table[Any, Any]) -> list[object]:
     """All rows of a table as they are kept, without a lookup that would be a node from then on."""
-    name = table.__collection__.name  # type: ignore[attr-defined]
+    name = table.__collection__.name
     with db._core.lock:
         one = next(one for one in db._core.collections.values() if one.name == name)
-        return list(one.all_rows())  # type: ignore[attr-defined]
+        assert isinstance(one, KeptTable)
+        return list(one.all_rows())
 
 
 def own(path: str, *names: str) -> list[str]:

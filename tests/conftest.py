@@ -1,4 +1,4 @@
-"""Shared by all tests: a watchdog, Hypothesis profiles, and replay of recorded timelines.
+"""Shared by all tests: a watchdog, Hypothesis profiles, replay of timelines, an engine of each kind.
 
 pytest --replay=FILE        runs a recorded timeline 100 times, and nothing else
 pytest --edits=NUMBER       how many random edits tests/test_python_edits.py makes, of 300 files, all compared
@@ -10,20 +10,31 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-LIMIT = 120.0  # seconds a test may take: the slowest takes 40 on 2 busy cores
+from engine import Engine
+from tests.watching import Watch
+
+LIMIT = 300.0  # seconds a test may take: the slowest takes 40 on 2 busy cores, and the machine may be busier
 STDERR = pytest.StashKey[int]()
 
 hypothesis.settings.register_profile(
-    "ci", derandomize=True, deadline=None, database=None, report_multiple_bugs=False
+    "ci",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    report_multiple_bugs=False,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],  # it is the machine that is slow
 )
-hypothesis.settings.register_profile("nightly", deadline=None, max_examples=2_000, report_multiple_bugs=False)
+hypothesis.settings.register_profile(
+    "nightly", hypothesis.settings.get_profile("ci"), derandomize=False, max_examples=2_000
+)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
@@ -35,6 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[STDERR] = os.dup(2)  # captured while tests run, and not now
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So shells start what runs in the background, and the processes that tests interrupt inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "limit(seconds): how long a test may take; a hang is a failure")
 
 
@@ -73,3 +87,26 @@ def pytest_runtest_makereport(
             file.write_text(note)
             report.sections.append(("replay", f"pytest --replay={file}"))
     return report
+
+
+@pytest.fixture(params=["memory", "stored", "strict", "workers"])
+def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An engine of each kind."""
+    with Engine(
+        tmp_path / "store" if request.param == "stored" else None,
+        root=tmp_path,
+        strict=request.param == "strict",
+        workers=3 if request.param == "workers" else 1,
+    ) as engine:
+        yield engine
+
+
+@pytest.fixture
+def watch(db: Engine) -> Watch:
+    return Watch(db)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Where a store can be."""
+    return tmp_path / "store"

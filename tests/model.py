@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tests.programs import Expression, Node, Outcome, evaluate, outcome_of
+from tests.expressions import Expression, Outcome, outcome_of, value_of
+from tests.programs import Node, evaluate
 
 
 @dataclass
@@ -90,8 +91,4 @@ class Frame:
 
     def group(self, nodes: Sequence[Node]) -> list[int]:
         self.reads.append(tuple(nodes))
-        found = [self.model.fetch(node).outcome for node in nodes]
-        for outcome in found:
-            if outcome[0] == "error":
-                raise ValueError(*outcome[2])
-        return [outcome[1] for outcome in found]
+        return [value_of(outcome) for outcome in [self.model.fetch(node).outcome for node in nodes]]

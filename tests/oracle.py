@@ -7,9 +7,11 @@ not depend on the key a request came in by.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from graphlib import CycleError
 
-from tests.programs import Expression, Node, Outcome, evaluate, outcome_of
+from tests.expressions import Expression, Outcome, outcome_of, value_of
+from tests.programs import Node, evaluate
 
 
 class Oracle:
@@ -34,10 +36,7 @@ class Oracle:
             self.ringed.update(self.stack[place:])
             self.lowest = min(self.lowest, place)
             raise CycleError
-        answer = self.known.get(node) or self._compute(node)
-        if answer[0] == "value":
-            return int(answer[1])
-        raise {"CycleError": CycleError, "ValueError": ValueError}[answer[1]](*answer[2])
+        return int(value_of(self.known.get(node) or self._compute(node)))
 
     def _compute(self, node: Node) -> Outcome:
         self.steps += 1
@@ -55,5 +54,5 @@ class Oracle:
 
     def group(self, nodes: Sequence[Node]) -> list[int]:
         for node in nodes:  # all are asked for, also behind one that fails
-            outcome_of(lambda node=node: self.read(node))  # type: ignore[misc]
+            outcome_of(partial(self.read, node))
         return [self.read(node) for node in nodes]

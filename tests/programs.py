@@ -1,18 +1,16 @@
-"""Programs: the little language of random queries, as nested lists, so that a timeline is plain JSON.
+"""Programs: the little language of random queries (see `expressions`).
 
 A program has one expression for each query; a key is (query, argument).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from graphlib import CycleError
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-Expression = Sequence[Any]
+from tests.expressions import Choose, Expression, arithmetic
+
 Node = tuple[Any, int]  # ("cell" | "file" | "wild", index) or (number of a query, argument)
-Outcome = tuple[Any, ...]  # ("value", v) or ("error", name of the class, arguments)
-Choose = Callable[[int, int], int]  # an integer of a range, ends included
 
 ARGUMENTS = 3  # every query takes one argument, 0 to 2
 CELLS = 4
@@ -27,10 +25,6 @@ class Reader(Protocol):
 def evaluate(e: Expression, n: int, reader: Reader) -> int:
     """The value of an expression for argument `n`; everything else comes from `reader`, in order."""
     match e:
-        case "constant", value:
-            return int(value)
-        case ("argument",):
-            return n
         case "cell", at:
             return reader.read(("cell", evaluate(at, n, reader) % CELLS))
         case "file", at:
@@ -43,35 +37,7 @@ def evaluate(e: Expression, n: int, reader: Reader) -> int:
         case "each", queries, size:
             keys = [(q, a) for a in range(ARGUMENTS) for q in queries]
             return sum(reader.group(keys[: evaluate(size, n, reader) % (len(keys) + 1)]))
-        case "add", a, b:
-            return evaluate(a, n, reader) + evaluate(b, n, reader)
-        case "half", a:
-            return evaluate(a, n, reader) // 2
-        case "sign", a:
-            return max(-1, min(1, evaluate(a, n, reader)))
-        case "if", condition, a, b:
-            return evaluate(a if evaluate(condition, n, reader) > 0 else b, n, reader)
-        case "fail", a:
-            value = evaluate(a, n, reader)
-            if value % 3 == 1:
-                raise ValueError("unlucky", value)
-            return value
-        case "rescue", a, b:
-            try:
-                return evaluate(a, n, reader)
-            except (ValueError, CycleError):
-                return evaluate(b, n, reader)
-    raise AssertionError(f"no such expression: {e}")
-
-
-def outcome_of(work: Callable[[], int]) -> Outcome:
-    """What a call comes to; of a cycle only that it is one: a ring may be entered at several places."""
-    try:
-        return "value", work()
-    except CycleError:
-        return "error", "CycleError", ()
-    except ValueError as error:
-        return "error", "ValueError", error.args
+    return arithmetic(e, n, lambda part: evaluate(part, n, reader))
 
 
 def random_expression(choose: Choose, callable_queries: Sequence[int], depth: int, leaves: str) -> Expression:

@@ -9,22 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from tests.expressions import Outcome, outcome_of, value_of
 from tests.table_programs import (
     INPUTS,
     Definition,
     Node,
-    Outcome,
     Row,
     answer_of,
     evaluate,
     keys_of,
     matches,
-    outcome_of,
     rows_of,
     told,
-    value_of,
 )
 
 
@@ -130,7 +129,7 @@ class Model:
             return False
         for group in memo.reads:
             for d in [read[1] for read in group if read[0] == "table"]:
-                outcome_of(lambda d=d: self.settle(d))  # type: ignore[misc]
+                outcome_of(partial(self.settle, d))
             stamps = [self.ensure(read).changed_at for read in group if read[0] != "table"]
             if any(stamp > memo.verified_at for stamp in stamps):
                 return True
@@ -201,7 +200,7 @@ class Model:
         done: set[int] = set()
         while more := self._closure(reach) - done:
             for d in sorted(more):
-                outcome_of(lambda d=d: self.settle(d))  # type: ignore[misc]
+                outcome_of(partial(self.settle, d))
             done |= more
 
     def _closure(self, reach: Iterable[int]) -> set[int]:

@@ -13,10 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-Expression = Sequence[Any]
+from tests.expressions import Choose, Expression, Outcome, arithmetic, outcome_of, value_of
+
 Definition = Sequence[Any]
-Choose = Callable[[int, int], int]  # an integer of a range, ends included
-Outcome = tuple[Any, ...]  # ("value", v) or ("error", name of the class, arguments)
 Node = tuple[Any, ...]
 """("cell", i), ("list", i), ("q", d, n), ("keys", d), ("t", d, key) or ("look", d, mode, terms)."""
 
@@ -60,10 +59,6 @@ def argument_of(key: Any) -> int:
 def evaluate(e: Expression, n: int, reader: Reader) -> int:
     """The value of an expression for argument `n`; everything else comes from `reader`, in order."""
     match e:
-        case "constant", value:
-            return int(value)
-        case ("argument",):
-            return n
         case "cell", at:
             return int(reader.read(("cell", evaluate(at, n, reader) % CELLS)))
         case "call", queries, which, argument:
@@ -81,25 +76,7 @@ def evaluate(e: Expression, n: int, reader: Reader) -> int:
             return number(reader.read(("look", table, "failures", ())))
         case "rows", table, texts, at:
             return number(reader.read(("t", table, key_of(texts, evaluate(at, n, reader)))))
-        case "add", a, b:
-            return evaluate(a, n, reader) + evaluate(b, n, reader)
-        case "half", a:
-            return evaluate(a, n, reader) // 2
-        case "sign", a:
-            return max(-1, min(1, evaluate(a, n, reader)))
-        case "if", condition, a, b:
-            return evaluate(a if evaluate(condition, n, reader) > 0 else b, n, reader)
-        case "fail", a:
-            value = evaluate(a, n, reader)
-            if value % 3 == 1:
-                raise ValueError("unlucky", value)
-            return value
-        case "rescue", a, b:
-            try:
-                return evaluate(a, n, reader)
-            except ValueError:
-                return evaluate(b, n, reader)
-    raise AssertionError(f"no such expression: {e}")
+    return arithmetic(e, n, lambda part: evaluate(part, n, reader))
 
 
 def terms_of(columns: Sequence[str], values: Sequence[int]) -> tuple[Any, ...]:
@@ -143,20 +120,6 @@ def answer_of(mode: str, terms: Sequence[Any], rows: Sequence[Row]) -> Any:
 
 def matches(row: Row, named: dict[str, Any]) -> bool:
     return all(getattr(row, name) == value for name, value in named.items())
-
-
-def outcome_of(work: Callable[[], Any]) -> Outcome:
-    """What a call comes to."""
-    try:
-        return "value", work()
-    except ValueError as error:
-        return "error", "ValueError", error.args
-
-
-def value_of(outcome: Outcome) -> Any:
-    if outcome[0] == "error":
-        raise ValueError(*outcome[2])
-    return outcome[1]
 
 
 def told(error: ValueError) -> str:

@@ -1,4 +1,4 @@
-"""Table world: one engine under test with random tables, its model, and steps as plain JSON (see `worlds`).
+"""Table world: an engine under test (`trial`) with random tables, and its model.
 
 After every `get` three things must hold: the answer is the one from scratch, the keys that ran are exactly
 those of the model, and the same question again runs and verifies nothing. Values of most lookups are not
@@ -10,23 +10,17 @@ from __future__ import annotations
 import itertools
 import json
 import random
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
-from unittest import mock
 
-from attrs import asdict, define, frozen
+from attrs import frozen
 
-import engine.mark
-from engine import Engine, Event, View, each, input, query, table
-from engine.core import Core
+from engine import Engine, View, each, input, query, table
 from engine.key import Key
 from engine.tables import MemberFailure
+from tests.expressions import Choose, Outcome, outcome_of, value_of
 from tests.table_model import Model
 from tests.table_programs import (
     ARGUMENTS,
@@ -35,24 +29,20 @@ from tests.table_programs import (
     LISTS,
     MOST_KEYS,
     TEXTS,
-    Choose,
     Definition,
     Node,
-    Outcome,
     Row,
     Scratch,
     evaluate,
     keys_of,
-    outcome_of,
     random_expression,
     random_program,
     random_rows,
     rows_of,
     terms_of,
     texts_of,
-    value_of,
 )
-from tests.worlds import FAST, RAN, small_limits
+from tests.trial import Held, Opening, Trial
 
 WORLD: ContextVar[Live] = ContextVar("table_world")
 NUMBERS = itertools.count()
@@ -60,23 +50,10 @@ UNSTORED = ("where", "first", "starting", "of", "failures")
 
 
 @frozen
-class Settings:
+class Settings(Opening):
     """How the engine of a world is opened."""
 
-    stored: bool = False
-    strict: bool = False
-    workers: int = 1
-    tiny: bool = False  # limits so small that every probe path is taken
     flaky: bool = False  # members may fail for a moment; then only values are compared
-
-
-@define
-class Held:
-    """A snapshot that is held over edits, and what the inputs were when it was taken."""
-
-    view: View
-    stack: ExitStack
-    inputs: dict[Node, Outcome]
 
 
 class Live:
@@ -102,15 +79,17 @@ class Live:
         return "value", 0 if node[0] == "cell" else ()
 
     def key(self, node: Node) -> Key[Any]:
+        key: Key[Any]
         match node:
             case (("cell" | "list"), i):
-                key: Key[Any] = getattr(self, node[0]).key(i)
-                return key
+                key = getattr(self, node[0]).key(i)
             case "keys", d:
-                return self.keys[d].key()  # type: ignore[no-any-return]
+                key = self.keys[d].key()
             case "look", d, mode, terms:
-                return getattr(self.made[d], mode).key(*terms)  # type: ignore[no-any-return]
-        return self.made[node[1]].key(node[2])  # type: ignore[no-any-return]
+                key = getattr(self.made[d], mode).key(*terms)
+            case _:
+                key = self.made[node[1]].key(node[2])
+        return key
 
     def _inputs(self) -> tuple[Any, Any]:
         @input(name=f"{self.name}:cell")
@@ -169,76 +148,19 @@ class Live:
         return each([self.key(node) for node in nodes])
 
 
-class World(Live):
-    """Apply steps with `apply`; a failure carries the timeline that led to it."""
+class World(Trial, Live):
+    """One engine under test and its model."""
 
     def __init__(self, settings: Settings, program: Sequence[Definition]) -> None:
-        super().__init__(program, "world")
+        Live.__init__(self, program, "world")
         self.settings = settings
-        self.timeline: list[list[Any]] = []
-        self.start = {"settings": asdict(settings), "program": json.loads(json.dumps(program))}
-        self.cleanup = ExitStack()
-        self.ran: list[Node] = []
-        self.probed: list[Node] = []
-        self.held: list[Held] = []
-        if settings.tiny:
-            self.cleanup.enter_context(small_limits())
-        self._watch_probes()
-        self.directory: Path | None = None
-        if settings.stored:
-            self.directory = Path(tempfile.mkdtemp(prefix="engine-tables-", dir=FAST))
-            self.cleanup.callback(lambda: shutil.rmtree(self.directory or "", ignore_errors=True))
         self.model = Model(self.program, self.look)
-        self._open()
-
-    def _open(self) -> None:
-        store = None if self.directory is None else self.directory / "store"
-        self.engine = Engine(store, workers=self.settings.workers, strict=self.settings.strict)
-        self.engine.listen(self._hear)
-
-    def _hear(self, event: Event) -> None:
-        if event.what in RAN and event.key is not None:
-            self.ran.append(node_of(event.key))
-
-    def _watch_probes(self) -> None:
-        cheap = engine.mark._cheap
-
-        def watched(core: Core) -> int:
-            node = cheap(core)
-            key = core.key_of(node) if node else None
-            if key is not None:
-                self.probed.append(node_of(key))
-            return node
-
-        self.cleanup.enter_context(mock.patch.object(engine.mark, "_cheap", watched))
-
-    def close(self) -> None:
-        with self.cleanup:
-            self._release()
-            self.engine.close()
+        Trial.__init__(self, settings, program, node_of)
 
     # -- steps ---------------------------------------------------------------------------------
 
-    def apply(self, step: Sequence[Any]) -> None:
-        """Do one step and check everything that can be checked."""
-        plain_step: list[Any] = json.loads(json.dumps(step))
-        self.timeline.append(plain_step)
+    def take(self, step: list[Any]) -> None:
         WORLD.set(self)
-        try:
-            self._apply(plain_step)
-            self.engine.check_invariants()
-            if self.engine.store is not None and plain_step[0] in ("restart", "crash", "gc"):
-                self.engine.store.check_invariants()
-        except BaseException as failure:
-            failure.add_note(self.story())
-            raise
-
-    def story(self) -> str:
-        """The timeline as JSON, for `replay`."""
-        return json.dumps({**self.start, "timeline": self.timeline})
-
-    def _apply(self, step: Sequence[Any]) -> None:
-        self.ran.clear()
         match step:
             case "get", node:
                 self._get(frozen_node(node))
@@ -258,7 +180,7 @@ class World(Live):
                 self._restart(changes, crash=True)
             case ("gc",):
                 if self.directory is not None:
-                    self._release()
+                    self.release()
                     self.engine.gc()
                     self.model.collect()
             case "flaky", nodes:
@@ -266,15 +188,13 @@ class World(Live):
                     self.flaky = set()
                 self.flaky |= {frozen_node(node) for node in nodes}
             case ("hold",):
-                stack = ExitStack()
-                view = stack.enter_context(self.engine.snapshot())
-                inputs = {node: memo.outcome for node, memo in self.model.memos.items() if node[0] in INPUTS}
-                self.held.append(Held(view, stack, inputs))
+                memos = self.model.memos
+                self.hold({node: memo.outcome for node, memo in memos.items() if node[0] in INPUTS})
             case "recall", which, node:
                 if self.held:
                     self._recall(self.held[which % len(self.held)], frozen_node(node))
             case ("release",):
-                self._release()
+                self.release()
             case _:
                 raise AssertionError(f"no such step: {step}")
         assert not self.ran, f"{step[0]} ran {self.ran}"
@@ -344,7 +264,7 @@ class World(Live):
         old = self.program[d]
         if old == definition:
             return
-        self._release()
+        self.release()
         self.program[d] = definition
         self._define(d)
         if definition[0] == "query":
@@ -362,19 +282,11 @@ class World(Live):
                     self._define(above)  # what `each=` names is another object now
 
     def _restart(self, changes: Sequence[tuple[int, Definition]], *, crash: bool) -> None:
-        self._release()
-        if self.directory is None:
-            return
-        if crash:
-            copy = Path(tempfile.mkdtemp(prefix="engine-tables-", dir=FAST))
-            shutil.copytree(self.directory / "store", copy / "store", ignore=shutil.ignore_patterns("*-shm"))
-            abandoned, self.directory = self.directory, copy
-            self.cleanup.callback(shutil.rmtree, abandoned, ignore_errors=True)
-        self.engine.close()
-        for d, definition in changes:
-            self._recode(d, definition)
-        self._open()
-        assert not self.engine.notes(), "the store was not taken as it is"
+        def meanwhile() -> None:
+            for d, definition in changes:
+                self._recode(d, definition)
+
+        self.restart(meanwhile, crash=crash)
 
     def _known(self, node: Node) -> Any:
         memo = self.model.memos.get(node)
@@ -389,10 +301,6 @@ class World(Live):
         )
         found = self.ask(held.view, node)
         assert found == wanted, f"{node} in R{held.view.revision} is {found}, from scratch it is {wanted}"
-
-    def _release(self) -> None:
-        while self.held:
-            self.held.pop().stack.close()
 
 
 def plain(answer: Any) -> Any:

@@ -26,7 +26,7 @@ from engine.watch.events import (
 )
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-SOON = 20.0  # seconds after which something that should have happened is missing
+SOON = 60.0  # seconds after which something that should have happened is missing
 
 STARTED = Started(
     revision=7,

@@ -398,10 +398,10 @@ class NoLift:
 
 
 class NotCallable(Parity):
-    remove = None  # type: ignore[assignment]
+    remove = None  # type: ignore[assignment]  # the claim
 
 
-class Both(Longest, Parity):  # type: ignore[misc]
+class Both(Longest, Parity):  # type: ignore[misc]  # the claim
     pass
 
 

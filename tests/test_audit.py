@@ -222,7 +222,7 @@ def test_a_sample_runs_the_members_it_looks_at_and_no_others() -> None:
 
 def test_what_is_no_table_and_no_fold_is_refused(db: Engine) -> None:
     with pytest.raises(BadTable):
-        db.audit(whole)  # type: ignore[arg-type]
+        db.audit(whole)  # type: ignore[arg-type]  # the claim
 
 
 def test_a_query_cannot_audit(db: Engine) -> None:
@@ -296,7 +296,7 @@ def test_a_row_of_nobody_is_told(db: Engine) -> None:
 
 def test_a_member_that_is_missing_is_told_with_its_key(db: Engine) -> None:
     def forget(kept: Collection) -> None:
-        kept.load_members().discard(locate(kept.core, kept.info.member, ("k05",)))  # type: ignore[union-attr]
+        kept.load_members().discard(locate(kept.core, kept.info.member, ("k05",)))  # type: ignore[union-attr]  # no input
 
     assert damaged(db, "total", forget) == [("whole('k05')", "no member", "a source key")]
     assert damaged(db, "notes", forget) == [("notes('k05')", "no member", "a source key")]
@@ -318,7 +318,7 @@ def test_a_wrong_contribution_is_told_with_its_key(db: Engine) -> None:
 
 def test_a_wrong_state_is_told_with_what_is_right(db: Engine) -> None:
     def damage(kept: KeptFold) -> None:
-        kept._held = [kept.info.into.add(kept._state, 1000)]  # type: ignore[union-attr]
+        kept._held = [kept.info.into.add(kept._state, 1000)]  # type: ignore[union-attr]  # a Sum
 
     right = db.get(total)
     assert damaged(db, "total", damage) == [("whole.Sum", str(right + 1000), str(right))]
@@ -326,7 +326,7 @@ def test_a_wrong_state_is_told_with_what_is_right(db: Engine) -> None:
 
 def test_a_wrong_tree_is_told_with_what_is_right(db: Engine) -> None:
     def damage(kept: KeptFold) -> None:
-        tree = kept._tree(kept.info.into)  # type: ignore[union-attr]
+        tree = kept._tree(kept.info.into)  # type: ignore[union-attr]  # a Max
         tree.update({b"\x02zzz": pack((1000,))})
         kept._blocks.update(tree.written)
 

@@ -15,9 +15,8 @@ import typing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -30,61 +29,22 @@ from hypothesis import strategies as st
 from engine.errors import UnkeyableArgument
 from engine.store import canonical as module
 from engine.store.canonical import UnknownClass, canonical, known, learn_annotation, restore
-
-T = TypeVar("T")
-
-
-def negated(value: int) -> int:
-    return -value
-
-
-class Color(enum.Enum):
-    RED = "red"
-    BLUE = "blue"
+from tests.values import Access, Color, Hashed, Loose, Number, Private, Struct, Tree, same
 
 
 class Word(enum.StrEnum):
     RED = "red"
 
 
-class Number(enum.IntEnum):
-    ONE = 1
-
-
-class Access(enum.Flag):
-    READ = 1
-    WRITE = 2
-
-
 class Mixed(enum.Enum):
     PAIR = (1, 2)
-    ALIAS = (1, 2)  # noqa: PIE796
+    ALIAS = (1, 2)  # noqa: PIE796  # an alias
 
 
 @attrs.frozen
 class Point:
     x: int
     y: object = None
-
-
-@attrs.frozen(slots=False)
-class Loose:
-    x: int
-
-    @cached_property
-    def double(self) -> int:
-        return 2 * self.x
-
-
-@attrs.frozen(cache_hash=True)
-class Hashed:
-    x: int
-
-
-@attrs.frozen
-class Private:
-    _secret: int = attrs.field(converter=negated)
-    _late: int = attrs.field(init=False, default=7)
 
 
 @attrs.define
@@ -108,11 +68,6 @@ class Pair(NamedTuple):
     y: int
 
 
-class Struct(msgspec.Struct, frozen=True):
-    x: int
-    y: str = "y"
-
-
 class ChangeableStruct(msgspec.Struct):
     x: int
 
@@ -121,40 +76,6 @@ class ChangeableStruct(msgspec.Struct):
 class InField:
     inner: Data
     colors: tuple[Color, ...]
-
-
-@attrs.frozen
-class Tree(Generic[T]):
-    item: T
-    children: tuple[Tree[T], ...] = ()
-
-
-def exact(value: Any) -> str:
-    """A text that is equal only where types, signs of zero, NaN bits, offsets and so on are."""
-    kind = type(value)
-    if isinstance(value, (tuple, list)):
-        inside = ",".join(map(exact, value))
-    elif isinstance(value, (set, frozenset)):
-        inside = ",".join(sorted(map(exact, value)))
-    elif isinstance(value, dict):
-        inside = ",".join(sorted(map(exact, value.items())))
-    elif isinstance(value, float):
-        inside = struct.pack("d", value).hex()
-    elif isinstance(value, complex):
-        inside = exact(value.real) + exact(value.imag)
-    elif attrs.has(kind):
-        inside = exact([getattr(value, field.name) for field in attrs.fields(kind)])
-    elif dataclasses.is_dataclass(kind):
-        inside = exact([getattr(value, field.name) for field in dataclasses.fields(kind)])
-    elif isinstance(value, msgspec.Struct):
-        inside = exact(msgspec.structs.astuple(value))
-    else:
-        inside = repr(value)  # exact for the other builtins
-    return f"{kind.__qualname__}({inside})"
-
-
-def same(left: Any, right: Any) -> bool:
-    return exact(left) == exact(right)
 
 
 def check(value: Any) -> bytes:
@@ -375,10 +296,10 @@ def test_depth_is_that_of_the_value_not_of_the_caller() -> None:
 
 def test_an_unknown_class_is_named_and_not_imported() -> None:
     data = canonical((Point(1), Color.RED))
-    for name in ("Point", "Color"):
-        kept = known.pop(f"{__name__}:{name}")
+    for cls in (Point, Color):
+        kept = known.pop(f"{cls.__module__}:{cls.__name__}")
         try:
-            with pytest.raises(UnknownClass, match=name):
+            with pytest.raises(UnknownClass, match=cls.__name__):
                 restore(data)
         finally:
             module.learn(kept)
@@ -400,7 +321,7 @@ def test_learning_an_annotation_learns_what_is_inside() -> None:
 def test_learning_survives_what_it_cannot_resolve() -> None:
     hidden = dataclasses.make_dataclass("Hidden", [("x", "Missing")], frozen=True)
     learn_annotation([hidden, "AlsoMissing", TypeVar("U"), typing.Callable[[int], Data]])
-    learn_annotation(dict[str, hidden])  # type: ignore[valid-type]
+    learn_annotation(dict[str, hidden])  # type: ignore[valid-type]  # known when it runs
     assert f"{hidden.__module__}:Hidden" in known
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -250,11 +251,14 @@ def test_a_follower_hears_of_every_change_from_the_watch_and_goes_on_without_it(
 
 
 def test_a_follower_tells_each_change_once_until_it_is_interrupted(place: Path) -> None:
+    def has_told(lines: int) -> bool:
+        return len(follower.out) == lines
+
     with Watching(place, "words", *CURSOR, "--json", "--follow", command="changes") as follower:
-        follower.until(lambda: len(follower.out) == 1)
+        follower.until(partial(has_told, 1))
         for number in range(3):
             save(place / "a.txt", f"{number}\n")
-            follower.until(lambda number=number: len(follower.out) == number + 2)  # type: ignore[misc]
+            follower.until(partial(has_told, number + 2))
         assert follower.ends(signal.SIGINT) == 130
         assert "Traceback" not in follower.told()
         assert documents(follower.out)[-1]["added"] == [row("2")]

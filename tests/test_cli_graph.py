@@ -111,12 +111,12 @@ def test_the_answer_as_json_is_that_of_the_query(project: Path, capsys: pytest.C
 def test_what_a_commit_is_behind_of_is_what_differs_from_it(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    quiet = {"cwd": project, "check": True, "capture_output": True}
+    quiet: dict[str, Any] = {"cwd": project, "check": True, "capture_output": True}
     identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
-    subprocess.run(["git", "init", "-q"], **quiet)  # type: ignore[call-overload]
+    subprocess.run(["git", "init", "-q"], **quiet)
     (project / ".gitignore").write_text(".engine\n")
-    subprocess.run(["git", "add", "."], **quiet)  # type: ignore[call-overload]
-    subprocess.run(["git", *identity, "commit", "-qm", "one"], **quiet)  # type: ignore[call-overload]
+    subprocess.run(["git", "add", "."], **quiet)
+    subprocess.run(["git", *identity, "commit", "-qm", "one"], **quiet)
     assert said(capsys, "affected", "--since", "HEAD", "--tests") == []
     (project / "app.py").write_text(FILES["app.py"] + "# more\n")
     assert document(capsys, "affected", "--since", "HEAD")["answer"]["changed"] == ["app.py"]

@@ -70,7 +70,7 @@ def test_a_touch_and_a_save_with_equal_content_change_nothing(place: Path) -> No
         watch.prints("103")  # what is printed late is printed as it is then
         os.utime(place / "rules.py")
         save(place / "helper.py", HELPER)
-        (place / "pyproject.toml").write_text("[project]\nname = 'engine-user'\n")
+        save(place / "pyproject.toml", "[project]\nname = 'engine-user'\n")
         save(place / "a.txt", "1\n2\n")
         watch.prints("103", "104")
         assert Asked(place, "run", "total").by_watch
@@ -91,7 +91,8 @@ def test_who_asks_at_once_after_an_edit_gets_the_answer_of_the_new_code(place: P
 
 
 def test_the_last_of_many_quick_edits_of_equal_size_wins(place: Path) -> None:
-    with Watching(place, "total", "--quiet") as watch:
+    with Watching(place, "total") as watch:
+        watch.ready()
         for number in range(101, 109):
             save(place / "helper.py", HELPER.replace("100", str(number)))
             time.sleep(0.15)
@@ -240,7 +241,13 @@ def descriptors(watch: Watching) -> int:
 def test_the_fresh_interpreter_is_started_as_the_first_one_was(place: Path, start: list[str]) -> None:
     (place / "bin").mkdir()
     script = place / "bin" / "engine"
-    script.write_text(f"#!{sys.executable}\nfrom engine.__main__ import main\nmain()\n")
+    # As pip writes scripts where the path of Python is too long for a first line, or has a space in it.
+    script.write_text(f"""#!/bin/sh
+'''exec' "{sys.executable}" "$0" "$@"
+' '''
+from engine.__main__ import main
+main()
+""")
     script.chmod(0o755)
     rules = RULES + (
         "import json, sys\n@query\ndef how() -> str:\n"
@@ -423,6 +430,7 @@ def test_a_value_is_printed_each_time_that_it_is_another_one(place: Path, mode: 
         place, "number", "number", "rules:lines('b.txt')", "--print", *([mode] if mode else [])
     ) as watch:
         watch.prints("1", "2")
+        time.sleep(pause)
         save(place / "a.txt", "2\n")
         watch.prints("1", "2", "2")
         time.sleep(pause)
@@ -559,6 +567,19 @@ def test_what_was_saved_before_a_command_is_in_its_answer(place: Path) -> None:
             (place / "a.txt").write_text("1\n" * number)
             asked = Asked(place, "run", "total", "--sync")
             assert (asked.out, asked.by_watch) == (f"{number + 102}\n", True)
+
+
+def test_who_sees_the_first_answer_can_ask_the_watch(place: Path) -> None:
+    (place / "there.py").write_text(
+        "import os, time\nfrom engine import query\nfrom engine.cli import serving\n"
+        "listen = serving.listen\n"
+        "def slowly(path):\n    time.sleep(1.0)\n    return listen(path)\n"
+        "serving.listen = slowly\n"
+        "@query\ndef socket_is_there() -> bool:\n    return os.path.exists('.engine/watch.sock')\n"
+    )
+    with Watching(place, "there.py:socket_is_there", "--print") as watch:
+        watch.prints("True")
+        assert watch.ends(signal.SIGINT) == 130
 
 
 def test_commands_that_look_are_answered_by_the_watch_as_the_store_would(place: Path) -> None:

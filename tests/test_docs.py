@@ -23,12 +23,14 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
+from tests.watch_process import save
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 PAGES = sorted((CHECKOUT / "docs").glob("*.md"))
 ALL_PAGES = [CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md", CHECKOUT / "CHANGELOG.md", *PAGES]
 SHOWN_ONLY = {"sh", "toml", "sql", "json", "ini", "diff", "text", ""}
 STARTS = {"cli": {"a.txt": "one\ntwo\n"}}  # pages that need another folder, and what is in it
-LIMIT_S = 60
+LIMIT_S = 240
 
 FENCE = re.compile(r"^```(\w*) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# (\S+\.(?:py|toml))\n")
@@ -140,12 +142,12 @@ def test_the_watch_tells_of_an_edit_until_it_is_interrupted(tmp_path: Path) -> N
     with subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("1 lines in")
-        (tmp_path / "one.py").write_text("# TODO sweep\n# TODO mop\n", encoding="utf-8")
+        save(tmp_path / "one.py", "# TODO sweep\n# TODO mop\n")
         while not (said := process.stdout.readline()).startswith("2 lines,"):
             assert said, "it ended"
         assert "todos_in('one.py')" in said
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(LIMIT_S) == 0
 
 
 # -- what they use -------------------------------------------------------------------------------

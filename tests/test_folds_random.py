@@ -7,9 +7,8 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,11 +20,12 @@ import engine.changes
 import engine.kept_fold
 import engine.log
 import engine.persist
-from engine import Engine, fold, input, query, table
-from engine.accumulate import Count, Max, Merge, Min, Set, Sum
+from engine import Engine, fold, query, table
+from engine.accumulate import Merge, Sum
 from engine.kept_table import KeptTable
-from tests.test_changes import Mirror
-from tests.worlds import FAST
+from tests.folding import FOLDS, cell, keys, spread, text, whole
+from tests.following import Mirror, Note
+from tests.trial import FAST
 
 NAMES = [f"k{n}" for n in range(9)]
 SEEDS = int(os.environ.get("ENGINE_FOLD_SEEDS", "16"))
@@ -33,43 +33,10 @@ STEPS = 60
 SMALL = 6  # entries of a log before it is netted
 
 
-@input
-def keys() -> tuple[str, ...]:
-    return ()
-
-
-@input
-def cell(key: str) -> int:
-    return 0
-
-
-@frozen
-class Note:
-    key: str
-    number: int
-
-
 @frozen
 class Group:
     number: int
     members: int
-
-
-@query
-def whole(key: str) -> int:
-    if cell(key) < 0:
-        raise ValueError(key)
-    return cell(key)
-
-
-@query
-def real(key: str) -> float:
-    return 0.1 * whole(key) * 10.0 ** (whole(key) * 9 % 40 - 20)
-
-
-@query
-def text(key: str) -> str:
-    return f"{key}:{whole(key)} "
 
 
 @table(each=keys, index=("number", "key"))
@@ -94,57 +61,15 @@ def size(number: int) -> int:
 
 @query
 def share(key: str) -> str:
-    return f"{whole(key)}/{total()};"
+    return f"{whole(key)}/{TOTAL()};"
 
 
-class Ends:
-    """Merging does not commute."""
-
-    def empty(self) -> tuple[int, ...]:
-        return ()
-
-    def lift(self, value: int) -> tuple[int, ...]:
-        return (value, value, 1)
-
-    def merge(self, left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
-        return (left[0], right[1], left[2] + right[2])
-
-    def result(self, state: tuple[int, ...]) -> tuple[int, ...]:
-        return state
-
-
-total = fold(each=keys, of=whole, into=Sum())
-Numbers = dict[str, int]
-
-
-def sum_of_floats(numbers: Numbers) -> float:
-    several = [0.1 * n * 10.0 ** (n * 9 % 40 - 20) for n in numbers.values()]
-    return float(sum(map(Fraction, several))) if several else 0
-
-
-def ends(numbers: Numbers) -> tuple[int, ...]:
-    several = list(numbers.values())
-    return (several[0], several[-1], len(several)) if several else ()
-
-
-# Each with what it is of the numbers in the order of their keys. All fail where one number does.
-FOLDS: dict[str, tuple[Any, Callable[[Numbers], Any]]] = {
-    "sum": (total, lambda numbers: sum(numbers.values())),
-    "floats": (fold(each=keys, of=real, into=Sum()), sum_of_floats),
-    "count": (fold(each=keys, of=whole, into=Count()), len),
-    "set": (fold(each=keys, of=whole, into=Set()), lambda numbers: frozenset(numbers.values())),
-    "min": (fold(each=keys, of=whole, into=Min(default=None)), lambda n: min(n.values(), default=None)),
-    "max": (fold(each=keys, of=whole, into=Max(default=None)), lambda n: max(n.values(), default=None)),
-    "merge": (
-        fold(each=keys, of=text, into=Merge(operator.add, "")),
-        lambda numbers: "".join(f"{key}:{number} " for key, number in numbers.items()),
-    ),
-    "ends": (fold(each=keys, of=whole, into=Ends()), ends),
-    "shares": (
-        fold(each=keys, of=share, into=Merge(operator.add, "")),
-        lambda numbers: "".join(f"{number}/{sum(numbers.values())};" for number in numbers.values()),
-    ),
+TOTAL = FOLDS["sum"][0]
+ASKED: dict[str, Any] = {
+    **{name: found for name, (found, _) in FOLDS.items()},
+    "shares": fold(each=keys, of=share, into=Merge(operator.add, "")),
 }
+Numbers = dict[str, int]
 SIZES = fold(each=notes.column("number"), of=size, into=Sum())
 TABLES: dict[str, Any] = {"notes": notes, "named": named, "groups": groups}
 
@@ -206,7 +131,14 @@ class World:
     def wanted(self, name: str) -> Any:
         numbers = self.numbers()
         failing = [key for key, number in numbers.items() if number < 0]
-        return ("ValueError", failing[0]) if failing else FOLDS[name][1](numbers)
+        if failing:
+            return "ValueError", failing[0]
+        if name == "shares":
+            return "".join(f"{number}/{sum(numbers.values())};" for number in numbers.values())
+        if name == "floats":
+            return FOLDS[name][1]([spread(number) for number in numbers.values()])
+        texts = [f"{key}{number}" for key, number in numbers.items()]
+        return FOLDS[name][1](texts if name in ("max", "merge") else list(numbers.values()))
 
     def got(self, what: Any) -> Any:
         try:
@@ -253,8 +185,8 @@ class World:
         self.keys, self.cells[new] = keys_now, self.cells.get(old, 0)
 
     def ask_fold(self) -> None:
-        for name in self.chance.sample(list(FOLDS), self.chance.choice([1, 1, 2, len(FOLDS)])):
-            assert (name, self.got(FOLDS[name][0])) == (name, self.wanted(name))
+        for name in self.chance.sample(list(ASKED), self.chance.choice([1, 1, 2, len(ASKED)])):
+            assert (name, self.got(ASKED[name])) == (name, self.wanted(name))
         if self.chance.random() < 0.5:
             wanted = sum(row.number * row.members for row in self.rows("groups"))
             assert self.got(SIZES) == wanted
@@ -328,7 +260,7 @@ class World:
         assert consumer.mirror.rows == self.rows(consumer.table), f"{name} of {consumer.table}"
 
     def value(self) -> None:
-        for new in self.db.changes(total, since="value"):
+        for new in self.db.changes(TOTAL, since="value"):
             found = ("ValueError", str(new.error)) if new.error is not None else new.value
             assert found != self.seen, "a value is told twice"
             self.seen = found
@@ -345,13 +277,13 @@ class World:
                 assert one.log.cursors or not size
 
     def finish(self) -> None:
-        for name in FOLDS:
-            assert (name, self.got(FOLDS[name][0])) == (name, self.wanted(name))
+        for name in ASKED:
+            assert (name, self.got(ASKED[name])) == (name, self.wanted(name))
         for name in TABLES:
             assert set(self.db.get(TABLES[name].where)) == self.rows(name)
         for name in self.consumers:
             self.follow(name, 99)
-        for what in [*TABLES.values(), SIZES, *(found for found, _ in FOLDS.values())]:
+        for what in [*TABLES.values(), SIZES, *ASKED.values()]:
             assert self.db.audit(what).differences == ()
         if self.db.store is not None:
             self.db.store.check_invariants()

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,14 +70,14 @@ def test_a_row_that_was_added_twice_is_there_until_it_was_removed_twice(path: Pa
 
 
 def test_a_change_that_fails_halfway_changes_nothing(path: Path) -> None:
-    def rows() -> object:
+    def rows() -> Iterator[tuple[str, str, str]]:
         yield PART
         raise RuntimeError("in the middle")
 
     with opened(path) as index:
         index.apply("1", removed=(), added=[GREET])
         with pytest.raises(RuntimeError):
-            index.apply("2", removed=[GREET], added=rows())  # type: ignore[arg-type]
+            index.apply("2", removed=[GREET], added=rows())
         assert (index.position(), names(index, "says")) == ("1", ["greet"])
         index.apply("2", removed=(), added=[PART])
         index.check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ STORE_FACE = {
     f"engine.store{name}" for name in ("", ".canonical", ".codec", ".gc")
 }  # what the core knows of it
 LATE = {"rich", "asyncio", "watchfiles", "sqlite_utils", "click", "sqlite3", "dask", "hypothesis"}
+MARKER = re.compile(
+    r"# (?:type: ignore(?:\[[\w, -]+\])?|noqa(?:: \w+(?:, \w+)*)?|pragma: no \w+)(?P<reason> +(?:#|--) *\S)?"
+)
 READING = {"open", "input", "print"}  # builtins that the core does not call
 
 
@@ -184,6 +188,24 @@ with Engine(None) as db:
     assert loaded_by(program) & LATE == set()
 
 
+@pytest.mark.parametrize("folder", ["engine", "store", "rules", "benchmarks", "examples", "tests"])
+def test_what_silences_a_check_has_its_reason_beside_it(folder: str) -> None:
+    """A marker has one behind it or in the line above; so has what catches everything and goes on."""
+    silent = []
+    for path in below(folder):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, start=1):
+            marker = MARKER.search(line)
+            if marker is not None and not marker["reason"] and not lines[number - 2].lstrip().startswith("#"):
+                silent.append(f"{shown(path)}:{number}: {line.strip()}")
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ExceptHandler) and swallows(node):
+                inside = lines[node.lineno - 1 : node.end_lineno]
+                if not any("#" in line for line in inside):
+                    silent.append(f"{shown(path)}:{node.lineno}: {inside[0].strip()}")
+    assert not silent, "\n".join(silent)
+
+
 # -- what they use -------------------------------------------------------------------------------
 
 
@@ -244,6 +266,14 @@ def offenders(paths: list[Path], refused: object) -> list[str]:
     )
 
 
+def swallows(handler: ast.ExceptHandler) -> bool:
+    """Whether it catches everything, and does not end in raising it again."""
+    caught = "everything" if handler.type is None else ast.unparse(handler.type)
+    last = handler.body[-1]
+    again = isinstance(last, ast.Raise) and last.exc is None
+    return caught in ("everything", "Exception", "BaseException") and not again
+
+
 def targets(node: ast.Assign | ast.AugAssign) -> list[ast.expr]:
     return node.targets if isinstance(node, ast.Assign) else [node.target]
 
@@ -272,6 +302,6 @@ def loaded_by(program: str) -> set[str]:
     """The top-level modules that a program has loaded when it ends."""
     probe = f"{program}\nimport sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
     answer = subprocess.run(
-        [sys.executable, "-c", probe], cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", probe], cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=240
     )
     return set(answer.stdout.split())

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from engine import CycleError, Durability, Engine, Transient, each, input, query
 from tests.watching import Watch
-
-
-@pytest.fixture(params=["memory", "stored", "strict", "workers"])
-def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    stored = tmp_path / "store" if request.param == "stored" else None
-    with Engine(
-        stored,
-        root=tmp_path,
-        strict=request.param == "strict",
-        workers=3 if request.param == "workers" else 1,
-    ) as engine:
-        yield engine
-
-
-@pytest.fixture
-def watch(db: Engine) -> Watch:
-    return Watch(db)
 
 
 @input

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import shutil
 import sqlite3
-import tempfile
 import threading
-import traceback
-from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from engine import Engine
-from engine.store import Batch
+from tests.expressions import Choose, Outcome, value_of
+from tests.killing import KILLED, KillingStore, directory, possible, run
 from tests.oracle import Oracle
-from tests.programs import ARGUMENTS, CELLS, Node, Outcome
-from tests.worlds import FAST, WORLD, Live, Program, Settings, raised, random_program, small_limits
+from tests.programs import ARGUMENTS, CELLS, Node
+from tests.trial import small_limits
+from tests.worlds import WORLD, Live, Program, Settings, random_program
+
+__all__ = ["directory"]  # a fixture
 
 KILLS = 100
 WITHIN_MS = 150  # after the session began
 FLIPS = 100
 STEPS = 20  # of the session that is killed at each numbered point
-KILLED = 9  # exit code of a process that ended itself in the middle
 
 Cells = tuple[int, ...]
-# Children are forked from a process that has imported this module and has no threads: 20 ms, not 300.
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.test_kill"])
 
 
 def program() -> Program:
@@ -48,14 +43,8 @@ LIVE = Live(program(), "kill")
 KEYS: list[Node] = [(q, n) for q in range(len(LIVE.queries)) for n in range(ARGUMENTS)]
 
 
-def session(directory: Path, seed: int, cells: Cells, tell: Connection, steps: int) -> None:
-    """Open, set and get at random; tell each change before it is made and after it is acknowledged."""
-    choose = random.Random(seed).randint
-    with Engine(directory) as db:
-        work(db, choose, cells, tell, steps)
-
-
-def work(db: Engine, choose: Callable[[int, int], int], cells: Cells, tell: Connection, steps: int) -> None:
+def work(db: Engine, choose: Choose, cells: Cells, tell: Connection, steps: int) -> None:
+    """Set and get at random; tell each change before it is made and after it is acknowledged."""
     WORLD.set(LIVE)
     for _ in range(steps):
         if choose(0, 1):
@@ -75,16 +64,16 @@ def work(db: Engine, choose: Callable[[int, int], int], cells: Cells, tell: Conn
 
 def wanted(cells: Cells, node: Node) -> Outcome:
     def inputs(node: Node) -> int:
-        return cells[node[1]] if node[0] == "cell" else raised(LIVE.look(node))
+        return cells[node[1]] if node[0] == "cell" else int(value_of(LIVE.look(node)))
 
     return Oracle(LIVE.expressions, inputs).outcome(node)
 
 
-def check(db: Engine, possible: set[Cells]) -> Cells:
+def check(db: Engine, states: set[Cells]) -> Cells:
     """Inputs are one of the possible states, answers are those of the oracle. Returns the state."""
     WORLD.set(LIVE)
     cells = tuple(db.get(LIVE.cell, i) for i in range(CELLS))
-    assert cells in possible, f"the inputs are {cells}, and not one of {possible}"
+    assert cells in states, f"the inputs are {cells}, and not one of {states}"
     for node in KEYS:
         assert LIVE.ask(db, node) == wanted(cells, node), f"{node} with {cells}"
     db.check_invariants()
@@ -93,53 +82,10 @@ def check(db: Engine, possible: set[Cells]) -> Cells:
     return cells
 
 
-def heard(pipe: Connection, before: Cells) -> set[Cells]:
-    """The states that the inputs may be in: the acknowledged one, and one under way."""
-    states = {before}
-    try:
-        while True:
-            what, cells = pipe.recv()
-            assert what != "failed", cells
-            states = {cells} if what == "end" else states | {cells}
-    except EOFError:
-        return states
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A private directory in memory, where there is such a place."""
-    path = Path(tempfile.mkdtemp(prefix="engine-kill-", dir=FAST))
-    yield path
-    shutil.rmtree(path)
-
-
-def run(target: Callable[..., None], *args: Any, cells: Cells, after: float | None) -> tuple[int, set[Cells]]:
-    """Run `target` in a child, kill it after so many seconds; exit code, and the possible states."""
-    ours, theirs = CONTEXT.Pipe(duplex=False)
-    child = CONTEXT.Process(target=target, args=(*args, cells, theirs))
-    child.start()
-    theirs.close()
-    states = {cells}
-    try:
-        if after is not None and ours.poll(10):  # the session has begun
-            child.join(after)
-            child.kill()
-        states = heard(ours, cells)
-        child.join()
-        assert child.exitcode is not None
-        return child.exitcode, states
-    finally:
-        ours.close()
-        child.close()
-
-
 def begun(directory: Path, seed: int, small: bool, cells: Cells, tell: Connection) -> None:
     tell.send(("end", cells))
-    try:
-        with small_limits() if small else nullcontext():
-            session(directory, seed, cells, tell, steps=100_000)
-    except BaseException:
-        tell.send(("failed", traceback.format_exc()))
+    with small_limits() if small else nullcontext(), Engine(directory) as db:
+        work(db, random.Random(seed).randint, cells, tell, steps=100_000)
 
 
 def lives(directory: Path, first: int, count: int) -> None:
@@ -148,9 +94,9 @@ def lives(directory: Path, first: int, count: int) -> None:
     chance = random.Random(first)
     for number in range(first, first + count):
         seconds = chance.uniform(0, WITHIN_MS / 1000)
-        _, states = run(begun, directory, number, number % 2 == 0, cells=cells, after=seconds)
+        _, told = run(begun, directory, number, number % 2 == 0, cells, after=seconds)
         with Engine(directory) as db:
-            cells = check(db, states)
+            cells = check(db, possible(told, cells))
             assert not db.notes(), "a killed process damaged nothing"
         if number % 20 == 0:
             with closing(sqlite3.connect(directory / "store.db")) as connection:
@@ -175,35 +121,10 @@ def test_a_hundred_kills_at_random_moments_give_no_wrong_answer(directory: Path)
         raise failures[0]
 
 
-class KillingStore:
-    """A store that ends the process at a numbered point: before or after a write, or at a statement in it."""
-
-    def __init__(self, store: Any, point: int, *, statements: bool) -> None:
-        self._store, self._left = store, point
-        if statements:
-            store.connection.set_trace_callback(lambda _: self._pass())
-        self._writes = not statements
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def write(self, batch: Batch) -> None:
-        if self._writes:
-            self._pass()
-        self._store.write(batch)
-        if self._writes:
-            self._pass()
-
-    def _pass(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            os._exit(KILLED)
-
-
 def numbered(directory: Path, point: int, statements: bool, cells: Cells, tell: Connection) -> None:
     with small_limits(), Engine(directory) as db:
         assert db.store is not None
-        db._core.store = KillingStore(db.store, point, statements=statements)  # type: ignore[assignment]
+        db._core.store = KillingStore(db.store, point, statements=statements)  # type: ignore[assignment]  # it has what is called
         work(db, random.Random(3).randint, cells, tell, steps=STEPS)
 
 
@@ -213,10 +134,10 @@ def test_a_kill_at_each_numbered_point_of_writing_gives_no_wrong_answer(
 ) -> None:
     cells: Cells = (0,) * CELLS
     for point in range(1, 10_000, stride):
-        code, states = run(numbered, directory / str(point), point, statements, cells=cells, after=None)
+        code, told = run(numbered, directory / str(point), point, statements, cells)
         assert code in (0, KILLED)
         with Engine(directory / str(point)) as db:
-            check(db, states)
+            check(db, possible(told, cells))
         if code == 0:
             assert point > 20, "the points were not passed"
             return

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from tests import worlds
-from tests.programs import Choose
+from tests.expressions import Choose
 from tests.worlds import Program, Settings, World, fuzz, random_program
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"

@@ -6,6 +6,7 @@ import os
 import re
 import select
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -137,10 +138,11 @@ def test_clients_that_send_nothing_little_or_no_end_hold_up_nobody(monkeypatch: 
     with serve_metrics("0", ProgressTracker().snapshot) as server:
         silent, slow, endless = (client_of(server) for _ in range(3))
         with silent, slow, endless:
-            slow.sendall(b"GET /met")
-            endless.sendall(b"POST /metrics HTTP/1.0\r\nContent-Length: 1000000000\r\n\r\n" + b"x" * 100_000)
-            head, _ = http(server, b"GET /metrics HTTP/1.0\r\n\r\n")
-            assert " 200 " in head
+            with suppress(ConnectionError):  # on a busy machine their time may be over already
+                slow.sendall(b"GET /met")
+                endless.sendall(b"POST /metrics HTTP/1.0\r\nContent-Length: 1000000000\r\n\r\n")
+                endless.sendall(b"x" * 100_000)
+            until(lambda: " 200 " in http(server, b"GET /metrics HTTP/1.0\r\n\r\n")[0])
             assert silent.recv(10) == b""
             until(lambda: dripping(slow))  # never silent, and still ended
             until(lambda: dripping(endless))
@@ -167,7 +169,7 @@ def test_metrics_that_cannot_be_made_are_logged_and_the_next_scrape_works(
 ) -> None:
     tracker = ProgressTracker()
     answers = iter([lambda: 1 / 0, tracker.snapshot])
-    with serve_metrics("0", lambda: next(answers)()) as server:  # type: ignore[arg-type, return-value]
+    with serve_metrics("0", lambda: next(answers)()) as server:  # type: ignore[arg-type, return-value]  # the first fails
         assert http(server, b"GET /metrics HTTP/1.0\r\n\r\n") == ("", "")
         assert " 200 " in http(server, b"GET /metrics HTTP/1.0\r\n\r\n")[0]
     assert "ZeroDivisionError" in caplog.text

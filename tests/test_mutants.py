@@ -66,7 +66,7 @@ def remember_equal(stack: ExitStack) -> dict[int, bool]:
     return equal
 
 
-# -- the six of reliability.md -------------------------------------------------------------------
+# -- bugs that engines of this kind had -----------------------------------------------------------
 
 
 @mutant()
@@ -375,7 +375,7 @@ def steps_to_find(
             return most, ""
         try:
             fuzz(number, settings)
-        except Exception as found:
+        except Exception as found:  # a bug may show by anything
             return number * 40, f"{type(found).__name__}: {found}"
     raise AssertionError
 

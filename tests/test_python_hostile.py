@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -102,9 +103,11 @@ def test_results_of_threads_agree() -> None:
 
 
 @pytest.mark.parametrize("action", ["error", "always", "default"])
-def test_warnings_of_sources_stay_with_them(action: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_warnings_of_sources_stay_with_them(
+    action: Literal["error", "always", "default"], capfd: pytest.CaptureFixture[str]
+) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter(action)  # type: ignore[arg-type]
+        warnings.simplefilter(action)
         for number in range(2):
             parsed = parse_text(f"x = '\\d' # {action} {number}\nassert (1, 'a')\n1or 2\n")
             assert parsed.error is None

@@ -114,10 +114,10 @@ def _change(db: Engine, root: Path, kind: str, rest: str, text: str, overlays: d
 
 def _key(line: str) -> Key[Any]:
     name, *arguments = line.split()
-    found = python
+    found: Any = python
     for part in name.split("."):
         found = getattr(found, part)
-    key: Key[Any] = found.key(*[int(one) if one.isdigit() else one for one in arguments])  # type: ignore[attr-defined]
+    key: Key[Any] = found.key(*[int(one) if one.isdigit() else one for one in arguments])
     return key
 
 

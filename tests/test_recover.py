@@ -23,6 +23,7 @@ from engine import (
     query,
 )
 from engine.store.sqlite import Store
+from tests.striking import strike
 
 WORLD = {"a": "disk"}
 
@@ -51,24 +52,6 @@ def ten(number: int) -> int:
 def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     with Engine(tmp_path / "store" if request.param == "stored" else None) as engine:
         yield engine
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "store"
-
-
-def strike(
-    patch: pytest.MonkeyPatch, owner: Any, name: str, error: type[BaseException] = KeyboardInterrupt
-) -> None:
-    """The next call of this function is interrupted before it does anything."""
-    real = getattr(owner, name)
-
-    def struck(*args: Any) -> Any:
-        patch.setattr(owner, name, real)
-        raise error
-
-    patch.setattr(owner, name, struck)
 
 
 def interrupt(db: Engine, patch: pytest.MonkeyPatch) -> None:

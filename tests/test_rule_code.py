@@ -185,7 +185,8 @@ def test_each_set_of_changed_files_is_told_once(tmp_path: Path, monkeypatch: pyt
     assert told == [(str(one),), (str(one), str(two)), (str(two),)]
 
 
-def test_looks_are_as_far_apart_as_they_should_be(tmp_path: Path) -> None:
+def test_looks_are_as_far_apart_as_they_should_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rule_code, "LOOK_SECONDS", 3600.0)
     path = tmp_path / "rules.py"
     told: list[tuple[str, ...]] = []
     step = files(path).follow(told.append)

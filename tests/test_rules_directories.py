@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import re
 import shutil
@@ -31,38 +30,9 @@ from engine.rules.directories import (
 )
 from engine.rules.files import FileError, FileMissing, read_text
 from engine.rules.ignore import Matcher, parse
+from tests.folders import place, without_privileges
 
-NOBODY = 65534
-
-
-@pytest.fixture(autouse=True)
-def watchdog() -> Iterator[None]:
-    faulthandler.dump_traceback_later(120, exit=True)  # a hang is a failure with stacks
-    yield
-    faulthandler.cancel_dump_traceback_later()
-
-
-@pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A root that is the working directory, and that every user may enter (pytest's own is private)."""
-    path = Path(os.path.realpath(tempfile.mkdtemp()))
-    path.chmod(0o755)
-    monkeypatch.chdir(path)
-    yield path
-    shutil.rmtree(path)
-
-
-@contextmanager
-def without_privileges() -> Iterator[None]:
-    """As a user for whom permissions count: root may read everything."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
+__all__ = ["place"]  # a fixture
 
 
 def grow(*paths: str) -> None:
@@ -235,9 +205,9 @@ def test_a_glob_finds_what_a_walk_over_everything_finds(paths: set[str], pattern
 )
 def test_no_pattern_takes_long(pattern: str, place: Path) -> None:
     grow("/".join(["a"] * 100) + "/" + "a" * 200, "a" * 250)
-    started = time.monotonic()
+    started = time.thread_time()
     assert glob(pattern) == ()
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 5
 
 
 @pytest.mark.parametrize(
@@ -245,10 +215,10 @@ def test_no_pattern_takes_long(pattern: str, place: Path) -> None:
 )
 def test_no_ignore_line_takes_long(line: bytes) -> None:
     matcher = Matcher((line,))
-    started = time.monotonic()
+    started = time.thread_time()
     assert matcher.decide(b"/".join([b"a"] * 1000), False) is None
     assert matcher.decide(b"a" * 255, True) is None
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 5
 
 
 def test_a_tree_that_is_too_deep_is_refused_by_name_not_by_a_crash(place: Path) -> None:

@@ -11,9 +11,11 @@ import pytest
 from attrs import frozen
 
 from engine import Engine, Sum, fold, query, table
+from engine.collection import Collection
 from engine.errors import BadSettings
 from engine.key import Key
 from engine.locate import find
+from engine.query import QueryInfo
 from engine.rules.directories import glob
 from engine.rules.files import read_text
 from engine.watch.events import Trouble
@@ -70,8 +72,8 @@ def db(tmp_path: Path) -> Iterator[Engine]:
         yield found
 
 
-def collection(db: Engine, settle: object) -> object:
-    node = find(db._core, settle, ())  # type: ignore[arg-type]
+def collection(db: Engine, settle: QueryInfo) -> Collection:
+    node = find(db._core, settle, ())
     assert node
     return db._core.collections[node]
 
@@ -127,7 +129,8 @@ def test_a_disagreement_is_told_once_with_both_sides_and_counted(db: Engine) -> 
     kept = collection(db, total.__collection__.settle)
     for path in db.get(files):
         node = find(db._core, size.__query__, (path,))
-        kept.news[node] = b"\x01\x07"  # type: ignore[attr-defined]
+        assert node
+        kept.news[node] = b"\x01\x07"
     rig = Rig(db)
     for _ in range(2):
         rig.sampling.look()

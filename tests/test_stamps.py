@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +18,15 @@ from engine.rules.directories import listing
 from engine.rules.env import variable
 from engine.rules.files import exists, file_digest, kind, read_bytes, read_text, stat_stamp
 from engine.rules.stat import file_stamp, file_stamps
-from tests.test_rules_files import without_privileges
+from tests.folders import place, without_privileges
+
+__all__ = ["place"]  # a fixture
+
 
 FILE_INPUTS: list[Query[..., Any]] = [
     *(read_text, read_bytes, file_digest, exists, kind, stat_stamp),
     listing,
 ]
-
-
-@pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A root that is the working directory, and that every user may enter (pytest's own is private)."""
-    path = Path(os.path.realpath(tempfile.mkdtemp()))
-    path.chmod(0o755)
-    monkeypatch.chdir(path)
-    yield path
-    if Path("closed").exists():
-        Path("closed").chmod(0o755)
-    shutil.rmtree(path)
 
 
 def a_socket() -> None:

@@ -113,7 +113,6 @@ def test_what_is_written_of_collections_is_read_back_also_after_reopening(tmp_pa
             assert derived.rows_of(TABLE, [7]) == {}
             assert derived.select(TABLE, [("name", "name_3_1")]) == [(3, "path/3.py", ("name_3_1", None, 3))]
             assert derived.count(TABLE, [("kind", None)]) == 6
-            assert derived.distinct(TABLE, "kind") == [None, "function"]
             assert derived.blocks(FOLD, [(0, b"key 1"), (1, b"key 3"), (2, b"key 1")]) == {
                 (0, b"key 1"): b"block",
                 (1, b"key 3"): b"block",
@@ -159,11 +158,10 @@ def test_an_unknown_collection_is_like_an_empty_one_and_an_unknown_column_is_an_
             assert store.derived.rows_of(id, [1]) == {}
             assert store.derived.select(id, [("name", "x")]) == []
             assert store.derived.count(id, []) == 0
-            assert store.derived.distinct(id, "name") == []
         with pytest.raises(KeyError):
             store.derived.select(TABLE, [("colour", 1)])
         with pytest.raises(KeyError):
-            store.derived.distinct(TABLE, "colour")
+            store.derived.count(TABLE, [("colour", 1)])
         with pytest.raises(ValueError, match="no table"):
             store.write(Batch(rows=[rows_of(1, (1, 2, 3), table=FOLD)]))
 
@@ -192,7 +190,7 @@ def test_columns_may_have_any_name(tmp_path: Path) -> None:
         )
         for place, name in enumerate(names):
             assert store.derived.select(TABLE, [(name, place)]) == [(1, "path/1.py", tuple(range(12)))]
-            assert store.derived.distinct(TABLE, name) == [place, place + 12]
+            assert store.derived.count(TABLE, [(name, place + 12)]) == 1
         store.check_invariants()
     with open_store(tmp_path) as store:
         assert store.notes == []
@@ -421,10 +419,6 @@ def test_lookups_find_what_python_finds(tmp_path: Path) -> None:
             found = [(member, values) for member, _, values in store.derived.select(TABLE, equal, prefix)]
             assert sorted(map(repr, found)) == sorted(map(repr, expected)), (turn, equal, prefix)
             assert store.derived.count(TABLE, equal, prefix) == len(expected)
-        for place, name in enumerate(COLUMNS):
-            different = store.derived.distinct(TABLE, name)
-            assert len(different) == len(set(different))
-            assert set(different) == {values[place] for _, values in rows}
 
 
 def test_the_bound_of_a_prefix_is_the_next_text_that_there_is() -> None:

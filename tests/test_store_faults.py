@@ -261,7 +261,7 @@ store.close()
 """,
         tmp_path,
     )
-    out, error = child.communicate(timeout=30)
+    out, error = child.communicate(timeout=240)
     assert not error, error
     assert out.split()[-2:] == ["True", "4"]
     assert out.split()[0] == "StoreFull"
@@ -316,7 +316,7 @@ except StoreReadOnly as error:
         ],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=240,
         check=False,
     )
     assert done.stderr == ""

@@ -42,7 +42,7 @@ def run_all(*works: Callable[[], object]) -> list[object]:
     def run(at: int, work: Callable[[], object]) -> None:
         try:
             outcomes[at] = work()
-        except Exception as error:
+        except Exception as error:  # an outcome
             outcomes[at] = error
 
     threads = [threading.Thread(target=run, args=(at, work), daemon=True) for at, work in enumerate(works)]
@@ -231,7 +231,7 @@ def test_closing_ends_waiting_requests(db: Engine) -> None:
     @query
     def slow(number: int) -> int:
         entered.set()
-        for step in range(200):
+        for step in range(10_000):  # a minute: longer than it takes to close
             time.sleep(0.005)
             cell(step)
         return number

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from engine import Engine, Sum, fold, input, query, table
 from engine.errors import ChangedInsideQuery
+from engine.kept_table import KeptTable
 from engine.key import Key
 from engine.locate import find
 from engine.rules.directories import glob
@@ -329,8 +330,9 @@ def test_a_row_that_is_not_its_members_is_found_and_named(db: Engine) -> None:
     db.get(words.where)
     core = db._core
     kept = core.collections[node_of(db, Key(words.__collection__.settle, ()))]
+    assert isinstance(kept, KeptTable)
     node = node_of(db, words.key("b.txt"))
-    kept.kept.put(node, "b.txt", (("too", 3),), False)  # type: ignore[attr-defined]
+    kept.kept.put(node, "b.txt", (("too", 3),), False)
     found = db.verify().differences
     assert [(one.key, one.kept, one.right) for one in found] == [
         (f"{__name__}:words", "Word(text='too', length=3) of 'b.txt'", "no such row"),

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from engine.watch import file_watcher
-from engine.watch.kernel import KernelBackend
 from engine.watch.scanning import ScanningBackend
 from tests.scripted import Script, spoiled
+from tests.watch_modes import polling
 from tests.watch_world import (
     WATCHED,
     Edits,
@@ -31,10 +31,6 @@ from tests.watch_world import (
 )
 
 ROUND = 20  # edits between two comparisons
-
-
-def polling(cookies: str, suggest: Any, fail: Any) -> KernelBackend:
-    return KernelBackend(cookies, suggest, fail, polling=True)
 
 
 def dropping(seed: int) -> Any:

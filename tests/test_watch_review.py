@@ -14,7 +14,8 @@ from engine.rules import files
 from engine.rules.directories import glob
 from engine.rules.files import read_text
 from engine.watch.events import FileDelta, RulesChanged, Started, Stopped, Trouble
-from tests.watch_world import planted, text, tree, until, watching
+from tests.watch_process import save as save_beside
+from tests.watch_world import PATIENCE, planted, save, text, tree, until, watching
 
 ENDS: dict[str, type[BaseException]] = {}  # what a query raises that ends a program
 
@@ -70,7 +71,7 @@ def test_an_input_that_is_given_back_in_a_batch_is_looked_at_again(root: Path) -
 def test_an_interrupt_in_the_host_does_not_stop_the_watch(root: Path) -> None:
     with watching(root, top) as (db, _, told):
         db._core.unsettled = True  # as a Ctrl-C in `get` leaves it
-        (root / "top.txt").write_text("saved after it")
+        save(root / "top.txt", "saved after it")
         db.sync()
         assert db.get(top) == "saved after it"
         # Not all that changed is known then, so the state of now is told instead of a revision.
@@ -82,9 +83,9 @@ def test_a_stopped_engine_ends_its_watch_and_lets_everybody_go(root: Path, how: 
     db = Engine(None, root=root)
     watch = db.watch(top)
     with db:
-        assert watch.wait_until_ready(10)
+        assert watch.wait_until_ready(PATIENCE)
         getattr(db, how)()
-        (root / "top.txt").write_text("a save")
+        save(root / "top.txt", "a save")
         until(lambda: watch.ended)
         assert isinstance(list(watch)[-1], Stopped)
         with pytest.raises((Closed, KeyboardInterrupt)):
@@ -96,12 +97,12 @@ def test_a_watch_that_was_made_and_not_started_changes_nothing(root: Path) -> No
     with Engine(None, root=root) as db:
         db.subscribe(top, heard.append)
         first = db.watch(top)
-        (root / "top.txt").write_text("one")
+        save(root / "top.txt", "one")
         assert db.sync() == 1
         assert heard == ["one"]
         assert db._core.journal is None
         with db.watch(top) as second:
-            assert second.wait_until_ready(10)
+            assert second.wait_until_ready(PATIENCE)
             assert first.ended
             with pytest.raises(Closed):
                 first.start()
@@ -136,19 +137,19 @@ def test_an_input_that_could_not_be_read_from_the_start_heals_at_its_next_change
         assert watch.failing
         until(lambda: watch.files.places.is_file("top.txt"))  # so that its next event means something
         monkeypatch.setattr(files, "_read", read)
-        (root / "top.txt").write_text("healed")  # truncates first: what is read in between is empty, and no failure
+        save(root / "top.txt", "healed")
         until(lambda: db.get(top) == "healed")
         until(lambda: not watch.failing)
 
 
 def test_a_revision_is_told_when_all_keys_are_right_in_it(root: Path) -> None:
-    (root / "a" / "one.txt").write_text("0")
+    save(root / "a" / "one.txt", "0")
     with watching(root, top, slow) as (db, _, told):
-        (root / "a" / "one.txt").write_text("1")
-        (root / "top.txt").write_text("1")
+        save(root / "a" / "one.txt", "1")
+        save(root / "top.txt", "1")
         until(lambda: db._core.revision > 1)
         time.sleep(0.15)  # `top` was refreshed, `slow` runs
-        (root / "top.txt").write_text("2")
+        save(root / "top.txt", "2")
         until(lambda: told.revised() and told.revised()[-1].revision == db.revision and db.get(top) == "2")
         revisions = [(event.since, event.revision) for event in told.revised()]
         assert all(since < revision for since, revision in revisions)
@@ -158,9 +159,9 @@ def test_a_revision_is_told_when_all_keys_are_right_in_it(root: Path) -> None:
 def test_a_query_that_wants_to_end_the_program_ends_no_watch(root: Path, error: type[BaseException]) -> None:
     ENDS["end"] = error
     with watching(root, ending, tree) as (db, watch, told):
-        (root / "top.txt").write_text("end")
+        save(root / "top.txt", "end")
         until(lambda: told.of(Trouble) or watch.failing)
-        (root / "top.txt").write_text("and on")
+        save(root / "top.txt", "and on")
         until(lambda: not watch.failing and not watch.ended)
         assert db.get(ending) == "and on"
         until(lambda: "tree()" in told.names())
@@ -177,7 +178,7 @@ def test_what_is_found_is_told_although_its_directories_cannot_be_watched(
             raise PermissionError("covering")
 
         monkeypatch.setattr(watch._keys._parts.files, "cover", cover)
-        (root / "top.txt").write_text("new")
+        save(root / "top.txt", "new")
         monkeypatch.setattr(watch.files, "cover", failing)
         until(lambda: "top()" in told.names())
 
@@ -189,32 +190,38 @@ def test_an_embedded_watch_tells_when_rule_code_changes_on_disk_and_not_when_it_
     rules.write_text("LIMIT = 1\n")
     with watching(root, top) as (_, watch, told):
         watch.follow_rules([str(rules)])
-        rules.write_text("LIMIT = 1\n")
+        save_beside(rules, "LIMIT = 1\n")
         rules.touch()
         time.sleep(1.2)  # two looks
         assert not told.of(RulesChanged)
-        rules.write_text("LIMIT = 2\n")
+        save_beside(rules, "LIMIT = 2\n")
         until(lambda: [one.paths for one in told.of(RulesChanged)] == [(str(rules),)])
 
 
 def test_a_full_disk_is_told_at_once(root: Path, tmp_path: Path) -> None:
     with watching(root, top, store=tmp_path / "store") as (db, _, told):
         db._core.note("the store could not be written: no space left")
-        (root / "top.txt").write_text("new")
+        save(root / "top.txt", "new")
         until(lambda: [one for one in told.of(Trouble) if "no space left" in one.cause])
 
 
 def test_deltas_follow_files_that_are_moved_removed_and_brought_back(root: Path) -> None:
     source = "def area():\n    return 1\n"
-    (root / "a" / "one.py").write_text(source)
+    save(root / "a" / "one.py", source)
     with watching(root, sources, deltas=True) as (_, watch, told):
-        until(lambda: not watch._keys._unlearned)  # an edit amid the learning has no version before it
-        time.sleep(0.2)
+        parts = watch._parts
+
+        def learned() -> bool:
+            with parts.core.lock:
+                version = parts.processor._version("a/one.py")
+            return version is not None and version.chunks is not None
+
+        until(learned)  # an edit amid the learning has no version before it
 
         def deltas() -> dict[str, FileDelta]:
             return {delta.path: delta for event in told.revised() for delta in event.deltas}
 
-        (root / "a" / "one.py").write_text(source + "\n\ndef more():\n    return 2\n")
+        save(root / "a" / "one.py", source + "\n\ndef more():\n    return 2\n")
         until(lambda: "a/one.py" in deltas())
         assert "function more" in deltas()["a/one.py"].added
         told.clear()

@@ -18,7 +18,8 @@ from engine.parallel.dispatch import Dispatch
 from engine.parallel.exchange import Exchange
 from engine.parallel.processes import Processes
 from engine.parallel.units import Setup
-from tests.programs import ARGUMENTS, CELLS, FILES, outcome_of, random_expression
+from tests.expressions import outcome_of
+from tests.programs import ARGUMENTS, CELLS, FILES, random_expression
 from tests.workers import Rules, graph_of
 
 PROGRAM = """

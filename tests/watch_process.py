@@ -16,7 +16,7 @@ from typing import IO, Any
 ROOT = Path(__file__).resolve().parent.parent
 START = "import sys; sys.path.insert(0, {!r}); from engine.__main__ import main; main()"
 SCRIPT = (sys.executable, "-P", "-c", START.format(str(ROOT)))  # what the console script does
-PATIENCE = 30.0  # seconds until a test gives up waiting: the machine may be busy
+PATIENCE = 120.0  # seconds until a test gives up waiting: the machine may be busy
 STEP_SECONDS = 0.01
 
 RULES = """\

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from engine.rules.files import FileError, exists, file_digest, kind, read_bytes,
 from engine.watch.events import Revised, Started, WatchEvent, Watching
 from engine.watch.session import Watch
 
-PATIENCE = 10.0  # seconds until a test gives up waiting: the machine may be busy
+PATIENCE = 60.0  # seconds until a test gives up waiting: the machine may be busy
 
 # Places that are asked for whether there is something or not: links, deep paths, what moves in and out.
 PROBES = (
@@ -190,6 +191,18 @@ def planted(root: Path) -> Path:
         (root / path).write_text(f"{path} at first")
     (root / ".gitignore").write_text("*.log\nignored/\n")
     return root
+
+
+def save(path: Path, content: str) -> None:
+    """Put a content at a place of a tree that is called "root", all at once.
+
+    `write_text` empties a file first, and a watch may well see that as a change of its own. The new file is
+    made outside of the tree: no listing has its name, for a moment, and nothing else happens in the tree.
+    """
+    root = next(directory for directory in path.parents if directory.name == "root")
+    made = root.with_name(f"saved by {threading.get_ident()}")
+    made.write_text(content)
+    made.replace(path)
 
 
 class Edits:

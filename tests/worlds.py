@@ -1,4 +1,4 @@
-"""World: one engine under test, its model, and the state of everything outside; steps are plain JSON.
+"""World: an engine under test (`trial`), its model, and the state of everything outside.
 
 After every `get` three things must hold: the answer is the oracle's, the keys that ran are exactly those of
 the model, and the same question again runs and verifies nothing.
@@ -7,54 +7,37 @@ the model, and the same question again runs and verifies nothing.
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
-from unittest import mock
 
-from attrs import asdict, define, frozen
+from attrs import asdict, frozen
 
-import engine.mark
-import engine.persist
-from engine import Durability, Engine, Event, View, What, each, input, query
-from engine.core import Core
+from engine import Durability, Engine, View, each, input, query
 from engine.key import Key
+from tests.expressions import Choose, Expression, Outcome, outcome_of, value_of
 from tests.model import Model
 from tests.oracle import Oracle
 from tests.programs import (
     ARGUMENTS,
     CELLS,
     FILES,
-    Choose,
-    Expression,
     Node,
-    Outcome,
     evaluate,
-    outcome_of,
     random_expression,
 )
+from tests.trial import Held, Opening, Trial
 
 # How inputs find the world. A closure cell would count as their code, and change with the world.
 WORLD: ContextVar[Live] = ContextVar("world")
-FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-RAN = (What.EXECUTED, What.CUT_OFF, What.FAILED)
 
 
 @frozen
-class Settings:
+class Settings(Opening):
     """How the engine of a world is opened, and what its programs may hold."""
 
-    stored: bool = False
-    strict: bool = False
-    workers: int = 1
-    tiny: bool = False  # limits so small that every probe path is taken
     cyclic: bool = False  # queries may call any query; then only values are compared
     exotic: bool = False  # lists, values that are not stored, untracked queries
 
@@ -84,25 +67,6 @@ def random_code(
     leaves = "cells" if settings.cyclic else "switches" if durability else "cells and files"
     code = random_expression(choose, below, choose(1, 3), leaves)
     return ("add", code, ("wild",)) if kind == "untracked" else code
-
-
-@contextmanager
-def small_limits() -> Iterator[None]:
-    """Limits so small that worlds of a dozen keys take every path of marking, probing and committing."""
-    with (
-        mock.patch.multiple(engine.mark, BUDGET=2, HANDFUL=4, CLIMB=3, DESCENT=6),
-        mock.patch.object(engine.persist, "CHUNK_NODES", 3),
-    ):
-        yield
-
-
-@define
-class Held:
-    """A snapshot that is held over edits, and what the inputs were when it was taken."""
-
-    view: View
-    stack: ExitStack
-    inputs: dict[Node, Outcome]
 
 
 class NotLookedAt(Exception):
@@ -199,82 +163,24 @@ class Live:
         return int(value)
 
 
-class World(Live):
-    """Apply steps with `apply`; a failure carries the timeline that led to it."""
+class World(Trial, Live):
+    """One engine under test and its model."""
 
     def __init__(self, settings: Settings, program: Program) -> None:
-        super().__init__(program)
+        Live.__init__(self, program)
         self.settings = settings
-        self.timeline: list[list[Any]] = []
-        self.start = {"settings": asdict(settings), "program": asdict(program)}
-        self.cleanup = ExitStack()
-        self.ran: list[Node] = []
-        self.probed: list[Node] = []
-        self.held: list[Held] = []
         self.pinned: set[Node] = set()
-        self.checks = 0
-        if settings.tiny:
-            self.cleanup.enter_context(small_limits())
-        self._watch_probes()
-        self.directory: Path | None = None
-        if settings.stored:
-            self.directory = Path(tempfile.mkdtemp(prefix="engine-world-", dir=FAST))
-            self.cleanup.callback(lambda: shutil.rmtree(self.directory or "", ignore_errors=True))
         self.model = Model(list(self.expressions), self.look)
-        self._open()
+        Trial.__init__(self, settings, asdict(program), node_of)
 
-    # -- opening and closing -------------------------------------------------------------------
-
-    def _open(self) -> None:
-        store = None if self.directory is None else self.directory / "store"
-        self.engine = Engine(store, workers=self.settings.workers, strict=self.settings.strict)
-        self.engine.listen(self._hear)
-        self.synced = store is None
-
-    def _hear(self, event: Event) -> None:
-        if event.what in RAN and event.key is not None:
-            self.ran.append(node_of(event.key))
-
-    def _watch_probes(self) -> None:
-        cheap = engine.mark._cheap
-
-        def watched(core: Core) -> int:
-            node = cheap(core)
-            key = core.key_of(node) if node else None
-            if key is not None:
-                self.probed.append(node_of(key))
-            return node
-
-        self.cleanup.enter_context(mock.patch.object(engine.mark, "_cheap", watched))
-
-    def close(self) -> None:
-        with self.cleanup:
-            self._release()
-            self.engine.close()
+    def open(self) -> None:
+        super().open()
+        self.synced = self.directory is None
 
     # -- steps ---------------------------------------------------------------------------------
 
-    def apply(self, step: Sequence[Any]) -> None:
-        """Do one step and check everything that can be checked."""
-        plain: list[Any] = json.loads(json.dumps(step))
-        self.timeline.append(plain)
+    def take(self, step: list[Any]) -> None:
         WORLD.set(self)
-        try:
-            self._apply(plain)
-            self.checks += 1
-            self.engine.check_invariants()
-            if self.engine.store is not None and self.checks % 4 == 0:
-                self.engine.store.check_invariants()
-        except BaseException as failure:
-            failure.add_note(self.story())
-            raise
-
-    def story(self) -> str:
-        """The timeline as JSON, for `pytest --replay=FILE`."""
-        return json.dumps({**self.start, "timeline": self.timeline})
-
-    def _apply(self, step: Sequence[Any]) -> None:
-        self.ran.clear()
         match step:
             case "get", q, n:
                 self._get((q, n))
@@ -312,7 +218,7 @@ class World(Live):
                 if self.held:
                     self._recall(self.held[which % len(self.held)], (q, n))
             case ("release",):
-                self._release()
+                self.release()
             case _:
                 raise AssertionError(f"no such step: {step}")
         assert not self.ran, f"{step[0]} ran {self.ran}"
@@ -368,33 +274,23 @@ class World(Live):
     def _recode(self, q: int, code: Expression) -> None:
         if self.expressions[q] == code:
             return
-        self._release()
+        self.release()
         self.expressions[q] = self.model.program[q] = code
         self._define(q)
         self.model.force([node for node in self.model.memos if node[0] == q])
 
     def _restart(self, changes: Sequence[tuple[int, Expression]], *, crash: bool) -> None:
-        self._release()
-        if self.directory is None:
-            return
-        if crash:
-            copy = Path(tempfile.mkdtemp(prefix="engine-world-", dir=FAST))
-            shutil.copytree(self.directory / "store", copy / "store", ignore=shutil.ignore_patterns("*-shm"))
-            abandoned, self.directory = self.directory, copy
-            self.cleanup.callback(shutil.rmtree, abandoned, ignore_errors=True)
-            self.engine.close()
-        else:
-            self.engine.close()
-        for q, code in changes:
-            self._recode(q, code)
-        self._open()
-        assert not self.engine.notes(), "the store was not taken as it is"
+        def meanwhile() -> None:
+            for q, code in changes:
+                self._recode(q, code)
+
+        self.restart(meanwhile, crash=crash)
 
     # -- what is known outside -----------------------------------------------------------------
 
     def _known(self, node: Node) -> int:
         memo = self.model.memos.get(node)
-        return raised(memo.outcome if memo is not None else self.look(node))
+        return int(value_of(memo.outcome if memo is not None else self.look(node)))
 
     def _settle(self) -> None:
         """The first request after opening looks at the world."""
@@ -411,16 +307,14 @@ class World(Live):
 
     def _hold(self) -> None:
         self._settle()
-        stack = ExitStack()
-        view = stack.enter_context(self.engine.snapshot())
         inputs = {node: memo.outcome for node, memo in self.model.memos.items() if isinstance(node[0], str)}
-        self.held.append(Held(view, stack, inputs))
+        self.hold(inputs)
 
     def _recall(self, held: Held, node: Node) -> None:
         def inputs(node: Node) -> int:
             if node not in held.inputs and node[0] == "file":
                 raise NotLookedAt
-            return raised(held.inputs.get(node) or self.look(node))
+            return int(value_of(held.inputs.get(node) or self.look(node)))
 
         try:
             wanted = Oracle(self.expressions, inputs).outcome(node)
@@ -431,21 +325,11 @@ class World(Live):
         found = self.ask(held.view, node)
         assert found == wanted, f"{node} in R{held.view.revision} is {found}, from scratch it is {wanted}"
 
-    def _release(self) -> None:
-        while self.held:
-            self.held.pop().stack.close()
-
 
 def node_of(key: Key[Any]) -> Node:
     """The node of an engine's key: its query's number, or the kind of input."""
     name = key.query.name.partition(":")[2]
     return (int(name[1:]) if name[0] == "q" else name), key.args[0]
-
-
-def raised(outcome: Outcome) -> int:
-    if outcome[0] == "error":
-        raise ValueError(*outcome[2])
-    return int(outcome[1])
 
 
 # -- random steps --------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def answer(request: Message, served: Served) -> Generator[Message, None, None]:
         yield {"retry": "the watch is ending"}
     except msgspec.ValidationError as error:
         yield _error(f"the request is malformed: {error}", EXIT_BAD_REQUEST)
-    except Exception as error:
+    except Exception as error:  # told to who asked: the watch goes on
         yield _failed(error)
 
 
@@ -164,7 +164,7 @@ def _run(request: Message, served: Served) -> Iterator[Message]:
     before = db.counts()
     try:
         value = db.get(key)
-    except BaseException as error:
+    except BaseException as error:  # a query may call sys.exit
         if isinstance(error, Closed) or db._core.stopping:
             raise
         if isinstance(error, KeyboardInterrupt):  # raised by the query itself
@@ -190,7 +190,7 @@ def _run(request: Message, served: Served) -> Iterator[Message]:
                 yield from wire.pieces(iter([_json_text(document, asked.indent)]))
             else:
                 yield from wire.pieces(shown(value))
-        except Exception as error:
+        except Exception as error:  # of a value that cannot be shown, which may be any
             last = _failed(error)
     yield {**last, "notes": [*db.notes(), *_ignored(asked.place, db)]}
 

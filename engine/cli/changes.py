@@ -220,7 +220,7 @@ class _Command:
 
         try:
             return work()
-        except Exception as error:
+        except Exception as error:  # of the query, or what is ours and stays as it is
             raise of_query(error, self._name) from error
 
     # -- by the watch --------------------------------------------------------------------------

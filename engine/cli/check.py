@@ -156,7 +156,7 @@ def _working(db: Engine, quiet: bool, work: Callable[[], T], what: str) -> T:
         try:
             with Progress(cast("Engine", _Both(db)), quiet=quiet), answer_only():
                 found = work()
-        except BaseException as error:
+        except BaseException as error:  # a query may call sys.exit, and an interrupt ends the work
             state.unwound()
             if not state.number and not isinstance(error, KeyboardInterrupt):
                 raise of_query(error, what) from error

@@ -119,7 +119,7 @@ def path(ask: Asker, source: str, target: str) -> Iterable[str]:
 @asked
 def imports(ask: Asker, file: str, depth: int) -> Iterable[str]:
     """Which files of the project a file imports."""
-    return _files(ask("dependencies", ask.file(file), str(depth)))
+    return _files(ask("dependencies", ask.project_file(file), str(depth)))
 
 
 @command.command("importers")
@@ -128,7 +128,7 @@ def imports(ask: Asker, file: str, depth: int) -> Iterable[str]:
 @asked
 def importers(ask: Asker, file: str, depth: int) -> Iterable[str]:
     """Which files import a file."""
-    return _files(ask("dependents", ask.file(file), str(depth)))
+    return _files(ask("dependents", ask.project_file(file), str(depth)))
 
 
 @command.command("cycles")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.cli.session import as_json, places, settings_of
-from engine.errors import UnknownSymbol
+from engine.errors import UnknownFile, UnknownSymbol
 
 if TYPE_CHECKING:
     from engine import Engine
@@ -81,6 +81,17 @@ class Asker:
             if candidate.is_relative_to(root) and (candidate.exists() or not (root / text).exists()):
                 return candidate.relative_to(root).as_posix()
         return text  # relative to the root already, or gone
+
+    def project_file(self, text: str) -> str:
+        """The Python file of the project that somebody means. Raises `UnknownFile`."""
+        path = self.file(text)
+        if self("project_files.exists", f"path={path}"):
+            return path
+        name = path.rpartition("/")[2]
+        known = [one["path"] for one in self("project_files.where")]
+        same = [one for one in known if one.rpartition("/")[2] == name]
+        close = same[:SHOWN] or get_close_matches(path, known, n=3)
+        raise UnknownFile(file=path, hint=f"Did you mean {' or '.join(close)}?" if close else None)
 
     def changed_since(self, commit: str) -> tuple[str, ...]:
         """The files that differ from a commit of git."""

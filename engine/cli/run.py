@@ -98,7 +98,7 @@ def compute(db: Engine, key: Key[Any], settings: Settings, quiet: bool) -> tuple
         try:
             with progress, answer_only():
                 value = db.get(key)
-        except BaseException as error:
+        except BaseException as error:  # a query may call sys.exit, and an interrupt ends the work
             state.unwound()
             if not state.number and not isinstance(error, KeyboardInterrupt):
                 raise of_query(error, str(key)) from error

@@ -74,7 +74,7 @@ def answer_changes(request: Message, served: Served) -> Iterator[Message]:
         if found is None and asked.take and asked.wait:
             yield from _moment(served, cover=asked.sync or db.counts().executed != before)
             found = feed.next()
-    except Exception as error:
+    except Exception as error:  # told to who asked: the watch goes on
         if isinstance(error, Closed) or db._core.stopping:
             raise
         yield answers._failed(of_query(error, str(key)))

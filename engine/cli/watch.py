@@ -211,8 +211,8 @@ class _Command:
             try:
                 self._open_outputs(outside, keys)
                 inside.enter_context(answer_only())
-                watch, rules = self._start_watch(db, keys, settings, outside)
-                serving = self._serve(db, watch, rules, settings)
+                watch, rules = self._make_watch(db, keys, settings, outside)
+                serving = self._serve(db, watch, rules, settings)  # who sees the first answer may ask
                 self._follow(watch, rules)
             finally:
                 if self._state is not None:
@@ -259,7 +259,7 @@ class _Command:
             self._printer = Printer(keys, self._handed.printed, self._end)
             stack.callback(self._printer.close)
 
-    def _start_watch(
+    def _make_watch(
         self, db: Engine, keys: list[Key[Any]], settings: Settings, stack: ExitStack
     ) -> tuple[Watch, RuleCode]:
         from engine.cli.live import Live
@@ -278,7 +278,6 @@ class _Command:
             self._printer.follow(db, watch.events())
         if options["metrics"]:
             self._serve_metrics(stack, watch)
-        watch.start()
         return watch, rules
 
     def _serve(self, db: Engine, watch: Watch, rules: RuleCode, settings: Settings) -> Serving | None:
@@ -306,7 +305,7 @@ class _Command:
         from engine.watch.events import RulesChanged, Started
 
         look = rules.follow(lambda paths: watch.tell(RulesChanged(paths)))
-        mailbox = iter(watch)
+        mailbox = iter(watch)  # it starts here
         while not self._stop:
             look()
             try:

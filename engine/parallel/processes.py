@@ -169,5 +169,6 @@ def _described(code: int) -> str:
 
 def _flags() -> list[str]:
     """Options of this interpreter that change what code does: -O, -W, -X; as `multiprocessing` does."""
+    # Not public; `multiprocessing` takes them from there as well.
     found: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     return found

@@ -74,7 +74,7 @@ class Inputs:
                 if batch is not None:
                     self._work_on(batch)
                     parts.worked()
-            except BaseException as error:
+            except BaseException as error:  # a rule may call sys.exit
                 if parts.is_over(error):
                     return
                 parts.report("a batch", error)
@@ -107,7 +107,7 @@ class Inputs:
                 differing = self._crawl(batch)
             else:
                 differing = self._look(batch)
-        except BaseException as failed:
+        except BaseException as failed:  # any: who waits for the batch is told
             error = failed if isinstance(failed, Exception) else Closed()
             raise
         finally:

@@ -205,7 +205,7 @@ class Keys:
             edited.setdefault(path, processor.first_seen(path, done.listed))
         try:
             return processor.compare(list(edited.values())), None
-        except Exception as error:
+        except Exception as error:  # reported with the keys that failed
             return [], error
         finally:
             self._parts.updater.discount()

@@ -100,7 +100,7 @@ class Sampling:
                 continue
             try:
                 self.look()
-            except BaseException as error:
+            except BaseException as error:  # a rule may call sys.exit
                 if parts.is_over(error):
                     return
                 logging.getLogger("engine.watch").exception("an audit failed")

@@ -225,7 +225,7 @@ class Caller:
             for event in self._mailbox:
                 try:
                     self._callback(event)
-                except Exception:
+                except Exception:  # of the host: the next event is told all the same
                     logging.getLogger("engine").exception("a callback failed on %s", type(event).__name__)
 
 

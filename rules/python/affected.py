@@ -19,12 +19,12 @@ from engine.rules.python.calls import referrers
 from engine.rules.python.definitions import definitions
 from engine.rules.python.hierarchy import overridden
 from engine.rules.python.importers import importing
-from engine.rules.python.imports import imports
+from engine.rules.python.imports import Imported, imports
 from engine.rules.python.modules import SOURCE, STUB, module_of
 from engine.rules.python.project import project_files
 from engine.rules.python.reach import Found, Reached, Step, reach
 from engine.rules.python.roles import CONFTEST, is_test, is_test_file
-from engine.rules.python.tree import parent
+from engine.rules.python.tree import parent, python_directories
 
 
 @frozen
@@ -99,9 +99,35 @@ def _naming(path: str) -> Iterator[Found]:
     for row in (*imports.where(module=module), *imports.where(module=package)):
         if row.module == module or row.name == name:
             yield row.path, "file", Step(row.path, path, "import", f"{row.module} {row.name}".rstrip())
-    for row in (*imports.where(module=f".{name}"), *imports.where(module=".")):
-        if parent(row.path) == parent(path) and (row.module == f".{name}" or row.name == name):
-            yield row.path, "file", Step(row.path, path, "import", f"{row.module} {row.name}".rstrip())
+    for row in _relatively(path, name):
+        yield row.path, "file", Step(row.path, path, "import", f"{row.module} {row.name}".rstrip())
+
+
+def _relatively(path: str, name: str) -> Iterator[Imported]:
+    """The relative imports, from anywhere in the project, that name the module in a file."""
+    holding = path.removesuffix(f"/{SOURCE}").removesuffix(f"/{STUB}")
+    parts = [part for part in parent(holding).split("/") if part]
+    deepest = max((one.count("/") + 1 for one in python_directories()), default=0)
+    for cut in range(len(parts) + 1):
+        base, between = "/".join(parts[:cut]), ".".join(parts[cut:])
+        for dots in range(1, deepest - cut + 2):
+            above = "." * dots + between
+            whole = f"{above}.{name}" if between else f"{above}{name}"
+            for row in (*imports.where(module=whole), *imports.where(module=above)):
+                if (row.module == whole or row.name == name) and _above(row.path, dots) == base:
+                    yield row
+    if holding != path:  # a package: inside of it dots alone name it
+        for dots in range(1, deepest - len(parts) + 1):
+            yield from (row for row in imports.where(module="." * dots) if _above(row.path, dots) == holding)
+
+
+def _above(path: str, dots: int) -> str | None:
+    """The directory that so many dots mean in a file; None: there is none."""
+    for _ in range(dots):
+        if not path:
+            return None
+        path = parent(path)
+    return path
 
 
 def _referring(symbol: str) -> Iterable[Found]:

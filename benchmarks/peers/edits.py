@@ -1,0 +1,52 @@
+"""Edits: what happens to the repository between two builds, one scenario each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from benchmarks.mutations import Edit, Tree, applied, most_imported, mutate, write
+
+ORDINARY_READERS = 0.5  # of all imported files, how many are imported more often than the ordinary one
+COLD, RESTART = "cold build", "nothing changed"
+EDITS = (
+    "comment", "body", "signature", "hub comment", "hub signature", "new", "delete", "rename", "storm",
+)  # fmt: skip
+SCENARIOS = (COLD, RESTART, *EDITS)
+
+
+class Repository:
+    """The files on the disk, and what they are, so that edits can be made and taken back."""
+
+    def __init__(self, root: Path, tree: Tree, seed: int = 1) -> None:
+        self.root = root
+        self.tree = dict(tree)
+        self._chance = Random(seed)
+        ranked = most_imported(self.tree)
+        self.hub = next(path for path in ranked if self._fits(path))
+        self._ordinary = [
+            path for path in ranked[int(len(ranked) * ORDINARY_READERS) // 2 :] if self._fits(path)
+        ]
+
+    def _fits(self, path: str) -> bool:
+        return not path.endswith("__init__.py") and all(
+            mutate(self.tree, kind, Random(1), path) is not None for kind in ("comment", "body", "signature")
+        )
+
+    def edit(self, name: str) -> Edit:
+        """Make an edit, and write it."""
+        kind = name.removeprefix("hub ")
+        for _ in range(100):
+            path = self.hub if name != kind else self._chance.choice(self._ordinary[:200])
+            found = mutate(self.tree, kind, self._chance, path) if path in self.tree else None
+            if found is not None:
+                write(self.root, found)
+                self.tree = applied(self.tree, found)
+                return found
+        raise AssertionError(f"no place for an edit: {name}")
+
+    def edits(self) -> Iterator[tuple[str, Edit]]:
+        """One of each; each is made when it is asked for."""
+        for name in EDITS:
+            yield name, self.edit(name)

@@ -1,0 +1,71 @@
+"""Row shape: of what types the columns of rows are, as a text that changes when they do.
+
+What is kept of a table is read by the types of its columns: 1 is kept for True, for 1 and for 1.0. So rows
+and log entries that were written for other types are not to be read by those of now.
+
+Invariants
+    D1  Equal shapes read equal columns as equal values, nested ones included.
+    D2  A shape is the same in every process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+import typing
+from collections.abc import Iterable
+from typing import Any, Final
+
+import attrs
+
+ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")  # differs in every process
+
+
+def row_shape(row: Any) -> str:
+    """The shape of a class of rows, or of any annotation."""
+    return _shape(row, ())
+
+
+def _shape(annotation: Any, outer: tuple[type, ...]) -> str:
+    alias = getattr(annotation, "__value__", None)
+    if alias is not None and not isinstance(annotation, type):
+        return _shape(alias, outer)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is not None and origin is not typing.Literal:
+        inner = ", ".join(_shape(one, outer) for one in arguments)
+        return f"{_name(origin)}[{inner}]"
+    if not isinstance(annotation, type):
+        return ADDRESS.sub("", repr(annotation))
+    if annotation in outer:
+        return _name(annotation)  # a class inside of itself: its fields stand further out
+    if issubclass(annotation, enum.Enum):
+        members = ", ".join(f"{name}={one.value!r}" for name, one in annotation.__members__.items())
+        return ADDRESS.sub("", f"{_name(annotation)}({members})")
+    fields = _fields(annotation)
+    if fields is None:
+        return _name(annotation)
+    hints = _hints(annotation)
+    several = [f"{name}: {_shape(hints.get(name, Any), (*outer, annotation))}" for name in fields]
+    return f"{_name(annotation)}({', '.join(several)})"
+
+
+def _fields(kind: type) -> Iterable[str] | None:
+    if attrs.has(kind):
+        return [field.name for field in attrs.fields(kind)]
+    if dataclasses.is_dataclass(kind):
+        return [field.name for field in dataclasses.fields(kind)]
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return list(getattr(kind, "_fields"))  # noqa: B009 -- no class of tuples is known to have it
+    return list(kind.__annotations__) if typing.is_typeddict(kind) else None
+
+
+def _hints(kind: type) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(kind)
+    except NameError:  # a class that is only there for type checkers: as it is written
+        return dict(kind.__annotations__)
+
+
+def _name(kind: Any) -> str:
+    return f"{getattr(kind, '__module__', '')}:{getattr(kind, '__qualname__', repr(kind))}"

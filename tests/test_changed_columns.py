@@ -1,0 +1,123 @@
+"""A table whose columns are of other types than in the run before is built anew: old rows are not misread."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from pathlib import Path
+from types import GenericAlias
+from typing import Any, Literal
+
+import attrs
+import pytest
+
+from engine import Engine, query, table
+from engine.row_shape import row_shape
+
+
+class Color(enum.Enum):
+    RED = 1
+    BLUE = 2
+
+
+def colors(*names: str) -> Any:
+    return enum.Enum("Color", {name: at for at, name in enumerate(names)}, module=__name__)
+
+
+def record(*fields: str) -> Any:
+    return attrs.make_class("Inner", {name: attrs.field(type=int) for name in fields}, frozen=True)
+
+
+@query(name="changing:keys")
+def keys() -> tuple[str, ...]:
+    return ("cat", "dog")
+
+
+def defined(kind: Any, value: Any) -> Any:
+    """The table as one run has it."""
+    made: Any = attrs.make_class(
+        "Row", {"text": attrs.field(type=str), "n": attrs.field(type=kind)}, frozen=True
+    )
+
+    def rows(key: str) -> Any:
+        yield made(key, value)
+
+    rows.__annotations__ = {"key": str, "return": Iterable[made]}
+    return table(each=keys, index=("text", "n"), name="changing:rows")(rows)
+
+
+def answers(db: Engine, rows: Any, value: Any) -> list[str]:
+    return [
+        repr(db.get(rows.where)),
+        repr(db.get(rows.first, text="dog")),
+        repr(db.get(rows.where, n=value)),
+        repr(db.get(rows.count, n=value)),
+        repr(db.get(rows.starting, text="c")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((bool, True), (int, 1)),
+        ((int, 1), (bool, True)),
+        ((int, 4), (float, 4.0)),
+        ((float, 4.0), (int, 4)),
+        ((float, 4.0), (Any, 4.0)),
+        ((Any, 4), (int, 4)),
+        ((int, 4), (int | str, 4)),
+        ((str, "x"), (bytes, b"x")),
+        ((int, 4), (int | None, 4)),
+        ((Literal["x"], "x"), (str, "x")),
+        ((colors("RED", "BLUE"), "BLUE"), (colors("BLUE"), "BLUE")),
+        ((record("a", "b"), (1, 2)), (record("a"), (1,))),
+    ],
+)
+@pytest.mark.parametrize("looked", [True, False])
+def test_rows_answers_and_feed_are_those_of_the_types_of_now(
+    before: tuple[Any, Any], after: tuple[Any, Any], looked: bool, tmp_path: Path
+) -> None:
+    told: dict[str, int] = {}
+    for kind, value in (before, after):
+        if isinstance(kind, enum.EnumMeta):
+            value = kind[value]
+        elif attrs.has(kind):
+            value = kind(*value)
+        rows = defined(kind, value)
+        with Engine(None) as scratch:
+            expected = answers(scratch, rows, value)
+        with Engine(tmp_path / "store") as db:
+            if looked:
+                assert answers(db, rows, value) == expected
+            deltas = list(db.changes(rows, since="me"))
+            assert [(delta.reset, len(delta.added)) for delta in deltas] == [(True, 2)]
+            told = {row.text: row.n for row in deltas[0].added}
+            assert repr(told) == repr(dict.fromkeys(("cat", "dog"), value))
+            assert answers(db, rows, value) == expected
+            assert not db.audit(rows).differences
+            db.check_invariants()
+
+
+def test_a_shape_tells_types_apart_and_is_the_same_for_equal_ones() -> None:
+    several: list[Any] = [int, bool, float, str | None, int | str, Any, tuple[int, ...]]
+    several += [Literal["x"], Literal["y"], Color, colors("RED"), colors("RED", "BLUE")]
+    several += [
+        record("a"),
+        record("b"),
+        record("a", "b"),
+        GenericAlias(list, (record("a"),)),
+        GenericAlias(list, (record("b"),)),
+    ]
+    assert len({row_shape(one) for one in several}) == len(several)
+    assert row_shape(record("a", "b")) == row_shape(record("a", "b"))
+    assert " at 0x" not in row_shape(Any)
+
+
+@attrs.frozen
+class Tree:
+    left: Tree | None
+    right: Tree | None
+
+
+def test_a_class_inside_of_itself_has_a_shape() -> None:
+    assert row_shape(Tree).count("Tree") == 3

@@ -1,0 +1,209 @@
+"""Traps of fingerprints of code: one claim a test."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+from engine import code_reach
+from engine.code import code_fingerprint
+from tests.loading import check, fresh, load, names
+
+__all__ = ["fresh"]  # a fixture
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_trap_1_a_file_edited_without_reload_keeps_the_fingerprint_of_the_code_that_runs(
+    tmp_path: Path,
+) -> None:
+    app = load(tmp_path, "def f(): return 1")
+    before = code_fingerprint(app.f)
+    Path(app.__file__).write_text("def f(): return 2")
+    assert code_fingerprint(app.f) == before
+
+
+def test_trap_1_a_lazily_imported_file_edited_after_loading_gets_a_fingerprint_of_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = load(tmp_path, {"app.py": "def f():\n import lazy\n return lazy.n", "lazy.py": "n = 1"})
+    clean = code_fingerprint(app.f)
+    lazy = importlib.import_module("lazy")
+    assert code_fingerprint(app.f) == clean, "loading it changes nothing"
+    time.sleep(0.02)  # kernels stamp changes with a clock of 4 to 10 ms
+    monkeypatch.setattr("engine.code.STARTED_NS", time.time_ns() - 10_000_000)
+    time.sleep(0.02)
+    Path(str(lazy.__file__)).write_text("n = 2")
+    old_code_runs = code_fingerprint(app.f)
+    sys.modules.pop("lazy")
+    fresh = code_fingerprint(app.f)
+    assert len({clean, old_code_runs, fresh}) == 3
+
+
+def test_trap_2_closures_of_one_factory_differ_by_what_they_captured(tmp_path: Path) -> None:
+    app = load(tmp_path, "def m(n):\n def g(): return n\n return g\nf = m(1)")
+    assert code_fingerprint(app.m(1)) == code_fingerprint(app.m(1)) != code_fingerprint(app.m(2))
+    assert code_fingerprint(app.m(1)) != code_fingerprint(app.m(True))
+
+
+def test_trap_3_two_lambdas_on_one_line_differ(tmp_path: Path) -> None:
+    app = load(tmp_path, "f, g = (lambda x: x + 1), (lambda x: x + 2)")
+    assert code_fingerprint(app.f) != code_fingerprint(app.g)
+
+
+def test_trap_4_equal_bytecode_with_other_constants_or_names_differs(tmp_path: Path) -> None:
+    app = load(
+        tmp_path,
+        "def a(x): return x + 1\ndef b(x): return x + 2\ndef c(x): return len(x)\ndef d(x): return sum(x)",
+    )
+    for one, other in ((app.a, app.b), (app.c, app.d)):
+        other = types.FunctionType(other.__code__.replace(co_name=one.__name__), vars(app), one.__name__)
+        other.__qualname__ = one.__qualname__
+        assert one.__code__.co_code == other.__code__.co_code
+        assert code_fingerprint(one) != code_fingerprint(other)
+
+
+def test_trap_5_globals_are_read_at_each_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = load(tmp_path, "N = {'a': [1]}\ndef g(): return N\ndef f(): return g()")
+    seen = [code_fingerprint(app.f)]
+    app.N["a"].append(2)
+    seen.append(code_fingerprint(app.f))
+    app.N = 3
+    seen.append(code_fingerprint(app.f))
+    monkeypatch.setattr(app, "g", lambda: 4)
+    seen.append(code_fingerprint(app.f))
+    assert len(set(seen)) == 4
+    monkeypatch.undo()
+    app.N = {"a": [1]}
+    assert code_fingerprint(app.f) == seen[0]
+
+
+def test_trap_6_the_fingerprint_is_stable_while_the_interpreter_specialises(tmp_path: Path) -> None:
+    app = load(
+        tmp_path,
+        "class K:\n n = 1\nk = K()\ndef f(x):\n for i in range(x):\n  x = x + k.n + len('a')\n return x",
+    )
+    raw, before = app.f.__code__.co_code, code_fingerprint(app.f)
+    for _ in range(2000):
+        app.f(50)
+    code_reach._known.clear()
+    assert app.f.__code__.co_code == raw
+    assert code_fingerprint(app.f) == before
+
+
+def test_trap_6_the_python_version_is_a_part(tmp_path: Path) -> None:
+    app = load(tmp_path, "def f(): return 1")
+    wanted = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
+    assert names(app.f, "python") == {wanted}
+
+
+SHOW = """
+import sys
+sys.path[:0] = [{root!r}, {place!r}]
+for name in {order!r}: __import__(name)
+import app
+from engine.code import code_fingerprint
+print(code_fingerprint(app.f).hex())
+"""
+
+
+def test_traps_7_and_8_processes_agree_whatever_the_hash_seed_and_the_order_of_imports(
+    tmp_path: Path,
+) -> None:
+    text = """
+        import attrs, enum, helpers, dataclasses, msgspec, typing
+        WORDS = {"alpha", "beta", "gamma", "delta"}
+        FROZEN = frozenset({("a", 1), ("b", 2.0), "c"})
+        def a(): return 1
+        def b(): return 2
+        CALLS = {a, b, len}
+        shared = ["x"]
+        TABLE = {"one": shared, "two": shared, "three": ["x"]}
+        class C(enum.Flag):
+            A = 1
+            B = 2
+        @attrs.define
+        class P:
+            x: int = 1
+            y: set[str] = attrs.field(factory=lambda: {"a", "b", "c"})
+            def m(self): self.z = self.w = 3
+        @attrs.frozen
+        class Q:
+            x: int = 1
+            y: str = "a"
+        @attrs.frozen(cache_hash=True, order=True)
+        class R(Q):
+            z: frozenset[str] = frozenset({"a", "b", "c"})
+        @dataclasses.dataclass(frozen=True, slots=True)
+        class D:
+            x: int = 1
+        class S(msgspec.Struct, frozen=True, order=True):
+            x: int = 1
+            y: frozenset[str] = frozenset({"a", "b", "c"})
+        class N(typing.NamedTuple):
+            x: int = 1
+        class T(typing.TypedDict, total=False):
+            x: int
+            y: int
+        class I(typing.Protocol):
+            x: int
+            def m(self) -> int: ...
+        class J(I):
+            pass
+        p = P(), Q(), R(), D(), S(), N(), T(x=1), I, J()
+        def f(x):
+            class K:
+                def m(self): self.first = self.second = self.third = x
+            from lazy import n
+            return x in {"alpha", "beta", "gamma"}, WORDS, FROZEN, CALLS, TABLE, C.A, p, helpers.n, K, n
+    """
+    load(tmp_path, {"app.py": text, "helpers.py": "n = {'x', 'y', 'z'}", "lazy.py": "n = {'u', 'v'}"})
+    place = str(Path(sys.path[0]))
+    seen = set()
+    for seed, order in (("0", ()), ("1", ("helpers",)), ("2", ("lazy", "helpers")), ("random", ("app",))):
+        script = SHOW.format(root=str(ROOT), place=place, order=order)
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        seen.add(subprocess.check_output([sys.executable, "-c", script], env=environment, text=True))
+    assert len(seen) == 1, seen
+
+
+def test_trap_8_equal_values_count_as_equal_whether_or_not_they_are_one_object(tmp_path: Path) -> None:
+    check(
+        tmp_path,
+        "a = ['x']\nN = {1: a, 2: a}\ndef f(): return N",
+        "N = {1: ['x'], 2: ['x']}\ndef f(): return N",
+        same=True,
+    )
+
+
+def test_trap_9_values_that_compare_equal_differ_by_type(tmp_path: Path) -> None:
+    app = load(tmp_path, "N = None\ndef f(): return N")
+    values: list[object] = [
+        1,
+        True,
+        1.0,
+        0,
+        False,
+        0.0,
+        -0.0,
+        1 + 0j,
+        "1",
+        b"1",
+        (1,),
+        [1],
+        {1},
+        frozenset({1}),
+    ]
+    values += [{1: 1}, {True: 1}, {1.0: 1}, float("nan"), None, ..., (True,), (1.0,), [0.0], [-0.0]]
+    seen = set()
+    for value in values:
+        app.N = value
+        seen.add(code_fingerprint(app.f))
+    assert len(seen) == len(values)

@@ -1,0 +1,92 @@
+"""Two failures are equal where nobody can tell them apart; who shows one runs again for another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine import Engine, EngineError, What, input, query
+
+RAN = (What.EXECUTED, What.CUT_OFF, What.FAILED)
+
+
+class Refused(Exception):
+    def __init__(self, *, why: str) -> None:
+        super().__init__()
+        self.why = why
+
+
+@input(name="failing:why")
+def why() -> str:
+    return "late"
+
+
+@query(name="failing:wrong")
+def wrong() -> int:
+    return {"late": "x", "soon": 2.5}.get(why(), "x")  # type: ignore[return-value]
+
+
+@query(name="failing:refuse")
+def refuse() -> int:
+    raise Refused(why=why().strip())
+
+
+@query(name="failing:late")
+def late() -> str:
+    try:
+        refuse()
+    except Refused as error:
+        return error.why
+    return "never"
+
+
+@query(name="failing:noted")
+def noted() -> int:
+    error = ValueError("no")
+    error.code = why()  # type: ignore[attr-defined]
+    raise error
+
+
+@query(name="failing:shown")
+def shown() -> str:
+    told = []
+    for ask in (wrong, refuse, noted):
+        try:
+            ask()
+        except (EngineError, Refused, ValueError) as error:
+            told.append(f"{error}{getattr(error, 'why', '')}{getattr(error, 'code', '')}")
+    return " / ".join(told)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_what_an_error_was_given_by_name_is_part_of_it(stored: bool, tmp_path: Path) -> None:
+    def store() -> Path | None:
+        return tmp_path / "store" if stored else None
+
+    with Engine(store()) as db:
+        db.set(why.key(), "late")
+        db.get(shown)
+        db.set(why.key(), "soon")
+        with Engine(None) as scratch:
+            scratch.set(why.key(), "soon")
+            expected = scratch.get(shown)
+        assert db.get(shown) == expected
+        assert "float" in expected
+        assert expected.count("soon") == 2
+    with Engine(store()) as db:
+        db.set(why.key(), "soon")
+        assert db.get(shown) == expected
+
+
+def test_an_equal_failure_runs_nobody() -> None:
+    with Engine(None) as db:
+        db.get(shown)
+        db.get(late)
+        ran: list[str] = []
+        db.listen(lambda event: ran.append(str(event.key)) if event.what in RAN else None)
+        db.set(why.key(), "late ")
+        with pytest.raises(Refused):
+            db.get(refuse)
+        db.get(late)
+        assert ran == ["failing:refuse()"]

@@ -1,0 +1,117 @@
+"""What a table or a feed cannot be asked is refused with place, cause and remedy, and harms nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from engine import BadCursor, BadLookup, Engine, MemberFailure, input, query, table
+from engine.errors import WrongColumn
+
+
+@frozen
+class Word:
+    text: str
+    length: int = 0
+
+
+@input(name="refused:words")
+def said(name: str) -> tuple[Any, ...]:
+    return (name,)
+
+
+@query(name="refused:names")
+def names() -> tuple[str, ...]:
+    return ("cat", "dog")
+
+
+@table(each=names, index=("text",), name="refused:table")
+def words(name: str) -> Iterable[Word]:
+    for text in said(name):
+        yield Word(text, len(name))
+
+
+@pytest.mark.parametrize(
+    ("args", "columns", "says"),
+    [
+        (("cat",), {}, "given by name"),
+        (("text", "cat", "text"), {}, "given by name"),
+        ((1, 2), {}, "given by name"),
+        (("text", "cat", "text", "dog"), {}, "twice"),
+        (("text", "cat"), {"text": "dog"}, "twice"),
+    ],
+)
+def test_a_value_without_its_column_is_no_lookup_of_all_rows(
+    args: tuple[Any, ...], columns: dict[str, Any], says: str
+) -> None:
+    with Engine(None) as db:
+        for mode in (words.where, words.first, words.exists, words.count, words.starting):
+            lookup: Any = mode
+            with pytest.raises(BadLookup, match=says) as error:
+                db.get(lookup, *args, **columns)
+            assert "refused:table" in str(error.value)
+            assert f"{lookup.__name__}(text=value)" in str(error.value)
+        assert db.get(words.where, "text", "cat") == (Word("cat", 3),)  # as stored keys have it
+
+
+def test_a_value_of_another_type_is_the_fault_of_the_lookup_and_says_so() -> None:
+    with Engine(None) as db, pytest.raises(WrongColumn) as error:
+        db.get(words.count, text=1)
+    told = str(error.value)
+    assert "no row of this table" in told
+    assert "text" in told
+    assert "str" in told
+    assert "annotation" not in told
+
+
+def test_a_failure_of_a_member_is_told_with_its_cause_and_follows_it() -> None:
+    with Engine(None) as db:
+        for value, kind in ((1, "int"), (2.5, "float")):
+            db.set(said.key("dog"), (value,))
+            (failure,) = db.get(words.failures)
+            assert isinstance(failure, MemberFailure)
+            assert failure.source == "'dog'"
+            assert f"got: {kind}" in failure.error
+            assert "expected: str" in failure.error
+        with pytest.raises(Exception, match="float"):
+            db.get(words.of, "dog")
+
+
+@pytest.mark.parametrize("name", ["", "\udcff", "x" * 1001, None, 3])
+def test_a_name_that_no_consumer_can_have_is_refused_before_anything_is_kept(
+    name: Any, tmp_path: Path
+) -> None:
+    with Engine(tmp_path / "store") as db:
+        for what in (words, names):
+            with pytest.raises(BadCursor, match="name of a consumer"):
+                db.changes(what, since=name)
+        assert len(list(db.changes(words, since="x" * 1000))) == 1  # the store takes everything that follows
+    with Engine(tmp_path / "store") as db:
+        assert list(db.changes(words, since="x" * 1000)) == []
+
+
+@pytest.mark.parametrize("position", ["", "garbage", "\udcff", 3, "0123456789abcdef-0-" + 40 * "9" + "g"])
+def test_what_was_never_a_position_is_refused(position: Any) -> None:
+    with Engine(None) as db:
+        for what in (words, names):
+            list(db.changes(what, since="me"))
+            with pytest.raises(BadCursor, match="no position"):
+                db.changes(what, since="me", after=position)
+
+
+def test_the_remedy_for_a_position_of_another_store_brings_everything() -> None:
+    with Engine(None) as db:
+        position = next(iter(db.changes(words, since="me"))).position
+    with Engine(None) as db:
+        list(db.changes(words, since="me"))
+        with pytest.raises(BadCursor, match="under another name or after closing this cursor"):
+            db.changes(words, since="me", after=position)
+        assert list(db.changes(words, since="me")) == [], "without the rest of the remedy rows were missing"
+        db.changes(words, since="me").close()
+        for name in ("me", "other"):
+            (delta,) = db.changes(words, since=name)
+            assert (delta.reset, len(delta.added)) == (True, 2)
