@@ -39,12 +39,12 @@ READY_SECONDS = 1800.0
 class Watched:
     """An `engine watch` and its events."""
 
-    def __init__(self, root: Path, *options: str) -> None:
+    def __init__(self, root: Path, *options: str, query: str = QUERY) -> None:
         self.root = root
         self._socket_path = str(root.parent / "events.sock")
         self.errors = (root.parent / "errors.txt").open("w+")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "engine", "watch", QUERY, "-C", str(root), "--events",
+            [sys.executable, "-m", "engine", "watch", query, "-C", str(root), "--events",
              f"unix:{self._socket_path}", *options],
             env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=self.errors,
         )  # fmt: skip
@@ -101,9 +101,9 @@ class Watched:
 
 
 @contextmanager
-def watched(root: Path, *options: str) -> Iterator[Watched]:
+def watched(root: Path, *options: str, query: str = QUERY) -> Iterator[Watched]:
     """A watch, ended at the end."""
-    watch = Watched(root, *options)
+    watch = Watched(root, *options, query=query)
     try:
         yield watch
     finally:

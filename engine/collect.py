@@ -287,7 +287,7 @@ def _take_value(core: Core, one: Collection, node: int, frame: Running) -> None:
     if failure is None:
         try:
             value = answer.answer(core, node, request)
-        except Exception:
+        except Exception:  # raised anew just now: what is taken over is the failure that the memo holds
             held = core.graph.values[node]
             if not isinstance(held, Failure):
                 raise

@@ -7,7 +7,8 @@ that certainly decides is settled first: if its value is equal, nothing above it
 Invariants
     M1  Nothing is handed out as clean while an unspread suspect may lie below it.
     M2  A certain probe runs only what in-order verification would run: it is the only suspect below the
-        key, so nothing read before it can have changed, and the demand reaches it again.
+        key, so nothing read before it can have changed, and the demand reaches it again. Below the key is
+        also what lies below a collection that it rests on, which brings all its members up to date.
     M3  An uncertain probe (never with `strict`) runs only cheap queries with no suspect and no collection
         below them.
 
@@ -141,9 +142,11 @@ def settle(core: Core, target: int, probe: Callable[[int], None]) -> None:
 def _certain(core: Core, target: int) -> int:
     """The one suspect below `target`, or 0. Suspects that lead elsewhere are spread on the way."""
     graph = core.graph
+    reach = closure(core, graph.flags[target])
+    aims = {target, *(one.node for one in core.collections.values() if one.bit & reach)}
     below: list[int] = []
     for node in tuple(graph.frontier):
-        where = _climb(core, node, target)
+        where = _climb(core, node, {target} if _is_quiet(core, node) else aims)
         if where is None:
             _spread_one(core, node)
         else:
@@ -154,14 +157,14 @@ def _certain(core: Core, target: int) -> int:
     return below[0] if sole else 0
 
 
-def _climb(core: Core, node: int, target: int) -> bool | None:
-    """Whether `target` is above `node`: True, None for no, False when it was not found soon enough.
+def _climb(core: Core, node: int, aims: set[int]) -> bool | None:
+    """Whether one of `aims` is above `node`: True, None for no, False when none was found soon enough.
 
     Depth first, one reader at a time: a path to the top is found in as many steps as it is long, however
     many readers there are on the way. See test_a_comment_under_a_fan_in_of_100_000.
     """
     seen = {node}
-    found = node == target
+    found = node in aims
     stack = [_above(core, node)]
     while stack and not found and len(seen) <= CLIMB:
         reader = next(stack[-1], 0)
@@ -169,7 +172,7 @@ def _climb(core: Core, node: int, target: int) -> bool | None:
             stack.pop()
         elif reader not in seen:
             seen.add(reader)
-            found = reader == target
+            found = reader in aims
             stack.append(_above(core, reader))
     core.visited += len(seen)
     return True if found else False if stack else None
@@ -210,6 +213,16 @@ def _can_run(core: Core, node: int) -> bool:
     """Whether its query is defined in this process, and its code was compared."""
     load(core, (node,))
     return core.bound[core.graph.query[node]] is not None and node not in core.collections
+
+
+def _is_quiet(core: Core, node: int) -> bool:
+    """Whether it stands for the code of a fold's accumulator: equal or not, the fold has to look.
+
+    See test_other_code_or_arguments_of_an_accumulator_build_the_fold_anew_without_its_members.
+    """
+    load(core, (node,))
+    info = core.bound[core.graph.query[node]]
+    return info is not None and info.quiet
 
 
 def _is_lowest(core: Core, node: int) -> bool:

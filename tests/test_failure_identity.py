@@ -24,7 +24,7 @@ def why() -> str:
 
 @query(name="failing:wrong")
 def wrong() -> int:
-    return {"late": "x", "soon": 2.5}.get(why(), "x")  # type: ignore[return-value]
+    return {"late": "x", "soon": 2.5}.get(why(), "x")  # type: ignore[return-value]  # what the test is about
 
 
 @query(name="failing:refuse")
@@ -44,7 +44,7 @@ def late() -> str:
 @query(name="failing:noted")
 def noted() -> int:
     error = ValueError("no")
-    error.code = why()  # type: ignore[attr-defined]
+    error.code = why()  # type: ignore[attr-defined]  # as libraries put fields on errors
     raise error
 
 

@@ -47,7 +47,7 @@ def background(work: Callable[[], None]) -> Generator[None]:
         try:
             while not ending.is_set():
                 work()
-        except BaseException as error:
+        except BaseException as error:  # fails the test
             failed.append(error)
 
     thread = threading.Thread(target=run)

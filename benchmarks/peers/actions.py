@@ -1,7 +1,8 @@
 """Actions: the job as steps from files to files, for the peers that know nothing else.
 
     STATE/sum/PATH    the summary of a file
-    STATE/res/PATH    the resolution of a file; beside it in Make's syntax what it read, `.d`
+    STATE/res/PATH    the resolution of a file; beside it in Make's syntax which summaries it read, `.d`
+    STATE/asked/PATH  the same, one a line, "+" before what was there, "-" before what was not
     STATE/files       the Python files, one a line; written only when they are others
     STATE/index       the answer
 
@@ -42,27 +43,29 @@ def summarise(root: str, state: str, path: str) -> None:
     write(f"{state}/sum/{path}", dumps(tuple(summary(content(root, path)))))
 
 
-def resolve(state: str, path: str) -> list[str]:
-    """From summaries to the resolution of a file; the paths of the summaries that were read."""
-    asked: dict[str, None] = {}
+def resolve(state: str, path: str) -> dict[str, bool]:
+    """From summaries to the resolution of a file; the summaries it asked for, and whether they exist."""
+    asked = {path: True}
 
     def summary_of(other: str) -> Summary | None:
         found = summary_from(state, other)
-        if found is not None:
-            asked[other] = None
+        asked[other] = found is not None
         return found
 
     own = summary_from(state, path)
     assert own is not None
     found = resolution(path, own, summary_of)
     write(f"{state}/res/{path}", dumps(tuple(found)))
-    return [path, *asked]
+    return asked
 
 
 def resolve_with_list(state: str, path: str) -> None:
     """The same, with what it read beside it."""
-    asked = " ".join(f"{state}/sum/{other}" for other in resolve(state, path))
-    write(f"{state}/res/{path}.d", f"{state}/res/{path}: {asked}\n".encode())
+    asked = resolve(state, path)
+    there = " ".join(f"{state}/sum/{other}" for other, found in asked.items() if found)
+    write(f"{state}/res/{path}.d", f"{state}/res/{path}: {there}\n".encode())
+    told = "".join(f"{'+' if found else '-'}{other}\n" for other, found in asked.items())
+    write(f"{state}/asked/{path}", told.encode())
 
 
 def make_index(state: str, paths: Iterable[str]) -> Index:
@@ -115,9 +118,9 @@ def resolution_from(state: str, path: str) -> Resolution:
 def forget(state: str, gone: Iterable[str]) -> None:
     """Delete what was made of files that are not there any more."""
     for path in gone:
-        for made in (f"{state}/sum/{path}", f"{state}/res/{path}", f"{state}/res/{path}.d"):
-            if os.path.exists(made):
-                os.unlink(made)
+        for made in (f"sum/{path}", f"res/{path}", f"res/{path}.d", f"asked/{path}"):
+            if os.path.exists(f"{state}/{made}"):
+                os.unlink(f"{state}/{made}")
 
 
 def write(file: str, data: bytes) -> None:
