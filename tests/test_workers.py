@@ -17,7 +17,7 @@ import pytest
 
 from engine import Engine, each, query
 from engine.errors import Closed, CycleError, NotImportable, WorkerLost
-from engine.rules.files import read_text
+from engine.rules.files import FileMissing, read_text
 from tests.workers import Rules, children, graph_of, is_alive, make, wait_until
 
 Make = Callable[[str], Rules]
@@ -274,6 +274,73 @@ def all_picky() -> tuple[int, ...]:
         counts, _ = rules.noted()
         assert counts == {str(n): 1 + (n == 3) for n in range(6)}
         assert db.counts().executed == 7
+
+
+def test_a_file_that_is_missing_is_an_answer_for_workers_too(make: Make, tmp_path: Path) -> None:
+    rules = make("""
+from engine.rules.files import FileMissing
+
+@query(workers="process")
+def size(n: int) -> int:
+    note(n)
+    try:
+        return len(read_text(f"file{n % 4}"))
+    except FileMissing:
+        return -1
+
+@query
+def sizes() -> tuple[int, ...]:
+    return each(size, range(20))
+""")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "file1").write_text("text")
+    found = {}
+    for place, processes in (("here", 0), ("there", 2)):
+        with Engine(tmp_path / place, root=root, processes=processes) as db:
+            assert db.get(rules.sizes) == (-1, 4, -1, -1) * 5
+            counts, pids = rules.noted()
+            assert counts == {str(n): 1 for n in range(20)}  # none is given back
+            assert (HERE in pids) == (not processes)
+            db.check_invariants()
+            found[place] = graph_of(db)
+    assert found["there"] == found["here"]
+    (root / "file2").write_text("longer")
+    with Engine(tmp_path / "there", root=root, processes=2) as db:
+        db.sync()
+        assert db.get(rules.sizes) == (-1, 4, 6, -1) * 5
+        assert rules.noted()[0] == {str(n): 1 for n in range(2, 20, 4)}
+        with pytest.raises(FileMissing):
+            db.get(read_text, "file0")
+
+
+def test_a_query_whose_work_is_known_here_is_sent_no_more(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.parallel.held.ASK_US", 10**9)  # nothing is asked for, so all is repeated
+    monkeypatch.setattr("engine.parallel.dispatch.ENOUGH_US", 20_000)
+    monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
+    rules = make("""
+@query(workers="inline")
+def slow(n: int) -> int:
+    note("slow")
+    time.sleep(0.002)
+    return n
+
+@query
+def quick(n: int) -> int:
+    time.sleep(0.0005 if n < 8 else 0)
+    return slow(n) + 1
+
+@query
+def both() -> int:
+    return sum(each(slow, range(400))) + sum(each(quick, range(400)))
+""")
+    with Engine(None, processes=2) as db:
+        assert db.get(rules.both) == 2 * sum(range(400)) + 400
+        counts, _ = rules.noted()
+        assert 400 < counts["slow"] < 700  # some were repeated before that was noticed
+        assert db.counts().executed == 801
 
 
 def test_what_prints_exits_or_cannot_be_imported_there_disturbs_nobody(

@@ -35,6 +35,8 @@ from engine.parallel.executor import CannotStart, Executor
 from engine.parallel.held import Held
 from engine.query import QueryInfo
 
+ENOUGH_US: Final = 100_000  # of work of one query in workers, before it is judged by what was known here
+REPEATED: Final = 0.5  # the part of it that may go into what is known here: with two workers it gains nothing
 MISSES: Final = 16  # keys of one query refused, beyond those that were computed, before it is sent no more
 
 
@@ -50,6 +52,7 @@ class Dispatch:
         self._off = False  # no worker can be started, or the engine is closed
         self._costs: dict[str, tuple[int, int]] = {}  # query -> runs, microseconds of all
         self._refused: set[str] = set()  # queries that workers cannot compute
+        self._repeated: dict[str, tuple[int, int]] = {}  # query -> microseconds of what was known, of all
         self._misses: dict[str, int] = {}  # query -> keys refused less keys computed
 
     def made(self, node: int, microseconds: int) -> None:
@@ -137,9 +140,22 @@ class Dispatch:
         # Twice: once for the key, and once because `done` will count it among the computed.
         misses = self._misses[info.name] = self._misses.get(info.name, 0) + 2
         if for_all or misses > MISSES:
-            self._refused.add(info.name)
+            self._give_up(info)
             if info.workers == PROCESS:
                 self._core.note(f"{info.name} runs in this process: {why}", once=f"workers {info.name}")
+
+    def repeated(self, node: int, known: int, whole: int) -> None:
+        """What units like this one cost in workers, and what of it went into keys that were known here."""
+        info = self.info(node)
+        before = self._repeated.get(info.name, (0, 0))
+        self._repeated[info.name] = known, whole = before[0] + known, before[1] + whole
+        if info.workers != PROCESS and whole > ENOUGH_US and known > whole * REPEATED:
+            self._give_up(info)
+
+    def _give_up(self, info: QueryInfo) -> None:
+        if info.name not in self._refused:
+            self._refused.add(info.name)
+            self._exchange.withdraw(self.is_fit)
 
     def done(self, node: int) -> None:
         """A worker is done with a key, whatever became of it."""
@@ -183,7 +199,7 @@ class Offer:
             elif dispatch.pays(fit):
                 self._waiting = {unit: units[unit] for unit in fit if dispatch.is_worth(unit)}
                 self._tried |= self._waiting.keys()
-                order = Order(self._asker, self._outer, self._done, self._refused)
+                order = Order(self._asker, self._outer, self._done, self._refused, dispatch.repeated)
                 dispatch.run(tuple(self._waiting), order)
                 if order.first:
                     self._settle(order.first)

@@ -67,6 +67,8 @@ class Order:
     outer: verify.Walk | None
     done: Callable[[int], Iterable[int]]  # told a unit that is done with; gives units that can go out now
     refused: Callable[[int, str, bool], None]  # told a unit, why, and whether that holds for its whole query
+    # told one of some units, and microseconds: what of their work was known here, and what they cost
+    repeated: Callable[[int, int, int], None]
     first: dict[int, None] = field(
         factory=dict
     )  # lookups into tables that have to be brought up to date first
@@ -291,14 +293,23 @@ class Exchange:
 
     def _graft(self, slot: Slot, answer: Answer, units: frozenset[int], order: Order) -> None:
         slot.codes.update(answer.codes)
+        whole = known = 0
         for record in answer.records:
             try:
                 code = slot.codes.get(record.query, b"")
-                graft(self._core, record, code, slot.ids, units, order.asker, order.outer)
+                if not graft(self._core, record, code, slot.ids, units, order.asker, order.outer):
+                    known += record.cost
+                elif slot.ids[record.node] in units:
+                    whole += record.cost
             except Conflict as why:
                 # Nor is what rests on it; and in this epoch the worker will go on to rest on it.
                 logging.getLogger("engine").debug("a memo of a worker is not taken over: %s", why)
                 slot.outdate()
+        order.repeated(next(iter(units)), known, whole)
+
+    def withdraw(self, is_fit: Callable[[int], bool]) -> None:
+        """Send no unit any more that is not fit now."""
+        self._queue = deque([node for node in self._queue if is_fit(node)])
 
     def _answer(self, number: int, slot: Slot, ask: Ask, order: Order) -> None:
         reply = Reply(REFUSED)  # also if the revision moves on meanwhile: it must not wait for ever

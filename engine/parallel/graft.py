@@ -23,6 +23,8 @@ from engine.parallel.units import Record
 from engine.query import REGISTRY, QueryInfo
 from engine.store import canonical
 
+_THERE = RuntimeError("it was raised in a worker")  # stands for a failure of which only the identity is known
+
 
 class Conflict(Exception):
     """This engine and the worker do not agree, or it cannot be told here: the key is computed here."""
@@ -36,8 +38,8 @@ def graft(
     units: Container[int],
     asker: Request,
     outer: verify.Walk | None,
-) -> None:
-    """Take over one memo. The lock is held; it may be given away meanwhile.
+) -> bool:
+    """Take over one memo; False where it is known here. The lock is held; it may be given away meanwhile.
 
     code    the fingerprint of its query's code there
     ids     nodes there -> nodes here, of what was taken over before; gets the new one
@@ -60,11 +62,15 @@ def graft(
         raise Conflict(f"the code of {info.name} is another one there")
     if core.graph.status[node] & RUNNING:
         raise Conflict(f"{core.name_of(node)} runs here")
-    if core.graph.verified_at[node] and (info.eq is not None or not must_run(core, node)):
+    known = core.graph.verified_at[node] and (info.eq is not None or not must_run(core, node))
+    if known:
         _compare(core, node, record, asker, outer)
     else:
         keep(core, node, info, reads, _outcome(core, node, info, record, units))
+        if record.is_error and record.data is None:
+            core.graph.values[node] = ABSENT  # as after a restart: who wants to see the failure looks again
     ids[record.node] = node
+    return not known
 
 
 def _translated(dependencies: tuple[int, ...], ids: dict[int, int]) -> Reads:
@@ -95,7 +101,11 @@ def _outcome(core: Core, node: int, info: QueryInfo, record: Record, units: Cont
     outcome = Outcome()
     outcome.data, outcome.digest = record.data, record.fingerprint
     outcome.microseconds, outcome.stamp = record.cost, record.stamp
-    if record.is_error:
+    if record.is_error and record.data is None:
+        if core.graph.query[node] in core.parts:
+            raise Conflict(f"{core.name_of(node)} fails with an error of a class of its own")
+        outcome.failure = Failure(_THERE, record.fingerprint, None)
+    elif record.is_error:
         outcome.failure = Failure.restored(record.data or b"")
         if outcome.failure is None:
             raise Conflict(f"{core.name_of(node)} fails with an error of a class of its own")

@@ -275,7 +275,8 @@ class Worker:
         assert info is not None
         if flags & ERROR:
             held = graph.values[node]
-            if not isinstance(held, Failure) or held.data is None or held.ring:
+            passes = info.is_input and node != self._unit  # looked at once more by who wants to see it
+            if not isinstance(held, Failure) or held.ring or (held.data is None and not passes):
                 raise Refused("it fails in a way that only one process can hold")
             data = held.data
         elif node == self._unit and flags & UNSTORED:
