@@ -10,7 +10,10 @@ Invariants
     S1  Nothing is handed out while a collection that it rests on is doubtful (`below`).
     S2  `reach` of a node has the bits of all that it read. It may have more, until it runs the next time.
     S3  What is kept of a member is changed where its memo is made (`absorb`), so no crash comes in between.
+        What is raised meanwhile is nobody's value: see `Core.half_done`.
     S4  A collection that needs itself is a cycle: its lookups read its node, which is claimed meanwhile.
+    S5  Where collections share a bit, a request settles all of them. A running query does not: one that
+        rests on that query would be a cycle that there is not.
 """
 
 from __future__ import annotations
@@ -25,13 +28,14 @@ import engine.group as group
 import engine.verify as verify
 from engine.claims import Cycle
 from engine.collection import CYCLIC, Collection, force_lookups
+from engine.collection_cycles import doubt_lookups, lookups_of, needs_above, rest_on, shares_bit
 from engine.core import Core, Request
 from engine.errors import Cancelled, CycleError
 from engine.failure import Failure
-from engine.graph import ERROR, FORCED, MARKED, REACH, RUNNING, TRANSIENT, entries
+from engine.graph import ERROR, FORCED, MARKED, REACH, RUNNING, TRANSIENT
 from engine.kept_table import KeptTable
 from engine.kinds import made, parts_of, shape_of, stand_for
-from engine.locate import bind, locate, nodes_of
+from engine.locate import bind, locate
 from engine.mark import closure, spread, suspect
 from engine.members import enter, leave
 from engine.persist import load, load_readers, save
@@ -44,26 +48,27 @@ if TYPE_CHECKING:
 
 def below(core: Core, nodes: Iterable[int], asker: Request) -> None:
     """Settle the collections that `nodes` rest on (S1). The lock is held, and given away meanwhile."""
-    skipped = 0
+    skipped: set[int] = set()  # not their bits: others may have the same (see kinds)
     nodes = list(nodes)
     load(core, nodes)
     while core.doubtful:
         reach = 0
         for node in nodes:
             reach |= core.graph.flags[node]
-        wanted = closure(core, reach) & core.doubtful & ~skipped
+        wanted = closure(core, reach) & core.doubtful
         if not wanted:
             return
-        one = next(
-            (one for one in core.collections.values() if one.bit & wanted and is_doubtful(core, one)), None
-        )
+        doubtful = (one for one in core.collections.values() if one.bit & wanted and is_doubtful(core, one))
+        one = next((one for one in doubtful if one.node not in skipped), None)
         if one is None:
             return
         if one.definition is None or core.bound[core.graph.query[one.node]] is None:
-            skipped |= one.bit  # its lookups are forced, which makes their readers run (`bind`)
-        elif _needs_above(core, one, asker):
-            _doubt_lookups(core, one, nodes)
-            skipped |= one.bit
+            skipped.add(one.node)  # its lookups are forced, which makes their readers run (`bind`)
+        elif asker.node and shares_bit(core, one) and not rest_on(core, nodes, one):
+            skipped.add(one.node)  # a running query may wait for no more than it rests on (S5)
+        elif needs_above(core, one, asker):
+            doubt_lookups(core, one, nodes)
+            skipped.add(one.node)
         else:
             verify.ensure(core, one.node, asker)
             spread(core)
@@ -93,7 +98,7 @@ def settle(frame: Running, info: CollectionInfo) -> str | None:
             except Cycle as cycle:
                 raise cycle.error from None
             one.check_members()
-    except Exception as error:
+    except Exception as error:  # whatever it is, lookups are concerned
         with core.lock:
             of_cycle = CYCLIC if isinstance(error, CycleError) else b""
             _set_failing(core, one, of_cycle + Failure.of(error, ()).identity)
@@ -125,8 +130,9 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, before: i
             one.rebuild = one.dirty = True
             suspect(core, one.node, FORCED)
         else:
-            one.missed.pop(node, None)
-            one.take(node, value, failure, bool(before & (ERROR | TRANSIENT)))
+            with core.half_done():
+                one.missed.pop(node, None)
+                one.take(node, value, failure, bool(before & (ERROR | TRANSIENT)))
 
 
 def _is_known(one: Collection) -> bool:
@@ -195,10 +201,11 @@ def _bring_up(
     core: Core, one: Collection, info: CollectionInfo, keys: Iterable[Any] | None, frame: Running
 ) -> None:
     if one.rebuild:
-        one.clear()
-        load(core, one.load_members())
-        one.missed.update(dict.fromkeys(one.members or ()))
-        one.rebuild, one.rebuilding, one.dirty = False, True, True
+        with core.half_done():
+            one.clear()
+            load(core, one.load_members())
+            one.missed.update(dict.fromkeys(one.members or ()))
+            one.rebuild, one.rebuilding, one.dirty = False, True, True
     if keys is not None:
         one.complete = False
         load(core, one.load_members())  # at once, not one by one
@@ -287,7 +294,7 @@ def _take_value(core: Core, one: Collection, node: int, frame: Running) -> None:
     if failure is None:
         try:
             value = answer.answer(core, node, request)
-        except Exception:  # raised anew just now: what is taken over is the failure that the memo holds
+        except Exception:  # it ran again and failed: its error is what it contributes
             held = core.graph.values[node]
             if not isinstance(held, Failure):
                 raise
@@ -295,8 +302,9 @@ def _take_value(core: Core, one: Collection, node: int, frame: Running) -> None:
         finally:
             frame.transient = transient
     if node in one.missed:  # else it was computed again, and taken over then
-        del one.missed[node]
-        one.take(node, value, failure, True)
+        with core.half_done():
+            del one.missed[node]
+            one.take(node, value, failure, True)
 
 
 def _grow_reach(core: Core, one: Collection, flags: int) -> None:
@@ -313,94 +321,10 @@ def _set_failing(core: Core, one: Collection, failing: bytes) -> None:
     """
     if one.failing != failing:
         one.failing, one.dirty, one.looked = failing, True, True
-        force_lookups(core, _lookups(core, one))
+        force_lookups(core, lookups_of(core, one))
         force_lookups(core, [fed.node for several in one.feeds.values() for fed in several])
         spread(core)
     one.complete = one.complete and not failing
-
-
-def _lookups(core: Core, one: Collection) -> list[int]:
-    info = one.definition
-    assert info is not None
-    queries = [*info.lookups.values(), *([] if info.value is None else [info.value])]
-    rows = [core.rows[query.name] for query in queries if query.name in core.rows]
-    return [node for row in rows for node in nodes_of(core, row)]
-
-
-def _doubt_lookups(core: Core, one: Collection, nodes: Iterable[int]) -> None:
-    """Inside of a collection somebody asks for what rested on it: if it still does, that is a cycle.
-
-    The lookups below are forced, so that verification meets them, and they meet the claim (S4).
-    """
-    info = one.definition
-    assert info is not None
-    queries = [*info.lookups.values(), *([] if info.value is None else [info.value])]
-    rows = {core.rows.get(query.name) for query in queries}
-    graph = core.graph
-    waiting, seen, found = list(nodes), set(nodes), []
-    while waiting:
-        node = waiting.pop()
-        load(core, (node,))
-        if graph.query[node] in rows:
-            if not _met_claim(core, node):
-                found.append(node)
-            continue
-        reads = entries(graph.dependencies[node] or ())
-        if node in core.collections:
-            reads += core.collections[node].load_members()
-        load(core, reads)
-        for read in reads:
-            if read not in seen and graph.flags[read] & one.bit:
-                seen.add(read)
-                waiting.append(read)
-    force_lookups(core, found)
-    spread(core)
-
-
-def retry_cycles(core: Core) -> None:
-    """Let what failed by a cycle run again in a later revision, all of it. The lock is held.
-
-    Inside of a cycle lookups are forced while their readers are being verified, so marks do not tell the
-    whole truth when it is over. In the revision of the error nobody minds: all that is above has it. See
-    test_a_table_that_needs_itself_is_a_cycle_with_its_path_also_by_an_edit_and_heals.
-    """
-    graph = core.graph
-    failed = [
-        one for one in core.collections.values() if one.cyclic and graph.verified_at[one.node] < core.revision
-    ]
-    if not failed:
-        return
-    for one in failed:
-        force_lookups(core, [one.node, *one.cyclic_members()])
-        if one.definition is not None:
-            force_lookups(core, _lookups(core, one))
-    graph.frontier[:] = [node for node in dict.fromkeys(graph.marked) if graph.status[node] & MARKED]
-
-
-def _met_claim(core: Core, node: int) -> bool:
-    """Whether a lookup met a cycle in this revision: it is not forced to meet it again.
-
-    Two members would take turns for ever, and who read it is right. See
-    test_a_table_that_needs_itself_is_a_cycle_with_its_path_also_by_an_edit_and_heals.
-    """
-    graph = core.graph
-    return graph.verified_at[node] == core.revision and bool(getattr(graph.values[node], "ring", ()))
-
-
-def _needs_above(core: Core, one: Collection, asker: Request) -> bool:
-    """Whether a collection rests on one that is being settled by a frame that `asker` works for, or is it.
-
-    It cannot be settled before that. If it is asked for all the same, that is a cycle; but old memos may say
-    what is no longer so.
-    """
-    rests_on = closure(core, core.graph.flags[one.node])
-    frame: Request | None = asker
-    while frame is not None:
-        above = core.collections.get(frame.node)
-        if above is not None and above.bit & rests_on:
-            return True
-        frame = None if frame.walk is None else frame.walk.asker
-    return False
 
 
 def _fence(frame: Running) -> None:

@@ -76,6 +76,7 @@ class Core:
         self.patience = threading.RLock()  # held by a request that was cancelled too often: writers wait
         self.generation = 0
         self.unsettled = False
+        self.struck: Exception | None = None  # what was raised amid a change of a collection
         self.saves = store is not None and not store.read_only
         self.synced = store is None  # whether the world was looked at since opening
         # queries, by row id in the store (dense from 1; 0 is never used)
@@ -193,6 +194,10 @@ class Core:
         if interrupt is not None:
             raise interrupt
 
+    def half_done(self) -> HalfDone:
+        """To be entered while what is kept of members is changed. The lock is held."""
+        return HalfDone(self)
+
     def interrupted(self, error: BaseException) -> None:
         """An interrupt leaves the engine. It is harmless where it came out of a user's function only."""
         if not getattr(error, HARMLESS, False):
@@ -271,6 +276,27 @@ class Core:
             and not (self.transients and self.collections)  # who looked at rows may lack some
             and self.taken_over == len(TAKEN_OVER)
         )
+
+
+class HalfDone:
+    """A change of what is kept of members: an exception in it is no value of their collection.
+
+    The lists are made anew, and it is raised to who asks (see request).
+    """
+
+    __slots__ = ("before", "core")  # and no generator: this is entered once for every member
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+
+    def __enter__(self) -> None:
+        self.before, self.core.unsettled = self.core.unsettled, True
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self.core.unsettled = self.before
+        elif isinstance(error, Exception):
+            self.core.struck = error
 
 
 class Request(Frame):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any, Generic, TypeVar, cast, overload
 
@@ -204,17 +204,19 @@ def _ingredients(into: Any) -> Callable[[], None]:
 
 def from_scratch(info: CollectionInfo, fetch: Callable[[QueryInfo, tuple[Any, ...]], Any]) -> Any:
     """The value from its members: what every other way to get it has to agree with (F1)."""
-    into = info.into
     learn_values(info)
     keys = sorted(keys_of(info, fetch), key=lambda key: key_bytes(plain(key)))
-    values = [fetch(info.member, (key,)) for key in keys]
+    return reduce_all(info.into, {key_bytes(plain(key)): fetch(info.member, (key,)) for key in keys})
+
+
+def reduce_all(into: Any, values: Mapping[bytes, Any]) -> Any:
+    """Values by key, in the order of the keys, reduced to one. Raises what the accumulator raises."""
     if is_invertible(into):
-        return into.result(reduce(into.add, values, into.zero()))
+        return into.result(reduce(into.add, values.values(), into.zero()))
     if not values:
         return into.result(into.empty())
     tree = Blocks(lambda places: {}, merging(into))
-    leaves = {key_bytes(plain(key)): pack(into.lift(value)) for key, value in zip(keys, values, strict=True)}
-    tree.update(leaves)
+    tree.update({key: pack(into.lift(value)) for key, value in values.items()})
     summary = tree.root()
     assert summary is not None
     return into.result(unpack(summary, known))

@@ -8,7 +8,7 @@ Invariants
     G2  Every MARKED node is in the frontier or all its readers are MARKED. (Members of a cycle excepted:
         they fail whatever the others do, until an input changes, and that marks them all. So do collections
         whose source keys fail, whatever their members do. While one fails by a cycle, the marks are completed
-        by the next revision: see collect.retry_cycles.)
+        by the next revision: see collection_cycles.retry_cycles.)
     G3  SUSPECT and FORCED imply MARKED, and (for nodes with a memo) membership in `suspects`.
     G4  `readers` is the transpose of `dependencies`, for all rows in memory.
     G5  VALUE is set only on shareable, error-free values of LOADED nodes: the hot path looks at nothing

@@ -109,6 +109,11 @@ class KeptRows:
         """What the store has counts no longer; until a commit has replaced it."""
         self._store = None
 
+    @property
+    def is_detached(self) -> bool:
+        """Whether the store has rows that do not count: who has none now has to say so."""
+        return self._store is not self._attached
+
     def committed(self) -> None:
         """The batch was written."""
         self._store = self._attached

@@ -11,6 +11,7 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from engine.accumulate import change, is_invertible
@@ -88,6 +89,7 @@ class KeptFold(Collection):
         self.broken = None
         self._blocks.clear()
         self._changes, self._failing, self._held = {}, {}, None
+        self._forget_tree()  # else a tree that stays empty finds the old one after the commit
         self._blocks[WAITING] = self._blocks[FAILING] = self._blocks[STATE] = b""
         for node in self.members or ():
             self.news[node] = b""
@@ -140,12 +142,15 @@ class KeptFold(Collection):
         info = self.definition
         if not self._waiting or info is None or self.broken is not None:
             return
+        readable = False  # all that was kept, for an accumulator with an inverse
         try:
             learn_values(info)
             if is_invertible(info.into):
                 removed = [unpack(before[1:], known) for before, _, _ in self._waiting.values() if before]
                 added = [unpack(after[1:], known) for _, after, _ in self._waiting.values() if after]
-                state = self._pure(lambda: change(info.into, self._state, removed, added))
+                before = self._state
+                readable = True
+                state = self._pure(lambda: change(info.into, before, removed, added))
                 self._held = [state]
                 self._blocks[STATE] = pack(state)
             else:
@@ -154,10 +159,56 @@ class KeptFold(Collection):
             self._break(BadFold(fold=self.name, cause=f"a state has no canonical bytes: {error}", hint=BYTES))
         except StoreDamaged:
             raise
-        except Exception as error:  # of the accumulator: the error of the fold
-            self._break(error)
+        except Exception as error:  # of the accumulator, or of values that cannot be read any more
+            self._begin_anew(info.into)
+            if readable and self.broken is None:
+                self._break(error)  # `remove` alone raises it: its author has to know
         self._waiting.clear()
         self._blocks[WAITING] = b""
+
+    def _begin_anew(self, into: Any) -> None:
+        """Reduce all members in order, with nothing of what was kept.
+
+        So what fails does not depend on which member changed last, and what was written for classes that have
+        other fields now is not needed. Reads all members.
+        """
+        try:
+            values = self._values()
+            if is_invertible(into):
+                state = self._pure(lambda: reduce(into.add, values.values(), into.zero()))
+                self._held = [state]
+                self._blocks[STATE] = pack(state)
+                return
+            self._forget_tree()
+            tree = self._tree(into)
+            self._pure(lambda: tree.update({key: pack(into.lift(one)) for key, one in values.items()}))
+            self._blocks.update(tree.written)
+        except StoreDamaged:
+            raise
+        except Unpackable as error:
+            self._break(BadFold(fold=self.name, cause=f"a state has no canonical bytes: {error}", hint=BYTES))
+        except Exception as error:  # of the accumulator: the error of the fold
+            self._break(error)
+
+    def _values(self) -> dict[bytes, Any]:
+        """What all members contribute, in the order of their keys."""
+        held: dict[int, bytes | None] = {}
+        if self.core.store is not None and not self._detached:
+            held.update({row.node: row.data for row in self.core.store.derived.members(self.node)})
+        held.update(self.news)
+        load(self.core, held)
+        several = {
+            key_bytes(plain(self.core.args_of(node)[0])): unpack(data[1:], known)
+            for node, data in held.items()
+            if data
+        }
+        return dict(sorted(several.items()))
+
+    def _forget_tree(self) -> None:
+        stored = [] if self.core.store is None else self.core.store.derived.block_keys(self.node)
+        for place in (*self._blocks, *stored):
+            if place not in (WAITING, FAILING, STATE):
+                self._blocks[place] = b""
 
     def _grow(self, into: Any) -> None:
         leaves: dict[bytes, bytes | None] = {}

@@ -124,7 +124,7 @@ class KeptTable(Collection):
         unseen = node in self._entered and node not in self.kept.fresh and self.news.get(node) is not None
         before = () if unseen else self.kept.of(node)
         changed = set(before).symmetric_difference(rows)
-        if not changed:
+        if not changed and not self.kept.is_detached:
             return
         known = source
         if not rows:

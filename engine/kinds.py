@@ -83,7 +83,7 @@ def _connect(table: Collection, fed: Collection) -> None:
 def _free_bit(core: Core) -> int:
     """The lowest bit that no other collection has: it is in the memos of whoever rests on it, so it stays.
 
-    Shared where there are very many: then nodes wait for more than they rest on, which is not wrong.
+    Shared where there are very many: then requests wait for more than they rest on (see collect S5).
     """
     taken = 0
     for one in core.collections.values():

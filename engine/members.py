@@ -3,6 +3,7 @@
 Invariants
     M1  The readers of a member begin with the collections that it is in (see collection C1).
     M2  What enters is missed until its contribution is kept; what leaves takes its contribution with it.
+        Nothing comes in between: see `Core.half_done`.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ def enter(core: Core, one: Collection, node: int) -> None:
         return
     back = graph.readers[node]
     assert back is not None
-    back.insert(0, one.node)
-    core.dirty_readers[node] = None
-    one.news[node] = b""
-    one.missed[node] = None
-    if one.members is not None:
-        one.members.add(node)
-    one.came_or_went(node)
+    with core.half_done():
+        back.insert(0, one.node)
+        core.dirty_readers[node] = None
+        one.news[node] = b""
+        one.missed[node] = None
+        if one.members is not None:
+            one.members.add(node)
+        one.came_or_went(node)
 
 
 def leave(core: Core, one: Collection, node: int) -> None:
@@ -38,12 +40,13 @@ def leave(core: Core, one: Collection, node: int) -> None:
         load_readers(core, [node])
     back = graph.readers[node]
     assert back is not None
-    back.remove(one.node)
-    core.dirty_readers[node] = None
-    one.drop(node)
-    one.missed.pop(node, None)
-    one.pending.pop(node, None)
-    one.news[node] = None
-    if one.members is not None:
-        one.members.discard(node)
-    one.came_or_went(node)
+    with core.half_done():
+        back.remove(one.node)
+        core.dirty_readers[node] = None
+        one.drop(node)
+        one.missed.pop(node, None)
+        one.pending.pop(node, None)
+        one.news[node] = None
+        if one.members is not None:
+            one.members.discard(node)
+        one.came_or_went(node)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from engine.advance import Change, change_of, force, start_revision
 from engine.answer import answer
 from engine.attempt import PATIENCE, Gate, finish, insist, stopped
-from engine.collect import below, retry_cycles
+from engine.collect import below
+from engine.collection_cycles import retry_cycles
 from engine.core import PASSING, Core, Request
 from engine.durability import Durability
 from engine.errors import Cancelled, NotAnInput, StoreDamaged, StoreFull
@@ -128,7 +129,10 @@ def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, comm
 def _take_care(core: Core) -> None:
     """What waited for the next request: interrupted changes, moved inputs, failures to try again."""
     if core.unsettled:
+        struck, core.struck = core.struck, None
         recover(core)
+        if struck is not None:
+            raise struck
         raise Cancelled  # begin again: the world has to be looked at first
     if core.taken_over != len(TAKEN_OVER):
         _rebind(core)

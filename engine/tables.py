@@ -521,7 +521,10 @@ def _failures(found: CollectionInfo) -> Any:
 
 def describe(error: BaseException) -> str:
     """An error as one line, with the place and the cause that an error of the engine names."""
-    lines = str(error).splitlines()
+    try:
+        lines = str(error).splitlines()
+    except Exception:  # of the user's class: the others would fail with it
+        lines = []
     text = lines[0] if lines else ""
     if isinstance(error, EngineError) and error.fields:
         named = [f"{name}: {value}" if name else value for name, value in error.fields.items()]

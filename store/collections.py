@@ -100,6 +100,12 @@ class Collections:
                 found += select_in(connection, select, asked, collection, level)
         return {(row[1], row[2]): row[3] for row in _checked("block", 3, found, rows.block_sum)}
 
+    def block_keys(self, collection: int) -> list[tuple[int, bytes]]:
+        """Level and key of all blocks that exist. Nothing of them is read, so none can be damaged."""
+        with self._store.locked() as connection:
+            found = connection.execute("SELECT level, key FROM block WHERE collection = ?", (collection,))
+            return [(level, key) for level, key in found]
+
     def changes(self, collection: int, after: int, limit: int) -> list[ChangeRow]:
         """The first `limit` changes of a collection whose ids are above `after`."""
         select = (

@@ -31,7 +31,16 @@ import msgspec
 from msgspec.msgpack import Ext
 
 from engine.key import short
-from engine.store.records import Record, UnknownClass, class_name, known, learn, record_of, stray_attribute
+from engine.store.records import (
+    Record,
+    UnknownClass,
+    class_name,
+    known,
+    learn,
+    loaded_class,
+    record_of,
+    stray_attribute,
+)
 
 MAX_DEPTH = 100  # levels; what people write has under 20, and 100 levels fit on any thread's stack
 FLAT: frozenset[type] = frozenset({str, int, bool, types.NoneType, bytes, float})
@@ -180,7 +189,10 @@ def _record_back(data: bytes, depth: int, classes: Mapping[str, type]) -> Any:
 
 def _class_of(name: Any, classes: Mapping[str, type]) -> Any:
     if name not in classes:
-        raise UnknownClass(name)
+        found = loaded_class(name) if classes is known else None
+        if found is None:
+            raise UnknownClass(name)
+        return found
     return classes[name]
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import sys
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -35,6 +36,23 @@ class Record(NamedTuple):
     names: tuple[str, ...]
     frozen: bool
     build: Callable[[Sequence[Any]], Any]
+
+
+def loaded_class(name: object) -> type | None:
+    """The record or enum of this name, if a module that is loaded already has it. Imports nothing.
+
+    An annotation need not name it: the value of a query without one may be a record all the same.
+    """
+    module, _, qualified = str(name).partition(":")
+    found: Any = sys.modules.get(module)
+    for part in qualified.split("."):
+        found = getattr(found, part, None)
+    if not isinstance(found, type) or class_name(found) != name:
+        return None
+    if not issubclass(found, enum.Enum) and record_of(found) is None:
+        return None
+    known[str(name)] = found
+    return found
 
 
 def record_of(cls: type[Any]) -> Record | None:

@@ -294,9 +294,10 @@ def test_depth_is_that_of_the_value_not_of_the_caller() -> None:
         canonical(([value],))
 
 
-def test_an_unknown_class_is_named_and_not_imported() -> None:
+def test_an_unknown_class_is_named_and_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     data = canonical((Point(1), Color.RED))
-    for cls in (Point, Color):
+    for cls in (Point, Color):  # as in a process that has not loaded them
+        monkeypatch.delitem(sys.modules, cls.__module__, raising=False)
         kept = known.pop(f"{cls.__module__}:{cls.__name__}")
         try:
             with pytest.raises(UnknownClass, match=cls.__name__):

@@ -47,8 +47,9 @@ def test_only_classes_of_the_annotation_are_made() -> None:
         entries.decode(ValueCodec(Any).encode(Entry(3)))  # type: ignore[arg-type]  # the claim
 
 
-def test_without_annotation_an_unknown_class_is_damage_with_a_cause() -> None:
+def test_without_annotation_an_unknown_class_is_damage_with_a_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     data = ValueCodec(Any).encode(Other("a"))
+    monkeypatch.delitem(sys.modules, Other.__module__)  # as in a process that has not loaded it
     kept = known.pop(f"{Other.__module__}:Other")
     try:
         with pytest.raises(DamagedValue) as caught:

@@ -12,6 +12,7 @@ import pytest
 
 import engine.advance
 import engine.collect
+import engine.collection_cycles
 import engine.execute
 import engine.kept_table
 import engine.look
@@ -257,7 +258,7 @@ def force_every_lookup_whatever_the_row(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def concerned(table: Any, changed: Any) -> None:
             original(table, changed)
-            force_lookups(table.core, engine.collect._lookups(table.core, table))
+            force_lookups(table.core, engine.collection_cycles.lookups_of(table.core, table))
 
         return concerned
 

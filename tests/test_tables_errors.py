@@ -14,7 +14,9 @@ from tests.words import (
     BUSY,
     Word,
     broken,
+    content,
     over_fragile,
+    paths,
     ran,
     unrelated,
     uses,
@@ -48,6 +50,29 @@ def test_a_member_that_fails_has_no_rows_is_listed_and_heals(db: Engine, watch: 
     write(db, b=None)
     assert db.get(words.failures) == ()
     assert db.get(words.of, "b") == ()
+
+
+class Mute(Exception):
+    """Cannot be told."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+def test_an_error_that_cannot_be_told_is_that_of_its_member_alone(db: Engine) -> None:
+    @table(each=paths, index=("text",))
+    def muted(path: str) -> Iterable[Word]:
+        if content(path) == "mute":
+            raise Mute
+        yield Word(content(path), 1)
+
+    for text, count in (("mute", 1), ("cow", 2), ("mute", 1)):
+        write(db, a="cat", b=text)
+        assert db.get(muted.count) == count
+        assert [one.error for one in db.get(muted.failures)] == ["Mute"] * (2 - count)
+    with pytest.raises(Mute):
+        db.get(muted.of, "b")
+    db.check_invariants()
 
 
 def test_an_error_that_is_equal_is_told_to_nobody(db: Engine, watch: Watch) -> None:

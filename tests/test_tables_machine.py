@@ -24,6 +24,8 @@ VARIANTS = {
     "workers": Settings(workers=3),
     "flaky": Settings(flaky=True),
     "stored": Settings(stored=True),
+    "shared-bits": Settings(bits=2),
+    "stored-shared-bits": Settings(stored=True, bits=1),
     "stored-tiny-workers": Settings(stored=True, tiny=True, workers=3),
     "stored-flaky": Settings(stored=True, tiny=True, flaky=True),
 }

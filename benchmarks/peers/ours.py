@@ -1,22 +1,50 @@
-"""This engine: the job as three queries and a fold."""
+"""This engine: the job as queries, a table of the files, and a fold over them."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from benchmarks.peers import job
 from benchmarks.peers.peer import Script, tell
-from engine import Engine, each, fold, query
-from engine.rules.directories import glob
+from engine import Engine, each, fold, query, table
+from engine.rules.directories import visible
 from engine.rules.files import FileError, read_bytes
 
-__all__ = ["PEERS", "Tally", "index", "python_files", "resolution_of", "summary_of"]
+__all__ = ["PEERS", "Tally", "index", "resolution_of", "sources", "summary_of"]
 
 
 @query
-def python_files() -> tuple[str, ...]:
-    """Every Python file of the repository."""
-    return glob("**/*.py")
+def directories(above: str = "") -> tuple[str, ...]:
+    """A directory and all below it."""
+    below = (join(above, one.name) for one in visible(above) if one.kind == "directory")
+    return (above, *(directory for several in each(directories, below) for directory in several))
+
+
+class Source(NamedTuple):
+    """A Python file of the repository."""
+
+    path: str
+
+
+@query
+def all_directories() -> tuple[str, ...]:
+    """All directories of the repository."""
+    return directories("")
+
+
+@table(each=all_directories, index=("path",), identity=("path",))
+def sources(directory: str) -> Iterable[Source]:
+    """The Python files, one directory at a time: one that comes or goes concerns no other directory."""
+    for one in visible(directory):
+        if one.kind == "file" and one.name.endswith(".py"):
+            yield Source(join(directory, one.name))
+
+
+def join(directory: str, name: str) -> str:
+    """The path of an entry; the root directory is ""."""
+    return f"{directory}/{name}" if directory else name
 
 
 @query
@@ -50,13 +78,7 @@ class Tally:
         return state
 
 
-index = fold(each=python_files, of=resolution_of, into=Tally())
-
-
-@query
-def parsed() -> int:
-    """How many files there are; all summaries are made, on the workers of the engine."""
-    return len(each(summary_of, python_files()))
+index = fold(each=sources.column("path"), of=resolution_of, into=Tally())
 
 
 PEERS = (Script("engine", __name__),)

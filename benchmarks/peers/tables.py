@@ -39,22 +39,27 @@ def _table(found: Found, what: str, value: Callable[[Run], float]) -> Iterator[s
 
 
 def _ratios(found: Found, ours: str) -> Iterator[str]:
-    yield f"| {found.files:,} files | {ours} | x the limit | best peer | x the best peer |"
-    yield "|---|--:|--:|---|--:|"
+    columns = ("x the limit", "best peer", "x the best peer", "best by processor time", "x that")
+    yield f"| {found.files:,} files | {ours} | {' | '.join(columns)} |"
+    yield "|---|--:|--:|---|--:|---|--:|"
     for scenario in SCENARIOS:
         if scenario not in found.runs:
             continue
         mine = median(found, scenario, ours, _seconds)
-        others = {
-            peer: median(found, scenario, peer, _seconds)
-            for peer, runs in found.runs[scenario].items()
-            if peer != ours and runs[0].answer is not None
-        }
-        best = min(others, key=lambda peer: others[peer])
-        yield (
-            f"| {scenario} | {_shown(mine)} s | {mine / limit(found, scenario):.2f} "
-            f"| {best}, {_shown(others[best])} s | {mine / others[best]:.2f} |"
-        )
+        parts = [f"{mine / limit(found, scenario):.2f}"]
+        for value in (_seconds, _processor):
+            others = {
+                peer: median(found, scenario, peer, value)
+                for peer, runs in found.runs[scenario].items()
+                if peer != ours and runs[0].answer is not None
+            }
+            best = min(others, key=lambda peer: others[peer], default=None)
+            if best is None:
+                parts += ["", ""]
+            else:
+                ratio = median(found, scenario, ours, value) / others[best]
+                parts += [f"{best}, {_shown(others[best])} s", f"{ratio:.2f}"]
+        yield f"| {scenario} | {_shown(mine)} s | {' | '.join(parts)} |"
 
 
 def _memory(found: Found) -> Iterator[str]:
@@ -79,6 +84,10 @@ def limit(found: Found, scenario: str) -> float:
 
 def _seconds(run: Run) -> float:
     return run.seconds
+
+
+def _processor(run: Run) -> float:
+    return run.processor
 
 
 def _shown(seconds: float) -> str:

@@ -280,8 +280,10 @@ def _by_msgspec(text: str, hint: Any) -> Any:
         raise ValueError(str(error)) from None
     except msgspec.DecodeError as error:  # ValidationError among them: JSON, but not what is asked for
         try:
+            if "surrogate" in str(error):  # the name of a file that is not UTF-8, which only json can say
+                return msgspec.convert(json.loads(text), hint, dec_hook=_make)
             return msgspec.convert(text, hint, strict=False, dec_hook=_make)
-        except (msgspec.ValidationError, TypeError):
+        except (msgspec.ValidationError, TypeError, ValueError):
             raise ValueError(f"as JSON: {error}") from None
     except TypeError as error:
         raise ValueError(str(error)) from None

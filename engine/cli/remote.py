@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from engine.settings import Settings
     from engine.watch.client import NotServed, Reply
 
-PATIENCE_SECONDS: Final = 2.0  # for a watch that was just there to give up its store
+PATIENCE_SECONDS: Final = 5.0  # for a watch that was just there to give up its store
 SOCKET: Final = "watch.sock"  # as `engine.watch.wire` has it, which is not imported in vain (F1)
-LOOK_SECONDS: Final = 2.0  # of silence; looking at the store itself takes a tenth of it
+LOOK_SECONDS: Final = 5.0  # of silence; the store itself can be looked at in 0.2 s, but knows less
 
 
 class Alone(NamedTuple):

@@ -18,7 +18,7 @@ from engine.watch import wire
 from engine.watch.unix_socket import connect
 from engine.watch.wire import Lines, Malformed, Message
 
-SILENCE_SECONDS: Final = 10.0  # a watch that works is heard twice a second; one that replaces itself is not
+SILENCE_SECONDS: Final = 30.0  # a watch that works is heard twice a second; one that replaces itself is not
 RETRY_SECONDS: Final = 20.0  # for new rule code to be taken over: starting Python, on a busy machine too
 STEP_SECONDS: Final = 0.05  # between two attempts
 LOSSES: Final = 5  # connections lost in one request, before it is taken for the request's fault
