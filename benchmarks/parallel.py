@@ -80,7 +80,8 @@ def measure(scale: Scale) -> Iterator[Figure]:
             goal_is_ratio=True, note="start included",
         )  # fmt: skip
         yield timings.figure(
-            "two", f"{PROCESSES} processes against one, {of}", "s", limit="one", goal=1 / 1.7, goal_is_ratio=True,
+            "two", f"{PROCESSES} processes against one, {of}", "s", limit="one", goal=1 / 1.7,
+            goal_is_ratio=True,
         )  # fmt: skip
 
 
