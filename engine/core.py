@@ -30,8 +30,10 @@ from engine.store import canonical
 
 if TYPE_CHECKING:
     from engine.collection import Collection
+    from engine.execute import Outcome
     from engine.history import History
     from engine.memory import Memory
+    from engine.parallel.dispatch import Dispatch
     from engine.running import Running
     from engine.snapshot import Snapshot
     from engine.store import CursorRow
@@ -121,6 +123,11 @@ class Core:
         # running
         self.history: History | None = None  # what nodes were before; None: it is not kept
         self.memory: Memory | None = None  # counts the values in memory; None: they all stay
+        self.dispatch: Dispatch | None = None  # work that goes elsewhere
+        self.takes_many = False  # whether a query with `batch=` is bound
+        self.limits: dict[str, int] = {}  # name -> how many keys of queries with that limit run at a time
+        # asked instead of a function for what it would give; None: run it
+        self.supply: Callable[[int], Outcome | None] | None = None
         self.claims: dict[int, Running] = {}
         self.waiting: dict[int, list[Walk]] = {}
         # telling

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -64,8 +64,11 @@ class Engine:
     path        the store's directory, made if need be (`.engine`); None keeps everything in memory.
     root        the directory that file rules are relative to; default: the directory that holds the store,
                 or the working directory.
-    workers     threads for parallel groups (`each`). One is best for queries that compute; more pay for
-                queries that wait.
+    workers     threads for parallel groups (`each`) of any queries. One is best for queries that compute;
+                those that wait say so themselves: `@query(workers="thread")`.
+    processes   worker processes for parallel groups of queries that compute; started when that pays. "auto":
+                as many as there are cores. See docs/parallel.md.
+    limits      how many keys of queries with a `limit=` of that name may run at a time.
     strict      never run a query that might turn out not to be needed (see docs/algorithm.md, probes).
     read_only   answer from the store as another process left it, compute what is missing, save nothing.
     depth_limit how deep running queries may nest.
@@ -85,6 +88,8 @@ class Engine:
         *,
         root: str | os.PathLike[str] | None = None,
         workers: int = 1,
+        processes: int | str = 0,
+        limits: Mapping[str, int] | None = None,
         strict: bool = False,
         read_only: bool = False,
         depth_limit: int = DEPTH_LIMIT,
@@ -101,6 +106,13 @@ class Engine:
         if max_memory is not None and (max_memory < 1 or path is None):
             hint = "Values that go are read from a store: name one." if path is None else "It is at least 1."
             raise BadSettings(max_memory=max_memory, hint=hint)
+        counts = [*(limits or {}).values(), 1 if processes in ("auto", 0) else processes]
+        if not all(isinstance(count, int) and count >= 1 for count in counts):
+            raise BadSettings(
+                processes=processes,
+                limits=limits,
+                hint='Whole numbers, at least 1; processes also 0 or "auto".',
+            )
         if synchronous not in ("NORMAL", "FULL"):
             raise BadSettings(synchronous=synchronous, hint='Say "NORMAL" or "FULL".')
         store: Store | None = None
@@ -119,6 +131,11 @@ class Engine:
         if max_memory is not None and self._core.saves:  # else nobody could read again what was computed here
             self._core.memory = Memory(max_memory)
         self._core.history = History(history) if history else None
+        self._core.limits = dict(limits or {})
+        if processes:
+            from engine.parallel import for_engine  # late: most engines have no processes
+
+            self._core.dispatch = for_engine(self._core, processes)
         self._open = threading.local()  # the batch that a thread has open
         self._subscriptions: list[Subscription] = []
         self._publishing = threading.RLock()  # subscribers hear of one change after the other
@@ -453,6 +470,8 @@ class Engine:
             try:
                 finish(core)
             finally:
+                if core.dispatch is not None:
+                    core.dispatch.close()
                 if core.store is not None:
                     core.store.close()
                     core.notes += core.store.notes

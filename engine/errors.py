@@ -222,6 +222,33 @@ class Transient(Exception):
     """
 
 
+class NotImportable(BadQuery, Transient):
+    """Of a query that says workers="process". Not kept: without processes the same key has a value."""
+
+
+class WrongCount(EngineError):
+    """Of a query with `batch=`."""
+
+    headline = "this query returned more or fewer values than it was given keys"
+    hint = "Return one value for each key, in the order of the keys."
+    exit_code = EXIT_QUERY_FAILED
+
+
+class WorkerLost(EngineError, Transient):
+    """Not kept: the next request tries again."""
+
+    headline = "the process that computed this key was lost, twice"
+    hint = (
+        'Look for what kills it: memory, os._exit, a crash in a C extension. workers="inline" runs it here.'
+    )
+
+
+class TimedOut(EngineError, Transient):
+    """Not kept: the next request tries again."""
+
+    headline = "this key took longer than its timeout allows"
+
+
 class ChangedWhileRead(Transient):
     """An input kept changing while it was read."""
 

@@ -51,6 +51,7 @@ from engine.stack import HOP, run_on_fresh_stack
 from engine.store.codec import fingerprint
 
 _KEPT = ~(ERROR | TRANSIENT | UNSTORED | MUTABLE | REACH | 0xF << REASON_SHIFT)  # flags that outlive a run
+Reads = dict[int, int | None]
 _NEW = Reason.NEW << REASON_SHIFT  # here, because looking up a member of an enum costs 0.1 us
 
 
@@ -100,7 +101,7 @@ def execute(core: Core, node: int, walk: Any) -> None:
             core.regain()
         if frame.generation != core.generation or core.unsettled:
             raise Cancelled
-        _finish(core, node, info, frame, outcome)
+        keep(core, node, info, frame.reads, outcome)
     finally:
         graph.status[node] &= ~RUNNING
         if core.claims.get(node) is frame:  # else the lists were built anew meanwhile
@@ -115,6 +116,10 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old
     try:
         if frame.depth > core.depth_limit:
             raise DepthLimit(limit=core.depth_limit)
+        if core.supply is not None:
+            supplied = core.supply(frame.node)
+            if supplied is not None:
+                return supplied
         if info.is_input:
             value, error, outcome.stamp = look(core.root, info, args)
             if error is not None:
@@ -127,7 +132,7 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old
                 CURRENT.reset(token)
         else:
             value = run_on_fresh_stack(core, partial(_call, frame, info, args))
-        _conclude(core, frame, info, value, old, outcome)
+        conclude(core, frame, info, value, old, outcome)
     except KeyboardInterrupt as error:
         setattr(error, HARMLESS, True)  # it came out of the function: no list is half changed
         raise
@@ -136,11 +141,11 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old
     except (WrongValue, DepthLimit) as error:
         if "key" not in error.fields:  # else it was met on the way up
             error.fields["key"] = core.name_of(frame.node)
-        _fail(frame, outcome, error)
+        fail(frame, outcome, error)
     except Exception as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise error.__context__ from None  # an interrupt that struck while the lock was taken again
-        _fail(frame, outcome, error)
+        fail(frame, outcome, error)
     outcome.microseconds = (core.clock() - started) // 1000
     outcome.transient |= frame.transient
     return outcome
@@ -165,17 +170,17 @@ def _retry_recursion(
 ) -> None:
     """Believe a RecursionError only on a fresh stack: it must not depend on how deep the caller was."""
     if info.is_input:
-        return _fail(frame, outcome, error)
+        return fail(frame, outcome, error)
     frame.reads.clear()
     try:
         value = run_on_fresh_stack(core, partial(_call, frame, info, args))
-        _conclude(core, frame, info, value, old, outcome)
+        conclude(core, frame, info, value, old, outcome)
     except Exception as again:  # of the query: its value
-        _fail(frame, outcome, again)
+        fail(frame, outcome, again)
     return None
 
 
-def _conclude(core: Core, frame: Running, info: QueryInfo, value: Any, old: Any, outcome: Outcome) -> None:
+def conclude(core: Core, frame: Running, info: QueryInfo, value: Any, old: Any, outcome: Outcome) -> None:
     """What a function returned becomes an outcome, unless it stands on a cycle."""
     if frame.cycle is not None:
         raise frame.cycle.error  # also when the function caught it: see claims S3
@@ -205,7 +210,8 @@ def _settle(core: Core, info: QueryInfo, value: Any, outcome: Outcome) -> None:
         core.note(f"values of {info.name} are kept in memory only: {why}", once=f"unstorable {info.name}")
 
 
-def _fail(frame: Running, outcome: Outcome, error: Exception) -> None:
+def fail(frame: Running, outcome: Outcome, error: Exception) -> None:
+    """A failure becomes an outcome: that of the cycle that the frame stands on, where there is one."""
     if frame.cycle is not None:
         error = frame.cycle.error
     passed_on = frame.met
@@ -221,13 +227,18 @@ def _fail(frame: Running, outcome: Outcome, error: Exception) -> None:
     outcome.transient = is_transient(error)
 
 
-def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Outcome) -> None:
+def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome) -> None:
+    """Compare an outcome with the memo, and put the new memo in place. The lock is held.
+
+    `reads`: what the run read, as in `Frame.reads`; all of it holds in the current revision. Raises
+    `Cancelled` where the outcome needs a new revision.
+    """
     graph = core.graph
     state = graph.status[node]
     had_memo = graph.verified_at[node] > 0
     if outcome.transient:
         core.unsettled = True
-        _keep_for_now(core, node, info, frame, outcome)
+        _keep_for_now(core, node, info, reads, outcome)
         return
     if core.transients.get(node) == core.revision and graph.query[node] in core.parts:
         # It is a member: in this revision lookups were answered without its rows, and are not marked for it.
@@ -250,9 +261,9 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
         snapshot.save(node)
     if core.history is not None and had_memo and not equal:
         core.history.replaced(core, node)
-    durability = _durability(core, info, frame)
-    if frame.reads or graph.dependencies[node]:
-        replace_dependencies(core, node, frame.reads)
+    durability = _durability(core, node, info, reads)
+    if reads or graph.dependencies[node]:
+        replace_dependencies(core, node, reads)
     if durability < graph.durability[node] and had_memo:
         graph.durability[node] = durability
         lower_durability(core, node, durability)
@@ -261,7 +272,7 @@ def _finish(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Out
     before = graph.flags[node]
     flags = before & _KEPT
     if core.collections:
-        flags |= _reach(core, node, frame)
+        flags |= _reach(core, node, reads)
         if had_memo and flags & REACH & ~before:
             raise_reach(core, node, flags & REACH)
     flags |= _reason(core, node, state, again) << REASON_SHIFT if had_memo else _NEW
@@ -316,6 +327,8 @@ def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bo
         core.executed += 1
         core.failed += outcome.failure is not None
         core.cut_off += equal
+        if core.dispatch is not None:
+            core.dispatch.made(node, outcome.microseconds)
     if (core.listeners or core.journal is not None) and not info.quiet:
         before = core.graph.fingerprint[node]
         took = 0 if outcome.restored else outcome.microseconds
@@ -343,7 +356,7 @@ def _what(info: QueryInfo, outcome: Outcome, equal: bool) -> What:
     return What.CUT_OFF if equal else What.FAILED if outcome.failure else What.EXECUTED
 
 
-def _keep_for_now(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Outcome) -> None:
+def _keep_for_now(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome) -> None:
     """Keep a transient outcome for this request; the memo before it stays the one to compare with (X4)."""
     graph = core.graph
     if graph.verified_at[node] and not graph.status[node] & MARKED:
@@ -352,7 +365,7 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, frame: Running, outcom
         graph.flags[node] |= TRANSIENT
         core.transients[node] = PASSING
     else:
-        _keep_without_memo(core, node, info, frame, outcome)
+        _keep_without_memo(core, node, info, reads, outcome)
     graph.values[node] = outcome.failure or outcome.value
     graph.status[node] &= ~(MARKED | SUSPECT | FORCED | VALUE)
     graph.suspects.pop(node, None)
@@ -364,18 +377,18 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, frame: Running, outcom
     core.tell(What.FAILED if outcome.failure else What.EXECUTED, node, outcome.microseconds)
 
 
-def _keep_without_memo(core: Core, node: int, info: QueryInfo, frame: Running, outcome: Outcome) -> None:
+def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome) -> None:
     graph = core.graph
-    replace_dependencies(core, node, frame.reads)
+    replace_dependencies(core, node, reads)
     before = graph.flags[node]
     graph.flags[node] |= TRANSIENT
     if core.collections:
-        graph.flags[node] |= _reach(core, node, frame)
+        graph.flags[node] |= _reach(core, node, reads)
         raise_reach(core, node, graph.flags[node] & REACH)
     if graph.query[node] in core.parts:
         collect.absorb(core, node, outcome.value, outcome.failure, before)
     graph.verified_at[node] = graph.verified_at[node] or core.revision
-    graph.durability[node] = min(graph.durability[node], _durability(core, info, frame))
+    graph.durability[node] = min(graph.durability[node], _durability(core, node, info, reads))
     graph.flags[node] |= UNSTORED
     save(core, node, None)
     core.transients[node] = core.revision
@@ -410,30 +423,32 @@ def _equal(core: Core, node: int, outcome: Outcome) -> bool:
     graph = core.graph
     if outcome.failure is not None and graph.flags[node] & ERROR:
         old = recall(core, node)
-        before = old.identity if isinstance(old, Failure) else graph.fingerprint[node]
-        return before == outcome.failure.identity
+        if isinstance(old, Failure):
+            return old.identity == outcome.failure.identity
+        # Nobody kept it: see test_a_failure_that_is_not_stored_is_equal_when_it_is_computed_again.
+        return graph.fingerprint[node] in (outcome.failure.digest, outcome.failure.identity)
     if outcome.digest or graph.fingerprint[node]:
         return outcome.equal or outcome.digest == graph.fingerprint[node]
     # Without bytes: computed again, and nothing it read has changed, is equal (its old value is gone).
     return outcome.equal or (graph.values[node] is ABSENT and not graph.status[node] & MARKED)
 
 
-def _durability(core: Core, info: QueryInfo, frame: Running) -> int:
+def _durability(core: Core, node: int, info: QueryInfo, reads: Reads) -> int:
     if info.is_input:
         return int(info.durability)
     if info.collection is not None and info is not info.collection.member:
         return 0  # it is right by what members are, which its dependencies do not say
-    if not frame.reads:
+    if not reads:
         return 2
     durability = core.graph.durability
-    return min([durability[node] for node in frame.reads if node > 0])
+    return min([durability[node] for node in reads if node > 0])
 
 
-def _reach(core: Core, node: int, frame: Running) -> int:
+def _reach(core: Core, node: int, reads: Reads) -> int:
     """The collections that a run rests on. One that is a collection itself also keeps what its members do."""
     all_flags = core.graph.flags
     found = all_flags[node] if node in core.collections else 0
-    for read in frame.reads:
+    for read in reads:
         if read > 0:
             found |= all_flags[read]
     return found & REACH

@@ -11,10 +11,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import engine.locate as locate
 import engine.mark as mark
+import engine.together as together
 import engine.verify as verify
 from engine.claims import Cycle
 from engine.core import Core, Request
@@ -25,6 +26,8 @@ from engine.query import QueryInfo
 
 if TYPE_CHECKING:
     from engine.running import Running
+
+WAITING: Final = 16  # threads for queries that say that they wait; one that waits costs a stack, and no core
 
 
 def record(frame: Running, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> list[int]:
@@ -52,12 +55,35 @@ def ensure_all(core: Core, nodes: Iterable[int], asker: Request, outer: verify.W
     load(core, [node for node in nodes if not status[node] & LOADED])
     todo = [node for node in dict.fromkeys(nodes) if status[node] & MARKED]
     closed: list[Cycle] = []
-    if core.workers < 2 or len(todo) < 2:
-        _work(core, iter(todo), asker, outer, closed, [])
-    else:
-        _share(core, todo, asker, outer, closed)
+    if core.dispatch is not None:
+        core.dispatch.offer(todo, asker, outer)
+        todo = [node for node in todo if status[node] & MARKED]
+    if core.takes_many and len(todo) > 1:
+        together.run_together(core, todo, asker, outer)
+        todo = [node for node in todo if status[node] & MARKED]
+    for some, threads in _by_threads(core, todo):
+        if threads < 2 or len(some) < 2:
+            _work(core, iter(some), asker, outer, closed, [])
+        else:
+            _share(core, some, threads, asker, outer, closed)
     if closed:
         raise min(closed, key=lambda cycle: cycle.ring)
+
+
+def _by_threads(core: Core, todo: list[int]) -> list[tuple[list[int], int]]:
+    """The members with the number of threads that work on them; those that wait first."""
+    bound, query = core.bound, core.graph.query
+    waiting: dict[str | None, list[int]] = {}
+    for row in {query[node] for node in todo}:
+        info = bound[row]
+        if info is not None and info.workers == "thread":
+            waiting.setdefault(info.limit, []).extend(node for node in todo if query[node] == row)
+    if not waiting:
+        return [(todo, core.workers)]
+    several = max(core.workers, WAITING)
+    found = [(some, min(several, core.limits.get(limit or "", several))) for limit, some in waiting.items()]
+    seen = {node for some, _ in found for node in some}
+    return [*found, ([node for node in todo if node not in seen], core.workers)]
 
 
 def _work(
@@ -78,7 +104,12 @@ def _work(
 
 
 def _share(
-    core: Core, todo: list[int], asker: Request, outer: verify.Walk | None, closed: list[Cycle]
+    core: Core,
+    todo: list[int],
+    threads: int,
+    asker: Request,
+    outer: verify.Walk | None,
+    closed: list[Cycle],
 ) -> None:
     remaining = iter(todo)
     failures: list[BaseException] = []
@@ -101,7 +132,7 @@ def _share(
 
     helpers = [
         threading.Thread(target=copy_context().run, args=(help_out,), name="engine-worker", daemon=True)
-        for _ in range(min(core.workers, len(todo)) - 1)
+        for _ in range(min(threads, len(todo)) - 1)
     ]
     started = []
     for helper in helpers:

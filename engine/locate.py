@@ -124,6 +124,7 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
     elif info.observed and core.synced and row in core.in_store:
         # Its module was not loaded when the world was last looked at: nobody compared these stamps.
         _distrust(core, row, f"{info.name} was not looked at yet")
+    core.takes_many |= info.many is not None
     core.row_of[info.index] = row
     core.checked.add(row)
     return row

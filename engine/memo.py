@@ -60,7 +60,10 @@ def put_value(
         graph.status[node] &= ~VALUE
     else:
         graph.values[node] = value
-        graph.status[node] |= VALUE
+        if value is ABSENT:  # computed elsewhere: decoded when somebody wants it
+            graph.status[node] &= ~VALUE
+        else:
+            graph.status[node] |= VALUE
     if not info.keeps(data):
         core.passing.append(node)
     elif core.memory is not None and data is not None and failure is None and value is not ABSENT:

@@ -18,11 +18,23 @@ import itertools
 import linecache
 import sys
 import typing
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, overload
+from collections.abc import Callable, Iterable, Sequence
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from attrs import define, field
 
+from engine.batched import one_of
 from engine.durability import Durability
 from engine.errors import BadArguments, BadQuery, escaped
 from engine.frame import CURRENT
@@ -50,6 +62,8 @@ class Absent:
 
 
 ABSENT: Final = Absent()
+PLACES: Final = ("auto", "process", "thread", "inline")  # where members of a group may run
+LARGEST_BATCH: Final = 1024  # keys in one call, where the query does not say it
 READY = 3  # status of a node whose value is in memory, shareable and known correct: LOADED | VALUE
 SHORT_KINDS: dict[object, type] = {}
 for _kind in (str, int, bytes, bool):
@@ -103,6 +117,11 @@ class QueryInfo:
     largest: int | None = None  # bytes of a value that is worth keeping beside what it was made of
     pickled: bool = False
     untracked: bool = False
+    workers: str = "auto"
+    timeout: float | None = None
+    limit: str | None = None
+    batch: int = 0  # so many keys at a time
+    many: Callable[[Sequence[Any]], list[Any]] | None = None  # with `batch=`: its values for many keys
     wrapper: Any = None
     returns: Callable[[], Any] | None = None  # what its values are, where the function does not say it
     collection: Any = None  # the table or fold that this query is a part of
@@ -227,7 +246,25 @@ def query(
     persist: bool = ...,
     pickled: bool = ...,
     untracked: bool = ...,
+    workers: Literal["auto", "process", "thread", "inline"] = ...,
+    timeout: float | None = ...,
+    limit: str | None = ...,
 ) -> Callable[[Callable[P, R]], Query[P, R]]: ...
+@overload
+def query(
+    *,
+    batch: int,
+    name: str | None = ...,
+    eq: Callable[[Any, Any], bool] | None = ...,
+    version: str | int | None = ...,
+    code: str = ...,
+    persist: bool = ...,
+    pickled: bool = ...,
+    untracked: bool = ...,
+    workers: Literal["auto", "process", "thread", "inline"] = ...,
+    timeout: float | None = ...,
+    limit: str | None = ...,
+) -> Callable[[Callable[[list[S]], Sequence[R]]], Query[[S], R]]: ...
 def query(function: Any = None, /, **options: Any) -> Any:
     """Make a memoized query of a pure, typed function. Also for methods of frozen classes.
 
@@ -242,6 +279,14 @@ def query(function: Any = None, /, **options: Any) -> Any:
         persist    False: the value is not stored, and kept only while work that needs it goes on.
         pickled    True: values are stored by pickle. Only for stores that nobody else can write.
         untracked  True: reads things the engine does not see, so it runs again in every revision.
+        workers    where members of a parallel group (`each`, a table) run: "process", in a worker process if
+                   the engine has any (`Engine(processes=2)`); "thread", for queries that wait; "inline", in
+                   the thread that asks; "auto", in a process where one costs 0.3 ms or more. See
+                   docs/parallel.md.
+        timeout    seconds that a key may take in a process; after that it is ended, and the key fails.
+        limit      a name: `Engine(limits={name: 1})` says how many keys with that name run at a time.
+        batch      True, or how many at most: the function takes a list of keys and returns the list of their
+                   values. It may read nothing else: what it needs is part of the key.
 
     Raises `BadQuery` for functions that cannot be queries (async, generators, `**kwargs`).
     """
@@ -312,7 +357,7 @@ def each(query: Any, keys: Any = None, /) -> tuple[Any, ...]:
         return frame.fetch_group([(key.query, key.args) for key in named])
     info: QueryInfo = query.__query__
     if frame is None:
-        return tuple(info.function(key) for key in keys)
+        return tuple(info.function(key) for key in keys) if info.many is None else tuple(info.many([*keys]))
     if len(info.parameters) == 1 and info.kinds is not None:
         return frame.fetch_group([(info, (key,)) for key in keys])
     return frame.fetch_group([(info, info.bind((key,), {})) for key in keys])
@@ -338,6 +383,10 @@ def define_query(
         raise BadQuery(f"{function!r} is not a plain function", hint="Put @query below other decorators.")
     name = name or f"{module_name(function.__module__)}:{function.__qualname__}"
     _refuse_unfit(function, name)
+    _refuse_options(name, **options)
+    if options.get("batch"):
+        function, options["many"], options["returns"] = one_of(function, name)
+        options["batch"] = LARGEST_BATCH if options["batch"] is True else options["batch"]
     parameters = tuple(inspect.signature(function).parameters.values())
     info = kind(
         name=name,
@@ -368,6 +417,21 @@ def _refuse_unfit(function: Callable[..., Any], name: str) -> None:
                 cause=f"it takes **{parameter.name}",
                 hint="Name its arguments: they are the key.",
             )
+
+
+def _refuse_options(
+    name: str, workers: str = "auto", timeout: float | None = None, batch: object = 0, **_: Any
+) -> None:
+    sized = isinstance(batch, int) and batch >= 0
+    if workers not in PLACES or (timeout or 1) <= 0 or not sized:
+        raise BadQuery(
+            query=name,
+            workers=workers,
+            timeout=timeout,
+            batch=batch,
+            hint=f"workers= is one of {', '.join(PLACES)}; timeout= is more than 0 seconds; "
+            "batch= is True or how many keys it takes at most.",
+        )
 
 
 def _kinds(parameters: tuple[inspect.Parameter, ...]) -> tuple[type, ...] | None:

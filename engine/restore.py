@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 import engine.execute as execute
-import engine.running as running
 import engine.verify as verify
 from engine.claims import Cycle
 from engine.core import Core
@@ -80,7 +79,7 @@ def restore(core: Core, node: int, walk: Walk) -> bool:
             del history.trials[node]
             verify._green(core, node)
             return True
-        if agrees and _put_back(core, history, node, info, one, walk):
+        if agrees and _put_back(core, node, info, one):
             history.trials.pop(node, None)
             return True
         trial.next()
@@ -143,7 +142,7 @@ def _bring_up(core: Core, node: int, trial: Trial, unit: array[int], walk: Walk)
     while waiting:
         read = waiting[-1]
         if status[read] & MARKED:
-            if walk.is_entered(read) or (status[read] & FORCED and verify._is_undefined(core, read)):
+            if walk.is_entered(read) or (status[read] & FORCED and verify.is_undefined(core, read)):
                 return False
             walk.steps.append(read)
             walk.entered.add(read)
@@ -154,7 +153,7 @@ def _bring_up(core: Core, node: int, trial: Trial, unit: array[int], walk: Walk)
     return True
 
 
-def _put_back(core: Core, history: History, node: int, info: QueryInfo, one: Earlier, walk: Walk) -> bool:
+def _put_back(core: Core, node: int, info: QueryInfo, one: Earlier) -> bool:
     """Make an earlier memo the memo of its key. False: its value cannot be had."""
     outcome = execute.Outcome()
     outcome.restored = True
@@ -169,9 +168,7 @@ def _put_back(core: Core, history: History, node: int, info: QueryInfo, one: Ear
             outcome.value = rows
         elif outcome.data is None or not _decode(info, outcome):
             return False
-    frame = running.Running(core, node, walk)
-    frame.reads = _reads(one.dependencies)
-    execute._finish(core, node, info, frame, outcome)
+    execute.keep(core, node, info, _reads(one.dependencies), outcome)
     return True
 
 
@@ -200,9 +197,9 @@ def _decode(info: QueryInfo, outcome: execute.Outcome) -> bool:
     return True
 
 
-def _reads(dependencies: array[int]) -> dict[int, int | None]:
+def _reads(dependencies: array[int]) -> execute.Reads:
     """As the frame of a run has them: see `group.record`."""
-    reads: dict[int, int | None] = {}
+    reads: execute.Reads = {}
     for entry in dependencies:
         if entry >= GROUP:
             reads[-len(reads) - 1] = entry & ~GROUP

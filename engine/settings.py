@@ -34,6 +34,7 @@ class Settings:
     rules: tuple[str, ...] = ()  # modules searched for queries that are named without one
     path: tuple[Path, ...] = ()  # directories whose modules can be named, the root first
     workers: int = 1
+    processes: int | str = 0
     strict: bool = False
     depth_limit: int = 50_000
     history: int = 4
@@ -202,6 +203,10 @@ def _natural(value: object, base: Path) -> int:
     return 0 if value == 0 and not isinstance(value, bool) else _count(value, base)
 
 
+def _processes(value: object, base: Path) -> object:
+    return value if value in ("auto", 0) and not isinstance(value, bool) else _count(value, base)
+
+
 def _flag(value: object, base: Path) -> bool:
     if not isinstance(value, bool):
         raise ValueError
@@ -241,6 +246,7 @@ _KINDS: Final[dict[str, _Kind]] = {
     "rules": _Kind(_LIST, _modules, _split),
     "path": _Kind(_LIST, _paths, _split),
     "workers": _Kind("a whole number, at least 1", _count, _number),
+    "processes": _Kind('a whole number, or "auto": as many as there are cores', _processes, _number),
     "strict": _Kind("true or false", _flag, parse_flag),
     "depth_limit": _Kind("a whole number, at least 1", _count, _number),
     "history": _Kind("a whole number, 0 for none", _natural, _number),

@@ -23,7 +23,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, Literal, TypeVar, cast
 
 from attrs import define, frozen
 
@@ -246,6 +246,9 @@ def table(
     identity: Iterable[str] = (),
     name: str | None = None,
     version: str | int | None = None,
+    workers: Literal["auto", "process", "thread", "inline"] = "auto",
+    timeout: float | None = None,
+    limit: str | None = None,
 ) -> Callable[[Callable[[K], Iterable[Row]]], Table[K, Row]]:
     """Make a table of a function that gives the rows of one source key.
 
@@ -258,14 +261,15 @@ def table(
         index     the columns that rows are looked up by.
         identity  the columns that say which row it is: in a change feed a row whose other columns changed
                   is then a changed row, not a removed and an added one.
-        name, version  as for `query`.
+        name, version, workers, timeout, limit   as for `query`; it is the query of one source key.
 
     Raises `BadTable`.
     """
     index, identity = tuple(index), tuple(identity)
 
     def make(function: Callable[[K], Iterable[Row]]) -> Table[K, Row]:
-        return Table(_collection(function, each, index, identity, name, version))
+        options = {"name": name, "version": version, "workers": workers, "timeout": timeout, "limit": limit}
+        return Table(_collection(function, each, index, identity, options))
 
     return make
 
@@ -275,8 +279,7 @@ def _collection(
     each: Any,
     index: tuple[str, ...],
     identity: tuple[str, ...],
-    name: str | None,
-    version: str | int | None,
+    options: dict[str, Any],
 ) -> CollectionInfo:
     if not inspect.isfunction(function) or len(inspect.signature(function).parameters) != 1:
         raise BadTable(
@@ -292,11 +295,10 @@ def _collection(
     row = functools.cache(functools.partial(_row_class, function))
     info = define_query(
         member,
-        name=name,
-        version=version,
         persist=False,
         needs_bytes=True,
         returns=lambda: _tuple_of(row()),
+        **options,
     ).__query__
     return assemble(
         info, "table", each, index=index, identity=identity, row=row, modes=(*MODES, OF, FAILURES)

@@ -148,7 +148,8 @@ def _step(core: Core, node: int, walk: Walk) -> None:
     for position in range(walk.positions[-1], len(dependencies)):
         dependency = dependencies[position]
         if dependency & GROUP:
-            if core.workers > 1 and walk.outer is None:  # nested groups one by one: depth is data (W3)
+            several = core.workers > 1 or _waits(core, dependencies[position + 1])
+            if several and walk.outer is None:  # nested groups one by one: depth is data (W3)
                 try:
                     _check_group(core, dependencies, position, walk)
                 except Cycle:  # a member waits for us: see `_wait`
@@ -159,7 +160,7 @@ def _step(core: Core, node: int, walk: Walk) -> None:
             continue
         if status[dependency] & MARKED:
             if walk.is_entered(dependency) or (
-                status[dependency] & FORCED and _is_undefined(core, dependency)
+                status[dependency] & FORCED and is_undefined(core, dependency)
             ):
                 # A loop among old memos, or code that nobody defines here: it cannot be proven, so run.
                 run.execute(core, node, walk)
@@ -180,7 +181,7 @@ def _step(core: Core, node: int, walk: Walk) -> None:
 
 def _run(core: Core, node: int, walk: Walk) -> None:
     """Run a node, or leave that to its reader where this process cannot say what to run."""
-    if len(walk.steps) > 1 and _is_undefined(core, node):
+    if len(walk.steps) > 1 and is_undefined(core, node):
         suspect(core, node, FORCED)
         walk.entered.discard(walk.steps.pop())
         walk.positions.pop()
@@ -188,7 +189,8 @@ def _run(core: Core, node: int, walk: Walk) -> None:
         run.execute(core, node, walk)
 
 
-def _is_undefined(core: Core, node: int) -> bool:
+def is_undefined(core: Core, node: int) -> bool:
+    """Whether this process cannot run a node: its query, or a class of its arguments, is not loaded."""
     load(core, (node,))
     if core.bound[core.graph.query[node]] is None:
         return True
@@ -209,13 +211,21 @@ def _green(core: Core, node: int) -> None:
     core.tell(What.VERIFIED, node)
 
 
+def _waits(core: Core, member: int) -> bool:
+    """Whether a group that begins with `member` gains from being checked at once."""
+    if core.dispatch is not None:
+        return True
+    info = core.bound[core.graph.query[member]]
+    return info is not None and (info.workers == "thread" or info.many is not None)
+
+
 def _check_group(core: Core, dependencies: array[int], position: int, walk: Walk) -> None:
     size = dependencies[position] & ~GROUP
     status = core.graph.status
     members = [
         node
         for node in dependencies[position + 1 : position + 1 + size]
-        if status[node] & MARKED and not (status[node] & FORCED and _is_undefined(core, node))
+        if status[node] & MARKED and not (status[node] & FORCED and is_undefined(core, node))
     ]
     if len(members) > 1:
         group.ensure_all(core, members, walk.asker, walk)

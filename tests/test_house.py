@@ -81,6 +81,21 @@ def test_nothing_below_the_watch_imports_it_and_it_knows_no_command_line() -> No
     assert offenders(face, lambda name: name.startswith("engine.watch")) == [entry]
 
 
+def test_the_core_knows_nothing_of_processes_and_their_side_no_surface() -> None:
+    below_it = [*nouns(), *core(), *below("store"), *below("rules")]
+    assert offenders(below_it, lambda name: name.startswith(("engine.parallel", "subprocess"))) == [
+        "rules/command.py imports subprocess",
+        "rules/python/since.py imports subprocess",  # for commands, not for queries
+    ]
+    surface = {f"engine.{name}" for name in SURFACE | FACE}
+    parallel = sorted((CHECKOUT / "engine" / "parallel").glob("*.py"))
+    above = ("engine.cli", "engine.watch", "engine.rules")
+    assert offenders(parallel, lambda name: name in surface or name.startswith(above)) == []
+    face = [CHECKOUT / "engine" / f"{name}.py" for name in FACE | {"__init__"}]
+    entry = "engine/database.py imports engine.parallel"  # where an engine is to have processes
+    assert offenders(face, lambda name: name.startswith("engine.parallel")) == [entry]
+
+
 def test_rules_import_of_ours_only_the_face_and_rules() -> None:
     assert (
         offenders(below("rules"), lambda name: ours(name) and name != "engine" and not in_rules(name)) == []

@@ -633,3 +633,22 @@ def test_an_input_whose_stamp_fails_has_that_failure_as_its_value(db: Engine) ->
     broken[0] = False
     db.sync()
     assert db.get(entry, "x") == 3
+
+
+def test_a_failure_that_is_not_stored_is_equal_when_it_is_computed_again() -> None:
+    @query(name="unstored:fails", persist=False)
+    def fails() -> int:
+        raise ValueError("always")
+
+    @query(name="unstored:reads")
+    def reads(n: int) -> int:
+        try:
+            return fails()
+        except ValueError:
+            return n
+
+    with Engine(None) as db:
+        for n in range(6):  # each commit lets go of values that are not stored
+            assert db.get(reads, n) == n
+            revision = db.revision
+        assert (revision, db.notes()) == (1, ())

@@ -91,9 +91,9 @@ def keep_the_durability_when_the_value_is_equal(stack: ExitStack) -> None:
     equal = remember_equal(stack)
 
     def make(original: Any) -> Any:
-        def durability(core: Core, info: Any, frame: Any) -> int:
-            old: int = core.graph.durability[frame.node]
-            return old if equal.pop(frame.node, False) else original(core, info, frame)
+        def durability(core: Core, node: int, info: Any, reads: Any) -> int:
+            old: int = core.graph.durability[node]
+            return old if equal.pop(node, False) else original(core, node, info, reads)
 
         return durability
 

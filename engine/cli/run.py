@@ -33,6 +33,7 @@ Examples:
 @as_json
 @click.option("-q", "--quiet", is_flag=True, help="No progress, and no summary at the end.")
 @click.option("--workers", type=int, metavar="N", help="Threads for parallel groups.")
+@click.option("--processes", metavar="N", help="Processes for large parallel groups; or auto: one a core.")
 @click.option("--strict", is_flag=True, help="Never run a query that might turn out not to be needed.")
 @click.option("--depth-limit", type=int, metavar="N", help="How deep running queries may nest.")
 @click.option(

@@ -51,8 +51,13 @@ def settings_of(options: dict[str, Any]) -> Settings:
     from engine.settings import load_settings
 
     directory = options.pop("directory", None)
-    known = ("root", "store", "rules", "path", "workers", "strict", "depth_limit", "synchronous")
+    known = (
+        *("root", "store", "rules", "path", "workers", "processes"),
+        *("strict", "depth_limit", "synchronous"),
+    )
     flags = {name: options.pop(name) for name in known if name in options}
+    if str(flags.get("processes")).isdecimal():
+        flags["processes"] = int(flags["processes"])
     if flags.get("strict") is False:
         flags["strict"] = None  # not said
     return load_settings(directory, flags=flags)
@@ -81,6 +86,7 @@ def writing(
                 None if in_memory else settings.store,
                 root=settings.root,
                 workers=settings.workers,
+                processes=settings.processes,
                 strict=settings.strict,
                 depth_limit=settings.depth_limit,
                 history=settings.history,

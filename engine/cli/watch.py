@@ -82,6 +82,7 @@ ROOT_HINT: Final = "Put it back and start again, or say --wait-root."
 @click.option("-q", "--quiet", is_flag=True, help="Tell only what goes wrong.")
 @click.option("--no-store", is_flag=True, help="Keep everything in memory.")
 @click.option("--workers", type=int, metavar="N", help="Threads for parallel groups.")
+@click.option("--processes", metavar="N", help="Processes for large parallel groups; or auto: one a core.")
 @click.option("--strict", is_flag=True, help="Never run a query that might turn out not to be needed.")
 @click.option("--depth-limit", type=int, metavar="N", help="How deep running queries may nest.")
 @places

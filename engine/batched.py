@@ -1,0 +1,90 @@
+"""Batched: a function of many keys at once, as a query of one.
+
+Invariants
+    K1  The value of a key rests on that key alone: the function may read nothing, and what it is given
+        besides does not matter. So each key has a memo of its own, whoever was computed beside it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from engine.errors import BadQuery, WrongCount
+from engine.frame import CURRENT, Frame
+
+if TYPE_CHECKING:
+    from engine.query import QueryInfo
+
+Many = Callable[[Sequence[Any]], list[Any]]
+
+
+class SealedFrame(Frame):
+    """The frame in which a batch runs: it knows the root, and nothing can be read (K1)."""
+
+    __slots__ = ()
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.tables = []  # every read comes to `fetch`
+
+    def fetch(self, info: QueryInfo, args: tuple[Any, ...]) -> NoReturn:
+        """Refused: whose dependency would it be?"""
+        raise BadQuery(
+            cause=f"a query with batch= read {info.name}",
+            hint="Let who asks read it, and make it a part of the key: each(lint, [(path, text), ...]).",
+        )
+
+    def fetch_group(self, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> tuple[Any, ...]:
+        """Refused, as in `fetch`."""
+        return (self.fetch(*many[0]),) if many else ()
+
+
+def one_of(function: Callable[..., Any], name: str) -> tuple[Callable[[Any], Any], Many, Callable[[], Any]]:
+    """From a function of many keys to one of one key, to what runs it, and to the annotation of one value."""
+    parameters = tuple(inspect.signature(function).parameters.values())
+    if len(parameters) != 1 or parameters[0].kind not in (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    ):
+        raise BadQuery(
+            query=name,
+            cause="it does not take one argument",
+            hint="With batch= a function takes a list of keys and returns a list of values.",
+        )
+
+    def many(keys: Sequence[Any]) -> list[Any]:
+        frame = CURRENT.get()
+        token = CURRENT.set(None if frame is None else SealedFrame(frame.root))
+        try:
+            values = list(function(list(keys)))
+        finally:
+            CURRENT.reset(token)
+        if len(values) != len(keys):
+            raise WrongCount(query=name, keys=len(keys), values=len(values))
+        return values
+
+    @functools.wraps(function)
+    def one(key: Any) -> Any:
+        return many([key])[0]
+
+    def value() -> Any:
+        from engine.store.canonical import learn_annotation  # late: rules are imported without a store
+
+        hints = typing.get_type_hints(function, include_extras=True)
+        learn_annotation(_element(hints.get(parameters[0].name, Any)))
+        return _element(hints.get("return", Any))
+
+    one.__annotations__ = {}  # they are of lists; `value` knows of what
+    signature = inspect.Signature([inspect.Parameter("key", inspect.Parameter.POSITIONAL_OR_KEYWORD)])
+    one.__signature__ = signature  # type: ignore[attr-defined]  # where `inspect` looks for it
+    return one, many, value
+
+
+def _element(annotation: Any) -> Any:
+    arguments = typing.get_args(annotation)
+    return arguments[0] if arguments else Any

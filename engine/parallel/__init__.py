@@ -1,0 +1,28 @@
+"""Parallel: work of one engine that other processes do. See docs/parallel.md."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.core import Core
+    from engine.parallel.dispatch import Dispatch
+
+
+def for_engine(core: Core, processes: int | str) -> Dispatch | None:
+    """Let up to so many worker processes work for an engine. None is started before it pays."""
+    from engine.parallel.dispatch import Dispatch
+    from engine.parallel.processes import Processes
+    from engine.parallel.units import Setup
+
+    count = cores() if isinstance(processes, str) else processes
+    if not count:
+        return None
+    return Dispatch(core, Processes(Setup(os.fsencode(core.root), core.depth_limit), count))
+
+
+def cores() -> int:
+    """How many processes can run at the same time; 0 where that is one: then others would not help."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable if usable > 1 else 0

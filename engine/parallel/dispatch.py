@@ -1,0 +1,255 @@
+"""Dispatch: members of a parallel group are computed elsewhere, where that pays.
+
+What certainly has to run (`choose`) goes out in batches (`exchange`). A worker computes it whole; what this
+process holds already it asks for. Everything else (what only has to be verified, what a worker refuses) is
+done here.
+
+Invariants
+    D3  Whether a key was computed here or there cannot be seen in its value, nor in what is stored of it.
+    D4  One thread at a time sends work out; others compute what they want themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import engine.collect as collect
+import engine.verify as verify
+from engine.claims import Cycle
+from engine.core import Core, Request
+from engine.errors import Cancelled
+from engine.mark import spread
+from engine.parallel.choose import (
+    AT_LEAST,
+    AUTO,
+    PROCESS,
+    SAMPLE,
+    START_US,
+    WORTH_US,
+    is_sendable,
+    next_of,
+)
+from engine.parallel.exchange import Exchange, Order
+from engine.parallel.executor import CannotStart, Executor
+from engine.parallel.held import Held
+from engine.query import QueryInfo
+
+ENOUGH_US: Final = 100_000  # of work of one query in workers, before it is judged by what was known here
+REPEATED: Final = 0.5  # the part of it that may go into what is known here: with two workers it gains nothing
+MISSES: Final = 16  # keys of one query refused, beyond those that were computed, before it is sent no more
+
+
+class Dispatch:
+    """The work of one engine that goes elsewhere."""
+
+    def __init__(self, core: Core, executor: Executor) -> None:
+        self._core = core
+        self._held = Held(core)
+        self._exchange = Exchange(core, executor, self._held)
+        self._generation = -1
+        self._busy = False  # D4
+        self._off = False  # no worker can be started, or the engine is closed
+        self._costs: dict[str, tuple[int, int]] = {}  # query -> runs, microseconds of all
+        self._refused: set[str] = set()  # queries that workers cannot compute
+        self._repeated: dict[str, tuple[int, int]] = {}  # query -> microseconds of what was known, of all
+        self._misses: dict[str, int] = {}  # query -> keys refused less keys computed
+
+    def made(self, node: int, microseconds: int) -> None:
+        """A memo was made, here or elsewhere: remember what it costs. The lock is held."""
+        name = self._core.name_of_row[self._core.graph.query[node]]
+        runs, total = self._costs.get(name, (0, 0))
+        self._costs[name] = runs + 1, total + microseconds
+        self._held.made(node, microseconds)
+
+    def offer(self, members: list[int], asker: Request, outer: verify.Walk | None) -> None:
+        """Compute elsewhere what pays of what the members need. The lock is held, and given away meanwhile.
+
+        Raises `Cancelled`, and `NotImportable` for a query that must run elsewhere and cannot.
+        """
+        if self._busy or self._off:
+            return
+        try:
+            self._start()
+            Offer(self, members, asker, outer).bring_up()
+        except CannotStart as why:
+            self._off = True
+            self._core.note(f"there are no worker processes, everything runs in this one: {why}")
+        except Cycle:
+            return  # it is met again where the members are computed one by one
+
+    def run(self, units: Iterable[int], order: Order) -> None:
+        """Let workers compute units (`Exchange.run`), unless another thread does that just now (D4)."""
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            self._exchange.run(units, order)
+        finally:
+            self._busy = False
+
+    def close(self) -> None:
+        """End everything that works for this engine."""
+        self._off = True
+        self._exchange.close()
+
+    def _start(self) -> None:
+        core = self._core
+        if self._generation != core.generation:
+            self._generation = core.generation
+            self._exchange.start()
+            self._held.start()
+        spread(core)
+
+    # -- what is known of queries --------------------------------------------------------------
+
+    def info(self, node: int) -> QueryInfo:
+        """The definition of a node that can run."""
+        info = self._core.bound[self._core.graph.query[node]]
+        assert info is not None
+        return info
+
+    def is_fit(self, node: int) -> bool:
+        """Whether a key can be computed elsewhere. Raises `NotImportable`."""
+        info = self.info(node)
+        given_up = info.name in self._refused or node in self._exchange.lost
+        return not given_up and is_sendable(self._core, node, info)
+
+    def cost(self, node: int) -> float | None:
+        """Microseconds that a key takes, as far as that is known."""
+        graph = self._core.graph
+        if graph.verified_at[node]:
+            return graph.cost[node]
+        runs, microseconds = self._costs.get(self.info(node).name, (0, 0))
+        return microseconds / runs if runs >= SAMPLE else None
+
+    def is_worth(self, node: int) -> bool:
+        """Whether a key costs more than sending it."""
+        return self.info(node).workers == PROCESS or (self.cost(node) or 0) >= WORTH_US
+
+    def pays(self, nodes: list[int]) -> bool:
+        """Whether these are worth a worker."""
+        if any(self.info(node).workers == PROCESS for node in nodes):
+            return True
+        costs = [self.cost(node) or 0 for node in nodes if self.is_worth(node)]
+        return len(costs) >= AT_LEAST and (self._exchange.is_started or sum(costs) >= START_US)
+
+    def refused(self, node: int, why: str, for_all: bool) -> None:
+        """A worker gives a key back."""
+        info = self.info(node)
+        # Twice: once for the key, and once because `done` will count it among the computed.
+        misses = self._misses[info.name] = self._misses.get(info.name, 0) + 2
+        if for_all or misses > MISSES:
+            self._give_up(info)
+            if info.workers == PROCESS:
+                self._core.note(f"{info.name} runs in this process: {why}", once=f"workers {info.name}")
+
+    def repeated(self, node: int, known: int, whole: int) -> None:
+        """What units like this one cost in workers, and what of it went into keys that were known here."""
+        info = self.info(node)
+        before = self._repeated.get(info.name, (0, 0))
+        self._repeated[info.name] = known, whole = before[0] + known, before[1] + whole
+        if info.workers != PROCESS and whole > ENOUGH_US and known > whole * REPEATED:
+            self._give_up(info)
+
+    def _give_up(self, info: QueryInfo) -> None:
+        if info.name not in self._refused:
+            self._refused.add(info.name)
+            self._exchange.withdraw(self.is_fit)
+
+    def done(self, node: int) -> None:
+        """A worker is done with a key, whatever became of it."""
+        name = self.info(node).name
+        self._misses[name] = self._misses.get(name, 0) - 1
+
+
+class Offer:
+    """The members of one group, and which keys they wait for."""
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        members: list[int],
+        asker: Request,
+        outer: verify.Walk | None,
+    ) -> None:
+        self._dispatch = dispatch
+        self._members = members
+        self._asker = asker
+        self._outer = outer
+        self._core = asker.core
+        self._waiting: dict[int, list[int]] = {}  # units that are out -> members that wait for them
+        self._tried: set[int] = set()
+        self._given_back: set[int] = set()
+
+    def bring_up(self) -> None:
+        """Round by round: what pays goes out; keys below members that do not pay run here."""
+        dispatch = self._dispatch
+        own = set(self._members)
+        while True:
+            units: dict[int, list[int]] = {}
+            for member in self._members:
+                unit = next_of(self._core, member)
+                if unit:
+                    units.setdefault(unit, []).append(member)
+            fit = [unit for unit in units if unit not in self._tried and dispatch.is_fit(unit)]
+            sample = self._sample(fit)
+            if sample:
+                self._run_here(sample)
+            elif dispatch.pays(fit):
+                self._waiting = {unit: units[unit] for unit in fit if dispatch.is_worth(unit)}
+                self._tried |= self._waiting.keys()
+                order = Order(self._asker, self._outer, self._done, self._refused, dispatch.repeated)
+                dispatch.run(tuple(self._waiting), order)
+                if order.first:
+                    self._settle(order.first)
+            else:
+                below = [unit for unit in units if unit not in own]
+                if not below:
+                    return
+                self._run_here(below)
+
+    def _sample(self, nodes: list[int]) -> list[int]:
+        """Some to run here first, where nobody knows what their query costs."""
+        found: dict[str, list[int]] = {}
+        for node in nodes if len(nodes) >= AT_LEAST else ():
+            info = self._dispatch.info(node)
+            if info.workers == AUTO and self._dispatch.cost(node) is None:
+                found.setdefault(info.name, []).append(node)
+        return [node for several in found.values() for node in several[:SAMPLE]]
+
+    def _run_here(self, nodes: Iterable[int]) -> None:
+        for node in nodes:
+            verify.ensure(self._core, node, self._asker, self._outer)
+            if self._asker.generation != self._core.generation:
+                raise Cancelled
+
+    def _settle(self, lookups: Iterable[int]) -> None:
+        """Bring the tables up to date that workers wanted to look into, and try again what wanted to.
+
+        Their members go out too: nothing is under way now.
+        """
+        for node in lookups:
+            if self._core.doubtful:
+                collect.below(self._core, (node,), self._asker)
+            self._run_here((node,))
+        self._tried &= self._given_back
+
+    def _refused(self, unit: int, why: str, for_all: bool) -> None:
+        self._given_back.add(unit)
+        self._dispatch.refused(unit, why, for_all)
+
+    def _done(self, unit: int) -> Iterable[int]:
+        """Who waited for a unit may need another one now."""
+        self._dispatch.done(unit)
+        for member in self._waiting.pop(unit, ()):
+            further = next_of(self._core, member)
+            if further in self._waiting:
+                self._waiting[further].append(member)
+            elif further and further not in self._tried and self._goes(further):
+                self._waiting[further] = [member]
+                self._tried.add(further)
+                yield further
+
+    def _goes(self, unit: int) -> bool:
+        return self._dispatch.is_fit(unit) and self._dispatch.is_worth(unit)

@@ -1,0 +1,93 @@
+"""Held: which keys a worker asks for instead of computing them, and their bytes.
+
+Invariants
+    B1  What the host set, and what runs here now, is asked for: a worker could only get it wrong.
+    B2  So are keys that have a memo here and cost more than asking: nothing expensive is computed twice, but
+        for what two workers need within one batch.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from engine.core import Core
+from engine.failure import Failure
+from engine.graph import ABSENT, ERROR, MUTABLE, PINNED, entries
+from engine.parallel.units import digest
+from engine.recall import recall
+from engine.store import canonical
+
+ASK_US: Final = 500  # what a key costs that is asked for: an answer takes 200 us, more when others ask too
+
+
+class Held:
+    """What workers are told of the memos of one engine."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._digests: dict[str, bytearray] = {}  # query -> of its expensive keys with a memo
+        self._now: dict[str, bytes] = {}  # the same of what is held in this generation only
+        self._asked: set[str] = set()  # queries with expensive keys in the store, that are not listed above
+
+    def made(self, node: int, microseconds: int) -> None:
+        """A memo is made. The fingerprint of before is still in place."""
+        graph = self._core.graph
+        if microseconds >= ASK_US and not graph.fingerprint[node]:
+            name = self._core.name_of_row[graph.query[node]]
+            self._digests.setdefault(name, bytearray()).extend(self._digest(node))
+
+    def start(self) -> None:
+        """A new generation."""
+        core = self._core
+        now: dict[str, bytes] = {}
+        pinned = [node for node, flags in enumerate(core.graph.flags) if flags & PINNED]
+        for node in {*pinned, *core.claims}:
+            if core.bound[core.graph.query[node]] is not None:
+                name = core.name_of_row[core.graph.query[node]]
+                now[name] = now.get(name, b"") + self._digest(node)
+        self._now = now
+        for name, info in ((core.name_of_row[row], core.bound[row]) for row in core.in_store):
+            if info is not None and info.is_input and not info.observed:
+                self._asked.add(name)  # a cell that was set in an earlier process may not be in memory
+
+    def look_at(self, node: int) -> None:
+        """A key goes out: what it read last time it will likely read again."""
+        core, graph = self._core, self._core.graph
+        for read in entries(graph.dependencies[node] or ()):
+            row = graph.query[read]
+            if row in core.in_store and graph.cost[read] >= ASK_US:
+                self._asked.add(core.name_of_row[row])
+
+    def news(self, told: dict[str, int]) -> tuple[dict[str, bytes], tuple[str, ...]]:
+        """Digests beyond those that were told, and queries all of whose keys are asked for."""
+        found = {} if told else dict(self._now)
+        told.setdefault("", 0)  # something was told
+        for name, digests in self._digests.items():
+            start = told.get(name, 0)
+            if start < len(digests):
+                found[name] = found.get(name, b"") + bytes(digests[start:])
+                told[name] = len(digests)
+        return found, tuple(self._asked)
+
+    def _digest(self, node: int) -> bytes:
+        return digest(canonical.canonical(self._core.args_of(node)))
+
+
+def bytes_of(core: Core, node: int) -> bytes | None:
+    """The bytes of the value or failure of a node that holds; None where they are not to be had."""
+    graph = core.graph
+    held = graph.values[node]
+    if graph.flags[node] & ERROR:
+        failure = held if isinstance(held, Failure) else recall(core, node)
+        return failure.data if isinstance(failure, Failure) and not failure.ring else None
+    queued = core.dirty.get(node)
+    if queued is not None:
+        return queued
+    if held is ABSENT:
+        held = recall(core, node)
+    elif graph.flags[node] & MUTABLE and isinstance(held, bytes):
+        return held
+    info = core.bound[graph.query[node]]
+    if held is ABSENT or info is None or not info.codec.storable:
+        return None
+    return info.codec.encode(held)

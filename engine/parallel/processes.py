@@ -1,0 +1,174 @@
+"""Processes: an executor of worker processes on this machine.
+
+Invariants
+    R1  No worker outlives its engine: it ends when its input ends, whatever it does at that moment; closing
+        the engine, dropping it, and the end of this process close that input.
+    R2  Workers are fresh interpreters: nothing of this process is inherited but its standard error.
+    R3  Signals of a terminal do not reach workers: this process decides what becomes of them.
+    R4  Nothing is written that would have to wait for a worker: it may be waiting for us to read.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import weakref
+from collections.abc import Sequence
+from typing import Final
+
+from engine.parallel.executor import CannotStart
+from engine.parallel.units import Setup, encode
+from engine.parallel.worker import OUT_OF_MEMORY, READY, framed, read_message
+
+END_SECONDS: Final = 1.0  # from the end of its output to the end of a worker
+_PROGRAM: Final = "import sys; sys.path[:] = {path!r}; from engine.parallel.worker import main; main()"
+
+
+class Child:
+    """One worker process."""
+
+    def __init__(self, setup: Setup) -> None:
+        # Before `-c` our own path, so that nothing in the working directory takes the place of the engine.
+        program = _PROGRAM.format(path=[os.path.abspath(place) for place in sys.path])
+        self.process = subprocess.Popen(
+            [sys.executable, *_flags(), "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            close_fds=True,
+            process_group=0,
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.input, self.output = self.process.stdin, self.process.stdout
+        self.unsent = bytearray()  # what did not fit into the pipe yet
+        self.ready = False  # whether it ever said anything
+        self.lost = False  # whether it said that it ends
+        os.set_blocking(self.input.fileno(), False)
+        self.send(framed(encode(setup)))
+
+    def send(self, data: bytes = b"") -> None:
+        """Write as much as goes without waiting (R4); the rest when the worker has read some."""
+        self.unsent += data
+        try:
+            written = os.write(self.input.fileno(), self.unsent)
+        except BlockingIOError:
+            return
+        except (OSError, ValueError):
+            self.unsent.clear()  # it died, or was closed by another thread: `wait` tells
+            return
+        del self.unsent[:written]
+
+
+class Processes:
+    """See `Executor`. Workers are started when they are needed first; that takes 0.1 s each."""
+
+    def __init__(self, setup: Setup, size: int) -> None:
+        self.size = size
+        self._setup = setup
+        self._children: dict[int, Child] = {}
+        self._latest = 0
+        self._closed = False
+        # An engine that nobody closed: when it is garbage, and at the end of the process.
+        self._finalizer = weakref.finalize(self, _end_all, self._children, os.getpid())
+
+    def slots(self, wanted: int) -> Sequence[int]:
+        """See `Executor.slots`."""
+        while len(self._children) < min(wanted, self.size) and not self._closed:
+            self._latest += 1
+            try:
+                self._children[self._latest] = Child(self._setup)
+            except OSError as error:
+                raise CannotStart(f"no process can be started: {error}") from error
+        return tuple(self._children)
+
+    def send(self, slot: int, message: bytes) -> None:
+        """See `Executor.send`. One that died is noticed by `wait`."""
+        child = self._children.get(slot)
+        if child is not None:
+            child.send(framed(message))
+
+    def wait(self, slots: Sequence[int], seconds: float) -> list[tuple[int, bytes | None]]:
+        """See `Executor.wait`."""
+        found: list[tuple[int, bytes | None]] = []
+        try:
+            with selectors.DefaultSelector() as selector:
+                for slot in slots:
+                    child = self._children[slot]
+                    selector.register(child.output, selectors.EVENT_READ, slot)
+                    if child.unsent:
+                        selector.register(child.input, selectors.EVENT_WRITE, slot)
+                ready = selector.select(seconds)
+            for key, events in ready:
+                slot = key.data
+                if events & selectors.EVENT_WRITE:
+                    self._children[slot].send()
+                    continue
+                child = self._children[slot]
+                message = read_message(child.output.fileno())
+                child.lost = message is None
+                if child.ready:
+                    found.append((slot, message))
+                elif message == READY:
+                    child.ready = True
+                else:
+                    raise CannotStart(f"a worker process does not start: {self.drop(slot)}")
+        except (KeyError, OSError, ValueError):
+            return [(slot, None) for slot in slots]  # closed by another thread meanwhile
+        return found
+
+    def drop(self, slot: int) -> str:
+        """See `Executor.drop`."""
+        child = self._children.pop(slot, None)
+        return "it was ended" if child is None else _end(child)
+
+    def close(self) -> None:
+        """See `Executor.close`."""
+        self._closed = True
+        self._finalizer()
+
+
+def _end_all(children: dict[int, Child], pid: int) -> None:
+    if os.getpid() != pid:
+        return  # a forked child: these are its parent's
+    for child in children.values():
+        if child.process.poll() is None:
+            child.process.kill()  # all of them first: ending one by one takes a millisecond each
+    while children:
+        _end(children.popitem()[1])
+
+
+def _end(child: Child) -> str:
+    try:
+        # One that closed its output is about to end; the system may not know of that yet.
+        ended = child.process.wait(END_SECONDS if child.lost else 0)
+    except subprocess.TimeoutExpired:
+        ended = None
+    child.process.kill()
+    child.process.wait()
+    for pipe in (child.input, child.output):
+        try:
+            pipe.close()
+        except OSError:
+            continue  # what was not read any more
+    return "it was ended" if ended is None else _described(ended)
+
+
+def _described(code: int) -> str:
+    if code == OUT_OF_MEMORY:
+        return "it ran out of memory"
+    if code >= 0:
+        return f"it ended with exit code {code}"
+    try:
+        return f"it was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"it was killed by signal {-code}"
+
+
+def _flags() -> list[str]:
+    """Options of this interpreter that change what code does: -O, -W, -X; as `multiprocessing` does."""
+    # Not public; `multiprocessing` takes them from there as well.
+    found: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return found

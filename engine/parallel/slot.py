@@ -1,0 +1,53 @@
+"""Slot: what is known of one worker."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import count
+from typing import Final
+
+from attrs import define, field
+
+from engine.parallel.units import Surroundings
+
+_EPOCHS: Final = count(1)  # of all engines, so that one worker may serve several, one after the other
+
+
+@define
+class Slot:
+    """One worker as this process sees it. Node numbers mean something in one epoch of it only."""
+
+    generation: int = -1  # of the engine, for which it was told something
+    epoch: int = 0
+    ids: dict[int, int] = field(factory=dict)  # nodes there -> nodes here
+    codes: dict[str, bytes] = field(factory=dict)  # query -> fingerprint of its code there
+    told: dict[str, int] = field(factory=dict)  # query -> how much of what is held it was told
+    received: int = 0  # bytes of memos
+    surroundings: Surroundings | None = None
+    flight: deque[list[int]] = field(factory=deque)  # nodes of the batches under way, the first is worked on
+    postponed: set[int] = field(factory=set)  # places in it that were refused for now only
+    modules: set[str] = field(factory=set)  # those it was told to import
+    sent_at: float = 0.0  # when it began with the first batch; 0: not yet, it imports modules
+    stale_since: float = 0.0  # since when nobody wants the batches under way any more
+
+    @property
+    def units(self) -> list[int]:
+        """The nodes of the batch that it works on; none where it is idle."""
+        return self.flight[0] if self.flight else []
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether what it knows is worth nothing any more: it needs another epoch before the next batch."""
+        return self.generation < 0
+
+    def outdate(self) -> None:
+        """Let the next batch begin another epoch."""
+        self.generation = -1
+
+    def renew(self, generation: int) -> None:
+        """Another epoch: it knows nothing of what it knew."""
+        self.generation = generation
+        self.epoch = next(_EPOCHS)
+        self.received = 0
+        for one in (self.ids, self.codes, self.told):
+            one.clear()

@@ -1,0 +1,115 @@
+"""Units: what a worker is asked to run, what it asks back, and the memos that come back; as bytes.
+
+Invariants
+    U1  A unit names its query, by module and name, and carries its arguments: it runs on any machine that can
+        import that module. Nothing is pickled.
+    U2  The bytes of a value are made once, by the worker: they are what is stored.
+    U3  Records come with their dependencies before them, each once from a worker in one epoch.
+    U4  Texts of the system (paths, variables) go as bytes: they need not be UTF-8.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from engine.store.codec import fingerprint
+
+DIGEST: Final = 8  # bytes of a key's digest: two of 100,000 keys are taken for each other once in 10^9 runs
+COMPUTE, GIVEN, REFUSED = range(3)  # what a reply says: compute it, here it is, give the unit back
+
+
+class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The memo of one node, in the numbers of the worker that made it."""
+
+    node: int
+    query: str
+    args: bytes
+    is_error: bool
+    cost: int  # microseconds
+    fingerprint: bytes
+    dependencies: tuple[int, ...]  # entries as in `Graph.dependencies`
+    data: bytes | None  # of its value, unless nobody keeps it
+    stamp: bytes | None
+
+
+class Setup(NamedTuple):
+    """What a worker has to know once."""
+
+    root: bytes
+    depth_limit: int
+
+
+class Surroundings(NamedTuple):
+    """What code sees of a process without reading it through the engine: as here, so there."""
+
+    path: tuple[bytes, ...]
+    directory: bytes
+    environment: dict[bytes, bytes]
+
+
+class Unit(NamedTuple):
+    """One key to compute."""
+
+    query: str
+    args: bytes
+    code: bytes  # the fingerprint of its code
+
+
+class Batch(msgspec.Struct, array_like=True, frozen=True, tag="batch"):
+    """Some keys to compute. Another epoch: everything that the worker knows is outdated."""
+
+    epoch: int
+    surroundings: Surroundings | None  # where they are others than before
+    modules: tuple[tuple[str, bytes], ...]  # name and file of each module that has to be imported
+    held: dict[str, bytes]  # query -> digests of keys to ask for, besides those named before
+    asked: tuple[str, ...]  # queries all of whose keys are asked for
+    units: tuple[Unit, ...]
+
+
+class Refusal(NamedTuple):
+    """A unit, by its place in the batch, that the parent has to run."""
+
+    place: int
+    why: str
+    for_all: bool  # whether that holds for all keys of its query
+
+
+class Ask(msgspec.Struct, array_like=True, frozen=True, tag="ask"):
+    """A worker at work on the unit at `place` reads a key that the parent holds."""
+
+    place: int
+    node: int  # in the worker's numbers
+    query: str
+    args: bytes
+
+
+class Answer(msgspec.Struct, array_like=True, frozen=True, tag="answer"):
+    """What became of a batch."""
+
+    records: tuple[Record, ...]
+    refused: tuple[Refusal, ...]
+    codes: dict[str, bytes]  # fingerprints of the code of queries that records name for the first time
+    seconds: float = 0.0  # that the units took
+    broken: str = ""  # why what this worker knows is worth nothing from now on: it needs another epoch
+
+
+class Reply(msgspec.Struct, array_like=True, frozen=True, tag="reply"):
+    """What a worker that asked is told."""
+
+    kind: int
+    is_error: bool = False
+    fingerprint: bytes = b""
+    data: bytes = b""
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode_setup = msgspec.msgpack.Decoder(Setup).decode
+decode_said: Any = msgspec.msgpack.Decoder(Batch | Reply).decode
+decode_told: Any = msgspec.msgpack.Decoder(Ask | Answer).decode
+
+
+def digest(args: bytes) -> bytes:
+    """What stands for a key of a known query, in `Batch.held`."""
+    return fingerprint(args)[:DIGEST]

@@ -1,0 +1,141 @@
+"""Rules in files of their own, which workers can import, and what is compared of two engines."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from engine import Engine
+from engine.graph import GROUP, REASON_SHIFT, RUNNING, UNSTORED
+from engine.parallel.held import bytes_of
+from engine.request import load_all
+
+numbers = itertools.count()
+HEAD = """\
+from __future__ import annotations
+import os, signal, sys, time
+from pathlib import Path
+from typing import NamedTuple
+from engine import each, fold, input, query, table, Sum
+from engine.rules.env import variable as env
+from engine.rules.files import read_text
+
+LOG = Path({log!r})
+
+def note(what: object) -> None:
+    descriptor = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, f"{{what}} {{os.getpid()}}\\n".encode())
+    os.close(descriptor)
+
+"""
+
+
+class Rules:
+    """A module of queries, and what they noted of their runs."""
+
+    def __init__(self, place: Path, text: str, head: str = HEAD) -> None:
+        self.log = place / "log"
+        self.name = f"worker_rules_{os.getpid()}_{next(numbers)}"
+        self.file = place / f"{self.name}.py"
+        self.file.write_text(head.format(log=str(self.log)) + text)
+        self.module = self.load()
+
+    def load(self) -> ModuleType:
+        """Import it, again if need be."""
+        spec = importlib.util.spec_from_file_location(self.name, self.file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[self.name] = module
+        spec.loader.exec_module(module)
+        self.module = module
+        return module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.module, name)
+
+    def noted(self) -> tuple[Counter[str], set[int]]:
+        """What was noted since the last time and how often, and by which processes."""
+        lines = self.log.read_text().split("\n")[:-1] if self.log.exists() else []
+        self.log.unlink(missing_ok=True)
+        return Counter(line.rpartition(" ")[0] for line in lines), {int(line.split()[-1]) for line in lines}
+
+
+def graph_of(db: Engine) -> dict[str, tuple[Any, ...]]:
+    """All that is known of all keys, by name; node numbers are translated."""
+    core = db._core
+    with core.lock:
+        load_all(core)
+        graph = core.graph
+
+        def name(entry: int) -> str:
+            return f"group of {entry & ~GROUP}" if entry & GROUP else core.name_of(entry)
+
+        return {
+            core.name_of(node): (
+                # Why it ran last; what is not stored may have run once more for a reader.
+                graph.flags[node] & ~(0xF << REASON_SHIFT if graph.flags[node] & UNSTORED else 0),
+                graph.status[node] & ~(3 | RUNNING),
+                graph.changed_at[node],
+                graph.verified_at[node],
+                graph.durability[node],
+                graph.fingerprint[node],
+                tuple(name(entry) for entry in graph.dependencies[node] or ()),
+                sorted(map(name, graph.readers[node] or ())),
+                graph.flags[node] & UNSTORED or bytes_of(core, node),
+                core.observed.get(node) is not None,
+            )
+            for node in range(1, len(graph))
+            if graph.verified_at[node] and core.bound[graph.query[node]] is not None
+        }
+
+
+def children() -> set[int]:
+    """The processes that this one started and that still live."""
+    found = set()
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = place.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == os.getpid() and fields[0] != "Z":
+            found.add(int(place.parent.name))
+    return found
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come to hold"
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Rules]]:
+    """Makes rules of a text."""
+    made: list[Rules] = []
+
+    def make(text: str) -> Rules:
+        made.append(Rules(tmp_path, text))
+        return made[-1]
+
+    yield make
+    for rules in made:
+        sys.modules.pop(rules.name, None)
