@@ -283,16 +283,16 @@ def put_memos_of_other_code_back(stack: ExitStack) -> None:
 @history_mutant()
 def not_tell_the_readers_of_a_memo_that_was_put_back(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
-        def finish(core: Core, node: int, info: Any, frame: Any, outcome: Any) -> None:
+        def keep(core: Core, node: int, info: Any, reads: Any, outcome: Any) -> None:
             if outcome.restored:
                 with mock.patch.object(engine.execute, "changed"):
-                    original(core, node, info, frame, outcome)
+                    original(core, node, info, reads, outcome)
             else:
-                original(core, node, info, frame, outcome)
+                original(core, node, info, reads, outcome)
 
-        return finish
+        return keep
 
-    replace(stack, engine.execute, "_finish", make)
+    replace(stack, engine.execute, "keep", make)
 
 
 @history_mutant(stored=True)

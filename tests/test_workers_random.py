@@ -107,7 +107,7 @@ def timeline(
     seen: list[Any] = []
 
     def opened() -> Engine:
-        db = Engine(store, root=place, depth_limit=1_000)
+        db = Engine(store, root=place, depth_limit=1_000, history=0)
         if executor is not None:
             db._core.dispatch = Dispatch(db._core, executor)
             exchange = db._core.dispatch._exchange
