@@ -19,5 +19,5 @@ class Reason(IntEnum):
     OBSERVED = 8  # the world was looked at again
     AGAIN = 9  # its value is not stored, and somebody needed it
     LEFT = 10  # an earlier process left word that it must run
-    RESTORED = 12  # it did not run: what it reads is again what it was, and so is its value
     ROWS = 11  # rows of a table that it looks into changed
+    RESTORED = 12  # it did not run: what it reads is again what it was, and so is its value

@@ -25,7 +25,8 @@ Tree = Mapping[str, str]
 class Graph:
     """A project in a directory, its tree as it should lie there, and an engine that keeps up with it.
 
-    `questions` is what it is asked after each edit; default: all tables, and nothing of them.
+    `questions` is what it is asked after each edit; default: all tables, and nothing of them. Without a
+    `history`, so that what runs for an edit runs for it whatever was before.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class Graph:
         *,
         questions: Callable[[Engine], dict[str, object]] = digests,
         stored: bool = True,
+        history: int = 0,
     ) -> None:
         self.root = place / "project"
         self.store = place / "store" if stored else None
+        self.history = history
         self.tree = dict(tree)
         self.questions = questions
         self.necessity: Necessity | None = None
@@ -46,7 +49,7 @@ class Graph:
         self.open()
 
     def open(self) -> None:
-        self.db = Engine(self.store, root=self.root)
+        self.db = Engine(self.store, root=self.root, history=self.history)
         self.necessity = Necessity(self.db, self.necessity)
 
     def reopen(self) -> None:

@@ -35,7 +35,7 @@ def walk(place: Path, files: int, edits: int, seed: int, *, every: int) -> None:
     tree = repository(files, seed, src=seed % 2 == 1)
     paths = [path if path.startswith("tests") else path.replace("app", _top(seed), 1) for path in PATHS]
     symbols = [one if one.startswith("tests") else one.replace("app", _top(seed), 1) for one in SYMBOLS]
-    graph = Graph(place, tree, questions=lambda db: answers(db, paths, symbols))
+    graph = Graph(place, tree, questions=lambda db: answers(db, paths, symbols), history=4)
     done: list[str] = []
     try:
         graph.ask()
