@@ -37,13 +37,18 @@ def cell(n: int) -> int:
 def content(n: int) -> int:
     return int(read_text(f"file{{n}}"))
 
+@query(batch=3, workers={batched!r})
+def tripled(numbers: list[int]) -> list[int]:
+    return [3 * number for number in numbers]
+
 class Reads:
     def read(self, node: Any) -> int:
         kind, n = node
         return cell(n) if kind == "cell" else content(n) if kind == "file" else QUERIES[kind](n)
 
     def group(self, nodes: Any) -> list[int]:
-        return list(each([QUERIES[kind].key(n) for kind, n in nodes]))
+        found = each([QUERIES[kind].key(n) for kind, n in nodes])
+        return [number // 3 for number in each(tripled, found)]
 
 READS = Reads()
 
@@ -72,7 +77,13 @@ def program(pick: Callable[[int, int], int]) -> tuple[str, int]:
         QUERY.format(q=q, workers=places[pick(0, 4)], persist=pick(0, 4) > 0, kind="int") for q in range(size)
     ]
     names = ", ".join(f"q{q}" for q in range(size))
-    text = PROGRAM.format(code=json.dumps(code), queries="".join(queries), names=names, arguments=ARGUMENTS)
+    text = PROGRAM.format(
+        code=json.dumps(code),
+        queries="".join(queries),
+        names=names,
+        arguments=ARGUMENTS,
+        batched=places[pick(0, 4)],
+    )
     return text, size
 
 

@@ -83,11 +83,11 @@ def graph_of(db: Engine) -> dict[str, tuple[Any, ...]]:
 
         return {
             core.name_of(node): (
-                # Why it ran last; what is not stored may have run once more for a reader.
+                # Why it ran last, and when; what is not stored may have run once more for a reader.
                 graph.flags[node] & ~(0xF << REASON_SHIFT if graph.flags[node] & UNSTORED else 0),
                 graph.status[node] & ~(3 | RUNNING),
                 graph.changed_at[node],
-                graph.verified_at[node],
+                graph.flags[node] & UNSTORED or graph.verified_at[node],
                 graph.durability[node],
                 graph.fingerprint[node],
                 tuple(name(entry) for entry in graph.dependencies[node] or ()),
