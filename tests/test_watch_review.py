@@ -222,7 +222,7 @@ def test_deltas_follow_files_that_are_moved_removed_and_brought_back(root: Path)
             return {delta.path: delta for event in told.revised() for delta in event.deltas}
 
         save(root / "a" / "one.py", source + "\n\ndef more():\n    return 2\n")
-        # Bytes and text of a file are inputs of their own: a look that was under way may have met one of them only.
+        # Bytes and text of a file are two inputs: a look that was under way may have met one of them only.
         until(lambda: "a/one.py" in deltas() and "function more" in deltas()["a/one.py"].added)
         told.clear()
         (root / "a").rename(root / "moved")
