@@ -177,6 +177,7 @@ def commit(core: Core) -> None:
             batch.cursors_gone.append((node, name))
         else:
             batch.cursors.append(cursor)
+    batch.earlier_gone.extend(core.earlier_gone)
     if core.history is not None:
         core.history.into(batch)
     batch.revisions.extend(RevisionRow(*note) for note in core.revision_notes)
@@ -203,6 +204,7 @@ def commit(core: Core) -> None:
     for one in core.collections.values():
         one.committed()
     core.value_cursors.clear()
+    core.earlier_gone.clear()
     if core.history is not None:
         core.history.committed()
     if core.memory is not None:
