@@ -86,3 +86,16 @@ def test_what_is_forgotten_while_no_history_is_kept_does_not_come_back_later(tmp
         with told(db) as events:
             db.get(doubled, "a")
         assert events == ["ran doubled('a')"]
+
+
+def test_who_reads_a_member_that_was_put_back_gets_its_rows_in_their_order_and_number(tmp_path: Path) -> None:
+    def members(n: int) -> tuple[Line, ...]:
+        return tuple(map(Line, "cbc" if shown(n) else "aba"))
+
+    lines = table(each=keys, name="trust:ordered")(members)
+    with Engine(tmp_path / "store", history=4) as db:
+        for value, rows in ((0, "ab"), (1, "bc"), (0, "ab")):
+            db.set(shown.key(1), value)
+            assert db.get(lines.where.key()) == tuple(map(Line, rows))
+        assert db.counts().restored == 1
+        assert db.get(lines, 1) == tuple(map(Line, "aba"))
