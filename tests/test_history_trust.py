@@ -1,4 +1,4 @@
-"""What an earlier memo says is put back only where it can be trusted: code that changed, keys that were forgotten."""
+"""Of earlier memos only what can be trusted comes back: not after changed code, nor of forgotten keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import NamedTuple
 from engine import Engine, input, query, table
 from engine.tables import Table
 from tests.test_history import cell, doubled, told
-
 
 SECRET: ContextVar[str] = ContextVar("secret")  # what no query declares that it reads
 
