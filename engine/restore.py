@@ -58,14 +58,19 @@ class Trial:
         self.waiting = None
 
 
-def restore(core: Core, node: int, walk: Walk) -> bool:
+def restore(core: Core, node: int, changed: int, walk: Walk) -> bool:
     """Whether the key need not run now: an earlier memo was put back, or the walk has to go on first.
+
+    `changed`: the first dependency that is not what it was.
 
     The lock is held; it is given away while a group is checked by workers.
     """
     history = core.history
     info = core.bound[core.graph.query[node]]
     if history is None or info is None or not is_kept(info):
+        return False
+    if not history.was_before(core, changed):
+        history.remember(core, node, info)
         return False
     trial = history.trials.get(node)
     if trial is None or trial.walk is not walk or trial.generation != core.generation:
