@@ -2,7 +2,7 @@
 
 It runs in an environment of its own, with the project and what its tests need. Coverage notes the lines of
 each test apart, its fixtures included (a dynamic context for each item of pytest). Lines that run while
-modules are imported belong to no test; what a fixture of a session runs belongs to the first that asks for it.
+modules are imported belong to no test, and those of a fixture of the session to the first that asks for it.
 """
 
 from __future__ import annotations
