@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import plans, real
-from benchmarks.mutations import Edit
+from benchmarks.mutations import Edit, write
 from benchmarks.repository import plant, repository
 from engine import Engine
 
@@ -108,7 +108,6 @@ def test_an_undone_edit_that_leaves_something_behind_is_told(
 ) -> None:
     more = "\n\ndef engine_was_here():\n    return 1\n"
     plan_only(monkeypatch, lambda tree: Edit("export", HUB, ((HUB, tree[HUB] + more),)))
-    write = real.write
     monkeypatch.setattr(real, "write", lambda root, edit: None if edit.kind == "undo" else write(root, edit))
     assert run() == 1
     assert told(capsys) == [
@@ -136,8 +135,8 @@ def _different(asked: Callable[[Engine], dict[str, object]]) -> Callable[[Engine
 
 
 def _writing(*changes: tuple[str, str]) -> Callable[[Path, Edit], None]:
-    def write(root: Path, edit: Edit) -> None:
+    def wrong(root: Path, edit: Edit) -> None:
         for path, text in changes if edit.kind != "undo" else edit.changes:
             (root / path).write_text(str(text))
 
-    return write
+    return wrong
