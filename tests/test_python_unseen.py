@@ -97,6 +97,28 @@ def test_a_method_that_runs_unnamed_reaches_who_makes_its_class(graph: Engine) -
     assert likely(graph, "lib.py:Shop.__len__") == ["test_open"]
 
 
+def test_a_method_that_only_others_call_reaches_who_makes_its_class(root: Path, graph: Engine) -> None:
+    (root / "stream.py").write_text(
+        "import io\n\nclass Stream:\n    def readable(self):\n        return True\n\n"
+        "def wrapped():\n    return io.TextIOWrapper(Stream())\n"
+    )
+    (root / "test_stream.py").write_text("import stream\n\ndef test_wrapped():\n    stream.wrapped()\n")
+    graph.sync()
+    assert likely(graph, "stream.py:Stream.readable") == ["test_wrapped"]
+
+
+def test_a_decorator_inside_of_a_test_reaches_that_test_though_nobody_calls_what_it_decorates(
+    root: Path, graph: Engine
+) -> None:
+    (root / "marks.py").write_text("def mark(f):\n    raise TypeError(f)\n")
+    (root / "test_marks.py").write_text(
+        "import marks\nimport pytest\n\ndef test_mark():\n    with pytest.raises(TypeError):\n\n"
+        "        @marks.mark\n        def unused():\n            pass\n"
+    )
+    graph.sync()
+    assert likely(graph, "marks.py:mark") == ["test_mark"]
+
+
 def test_each_way_has_its_reason(graph: Engine) -> None:
     (found,) = graph.get(python.affected_by, ("lib.py:Shop.__len__",)).likely
     assert [(step.usage, step.source) for step in found.steps] == [

@@ -3,7 +3,8 @@
 Invariants
     Y1  Who runs a method has an instance, and somebody who names the class made it. So where a method may
         run without being named (`x.m()` on something unknown, special methods, a base outside of the project
-        that calls it), a change of it goes to its class, and from there to whoever names that.
+        that calls it, a method that nobody names), a change of it goes to its class, and from there to
+        whoever names that. What is defined inside of a function is made when that runs, decorators and all.
     Y2  What the code of a module itself uses may be kept by any of its variables whose value is not known.
     Y3  What pytest and unittest run around tests goes to these tests.
 """
@@ -37,7 +38,11 @@ def unseen(symbol: str) -> Iterator[Found]:
     path, qualified = split(symbol)
     owner, _, name = qualified.rpartition(".")
     inside = owner.endswith("<locals>")
-    if owner and not inside and _runs_unnamed(f"{path}:{owner}", name):
+    if inside:
+        outer = f"{path}:{owner.removesuffix('.<locals>')}"
+        for row in definitions.where(symbol=outer):
+            yield outer, row.kind, Step(outer, symbol, "inside")
+    elif owner and _runs_unnamed(symbol, f"{path}:{owner}", name):
         yield f"{path}:{owner}", CLASS, Step(f"{path}:{owner}", symbol, "instance")
     yield from _kept(symbol)
     if not qualified or inside:
@@ -48,10 +53,12 @@ def unseen(symbol: str) -> Iterator[Found]:
         yield from _tests_of_class(symbol)
 
 
-def _runs_unnamed(owner: str, name: str) -> bool:
+def _runs_unnamed(symbol: str, owner: str, name: str) -> bool:
     if name.startswith("__") and name.endswith("__"):
         return True
-    return references.exists(member=name) or bool(resolution_order(owner).others)
+    if references.exists(member=name) or not references.exists(target=symbol):
+        return True
+    return bool(resolution_order(owner).others)
 
 
 def _kept(symbol: str) -> Iterator[Found]:
