@@ -32,7 +32,7 @@ from engine.graph import (
 )
 from engine.mark import suspect
 from engine.memo import changed, lower_durability, put_value
-from engine.persist import KEEP, load, save
+from engine.persist import KEEP, load, save, save_made
 from engine.query import QueryInfo
 from engine.reason import Reason
 from engine.store.codec import fingerprint
@@ -151,7 +151,7 @@ def _put(core: Core, change: Change) -> None:
     graph.status[node] &= ~(MARKED | SUSPECT | FORCED)
     graph.suspects.pop(node, None)
     put_value(core, node, info, change.value, change.data, change.failure)
-    save(core, node, None if graph.flags[node] & UNSTORED else change.data)
+    save_made(core, node, None if graph.flags[node] & UNSTORED else change.data)
     changed(core, node)
     what = What.SET if change.pinned else What.RESET if reset else What.READ
     core.tell(what, node, 0, before, change.digest)

@@ -122,6 +122,7 @@ class Core:
         self.gathered = 0  # how many of `graph.marked` the collections know
         # running
         self.history: History | None = None  # what nodes were before; None: it is not kept
+        self.earlier_gone: dict[int, None] = {}  # without one: nodes whose stored earlier memos have to go
         self.memory: Memory | None = None  # counts the values in memory; None: they all stay
         self.dispatch: Dispatch | None = None  # work that goes elsewhere
         self.takes_many = False  # whether a query with `batch=` is bound

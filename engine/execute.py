@@ -42,7 +42,7 @@ from engine.graph import (
 from engine.mark import doubt_collections
 from engine.memo import changed, doubt_readers, lower_durability, put_value, raise_reach, replace_dependencies
 from engine.observe import UNSETTLED, InputFrame, look
-from engine.persist import chunk, load, save
+from engine.persist import chunk, load, save, save_made
 from engine.query import QueryInfo
 from engine.reason import Reason
 from engine.recall import recall
@@ -67,6 +67,7 @@ class Outcome:
     microseconds = 0
     stamp: bytes | None = None
     restored = False  # an earlier memo: nothing ran
+    rows: tuple[Any, ...] | None = None  # of a restored member: for its table only, see earlier_rows
     equal = False  # by the user's `eq`, or by `==` where there are no bytes
 
 
@@ -285,7 +286,8 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
     graph.flags[node] = flags
     put_value(core, node, info, outcome.value, outcome.data, outcome.failure)
     if graph.query[node] in core.parts:
-        collect.absorb(core, node, outcome.value, outcome.failure, before)
+        given = outcome.value if outcome.rows is None else outcome.rows
+        collect.absorb(core, node, given, outcome.failure, before)
     if outcome.stamp is not None:
         core.observed[node] = outcome.stamp
         core.dirty_stamps[node] = outcome.stamp
@@ -299,7 +301,7 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
     if info.untracked:
         core.untracked[node] = None
     if core.saves:
-        save(core, node, outcome.data if info.keeps(outcome.data) else None)
+        save_made(core, node, outcome.data if info.keeps(outcome.data) else None)
         if outcome.failure is not None and outcome.failure.ring and node in core.dirty:
             core.ringed[node] = core.dirty.pop(node)  # what it read may have no memo yet: see persist
     _account(core, node, info, outcome, equal)

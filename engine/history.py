@@ -25,6 +25,7 @@ from engine.failure import Failure
 from engine.graph import (
     ABSENT,
     ERROR,
+    FORCED,
     GROUP,
     INPUT,
     MUTABLE,
@@ -102,9 +103,14 @@ class History:
                     del known[:-MOST_VERSIONS]
 
     def remember(self, core: Core, node: int, info: QueryInfo) -> Earlier | None:
-        """Keep the memo of a node beyond its replacement. None: it cannot be kept."""
+        """Keep the memo of a node beyond its replacement. None: it cannot be kept.
+
+        Nor is that of a forced node: it was forgotten, or the code that made it is not the code of now.
+        """
         graph = core.graph
         flags = graph.flags[node]
+        if graph.status[node] & FORCED:
+            return None
         if flags & (INPUT | PINNED | TRANSIENT | UNTRACKED) or not is_kept(info):
             return None
         if not graph.fingerprint[node] or flags & KEPT_FLAGS == KEPT_FLAGS:
@@ -257,6 +263,15 @@ class History:
         for held in (self.trials, self._versions, self._new_versions, self._memos, self._gone, self._again):
             held.clear()
         self._new_memos.clear()
+
+
+def forget(core: Core, nodes: Sequence[int]) -> None:
+    """What these nodes were before is not to be trusted, by engines that keep a history later either."""
+    if core.history is not None:
+        core.history.forget(core, nodes)
+    elif core.saves:
+        core.earlier_gone.update(dict.fromkeys(nodes))
+        core.dirty_state = True
 
 
 def is_kept(info: QueryInfo) -> bool:

@@ -127,6 +127,16 @@ def save(core: Core, node: int, data: bytes | None) -> None:
         core.dirty_bytes += len(data) if data else 0
 
 
+def save_made(core: Core, node: int, data: bytes | None) -> None:
+    """Queue the row of a node that got a value; None: the store is not to hold it.
+
+    Bytes of the value before may be queued still, where a commit failed: they are not those of this one.
+    """
+    if data is None and node in core.dirty:
+        core.dirty[node] = None
+    save(core, node, data)
+
+
 def chunk(core: Core) -> None:
     """Commit in the middle of a long build, when enough has come together."""
     if core.ringed:
@@ -177,6 +187,7 @@ def commit(core: Core) -> None:
             batch.cursors_gone.append((node, name))
         else:
             batch.cursors.append(cursor)
+    batch.earlier_gone.extend(core.earlier_gone)
     if core.history is not None:
         core.history.into(batch)
     batch.revisions.extend(RevisionRow(*note) for note in core.revision_notes)
@@ -203,6 +214,7 @@ def commit(core: Core) -> None:
     for one in core.collections.values():
         one.committed()
     core.value_cursors.clear()
+    core.earlier_gone.clear()
     if core.history is not None:
         core.history.committed()
     if core.memory is not None:

@@ -48,6 +48,7 @@ def reopen(core: Core, kept: list[Change] | None = None) -> None:
         *(core.dirty, core.dirty_readers, core.dirty_stamps, core.dirty_queries, core.ringed, core.adopted),
         *(core.observed, core.transients, core.untracked, core.moved, core.rows, core.row_of),
         *(core.passing, core.passed, core.checked, core.in_store, core.forced_for),
+        core.earlier_gone,
     ]
     for collection in emptied:
         collection.clear()

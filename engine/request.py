@@ -12,6 +12,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import engine.history as history
 from engine.advance import Change, change_of, force, start_revision
 from engine.answer import answer
 from engine.attempt import PATIENCE, Gate, finish, insist, stopped
@@ -142,8 +143,7 @@ def _take_care(core: Core) -> None:
     if core.moved:
         start_revision(core, f"{len(core.moved)} found changed when read again", all_levels=True)
         force(core, list(core.moved), Reason.OBSERVED)
-        if core.history is not None:
-            core.history.forget(core, core.moved)
+        history.forget(core, list(core.moved))
         core.moved.clear()
     if core.collections and not core.claims:
         retry_cycles(core)
@@ -250,8 +250,7 @@ def forget(core: Core, fits: Callable[[str], bool]) -> int:
             if nodes:
                 start_revision(core, f"{len(nodes)} keys forgotten", all_levels=True)
                 force(core, nodes, Reason.FORGOTTEN)
-                if core.history is not None:
-                    core.history.forget(core, nodes)
+                history.forget(core, nodes)
                 finish(core)
             return len(nodes)
 

@@ -168,10 +168,8 @@ def _put_back(core: Core, node: int, info: QueryInfo, one: Earlier) -> bool:
         return False
     if core.graph.query[node] in core.parts and outcome.failure is None:
         # A member: a table or fold takes its value over at once.
-        rows = unpack_rows(core, node, one.rows)
-        if rows is not None:
-            outcome.value = rows
-        elif outcome.data is None or not _decode(info, outcome):
+        outcome.rows = unpack_rows(core, node, one.rows)
+        if outcome.rows is None and (outcome.data is None or not _decode(info, outcome)):
             return False
     execute.keep(core, node, info, _reads(one.dependencies), outcome)
     return True

@@ -16,6 +16,7 @@ from engine import (
     Query,
     SnapshotLost,
     StoreError,
+    StoreFull,
     StoreReadOnly,
     advance,
     execute,
@@ -290,6 +291,33 @@ def test_an_engine_that_cannot_save_does_not_try_at_every_run(
         assert db.get(total, 300) == sum(range(3, 303))
         assert len(runs) <= 2  # a value that is not kept goes two commits after it was made
         assert len(writes) <= 5
+
+
+def test_a_value_that_could_not_be_saved_is_not_stored_with_the_failure_after_it(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refused(Exception):
+        """No built-in: it is not stored."""
+
+    @query
+    def positive(number: int) -> int:
+        if cell(number) < 0:
+            raise Refused(number)
+        return cell(number)
+
+    def full(self: Store, batch: Any) -> None:
+        raise StoreFull(store=self.path, cause="no space")
+
+    with Engine(store) as db:
+        assert db.store is not None
+        db.set(cell.key(7), 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "write", full)
+            assert db.get(positive, 7) == 1
+            db.set(cell.key(7), -1)
+        with pytest.raises(Refused):
+            db.get(positive, 7)
+        db.store.check_invariants()
 
 
 # -- snapshots, and what grows ---------------------------------------------------------------------------
