@@ -64,10 +64,14 @@ def put_value(
             graph.status[node] &= ~VALUE
         else:
             graph.status[node] |= VALUE
-    if not info.keeps(data):
+    kept = info.keeps(data)
+    if not kept:
         core.passing.append(node)
-    elif core.memory is not None and data is not None and failure is None and value is not ABSENT:
-        core.memory.made(core, node, data)
+    if core.memory is not None:
+        if kept and data is not None and failure is None and graph.values[node] is not ABSENT:
+            core.memory.made(core, node, data)
+        else:
+            core.memory.drop(node)
 
 
 def lower_durability(core: Core, node: int, durability: int) -> None:

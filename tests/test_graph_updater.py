@@ -10,6 +10,7 @@ import pytest
 
 from engine import Engine, query
 from engine.event import What
+from engine.history import History
 from engine.look import take
 from engine.rules.files import FileError, read_text
 from engine.watch.delta_processor import DeltaProcessor
@@ -44,6 +45,19 @@ def shaky() -> str:
     if TROUBLE:
         raise TROUBLE.pop()
     return text
+
+
+@query
+def number(path: str) -> int:
+    return int(read_text(path))
+
+
+@query
+def lenient() -> int:
+    try:
+        return number("a.txt")
+    except ValueError:
+        return -1
 
 
 class Rig:
@@ -160,6 +174,15 @@ def test_one_failing_key_stops_no_other(rig: Rig) -> None:
     healed = rig.after("a.txt", "back")
     assert not healed.failures
     assert rig.db.get(total) == 3
+
+
+def test_a_failure_that_is_put_back_is_told_as_one_that_ran(rig: Rig) -> None:
+    rig.core.history = History(4)
+    rig.watch(key(lenient))
+    for text, failing in (("x", 1), ("7", 0), ("x", 1)):
+        done = rig.after("a.txt", text)
+        assert [short(one.key) for one in done.failures] == ["number('a.txt')"] * failing
+    assert done.counts.restored == 2
 
 
 def test_transient_failures_are_handed_back_to_be_tried_again(rig: Rig) -> None:

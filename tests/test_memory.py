@@ -32,6 +32,16 @@ def words(number: int) -> list[str]:
     return text(number).split()
 
 
+@input(name="memory:size")
+def size() -> int:
+    return 1
+
+
+@query(name="memory:listed")
+def listed(number: int) -> list[int]:
+    return [number] * size()
+
+
 @query(name="memory:all")
 def all_of(count: int) -> int:
     return sum(len(one) for one in each(text, range(count)))
@@ -125,6 +135,17 @@ def test_mutable_values_and_those_of_a_restart_go_as_well(tmp_path: Path) -> Non
                 assert db.get(words, number) == [str(number)]
             assert sum(value is not None for value in memory_of(db)._saved.values()) <= 1
             assert db._core.graph.values.count(b"") == 0
+
+
+def test_values_that_were_put_back_count_as_well(tmp_path: Path) -> None:
+    with Engine(tmp_path / "store", history=4, max_memory=1) as db:
+        for value in (1, 2, 1):
+            db.set(size.key(), value)
+            for number in range(20):
+                assert db.get(listed, number) == [number] * value
+        assert db.counts().restored == 20
+        held = [value for value in db._core.graph.values if isinstance(value, bytes)]
+        assert len(held) <= 1
 
 
 def test_what_the_host_set_stays(db: Engine) -> None:

@@ -204,7 +204,8 @@ class GraphUpdater:
                     if before != after or (not after and what is What.EXECUTED):
                         one = Changed(name, query, before.hex(), after.hex(), reason_of(core, node))
                         (inputs if what in _OF_INPUTS else changed).append(one)
-                    if what is What.FAILED:
+                    restored = what is What.RESTORED and core.graph.flags[node] & ERROR
+                    if what is What.FAILED or restored:
                         failed.append(Failed(name, self._error_of(node)))
         return inputs, changed, omitted, failed
 
