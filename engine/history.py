@@ -172,6 +172,9 @@ class History:
     def _load_memos(self, core: Core, node: int) -> None:
         """Bring the earlier memos of a node into memory, and of other suspects: they will be wanted next."""
         flags = core.graph.flags
+        if not flags[node] & REMEMBERED:
+            self._memos[node] = []
+            return
         others = islice(core.graph.suspects, AT_ONCE)
         nodes = [one for one in {node: None, **dict.fromkeys(others)} if one not in self._memos]
         held = [one for one in nodes if flags[one] & REMEMBERED]
@@ -217,10 +220,17 @@ class History:
             for version in self._versions[one]:
                 if version.since <= when < version.until:
                     then[one] = version.was
+        if not core.collections.keys().isdisjoint(dependencies):
+            return None
+        if max(dependencies, default=0) < GROUP:
+            alone = [
+                then.get(one, b"") if changed_at[one] > when else seen_now(core, one) for one in dependencies
+            ]
+            return b"".join(alone) if all(alone) else None
         parts = []
         for unit in units(dependencies):
             found = [then.get(one, b"") if changed_at[one] > when else seen_now(core, one) for one in unit]
-            if not all(found) or not core.collections.keys().isdisjoint(unit):
+            if not all(found):
                 return None
             parts.append(found[0] if len(found) == 1 else fingerprint(b"".join(found)))
         return b"".join(parts)
