@@ -209,3 +209,5 @@ def key_changed(core: Core, one: Collection, value: Plain) -> None:
     """A value came or went in the column that gives the keys of a collection. The lock is held."""
     one.key_changes[value] = None
     force_lookups(core, (one.node,))
+    # Also while it runs, which ends that: killed meanwhile, it must not think that it knows its keys.
+    suspect(core, one.node, FORCED)

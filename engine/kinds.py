@@ -50,7 +50,8 @@ def restore_collections(core: Core) -> None:
     for row in core.store.derived.collections():
         load(core, (row.id,))
         one = KINDS[row.kind].restored(core, row)
-        one.complete = not core.graph.status[row.id] & FORCED  # key changes are not stored: see `key_changed`
+        # Key changes are not stored, see `key_changed`; nor those that one that fails did not get to.
+        one.complete = not (core.graph.status[row.id] & FORCED or one.failing)
         stand_for(core, one)
 
 
