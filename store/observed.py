@@ -93,7 +93,7 @@ def _write_part(
     stored = _stored(connection, part)
     if not stored and not any(stamps.get(id) is not None for id in _range(part)):
         return 0
-    fresh = _patched(part, stored, stamps, pinned)
+    fresh = _patched(connection, part, stored, stamps, pinned)
     if fresh is None:
         fresh = list(_made(reading.inputs(connection, _range(part))))
     grown = 0
@@ -104,7 +104,11 @@ def _write_part(
 
 
 def _patched(
-    part: int, stored: Sequence[ObservedRow], stamps: dict[int, bytes | None], pinned: set[int]
+    connection: sqlite3.Connection,
+    part: int,
+    stored: Sequence[ObservedRow],
+    stamps: dict[int, bytes | None],
+    pinned: set[int],
 ) -> list[ObservedRow] | None:
     """The blocks of a range with other stamps. None: inputs have come or gone, so the rows have to say it."""
     nodes = [_unpack(row.nodes) for row in stored]
@@ -112,6 +116,8 @@ def _patched(
     given = [id for id in _range(part) if id in stamps]
     if any((stamps[id] is None) == (id in known) for id in given):
         return None
+    select = f"SELECT id FROM node WHERE flags & {rows.PINNED_FLAG} AND id"  # set before, it may be
+    pinned = pinned.union(id for (id,) in reading.select_in(connection, select, given))
     fresh = []
     for row, ids in zip(stored, nodes, strict=True):
         before = zip(ids, _packed(row.stamps), strict=True)

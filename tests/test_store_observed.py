@@ -127,8 +127,11 @@ def test_the_stamp_of_what_the_host_has_set_is_empty_in_its_block(tmp_path: Path
         store.write(Batch(nodes=[pinned]))
         assert [in_blocks(store)[id][2] for id in (1, 2, 3)] == [b"first", b"", b"first"]
         store.check_invariants()
-        store.write(Batch(nodes=[node(2)], inputs=[InputRow(2, b"second")]))
-        assert in_blocks(store)[2][2] == b"second"
+        store.write(Batch(inputs=[InputRow(2, b"second")]))
+        assert in_blocks(store)[2][2] == b""
+        store.check_invariants()
+        store.write(Batch(nodes=[node(2)], inputs=[InputRow(2, b"third")]))
+        assert in_blocks(store)[2][2] == b"third"
 
 
 def test_what_is_collected_leaves_the_blocks(tmp_path: Path) -> None:
