@@ -7,12 +7,16 @@ For each edit: what ran, by the name of the query; how long the look at the worl
 clock and, in brackets, in processor time, which a busy machine disturbs least; and whether the graph is what
 it was once the edit is undone. In the end all edits are made together, and every table and answer is compared
 with a build from empty; with `--each`, after every edit. Raw results go to benchmarks/results.
+
+Exits with 1, and says why, where a query ran that the edit does not concern (see `expected.py`), where an
+edit that was undone left something behind, and where anything differs from a build from empty.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -27,11 +31,12 @@ from typing import Any
 from attrs import define, field
 
 from benchmarks import plans
+from benchmarks.expected import RESTART, short_name, unexpected
 from benchmarks.harness import machine
 from benchmarks.mutations import Edit, applied, write
 from benchmarks.questions import digests, whole
 from benchmarks.repository import decoded
-from engine import Engine, Event, What
+from engine import Engine, Event, Key, What
 from engine.rules import python
 
 RESULTS = Path(__file__).parent / "results"
@@ -51,6 +56,18 @@ class Step:
     ran: dict[str, int]
     equal: bool | None = None
     undone: bool | None = None
+    beside: list[str] = field(factory=list)  # keys that ran for nothing
+
+    def faults(self) -> list[str]:
+        """What is wrong with it, in words."""
+        found = [f"{one} ran for nothing" for one in self.beside[:SHOWN]]
+        if len(self.beside) > SHOWN:
+            found.append(f"{len(self.beside) - SHOWN} more keys ran for nothing")
+        if self.equal is False:
+            found.append("it differs from a build from empty")
+        if self.undone is False:
+            found.append("it was undone, and something is not what it was")
+        return [f"{self.name} of {self.path}: {one}" if self.path else f"{self.name}: {one}" for one in found]
 
     def line(self) -> str:
         most = ", ".join(f"{name} {count}" for name, count in list(self.ran.items())[:SHOWN])
@@ -73,7 +90,7 @@ class Project:
     store: Path
     tree: dict[str, str] = field(factory=dict)
     steps: list[Step] = field(factory=list)
-    _ran: list[str] = field(factory=list)
+    _ran: list[Key[Any]] = field(factory=list)
     db: Engine = field(init=False)
     said: dict[str, object] = field(factory=dict)
 
@@ -83,7 +100,7 @@ class Project:
 
     def _hear(self, event: Event) -> None:
         if event.what in RAN and event.key is not None:
-            self._ran.append(event.key.query.name.rpartition(":")[2])
+            self._ran.append(event.key)
 
     def read(self) -> None:
         """The texts of its Python files, as they lie there."""
@@ -98,13 +115,22 @@ class Project:
         looked, worked = time.perf_counter(), time.process_time()
         self.said = answers(self.db)
         ended, processor = time.perf_counter(), time.process_time() - worked
-        ran = dict(Counter(self._ran).most_common())
+        ran = dict(Counter(map(short_name, self._ran)).most_common())
         return Step(name, path, looked - started, ended - looked, processor, ran)
 
     def edit(self, edit: Edit) -> Step:
         write(self.root, edit)
-        self.tree = applied(self.tree, edit)
-        return self.step(edit.kind, edit.path)
+        before, self.tree = self.tree, applied(self.tree, edit)
+        step = self.step(edit.kind, edit.path)
+        step.beside = unexpected(edit, self._ran, before)
+        return step
+
+    def restart(self) -> Step:
+        self.db.close()
+        self.open()
+        step = self.step(RESTART)
+        step.beside = unexpected(Edit(RESTART, "", ()), self._ran, {})
+        return step
 
     def equals_scratch(self) -> bool:
         """Whether an engine that starts from empty says the same, and has the same rows in every table."""
@@ -124,9 +150,7 @@ def run(project: Project, each: bool) -> Iterator[Step]:
     """All edits of one project."""
     project.open()
     yield project.step("first build")
-    project.db.close()
-    project.open()
-    yield project.step("restart")
+    yield project.restart()
     project.read()
     before, texts = project.said, project.tree
     done: list[Edit] = []
@@ -169,6 +193,7 @@ def main() -> None:
     parser.add_argument("--each", action="store_true", help="compare after every edit, not only in the end")
     options = parser.parse_args()
     found: dict[str, Any] = {"machine": machine()}
+    faults: list[str] = []
     for name in options.names:
         with tempfile.TemporaryDirectory(prefix="engine-real-") as place:
             (Path(place) / "sdist").mkdir()
@@ -178,21 +203,24 @@ def main() -> None:
             project = Project(source.name, root, Path(place) / "store")
             print(f"\n{project.name}", flush=True)
             for step in run(project, options.each):
-                if step.name == "restart":
+                if step.name == RESTART:
                     print(f"  {project.said['code_graph']}")
                 project.steps.append(step)
                 print(step.line(), flush=True)
+                faults += [f"{project.name}: {fault}" for fault in step.faults()]
         found[project.name] = [
             {"edit": one.name, "path": one.path, "look": one.look, "update": one.update,
-             "processor": one.processor, "ran": one.ran, "equal": one.equal, "undone": one.undone}
+             "processor": one.processor, "ran": one.ran, "equal": one.equal, "undone": one.undone,
+             "beside": one.beside}
             for one in project.steps
         ]  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / f"real-{time.strftime('%Y-%m-%dT%H-%M-%S', time.gmtime())}.json"
     file.write_text(json.dumps(found, indent=1))
-    print(f"\nraw numbers: {file.relative_to(RESULTS.parent.parent)}")
-    wrong = [one for name in found if name != "machine" for one in found[name]]
-    sys.exit(any(False in (one["equal"], one["undone"]) for one in wrong))
+    print(f"\nraw numbers: {os.path.relpath(file)}")
+    for fault in faults:
+        print(f"WRONG  {fault}", file=sys.stderr)
+    sys.exit(bool(faults))
 
 
 if __name__ == "__main__":

@@ -166,6 +166,9 @@ class Collection:
         """The memo of a member is made: keep what it contributes. `failed`: the one before was an error."""
         raise NotImplementedError  # each kind has its own
 
+    def read_ahead(self, nodes: list[int]) -> None:
+        """What is kept of these members is wanted next."""
+
     def drop(self, node: int) -> None:
         """A member leaves: take out what it contributed."""
         raise NotImplementedError  # as above

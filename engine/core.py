@@ -150,6 +150,8 @@ class Core:
     def args_of(self, node: int) -> tuple[Any, ...]:
         """The arguments of a node; decoded from the store at first use."""
         args = self.graph.args[node]
+        if isinstance(args, str):
+            return (args,)
         if isinstance(args, bytes):
             info = self.bound[self.graph.query[node]]
             if info is not None:

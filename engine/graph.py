@@ -80,7 +80,8 @@ class Graph:
     def __init__(self, size: int) -> None:
         self.status = bytearray(size)
         self.query: list[int] = [0] * size  # row id of the query in the store
-        self.args: list[tuple[Any, ...] | bytes | None] = [None] * size  # bytes: not decoded yet
+        # bytes: not decoded yet; a text: called with it alone (a tuple each would wake the garbage collector)
+        self.args: list[tuple[Any, ...] | bytes | str | None] = [None] * size
         self.flags: list[int] = [0] * size
         self.changed_at: list[int] = [0] * size
         self.verified_at: list[int] = [0] * size

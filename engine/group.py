@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
+import engine.ahead as ahead
 import engine.locate as locate
 import engine.mark as mark
 import engine.together as together
@@ -63,7 +64,7 @@ def ensure_all(core: Core, nodes: Iterable[int], asker: Request, outer: verify.W
         todo = [node for node in todo if status[node] & MARKED]
     for some, threads in _by_threads(core, todo):
         if threads < 2 or len(some) < 2:
-            _work(core, iter(some), asker, outer, closed, [])
+            _work(core, _each(core, some), asker, outer, closed, [])
         else:
             _share(core, some, threads, asker, outer, closed)
     if closed:
@@ -84,6 +85,10 @@ def _by_threads(core: Core, todo: list[int]) -> list[tuple[list[int], int]]:
     found = [(some, min(several, core.limits.get(limit or "", several))) for limit, some in waiting.items()]
     seen = {node for some, _ in found for node in some}
     return [*found, ([node for node in todo if node not in seen], core.workers)]
+
+
+def _each(core: Core, nodes: list[int]) -> Iterator[int]:
+    return ahead.in_pieces(core, nodes) if core.in_store else iter(nodes)
 
 
 def _work(
@@ -111,7 +116,7 @@ def _share(
     outer: verify.Walk | None,
     closed: list[Cycle],
 ) -> None:
-    remaining = iter(todo)
+    remaining = _each(core, todo)
     failures: list[BaseException] = []
 
     def work() -> None:

@@ -88,6 +88,7 @@ class History:
     _memos: dict[int, list[Earlier]] = field(factory=dict)  # all there are, oldest first
     _new_memos: list[Earlier] = field(factory=list)
     _gone: dict[int, None] = field(factory=dict)
+    _again: dict[int, tuple[int, bool]] = field(factory=dict)  # changed_at, and whether it was that before
 
     # -- noting --------------------------------------------------------------------------------
 
@@ -171,6 +172,9 @@ class History:
     def _load_memos(self, core: Core, node: int) -> None:
         """Bring the earlier memos of a node into memory, and of other suspects: they will be wanted next."""
         flags = core.graph.flags
+        if not flags[node] & REMEMBERED:
+            self._memos[node] = []
+            return
         others = islice(core.graph.suspects, AT_ONCE)
         nodes = [one for one in {node: None, **dict.fromkeys(others)} if one not in self._memos]
         held = [one for one in nodes if flags[one] & REMEMBERED]
@@ -179,6 +183,20 @@ class History:
         self._memos.setdefault(node, [])
         for one, found in stored.items():
             self._memos[one] = [_from_row(row) for row in found[-self.per_key :]]
+
+    def was_before(self, core: Core, node: int) -> bool:
+        """Whether a node was ever what it is now. Else nothing that read it can be what it was, either.
+
+        A memo that holds again read the same as the present one up to what changed first, and then that.
+        So the usual edit, to something new, costs its readers a look into a dict each.
+        """
+        when = core.graph.changed_at[node]
+        known = self._again.get(node)
+        if known is None or known[0] != when:
+            self._load_versions(core, (node,))
+            now = seen_now(core, node)
+            known = self._again[node] = when, any(version.was == now for version in self._versions[node])
+        return known[1]
 
     def rows_of(self, core: Core, node: int) -> tuple[Any, ...] | None:
         """The value of a member whose memo holds again and is stored nowhere; None: it has to be computed."""
@@ -202,10 +220,17 @@ class History:
             for version in self._versions[one]:
                 if version.since <= when < version.until:
                     then[one] = version.was
+        if not core.collections.keys().isdisjoint(dependencies):
+            return None
+        if max(dependencies, default=0) < GROUP:
+            alone = [
+                then.get(one, b"") if changed_at[one] > when else seen_now(core, one) for one in dependencies
+            ]
+            return b"".join(alone) if all(alone) else None
         parts = []
         for unit in units(dependencies):
             found = [then.get(one, b"") if changed_at[one] > when else seen_now(core, one) for one in unit]
-            if not all(found) or not core.collections.keys().isdisjoint(unit):
+            if not all(found):
                 return None
             parts.append(found[0] if len(found) == 1 else fingerprint(b"".join(found)))
         return b"".join(parts)
@@ -241,10 +266,11 @@ class History:
         if len(self._memos) + len(self._versions) > MOST_LOADED:
             self._memos.clear()
             self._versions.clear()
+        self._again.clear()
 
     def clear(self) -> None:
         """Forget what is in memory: the lists are built anew."""
-        for held in (self.trials, self._versions, self._new_versions, self._memos, self._gone):
+        for held in (self.trials, self._versions, self._new_versions, self._memos, self._gone, self._again):
             held.clear()
         self._new_memos.clear()
 

@@ -56,6 +56,9 @@ class KeptFold(Collection):
         self._changes: dict[int, Change] | None = None  # what waits
         self._failing: dict[int, None] | None = None
         self._held: list[Any] | None = None  # the state of an invertible accumulator, in a list of one
+        self._stored: dict[
+            int, bytes
+        ] = {}  # what members contributed at the last commit, for those read ahead
         self._detached = False
         self.broken: Exception | None = None
 
@@ -76,6 +79,12 @@ class KeptFold(Collection):
             self._write_failing()  # it may be another error than before
         elif self.failing_members.pop(node, 0) is None:
             self._write_failing()
+
+    def read_ahead(self, nodes: list[int]) -> None:
+        """See `Collection.read_ahead`."""
+        if self.core.store is not None and not self._detached:
+            missing = [node for node in nodes if node not in self.news]
+            self._stored.update(self.core.store.derived.members_among(self.node, missing))
 
     def drop(self, node: int) -> None:
         """See `Collection.drop`."""
@@ -116,7 +125,9 @@ class KeptFold(Collection):
         """What is kept of a member; b"": nothing."""
         found = self.news.get(node)
         if found is None and node not in self.news and self.core.store is not None and not self._detached:
-            found = self.core.store.derived.members_among(self.node, (node,)).get(node)
+            found = self._stored.pop(node, None)
+            if found is None:
+                found = self.core.store.derived.members_among(self.node, (node,)).get(node)
         return found or b""
 
     def _force(self) -> None:
@@ -306,6 +317,7 @@ class KeptFold(Collection):
         """See `Collection.committed`."""
         super().committed()
         self._blocks.clear()
+        self._stored.clear()
         self._detached = False
 
     @property

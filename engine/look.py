@@ -27,14 +27,12 @@ from engine.attempt import Gate, finish, insist, stopped
 from engine.core import Core
 from engine.errors import Cancelled
 from engine.failure import is_transient
+from engine.first_look import Asked, Loaded, differing, load_observed
 from engine.graph import PINNED, Graph
-from engine.locate import bind
 from engine.observe import UNSETTLED, look, stamps
-from engine.query import REGISTRY, QueryInfo
+from engine.query import QueryInfo
 from engine.reason import Reason
 from engine.recover import recover
-
-Asked = tuple[int, QueryInfo, tuple[Any, ...]]
 
 HURRY_SECONDS = 0.015  # what a request that lost its patience is given to get on, by who is in a hurry
 HANDFUL = 8  # inputs that one thread reads (in 0.3 ms) before others could have been started
@@ -83,23 +81,27 @@ def look_at(core: Core, nodes: Iterable[int] | None = None, *, threads: int = 1)
     Raises Cancelled after an interrupted change: ids of nodes mean nothing until the next request.
     """
     assert core.sync_lock.locked()
+    whole = nodes is None
     with core.lock:
         if core.unsettled:
             raise Cancelled
-        if nodes is None and not core.synced:
-            load_observed(core)
+        first = load_observed(core) if nodes is None and not core.synced else Loaded()
         graph = core.graph
-        asked, infos, arguments = _askable(core, core.observed if nodes is None else nodes)
+        if nodes is None:
+            nodes = core.observed if core.synced else first.others
+        asked, infos, arguments = _askable(core, nodes)
         before = [core.observed[node] for node in asked]
+    found = differing(core.root, graph, first.blocks)
     now = stamps(core.root, zip(infos, arguments, strict=True))
-    core.stamped += len(now)
-    differing = [
+    found += [
         (asked[at], infos[at], arguments[at])
         for at, (old, new) in enumerate(zip(before, now, strict=True))
         if new != old or new is None or old == UNSETTLED
     ]
-    changes, retry = _read(core, differing, threads)
-    return Looked(graph, changes, retry, len(now), nodes is None)
+    stamped = len(now) + sum(len(block.nodes) for block in first.blocks)
+    core.stamped += stamped
+    changes, retry = _read(core, found, threads)
+    return Looked(graph, changes, retry, stamped, whole)
 
 
 def take(
@@ -143,30 +145,6 @@ def _take(core: Core, looked: Looked, note: str, commits: bool) -> int:
         if commits:
             finish(core)
     return differing
-
-
-def load_observed(core: Core) -> None:
-    """Names and stamps of the observed inputs that the store knows; their rows stay where they are.
-
-    For a watch that wants to know what is observed before the first `sync`, which does it again. The lock is
-    held.
-    """
-    if core.store is None:
-        return
-    graph = core.graph
-    for row in core.store.inputs():
-        info = core.bound[row.query]
-        if info is None:
-            info = REGISTRY.get(core.name_of_row[row.query])
-            if info is None or not info.observed:
-                continue  # looked at when its module is loaded, see `bind`
-            bind(core, info)
-            info.codec  # noqa: B018 -- teaches `canonical` the classes its annotations name
-        graph.query[row.id] = row.query
-        if graph.args[row.id] is None:
-            graph.args[row.id] = row.args
-        # An overlay belongs to the process that set it: look at the world again.
-        core.observed[row.id] = UNSETTLED if row.flags & PINNED else row.stamp
 
 
 def _askable(core: Core, nodes: Iterable[int]) -> tuple[list[int], list[QueryInfo], list[tuple[Any, ...]]]:

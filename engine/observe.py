@@ -130,25 +130,67 @@ def stamps(root: Path, asked: Iterable[tuple[QueryInfo, tuple[Any, ...]]]) -> li
 
 def _stamp_together(batch: Batch, found: list[bytes | None]) -> None:
     info = batch.info
-    assert info.stamps is not None
     different = list(dict.fromkeys(batch.arguments))
     known: dict[Any, bytes | None] = {}
     for start in range(0, len(different), CHUNK):
         chunk = different[start : start + CHUNK]
-        taken: Sequence[bytes | None]
-        try:
-            taken = info.stamps(chunk)
-        except Exception:
-            taken = [_stamp(info, (argument,)) for argument in chunk]  # those that can be taken are
-        if len(taken) != len(chunk):
-            raise BadQuery(
-                query=info.name,
-                cause=f"its stamps= gave {len(taken)} stamps for {len(chunk)} arguments",
-                hint="Give one stamp for each argument, in their order.",
-            )
-        known.update(zip(chunk, taken, strict=True))
+        known.update(zip(chunk, _taken(info, chunk), strict=True))
     for at, argument in zip(batch.positions, batch.arguments, strict=True):
         found[at] = known[argument]
+
+
+def stamps_of_texts(root: Path, asked: Sequence[tuple[QueryInfo, list[str]]]) -> list[Sequence[bytes | None]]:
+    """Like `stamps`, for lists of inputs that are called with one text each and have `stamps=`.
+
+    No list is longer than `CHUNK`, and no input is in two of them. Runs without the lock.
+    """
+    found: list[Sequence[bytes | None]] = [()] * len(asked)
+    together: dict[Callable[..., Any], dict[int, list[int]]] = {}
+    for at, (info, _) in enumerate(asked):
+        assert info.stamps is not None
+        together.setdefault(info.stamps, {}).setdefault(info.index, []).append(at)
+    token = CURRENT.set(InputFrame(root))
+    try:
+        for by_query in together.values():
+            known: dict[str, bytes | None] = {}  # of the queries before
+            *fewer, most = sorted(by_query.values(), key=len)
+            for positions in fewer:
+                for at in positions:
+                    found[at] = _unknown_taken(*asked[at], known)
+                for at in positions:
+                    known.update(zip(asked[at][1], found[at], strict=True))
+            for at in most:
+                found[at] = _unknown_taken(*asked[at], known)
+    finally:
+        CURRENT.reset(token)
+    return found
+
+
+def _unknown_taken(
+    info: QueryInfo, texts: list[str], known: dict[str, bytes | None]
+) -> Sequence[bytes | None]:
+    """The stamps of some texts, of which some may be known."""
+    if not known or known.keys().isdisjoint(texts):
+        return _taken(info, texts)
+    unknown = [text for text in texts if text not in known]
+    stamps = dict(zip(unknown, _taken(info, unknown), strict=True)) if unknown else {}
+    return [stamps[text] if text in stamps else known[text] for text in texts]
+
+
+def _taken(info: QueryInfo, chunk: list[Any]) -> Sequence[bytes | None]:
+    assert info.stamps is not None
+    taken: Sequence[bytes | None]
+    try:
+        taken = info.stamps(chunk)
+    except Exception:
+        taken = [_stamp(info, (argument,)) for argument in chunk]  # those that can be taken are
+    if len(taken) != len(chunk):
+        raise BadQuery(
+            query=info.name,
+            cause=f"its stamps= gave {len(taken)} stamps for {len(chunk)} arguments",
+            hint="Give one stamp for each argument, in their order.",
+        )
+    return taken
 
 
 def _stamp(info: QueryInfo, args: tuple[Any, ...]) -> bytes | None:

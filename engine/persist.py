@@ -247,7 +247,7 @@ def _rows(core: Core) -> Iterable[NodeRow]:
     )  # fmt: skip
     query, *rest, fingerprint = (map(column.__getitem__, nodes) for column in columns)
     args = [
-        args if isinstance(args, bytes) else _canonical(args or ())
+        args if isinstance(args, bytes) else _canonical((args,) if isinstance(args, str) else args or ())
         for args in map(graph.args.__getitem__, nodes)
     ]
     dependencies = map(_PACK, map(graph.dependencies.__getitem__, nodes))

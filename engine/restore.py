@@ -26,7 +26,7 @@ from engine.claims import Cycle
 from engine.core import Core
 from engine.earlier_rows import unpack_rows
 from engine.failure import Failure
-from engine.graph import ERROR, FORCED, GROUP, MARKED, UNSTORED
+from engine.graph import ERROR, FORCED, GROUP, LOADED, MARKED, REACH, UNSTORED
 from engine.history import Earlier, History, is_kept, seen_now
 from engine.mark import closure, spread
 from engine.persist import load
@@ -58,14 +58,19 @@ class Trial:
         self.waiting = None
 
 
-def restore(core: Core, node: int, walk: Walk) -> bool:
+def restore(core: Core, node: int, changed: int, walk: Walk) -> bool:
     """Whether the key need not run now: an earlier memo was put back, or the walk has to go on first.
+
+    `changed`: the first dependency that is not what it was.
 
     The lock is held; it is given away while a group is checked by workers.
     """
     history = core.history
     info = core.bound[core.graph.query[node]]
     if history is None or info is None or not is_kept(info):
+        return False
+    if not history.was_before(core, changed):
+        history.remember(core, node, info)
         return False
     trial = history.trials.get(node)
     if trial is None or trial.walk is not walk or trial.generation != core.generation:
@@ -101,9 +106,19 @@ def _begin(core: Core, history: History, node: int, info: QueryInfo, walk: Walk)
 def _compare(core: Core, node: int, trial: Trial, walk: Walk) -> bool | None:
     """Whether all that the memo read is what it was. None: something has to be brought up to date first."""
     one = trial.left[-1]
-    dependencies = one.dependencies
+    dependencies, seen = one.dependencies, one.seen
+    graph = core.graph
+    plain = one is trial.present or not graph.frontier  # nothing that only looks clean: see `_bring_up`
     while trial.position < len(dependencies):
         entry = dependencies[trial.position]
+        up_to_date = entry < GROUP and graph.status[entry] & (LOADED | MARKED) == LOADED
+        if plain and up_to_date and not (core.doubtful and graph.flags[entry] & REACH):  # as most are
+            if seen_now(core, entry) != seen[trial.unit * DIGEST : (trial.unit + 1) * DIGEST]:
+                return False
+            trial.waiting = None
+            trial.position += 1
+            trial.unit += 1
+            continue
         first = trial.position + (entry >= GROUP)
         last = first + (entry & ~GROUP if entry >= GROUP else 1)
         unit = dependencies[first:last]
@@ -114,7 +129,7 @@ def _compare(core: Core, node: int, trial: Trial, walk: Walk) -> bool | None:
         if not all(found):
             return False
         now = found[0] if len(found) == 1 else fingerprint(b"".join(found))
-        if now != one.seen[trial.unit * DIGEST : (trial.unit + 1) * DIGEST]:
+        if now != seen[trial.unit * DIGEST : (trial.unit + 1) * DIGEST]:
             return False
         trial.position = last
         trial.unit += 1

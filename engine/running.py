@@ -22,7 +22,7 @@ from engine.collection import Collection
 from engine.core import NO_TABLES, Core, Request
 from engine.errors import Cancelled
 from engine.failure import Failure
-from engine.graph import ERROR, FORCED, TRANSIENT, entries
+from engine.graph import ERROR, FORCED, REACH, TRANSIENT, entries
 from engine.kept_fold import KeptFold
 from engine.kept_table import KeptTable
 from engine.key import short
@@ -67,13 +67,15 @@ class Running(Request):
         core = self.core
         with core.lock:
             node = self._record(info, args)
+            graph = core.graph
+            if graph.status[node] == READY and not (core.doubtful and graph.flags[node] & REACH):
+                return graph.values[node]  # most reads while some collection is doubtful: rests on none
             try:
                 if core.doubtful:
                     collect.below(core, (node,), self)
                 verify.ensure(core, node, self)
-                graph = core.graph
-                if graph.status[node] == READY:
-                    return graph.values[node]
+                if core.graph.status[node] == READY:
+                    return core.graph.values[node]
                 return answer.answer(core, node, self)
             except Cycle as cycle:
                 raise cycle.error from None

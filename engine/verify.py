@@ -173,7 +173,7 @@ def _step(core: Core, node: int, walk: Walk) -> None:
         changed = changed_at[dependency] > verified_at or graph.flags[dependency] & TRANSIENT
         if changed and dependency not in core.collections:  # who looks into one is forced where it must run
             graph.cause[node] = dependency
-            if core.history is None or not restore.restore(core, node, walk):
+            if core.history is None or not restore.restore(core, node, dependency, walk):
                 _run(core, node, walk)
             return
     _green(core, node)

@@ -51,12 +51,11 @@ def listing(path: str = "") -> tuple[Entry, ...]:
 
     Raises FileError: "missing", "not a directory", "unreadable".
     """
-    descriptor = open_below_root(path, "directory")
+    descriptor, before = open_below_root(path, "directory")
     try:
-        before = record_of(os.fstat(descriptor))
         with os.scandir(descriptor) as found:
             entries = [Entry(one.name, _entry_kind(one)) for one in found]
-        if record_of(os.fstat(descriptor)) != before:
+        if record_of(os.fstat(descriptor)) != record_of(before):
             raise ChangedWhileRead(f"{path!a} changed while it was listed")
     except FileNotFoundError as error:  # an entry vanished before its kind was known
         raise ChangedWhileRead(f"{path!a} changed while it was listed") from error

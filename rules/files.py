@@ -23,7 +23,7 @@ from typing import ClassVar
 from blake3 import blake3
 
 from engine import ChangedWhileRead, EngineError, input, root
-from engine.rules.stat import ANSWERS, file_stamp, file_stamps, kind_of, record_of, settled
+from engine.rules.stat import ANSWERS, file_stamp, file_stamps, kind_of, settled
 
 MAX_FILE_BYTES = 64 * 2**20  # far above any source; a value lives in memory as a whole
 MAX_DIGEST_BYTES = 64 * 2**30  # /proc/kcore claims 128 TiB; 64 GiB take two minutes
@@ -172,19 +172,23 @@ def full_path(path: str) -> str:
     return f"{root()}/{path}"
 
 
-def open_below_root(path: str, wanted: str) -> int:
-    """A descriptor of the file or directory (`wanted`) that a path reaches. Raises FileError (F2, F3)."""
+def open_below_root(path: str, wanted: str) -> tuple[int, os.stat_result]:
+    """A descriptor of the file or directory (`wanted`) that a path reaches, and what it says of it.
+
+    Raises FileError (F2, F3).
+    """
     full = full_path(path)
     try:
         if kind_of(os.stat(full).st_mode) == wanted:  # or it is not even opened: a device would notice
             descriptor = os.open(full, READ)
             try:
-                fits = kind_of(os.fstat(descriptor).st_mode) == wanted and _is_inside(descriptor, full)
+                state = os.fstat(descriptor)
+                fits = kind_of(state.st_mode) == wanted and _is_inside(descriptor, full)
             except BaseException:
                 os.close(descriptor)
                 raise
             if fits:
-                return descriptor
+                return descriptor, state
             os.close(descriptor)
     except (OSError, ValueError) as error:
         raise _error(path, _answer(full, error)) from error
@@ -200,19 +204,24 @@ def _read(path: str) -> bytes:
 
 def _pieces(path: str, limit: int) -> Iterator[bytes]:
     """The content of a file. The limit counts bytes read: files in /proc claim to have none."""
-    descriptor = open_below_root(path, "file")
+    descriptor, before = open_below_root(path, "file")
     try:
-        before = os.fstat(descriptor)
-        if before.st_size > limit:
+        size = before.st_size
+        if size > limit:
             raise FileTooLarge(path, "too large")
-        most = min(max(before.st_size, 4096) + 1, CHUNK_BYTES)  # a small file needs no large buffer
-        left = limit
+        most = min(max(size, 4096) + 1, CHUNK_BYTES)  # a small file needs no large buffer
+        length = 0
         while piece := os.read(descriptor, most):
-            left -= len(piece)
-            if left < 0:
+            length += len(piece)
+            if length > limit:
                 raise FileTooLarge(path, "too large")
             yield piece
-        if record_of(os.fstat(descriptor)) != record_of(before):
+            if length == size and len(piece) < most:
+                break  # all that it said it has, and there was room for more: no read to see its end
+        after = os.fstat(descriptor)
+        if (after.st_mtime_ns, after.st_ctime_ns, after.st_size) != (
+            before.st_mtime_ns, before.st_ctime_ns, size,
+        ):  # fmt: skip
             raise ChangedWhileRead(f"{path!a} changed while it was read")
     finally:
         os.close(descriptor)

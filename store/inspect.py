@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _TABLES = (
     *("node", "readers", "input", "query", "revision"),
     *("collection", "member", "block", "change", "cursor"),
-    *("version", "earlier"),
+    *("version", "earlier", "observed"),
 )
 
 

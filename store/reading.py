@@ -98,14 +98,15 @@ def readers(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, byt
     return result
 
 
-def inputs(connection: sqlite3.Connection) -> list[rows.ObservedInput]:
-    """One joined scan. An input without its node is damage."""
+def inputs(connection: sqlite3.Connection, among: range | None = None) -> list[rows.ObservedInput]:
+    """One joined scan, of all or of a range of ids, in their order. An input without its node is damage."""
     columns = ", ".join(f"node.{name}" for name in NODE_COLUMNS.split(", "))
     joined = "input LEFT JOIN node ON node.id = input.node"
     result = []
-    for id, stamp, stored, *node in connection.execute(
-        f"SELECT input.node, stamp, input.sum, {columns} FROM {joined}"
-    ):
+    select = f"SELECT input.node, stamp, input.sum, {columns} FROM {joined}"
+    where = "" if among is None else " WHERE input.node >= ? AND input.node < ?"
+    bounds = () if among is None else (among.start, among.stop)
+    for id, stamp, stored, *node in connection.execute(f"{select}{where} ORDER BY input.node", bounds):
         check("input", id, stored, rows.input_sum, (id, stamp))
         check("node", id, node[11], rows.node_sum, node[:11])
         result.append(rows.ObservedInput(id, node[1], node[2], node[3], node[6], node[9], stamp))

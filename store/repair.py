@@ -19,6 +19,7 @@ from engine.store import rows
 from engine.store.checking import check, value_matches
 from engine.store.history import audit_earlier
 from engine.store.layout import collection_rows, layouts
+from engine.store.observed import audit_observed
 
 _SUMS: dict[str, Callable[..., bytes]] = {
     "readers": rows.readers_sum,
@@ -53,7 +54,7 @@ def audit(connection: sqlite3.Connection) -> None:
                 raise StoreDamaged(table=table, row=row[0], found="an input without a node")
     if unread := [id for id in expected if id not in collections and set(expected[id]) - collections]:
         raise StoreDamaged(table="readers", row=min(unread), found="dependents, but no readers")
-    total += audit_earlier(connection)
+    total += audit_earlier(connection) + audit_observed(connection)
     for made in layouts(connection):
         found = connection.execute(made.select)
         while piece := found.fetchmany(_PIECE):

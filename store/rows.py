@@ -23,6 +23,7 @@ from blake3 import blake3
 SUM_BYTES: Final = 16  # 128 bits: damage that keeps a checksum is not to be expected in a lifetime
 GROUP_MARKER: Final = 1 << 31  # an entry of `dependencies` with this bit is no node: it marks a group
 ROOT_FLAG: Final = 8  # bit of `NodeRow.flags`: somebody asked for this key, gc starts here
+PINNED_FLAG: Final = 4  # another: the host has set it, so the stamp is not that of the value
 
 
 class NodeRow(NamedTuple):
@@ -66,6 +67,26 @@ class ObservedInput(NamedTuple):
     durability: int
     fingerprint: bytes
     stamp: bytes
+
+
+class InputBlock(NamedTuple):
+    """Observed inputs of one query. Either `texts` or `args` is there."""
+
+    query: int
+    nodes: tuple[int, ...]
+    texts: list[str] | None  # the arguments, where each is called with one text
+    args: list[bytes] | None  # canonical bytes of the arguments of any others
+    stamps: list[bytes]  # empty: of no use
+
+
+class ObservedRow(NamedTuple):
+    """A block of inputs as it is stored."""
+
+    part: int
+    query: int
+    nodes: bytes
+    args: bytes
+    stamps: bytes
 
 
 class RevisionRow(NamedTuple):
@@ -282,6 +303,11 @@ def readers_sum(dependency: int, packed: bytes) -> bytes:
 
 def input_sum(node: int, stamp: bytes) -> bytes:
     return blake3(struct.pack("<5sq", b"input", node) + stamp).digest(SUM_BYTES)
+
+
+def observed_sum(part: int, query: int, nodes: bytes, args: bytes, stamps: bytes) -> bytes:
+    head = struct.pack("<8s5q", b"observed", part, query, len(nodes), len(args), len(stamps))
+    return blake3(b"".join((head, nodes, args, stamps))).digest(SUM_BYTES)
 
 
 def query_sum(id: int, name: str, code: bytes, calls: bytes) -> bytes:

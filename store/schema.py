@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from engine.store import layout
 
 APPLICATION_ID: Final = 0x656E6769  # "engi", at byte 68 of the file
-VERSION = 3  # user_version, at byte 60 of the file
+VERSION = 4  # user_version, at byte 60 of the file
 PAGE_SIZE: Final = 4096  # bytes; 16384 measured no faster, and writes four times as much per change
 REVISIONS_KEPT: Final = 1000
 
@@ -128,7 +128,7 @@ _VERSION_2: tuple[str, ...] = (
 ) WITHOUT ROWID""",
 )
 
-TABLES: tuple[str, ...] = (
+_VERSION_3: tuple[str, ...] = (
     *_VERSION_2,
     """CREATE TABLE version (
   node INTEGER PRIMARY KEY,  -- node.id of a node whose value became different
@@ -151,6 +151,19 @@ TABLES: tuple[str, ...] = (
     "CREATE INDEX earlier_node ON earlier(node)",
 )
 
+TABLES: tuple[str, ...] = (
+    *_VERSION_3,
+    """CREATE TABLE observed (
+  part INTEGER NOT NULL,   -- node.id / 512 of the observed inputs in it; all of it is said by node and input
+  query INTEGER NOT NULL,  -- query.id
+  nodes BLOB NOT NULL,     -- node.id of each, ascending, u32 little-endian
+  args BLOB NOT NULL,      -- msgpack array: the text of each, where each has just one; else node.args of each
+  stamps BLOB NOT NULL,    -- msgpack array: input.stamp of each, empty where the host has set the value
+  sum BLOB NOT NULL,
+  PRIMARY KEY (part, query)
+) WITHOUT ROWID""",
+)
+
 
 class Migration(NamedTuple):
     """From one version to the next. `tables` is the schema text that the old version must have."""
@@ -165,7 +178,12 @@ def _add_collections(connection: sqlite3.Connection) -> None:
 
 
 def _add_history(connection: sqlite3.Connection) -> None:
-    for statement in TABLES[len(_VERSION_2) :]:
+    for statement in _VERSION_3[len(_VERSION_2) :]:
+        connection.execute(statement)
+
+
+def _add_observed(connection: sqlite3.Connection) -> None:
+    for statement in TABLES[len(_VERSION_3) :]:  # empty: filled by the next commit that writes an input
         connection.execute(statement)
 
 
@@ -173,6 +191,7 @@ def _add_history(connection: sqlite3.Connection) -> None:
 MIGRATIONS: Mapping[int, Migration | None] = {
     1: Migration(_VERSION_1, _add_collections),
     2: Migration(_VERSION_2, _add_history),
+    3: Migration(_VERSION_3, _add_observed),
 }
 
 

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from engine.errors import Closed, ForkedEngine, StoreDamaged, StoreError, StoreReadOnly
-from engine.store import history, reading, repair, schema, writing
+from engine.store import history, observed, reading, repair, schema, writing
 from engine.store.collections import Collections
 from engine.store.directory import private_directory
 from engine.store.failures import SQLITE_ERRORS, from_sqlite, translated
@@ -33,6 +33,7 @@ from engine.store.opening import open_for_writing
 from engine.store.rows import (
     Batch,
     EarlierRow,
+    InputBlock,
     NodeRow,
     ObservedInput,
     QueryRow,
@@ -124,6 +125,11 @@ class Store:
         """All observed inputs with their stamps."""
         with self._reading() as connection:
             return reading.inputs(connection)
+
+    def input_blocks(self) -> list[InputBlock]:
+        """All observed inputs with their stamps, packed: what a start needs of them, and quickly."""
+        with self._reading() as connection:
+            return observed.blocks(connection)
 
     def queries(self) -> list[QueryRow]:
         with self._reading() as connection:

@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.store import deltas, history, rows, schema
 from engine.store.merging import state_columns
+from engine.store.observed import write_observed
 from engine.store.rows import Batch, NodeRow, StateRow
 from engine.store.statements import delete, existing, insert
 
@@ -54,6 +55,7 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, 
         inputs = {row[0]: row for row in batch.inputs}
         total -= delete(connection, "input", "node", {*inputs, *batch.deleted_inputs})
         total += insert(connection, "input", sorted(inputs.values()), rows.input_sum)
+    total += write_observed(connection, batch)  # after the rows that it repeats
     if batch.queries:
         queries = {row[0]: row for row in batch.queries}
         total -= delete(connection, "query", "id", queries)

@@ -2,6 +2,7 @@
 
 pytest --replay=FILE        runs a recorded timeline 100 times, and nothing else
 pytest --edits=NUMBER       how many random edits tests/test_python_edits.py makes, of 300 files, all compared
+pytest --checkout=NUMBER     of how many files tests/test_checkout.py checks out another state
 pytest --soak=SECONDS       how long tests/test_watch_soak.py edits a watched tree
 HYPOTHESIS_PROFILE=nightly  random, and many more examples
 """
@@ -41,6 +42,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--replay", metavar="FILE", help="run a recorded timeline of tests/test_machine.py")
     parser.addoption("--edits", metavar="NUMBER", default="0", help="of tests/test_python_edits.py; 0: a few")
+    parser.addoption("--checkout", metavar="NUMBER", default="200", help="files, in tests/test_checkout.py")
     parser.addoption("--soak", metavar="SECONDS", default="4", help="how long tests/test_watch_soak.py takes")
 
 

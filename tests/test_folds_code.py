@@ -60,18 +60,28 @@ with Engine("store") as db:
 """
 
 
+def python(place: Path, *arguments: str) -> str:
+    """What a new interpreter that works in a directory prints."""
+    path = str(Path(engine.persist.__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
 def test_other_code_or_arguments_of_an_accumulator_build_the_fold_anew_without_its_members(
     tmp_path: Path,
 ) -> None:
     def run(**changes: Any) -> list[int]:
         given = {"operator": "+", "factor": 1, "more": 0, "default": 0, "first": False, "a": 2, **changes}
         (tmp_path / "rules.py").write_text(MODULE.format(**given))
-        done = subprocess.run(
-            [sys.executable, "rules.py"], cwd=tmp_path, capture_output=True, text=True, timeout=240,
-            env={**os.environ, "PYTHONPATH": str(Path(engine.persist.__file__).parent.parent)},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return [int(word) for word in done.stdout.split()]
+        return [int(word) for word in python(tmp_path, "rules.py").split()]
 
     assert run(first=True) == [9, 9, 2, 6, 9, 9]
     assert run() == [9, 9, 2, 0, 9, 9]
@@ -114,12 +124,7 @@ def test_a_process_that_knows_the_members_alone_leaves_the_fold_right(tmp_path: 
 
     def run(module: str, work: str) -> str:
         code = f"from {module} import *\nwith Engine('store') as db:\n{textwrap.indent(work, '    ')}"
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=240,
-            env={**os.environ, "PYTHONPATH": str(Path(engine.persist.__file__).parent.parent)},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        return python(tmp_path, "-c", code)
 
     assert run("folds", "print(db.get(total), db.get(most))") == "3 1"
     run("members", "db.set(cell.key('b'), 5)\ndb.get(one, 'b')\ndb.set(keys.key(), ('a', 'b'))")
@@ -192,12 +197,7 @@ def test_a_fold_into_a_class_of_the_user_goes_on_after_a_restart(tmp_path: Path)
 
     def run(work: str) -> str:
         code = f"from rules import *\nwith Engine('store') as db:\n    {work}"
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=240,
-            env={**os.environ, "PYTHONPATH": str(Path(engine.persist.__file__).parent.parent)},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        return python(tmp_path, "-c", code)
 
     told = "print(*db.get(scales), *db.get(train), db.counts().executed, db.notes())"
     assert run(told).startswith("('a', 'b', 'c') 3 ('a', 'b', 'c') 3 ")

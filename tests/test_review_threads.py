@@ -35,7 +35,7 @@ def ten(number: int) -> int:
 
 @pytest.fixture(params=["memory", "stored"])
 def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    with Engine(tmp_path / "store" if request.param == "stored" else None, workers=2) as engine:
+    with Engine(tmp_path / "store" if request.param == "stored" else None, workers=2, history=0) as engine:
         yield engine
 
 

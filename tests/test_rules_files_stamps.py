@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from engine import Engine, query
-from engine.rules import files, stat
+from engine.rules import stat
 from engine.rules.files import read_text
 from tests.folders import HOSTILE, place, trusting, without_privileges
 
@@ -87,7 +87,6 @@ def coarse(monkeypatch: pytest.MonkeyPatch, tick_ns: int) -> None:
         )
 
     monkeypatch.setattr(stat, "record_of", rounded)
-    monkeypatch.setattr(files, "record_of", rounded)
 
 
 @query

@@ -550,7 +550,7 @@ def test_statistics_are_numbers_names_and_text(tmp_path: Path) -> None:
         store.write(graph(30))
         found = store.statistics()
         assert {table: count for table, count in found.rows.items() if count} == {
-            "node": 30, "readers": 29, "input": 1, "query": 3, "revision": 1,
+            "node": 30, "readers": 29, "input": 1, "observed": 1, "query": 3, "revision": 1,
         }  # fmt: skip
         assert found.nodes_of == {"m:q1": 10, "m:q2": 10, "m:q3": 10}
         assert found.files["store.db"] > 0
@@ -564,7 +564,7 @@ def test_sqlite_utils_reads_a_read_only_store_and_is_not_imported_before(tmp_pat
         assert set(tables(store).table_names()) == {
             *("node", "readers", "input", "query", "revision", "state"),
             *("collection", "member", "block", "change", "cursor"),
-            *("version", "earlier"),
+            *("version", "earlier", "observed"),
         }
     with open_store(tmp_path) as store, pytest.raises(StoreReadOnly):
         tables(store)

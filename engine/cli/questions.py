@@ -192,5 +192,7 @@ def _verb(usage: str) -> str:
     verbs = {
         "call": "calls", "read": "reads", "write": "writes", "base": "inherits from", "import": "imports",
         "decorator": "is decorated by", "overrides": "overrides", "conftest": "uses the fixtures of",
+        "fixture": "asks for", "instance": "has the method", "inside": "holds", "setup": "runs with",
+        "class": "is a test of",
     }  # fmt: skip
     return verbs.get(usage, usage)

@@ -15,9 +15,10 @@ from attrs import evolve, frozen
 
 from engine.attempt import Gate, insist
 from engine.errors import Closed, RootGone, escaped
+from engine.first_look import load_observed
 from engine.graph import Graph
 from engine.key import Key
-from engine.look import Looked, load_observed, take
+from engine.look import Looked, take
 from engine.persist import load, load_readers
 from engine.recover import recover
 from engine.watch.delta_processor import Edited

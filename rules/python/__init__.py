@@ -20,7 +20,7 @@ time, so that a name that changes resolves again only what asked for it. Questio
 
 from __future__ import annotations
 
-from engine.rules.python.affected import Affected, affected
+from engine.rules.python.affected import Affected, AffectedBy, affected, affected_by
 from engine.rules.python.bindings import Binding, bindings
 from engine.rules.python.calls import (
     callees,
@@ -75,6 +75,7 @@ from engine.rules.python.uses import Use
 
 __all__ = [
     "Affected",
+    "AffectedBy",
     "Base",
     "Binding",
     "Body",
@@ -104,6 +105,7 @@ __all__ = [
     "Use",
     "Verdict",
     "affected",
+    "affected_by",
     "bases",
     "bindings",
     "broken_files",

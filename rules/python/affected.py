@@ -1,8 +1,9 @@
 """Affected: what a change of some files can reach, and on which way.
 
 Invariants
-    F1  Files are reached over imports, definitions over references and overrides: the first is sure to have
-        all that Python itself would run again, the second is narrower and rests on what could be resolved.
+    F1  Files are reached over imports, definitions over references, overrides and what `unseen.py` adds: the
+        first is sure to have all that Python itself would run again, the second is narrower and rests on what
+        could be resolved.
     F2  A file that is gone reaches those who still name it.
     F3  A conftest.py reaches the tests in its directory and below, without an import. The `__init__.py` of a
         package reaches who imports anything in it, and the tests in it: Python runs it first.
@@ -25,6 +26,7 @@ from engine.rules.python.project import project_files
 from engine.rules.python.reach import Found, Reached, Step, reach
 from engine.rules.python.roles import CONFTEST, is_test, is_test_file
 from engine.rules.python.tree import parent, python_directories
+from engine.rules.python.unseen import unseen
 
 
 @frozen
@@ -51,18 +53,42 @@ def affected(changed: tuple[str, ...], depth: int = 0) -> Affected:
     python = sorted({path for path in changed if path.endswith((".py", ".pyi"))})
     files = [Reached(path, "file", ()) for path in python]
     files += reach(python, _importing, depth).values()
-    own = [(row.symbol, row.kind) for path in python for row in definitions.of(path)]
-    begin = [*dict(own), *(f"{path}:" for path in python)]
-    reached = reach(begin, _referring, depth)
-    found = [Reached(symbol, kind, ()) for symbol, kind in dict(own).items()]
-    found += [one for one in reached.values() if one.kind != "module"]
+    own = {row.symbol: row.kind for path in python for row in definitions.of(path)}
+    found = _definitions(own, [f"{path}:" for path in python], depth)
     return Affected(
         files=tuple(files),
         definitions=tuple(found),
         tests=tuple(one for one in files if is_test_file(one.symbol)),
-        likely=tuple(one for one in found if is_test(*_split(one.symbol)) and "class" not in one.kind),
+        likely=tuple(_likely(found)),
         unknown=tuple(sorted(set(changed) - set(python))),
     )
+
+
+@frozen
+class AffectedBy:
+    """What a change of single definitions reaches, see `Affected`. What no name leads to is not in it."""
+
+    definitions: tuple[Reached, ...]
+    likely: tuple[Reached, ...]
+
+
+@query
+def affected_by(symbols: tuple[str, ...], depth: int = 0) -> AffectedBy:
+    """What a change of these definitions "path:qualified" can reach, over at most `depth` steps (0: any
+    number). Narrower than `affected`, which takes the whole file for changed."""
+    own = {row.symbol: row.kind for symbol in symbols for row in definitions.where(symbol=symbol)}
+    found = _definitions(own, [symbol for symbol in symbols if symbol not in own], depth)
+    return AffectedBy(tuple(found), tuple(_likely(found)))
+
+
+def _definitions(own: dict[str, str], more: Iterable[str], depth: int) -> list[Reached]:
+    reached = reach([*own, *more], _referring, depth)
+    found = [Reached(symbol, kind, ()) for symbol, kind in own.items()]
+    return found + [one for one in reached.values() if one.kind != "module"]
+
+
+def _likely(found: Iterable[Reached]) -> Iterator[Reached]:
+    return (one for one in found if is_test(*_split(one.symbol)) and "class" not in one.kind)
 
 
 def _importing(path: str) -> Iterator[Found]:
@@ -135,6 +161,7 @@ def _referring(symbol: str) -> Iterable[Found]:
     if "." in symbol.rpartition(":")[2]:
         for one in overridden(symbol):
             yield one.over.text, one.over.kind, Step(symbol, one.over.text, "overrides")
+    yield from unseen(symbol)
 
 
 def _split(symbol: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from engine.rules.python.nodes import dotted
 from engine.rules.python.parse import Parsed, ParseError, parse
 from engine.rules.python.scopes import MODULE
 from engine.rules.python.survey import Found, survey_of
-from engine.rules.python.uses import GLOBAL, IMPORT, MARK, Grouped, Use
+from engine.rules.python.uses import FIXTURE, GLOBAL, IMPORT, MARK, Grouped, Use
 
 _line_numbers = re.compile(r" \(?(?:detected )?(?:on|at) line \d+\)?")
 
@@ -137,7 +137,7 @@ class Facts:
             name
             for body in self.bodies
             for usage, origin, _, names in body.groups
-            if origin == GLOBAL and usage != IMPORT
+            if origin == GLOBAL and usage not in (IMPORT, FIXTURE)
             for name in names
             if MARK not in name
         }

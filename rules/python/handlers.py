@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from engine.rules.python.children import children_table
 from engine.rules.python.nodes import chain, dotted, is_all
+from engine.rules.python.requests import requested
 from engine.rules.python.scopes import CLASS, COMPREHENSION, FUNCTION, HEAD, MODULE, Scope
-from engine.rules.python.uses import BASE, DECORATOR, IMPORT, MARK
+from engine.rules.python.uses import BASE, DECORATOR, FIXTURE, IMPORT, MARK
 
 if TYPE_CHECKING:
     from engine.rules.python.survey import Survey
@@ -59,6 +60,12 @@ def _function(survey: Survey, node: Any, scope: Scope, stack: list[Any], context
     inner = survey.open_scope(FUNCTION, outer, prefix, parameters, node.body[::-1], inside, found)
     inner.receiver = receiver
     inner.values = values
+    if node.decorator_list or node.name.startswith("test"):
+        _request(survey, inner, node)
+
+
+def _request(survey: Survey, scope: Scope, node: Any) -> None:
+    survey.marked += [(scope, name, FIXTURE) for name in requested(node) if name != scope.receiver]
 
 
 def _is_static(node: Any) -> bool:
@@ -134,7 +141,9 @@ def _class(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: s
             around, head = outer, bases
         _mark(survey, around, node.bases, head, BASE)
         head += [keyword.value for keyword in node.keywords]
-    survey.open_scope(CLASS, outer, f"{qualified}.", (), node.body[::-1], context, found)
+    inner = survey.open_scope(CLASS, outer, f"{qualified}.", (), node.body[::-1], context, found)
+    if node.decorator_list:
+        _request(survey, inner, node)
 
 
 def _comprehension(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:

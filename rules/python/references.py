@@ -19,6 +19,7 @@ from attrs import frozen
 from engine import table
 from engine.rules.python.definitions import Symbol, split
 from engine.rules.python.facts import Body, Facts, facts
+from engine.rules.python.fixtures import given, only_fixtures
 from engine.rules.python.hierarchy import member, member_of
 from engine.rules.python.meanings import (
     CLASS,
@@ -32,14 +33,19 @@ from engine.rules.python.meanings import (
     unresolved,
 )
 from engine.rules.python.project import project_files
+from engine.rules.python.requests import EVERYWHERE
 from engine.rules.python.resolve import UNKNOWN, Resolver
+from engine.rules.python.roles import CONFTEST
+from engine.rules.python.tree import parent
 from engine.rules.python.uses import (
     CALL,
     EXPRESSION,
+    FIXTURE,
     GLOBAL,
     IMPORT,
     INSTANCE,
     MARK,
+    OUTER,
     PLACE,
     READ,
     SELF,
@@ -55,7 +61,7 @@ class Reference:
 
     source, source_kind, source_ordinal   who: "path:qualified"; "path:" and "module" for the module itself
     name     as it is written, see `uses.Use.name`; of a dotted one also the beginnings that mean something
-    usage    "call", "read", "write", "base", "decorator" or "import"
+    usage    "call", "read", "write", "base", "decorator", "import", or "fixture" (asked of pytest)
     outcome  "internal": `target`, `target_kind`, `target_ordinal` say what it is; a name that can mean
              several things has a row for each
              "external", "builtin": `detail` is the dotted name
@@ -175,6 +181,11 @@ class _Names:
 
     def _resolved(self, use: Use) -> Iterator[tuple[str, str, Meanings]]:
         """(name, usage, meanings) for the parts of a name that mean something."""
+        if use.usage == FIXTURE:
+            found = self._fixture(use)
+            if found:
+                yield use.name, FIXTURE, found
+            return
         first, *parts = use.name.split(".")
         if use.usage == IMPORT:
             found = self.resolver.imported(use.scope, first)
@@ -233,6 +244,22 @@ class _Names:
                 made = self._member(one.path, one.qualified, "__init__")
                 several += [each for each in made if each.outcome == INTERNAL]
         yield name, usage, tuple(several)
+
+    def _fixture(self, use: Use) -> Meanings:
+        """The fixture that pytest gives for a name; () where none of the project is known."""
+        if use.name == EVERYWHERE:
+            return (local("every test around it gets it"),)
+        found: Meanings = ()
+        if use.origin == PLACE:
+            found = only_fixtures(self._member(self.path, use.scope, use.name))
+        if not found and use.origin != OUTER:
+            found = only_fixtures(self.resolver.of_module(use.name))
+        if found:
+            return found
+        directory = parent(self.path)
+        if use.origin == OUTER and self.path.rpartition("/")[2] == CONFTEST:
+            return given(parent(directory), use.name) if directory else ()
+        return given(directory, use.name)
 
     # -- classes -------------------------------------------------------------------------------
 

@@ -15,8 +15,10 @@ from engine.rules.python.scopes import CLASS, FUNCTION, HEAD, MODULE, Scope, bin
 
 READ, CALL, WRITE = "read", "call", "write"
 BASE, DECORATOR, IMPORT = "base", "decorator", "import"
+FIXTURE = "fixture"  # of pytest: its name is found by rules of its own, see `fixtures.py`
 
 GLOBAL, PLACE, SELF, SUPER = "global", "place", "self", "super"
+OUTER = "outer"
 INSTANCE, VARIABLE, PARAMETER, EXPRESSION = "instance", "variable", "parameter", "expression"
 
 MARK = "()"  # in a dotted name: what the part before it gives when called
@@ -28,13 +30,15 @@ class Use(NamedTuple):
 
     name    as it is written, dotted. "a.b().c" is `c` of what a call of `a.b` gives; "?.c" is `c` of some
             other expression; "super().c" is itself. One "()" at most: what follows it is one part
-    usage   "call", "read", "write" (of an attribute), "base", "decorator" or "import"
+    usage   "call", "read", "write" (of an attribute), "base", "decorator", "import", or "fixture": the name
+            is asked of pytest
     origin  what the first part is:
             "global"      a name of the module, a builtin, or nothing
             "place"       a definition or an import of the class or function `scope`
             "self"        the first parameter of a method of the class `scope`; "super": `super()` in one
             "instance"    a variable that holds an instance of, or a parameter annotated with, what `scope`
                           says: "f.<locals>:a.C" is `a.C` as the function `f` knows it, ":C" as the module
+            "outer"       a fixture that a fixture of the same name asks for
             "variable"    another variable, "parameter" another parameter, "expression" no name at all
     """
 
@@ -74,10 +78,24 @@ def uses_of(scopes: list[Scope], marked: list[tuple[Scope, str, str]]) -> dict[A
                 origin, where = _known_origin(scope, first, module, origins)
                 _add(groups, (usage, origin, where), dotted)
     for scope, dotted, usage in marked:
+        if usage is FIXTURE:
+            _add(found[scope.owner], (usage, *_asked(scope, dotted)), dotted)
+            continue
         first = dotted.partition(".")[0].removesuffix(MARK)
         origin, where = _known_origin(scope, first, module, origins)
         _add(found[scope.owner], (usage, origin, where), dotted)
     return found
+
+
+def _asked(scope: Scope, name: str) -> tuple[str, str]:
+    """Where a fixture is looked for first: in the class around, or in the module."""
+    around = scope.parent
+    while around is not None and around.kind is not CLASS and around.owner is scope.owner:
+        around = around.parent  # of type parameters
+    if around is not None and around.kind is CLASS and scope.kind is FUNCTION:
+        own = scope.owner.name == name
+        return (GLOBAL, "") if own else (PLACE, around.prefix.rstrip("."))
+    return (OUTER if scope.owner.name == name else GLOBAL), ""
 
 
 def _add(groups: Grouped, group: Group, name: str) -> None:

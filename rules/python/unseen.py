@@ -1,0 +1,108 @@
+"""Unseen: ways on which a change of one definition reaches another that no name in the text shows.
+
+Invariants
+    Y1  Who runs a method has an instance, and somebody who names the class made it. So where a method may
+        run without being named (`x.m()` on something unknown, special methods, a base outside of the project
+        that calls it, a method that nobody names), a change of it goes to its class, and from there to
+        whoever names that. What is defined inside of a function is made when that runs, decorators and all.
+    Y2  What the code of a module itself uses may be kept by any of its variables whose value is not known.
+    Y3  What pytest and unittest run around tests goes to these tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from engine.rules.python.definitions import definitions, split
+from engine.rules.python.hierarchy import resolution_order
+from engine.rules.python.meanings import CLASS, MODULE, VARIABLE
+from engine.rules.python.project import project_files
+from engine.rules.python.reach import Found, Step
+from engine.rules.python.references import references
+from engine.rules.python.requests import EVERYWHERE
+from engine.rules.python.roles import CONFTEST, is_test, is_test_file
+from engine.rules.python.tree import parent
+from engine.rules.python.uses import FIXTURE, IMPORT
+
+AROUND_TESTS = frozenset(
+    [
+        "setUp", "tearDown", "setUpClass", "tearDownClass", "asyncSetUp", "asyncTearDown", "setup_method",
+        "teardown_method", "setup_class", "teardown_class", "setUpModule", "tearDownModule", "setup_module",
+        "teardown_module", "setup_function", "teardown_function",
+    ]
+)  # fmt: skip
+
+
+def unseen(symbol: str) -> Iterator[Found]:
+    """For queries to call: one step from a symbol to what it reaches without being named there."""
+    path, qualified = split(symbol)
+    owner, _, name = qualified.rpartition(".")
+    inside = owner.endswith("<locals>")
+    if inside:
+        outer = f"{path}:{owner.removesuffix('.<locals>')}"
+        for row in definitions.where(symbol=outer):
+            yield outer, row.kind, Step(outer, symbol, "inside")
+    elif owner and _runs_unnamed(symbol, f"{path}:{owner}", name):
+        yield f"{path}:{owner}", CLASS, Step(f"{path}:{owner}", symbol, "instance")
+    yield from _kept(symbol)
+    if not qualified or inside:
+        return
+    if name in AROUND_TESTS or _is_everywhere(path, symbol, name):
+        yield from _tests_around(symbol, path, owner)
+    elif is_test_file(path) and "." not in qualified:
+        yield from _tests_of_class(symbol)
+
+
+def _runs_unnamed(symbol: str, owner: str, name: str) -> bool:
+    if name.startswith("__") and name.endswith("__"):
+        return True
+    if references.exists(member=name) or not references.exists(target=symbol):
+        return True
+    return bool(resolution_order(owner).others)
+
+
+def _kept(symbol: str) -> Iterator[Found]:
+    for row in references.where(target=symbol):
+        if row.source_kind != MODULE or row.usage == IMPORT:
+            continue
+        for one in definitions.of(split(row.source)[0]):
+            known = one.value.partition("(")[0]
+            if one.kind == VARIABLE and one.symbol == f"{row.source}{one.name}" and known in ("", row.name):
+                yield one.symbol, VARIABLE, Step(one.symbol, symbol, row.usage, row.name)
+
+
+def _is_everywhere(path: str, symbol: str, name: str) -> bool:
+    """Whether pytest runs it without being asked: a hook in a conftest.py, or a fixture with `autouse`."""
+    if path.rpartition("/")[2] == CONFTEST:
+        if name.startswith("pytest_"):
+            return True
+    elif not is_test_file(path):
+        return False
+    return any(row.usage == FIXTURE and row.name == EVERYWHERE for row in references.where(source=symbol))
+
+
+def _tests_around(symbol: str, path: str, owner: str) -> Iterator[Found]:
+    if owner:
+        yield f"{path}:{owner}", CLASS, Step(f"{path}:{owner}", symbol, "setup")
+        return
+    for file in _files_around(path):
+        for one in definitions.of(file):
+            if one.kind not in (CLASS, VARIABLE) and is_test(*split(one.symbol)):
+                yield one.symbol, one.kind, Step(one.symbol, symbol, "setup")
+
+
+def _files_around(path: str) -> Iterable[str]:
+    if path.rpartition("/")[2] != CONFTEST:
+        return (path,)
+    inside = f"{parent(path)}/" if parent(path) else ""
+    rows = project_files.starting(path=inside) if inside else project_files.where()
+    return [row.path for row in rows if is_test_file(row.path)]
+
+
+def _tests_of_class(symbol: str) -> Iterator[Found]:
+    if not any(row.kind == CLASS for row in definitions.where(symbol=symbol)):
+        return
+    for each in resolution_order(symbol).classes:
+        for one in definitions.of(split(each)[0]):
+            if one.symbol == f"{each}.{one.name}" and one.name.startswith("test") and one.kind != VARIABLE:
+                yield one.symbol, one.kind, Step(one.symbol, symbol, "class")
