@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from engine.restore import Trial
 
 HISTORY: Final = 4  # earlier memos of a key, with a store: three branches beside the one that is checked out
+FEW: Final = 100  # dependencies: more are mostly groups, where this saves nothing
 MOST_VERSIONS: Final = 16  # of a node; who read an older one runs again
 MOST_HELD: Final = 20_000  # earlier memos without a store
 AT_ONCE: Final = 64  # suspects whose earlier memos are read in one go
@@ -222,7 +223,7 @@ class History:
                     then[one] = version.was
         if not core.collections.keys().isdisjoint(dependencies):
             return None
-        if max(dependencies, default=0) < GROUP:
+        if len(dependencies) < FEW and max(dependencies, default=0) < GROUP:
             alone = [
                 then.get(one, b"") if changed_at[one] > when else seen_now(core, one) for one in dependencies
             ]
