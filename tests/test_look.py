@@ -14,8 +14,9 @@ from engine import Engine, input, observe, query
 from engine.attempt import PATIENCE, Gate, insist
 from engine.core import Core
 from engine.errors import Cancelled
+from engine.first_look import load_observed
 from engine.locate import find
-from engine.look import HANDFUL, SHARE, Looked, load_observed, look_at, take
+from engine.look import HANDFUL, SHARE, Looked, look_at, take
 from engine.query import info_of
 from engine.request import _answer
 from engine.rules import files, stat
