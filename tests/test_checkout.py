@@ -160,7 +160,7 @@ def test_a_checkout_of_which_most_events_are_lost_ends_equal_to_scratch(
     root: Path, tmp_path: Path, count: int, read: set[str], hear: Callable[[Event], None]
 ) -> None:
     Losing.told = Losing.lost = 0
-    with Engine(tmp_path / "store", root=root) as db:
+    with Engine(tmp_path / "store", root=root, history=0) as db:
         db.listen(hear)
         before = answers(db)
         assert before == from_scratch(root)

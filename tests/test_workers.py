@@ -18,10 +18,10 @@ import pytest
 from engine import Engine, each, query
 from engine.errors import Closed, CycleError, NotImportable, WorkerLost
 from engine.rules.files import FileMissing, read_text
-from tests.workers import Rules, children, graph_of, is_alive, make, wait_until
+from tests.workers import Rules, children, graph_of, is_alive, make, others, wait_until
 
 Make = Callable[[str], Rules]
-__all__ = ["make"]
+__all__ = ["make", "others"]
 HERE = os.getpid()
 ROOT = Path(__file__).resolve().parent.parent
 

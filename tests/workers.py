@@ -21,6 +21,7 @@ from engine.parallel.held import bytes_of
 from engine.request import load_all
 
 numbers = itertools.count()
+OTHERS: dict[int, str] = {}  # processes that were there before a test
 HEAD = """\
 from __future__ import annotations
 import os, signal, sys, time
@@ -100,22 +101,25 @@ def graph_of(db: Engine) -> dict[str, tuple[Any, ...]]:
         }
 
 
-def children() -> set[int]:
-    """The processes that this one started and that still live.
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """The processes that other tests left behind are none of ours: `multiprocessing` keeps some for good."""
+    OTHERS.clear()
+    OTHERS.update(children())
 
-    But for those with which `multiprocessing` starts others: tests of kills leave them behind.
-    """
-    found = set()
+
+def children() -> dict[int, str]:
+    """The processes that this one started in this test and that still live, with their command lines."""
+    found = {}
     for place in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = place.read_text().rpartition(")")[2].split()
-            if b"multiprocessing" in place.with_name("cmdline").read_bytes():
-                continue
+            line = place.with_name("cmdline").read_text()
         except OSError:
             continue
         if int(fields[1]) == os.getpid() and fields[0] != "Z":
-            found.add(int(place.parent.name))
-    return found
+            found[int(place.parent.name)] = line
+    return {number: line for number, line in found.items() if number not in OTHERS}
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
