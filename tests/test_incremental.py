@@ -650,5 +650,4 @@ def test_a_failure_that_is_not_stored_is_equal_when_it_is_computed_again() -> No
     with Engine(None) as db:
         for n in range(6):  # each commit lets go of values that are not stored
             assert db.get(reads, n) == n
-            revision = db.revision
-        assert (revision, db.notes()) == (1, ())
+        assert (db.revision, db.notes()) == (1, ())
