@@ -134,10 +134,18 @@ def root(tmp_path: Path, count: int) -> Path:
 
 def differing(root: Path, state: str) -> set[str]:
     """The files of a state that are not so in the other one."""
-    found = git(
-        root, "diff", "--name-status", "--no-renames", f"{'two' if state == 'one' else 'one'}..{state}"
-    )
-    return {line[2:] for line in found.splitlines() if line[0] != "D"}
+    return {path for letter, path in changes(root, state) if letter != "D"}
+
+
+def gone(root: Path, state: str) -> set[str]:
+    """The files that a state does not have and the other one has."""
+    return {path for letter, path in changes(root, state) if letter == "D"}
+
+
+def changes(root: Path, state: str) -> list[tuple[str, str]]:
+    other = "two" if state == "one" else "one"
+    found = git(root, "diff", "--name-status", "--no-renames", f"{other}..{state}")
+    return [(line[0], line[2:]) for line in found.splitlines()]
 
 
 @pytest.fixture
@@ -172,7 +180,8 @@ def test_a_checkout_of_which_most_events_are_lost_ends_equal_to_scratch(
                 watch.sync(crawl=True)
                 after = answers(db)
                 assert after == from_scratch(root)
-                assert read == differing(root, state)
+                # A file may be seen to be gone before its directory is seen without it: then it is asked for.
+                assert read - gone(root, state) == differing(root, state)
                 assert (after == before) == (state == "one")
         db.check_invariants()
     assert Losing.lost > count / 2
