@@ -23,7 +23,6 @@ EXIT_CANNOT_WRITE = 73  # EX_CANTCREAT of sysexits.h
 EXIT_IN_USE = 75  # EX_TEMPFAIL: try again later
 EXIT_FORMAT = 76  # EX_PROTOCOL: another version wrote this
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
-EXIT_TERMINATED = 143  # 128 + SIGTERM
 
 
 def escaped(text: object, limit: int = 2000) -> str:

@@ -18,7 +18,7 @@ from engine.rules.python.facts import Body, Definition, facts
 from engine.rules.python.hierarchy import overridden, resolution_order
 from engine.rules.python.project import project_files
 from engine.rules.python.references import references
-from engine.rules.python.roles import CONFTEST, entry_points, is_test
+from engine.rules.python.roles import entry_points, is_conftest, is_test
 
 USED, KEPT, PUBLIC, DEAD = "used", "kept", "public", "dead"
 
@@ -87,7 +87,7 @@ def _verdict(path: str, one: Definition, exports: frozenset[str] | None, recursi
         return KEPT, "pyproject.toml names it as an entry point"
     if is_test(path, one.qualified):
         return KEPT, "a test"
-    if path.rpartition("/")[2] == CONFTEST:
+    if is_conftest(path):
         return KEPT, "conftest.py: pytest uses it"
     active = [decorator for decorator in one.decorators if decorator not in INERT]
     if active:

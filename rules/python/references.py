@@ -35,7 +35,7 @@ from engine.rules.python.meanings import (
 from engine.rules.python.project import project_files
 from engine.rules.python.requests import EVERYWHERE
 from engine.rules.python.resolve import UNKNOWN, Resolver
-from engine.rules.python.roles import CONFTEST
+from engine.rules.python.roles import is_conftest
 from engine.rules.python.tree import parent
 from engine.rules.python.uses import (
     CALL,
@@ -82,11 +82,6 @@ class Reference:
     target_ordinal: int = 0
     detail: str = ""
     member: str | None = None
-
-    @property
-    def referrer(self) -> Symbol:
-        """Who refers."""
-        return Symbol(*split(self.source), self.source_kind, self.source_ordinal)
 
     @property
     def referred(self) -> Symbol | None:
@@ -257,7 +252,7 @@ class _Names:
         if found:
             return found
         directory = parent(self.path)
-        if use.origin == OUTER and self.path.rpartition("/")[2] == CONFTEST:
+        if use.origin == OUTER and is_conftest(self.path):
             return given(parent(directory), use.name) if directory else ()
         return given(directory, use.name)
 

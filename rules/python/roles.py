@@ -23,10 +23,9 @@ def is_test_file(path: str) -> bool:
     return name.endswith(".py") and (name.startswith("test_") or name.endswith("_test.py"))
 
 
-def is_test_support(path: str) -> bool:
-    """Whether a file belongs to tests without holding any: conftest.py, helpers in a folder of tests."""
-    *folders, name = path.split("/")
-    return name == CONFTEST or "tests" in folders or "test" in folders
+def is_conftest(path: str) -> bool:
+    """Whether pytest reads a file for all tests in its folder and below."""
+    return path.rpartition("/")[2] == CONFTEST
 
 
 def is_test(path: str, qualified: str) -> bool:

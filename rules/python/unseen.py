@@ -20,7 +20,7 @@ from engine.rules.python.project import project_files
 from engine.rules.python.reach import Found, Step
 from engine.rules.python.references import references
 from engine.rules.python.requests import EVERYWHERE
-from engine.rules.python.roles import CONFTEST, is_test, is_test_file
+from engine.rules.python.roles import is_conftest, is_test, is_test_file
 from engine.rules.python.tree import parent
 from engine.rules.python.uses import FIXTURE, IMPORT
 
@@ -73,7 +73,7 @@ def _kept(symbol: str) -> Iterator[Found]:
 
 def _is_everywhere(path: str, symbol: str, name: str) -> bool:
     """Whether pytest runs it without being asked: a hook in a conftest.py, or a fixture with `autouse`."""
-    if path.rpartition("/")[2] == CONFTEST:
+    if is_conftest(path):
         if name.startswith("pytest_"):
             return True
     elif not is_test_file(path):
@@ -92,7 +92,7 @@ def _tests_around(symbol: str, path: str, owner: str) -> Iterator[Found]:
 
 
 def _files_around(path: str) -> Iterable[str]:
-    if path.rpartition("/")[2] != CONFTEST:
+    if not is_conftest(path):
         return (path,)
     inside = f"{parent(path)}/" if parent(path) else ""
     rows = project_files.starting(path=inside) if inside else project_files.where()
