@@ -1,4 +1,4 @@
-"""Changes: what became of a table or of a query's value since a consumer looked last, each change once.
+"""Changes: what became of a table since a consumer looked last, each change once. Of values: `value_changes`.
 
     feed = db.changes(definitions, since="search index")
     for delta in feed:                  # ends when nothing is left; asked again, it goes on
@@ -18,37 +18,31 @@ Invariants
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from attrs import frozen
 
-from engine.answer import answer
 from engine.attempt import Gate, finish, insist
 from engine.columns import order
-from engine.core import Core, Request
-from engine.errors import BadCursor, Cancelled, Closed, ForkedEngine, StoreError, StoreFull
+from engine.core import Core
+from engine.errors import BadCursor, StoreFull
 from engine.graph import MARKED
 from engine.kept_table import KeptTable
 from engine.key import short
 from engine.locate import locate
-from engine.log import NONCE_BYTES, Cursor, Entry
+from engine.log import Cursor, Entry
 from engine.request import demand
-from engine.store import CursorRow
 
 if TYPE_CHECKING:
     from engine.kept import Found
-    from engine.key import Key
     from engine.tables import CollectionInfo
 
 Row = TypeVar("Row")
-R = TypeVar("R")
 T = TypeVar("T")
-NOT_STARTED = -1  # position of a consumer that has seen no value yet
+NOT_STARTED = -1  # position of a consumer that was told nothing yet
 Part = tuple[int, list[tuple[int, Entry]]]  # revision, numbered entries
 LATE = 100  # revisions that are told one by one
 LONGEST_NAME = 1_000  # bytes of the name of a consumer
@@ -79,23 +73,13 @@ class Delta(Generic[Row]):
     reset: bool = False
 
 
-@frozen
-class NewValue(Generic[R]):
-    """The value of a query that is another one than the consumer saw last; `error`: it fails."""
-
-    revision: int
-    position: str
-    value: R | None
-    error: Exception | None = None
-
-
 class TableChanges(Generic[Row]):
     """The changes of a table for one consumer. Iterating brings the table up to date first."""
 
     def __init__(self, core: Core, info: CollectionInfo, name: str, after: str | None) -> None:
         self._core = core
         self._info = info
-        self._name = _checked_name(name)
+        self._name = checked_name(name)
         self._told: Delta[Row] | None = None
         # What is to be told next, the place that it follows, and the place up to which it was read.
         self._ahead: tuple[list[Part], int, int] = [], NOT_STARTED, NOT_STARTED
@@ -204,120 +188,6 @@ class TableChanges(Generic[Row]):
         return self._info.columns.decode(found[1])
 
 
-class ValueChanges(Generic[R]):
-    """The changes of one key's value for one consumer: the newest value, if it is not the one seen last."""
-
-    def __init__(self, core: Core, key: Key[R], name: str, after: str | None) -> None:
-        self._core = core
-        self._key = key
-        self._name = _checked_name(name)
-        self._told: NewValue[R] | None = None
-        if after is None:
-            self._with_cursor(lambda node, row, value, error: None)
-        else:
-            self._go_on(after)
-
-    def __iter__(self) -> Iterator[NewValue[R]]:
-        """The newest value, or nothing."""
-        while True:
-            if self._told is not None:
-                self.acknowledge(self._told)
-            self._told = self._with_cursor(self._next)
-            if self._told is None:
-                return
-            yield self._told
-
-    def acknowledge(self, new: NewValue[R]) -> None:
-        """This value was dealt with. Committed when it returns."""
-        self._go_on(new.position, new)
-        self._told = None
-
-    def close(self) -> None:
-        """Give the cursor up."""
-
-        def attempt(gate: Gate) -> None:
-            core = self._core
-            with core.patience, core.lock:
-                core.value_cursors[locate(core, self._key.query, self._key.args), self._name] = None
-                finish(core)
-
-        insist(self._core, attempt)
-        self._told = None
-
-    def _next(
-        self, node: int, row: CursorRow, value: R | None, error: Exception | None
-    ) -> NewValue[R] | None:
-        graph = self._core.graph
-        seen, number = graph.fingerprint[node], graph.changed_at[node]
-        # A value without bytes has no fingerprint: then it is another one whenever it was computed anew.
-        same = seen == row.data[NONCE_BYTES:] if seen else number <= row.position
-        if same and row.position != NOT_STARTED:
-            return None
-        position = f"{row.data[:NONCE_BYTES].hex()}-{number}-{seen.hex()}"
-        return NewValue(self._core.revision, position, value, error)
-
-    def _go_on(self, position: str, told: NewValue[R] | None = None) -> None:
-        nonce, number, seen = _value_parts(position, str(self._key))
-
-        def move(node: int, row: CursorRow, value: object, error: object) -> None:
-            core = self._core
-            if nonce != row.data[:NONCE_BYTES].hex():
-                if told is None:
-                    raise self._bad(OTHER, START_ANEW)
-            elif number < row.position:
-                raise self._bad(BACKWARDS, CLOSE)
-            elif number > core.revision:
-                raise self._bad(UNKNOWN, CLOSE)
-            else:
-                data = row.data[:NONCE_BYTES] + seen
-                row = row._replace(position=number, revision=core.revision, data=data)
-                core.value_cursors[node, self._name] = row
-
-        self._with_cursor(move)
-
-    def _bad(self, cause: str, hint: str) -> BadCursor:
-        return BadCursor(query=self._key, consumer=self._name, cause=cause, hint=hint)
-
-    def _with_cursor(self, work: Callable[[int, CursorRow, R | None, Exception | None], T]) -> T:
-        """Do something with the cursor and the value that holds now, and commit."""
-
-        def attempt(gate: Gate) -> T:
-            core = self._core
-            while True:
-                self._value(lambda: demand(core, self._key.query, self._key.args))
-                with core.patience, core.lock:
-                    node = locate(core, self._key.query, self._key.args)
-                    if core.unsettled or core.graph.status[node] & MARKED:
-                        continue  # the world moved on: what is told belongs to one revision
-                    value, error = self._value(partial(answer, core, node, Request(core)))
-                    done = work(node, self._cursor(node), value, error)
-                    finish(core)
-                    check_written(core)
-                    return done
-
-        return insist(self._core, attempt)
-
-    @staticmethod
-    def _value(ask: Callable[[], R]) -> tuple[R | None, Exception | None]:
-        try:
-            return ask(), None
-        except (Cancelled, Closed, ForkedEngine, StoreError):
-            raise
-        except Exception as error:  # of the query: an error is told like a value
-            return None, error
-
-    def _cursor(self, node: int) -> CursorRow:
-        core = self._core
-        found = core.value_cursors.get((node, self._name))
-        if found is None and (node, self._name) not in core.value_cursors and core.store is not None:
-            stored = {row.name: row for row in core.store.derived.cursors(node)}
-            found = stored.get(self._name)
-        if found is None:
-            found = CursorRow(node, self._name, NOT_STARTED, 0, os.urandom(NONCE_BYTES))
-            core.value_cursors[node, self._name] = found
-        return found
-
-
 def _parted(entries: list[tuple[int, Entry]], netted: int) -> list[Part]:
     """The entries of each delta that is to be told, with its revision (H2)."""
     late = [one for one in entries if one[0] <= netted]
@@ -363,7 +233,7 @@ def check_written(core: Core) -> None:
         raise StoreFull(cause="how far a consumer has come could not be saved", hint="Make room; then go on.")
 
 
-def _checked_name(name: object) -> str:
+def checked_name(name: object) -> str:
     """The name of a consumer, which the store has to be able to hold. Raises `BadCursor`."""
     if isinstance(name, str) and name:
         try:
@@ -382,19 +252,11 @@ def _parts(position: str, name: str) -> tuple[str, int, int]:
     """Nonce, resets and number of a table's position."""
     found = re.fullmatch(r"([0-9a-f]{16})-([0-9]{1,18})-(-?[0-9]{1,18})", str(position))
     if found is None:
-        raise _unreadable(position, name)
+        raise unreadable(position, name)
     return found[1], int(found[2]), int(found[3])
 
 
-def _value_parts(position: str, name: str) -> tuple[str, int, bytes]:
-    """Nonce, revision and fingerprint of a value's position."""
-    found = re.fullmatch(r"([0-9a-f]{16})-([0-9]{1,18})-((?:[0-9a-f]{2})*)", str(position))
-    if found is None:
-        raise _unreadable(position, name)
-    return found[1], int(found[2]), bytes.fromhex(found[3])
-
-
-def _unreadable(position: str, name: str) -> BadCursor:
+def unreadable(position: str, name: str) -> BadCursor:
     return BadCursor(
         of=name, position=position, cause="this is no position that a delta had", hint=START_ANEW
     )

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpa
 from engine import audit, explain, look, request
 from engine.advance import Change
 from engine.attempt import finish
-from engine.changes import TableChanges, ValueChanges
 from engine.core import DEPTH_LIMIT, Core
 from engine.durability import Durability
 from engine.errors import BadSettings, BadTable, ChangedInsideQuery, StoreFull, StoreReadOnly
@@ -35,8 +34,10 @@ from engine.tables import CollectionInfo, Lookup, Table
 
 if TYPE_CHECKING:
     from engine.audit import Audit
+    from engine.changes import TableChanges
     from engine.store.gc import Collected
     from engine.store.sqlite import Store
+    from engine.value_changes import ValueChanges
     from engine.verification import Verification, Verifier
     from engine.watch.backend import Factory
     from engine.watch.session import Watch
@@ -268,7 +269,11 @@ class Engine:
         self._outside("changes")
         self._writable()
         if isinstance(what, Table):
+            from engine.changes import TableChanges  # late: most engines have no consumers
+
             return TableChanges(self._core, what.__collection__, since, after)
+        from engine.value_changes import ValueChanges
+
         return ValueChanges(self._core, _key(what, (), {}), since, after)
 
     def audit(self, what: Table[Any, Any] | Fold[Any], /, *, sample: int | None = None) -> Audit:
