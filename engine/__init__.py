@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if not _os.path.isdir(_os.path.join(__path__[0], "store")):
     __path__.append(_os.path.dirname(__path__[0]))
 
+from engine.define import input, query
 from engine.durability import Durability
 from engine.errors import (
     BadArguments,
@@ -56,7 +57,7 @@ from engine.errors import (
 )
 from engine.frame import root
 from engine.key import Key
-from engine.query import Input, Query, each, input, query
+from engine.query import Input, Query, each
 
 if TYPE_CHECKING:
     from engine.accumulate import Associative, Count, Invertible, Max, Merge, Min, Set, Sum

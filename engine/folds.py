@@ -23,10 +23,11 @@ from typing import Any, Generic, TypeVar, cast, overload
 from engine.accumulate import Accumulator, Associative, Invertible, is_invertible
 from engine.blocks import Blocks
 from engine.columns import Plain, plain
+from engine.define import define_query
 from engine.errors import BadFold
 from engine.frame import CURRENT
 from engine.key import Key
-from engine.query import Query, QueryInfo, define_query, info_of
+from engine.query import Query, QueryInfo, info_of
 from engine.store.canonical import known, learn_annotation, pack, unpack
 from engine.tables import OF, CollectionInfo, Column, LookupInfo, assemble, keys_of
 

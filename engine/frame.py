@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Frame:
-    """One running query: the shape that the wrapper of a query sees (see `query.py`).
+    """One running query: the shape that the wrapper of a query sees (see `define.py`).
 
     `tables`, `status`, `values` are the engine's own lists, looked at directly by the hot path; a frame
     that must see every read sets `tables` to the empty list, so that all of them come to `fetch`.

@@ -28,10 +28,11 @@ from typing import Any, Final, Generic, Literal, TypeVar, cast
 from attrs import define, frozen
 
 from engine.columns import Columns, Plain, field_names, order, plain
+from engine.define import define_query
 from engine.errors import BadLookup, BadTable, CycleError, EngineError, escaped
 from engine.frame import CURRENT, Frame
 from engine.key import Key, short
-from engine.query import Query, QueryInfo, define_query, info_of
+from engine.query import Query, QueryInfo, info_of
 from engine.store.canonical import canonical
 
 K = TypeVar("K")

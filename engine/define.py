@@ -1,0 +1,298 @@
+"""Define: what `@query` and `@input` make of a plain typed function.
+
+The wrapper is generated with the signature of the function, as attrs does for `__init__`: Python itself
+then binds keywords and defaults, and a hit costs one dict probe and one integer compare.
+
+Invariants
+    D1  What cannot be a query is refused where it is defined, with its place and a way out.
+    D2  The wrapper answers a hit only where the short memo key is the key (Q2 of `query`); all else goes to
+        the frame.
+    D3  Every definition has an index of its own, also one that takes a name over.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import linecache
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, ParamSpec, TypeVar, overload
+
+from engine.batched import one_of
+from engine.durability import Durability
+from engine.errors import BadQuery
+from engine.frame import CURRENT
+from engine.key import Key
+from engine.query import ABSENT, READY, REGISTRY, TAKEN_OVER, Input, Query, QueryInfo
+from engine.script import module_name
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
+
+PLACES: Final = ("auto", "process", "thread", "inline")  # where members of a group may run
+LARGEST_BATCH: Final = 1024  # keys in one call, where the query does not say it
+SHORT_KINDS: dict[object, type] = {}
+for _kind in (str, int, bytes, bool):
+    SHORT_KINDS[_kind] = SHORT_KINDS[_kind.__name__] = _kind  # annotations are text under PEP 563
+_indexes = itertools.count()
+
+
+@overload
+def query(function: Callable[P, R], /) -> Query[P, R]: ...
+@overload
+def query(
+    *,
+    name: str | None = ...,
+    eq: Callable[[Any, Any], bool] | None = ...,
+    version: str | int | None = ...,
+    code: str = ...,
+    persist: bool = ...,
+    pickled: bool = ...,
+    untracked: bool = ...,
+    workers: Literal["auto", "process", "thread", "inline"] = ...,
+    timeout: float | None = ...,
+    limit: str | None = ...,
+) -> Callable[[Callable[P, R]], Query[P, R]]: ...
+@overload
+def query(
+    *,
+    batch: int,
+    name: str | None = ...,
+    eq: Callable[[Any, Any], bool] | None = ...,
+    version: str | int | None = ...,
+    code: str = ...,
+    persist: bool = ...,
+    pickled: bool = ...,
+    untracked: bool = ...,
+    workers: Literal["auto", "process", "thread", "inline"] = ...,
+    timeout: float | None = ...,
+    limit: str | None = ...,
+) -> Callable[[Callable[[list[S]], Sequence[R]]], Query[[S], R]]: ...
+def query(function: Any = None, /, **options: Any) -> Any:
+    """Make a memoized query of a pure, typed function. Also for methods of frozen classes.
+
+    Options:
+        name       identity in the store; default `module:qualified name`. Needed for queries made in
+                   factories, which would share one.
+        eq         `eq(old, new)`: when true the old value is kept and readers do not run (early cutoff);
+                   default is equality of canonical bytes.
+        version    changes of it re-run the query; mixed into its code fingerprint.
+        code       what counts as its code: "closure" (itself and the project functions it calls), "self",
+                   "version" (only `version=`), "none".
+        persist    False: the value is not stored, and kept only while work that needs it goes on.
+        pickled    True: values are stored by pickle. Only for stores that nobody else can write.
+        untracked  True: reads things the engine does not see, so it runs again in every revision.
+        workers    where members of a parallel group (`each`, a table) run: "process", in a worker process if
+                   the engine has any (`Engine(processes=2)`); "thread", for queries that wait; "inline", in
+                   the thread that asks; "auto", in a process where one costs 0.3 ms or more. See
+                   docs/parallel.md.
+        timeout    seconds that a key may take in a process; after that it is ended, and the key fails.
+        limit      a name: `Engine(limits={name: 1})` says how many keys with that name run at a time.
+        batch      True, or how many at most: the function takes a list of keys and returns the list of their
+                   values. It may read nothing else: what it needs is part of the key.
+
+    Raises `BadQuery` for functions that cannot be queries (async, generators, `**kwargs`).
+    """
+    if function is None:
+        return functools.partial(define_query, **options)
+    return define_query(function)
+
+
+@overload
+def input(function: Callable[P, R], /) -> Input[P, R]: ...
+@overload
+def input(
+    *,
+    name: str | None = ...,
+    observed: bool = ...,
+    stamp: Callable[..., bytes] | None = ...,
+    settled: Callable[[bytes], bool] | None = ...,
+    stamps: Callable[[list[Any]], list[bytes]] | None = ...,
+    place: Callable[..., str | None] | None = ...,
+    durability: Durability = ...,
+    persist: bool = ...,
+) -> Callable[[Callable[P, R]], Input[P, R]]: ...
+def input(function: Any = None, /, **options: Any) -> Any:
+    """Make an input: a node whose value comes from outside.
+
+    Without options it is a host cell: the function gives the value until somebody sets another.
+    With `observed=True` or `stamp=` the function looks at the world, and `Engine.sync` looks again.
+
+    Options:
+        observed    the value is read from the world by the function; `sync` runs it again.
+        stamp       `stamp(*args) -> bytes`: a cheap sign of change (a file's times, size and inode).
+                    `sync` runs the function again only where it differs. Taken before and after each
+                    read: if it moved, the read is repeated.
+        settled     `settled(stamp) -> bool`: False while a stamp is too young to be trusted (git's racy
+                    rule); such an input is read again at the next sync.
+        stamps      `stamps([argument, ...]) -> [stamp, ...]`: what `stamp` gives for each of many keys of one
+                    argument, taken together where that is faster.
+        place       `place(*args) -> path`: the path below the root that the function looks at, so that a
+                    watch knows when to look again; None where there is none. An input without one is
+                    looked at by `sync` only.
+        durability  how rarely it changes.
+        persist     False: the value is not stored and is read again where it is needed.
+
+    The function may not read queries. A failure that it raises is the input's value until it changes,
+    except transient ones (`OSError`, `Transient`).
+    """
+    options["observed"] = bool(options.get("observed") or options.get("stamp"))
+    if function is None:
+        return functools.partial(define_query, is_input=True, **options)
+    return define_query(function, is_input=True, **options)
+
+
+def define_query(
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    kind: type[QueryInfo] = QueryInfo,
+    **options: Any,
+) -> Any:
+    """What `query` and `input` do; a table gives its queries a name and a kind of their own."""
+    if not inspect.isfunction(function):
+        raise BadQuery(f"{function!r} is not a plain function", hint="Put @query below other decorators.")
+    name = name or f"{module_name(function.__module__)}:{function.__qualname__}"
+    _refuse_unfit(function, name)
+    _refuse_options(name, **options)
+    if options.get("batch"):
+        function, options["many"], options["returns"] = one_of(function, name)
+        options["batch"] = LARGEST_BATCH if options["batch"] is True else options["batch"]
+    parameters = tuple(inspect.signature(function).parameters.values())
+    info = kind(
+        name=name,
+        function=function,
+        index=next(_indexes),
+        parameters=parameters,
+        kinds=_kinds(parameters),
+        **options,
+    )
+    info.wrapper = _wrapper(info)
+    if name in REGISTRY:
+        TAKEN_OVER.append(name)
+    REGISTRY[name] = info
+    return info.wrapper
+
+
+def _refuse_unfit(function: Callable[..., Any], name: str) -> None:
+    where = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise BadQuery(query=name, at=where, cause="it is async", hint="Queries are plain functions.")
+    if inspect.isgeneratorfunction(function):
+        raise BadQuery(query=name, at=where, cause="it is a generator", hint="Return a tuple instead.")
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            raise BadQuery(
+                query=name,
+                at=where,
+                cause=f"it takes **{parameter.name}",
+                hint="Name its arguments: they are the key.",
+            )
+
+
+def _refuse_options(
+    name: str, workers: str = "auto", timeout: float | None = None, batch: object = 0, **_: Any
+) -> None:
+    sized = isinstance(batch, int) and batch >= 0
+    if workers not in PLACES or (timeout or 1) <= 0 or not sized:
+        raise BadQuery(
+            query=name,
+            workers=workers,
+            timeout=timeout,
+            batch=batch,
+            hint=f"workers= is one of {', '.join(PLACES)}; timeout= is more than 0 seconds; "
+            "batch= is True or how many keys it takes at most.",
+        )
+
+
+def _kinds(parameters: tuple[inspect.Parameter, ...]) -> tuple[type, ...] | None:
+    """The exact classes of arguments for which the short memo key is used; None: never."""
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if any(parameter.kind not in plain for parameter in parameters):
+        return None
+    return tuple(SHORT_KINDS.get(parameter.annotation, str) for parameter in parameters)
+
+
+# The value is read before the status: a thread in between may take it away, never put a wrong one in place.
+# The wrapper of `def f(path: str, depth: int = 2)`. Names start with `_engine` not to meet parameters'.
+# A table that is too short (a query defined after the engine looked) goes the slow way.
+_TEMPLATE = """\
+def _engine_wrapper({signature}):
+    _engine_frame = _engine_current()
+    if _engine_frame is None:
+        return _engine_function({call})
+{hit}    return _engine_frame.fetch(_engine_info, ({args}))
+"""
+_HIT = """\
+    try:
+        if {check}:
+            _engine_node = _engine_frame.tables[{index}].get({key})
+            if _engine_node is not None:
+                _engine_value = _engine_frame.values[_engine_node]
+                if _engine_frame.status[_engine_node] == {ready} and _engine_value is not _engine_absent:
+                    _engine_frame.reads[_engine_node] = None
+                    return _engine_value
+    except IndexError:
+        pass
+"""
+
+
+def _wrapper(info: QueryInfo) -> Any:
+    names = [parameter.name for parameter in info.parameters]
+    hit = ""
+    if info.kinds is not None:
+        kinds = (f"{name}.__class__ is {kind.__name__}" for name, kind in zip(names, info.kinds, strict=True))
+        key = names[0] if len(names) == 1 else f"({', '.join(names)})"
+        hit = _HIT.format(check=" and ".join(kinds) or "True", index=info.index, key=key, ready=READY)
+    source = _TEMPLATE.format(
+        signature=_signature(info.parameters),
+        call=", ".join(_passed(parameter) for parameter in info.parameters),
+        args="".join(f"{name}, " for name in names),
+        hit=hit,
+    )
+    scope: dict[str, Any] = {
+        "_engine_absent": ABSENT,
+        "_engine_current": CURRENT.get,
+        "_engine_function": info.function,
+        "_engine_info": info,
+        "_engine_defaults": tuple(parameter.default for parameter in info.parameters),
+        **{kind.__name__: kind for kind in (str, int, bytes, bool)},
+    }
+    file = f"<engine wrapper of {info.name}>"
+    exec(compile(source, file, "exec"), scope)  # our own text: names and kinds are identifiers
+    linecache.cache[file] = (len(source), None, source.splitlines(True), file)
+    wrapper: Any = functools.update_wrapper(scope["_engine_wrapper"], info.function)
+    wrapper.__query__ = info
+    wrapper.key = functools.partial(_key, info)
+    return wrapper
+
+
+def _key(info: QueryInfo, /, *args: Any, **kwargs: Any) -> Key[Any]:
+    return Key(info, info.bind(args, kwargs))
+
+
+def _signature(parameters: tuple[inspect.Parameter, ...]) -> str:
+    """The parameter list as source text, with defaults taken from a tuple."""
+    parts: list[str] = []
+    kinds = [parameter.kind for parameter in parameters]
+    for number, parameter in enumerate(parameters):
+        kind = parameter.kind
+        first_keyword = kind is parameter.KEYWORD_ONLY and kind not in kinds[:number]
+        if first_keyword and parameter.VAR_POSITIONAL not in kinds:
+            parts.append("*")
+        star = "*" if kind is parameter.VAR_POSITIONAL else ""
+        default = "" if parameter.default is parameter.empty else f"=_engine_defaults[{number}]"
+        parts.append(f"{star}{parameter.name}{default}")
+        if kind is parameter.POSITIONAL_ONLY and parameter.POSITIONAL_ONLY not in kinds[number + 1 :]:
+            parts.append("/")
+    return ", ".join(parts)
+
+
+def _passed(parameter: inspect.Parameter) -> str:
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return f"*{parameter.name}"
+    return (
+        f"{parameter.name}={parameter.name}" if parameter.kind is parameter.KEYWORD_ONLY else parameter.name
+    )
