@@ -65,8 +65,9 @@ if TYPE_CHECKING:
     from engine.event import Counts, Event, What
     from engine.explain import Why
     from engine.folds import Fold, fold
+    from engine.lookup import MemberFailure
     from engine.subscribe import Subscription
-    from engine.tables import MemberFailure, Table, table
+    from engine.tables import Table, table
     from engine.verification import Verification
 
 __version__ = "0.1.0"
@@ -148,7 +149,7 @@ _LATE = {
     "Fold": "engine.folds",
     "Invertible": "engine.accumulate",
     "Max": "engine.accumulate",
-    "MemberFailure": "engine.tables",
+    "MemberFailure": "engine.lookup",
     "Merge": "engine.accumulate",
     "Min": "engine.accumulate",
     "Set": "engine.accumulate",

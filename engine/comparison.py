@@ -31,12 +31,12 @@ from engine.kept import Found
 from engine.kept_fold import KeptFold
 from engine.kept_table import KeptTable
 from engine.locate import find
+from engine.lookup import describe
 from engine.mark import closure, spread
 from engine.observe import InputFrame
 from engine.persist import load
 from engine.recall import recall
 from engine.store.codec import fingerprint
-from engine.tables import describe
 
 AT_ONCE: Final = 2_000  # nodes compared while the lock is held: some 20 ms
 ROWS_TOLD: Final = 20  # of one table, each way

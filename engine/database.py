@@ -24,13 +24,14 @@ from engine.history import HISTORY, History
 from engine.key import Key, display
 from engine.kinds import restore_collections
 from engine.locate import find, find_named
+from engine.lookup import Lookup
 from engine.memory import Memory
 from engine.persist import open_graph
 from engine.query import READY, REGISTRY, Query, info_of
 from engine.snapshot import Snapshot
 from engine.store import open_store
 from engine.subscribe import Subscription, refresh
-from engine.tables import CollectionInfo, Lookup, Table
+from engine.tables import CollectionInfo, Table
 
 if TYPE_CHECKING:
     from engine.audit import Audit

@@ -27,9 +27,10 @@ from engine.define import define_query
 from engine.errors import BadFold
 from engine.frame import CURRENT
 from engine.key import Key
+from engine.lookup import OF, LookupInfo, keys_of
 from engine.query import Query, QueryInfo, info_of
 from engine.store.canonical import known, learn_annotation, pack, unpack
-from engine.tables import OF, CollectionInfo, Column, LookupInfo, assemble, keys_of
+from engine.tables import CollectionInfo, Column, assemble
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -18,11 +18,11 @@ from engine.failure import Failure
 from engine.kept import Found, KeptRows
 from engine.locate import find, nodes_of
 from engine.log import Log
+from engine.lookup import FAILURES, OF, STARTING, describe
 from engine.persist import load, load_readers
 from engine.store import Batch
 from engine.store.canonical import canonical
 from engine.store.codec import FINGERPRINT_BYTES, fingerprint
-from engine.tables import FAILURES, OF, STARTING, describe
 
 if TYPE_CHECKING:
     from engine.core import Core

@@ -26,9 +26,9 @@ from engine.graph import ERROR, FORCED, REACH, TRANSIENT, entries
 from engine.kept_fold import KeptFold
 from engine.kept_table import KeptTable
 from engine.key import short
+from engine.lookup import LookupInfo
 from engine.persist import load
 from engine.query import READY, QueryInfo
-from engine.tables import LookupInfo
 
 if TYPE_CHECKING:
     from engine.verify import Walk

@@ -22,7 +22,7 @@ import engine.collection_cycles
 import engine.kinds
 from engine import Engine, View, each, input, query, table
 from engine.key import Key
-from engine.tables import MemberFailure
+from engine.lookup import MemberFailure
 from tests.expressions import Choose, Outcome, outcome_of, value_of
 from tests.table_model import Model
 from tests.table_programs import (

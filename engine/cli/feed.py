@@ -70,7 +70,7 @@ class Feed:
 
     def _of_value(self, new: NewValue[Any]) -> dict[str, Any]:
         from engine.cli.output import plain
-        from engine.tables import describe
+        from engine.lookup import describe
 
         return {
             "version": VERSION,
