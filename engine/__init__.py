@@ -61,11 +61,12 @@ from engine.query import Input, Query, each
 
 if TYPE_CHECKING:
     from engine.accumulate import Associative, Count, Invertible, Max, Merge, Min, Set, Sum
-    from engine.database import Engine, View
+    from engine.database import Engine
     from engine.event import Counts, Event, What
     from engine.explain import Why
     from engine.folds import Fold, fold
     from engine.lookup import MemberFailure
+    from engine.reader import View
     from engine.subscribe import Subscription
     from engine.tables import Table, table
     from engine.verification import Verification
@@ -157,7 +158,7 @@ _LATE = {
     "Sum": "engine.accumulate",
     "Table": "engine.tables",
     "Verification": "engine.verification",
-    "View": "engine.database",
+    "View": "engine.reader",
     "What": "engine.event",
     "Why": "engine.explain",
     "fold": "engine.folds",

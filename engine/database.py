@@ -1,4 +1,7 @@
-"""Engine: the face. Opens a store, answers requests, takes inputs; every call is one verb of the core."""
+"""Engine: the face. Opens a store, answers requests, takes inputs; every call is one verb of the core.
+
+What it is asked is in `reader`, how it begins in `opening`.
+"""
 
 from __future__ import annotations
 
@@ -7,46 +10,29 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
-from engine import audit, explain, look, request
+from engine import look, request
 from engine.advance import Change
 from engine.attempt import finish
-from engine.core import DEPTH_LIMIT, Core
+from engine.core import DEPTH_LIMIT
 from engine.durability import Durability
-from engine.errors import BadSettings, BadTable, ChangedInsideQuery, StoreFull, StoreReadOnly
-from engine.event import Counts, Event
-from engine.folds import Fold
-from engine.frame import CURRENT
-from engine.graph import ABSENT, ROOT
-from engine.history import HISTORY, History
-from engine.key import Key, display
-from engine.kinds import restore_collections
-from engine.locate import find, find_named
-from engine.lookup import Lookup
-from engine.memory import Memory
-from engine.persist import open_graph
-from engine.query import READY, REGISTRY, Query, info_of
-from engine.snapshot import Snapshot
-from engine.store import open_store
+from engine.errors import BadSettings, StoreReadOnly
+from engine.event import Event
+from engine.key import Key
+from engine.opening import open_core
+from engine.query import Query
+from engine.reader import Reader, key_of
 from engine.subscribe import Subscription, refresh
-from engine.tables import CollectionInfo, Table
 
 if TYPE_CHECKING:
-    from engine.audit import Audit
-    from engine.changes import TableChanges
     from engine.store.gc import Collected
-    from engine.store.sqlite import Store
-    from engine.value_changes import ValueChanges
     from engine.verification import Verification, Verifier
     from engine.watch.backend import Factory
     from engine.watch.session import Watch
 
 P = ParamSpec("P")
 R = TypeVar("R")
-K = TypeVar("K")
-Row = TypeVar("Row")
 
 
 class WatchOptions(TypedDict, total=False):
@@ -60,7 +46,7 @@ class WatchOptions(TypedDict, total=False):
     check_seconds: float
 
 
-class Engine:
+class Engine(Reader):
     """Keeps the values of queries up to date. A context manager; threads may share one.
 
     path        the store's directory, made if need be (`.engine`); None keeps everything in memory.
@@ -99,94 +85,28 @@ class Engine:
         max_memory: int | None = None,
         synchronous: str = "NORMAL",
     ) -> None:
-        if workers < 1 or depth_limit < 1:
-            raise BadSettings(workers=workers, depth_limit=depth_limit, hint="Both are at least 1.")
-        if history is None:
-            history = HISTORY if path is not None else 0
-        if history < 0:
-            raise BadSettings(history=history, hint="It is at least 0.")
-        if max_memory is not None and (max_memory < 1 or path is None):
-            hint = "Values that go are read from a store: name one." if path is None else "It is at least 1."
-            raise BadSettings(max_memory=max_memory, hint=hint)
-        counts = [*(limits or {}).values(), 1 if processes in ("auto", 0) else processes]
-        if not all(isinstance(count, int) and count >= 1 for count in counts):
-            raise BadSettings(
+        super().__init__(
+            open_core(
+                path,
+                root=root,
+                workers=workers,
                 processes=processes,
                 limits=limits,
-                hint='Whole numbers, at least 1; processes also 0 or "auto".',
+                strict=strict,
+                read_only=read_only,
+                depth_limit=depth_limit,
+                history=history,
+                max_memory=max_memory,
+                synchronous=synchronous,
             )
-        if synchronous not in ("NORMAL", "FULL"):
-            raise BadSettings(synchronous=synchronous, hint='Say "NORMAL" or "FULL".')
-        store: Store | None = None
-        if path is not None:
-            try:
-                store = open_store(
-                    Path(path), read_only=read_only, synchronous="FULL" if synchronous == "FULL" else "NORMAL"
-                )
-            except (StoreFull, StoreReadOnly) as error:
-                error.hint = (
-                    "Make room or name another store; Engine(None), or --no-store, works without one."
-                )
-                raise
-        place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
-        self._core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
-        if max_memory is not None and self._core.saves:  # else nobody could read again what was computed here
-            self._core.memory = Memory(max_memory)
-        self._core.history = History(history) if history else None
-        self._core.limits = dict(limits or {})
-        if processes:
-            from engine.parallel import for_engine  # late: most engines have no processes
-
-            self._core.dispatch = for_engine(self._core, processes)
+        )
         self._open = threading.local()  # the batch that a thread has open
         self._subscriptions: list[Subscription] = []
         self._publishing = threading.RLock()  # subscribers hear of one change after the other
         self._watch: Watch | None = None
         self._verifiers: list[Verifier] = []
-        if store is not None:
-            try:
-                open_graph(self._core)
-                restore_collections(self._core)
-            except BaseException:
-                store.close()
-                raise
-            self._core.notes += store.notes
-            store.notes.clear()
 
-    # -- reading -------------------------------------------------------------------------------
-
-    @overload
-    def get(self, key: Key[R], /) -> R: ...
-    @overload
-    def get(self, fold: Fold[R], /) -> R: ...
-    @overload
-    def get(self, lookup: Lookup[R], /, *args: Any, **columns: Any) -> R: ...
-    @overload
-    def get(self, table: Table[K, Row], key: K, /) -> tuple[Row, ...]: ...
-    @overload
-    def get(self, query: Query[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
-    def get(self, query: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """The value of a key now: `get(report)`, `get(lines, "a.py")` or `get(lines.key("a.py"))`.
-
-        Runs what must run, and nothing else. Raises the query's own exception, with a note of the keys
-        that led to it. A hit costs about a microsecond; what a change costs is proportional to the change.
-        Looks at the world only at the first call after opening; later ones see it at `sync`.
-        """
-        core = self._core
-        key = _key(query, args, kwargs)
-        info = key.query
-        graph = core.graph
-        if info.index < len(graph.tables) and core.is_calm():
-            node = graph.tables[info.index].get(key.typed)
-            if node is not None and graph.status[node] == READY and graph.flags[node] & ROOT:
-                value = graph.values[node]
-                core.check_usable()
-                if CURRENT.get() is None and graph.status[node] == READY and value is not ABSENT:
-                    return value
-        frame = CURRENT.get()
-        if frame is not None and getattr(frame, "core", core) is core:
-            return frame.fetch(info, key.args)  # asked inside a query: a dependency like any other
-        return request.demand(core, info, key.args)
+    # -- looking -------------------------------------------------------------------------------
 
     def sync(self) -> int:
         """Look at the world: everything saved before this call is seen by the next `get`.
@@ -200,95 +120,6 @@ class Engine:
         differing = look.sync(self._core)
         self._publish()
         return differing
-
-    def why(self, query: Any, /, *args: Any, **kwargs: Any) -> explain.Why:
-        """Why a key ran last, or why it did not run. Computes nothing.
-
-        Here and in the next two, `query` may also be the name of a stored query, whose module need not be
-        loaded; `UnknownQuery` where there is none.
-        """
-        with self._known(query, args, kwargs) as (node, name):
-            return explain.why(self._core, node, name)
-
-    def dependencies(self, query: Any, /, *args: Any, **kwargs: Any) -> list[str]:
-        """What a key read when it last ran, in order, as display names. Empty where nothing is known."""
-        with self._known(query, args, kwargs) as (node, _):
-            return explain.dependencies(self._core, node) if node else []
-
-    def dependents(self, query: Any, /, *args: Any, **kwargs: Any) -> list[str]:
-        """The keys that read a key, sorted, as display names."""
-        with self._known(query, args, kwargs) as (node, _):
-            return explain.dependents(self._core, node) if node else []
-
-    @contextmanager
-    def _known(
-        self, query: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Iterator[tuple[int | None, str]]:
-        core = self._core
-        core.check_usable()
-        try:
-            with core.lock:
-                if isinstance(query, str) and query not in REGISTRY:
-                    yield find_named(core, query, args), display(query, args)
-                else:
-                    key = _key(REGISTRY[query].wrapper if isinstance(query, str) else query, args, kwargs)
-                    yield find(core, key.query, key.args), str(key)
-        except KeyboardInterrupt as error:
-            core.interrupted(error)
-            raise
-
-    def query_names(self) -> tuple[str, ...]:
-        """The names of all queries that the engine knows, in this process or from the store; sorted."""
-        return tuple(sorted(self._core.rows))
-
-    @contextmanager
-    def snapshot(self) -> Iterator[View]:
-        """Consistent reads of the revision of now, while the engine goes on: `old.get(report)`."""
-        request.settle_inputs(self._core)
-        with Snapshot(self._core) as snapshot:
-            yield View(snapshot)
-
-    @overload
-    def changes(
-        self, table: Table[Any, Row], /, *, since: str, after: str | None = None
-    ) -> TableChanges[Row]: ...
-    @overload
-    def changes(self, query: Query[[], R], /, *, since: str, after: str | None = None) -> ValueChanges[R]: ...
-    @overload
-    def changes(self, fold: Fold[R], /, *, since: str, after: str | None = None) -> ValueChanges[R]: ...
-    @overload
-    def changes(self, key: Key[R], /, *, since: str, after: str | None = None) -> ValueChanges[R]: ...
-    def changes(self, what: Any, /, *, since: str, after: str | None = None) -> Any:
-        """What changed in a table, or in the value of a key, since a consumer looked last.
-
-        since   the name of the consumer: the store keeps how far it has come. A new one gets all rows.
-        after   `delta.position` as the consumer stored it itself, together with what it made of that delta:
-                then nothing is told twice, wherever it was killed.
-
-        Raises `BadCursor` for a position of another store, and for one that goes backwards.
-        """
-        self._outside("changes")
-        self._writable()
-        if isinstance(what, Table):
-            from engine.changes import TableChanges  # late: most engines have no consumers
-
-            return TableChanges(self._core, what.__collection__, since, after)
-        from engine.value_changes import ValueChanges
-
-        return ValueChanges(self._core, _key(what, (), {}), since, after)
-
-    def audit(self, what: Table[Any, Any] | Fold[Any], /, *, sample: int | None = None) -> Audit:
-        """Compute a table or a fold from its members once more, and compare with what is kept.
-
-        sample   how many members and lookups, chosen at random; default: all. Costs a run of each.
-        """
-        self._outside("audit")
-        info = getattr(what, "__collection__", None)
-        if not isinstance(info, CollectionInfo):
-            raise BadTable(f"{what!r} is neither a table nor a fold")
-        import random  # late: 3 ms that most starts do not need
-
-        return audit.audit(self._core, info, sample, random.Random())
 
     def verify(self, *keys: Any, sample: int | None = None) -> Verification:
         """Compute keys once more from scratch, in an engine beside this one, and compare all that both have.
@@ -305,7 +136,7 @@ class Engine:
         from engine.verification import Verifier  # late: who never asks pays nothing
 
         self._outside("verify")
-        verifier = Verifier(self._core, [_key(key, (), {}) for key in keys], sample, random.Random())
+        verifier = Verifier(self._core, [key_of(key, (), {}) for key in keys], sample, random.Random())
         self._verifiers.append(verifier)
         try:
             return verifier.run()
@@ -393,7 +224,7 @@ class Engine:
             if self._watch.active:
                 raise BadSettings(cause="a watch is running already", hint="Add keys, or close it first.")
             self._watch.close("another watch took its place")
-        keys = [_key(query, (), {}) for query in queries]
+        keys = [key_of(query, (), {}) for query in queries]
         self._watch = Watch(self._core, keys, self._publish_now, **options)
         return self._watch
 
@@ -408,7 +239,7 @@ class Engine:
         is told as its exception. Callbacks run in the thread that made the change.
         """
         self._core.check_usable()
-        subscription = Subscription(self._subscriptions, _key(query, (), {}), callback)
+        subscription = Subscription(self._subscriptions, key_of(query, (), {}), callback)
         refresh(self._core, subscription, tell=False)
         self._subscriptions.append(subscription)
         return subscription
@@ -420,30 +251,6 @@ class Engine:
         """
         self._core.listeners.append(listener)
         return lambda: self._core.listeners.remove(listener)
-
-    def counts(self) -> Counts:
-        """How much was executed, cut off, verified, visited and read since opening."""
-        return self._core.counts()
-
-    def notes(self) -> tuple[str, ...]:
-        """Sentences for people that came up since the last call: a store set aside, values not stored."""
-        notes, self._core.notes = tuple(self._core.notes), []
-        return notes
-
-    @property
-    def revision(self) -> int:
-        """The number of the current state of all inputs."""
-        return self._core.revision
-
-    @property
-    def root(self) -> Path:
-        """The directory that file rules are relative to."""
-        return self._core.root
-
-    @property
-    def store(self) -> Store | None:
-        """The open store, for inspection; None in memory."""
-        return self._core.store
 
     def check_invariants(self) -> None:
         """Raise AssertionError if the engine's lists contradict each other. For tests; O(nodes)."""
@@ -489,14 +296,6 @@ class Engine:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _outside(self, what: str) -> None:
-        if CURRENT.get() is not None:
-            raise ChangedInsideQuery(call=what)
-
-    def _writable(self) -> None:
-        if self._core.store is not None and self._core.store.read_only:
-            raise StoreReadOnly(cause="the engine was opened with read_only=True")
-
     def _commit(self, changes: list[Change], note: str) -> int:
         self._writable()
         batch: list[Change] | None = getattr(self._open, "batch", None)
@@ -520,39 +319,3 @@ class Engine:
         with self._publishing:
             for subscription in tuple(self._subscriptions):
                 refresh(self._core, subscription)
-
-
-class View:
-    """One revision, held still."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-
-    @overload
-    def get(self, key: Key[R], /) -> R: ...
-    @overload
-    def get(self, fold: Fold[R], /) -> R: ...
-    @overload
-    def get(self, lookup: Lookup[R], /, *args: Any, **columns: Any) -> R: ...
-    @overload
-    def get(self, table: Table[K, Row], key: K, /) -> tuple[Row, ...]: ...
-    @overload
-    def get(self, query: Query[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
-    def get(self, query: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """The value of a key at this revision."""
-        key = _key(query, args, kwargs)
-        return self._snapshot.get(key.query, key.args)
-
-    @property
-    def revision(self) -> int:
-        """The revision that is held."""
-        return self._snapshot.revision
-
-
-def _key(query: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Key[Any]:
-    if isinstance(query, Key):
-        return query
-    if isinstance(query, Table) and not args and not kwargs:
-        return Key(query.__collection__.settle, ())  # the whole of it: its value is a digest of all rows
-    info = info_of(query)
-    return Key(info, info.bind(args, kwargs))

@@ -1,0 +1,88 @@
+"""Opening: from what the host says of an engine to a core over an open store.
+
+Invariants
+    O1  Settings are checked before a store is touched.
+    O2  Where the graph cannot be read from it, the store is let go.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.core import Core
+from engine.errors import BadSettings, StoreFull, StoreReadOnly
+from engine.history import HISTORY, History
+from engine.kinds import restore_collections
+from engine.memory import Memory
+from engine.persist import open_graph
+from engine.store import open_store
+
+if TYPE_CHECKING:
+    from engine.store.sqlite import Store
+
+
+def open_core(
+    path: str | os.PathLike[str] | None,
+    *,
+    root: str | os.PathLike[str] | None,
+    workers: int,
+    processes: int | str,
+    limits: Mapping[str, int] | None,
+    strict: bool,
+    read_only: bool,
+    depth_limit: int,
+    history: int | None,
+    max_memory: int | None,
+    synchronous: str,
+) -> Core:
+    """The core of an engine with these settings; `Engine` says what they mean."""
+    if workers < 1 or depth_limit < 1:
+        raise BadSettings(workers=workers, depth_limit=depth_limit, hint="Both are at least 1.")
+    if history is None:
+        history = HISTORY if path is not None else 0
+    if history < 0:
+        raise BadSettings(history=history, hint="It is at least 0.")
+    if max_memory is not None and (max_memory < 1 or path is None):
+        hint = "Values that go are read from a store: name one." if path is None else "It is at least 1."
+        raise BadSettings(max_memory=max_memory, hint=hint)
+    counts = [*(limits or {}).values(), 1 if processes in ("auto", 0) else processes]
+    if not all(isinstance(count, int) and count >= 1 for count in counts):
+        raise BadSettings(
+            processes=processes,
+            limits=limits,
+            hint='Whole numbers, at least 1; processes also 0 or "auto".',
+        )
+    if synchronous not in ("NORMAL", "FULL"):
+        raise BadSettings(synchronous=synchronous, hint='Say "NORMAL" or "FULL".')
+    store: Store | None = None
+    if path is not None:
+        try:
+            store = open_store(
+                Path(path), read_only=read_only, synchronous="FULL" if synchronous == "FULL" else "NORMAL"
+            )
+        except (StoreFull, StoreReadOnly) as error:
+            error.hint = "Make room or name another store; Engine(None), or --no-store, works without one."
+            raise
+    place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
+    core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
+    if max_memory is not None and core.saves:  # else nobody could read again what was computed here
+        core.memory = Memory(max_memory)
+    core.history = History(history) if history else None
+    core.limits = dict(limits or {})
+    if processes:
+        from engine.parallel import for_engine  # late: most engines have no processes
+
+        core.dispatch = for_engine(core, processes)
+    if store is not None:
+        try:
+            open_graph(core)
+            restore_collections(core)
+        except BaseException:
+            store.close()
+            raise
+        core.notes += store.notes
+        store.notes.clear()
+    return core
