@@ -18,7 +18,7 @@ from engine import Engine, query
 from engine.errors import BadSettings, Closed, EngineError
 from engine.rules.env import variable
 from engine.rules.files import read_bytes, read_text
-from engine.watch import session, update_scheduler
+from engine.watch import catch_up, update_scheduler
 from engine.watch.events import Failed, Revised, Skipped, Started, Stopped, Trouble
 from tests.scripted import ByHand, Script, spoiled
 from tests.watch_world import (
@@ -316,7 +316,7 @@ def test_strange_files_among_the_cookies_mean_nothing(root: Path, tmp_path: Path
 
 
 def test_a_late_cookie_is_a_crawl(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "COOKIE_SECONDS", 0.1)
+    monkeypatch.setattr(catch_up, "COOKIE_SECONDS", 0.1)
     with watching(root, backend=spoiled(Script(1, drop=1.0))) as (db, _, told):
 
         def late() -> bool:

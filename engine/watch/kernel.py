@@ -17,13 +17,10 @@ Invariants
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import logging
 import os
 import stat
-import sys
-import termios
 import threading
 import time
 from collections.abc import Iterable
@@ -31,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import CannotWatch
 from engine.watch.backend import Fail, Suggest
+from engine.watch.inotify import instances, limits_hint, waiting, watched_inodes
 
 if TYPE_CHECKING:
     from watchfiles._rust_notify import RustNotify
@@ -109,7 +107,7 @@ class KernelBackend:
             attempt += 1
             places: dict[str, bool] = {}
             directories = [path for path in asked if _can_be_watched(path, places)]
-            known = _descriptors()
+            known = instances()
             try:
                 notify = RustNotify(
                     [self._cookies, *directories], False, self.mode == "polling", POLL_MS, False, False
@@ -122,8 +120,9 @@ class KernelBackend:
                 raise CannotWatch(
                     directories=len(directories), cause=_first_line(error), hint=limits_hint()
                 ) from error
-            mine = _descriptors() - known
-            if attempt == TRIES or not mine or sum(map(_watches_of, mine)) > len(directories):
+            mine = instances() - known
+            watches = sum(len(watched_inodes(one)) for one in mine)
+            if attempt == TRIES or not mine or watches > len(directories):
                 break
             notify.close()  # a directory vanished meanwhile, or became a link to another one (N4)
         return _Voice(
@@ -249,7 +248,7 @@ class _Voice:
                     continue
                 if any(os.path.dirname(path) != self._cookies for _, path in found):
                     self._event_at, self._slow = time.monotonic(), False
-                self.crowded = self.crowded or any(_waiting(one) > CROWDED_BYTES for one in self._descriptors)
+                self.crowded = self.crowded or any(waiting(one) > CROWDED_BYTES for one in self._descriptors)
                 if not self.ended:  # the kind of change proves nothing
                     self._suggest(self.number, [path for _, path in found])
         except Exception as error:  # also one of ours: a voice that nobody hears of would be missed by nobody
@@ -269,7 +268,7 @@ class _Voice:
         return sum(1 for path in tuple(self.directories) if _inode(path) not in watched)
 
     def _inodes(self) -> set[int]:
-        return {inode for descriptor in self._descriptors for inode in _inodes_of(descriptor)} | {0}
+        return {inode for descriptor in self._descriptors for inode in watched_inodes(descriptor)} | {0}
 
 
 def _can_be_watched(path: str, known: dict[str, bool]) -> bool:
@@ -293,45 +292,6 @@ def _is_real(path: str, known: dict[str, bool]) -> bool:
     return found
 
 
-def _descriptors() -> set[int]:
-    """This process's inotify instances; none where the system has no such list."""
-    found: set[int] = set()
-    with contextlib.suppress(OSError):
-        for name in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(OSError):  # the descriptor of the listing itself
-                if os.readlink(f"/proc/self/fd/{name}") == "anon_inode:inotify":
-                    found.add(int(name))
-    return found
-
-
-def _watches_of(descriptor: int) -> int:
-    try:
-        with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as info:
-            return info.read().count("inotify wd:")
-    except OSError:
-        return 0
-
-
-def _waiting(descriptor: int) -> int:
-    """Bytes in the queue of an inotify instance; 0 where that cannot be asked, or it is closed by now."""
-    count = bytearray(4)
-    try:
-        fcntl.ioctl(descriptor, termios.FIONREAD, count)
-    except OSError:
-        return 0
-    return int.from_bytes(count, sys.byteorder)
-
-
-def _inodes_of(descriptor: int) -> list[int]:
-    try:
-        with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as info:
-            lines = info.read().split("\n")
-    except OSError:
-        return []
-    # "inotify wd:1 ino:2a8f59 sdev:fe00000 mask:..."
-    return [int(line.split(" ")[2][4:], 16) for line in lines if line.startswith("inotify wd:")]
-
-
 def _inode(path: str) -> int:
     """The number of a directory; 0 where there is none now."""
     try:
@@ -339,19 +299,6 @@ def _inode(path: str) -> int:
     except OSError:
         return 0
     return state.st_ino if stat.S_ISDIR(state.st_mode) else 0
-
-
-def limits_hint() -> str:
-    """What to do about the system's limits, with their present values."""
-    told = []
-    for name in ("max_user_watches", "max_user_instances"):
-        try:
-            with open(f"/proc/sys/fs/inotify/{name}", encoding="ascii") as file:
-                told.append(f"fs.inotify.{name} = {int(file.read())}")
-        except (OSError, ValueError):  # another system
-            continue
-    raised = "sudo sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=512"
-    return f"{'; '.join(told)}. Raise them: {raised}" if told else "Raise the system's limit of file watches."
 
 
 def _first_line(error: BaseException) -> str:

@@ -9,8 +9,7 @@ looks at tables and folds when nothing happens.
 
 Invariants
     W1  A revision is told after everything watched is right and committed.
-    W2  `sync` returns after everything saved before it is in place; it waits for no watched key.
-    W3  Trouble in one part is told and tried again. The threads of a watch end when it does.
+    W2  Trouble in one part is told and tried again. The threads of a watch end when it does.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from engine.locate import find
 from engine.query import QueryInfo, info_of
 from engine.subscribe import Subscription, refresh
 from engine.watch.backend import Factory
+from engine.watch.catch_up import catch_up
 from engine.watch.cookies import Cookies
 from engine.watch.delta_processor import OWN, DeltaProcessor
 from engine.watch.echo import Echo
@@ -39,7 +39,7 @@ from engine.watch.held import Held
 from engine.watch.inputs import Inputs
 from engine.watch.kernel import KernelBackend
 from engine.watch.keys import Keys
-from engine.watch.parts import STEP_SECONDS, Parts
+from engine.watch.parts import Parts
 from engine.watch.progress import Progress
 from engine.watch.progress_tracker import ProgressTracker
 from engine.watch.rule_code import RuleCode
@@ -47,8 +47,6 @@ from engine.watch.sampling import CHECK_SECONDS, Sampling
 from engine.watch.subscribers import Caller, Mailbox, Subscribers
 from engine.watch.update_scheduler import UpdateScheduler
 
-# A cookie later than this is lost: everything is looked at instead (watchman waits 60 s).
-COOKIE_SECONDS = 1.0
 JOIN_SECONDS = 0.9  # for a thread to end: an ended watch has to be gone within a second
 
 
@@ -213,42 +211,7 @@ class Watch:
         memory map). Raises `RootGone`, `Closed`.
         """
         self.start()
-        why = "asked for" if crawl else self._wait_for_cookie()
-        ticket = self._parts.scheduler.flush(why)
-        while not ticket.wait(STEP_SECONDS):
-            if self._parts.ended.is_set() or self._core.closed:
-                raise Closed()
-        if ticket.error is not None:
-            raise ticket.error
-        return ticket.differing
-
-    def _wait_for_cookie(self) -> str:
-        """Wait until everything told up to now has been hinted.
-
-        Returns why that cannot be relied on, or "".
-        """
-        doubt = self.files.why_not_to_rely_on_events()
-        if doubt:
-            return doubt
-        voices = self.files.backend.voices()
-        try:
-            cookie = self._cookies.drop(voices)
-        except OSError as error:
-            self.files.doubt(f"no cookie could be made: {error}", reinstall=True)
-            return "no cookie could be made"
-        try:
-            deadline = time.monotonic() + COOKIE_SECONDS
-            while not cookie.complete.wait(0.05):
-                cookie.keep(self.files.backend.voices())  # a voice that was replaced says nothing any more
-                doubt = self.files.why_not_to_rely_on_events()
-                if doubt or cookie.complete.is_set() or self._parts.ended.is_set():
-                    return doubt
-                if time.monotonic() >= deadline:
-                    self.files.doubt("a cookie was late")
-                    return "a cookie was late"
-        finally:
-            self._cookies.forget(cookie)
-        return ""
+        return catch_up(self._parts, self._cookies, crawl=crawl)
 
     def progress(self) -> Progress:
         """Figures of now."""
