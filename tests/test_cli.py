@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from engine.__main__ import answer
 from engine.cli import COMMANDS, group
-from engine.cli.arguments import convert
+from engine.cli.convert import convert
 from engine.cli.output import plain, shown
 from engine.errors import UnstorableValue
 

@@ -1,7 +1,7 @@
 """Arguments: texts of the command line to the arguments of a query, and back from a displayed key.
 
 Invariants
-    A1  The annotation of a parameter decides; without one the text is JSON, or else itself.
+    A1  The annotation of a parameter decides what its text means (see `convert`).
     A2  Nothing is evaluated: displayed keys are read as literals.
     A3  What does not fit is `BadArguments` with the signature.
 """
@@ -9,26 +9,20 @@ Invariants
 from __future__ import annotations
 
 import ast
-import enum
 import inspect
-import json
-import types
 import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from engine.cli.convert import convert, free, make, shown
 from engine.errors import BadArguments
 from engine.key import Key
 from engine.modules import collection_of
 from engine.query import Query, QueryInfo, info_of
-from engine.settings import parse_flag
 
 if TYPE_CHECKING:
     from engine.tables import CollectionInfo
-
-_NONE: Final = ("null", "none", "None")
-_PLAIN: Final = (int, float, complex)
 
 
 def key_of_texts(query: Query[..., Any], texts: Sequence[str], named: Iterable[str] = ()) -> Key[Any]:
@@ -128,7 +122,7 @@ def by_columns(info: QueryInfo) -> bool:
 
 def free_values(texts: Iterable[str]) -> tuple[Any, ...]:
     """Arguments given as texts for a query that is not loaded."""
-    return tuple(_free(text) for text in texts)
+    return tuple(free(text) for text in texts)
 
 
 # -- texts -------------------------------------------------------------------------------------
@@ -152,7 +146,7 @@ def _key_of_columns(info: Any, texts: Iterable[str]) -> Key[Any]:
                 query=info.name,
                 column=name,
                 given=repr(value),
-                expected=_named(hints[name]),
+                expected=shown(hints[name]),
                 cause=str(error) or "it does not fit",
             ) from None
     return Key(info, info.bind((), columns))
@@ -196,107 +190,10 @@ def _converted(info: QueryInfo, parameter: inspect.Parameter, text: str, hints: 
             query=info.name,
             argument=parameter.name,
             given=repr(text),
-            expected=_named(hint),
+            expected=shown(hint),
             cause=str(error) or "it does not fit",
             signature=_signature(info),
         ) from None
-
-
-def convert(text: str, hint: Any) -> Any:
-    """`text` as a value of the annotation `hint`; raises ValueError."""
-    origin, members = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Annotated:
-        return convert(text, members[0])
-    if hint is Any or hint is object or isinstance(hint, str | typing.TypeVar):
-        return _free(text)
-    if hasattr(hint, "__supertype__"):
-        return convert(text, hint.__supertype__)
-    if hasattr(hint, "__value__"):
-        return convert(text, hint.__value__)
-    if origin in (typing.Union, types.UnionType):
-        return _union(text, members)
-    if origin is typing.Literal:
-        return _choice(text, {str(member): member for member in members})
-    if hint is None or hint is type(None):
-        if text in _NONE:
-            return None
-        raise ValueError("say null")
-    if hint is str:
-        return text
-    if hint is bool:
-        value = parse_flag(text)
-        if isinstance(value, bool):
-            return value
-        raise ValueError("say true or false")
-    if hint in _PLAIN:
-        return hint(text)
-    if hint is bytes:
-        return text.encode(errors="surrogateescape")
-    if isinstance(hint, type) and issubclass(hint, PurePath):
-        return hint(text)
-    if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        names = {**{str(one.value): one for one in hint}, **hint.__members__}
-        return _choice(text, names)
-    return _by_msgspec(text, hint)
-
-
-def _union(text: str, members: tuple[Any, ...]) -> Any:
-    order = sorted(members, key=lambda member: (member is not type(None), member is str))
-    for member in order:
-        try:
-            return convert(text, member)
-        except ValueError:
-            continue
-    raise ValueError
-
-
-def _choice(text: str, choices: dict[str, Any]) -> Any:
-    if text in choices:
-        return choices[text]
-    raise ValueError(f"one of {', '.join(choices)}")
-
-
-def _free(text: str) -> Any:
-    try:
-        return _frozen(json.loads(text))
-    except ValueError:
-        return text
-
-
-def _frozen(value: Any) -> Any:
-    """JSON's arrays as tuples, which can be part of a key."""
-    if isinstance(value, list):
-        return tuple(map(_frozen, value))
-    return {key: _frozen(one) for key, one in value.items()} if isinstance(value, dict) else value
-
-
-def _by_msgspec(text: str, hint: Any) -> Any:
-    """Containers, records, dates: as JSON, or for what JSON has no form of, as its text."""
-    import msgspec
-
-    try:
-        return msgspec.json.decode(text.encode(), type=hint, dec_hook=_make)
-    except UnicodeEncodeError as error:
-        raise ValueError(str(error)) from None
-    except msgspec.DecodeError as error:  # ValidationError among them: JSON, but not what is asked for
-        try:
-            if "surrogate" in str(error):  # the name of a file that is not UTF-8, which only json can say
-                return msgspec.convert(json.loads(text), hint, dec_hook=_make)
-            return msgspec.convert(text, hint, strict=False, dec_hook=_make)
-        except (msgspec.ValidationError, TypeError, ValueError):
-            raise ValueError(f"as JSON: {error}") from None
-    except TypeError as error:
-        raise ValueError(str(error)) from None
-
-
-def _make(kind: type, value: Any) -> Any:
-    if isinstance(kind, type) and issubclass(kind, PurePath) and isinstance(value, str):
-        return kind(value)
-    raise ValueError(f"a value of {kind!r} cannot be given on the command line")
-
-
-def _named(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
 
 
 # -- displayed keys ----------------------------------------------------------------------------
@@ -348,5 +245,5 @@ def _value(node: ast.expr, hint: Any) -> Any:
             import msgspec
 
             fields = {one.arg: _value(one.value, Any) for one in node.keywords if one.arg}
-            return msgspec.convert(fields, kind, dec_hook=_make)
+            return msgspec.convert(fields, kind, dec_hook=make)
     raise ValueError(f"{called} is not known here")

@@ -27,15 +27,12 @@ if TYPE_CHECKING:
 
     from engine import Engine, Key
     from engine.cli.imports import Finder
-    from engine.cli.live import Live
-    from engine.cli.printing import Printer
     from engine.cli.serving import Serving
     from engine.cli.takeover import Handed
     from engine.errors import EngineError
     from engine.settings import Settings
     from engine.signals import Stopping
     from engine.watch.backend import Factory
-    from engine.watch.event_output import EventOutput
     from engine.watch.events import WatchEvent
     from engine.watch.rule_code import RuleCode
     from engine.watch.session import Watch
@@ -111,6 +108,7 @@ class _Command:
     """One run of `engine watch`, until it ends or another interpreter goes on."""
 
     def __init__(self, queries: tuple[str, ...], options: dict[str, Any], places: dict[str, Any]) -> None:
+        from engine.cli.audience import Audience
         from engine.cli.imports import Finder
         from engine.cli.takeover import Handed, Start, taken_over
 
@@ -127,9 +125,7 @@ class _Command:
         self._stop = False
         self._in_order = True  # everything was closed in time
         self._changed = False  # rules did: a fresh interpreter has to go on
-        self._output: EventOutput | None = None
-        self._printer: Printer | None = None
-        self._live: Live | None = None
+        self._audience = Audience(options, self._handed, self._end)
 
     def run(self) -> None:
         from engine.cli.waiting import open_engine
@@ -209,7 +205,7 @@ class _Command:
         outside = ExitStack()  # what may wait for a reader or a terminal
         with ExitStack() as inside:
             try:
-                self._open_outputs(outside, keys)
+                self._audience.open(keys, outside)
                 inside.enter_context(answer_only())
                 watch, rules = self._make_watch(db, keys, settings, outside)
                 serving = self._serve(db, watch, rules, settings)  # who sees the first answer may ask
@@ -226,10 +222,7 @@ class _Command:
                 ending.start()
                 ending.join(END_SECONDS)
                 self._in_order = not ending.is_alive()
-        if self._printer is not None:
-            self._handed.printed = self._printer.printed
-            if self._printer.error is not None:
-                raise self._printer.error
+        self._audience.check()
 
     def _close(
         self, watch: Watch | None, serving: Serving | None, store: ExitStack, outside: ExitStack
@@ -240,29 +233,13 @@ class _Command:
         store.close()
         if serving is not None:
             serving.close(keep=self._changed)
-        if watch is not None and self._live is not None:
-            for event in watch:
-                self._live.tell(event)
+        if watch is not None:
+            self._audience.tell_rest(watch)
         outside.close()
-
-    def _open_outputs(self, stack: ExitStack, keys: list[Key[Any]]) -> None:
-        """Before standard output is kept for answers: these are the answers."""
-        options = self._options
-        if options["events"]:
-            from engine.watch.event_output import open_output
-
-            self._output = open_output(options["events"], tell=self._tell, on_gone=self._end)
-            stack.callback(self._output.close)
-        if options["print_"]:
-            from engine.cli.printing import Printer
-
-            self._printer = Printer(keys, self._handed.printed, self._end)
-            stack.callback(self._printer.close)
 
     def _make_watch(
         self, db: Engine, keys: list[Key[Any]], settings: Settings, stack: ExitStack
     ) -> tuple[Watch, RuleCode]:
-        from engine.cli.live import Live
         from engine.cli.waiting import settings_files
         from engine.watch.rule_code import RuleCode
 
@@ -271,13 +248,7 @@ class _Command:
         extra: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         watch = db.watch(*keys, deltas=options["deltas"], backend=_backend(options), **extra)
         rules = RuleCode(settings_files(self._directory(), settings), self._began)
-        self._live = stack.enter_context(Live(watch.progress, options["quiet"]))
-        if self._output is not None:
-            self._output.follow(watch.events())
-        if self._printer is not None:
-            self._printer.follow(db, watch.events())
-        if options["metrics"]:
-            self._serve_metrics(stack, watch)
+        self._audience.follow(db, watch, stack)
         return watch, rules
 
     def _serve(self, db: Engine, watch: Watch, rules: RuleCode, settings: Settings) -> Serving | None:
@@ -286,17 +257,6 @@ class _Command:
         if db.store is None:
             return None
         return Serving(db, watch, rules, settings, self._start.environment, self._handed, self._end)
-
-    def _serve_metrics(self, stack: ExitStack, watch: Watch) -> None:
-        from engine.cli.output import tell
-        from engine.watch.metrics import serve_metrics
-
-        # Who asked for any free port goes on at the one that people know by now.
-        address = self._handed.metrics or self._options["metrics"]
-        server = stack.enter_context(serve_metrics(address, watch.progress))
-        if not self._options["quiet"] and not self._handed.metrics:
-            tell(f"metrics at {server.address}")
-        self._handed.metrics = server.address
 
     def _follow(self, watch: Watch, rules: RuleCode) -> None:
         """Tell what happens, until the end. Looks at the rules itself, so that no build delays that."""
@@ -314,7 +274,7 @@ class _Command:
                 continue
             if event is None:
                 return
-            self._tell(event)
+            self._audience.tell(event)
             if isinstance(event, RulesChanged):
                 self._changed = True
                 return
@@ -322,10 +282,6 @@ class _Command:
             if isinstance(event, Started):
                 gc.collect()
                 gc.freeze()  # what was built stays: a full collection would take a second to go through it
-
-    def _tell(self, event: WatchEvent) -> None:
-        if self._live is not None:
-            self._live.tell(event)
 
     def _check_root(self, event: WatchEvent) -> None:
         from engine.errors import RootGone
