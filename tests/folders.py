@@ -41,6 +41,16 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(path)
 
 
+def grow(*paths: str) -> None:
+    """Make files below the working directory, with their directories; "d/" makes an empty directory."""
+    for path in paths:
+        directory, _, name = path.rpartition("/")
+        if directory:
+            os.makedirs(directory, exist_ok=True)
+        if name:
+            Path(path).write_text("x")
+
+
 @contextmanager
 def without_privileges() -> Iterator[None]:
     """As a user for whom permissions count: root may read everything."""

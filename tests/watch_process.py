@@ -80,6 +80,7 @@ def spins() -> int:
         pass
     return 1
 """
+TRIPLED = RULES.replace("return sum(", "return 3 * sum(")  # other code, other values
 HELPER = "def extra():\n    return 100\n"
 
 
