@@ -128,7 +128,7 @@ class BadFold(BadQuery):
 
 
 class NotAnInput(EngineError):
-    headline = "only inputs and queries of this engine can be set or reset"
+    headline = "only inputs can be set or reset"
 
 
 class Closed(EngineError):

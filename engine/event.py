@@ -46,7 +46,7 @@ class Event:
 class Counts:
     """How much work was done since the engine was opened: `db.counts()`.
 
-    executed: functions run, of queries and of observed inputs' reads excluded; cut_off: those of them
+    executed: functions of queries that ran, reads of observed inputs excluded; cut_off: those of them
     whose value was equal; verified: memos proven without running; visited: nodes looked at by marking,
     probing and verifying; read: observed inputs read; stamped: observed inputs whose stamp was compared;
     restored: earlier memos that hold again and were put back, so that nothing ran; loaded: values read from

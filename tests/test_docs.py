@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
+import engine
 from tests.watch_process import save
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -92,6 +93,13 @@ def test_every_test_that_the_guarantees_name_exists() -> None:
             assert not test or f"def {test}(" in there[module], f"{module}::{test}"
         else:
             assert any(f"def {module}(" in source for source in there.values()), module
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    text = (CHECKOUT / "docs" / "reference.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"`(\w+)(?:\([^`]*\))?`", text))
+    methods = {name for name in dir(engine.Engine) if name[0] != "_"}
+    assert {*engine.__all__, *methods} - shown == set()
 
 
 def test_every_module_is_in_the_architecture() -> None:
