@@ -12,7 +12,6 @@ Invariants
 from __future__ import annotations
 
 import os
-import re
 import site
 import sys
 import sysconfig
@@ -119,12 +118,17 @@ def release(module: str) -> str:
 def _distributions(top: str, folders: tuple[str, ...]) -> tuple[str, ...]:
     """Names and versions of those in some folders that brought a top-level module along."""
     # `attr` belongs to `attrs`: the lists of installed files know. Reading those beside the module takes
-    # a tenth of the time of importlib.metadata, and every start pays it.
-    listed = re.compile(rb"^%s[/.]" % re.escape(top.encode()), re.MULTILINE)
-    records = [record for folder in folders for record in Path(folder).glob("*.dist-info/RECORD")]
-    return tuple(
-        {one.parent.name.removesuffix(".dist-info") for one in records if listed.search(one.read_bytes())}
-    )
+    # a twentieth of the time of importlib.metadata, and every start pays it. A regular expression for the
+    # beginnings of lines takes three times as long as looking for the bytes.
+    beginnings = tuple(top.encode() + end for end in (b"/", b"."))
+    lines = [b"\n" + beginning for beginning in beginnings]
+    found = set()
+    for folder in folders:
+        for record in Path(folder).glob("*.dist-info/RECORD"):
+            data = record.read_bytes()
+            if data.startswith(beginnings) or any(line in data for line in lines):
+                found.add(record.parent.name.removesuffix(".dist-info"))
+    return tuple(found)
 
 
 @frozen

@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field
 from enum import Enum
 from pathlib import PurePath
+from struct import Struct
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -70,6 +71,7 @@ _HOLDERS: Mapping[Any, tuple[str, ...]] = {
     re.Pattern: ("pattern", "flags"),
     GenericAlias: ("__origin__", "__args__"),
     UnionType: ("__args__",),
+    Struct: ("format",),
     Field: ("name", "default", "default_factory", "init", "repr", "hash", "compare", "metadata", "kw_only"),
 }
 # Built-in types whose subclasses are read through the type itself: an override runs no user code here.
@@ -96,8 +98,12 @@ _NESTED = frozenset((list, tuple, dict))
 _ATOMIC = frozenset((int, str, bytes, float, bool, type(None)))  # `repr` tells each of them apart
 # Packages whose types say by `__reduce_ex__` all there is to their values.
 _REDUCED = words(
-    "datetime decimal _decimal fractions uuid zoneinfo array types operator _operator collections ipaddress"
+    """datetime decimal _decimal fractions uuid zoneinfo array types operator _operator collections
+    _collections ipaddress"""
 )
+_SLOTTED = words(
+    "Attribute ClassProps Factory"
+)  # of attrs, whose slots say all: what its classes are made of
 _STATELESS = words("_thread threading logging _contextvars dataclasses")  # locks, loggers, sentinels
 _TYPING = sorted(
     words(
@@ -188,7 +194,11 @@ class Values(ABC):
                 items = [part if part is None or isinstance(part, dict) else list(part) for part in state]
                 return packed(b"reduced", map(self.value, (call, arguments, items)))
             pieces.append(self.opaque(value))
-        elif hasattr(kind, "__attrs_attrs__") or hasattr(kind, "__dataclass_fields__"):
+        elif (
+            hasattr(kind, "__attrs_attrs__")
+            or hasattr(kind, "__dataclass_fields__")
+            or (kind.__module__ == "attr._make" and kind.__name__ in _SLOTTED)
+        ):
             pieces.append(self.state(value))
         else:
             pieces.append(self.opaque(value))

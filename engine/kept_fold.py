@@ -100,7 +100,9 @@ class KeptFold(Collection):
         self._changes, self._failing, self._held = {}, {}, None
         self._forget_tree()  # else a tree that stays empty finds the old one after the commit
         self._blocks[WAITING] = self._blocks[FAILING] = self._blocks[STATE] = b""
-        for node in self.members or ():
+        # All: a commit halfway attaches the store again, where those not taken yet have what was kept.
+        # See test_a_fold_that_is_built_anew_and_committed_halfway_reduces_every_member.
+        for node in self.load_members():
             self.news[node] = b""
         self._force()
 

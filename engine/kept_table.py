@@ -38,6 +38,7 @@ class KeptTable(Collection):
     def __init__(self, core: Core, node: int, bit: int, name: str, shape: str) -> None:
         super().__init__(core, node, bit, name, shape)
         self._entered: set[int] = set()  # since the last commit
+        self._outdated: set[int] = set()  # members whose stored rows count no longer, commits or not
         self._cycles: set[int] | None = None
         self.log = Log(core, node)
         self._open()
@@ -105,6 +106,7 @@ class KeptTable(Collection):
         """See `Collection.clear`."""
         self._open()
         self.kept.detach()
+        self._outdated = set(self.load_members())
         known = set(self._names)  # lookups by columns that are gone run because they are forced here
         self.patterns = {one: None for one in self.patterns if known.issuperset(one[1])}
         self.log.reset()
@@ -122,9 +124,13 @@ class KeptTable(Collection):
 
     def _replace(self, node: int, source: Plain, rows: tuple[Columns, ...]) -> None:
         unseen = node in self._entered and node not in self.kept.fresh and self.news.get(node) is not None
-        before = () if unseen else self.kept.of(node)
+        # A commit halfway through building anew attaches the store again: `is_detached` does not tell.
+        # See test_a_table_that_is_built_anew_again_after_a_kill_counts_every_row_once.
+        outdated = node in self._outdated
+        self._outdated.discard(node)
+        before = () if unseen or outdated else self.kept.of(node)
         changed = set(before).symmetric_difference(rows)
-        if not changed and not self.kept.is_detached:
+        if not changed and not self.kept.is_detached and not outdated:
             return
         known = source
         if not rows:

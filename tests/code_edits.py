@@ -296,6 +296,28 @@ DIFFERENT: dict[str, tuple[Files, Files]] = {
         "import attrs\n@attrs.frozen\nclass P:\n x: int\ndef f(d): return P(d)",
         "import attrs\n@attrs.frozen\nclass P:\n x: str\ndef f(d): return P(d)",
     ),
+    "the format of a struct": (
+        "import struct\nS = struct.Struct('<I')\ndef f(): return S",
+        "import struct\nS = struct.Struct('<Q')\ndef f(): return S",
+    ),
+    "the default of a field of attrs": (
+        "import attrs\n@attrs.frozen\nclass P:\n x: int = attrs.field(default=1)\ndef f(): return P()",
+        "import attrs\n@attrs.frozen\nclass P:\n x: int = attrs.field(default=2)\ndef f(): return P()",
+    ),
+    "the factory of a field of attrs": (
+        "import attrs\n@attrs.frozen\nclass P:\n x = attrs.field(factory=list)\ndef f(): return P()",
+        "import attrs\n@attrs.frozen\nclass P:\n x = attrs.field(factory=dict)\ndef f(): return P()",
+    ),
+    "the validator of a field of attrs": (
+        "import attrs\ndef v(s, a, x): return 1\n@attrs.frozen\nclass P:\n x = attrs.field(validator=v)\n"
+        "def f(): return P(1)",
+        "import attrs\ndef v(s, a, x): return 2\n@attrs.frozen\nclass P:\n x = attrs.field(validator=v)\n"
+        "def f(): return P(1)",
+    ),
+    "the order of fields of a named tuple": (
+        "from typing import NamedTuple\nclass P(NamedTuple):\n x: int\n y: int\ndef f(): return P(1, 2)",
+        "from typing import NamedTuple\nclass P(NamedTuple):\n y: int\n x: int\ndef f(): return P(1, 2)",
+    ),
     "a named tuple's value": (
         "from typing import NamedTuple\nclass P(NamedTuple):\n x: int\np = P(1)\ndef f(): return p",
         "from typing import NamedTuple\nclass P(NamedTuple):\n x: int\np = P(2)\ndef f(): return p",

@@ -32,6 +32,18 @@ SAME: dict[str, tuple[Files, Files]] = {
         "class K:\n 'new'\n def m(self):\n  'new'\n  return 1\ndef f(): return K().m()",
     ),
     "another function of the module": ("def f(): return 1", "def g(): return 2\ndef f(): return 1"),
+    "another function beside a named tuple": (
+        "from typing import NamedTuple\nclass P(NamedTuple):\n x: int\ndef f(): return P(1)",
+        "from typing import NamedTuple\nclass P(NamedTuple):\n x: int\ndef f(): return P(1)\ndef g(): pass",
+    ),
+    "another function beside a class of attrs": (
+        "import attrs\n@attrs.frozen\nclass P:\n x = attrs.field(factory=list)\ndef f(): return P()",
+        "import attrs\n@attrs.frozen\nclass P:\n x = attrs.field(factory=list)\ndef f(): return P()\nn = 2",
+    ),
+    "another function beside a struct": (
+        "import struct\nS = struct.Struct('<I')\ndef f(): return S",
+        "import struct\nS = struct.Struct('<I')\ndef f(): return S\ndef g(): return 2",
+    ),
     "a global nobody reads": ("N = 1\ndef f(): return 1", "N = 2\ndef f(): return 1"),
     "a global with the name of an attribute": ("def f(x): return x.N", "N = 2\ndef f(x): return x.N"),
     "another function of a module that is read": (

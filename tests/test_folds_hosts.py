@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
 
+import engine.collect
 import engine.kept_fold
+import engine.locate
 import engine.persist
-from engine import Engine, fold, input, query
+from engine import Engine, fold, input, query, table
 from engine.accumulate import Max, Sum
 from tests.folding import FAILS, FOLDS, NUMBERS, cell, check, drop, keys, outcome, put, ran, text, wanted
 from tests.watching import Watch
@@ -40,6 +43,65 @@ def test_a_long_build_killed_between_its_commits_goes_on_where_it_was(tmp_path: 
             check(db)
             put(db, **{key: number + 1 for key, number in NUMBERS.items()})
             assert [db.get(FOLDS[name][0]) for name in ("sum", "merge", "ends")] == wanted_now
+
+
+def halfway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on all code and collections are others, and every few memos are committed."""
+    exact = engine.locate.code_fingerprint
+    monkeypatch.setattr(engine.locate, "code_fingerprint", lambda of, **how: exact(of, **how)[::-1])
+    shape = engine.collect.shape_of
+    monkeypatch.setattr(engine.collect, "shape_of", lambda info, code: shape(info, f"{code}00"))
+    monkeypatch.setattr(engine.persist, "CHUNK_NODES", 3)
+
+
+def test_a_fold_that_is_built_anew_and_committed_halfway_reduces_every_member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Engine(tmp_path / "store") as db:
+        put(db, **NUMBERS)
+        check(db)
+    halfway(monkeypatch)
+    with Engine(tmp_path / "store") as db:
+        check(db)
+        assert db.counts().commits > 3
+    with Engine(tmp_path / "store") as db:
+        check(db)
+
+
+class Spelling(NamedTuple):
+    text: str
+
+
+@table(each=keys, index=("text",))
+def spellings(key: str) -> Iterable[Spelling]:
+    cell(key)
+    return [Spelling(key), Spelling(key[::-1])]
+
+
+def test_a_table_that_is_built_anew_again_after_a_kill_counts_every_row_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies: list[Path] = []
+
+    def copy(*_: Any) -> None:
+        copies.append(tmp_path / f"copy{len(copies)}")
+        shutil.copytree(tmp_path / "store", copies[-1], ignore=shutil.ignore_patterns("*-shm"))
+
+    def digest(db: Engine) -> object:
+        assert db.get(spellings.count) == 2 * len(NUMBERS)
+        return [one.digest for one in db._core.collections.values()]
+
+    with Engine(tmp_path / "store") as db:
+        put(db, **NUMBERS)
+        before = digest(db)
+    halfway(monkeypatch)
+    with Engine(tmp_path / "store") as db:
+        db.listen(lambda event: copy() if event.what.value == "committed" else None)
+        assert digest(db) == before
+    assert len(copies) > 10
+    for place in copies:
+        with Engine(place) as db:
+            assert digest(db) == before, place
 
 
 def test_changes_that_wait_are_stored_and_reduced_by_the_next_process(tmp_path: Path) -> None:
