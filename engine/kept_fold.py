@@ -23,7 +23,6 @@ from engine.failure import Failure
 from engine.folds import key_bytes, learn_values, merging
 from engine.frame import CURRENT
 from engine.locate import find
-from engine.observe import InputFrame
 from engine.persist import load
 from engine.store import Batch, BlockRow
 from engine.store.canonical import Unpackable, known, pack, unpack
@@ -271,7 +270,7 @@ class KeptFold(Collection):
 
     def _pure(self, function: Callable[[], T]) -> T:
         """Run a function of the accumulator: it may read no query (O3)."""
-        token = CURRENT.set(InputFrame(self.core.root))
+        token = CURRENT.set(self.core.outside)
         try:
             return function()
         finally:

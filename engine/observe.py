@@ -60,12 +60,14 @@ class Batch:
 Batches = dict[type, Batch]
 
 
-def look(root: Path, info: QueryInfo, args: tuple[Any, ...]) -> tuple[Any, Exception | None, bytes | None]:
+def look(
+    outside: InputFrame, info: QueryInfo, args: tuple[Any, ...]
+) -> tuple[Any, Exception | None, bytes | None]:
     """Value or lasting error of an input, and the stamp to keep with it (None: not observed).
 
     Transient failures are raised. Runs without the lock.
     """
-    token = CURRENT.set(InputFrame(root))
+    token = CURRENT.set(outside)
     try:
         if info.stamp is None:
             return *_attempt(info, args), UNSETTLED if info.observed else None
