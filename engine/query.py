@@ -109,6 +109,7 @@ class QueryInfo:
     settled: Callable[[bytes], bool] | None = None
     stamps: Callable[[list[Any]], list[bytes]] | None = None
     place: Callable[..., str | None] | None = None
+    as_stamped: Callable[..., tuple[Any] | None] | None = None
     durability: int = field(default=0, converter=int)
     eq: Callable[[Any, Any], bool] | None = None
     version: str | int | None = None
@@ -194,6 +195,13 @@ class QueryInfo:
         """The stamp of an observed input on canonical arguments."""
         assert self.stamp is not None
         return cast(bytes, self._apply(self.stamp, args))
+
+    def read_as_stamped(self, stamp: bytes, args: tuple[Any, ...]) -> tuple[Any] | None:
+        """The value of an observed input, if one look shows that this is its stamp before and after it."""
+        if self.as_stamped is None:
+            return None
+        read = functools.partial(self.as_stamped, stamp)
+        return cast("tuple[Any] | None", self._apply(read, args))
 
     def place_of(self, args: tuple[Any, ...]) -> str | None:
         """The path below the root that an observed input looks at; None where it looks at no file."""
@@ -306,6 +314,7 @@ def input(
     settled: Callable[[bytes], bool] | None = ...,
     stamps: Callable[[list[Any]], list[bytes]] | None = ...,
     place: Callable[..., str | None] | None = ...,
+    as_stamped: Callable[..., tuple[R] | None] | None = ...,
     durability: Durability = ...,
     persist: bool = ...,
 ) -> Callable[[Callable[P, R]], Input[P, R]]: ...
@@ -327,6 +336,9 @@ def input(function: Any = None, /, **options: Any) -> Any:
         place       `place(*args) -> path`: the path below the root that the function looks at, so that a
                     watch knows when to look again; None where there is none. An input without one is
                     looked at by `sync` only.
+        as_stamped  `as_stamped(stamp, *args) -> (value,)`: what the function gives, read in one look that can
+                    tell that the stamp, which was just taken, still held when the reading was done; None
+                    where it did not, or the function would raise. Saves the second stamp of a read.
         durability  how rarely it changes.
         persist     False: the value is not stored and is read again where it is needed.
 
