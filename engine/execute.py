@@ -33,7 +33,7 @@ def execute(core: Core, node: int, walk: Any) -> None:
     info = core.bound[graph.query[node]]
     assert info is not None, f"{core.name_of(node)} has no definition here"
     args = graph.args[node]
-    if args.__class__ is str:
+    if isinstance(args, str):
         args = (args,)
     elif not isinstance(args, tuple):
         args = core.args_of(node)

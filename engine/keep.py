@@ -172,13 +172,13 @@ def _account(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outc
             core.dispatch.made(node, outcome.microseconds)
     if core.journal is not None or core.listeners:
         _tell(core, node, info, outcome, equal)
-    query = core.graph.query
-    row = query[node]
-    called = core.calls[row]
-    for read in reads:
-        if read > 0 and query[read] not in called:
-            called.add(query[read])
-            core.dirty_queries[row] = None
+    if reads:
+        query = core.graph.query
+        called = core.calls[query[node]]
+        for read in reads:
+            if read > 0 and query[read] not in called:
+                called.add(query[read])
+                core.dirty_queries[query[node]] = None
 
 
 def _tell(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bool) -> None:
@@ -264,19 +264,19 @@ def _rests_on(core: Core, node: int, info: QueryInfo, reads: Reads) -> tuple[int
     """
     if info.is_input:
         return info.durability, 0
-    graph = core.graph
-    below = [read for read in reads if read > 0]
-    reach = 0
-    if core.collections:
-        flags = graph.flags
-        if node in core.collections:
-            reach = flags[node]
-        for read in below:
-            reach |= flags[read]
-        reach &= REACH
+    durability, reach = 2, 0
+    if reads:
+        known, flags = core.graph.durability, core.graph.flags
+        for read in reads:
+            if read > 0:
+                reach |= flags[read]
+                if known[read] < durability:
+                    durability = known[read]
+    if node in core.collections:
+        reach |= core.graph.flags[node]
     if info.collection is not None and info is not info.collection.member:
-        return 0, reach  # it is right by what members are, which its dependencies do not say
-    return min(map(graph.durability.__getitem__, below), default=2), reach
+        durability = 0  # it is right by what members are, which its dependencies do not say
+    return durability, reach & REACH
 
 
 def _reason(core: Core, node: int, state: int, again: bool) -> int:

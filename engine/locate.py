@@ -30,7 +30,7 @@ def locate(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
         row = bind(core, info)
     kinds = info.kinds
     if kinds is not None and len(kinds) == len(args) == 1 and args[0].__class__ is kinds[0]:
-        key = args[0]  # `memo_key` of most keys, without a call
+        key: object = args[0]  # `memo_key` of most keys, without a call
     else:
         key = info.memo_key(args)
     table = core.graph.tables[info.index]
@@ -39,7 +39,7 @@ def locate(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
         if row in core.in_store:
             node = _stored(core, row, args)
         if not node:
-            node = core.graph.new(info, row, key if key.__class__ is str else args)
+            node = core.graph.new(info, row, key if isinstance(key, str) else args)
             if isinstance(key, tuple) and len(key) == 1:
                 core.graph.args[node] = key[0]  # canonical bytes: the caller may change what it passed
         table[key] = node

@@ -41,27 +41,24 @@ def conclude(core: Core, frame: Running, info: QueryInfo, value: Any, old: Any, 
     """What a function returned becomes an outcome, unless it stands on a cycle."""
     if frame.cycle is not None:
         raise frame.cycle.error  # also when the function caught it: see claims S3
-    _settle(core, info, value, outcome)
-    if old is not ABSENT:
-        _compare(core, info, old, outcome)
-
-
-def _settle(core: Core, info: QueryInfo, value: Any, outcome: Outcome) -> None:
-    """Bytes and fingerprint of a value, and the value that readers will see."""
     codec = info._codec or info.codec
     if codec.storable:
         try:
             outcome.data, outcome.value = codec.settle(value)
             outcome.digest = fingerprint(outcome.data)
-            return
         except UnstorableValue as error:
             if info.needs_bytes:
                 raise
-            why = str(error)
+            _without_bytes(core, info, value, str(error), outcome)
+    elif info.needs_bytes:
+        raise UnstorableValue(query=info.name, cause=codec.why_not)
     else:
-        why = codec.why_not
-        if info.needs_bytes:
-            raise UnstorableValue(query=info.name, cause=why)
+        _without_bytes(core, info, value, codec.why_not, outcome)
+    if old is not ABSENT:
+        _compare(core, info, old, outcome)
+
+
+def _without_bytes(core: Core, info: QueryInfo, value: Any, why: str, outcome: Outcome) -> None:
     outcome.value = value
     if info.persist:
         core.note(f"values of {info.name} are kept in memory only: {why}", once=f"unstorable {info.name}")

@@ -200,8 +200,9 @@ class QueryInfo:
         """The value of an observed input, if one look shows that this is its stamp before and after it."""
         if self.as_stamped is None:
             return None
-        read = functools.partial(self.as_stamped, stamp)
-        return cast("tuple[Any] | None", self._apply(read, args))
+        if self.kinds is not None:
+            return self.as_stamped(stamp, *args)
+        return cast("tuple[Any] | None", self._apply(functools.partial(self.as_stamped, stamp), args))
 
     def place_of(self, args: tuple[Any, ...]) -> str | None:
         """The path below the root that an observed input looks at; None where it looks at no file."""
@@ -314,7 +315,7 @@ def input(
     settled: Callable[[bytes], bool] | None = ...,
     stamps: Callable[[list[Any]], list[bytes]] | None = ...,
     place: Callable[..., str | None] | None = ...,
-    as_stamped: Callable[..., tuple[R] | None] | None = ...,
+    as_stamped: Callable[..., tuple[Any] | None] | None = ...,
     durability: Durability = ...,
     persist: bool = ...,
 ) -> Callable[[Callable[P, R]], Input[P, R]]: ...
