@@ -68,6 +68,7 @@ class Collection:
         self.node = node
         self.bit = bit
         self.name = name
+        self._members = f"{name}.members"
         self.shape = shape
         self.info: CollectionInfo | None = None  # once its queries were bound in this process
         self.member_query = str(json.loads(shape)["member"])
@@ -103,7 +104,7 @@ class Collection:
     @property
     def definition(self) -> CollectionInfo | None:
         """What its module says of it now, if that is loaded."""
-        known = REGISTRY.get(f"{self.name}.members")
+        known = REGISTRY.get(self._members)
         return self.info if known is None else known.collection
 
     @property

@@ -25,14 +25,15 @@ from engine.event import Counts, Event, What
 from engine.frame import Frame
 from engine.graph import Graph
 from engine.key import Key, display
+from engine.observe import InputFrame
 from engine.query import TAKEN_OVER, QueryInfo
 from engine.store import canonical
 
 if TYPE_CHECKING:
     from engine.collection import Collection
-    from engine.execute import Outcome
     from engine.history import History
     from engine.memory import Memory
+    from engine.outcome import Outcome
     from engine.parallel.dispatch import Dispatch
     from engine.running import Running
     from engine.snapshot import Snapshot
@@ -64,6 +65,7 @@ class Core:
     ) -> None:
         self.store = store
         self.root = root
+        self.outside = InputFrame(root)
         self.workers = workers
         self.strict = strict
         self.depth_limit = depth_limit
@@ -72,7 +74,8 @@ class Core:
         self.pid = os.getpid()
         self.closed = False
         self.stopping = False  # a signal asked to end: nothing new is started
-        self.lock = threading.RLock()  # knows its owner, which `regain` asks
+        self.lock = threading.RLock()
+        self._is_owned = cast(Any, self.lock)._is_owned  # whether this thread holds it
         self.released = threading.Condition(self.lock)  # a claim was given back
         self.sync_lock = threading.Lock()  # one look at the world at a time
         self.patience = threading.RLock()  # held by a request that was cancelled too often: writers wait
@@ -192,8 +195,7 @@ class Core:
     def regain(self) -> None:
         """Take the lock again after a function ran; an interrupt meanwhile is raised when it is held."""
         interrupt: KeyboardInterrupt | None = None
-        owned = cast(Any, self.lock)._is_owned  # an interrupt may come just after the lock was taken
-        while not owned():
+        while not self._is_owned():  # asked, since an interrupt may come just after the lock was taken
             try:
                 self.lock.acquire()
             except KeyboardInterrupt as error:

@@ -111,6 +111,7 @@ def input(
     settled: Callable[[bytes], bool] | None = ...,
     stamps: Callable[[list[Any]], list[bytes]] | None = ...,
     place: Callable[..., str | None] | None = ...,
+    as_stamped: Callable[..., tuple[Any] | None] | None = ...,
     durability: Durability = ...,
     persist: bool = ...,
 ) -> Callable[[Callable[P, R]], Input[P, R]]: ...
@@ -132,6 +133,9 @@ def input(function: Any = None, /, **options: Any) -> Any:
         place       `place(*args) -> path`: the path below the root that the function looks at, so that a
                     watch knows when to look again; None where there is none. An input without one is
                     looked at by `sync` only.
+        as_stamped  `as_stamped(stamp, *args) -> (value,)`: what the function gives, read in one look that can
+                    tell that the stamp, which was just taken, still held when the reading was done; None
+                    where it did not, or the function would raise. Saves the second stamp of a read.
         durability  how rarely it changes.
         persist     False: the value is not stored and is read again where it is needed.
 

@@ -23,7 +23,6 @@ from engine.failure import Failure
 from engine.folds import key_bytes, learn_values, merging
 from engine.frame import CURRENT
 from engine.locate import find
-from engine.observe import InputFrame
 from engine.persist import load
 from engine.store import Batch, BlockRow
 from engine.store.canonical import Unpackable, known, pack, unpack
@@ -60,6 +59,7 @@ class KeptFold(Collection):
             int, bytes
         ] = {}  # what members contributed at the last commit, for those read ahead
         self._detached = False
+        self._asked: tuple[Any, bool] | None = None  # an accumulator, and whether it has an inverse
         self.broken: Exception | None = None
 
     # -- what members contribute ---------------------------------------------------------------
@@ -113,15 +113,23 @@ class KeptFold(Collection):
     def _contribute(self, node: int, after: bytes) -> None:
         before = self.contribution(node)
         if before != after:
-            first = self._waiting[node][0] if node in self._waiting else before
-            self._waiting[node] = first, after, self._key_of(node)
+            waiting = self._waiting
+            first = waiting[node][0] if node in waiting else before
+            waiting[node] = first, after, self._key_of(node)
             self.news[node] = after
             self._force()
 
     def _key_of(self, node: int) -> bytes:
         info = self.definition
-        ordered = info is not None and not is_invertible(info.into)
-        return key_bytes(plain(self.core.args_of(node)[0])) if ordered else b""
+        if info is None or self._is_invertible(info.into):
+            return b""
+        return key_bytes(plain(self.core.args_of(node)[0]))
+
+    def _is_invertible(self, into: Any) -> bool:
+        """As `is_invertible`, which looks for eight methods: asked once, not for every member."""
+        if self._asked is None or self._asked[0] is not into:
+            self._asked = into, is_invertible(into)
+        return self._asked[1]
 
     def contribution(self, node: int) -> bytes:
         """What is kept of a member; b"": nothing."""
@@ -273,7 +281,7 @@ class KeptFold(Collection):
 
     def _pure(self, function: Callable[[], T]) -> T:
         """Run a function of the accumulator: it may read no query (O3)."""
-        token = CURRENT.set(InputFrame(self.core.root))
+        token = CURRENT.set(self.core.outside)
         try:
             return function()
         finally:

@@ -28,14 +28,18 @@ def locate(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
     row = core.row_of.get(info.index)
     if row is None:
         row = bind(core, info)
-    key = info.memo_key(args)
+    kinds = info.kinds
+    if kinds is not None and len(kinds) == len(args) == 1 and args[0].__class__ is kinds[0]:
+        key: object = args[0]  # `memo_key` of most keys, without a call
+    else:
+        key = info.memo_key(args)
     table = core.graph.tables[info.index]
     node = table.get(key)
     if node is None:
         if row in core.in_store:
             node = _stored(core, row, args)
         if not node:
-            node = core.graph.new(info, row, args)
+            node = core.graph.new(info, row, key if isinstance(key, str) else args)
             if isinstance(key, tuple) and len(key) == 1:
                 core.graph.args[node] = key[0]  # canonical bytes: the caller may change what it passed
         table[key] = node

@@ -191,7 +191,7 @@ def _read_share(core: Core, asked: list[Asked]) -> list[Change | None]:
         if core.stopping:
             raise stopped()
         try:
-            value, error, stamp = look(core.root, info, args)
+            value, error, stamp = look(core.outside, info, args)
             found.append(change_of(node, info, args, value, error, stamp))
         except Exception as error:  # of an input
             if not is_transient(error):

@@ -60,12 +60,14 @@ class Batch:
 Batches = dict[type, Batch]
 
 
-def look(root: Path, info: QueryInfo, args: tuple[Any, ...]) -> tuple[Any, Exception | None, bytes | None]:
+def look(
+    outside: InputFrame, info: QueryInfo, args: tuple[Any, ...]
+) -> tuple[Any, Exception | None, bytes | None]:
     """Value or lasting error of an input, and the stamp to keep with it (None: not observed).
 
     Transient failures are raised. Runs without the lock.
     """
-    token = CURRENT.set(InputFrame(root))
+    token = CURRENT.set(outside)
     try:
         if info.stamp is None:
             return *_attempt(info, args), UNSETTLED if info.observed else None
@@ -73,6 +75,9 @@ def look(root: Path, info: QueryInfo, args: tuple[Any, ...]) -> tuple[Any, Excep
         for _ in range(READS):
             # Asked before the read: after a long one a young stamp would look old enough (B1).
             settled = info.settled is None or info.settled(stamp)
+            read = info.read_as_stamped(stamp, args)
+            if read is not None:
+                return read[0], None, stamp if settled else UNSETTLED
             value, error = _attempt(info, args)
             after = info.stamp_of(args)
             if after == stamp:

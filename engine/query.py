@@ -11,6 +11,7 @@ Invariants
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import typing
@@ -96,6 +97,7 @@ class QueryInfo:
     settled: Callable[[bytes], bool] | None = None
     stamps: Callable[[list[Any]], list[bytes]] | None = None
     place: Callable[..., str | None] | None = None
+    as_stamped: Callable[..., tuple[Any] | None] | None = None
     durability: int = field(default=0, converter=int)
     eq: Callable[[Any, Any], bool] | None = None
     version: str | int | None = None
@@ -181,6 +183,14 @@ class QueryInfo:
         """The stamp of an observed input on canonical arguments."""
         assert self.stamp is not None
         return cast(bytes, self._apply(self.stamp, args))
+
+    def read_as_stamped(self, stamp: bytes, args: tuple[Any, ...]) -> tuple[Any] | None:
+        """The value of an observed input, if one look shows that this is its stamp before and after it."""
+        if self.as_stamped is None:
+            return None
+        if self.kinds is not None:
+            return self.as_stamped(stamp, *args)
+        return cast("tuple[Any] | None", self._apply(functools.partial(self.as_stamped, stamp), args))
 
     def place_of(self, args: tuple[Any, ...]) -> str | None:
         """The path below the root that an observed input looks at; None where it looks at no file."""

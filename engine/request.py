@@ -179,7 +179,7 @@ def prepare(
 def prepare_reset(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Change:
     """The change that gives an input back to its function."""
     node = _input_node(core, info, args)
-    value, error, stamp = look(core.root, info, args)
+    value, error, stamp = look(core.outside, info, args)
     return change_of(node, info, args, value, error, stamp)
 
 

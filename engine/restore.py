@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-import engine.execute as execute
+import engine.keep as keep
 import engine.verify as verify
 from engine.claims import Cycle
 from engine.core import Core
@@ -29,6 +29,7 @@ from engine.failure import Failure
 from engine.graph import ERROR, FORCED, GROUP, LOADED, MARKED, REACH, UNSTORED
 from engine.history import Earlier, History, is_kept, seen_now
 from engine.mark import closure, spread
+from engine.outcome import Outcome
 from engine.persist import load
 from engine.query import QueryInfo
 from engine.store.codec import DamagedValue, fingerprint
@@ -170,7 +171,7 @@ def _bring_up(core: Core, node: int, trial: Trial, unit: array[int], walk: Walk)
 
 def _put_back(core: Core, node: int, info: QueryInfo, one: Earlier) -> bool:
     """Make an earlier memo the memo of its key. False: its value cannot be had."""
-    outcome = execute.Outcome()
+    outcome = Outcome()
     outcome.restored = True
     outcome.microseconds = one.cost
     outcome.digest = one.fingerprint
@@ -181,11 +182,11 @@ def _put_back(core: Core, node: int, info: QueryInfo, one: Earlier) -> bool:
         outcome.rows = unpack_rows(core, node, one.rows)
         if outcome.rows is None and (outcome.data is None or not _decode(info, outcome)):
             return False
-    execute.keep(core, node, info, _reads(one.dependencies), outcome)
+    keep.keep(core, node, info, _reads(one.dependencies), outcome)
     return True
 
 
-def _take_value(core: Core, info: QueryInfo, one: Earlier, outcome: execute.Outcome) -> bool:
+def _take_value(core: Core, info: QueryInfo, one: Earlier, outcome: Outcome) -> bool:
     if isinstance(one.held, Failure):
         outcome.failure, outcome.data = one.held, one.held.data
         return not one.held.ring
@@ -200,7 +201,7 @@ def _take_value(core: Core, info: QueryInfo, one: Earlier, outcome: execute.Outc
     return core.saves or _decode(info, outcome)  # who does not save has to hold the value
 
 
-def _decode(info: QueryInfo, outcome: execute.Outcome) -> bool:
+def _decode(info: QueryInfo, outcome: Outcome) -> bool:
     """Make the value of its bytes now. Else it is read when somebody needs it."""
     assert outcome.data is not None
     try:
@@ -210,9 +211,9 @@ def _decode(info: QueryInfo, outcome: execute.Outcome) -> bool:
     return True
 
 
-def _reads(dependencies: array[int]) -> execute.Reads:
+def _reads(dependencies: array[int]) -> keep.Reads:
     """As the frame of a run has them: see `group.record`."""
-    reads: execute.Reads = {}
+    reads: keep.Reads = {}
     for entry in dependencies:
         if entry >= GROUP:
             reads[-len(reads) - 1] = entry & ~GROUP

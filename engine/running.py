@@ -66,7 +66,14 @@ class Running(Request):
         """See `Frame.fetch`."""
         core = self.core
         with core.lock:
-            node = self._record(info, args)
+            if self.generation != core.generation:
+                raise Cancelled
+            node = locate.locate(core, info, args)
+            if self.generation != core.generation:
+                raise Cancelled  # binding the query found that its code changed
+            self.reads[node] = None
+            if self.trusted is not None:
+                self.look_twice(node)
             graph = core.graph
             if graph.status[node] == READY and not (core.doubtful and graph.flags[node] & REACH):
                 return graph.values[node]  # most reads while some collection is doubtful: rests on none
@@ -161,18 +168,6 @@ class Running(Request):
         info = self.core.bound[self.core.graph.query[self.node]]
         assert isinstance(info, LookupInfo)
         return info.mode
-
-    def _record(self, info: QueryInfo, args: tuple[Any, ...]) -> int:
-        core = self.core
-        if self.generation != core.generation:
-            raise Cancelled
-        node = locate.locate(core, info, args)
-        if self.generation != core.generation:
-            raise Cancelled  # binding the query found that its code changed
-        self.reads[node] = None
-        if self.trusted is not None:
-            self.look_twice(node)
-        return node
 
     def look_twice(self, node: int) -> None:
         """Complete the marks before a node is taken as clean that the old memo did not read (N2)."""

@@ -147,7 +147,7 @@ class Snapshot:
         self._running[name] = display(info.name, args)
         try:
             if info.is_input:
-                value, error, _ = look(self._core.root, info, args)
+                value, error, _ = look(self._core.outside, info, args)
                 if error is not None:
                     raise error
             elif len(self._running) % HOP:

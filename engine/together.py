@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-import engine.execute as execute
+import engine.keep as keep
 import engine.running as running
 import engine.verify as verify
 from engine.core import HARMLESS, Core, Request
 from engine.errors import Cancelled
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ERROR, FORCED, MARKED, PINNED, RUNNING, TRANSIENT
+from engine.outcome import Outcome, conclude, fail
 from engine.query import QueryInfo
 from engine.recall import recall
 
@@ -72,7 +73,7 @@ def _run(core: Core, info: QueryInfo, nodes: list[int], asker: Request, outer: v
         if asker.generation != core.generation or core.unsettled:
             raise Cancelled
         for frame, outcome in zip(frames, outcomes, strict=False):  # none where the call failed (T2)
-            execute.keep(core, frame.node, info, {}, outcome)
+            keep.keep(core, frame.node, info, {}, outcome)
     finally:
         for frame in frames:
             graph.status[frame.node] &= ~RUNNING
@@ -98,7 +99,7 @@ def _frame(core: Core, node: int, asker: Request, outer: verify.Walk | None) -> 
 
 def _outcomes(
     core: Core, info: QueryInfo, frames: list[running.Running], keys: list[Any], old: list[Any]
-) -> list[execute.Outcome]:
+) -> list[Outcome]:
     """What each key came to; nothing where the call failed."""
     assert info.many is not None
     started = core.clock()
@@ -116,11 +117,11 @@ def _outcomes(
         CURRENT.reset(token)
     found = []
     for frame, value, before in zip(frames, values, old, strict=True):
-        outcome = execute.Outcome()
+        outcome = Outcome()
         try:
-            execute.conclude(core, frame, info, value, before, outcome)
+            conclude(core, frame, info, value, before, outcome)
         except Exception as error:  # its value does not fit: that is this key's failure
-            execute.fail(frame, outcome, error)
+            fail(frame, outcome, error)
         found.append(outcome)
     each = (core.clock() - started) // 1000 // len(frames)
     for outcome in found:

@@ -119,6 +119,14 @@ def record_of(state: os.stat_result) -> bytes:
     )
 
 
+def file_size(stamp: bytes) -> int:
+    """The size of the regular file that a stamp is of, not by a link; -1 where it is of anything else."""
+    if len(stamp) != _RECORD.size:
+        return -1
+    _, mode, _, _, _, size, _ = _RECORD.unpack(stamp)
+    return size if stat.S_ISREG(mode) else -1
+
+
 def settled(stamp: bytes) -> bool:
     """Whether a stamp proves what it seems to: no write from now on can leave it as it is.
 

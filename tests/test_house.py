@@ -28,7 +28,6 @@ MARKER = re.compile(
 READING = {"open", "input", "print"}  # builtins that the core does not call
 LONGEST = 350  # lines of a file
 TOO_LONG = {  # they are being split: a name goes from here when its file is short enough
-    "engine/execute.py",
     "engine/history.py",
     "engine/modules.py",
     "engine/parallel/exchange.py",

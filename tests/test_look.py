@@ -211,13 +211,13 @@ def test_reading_on_threads_finds_the_same(db: Engine) -> None:
 
 def test_a_handful_is_read_without_threads(db: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     readers: list[str] = []
-    read = files._read
+    full_path = files.full_path
 
-    def noting(path: str) -> bytes:
+    def noting(path: str) -> str:
         readers.append(threading.current_thread().name)
-        return read(path)
+        return full_path(path)
 
-    monkeypatch.setattr(files, "_read", noting)
+    monkeypatch.setattr(files, "full_path", noting)
     paths = [f"f{number}" for number in range(HANDFUL + 1)]
     write(db, **dict.fromkeys(paths, "1"))
     for path in paths:
@@ -240,21 +240,21 @@ def test_trouble_with_one_file_does_not_stop_the_others(
     for path in paths:
         db.get(shouted, path)
     write(db, **dict.fromkeys(paths, "2!"))
-    read = files._read
+    full_path = files.full_path
 
-    def failing(path: str) -> bytes:
+    def failing(path: str) -> str:
         if path == paths[SHARE]:
             raise OSError(errno.EIO, "broken")
-        return read(path)
+        return full_path(path)
 
-    monkeypatch.setattr(files, "_read", failing)
+    monkeypatch.setattr(files, "full_path", failing)
     found = looked(db, threads=threads)
     assert found.retry == [node_of(db, paths[SHARE])]
     assert paths_in(found) == paths[:SHARE] + paths[SHARE + 1 :]
     assert taken(db, found) == len(paths) - 1
     others = paths[:SHARE] + paths[SHARE + 1 :]
     assert [db.get(shouted, path) for path in others] == ["2!"] * len(others)
-    monkeypatch.setattr(files, "_read", read)
+    monkeypatch.setattr(files, "full_path", full_path)
     again = looked(db, threads=threads)
     assert (paths_in(again), again.retry, taken(db, again)) == ([paths[SHARE]], [], 1)
     assert db.get(shouted, paths[SHARE]) == "2!"
@@ -412,19 +412,19 @@ def test_a_reader_of_an_input_that_cannot_be_read_fails_until_it_can(
     with Engine(None, root=tmp_path) as db:
         assert db.get(twice, "a") == "11"
         (tmp_path / "a").write_text("2!")
-        read = files._read
-        monkeypatch.setattr(files, "_read", raising(OSError(errno.EIO, "broken")))
+        full_path = files.full_path
+        monkeypatch.setattr(files, "full_path", raising(OSError(errno.EIO, "broken")))
         db.sync()
         for _ in range(2):
             with pytest.raises(OSError, match="broken"):
                 db.get(twice, "a")
-        monkeypatch.setattr(files, "_read", read)
+        monkeypatch.setattr(files, "full_path", full_path)
         assert db.get(twice, "a") == "2!2!"
         db.check_invariants()
 
 
-def raising(error: Exception) -> Callable[[str], bytes]:
-    def fail(path: str) -> bytes:
+def raising(error: Exception) -> Callable[[str], str]:
+    def fail(path: str) -> str:
         raise error
 
     return fail

@@ -13,8 +13,8 @@ import pytest
 import engine.advance
 import engine.collect
 import engine.collection_cycles
-import engine.execute
 import engine.history
+import engine.keep
 import engine.kept_table
 import engine.look
 import engine.restore
@@ -69,7 +69,7 @@ def remember_equal(stack: ExitStack) -> dict[int, bool]:
 
         return compare
 
-    replace(stack, engine.execute, "_equal", make)
+    replace(stack, engine.keep, "_equal", make)
     return equal
 
 
@@ -83,7 +83,7 @@ def keep_the_old_edges_when_the_value_is_equal(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         return lambda core, node, reads: None if equal.pop(node, False) else original(core, node, reads)
 
-    replace(stack, engine.execute, "replace_dependencies", make)
+    replace(stack, engine.keep, "replace_dependencies", make)
 
 
 @mutant()
@@ -91,13 +91,13 @@ def keep_the_durability_when_the_value_is_equal(stack: ExitStack) -> None:
     equal = remember_equal(stack)
 
     def make(original: Any) -> Any:
-        def durability(core: Core, node: int, info: Any, reads: Any) -> int:
-            old: int = core.graph.durability[node]
-            return old if equal.pop(node, False) else original(core, node, info, reads)
+        def rests_on(core: Core, node: int, *rest: Any) -> tuple[int, int]:
+            durability, reach = original(core, node, *rest)
+            return core.graph.durability[node] if equal.pop(node, False) else durability, reach
 
-        return durability
+        return rests_on
 
-    replace(stack, engine.execute, "_durability", make)
+    replace(stack, engine.keep, "_rests_on", make)
 
 
 @mutant()
@@ -105,7 +105,7 @@ def ignore_the_last_edge(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         return lambda core, node, reads: original(core, node, dict(list(reads.items())[:-1]))
 
-    replace(stack, engine.execute, "replace_dependencies", make)
+    replace(stack, engine.keep, "replace_dependencies", make)
 
 
 @mutant()
@@ -113,7 +113,7 @@ def check_edges_out_of_order(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         return lambda core, node, reads: original(core, node, dict(reversed(reads.items())))
 
-    replace(stack, engine.execute, "replace_dependencies", make)
+    replace(stack, engine.keep, "replace_dependencies", make)
 
 
 @mutant(STORED)
@@ -161,12 +161,12 @@ def ignore_that_an_input_is_gone(stack: ExitStack) -> None:
 
 @mutant()
 def never_backdate(stack: ExitStack) -> None:
-    replace(stack, engine.execute, "_equal", lambda _: lambda *_: False)
+    replace(stack, engine.keep, "_equal", lambda _: lambda *_: False)
 
 
 @mutant()
 def cut_off_whatever_the_fingerprints_say(stack: ExitStack) -> None:
-    replace(stack, engine.execute, "_equal", lambda _: lambda *_: True)
+    replace(stack, engine.keep, "_equal", lambda _: lambda *_: True)
 
 
 @mutant()
@@ -178,7 +178,7 @@ def skip_the_readers_of_errors(stack: ExitStack) -> None:
 
         return changed
 
-    replace(stack, engine.execute, "changed", make)
+    replace(stack, engine.keep, "changed", make)
 
 
 @mutant(STORED)
@@ -285,14 +285,14 @@ def not_tell_the_readers_of_a_memo_that_was_put_back(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def keep(core: Core, node: int, info: Any, reads: Any, outcome: Any) -> None:
             if outcome.restored:
-                with mock.patch.object(engine.execute, "changed"):
+                with mock.patch.object(engine.keep, "changed"):
                     original(core, node, info, reads, outcome)
             else:
                 original(core, node, info, reads, outcome)
 
         return keep
 
-    replace(stack, engine.execute, "keep", make)
+    replace(stack, engine.keep, "keep", make)
 
 
 @history_mutant(stored=True)
@@ -369,12 +369,15 @@ def force_every_lookup_whatever_the_row(stack: ExitStack) -> None:
 
 @table_mutant()
 def not_note_the_tables_that_a_query_rests_on(stack: ExitStack) -> None:
-    replace(stack, engine.execute, "_reach", lambda _: lambda core, node, _: core.graph.flags[node] & REACH)
+    def make(original: Any) -> Any:
+        return lambda core, node, *rest: (original(core, node, *rest)[0], core.graph.flags[node] & REACH)
+
+    replace(stack, engine.keep, "_rests_on", make)
 
 
 @table_mutant()
 def not_tell_readers_of_a_further_table(stack: ExitStack) -> None:
-    replace(stack, engine.execute, "raise_reach", lambda _: nothing)
+    replace(stack, engine.keep, "raise_reach", lambda _: nothing)
 
 
 @table_mutant()
@@ -447,7 +450,7 @@ def let_a_member_heal_without_a_revision(stack: ExitStack) -> None:
 
         return keep
 
-    replace(stack, engine.execute, "_keep_without_memo", make)
+    replace(stack, engine.keep, "_keep_without_memo", make)
 
 
 @table_mutant(flaky=True)

@@ -125,18 +125,18 @@ def test_a_sync_right_after_another_root_took_the_place_sees_it(tmp_path: Path) 
 def test_an_input_that_could_not_be_read_from_the_start_heals_at_its_next_change(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = files._read
+    full_path = files.full_path
 
-    def failing(path: str) -> bytes:
+    def failing(path: str) -> str:
         if path == "top.txt":
             raise OSError(errno.EIO, "broken")
-        return read(path)
+        return full_path(path)
 
-    monkeypatch.setattr(files, "_read", failing)
+    monkeypatch.setattr(files, "full_path", failing)
     with watching(root, top) as (db, watch, _):
         assert watch.failing
         until(lambda: watch.files.places.is_file("top.txt"))  # so that its next event means something
-        monkeypatch.setattr(files, "_read", read)
+        monkeypatch.setattr(files, "full_path", full_path)
         save(root / "top.txt", "healed")
         until(lambda: db.get(top) == "healed")
         until(lambda: not watch.failing)

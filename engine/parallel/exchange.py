@@ -22,10 +22,10 @@ import engine.verify as verify
 from engine.claims import Cycle
 from engine.core import Core, Request
 from engine.errors import Cancelled, TimedOut, WorkerLost
-from engine.execute import Outcome
 from engine.graph import ERROR, MARKED, RUNNING, TRANSIENT
 from engine.locate import locate
 from engine.mark import closure
+from engine.outcome import Outcome
 from engine.parallel.choose import must_run
 from engine.parallel.executor import Executor
 from engine.parallel.graft import Conflict, graft

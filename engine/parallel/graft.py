@@ -14,10 +14,11 @@ import engine.verify as verify
 from engine.claims import Cycle
 from engine.core import Core, Request
 from engine.errors import Cancelled
-from engine.execute import Outcome, Reads, keep
 from engine.failure import Failure
 from engine.graph import ABSENT, GROUP, MARKED, RUNNING, TRANSIENT
+from engine.keep import Reads, keep
 from engine.locate import locate
+from engine.outcome import Outcome
 from engine.parallel.choose import must_run
 from engine.parallel.units import Record
 from engine.query import REGISTRY, QueryInfo

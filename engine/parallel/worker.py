@@ -27,10 +27,10 @@ from typing import Any, Final
 from engine.attempt import finish
 from engine.core import Core, Request
 from engine.errors import Cancelled
-from engine.execute import Outcome
 from engine.failure import Failure
 from engine.graph import ABSENT, ERROR, TRANSIENT, UNSTORED, UNTRACKED, entries
 from engine.locate import locate
+from engine.outcome import Outcome
 from engine.parallel.surroundings import import_module, take_over
 from engine.parallel.units import (
     GIVEN,

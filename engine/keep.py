@@ -1,0 +1,287 @@
+"""Keep: compare an outcome with the memo, backdate, and put the new memo in place.
+
+Invariants
+    K1  Dependencies are replaced and the durability is lowered even when the value is equal.
+    K2  An equal value keeps `changed_at`: its readers do not run (early cutoff).
+    K3  A failure is a value with dependencies; a transient one is kept for this request only, and so is
+        everything that saw it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import engine.collect as collect
+from engine.core import PASSING, Core
+from engine.errors import Cancelled
+from engine.event import What
+from engine.failure import Failure
+from engine.graph import (
+    ABSENT,
+    ERROR,
+    FORCED,
+    MARKED,
+    MUTABLE,
+    REACH,
+    REASON_SHIFT,
+    SUSPECT,
+    TRANSIENT,
+    UNSTORED,
+    VALUE,
+)
+from engine.mark import doubt_collections
+from engine.memo import changed, doubt_readers, lower_durability, put_value, raise_reach, replace_dependencies
+from engine.observe import UNSETTLED
+from engine.outcome import Outcome
+from engine.persist import chunk, save, save_made
+from engine.query import QueryInfo
+from engine.reason import Reason
+from engine.recall import recall
+
+Reads = dict[int, int | None]
+# Flags that outlive a run.
+_KEPT: Final = ~(ERROR | TRANSIENT | UNSTORED | MUTABLE | REACH | 0xF << REASON_SHIFT)
+_NEW: Final = Reason.NEW << REASON_SHIFT  # here, because looking up a member of an enum costs 0.1 us
+
+
+def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome) -> None:
+    """Make a memo of an outcome. The lock is held.
+
+    `reads`: what the run read, as in `Frame.reads`; all of it holds in the current revision. Raises
+    `Cancelled` where the outcome needs a new revision.
+    """
+    graph = core.graph
+    if outcome.transient:
+        core.unsettled = True
+        _keep_for_now(core, node, info, reads, outcome)
+        return
+    before = graph.flags[node]
+    reason, equal = _NEW, False
+    had_memo = graph.verified_at[node] > 0
+    if had_memo:
+        reason, equal = _against_memo(core, node, info, outcome)
+    core.unsettled = True
+    for snapshot in core.snapshots:
+        snapshot.save(node)
+    durability, reach = _rests_on(core, node, info, reads)
+    if had_memo:
+        _take_back(core, node, reads, durability, reach, equal)
+    elif reads:
+        replace_dependencies(core, node, reads)
+    graph.durability[node] = durability
+    graph.cost[node] = outcome.microseconds
+    data, failure = outcome.data, outcome.failure
+    is_kept = data is not None and info.keeps(data)
+    flags = before & _KEPT | reach | reason
+    if failure is not None:
+        flags |= ERROR
+    if not is_kept:
+        flags |= UNSTORED
+    graph.flags[node] = flags
+    put_value(core, node, info, outcome.value, data, failure)
+    if graph.query[node] in core.parts:
+        given = outcome.value if outcome.rows is None else outcome.rows
+        collect.absorb(core, node, given, failure, before)
+    if outcome.stamp is not None:
+        core.observed[node] = outcome.stamp
+        core.dirty_stamps[node] = outcome.stamp
+    graph.verified_at[node] = core.revision
+    graph.status[node] &= ~(MARKED | SUSPECT | FORCED)
+    if had_memo:
+        _settled(core, node)
+    if info.untracked:
+        core.untracked[node] = None
+    if core.saves:
+        save_made(core, node, data if is_kept else None)
+        if failure is not None and failure.ring and node in core.dirty:
+            core.ringed[node] = core.dirty.pop(node)  # what it read may have no memo yet: see persist
+    _account(core, node, info, reads, outcome, equal)
+    if not equal or failure is not None:  # of an equal failure the places may differ
+        graph.fingerprint[node] = outcome.digest
+    if failure is not None and flags & UNSTORED:
+        # Nobody will have this failure to compare: see test_a_failure_that_is_not_stored_is_equal_to_itself.
+        graph.fingerprint[node] = failure.identity
+    if not equal:
+        if graph.readers[node] or graph.readers[node] is None:
+            changed(core, node)
+        else:
+            graph.changed_at[node] = core.revision
+    core.unsettled = False
+    if core.saves:
+        chunk(core)
+
+
+def _against_memo(core: Core, node: int, info: QueryInfo, outcome: Outcome) -> tuple[int, bool]:
+    """Why the new memo is made, as flags, and whether its value is that of the memo before."""
+    graph = core.graph
+    if core.transients.get(node) == core.revision and graph.query[node] in core.parts:
+        # It is a member: in this revision lookups were answered without its rows, and are not marked for it.
+        # See test_rows_that_a_transient_failure_hid_are_seen_by_who_looked_meanwhile.
+        core.moved[node] = None
+        raise Cancelled
+    equal = _equal(core, node, outcome)
+    state = graph.status[node]
+    again = not state & MARKED
+    if again and outcome.failure is not None and outcome.failure.ring:
+        equal = True  # which way round a cycle is told first is up to the threads
+    if again and not equal:
+        # Nothing it read changed, and yet the value differs: an impure query, or a file that changed
+        # since it was last looked at. Both need a new revision.
+        if not info.is_input:
+            core.note(f"{core.name_of(node)} gave another value for the same inputs: it is not pure")
+        core.moved[node] = None
+        raise Cancelled
+    reason = _reason(core, node, state, again)
+    return (Reason.RESTORED if outcome.restored else reason) << REASON_SHIFT, equal
+
+
+def _take_back(core: Core, node: int, reads: Reads, durability: int, reach: int, equal: bool) -> None:
+    """What rests on the memo before learns what it rests on from now on (K1)."""
+    graph = core.graph
+    if core.history is not None and not equal:
+        core.history.replaced(core, node)
+    if reads or graph.dependencies[node]:
+        replace_dependencies(core, node, reads)
+    if durability < graph.durability[node]:
+        graph.durability[node] = durability
+        lower_durability(core, node, durability)
+    if reach & ~graph.flags[node]:
+        raise_reach(core, node, reach)
+
+
+def _settled(core: Core, node: int) -> None:
+    """A node that had a memo is no suspect any more, and is not tried again."""
+    if core.doubtful and node in core.collections:
+        doubt_collections(core)  # this one is settled now
+    if core.graph.suspects.pop(node, 0) is None:
+        core.dirty_state = True
+    core.transients.pop(node, None)
+
+
+def _account(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome, equal: bool) -> None:
+    """Count it, tell it, and note which queries the query calls."""
+    if info.is_input:
+        core.read += 1
+    elif outcome.restored:
+        core.restored += 1
+    elif not info.quiet:
+        core.executed += 1
+        core.failed += outcome.failure is not None
+        core.cut_off += equal
+        if core.dispatch is not None:
+            core.dispatch.made(node, outcome.microseconds)
+    if core.journal is not None or core.listeners:
+        _tell(core, node, info, outcome, equal)
+    if reads:
+        query = core.graph.query
+        called = core.calls[query[node]]
+        for read in reads:
+            if read > 0 and query[read] not in called:
+                called.add(query[read])
+                core.dirty_queries[query[node]] = None
+
+
+def _tell(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bool) -> None:
+    before = core.graph.fingerprint[node]
+    what = _what(info, outcome, equal)
+    if not info.quiet:
+        took = 0 if outcome.restored else outcome.microseconds
+        core.tell(what, node, took, before, outcome.digest)
+    elif core.journal is not None and node in core.collections and not equal:
+        # Who watches a table is told when its rows are others: see test_a_watch_of_a_table_tells.
+        core.journal.append((what, node, outcome.microseconds, before, outcome.digest))
+
+
+def _what(info: QueryInfo, outcome: Outcome, equal: bool) -> What:
+    if info.is_input:
+        return What.READ
+    if outcome.restored:
+        return What.RESTORED
+    return What.CUT_OFF if equal else What.FAILED if outcome.failure else What.EXECUTED
+
+
+def _keep_for_now(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome) -> None:
+    """Keep a transient outcome for this request; the memo before it stays the one to compare with (K3)."""
+    graph = core.graph
+    if graph.verified_at[node] and not graph.status[node] & MARKED:
+        # Its memo holds, only the value is not kept and cannot be had for now: that concerns who needs it
+        # now, and nobody else. See test_a_value_that_cannot_be_had_again_for_a_moment_leaves_its_memo_alone.
+        graph.flags[node] |= TRANSIENT
+        core.transients[node] = PASSING
+    else:
+        _keep_without_memo(core, node, info, reads, outcome)
+    graph.values[node] = outcome.failure or outcome.value
+    graph.status[node] &= ~(MARKED | SUSPECT | FORCED | VALUE)
+    graph.suspects.pop(node, None)
+    core.unsettled = False
+    if info.quiet:
+        return
+    core.executed += 1
+    core.failed += outcome.failure is not None
+    core.tell(What.FAILED if outcome.failure else What.EXECUTED, node, outcome.microseconds)
+
+
+def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome) -> None:
+    graph = core.graph
+    replace_dependencies(core, node, reads)
+    before = graph.flags[node]
+    graph.flags[node] |= TRANSIENT
+    durability, reach = _rests_on(core, node, info, reads)
+    if core.collections:
+        graph.flags[node] |= reach
+        raise_reach(core, node, graph.flags[node] & REACH)
+    if graph.query[node] in core.parts:
+        collect.absorb(core, node, outcome.value, outcome.failure, before)
+    graph.verified_at[node] = graph.verified_at[node] or core.revision
+    graph.durability[node] = min(graph.durability[node], durability)
+    graph.flags[node] |= UNSTORED
+    save(core, node, None)
+    core.transients[node] = core.revision
+    if info.observed:
+        core.observed.setdefault(node, UNSETTLED)  # it was looked at: a watch has to know its place
+    if graph.readers[node] or graph.readers[node] is None:
+        doubt_readers(core, node)  # else they would keep the value of before: see test_a_reader_of_an_input
+
+
+def _equal(core: Core, node: int, outcome: Outcome) -> bool:
+    graph = core.graph
+    if outcome.failure is not None and graph.flags[node] & ERROR:
+        old = recall(core, node)
+        if isinstance(old, Failure):
+            return old.identity == outcome.failure.identity
+        # Nobody kept it: see test_a_failure_that_is_not_stored_is_equal_when_it_is_computed_again.
+        return graph.fingerprint[node] in (outcome.failure.digest, outcome.failure.identity)
+    if outcome.digest or graph.fingerprint[node]:
+        return outcome.equal or outcome.digest == graph.fingerprint[node]
+    # Without bytes: computed again, and nothing it read has changed, is equal (its old value is gone).
+    return outcome.equal or (graph.values[node] is ABSENT and not graph.status[node] & MARKED)
+
+
+def _rests_on(core: Core, node: int, info: QueryInfo, reads: Reads) -> tuple[int, int]:
+    """The durability of a memo that read `reads`, and the collections that it rests on, as flags.
+
+    A collection keeps those that its members rest on.
+    """
+    if info.is_input:
+        return info.durability, 0
+    durability, reach = 2, 0
+    if reads:
+        known, flags = core.graph.durability, core.graph.flags
+        for read in reads:
+            if read > 0:
+                reach |= flags[read]
+                if known[read] < durability:
+                    durability = known[read]
+    if node in core.collections:
+        reach |= core.graph.flags[node]
+    if info.collection is not None and info is not info.collection.member:
+        durability = 0  # it is right by what members are, which its dependencies do not say
+    return durability, reach & REACH
+
+
+def _reason(core: Core, node: int, state: int, again: bool) -> int:
+    if again:
+        return Reason.AGAIN
+    if state & FORCED:
+        return core.forced_for.pop(node, Reason.LEFT)
+    return Reason.CHANGED

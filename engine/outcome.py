@@ -1,0 +1,102 @@
+"""Outcome: what a run came to, a value or a failure, and the bytes by which it is told from another one.
+
+Invariants
+    U1  A value is what readers will see, also after a restart; its bytes are those of that.
+    U2  Who stands on a cycle has the error of the cycle, whatever its function made of it (claims S3).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from engine.core import Core
+from engine.errors import UnstorableValue
+from engine.failure import Failure, is_transient
+from engine.frame import CURRENT
+from engine.graph import ABSENT
+from engine.query import QueryInfo
+from engine.store.codec import fingerprint
+
+if TYPE_CHECKING:
+    from engine.running import Running
+
+
+class Outcome:
+    """What a run came to: a value or a failure, and its canonical bytes where it has any."""
+
+    # Defaults in the class: most runs set three of them.
+    value: Any = ABSENT
+    data: bytes | None = None
+    digest = b""
+    failure: Failure | None = None
+    transient = False
+    microseconds = 0
+    stamp: bytes | None = None
+    restored = False  # an earlier memo: nothing ran
+    rows: tuple[Any, ...] | None = None  # of a restored member: for its table only, see earlier_rows
+    equal = False  # by the user's `eq`, or by `==` where there are no bytes
+
+
+def conclude(core: Core, frame: Running, info: QueryInfo, value: Any, old: Any, outcome: Outcome) -> None:
+    """What a function returned becomes an outcome, unless it stands on a cycle."""
+    if frame.cycle is not None:
+        raise frame.cycle.error  # also when the function caught it: see claims S3
+    codec = info._codec or info.codec
+    if codec.storable:
+        try:
+            outcome.data, outcome.value = codec.settle(value)
+            outcome.digest = fingerprint(outcome.data)
+        except UnstorableValue as error:
+            if info.needs_bytes:
+                raise
+            _without_bytes(core, info, value, str(error), outcome)
+    elif info.needs_bytes:
+        raise UnstorableValue(query=info.name, cause=codec.why_not)
+    else:
+        _without_bytes(core, info, value, codec.why_not, outcome)
+    if old is not ABSENT:
+        _compare(core, info, old, outcome)
+
+
+def _without_bytes(core: Core, info: QueryInfo, value: Any, why: str, outcome: Outcome) -> None:
+    outcome.value = value
+    if info.persist:
+        core.note(f"values of {info.name} are kept in memory only: {why}", once=f"unstorable {info.name}")
+
+
+def fail(frame: Running, outcome: Outcome, error: Exception) -> None:
+    """A failure becomes an outcome: that of the cycle that the frame stands on, where there is one."""
+    if frame.cycle is not None:
+        error = frame.cycle.error
+    passed_on = frame.met
+    if passed_on is not None and passed_on.error is error:
+        # The same failure: one traceback and one fingerprint, however far it goes.
+        outcome.failure = passed_on
+        error.__traceback__ = passed_on.traceback
+    else:
+        outcome.failure = Failure.of(error, frame.cycle.ring if frame.cycle else ())
+    outcome.data = outcome.failure.data
+    outcome.digest = outcome.failure.digest
+    outcome.value = ABSENT
+    outcome.transient = is_transient(error)
+
+
+def _compare(core: Core, info: QueryInfo, old: Any, outcome: Outcome) -> None:
+    """Ask the user's `eq`, or `==` where there are no bytes. Runs without the lock, and may read nothing."""
+    if info.eq is None and outcome.digest:
+        return
+    token = CURRENT.set(core.outside)
+    try:
+        if info.eq is not None:
+            outcome.equal = bool(info.eq(old, outcome.value))
+        else:
+            outcome.equal = bool(type(old) is type(outcome.value) and old == outcome.value)
+    except Exception:
+        outcome.equal = False  # values whose comparison fails (arrays, say) count as different
+    finally:
+        CURRENT.reset(token)
+    if outcome.equal:
+        outcome.value = old  # readers keep what they saw
+        if outcome.data is not None:
+            outcome.data = info.codec.encode(old)
+            outcome.digest = fingerprint(outcome.data)
