@@ -78,6 +78,8 @@ class Engine:
     max_memory  how many bytes of values may stay in memory, about; what goes is read from the store again.
                 None: all stay, as they do with read_only. Keys and edges are no values and stay in any case.
     synchronous "NORMAL" (a power cut may cost the last commits, nothing else) or "FULL".
+    relax_collector  while a request runs, Python looks for garbage in cycles less often (see
+                collector.py); False: the thresholds of `gc` are left alone.
 
     Raises `StoreInUse` when another process has the store, and the other `StoreError`s.
     """
@@ -96,6 +98,7 @@ class Engine:
         history: int | None = None,
         max_memory: int | None = None,
         synchronous: str = "NORMAL",
+        relax_collector: bool = True,
     ) -> None:
         if workers < 1 or depth_limit < 1:
             raise BadSettings(workers=workers, depth_limit=depth_limit, hint="Both are at least 1.")
@@ -128,6 +131,7 @@ class Engine:
                 raise
         place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
         self._core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
+        self._core.relaxes_collector = relax_collector
         if max_memory is not None and self._core.saves:  # else nobody could read again what was computed here
             self._core.memory = Memory(max_memory)
         self._core.history = History(history) if history else None
