@@ -22,7 +22,7 @@ from itertools import groupby
 import msgspec
 
 from engine.errors import StoreDamaged
-from engine.store import reading, rows
+from engine.store import checksums, reading, rows
 from engine.store.checking import check
 from engine.store.rows import Batch, InputBlock, ObservedInput, ObservedRow
 from engine.store.statements import insert, take
@@ -65,7 +65,7 @@ def audit_observed(connection: sqlite3.Connection) -> int:
         found = stored.pop((expected.part, expected.query), None)
         if found is None or found[:4] != expected[:4] or not _no_more_than(found, expected):
             raise StoreDamaged(table="observed", row=expected.part, found="other inputs than the rows say")
-        total += int.from_bytes(rows.observed_sum(*found), "little")
+        total += int.from_bytes(checksums.observed_sum(*found), "little")
     if stored:
         raise StoreDamaged(table="observed", row=min(stored)[0], found="inputs that have no rows")
     return total
@@ -83,7 +83,7 @@ def _stored(connection: sqlite3.Connection, part: int | None = None) -> list[Obs
     else:
         found = connection.execute(f"{_SELECT} WHERE part = ?", (part,)).fetchall()
     for row in found:
-        check("observed", row[0], row[5], rows.observed_sum, row[:5])
+        check("observed", row[0], row[5], checksums.observed_sum, row[:5])
     return [ObservedRow(*row[:5]) for row in found]
 
 
@@ -164,7 +164,7 @@ def _opened(row: ObservedRow) -> InputBlock:
 
 
 def _insert(connection: sqlite3.Connection, found: Sequence[ObservedRow]) -> int:
-    return insert(connection, "observed", found, rows.observed_sum)
+    return insert(connection, "observed", found, checksums.observed_sum)
 
 
 def _range(part: int) -> range:

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Literal
 
-from engine.store import rows
+from engine.store import checksums
 from engine.store.reading import select_in
 
 
@@ -29,7 +29,7 @@ def delete(connection: sqlite3.Connection, table: str, column: str, ids: Collect
     """Delete rows; return what they had added to the total."""
     old = list(existing(connection, table, column, sorted(ids)))
     connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(id,) for id, _ in old])
-    return rows.added(sum for _, sum in old)
+    return checksums.added(sum for _, sum in old)
 
 
 def insert(
@@ -49,7 +49,7 @@ def insert(
     connection.executemany(
         f"{verb} INTO {table} VALUES ({marks})", zip(*bound, map(bytearray, sums), strict=True)
     )
-    return rows.added(sums)
+    return checksums.added(sums)
 
 
 def take(connection: sqlite3.Connection, table: str, where: str, *bound: Any) -> int:
@@ -57,4 +57,4 @@ def take(connection: sqlite3.Connection, table: str, where: str, *bound: Any) ->
     old = connection.execute(f"SELECT sum FROM {table} WHERE {where}", bound).fetchall()
     if old:
         connection.execute(f"DELETE FROM {table} WHERE {where}", bound)
-    return rows.added(sum for (sum,) in old)
+    return checksums.added(sum for (sum,) in old)

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from engine.store import deltas, history, rows, schema
+from engine.store import checksums, deltas, history, schema
 from engine.store.merging import state_columns
 from engine.store.observed import write_observed
 from engine.store.rows import Batch, NodeRow, StateRow
@@ -50,23 +50,23 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, 
         readers = dict(batch.readers)
         total -= delete(connection, "readers", "dependency", readers)
         found = sorted((id, packed) for id, packed in readers.items() if packed)
-        total += insert(connection, "readers", found, rows.readers_sum)
+        total += insert(connection, "readers", found, checksums.readers_sum)
     if batch.inputs or batch.deleted_inputs:
         inputs = {row[0]: row for row in batch.inputs}
         total -= delete(connection, "input", "node", {*inputs, *batch.deleted_inputs})
-        total += insert(connection, "input", sorted(inputs.values()), rows.input_sum)
+        total += insert(connection, "input", sorted(inputs.values()), checksums.input_sum)
     total += write_observed(connection, batch)  # after the rows that it repeats
     if batch.queries:
         queries = {row[0]: row for row in batch.queries}
         total -= delete(connection, "query", "id", queries)
-        total += insert(connection, "query", sorted(queries.values()), rows.query_sum)
+        total += insert(connection, "query", sorted(queries.values()), checksums.query_sum)
     if batch.revisions:
         revisions = {row[0]: row for row in batch.revisions}
         total -= delete(connection, "revision", "number", revisions)
-        total += insert(connection, "revision", sorted(revisions.values()), rows.revision_sum)
+        total += insert(connection, "revision", sorted(revisions.values()), checksums.revision_sum)
         total -= _forget_revisions(connection, max(revisions) - schema.REVISIONS_KEPT)
     total += deltas.write_collections(connection, batch)
-    after = StateRow(batch.state or stored.state, rows.total_bytes(total), base)
+    after = StateRow(batch.state or stored.state, checksums.total_bytes(total), base)
     connection.execute(_UPDATE_STATE, state_columns(after))
     return after
 
@@ -76,18 +76,18 @@ def _write_nodes(connection: sqlite3.Connection, batch: Iterable[NodeRow]) -> in
     newest = {row[0]: row for row in batch}
     ids = sorted(newest)
     old = dict(existing(connection, "node", "id", ids))
-    total = -rows.added(old.values())
+    total = -checksums.added(old.values())
     inserted = [newest[id] for id in ids if id not in old] if old else list(map(newest.__getitem__, ids))
     if inserted:
         columns, sums = _columns(inserted)
-        keys = rows.key_hashes(columns[1], [row[2] for row in inserted])
+        keys = checksums.key_hashes(columns[1], [row[2] for row in inserted])
         connection.executemany(_INSERT_NODE, zip(columns[0], keys, *columns[1:], strict=True))
-        total += rows.added(sums)
+        total += checksums.added(sums)
     if old:
         columns, sums = _columns([newest[id] for id in ids if id in old])
         if connection.executemany(_UPDATE_NODE, zip(*columns, strict=True)).rowcount != len(old):
             raise ValueError("the query or the arguments of a node were changed: it needs a new id")
-        total += rows.added(sums)
+        total += checksums.added(sums)
     return total
 
 
@@ -98,7 +98,7 @@ def _columns(found: Sequence[NodeRow]) -> tuple[list[Sequence[Any]], list[bytes]
     looks for an adapter of every `bytes` it binds, 0.4 us each.
     """
     columns = list(zip(*found, strict=True))
-    sums = rows.node_sums(columns)
+    sums = checksums.node_sums(columns)
     args, fingerprints, dependencies = (list(map(bytearray, columns[at])) for at in (2, 9, 10))
     values = [None if value is None else bytearray(value) for value in columns[11]]
     return [
@@ -109,4 +109,4 @@ def _columns(found: Sequence[NodeRow]) -> tuple[list[Sequence[Any]], list[bytes]
 def _forget_revisions(connection: sqlite3.Connection, last: int) -> int:
     old = connection.execute("SELECT number, sum FROM revision WHERE number <= ?", (last,)).fetchall()
     connection.execute("DELETE FROM revision WHERE number <= ?", (last,))
-    return rows.added(sum for _, sum in old)
+    return checksums.added(sum for _, sum in old)

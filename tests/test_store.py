@@ -24,11 +24,11 @@ from engine.store import (
     QueryRow,
     RevisionRow,
     State,
+    checksums,
     fingerprint_of,
     open_store,
     schema,
 )
-from engine.store import rows as store_rows
 from engine.store import sqlite as store_sqlite
 from engine.store.gc import collect
 from engine.store.inspect import tables
@@ -144,8 +144,8 @@ def test_a_row_without_its_value_keeps_it_while_the_fingerprint_is_the_same(tmp_
 
 
 def test_colliding_keys_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_rows, "key_hash", lambda query, args: 7)
-    monkeypatch.setattr(store_rows, "key_hashes", lambda query, args: [7] * len(args))
+    monkeypatch.setattr(checksums, "key_hash", lambda query, args: 7)
+    monkeypatch.setattr(checksums, "key_hashes", lambda query, args: [7] * len(args))
     with open_store(tmp_path) as store:
         store.write(graph(20))
         assert [store.find(i % 3 + 1, b"args %d" % i) for i in range(1, 22)] == [
