@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import repeat
 from operator import add
 from typing import Any, Final
@@ -22,10 +23,24 @@ from engine.store.rows import StateRow
 SUM_BYTES: Final = 16  # 128 bits: damage that keeps a checksum is not to be expected in a lifetime
 
 _NODE = struct.Struct("<4s11q").pack
+_READERS = partial(struct.Struct("<7sq").pack, b"readers")
+_INPUT = partial(struct.Struct("<5sq").pack, b"input")
+_MEMBER = partial(struct.Struct("<6s2q").pack, b"member")
 _KEY = struct.Struct("<q").pack
 _SIGNED = struct.Struct("<q").unpack
-_MEMBER = struct.Struct("<6s2q").pack
 _CHANGE = struct.Struct("<6s4q").pack
+
+
+def digests(whole: Iterable[bytes], size: int = SUM_BYTES) -> list[bytes]:
+    """The digest of each. By one hasher, because to make one takes longer than to hash a row."""
+    hasher = blake3()
+    reset, update, digest = hasher.reset, hasher.update, hasher.digest
+    result: list[bytes] = []
+    for data in whole:
+        reset()
+        update(data)
+        result.append(digest(size))
+    return result
 
 
 def node_sum(
@@ -69,14 +84,13 @@ def node_sums(columns: Sequence[Sequence[Any]]) -> list[bytes]:
         _NODE, repeat(b"node"), ids, query, flags, changed_at, verified_at, durability, cost, cause,
         map(len, args), map(len, fingerprint), map(len, dependencies),
     )  # fmt: skip
-    whole = map(b"".join, zip(heads, args, fingerprint, dependencies, strict=True))
-    return [hash.digest(SUM_BYTES) for hash in map(blake3, whole)]
+    return digests(map(b"".join, zip(heads, args, fingerprint, dependencies, strict=True)))
 
 
 def key_hashes(query: Sequence[int], args: Sequence[bytes]) -> Sequence[int]:
     """`key_hash` of many keys."""
     whole = map(add, map(_KEY, query), args)
-    return struct.unpack(f"<{len(args)}q", b"".join([hash.digest(8) for hash in map(blake3, whole)]))
+    return struct.unpack(f"<{len(args)}q", b"".join(digests(whole, 8)))
 
 
 def key_hash(query: int, args: bytes) -> int:
@@ -91,11 +105,20 @@ def fingerprint_of(value: bytes) -> bytes:
 
 
 def readers_sum(dependency: int, packed: bytes) -> bytes:
-    return blake3(struct.pack("<7sq", b"readers", dependency) + packed).digest(SUM_BYTES)
+    return blake3(_READERS(dependency) + packed).digest(SUM_BYTES)
+
+
+def readers_sums(dependencies: Sequence[int], packed: Sequence[bytes]) -> list[bytes]:
+    """`readers_sum` of many rows, given by column; likewise below."""
+    return digests(map(add, map(_READERS, dependencies), packed))
 
 
 def input_sum(node: int, stamp: bytes) -> bytes:
-    return blake3(struct.pack("<5sq", b"input", node) + stamp).digest(SUM_BYTES)
+    return blake3(_INPUT(node) + stamp).digest(SUM_BYTES)
+
+
+def input_sums(nodes: Sequence[int], stamps: Sequence[bytes]) -> list[bytes]:
+    return digests(map(add, map(_INPUT, nodes), stamps))
 
 
 def observed_sum(part: int, query: int, nodes: bytes, args: bytes, stamps: bytes) -> bytes:
@@ -121,7 +144,11 @@ def collection_sum(id: int, name: str, kind: str, shape: str, patterns: bytes) -
 
 
 def member_sum(collection: int, node: int, data: bytes) -> bytes:
-    return blake3(_MEMBER(b"member", collection, node) + data).digest(SUM_BYTES)
+    return blake3(_MEMBER(collection, node) + data).digest(SUM_BYTES)
+
+
+def member_sums(collections: Sequence[int], nodes: Sequence[int], data: Sequence[bytes]) -> list[bytes]:
+    return digests(map(add, map(_MEMBER, collections, nodes), data))
 
 
 def block_sum(collection: int, level: int, key: bytes, data: bytes) -> bytes:

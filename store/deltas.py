@@ -19,7 +19,7 @@ from engine.store import checksums
 from engine.store.layout import Layout, collection_rows, find_layout, layout_of, pack
 from engine.store.reading import select_in
 from engine.store.rows import Batch, BlockRow, ChangeRow, CollectionRow, CursorRow, MemberRow, MemberRows
-from engine.store.statements import delete, insert, take
+from engine.store.statements import delete, insert, insert_columns, take
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -127,8 +127,9 @@ def _write_members(connection: sqlite3.Connection, id: int, given: Iterable[Memb
     if highest is not None and nodes[0] <= highest:
         select = "SELECT sum FROM member WHERE collection = ? AND node"
         grown -= checksums.added(sum for (sum,) in select_in(connection, select, nodes, id))
-    found = [newest[node] for node in nodes]
-    return grown + insert(connection, "member", found, checksums.member_sum, "REPLACE")
+    columns = list(zip(*[newest[node] for node in nodes], strict=True))
+    sums = checksums.member_sums(*columns)
+    return grown + insert_columns(connection, "member", columns, sums, "REPLACE")
 
 
 # -- rows of tables ----------------------------------------------------------------------------------

@@ -20,7 +20,6 @@ from typing import Any
 
 import msgspec
 from attrs import frozen
-from blake3 import blake3
 
 from engine.errors import StoreDamaged
 from engine.store import checksums, rows
@@ -57,8 +56,7 @@ class Layout:
 
     def sums(self, found: Iterable[tuple[Any, ...]]) -> list[bytes]:
         """Checksums of rows without theirs."""
-        whole = map(self.head.__add__, map(pack, found))
-        return [hash.digest(checksums.SUM_BYTES) for hash in map(blake3, whole)]
+        return checksums.digests(map(self.head.__add__, map(pack, found)))
 
     def checked(self, found: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
         """The rows of `select`, when each is as it was written."""

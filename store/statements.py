@@ -43,12 +43,26 @@ def insert(
     if not found:
         return 0
     sums = [compute(*row) for row in found]
-    marks = ",".join("?" * (len(found[0]) + 1))
-    columns = list(zip(*found, strict=True))
-    bound = [list(map(bytearray, one)) if type(one[0]) is bytes else one for one in columns]
-    connection.executemany(
-        f"{verb} INTO {table} VALUES ({marks})", zip(*bound, map(bytearray, sums), strict=True)
-    )
+    return insert_columns(connection, table, list(zip(*found, strict=True)), sums, verb)
+
+
+def insert_columns(
+    connection: sqlite3.Connection,
+    table: str,
+    columns: Sequence[Sequence[Any]],
+    sums: Sequence[bytes],
+    verb: Literal["INSERT", "REPLACE"] = "INSERT",
+) -> int:
+    """Insert rows that are given by column, each column of one type; return what they add to the total.
+
+    By column, because loops in C cost a third of one in Python; `bytearray`, because the sqlite3 module looks
+    for an adapter of every `bytes` it binds, 0.3 us each.
+    """
+    if not sums:
+        return 0
+    marks = ",".join("?" * (len(columns) + 1))
+    bound = [list(map(bytearray, one)) if type(one[0]) is bytes else one for one in (*columns, sums)]
+    connection.executemany(f"{verb} INTO {table} VALUES ({marks})", zip(*bound, strict=True))
     return checksums.added(sums)
 
 
