@@ -37,6 +37,19 @@ from engine.store.sqlite import Store
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def test_checksums_by_column_are_those_of_the_rows() -> None:
+    ids, texts = [1, 2, 1 << 40], [b"", b"a", b"b" * 3000]
+    assert checksums.readers_sums(ids, texts) == list(map(checksums.readers_sum, ids, texts))
+    assert checksums.input_sums(ids, texts) == list(map(checksums.input_sum, ids, texts))
+    assert checksums.member_sums([7] * 3, ids, texts) == list(map(checksums.member_sum, [7] * 3, ids, texts))
+    nodes = [node(1, 2, 3), node(9)._replace(args=b"", fingerprint=b""), node(1 << 40, flags=4)]
+    assert checksums.node_sums(list(zip(*nodes, strict=True))) == [
+        checksums.node_sum(*row[:11]) for row in nodes
+    ]
+    keys = [checksums.key_hash(row.query, row.args) for row in nodes]
+    assert list(checksums.key_hashes([row.query for row in nodes], [row.args for row in nodes])) == keys
+
+
 def packed(*ids: int) -> bytes:
     return struct.pack(f"<{len(ids)}I", *ids)
 
