@@ -9,16 +9,11 @@ Invariants
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import sys
-from typing import Final, NoReturn
+from typing import NoReturn
 
-from engine import __version__
-
-GARBAGE_AFTER: Final = (
-    50_000  # new objects until Python looks for garbage in cycles; Python says 700 or 2,000
-)
+from engine import __version__, collector
 
 
 def main() -> NoReturn:
@@ -30,9 +25,7 @@ def main() -> NoReturn:
     from engine.signals import end_at_once
 
     end_at_once()
-    # A build makes objects that stay, and no cycles: to look for those after every 700 costs 15 % of it.
-    # Here, because the process is ours: it is not for a library to decide this for its host.
-    gc.set_threshold(GARBAGE_AFTER)
+    collector.relax()  # the process is ours
     if "_ENGINE_COMPLETE" in os.environ:
         from engine.cli import group
 

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from typing import Any, TypeVar
 
+import engine.collector as collector
 from engine.core import HARMLESS, Core
 from engine.errors import Cancelled, StoreDamaged
 from engine.frame import CURRENT
@@ -33,6 +34,18 @@ def insist(core: Core, attempt: Callable[[Gate], T]) -> T:
 
     It enters the gate that it is given around its work; if it looks at the world, after `sync_lock` (A3).
     """
+    if not core.relaxes_collector:
+        return _insist(core, attempt)
+    request = object()
+    try:
+        collector.begin(request)
+        return _insist(core, attempt)
+    finally:
+        collector.end(request)
+        collector.restore()
+
+
+def _insist(core: Core, attempt: Callable[[Gate], T]) -> T:
     rebuilt = 0
     frame = CURRENT.get()
     for tries in count():

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from engine.graph import FORCED, RUNNING
@@ -141,9 +141,8 @@ class Collection:
             bit = self.bit.bit_length() - 1
             patterns = pack((bit, again, tuple(self.patterns), self.failing, self.sum))
             batch.collections.append(CollectionRow(self.node, self.name, self.kind, self.shape, patterns))
-        for node, data in self.news.items():
-            if node in self.missed:
-                continue  # a member is stored with what it contributes, or not at all
+        for node in self.news.keys() - self.missed.keys():  # stored with what it contributes, or not at all
+            data = self.news[node]
             if data is None:
                 batch.members_gone.append((self.node, node))
             else:
@@ -152,7 +151,14 @@ class Collection:
     def committed(self) -> None:
         """The batch was written."""
         self.dirty = False
-        self.news = {node: data for node, data in self.news.items() if node in self.missed}
+        self.news = {node: self.news[node] for node in self.missed_news()}
+
+    def missed_news(self) -> Set[int]:
+        """Members that wait to be written until their contribution is kept.
+
+        While a long build commits again and again, they may be all: what is done for each has to be cheap.
+        """
+        return self.news.keys() & self.missed.keys() if self.missed else set()
 
     @property
     def has_news(self) -> bool:

@@ -73,6 +73,7 @@ class Core:
         self.wall_clock = wall_clock  # seconds since the epoch; only for people who read the log of revisions
         self.pid = os.getpid()
         self.closed = False
+        self.relaxes_collector = True  # see `Engine`
         self.stopping = False  # a signal asked to end: nothing new is started
         self.lock = threading.RLock()
         self._is_owned = cast(Any, self.lock)._is_owned  # whether this thread holds it

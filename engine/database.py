@@ -66,6 +66,8 @@ class Engine(Reader):
     max_memory  how many bytes of values may stay in memory, about; what goes is read from the store again.
                 None: all stay, as they do with read_only. Keys and edges are no values and stay in any case.
     synchronous "NORMAL" (a power cut may cost the last commits, nothing else) or "FULL".
+    relax_collector  while a request runs, Python looks for garbage in cycles less often (see
+                collector.py); False: the thresholds of `gc` are left alone.
 
     Raises `StoreInUse` when another process has the store, and the other `StoreError`s.
     """
@@ -84,6 +86,7 @@ class Engine(Reader):
         history: int | None = None,
         max_memory: int | None = None,
         synchronous: str = "NORMAL",
+        relax_collector: bool = True,
     ) -> None:
         super().__init__(
             open_core(
@@ -98,6 +101,7 @@ class Engine(Reader):
                 history=history,
                 max_memory=max_memory,
                 synchronous=synchronous,
+                relax_collector=relax_collector,
             )
         )
         self._open = threading.local()  # the batch that a thread has open

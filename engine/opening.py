@@ -37,6 +37,7 @@ def open_core(
     history: int | None,
     max_memory: int | None,
     synchronous: str,
+    relax_collector: bool,
 ) -> Core:
     """The core of an engine with these settings; `Engine` says what they mean."""
     if workers < 1 or depth_limit < 1:
@@ -68,6 +69,7 @@ def open_core(
             raise
     place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
     core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
+    core.relaxes_collector = relax_collector
     if max_memory is not None and core.saves:  # else nobody could read again what was computed here
         core.memory = Memory(max_memory)
     core.history = History(history) if history else None

@@ -9,7 +9,7 @@ Invariants
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from functools import partial
 from operator import methodcaller
 from typing import Final
@@ -32,7 +32,7 @@ from engine.graph import (
 )
 from engine.query import REGISTRY
 from engine.store import Batch, InputRow, NodeRow, QueryRow, RevisionRow, State
-from engine.store.canonical import canonical as _canonical
+from engine.store.canonical import canonicals as _canonicals
 
 KEEP: Final = None  # data of a row whose value did not change: the store keeps what has this fingerprint
 CHUNK_NODES = 32_768  # rows per commit of a long build: about 0.3 s of writing; smaller ones cost more a row
@@ -163,20 +163,9 @@ def commit(core: Core) -> None:
     batch = Batch()
     graph = core.graph
     batch.nodes.extend(_rows(core))
-    missed: dict[int, set[int]] = {}  # new members, which are stored with what they contribute or not at all
-    for one in core.collections.values():
-        for node in one.missed.keys() & one.news.keys():
-            missed.setdefault(node, set()).add(one.node)
-    for node in core.dirty_readers:
-        readers = graph.readers[node]
-        if readers is not None and node in missed:
-            if not graph.verified_at[node]:
-                continue  # it has no row at all yet
-            readers = array("I", [reader for reader in readers if reader not in missed[node]])
-        if readers is not None:
-            batch.readers.append((node, readers.tobytes()))
-    for node, stamp in core.dirty_stamps.items():
-        batch.inputs.append(InputRow(node, stamp))
+    missed = set[int]().union(*[one.missed_news() for one in core.collections.values()])
+    batch.readers.extend(_readers(core, missed))
+    batch.inputs.extend(map(InputRow._make, core.dirty_stamps.items()))
     for row in core.dirty_queries:
         calls = array("I", sorted(core.calls[row])).tobytes()
         batch.queries.append(QueryRow(row, core.name_of_row[row], core.codes[row], calls))
@@ -207,7 +196,7 @@ def commit(core: Core) -> None:
     core.noted.discard("full")
     core.full = False
     core.dirty.clear()
-    core.dirty_readers = {node: None for node in core.dirty_readers if node in missed}
+    core.dirty_readers = dict.fromkeys(core.dirty_readers.keys() & missed)
     core.dirty_stamps.clear()
     core.dirty_queries.clear()
     core.revision_notes.clear()
@@ -240,19 +229,43 @@ def _has_news(core: Core) -> bool:
 def _rows(core: Core) -> Iterable[NodeRow]:
     """The rows of all dirty nodes, column by column: a loop in C costs a third of one in Python."""
     graph = core.graph
-    nodes = list(core.dirty)
+    nodes = sorted(core.dirty)
     columns = (
         graph.query, graph.flags, graph.changed_at, graph.verified_at, graph.durability, graph.cost,
         graph.cause, graph.fingerprint,
     )  # fmt: skip
     query, *rest, fingerprint = (map(column.__getitem__, nodes) for column in columns)
-    args = [
-        args if isinstance(args, bytes) else _canonical((args,) if isinstance(args, str) else args or ())
-        for args in map(graph.args.__getitem__, nodes)
-    ]
     dependencies = map(_PACK, map(graph.dependencies.__getitem__, nodes))
-    found = zip(nodes, query, args, *rest, fingerprint, dependencies, core.dirty.values(), strict=True)
+    values = map(core.dirty.__getitem__, nodes)
+    found = zip(nodes, query, _args(core, nodes), *rest, fingerprint, dependencies, values, strict=True)
     return map(_NODE_ROW, found)
+
+
+def _args(core: Core, nodes: list[int]) -> list[bytes]:
+    """The canonical bytes of the arguments of nodes."""
+    found = list(map(core.graph.args.__getitem__, nodes))
+    called = [(one,) if type(one) is str else one or () for one in found if type(one) is not bytes]
+    made = _canonicals(called)
+    if len(made) == len(found):
+        return made
+    left = iter(made)
+    return [one if isinstance(one, bytes) else next(left) for one in found]
+
+
+def _readers(core: Core, missed: Set[int]) -> Iterable[tuple[int, bytes]]:
+    """The readers of all dirty nodes. Members that are `missed` are not yet read by their collections."""
+    graph = core.graph
+    nodes = list(core.dirty_readers.keys() - missed if missed else core.dirty_readers)
+    found = list(map(graph.readers.__getitem__, nodes))
+    if None in found:
+        nodes = [node for node in nodes if graph.readers[node] is not None]
+        found = list(map(graph.readers.__getitem__, nodes))
+    yield from zip(nodes, map(_PACK, found), strict=True)
+    for node in core.dirty_readers.keys() & missed:
+        back = graph.readers[node]
+        if graph.verified_at[node] and back is not None:  # else it has no row at all yet
+            gone = {one.node for one in core.collections.values() if node in one.missed and node in one.news}
+            yield node, array("I", [reader for reader in back if reader not in gone]).tobytes()
 
 
 def _listed(core: Core) -> bytes:

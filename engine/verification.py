@@ -70,6 +70,7 @@ class Verifier:
         self.scratch = Core(
             None, core.root, workers=core.workers, strict=core.strict, depth_limit=core.depth_limit
         )
+        self.scratch.relaxes_collector = core.relaxes_collector
         self._keys = keys
         self._sample = sample
         self._chance = chance

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from engine.errors import StoreReadOnly
+from engine.store.checksums import fingerprint_of
 from engine.store.rows import (
     GROUP_MARKER,
     ROOT_FLAG,
@@ -36,7 +37,6 @@ from engine.store.rows import (
     RevisionRow,
     State,
     VersionRow,
-    fingerprint_of,
 )
 
 if TYPE_CHECKING:

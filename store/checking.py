@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from engine.errors import StoreDamaged
-from engine.store import rows
+from engine.store import checksums
 
 
 def check(
@@ -28,4 +28,4 @@ def check(
 
 def value_matches(value: object, fingerprint: bytes) -> bool:
     """Whether these are the bytes that the fingerprint was made of."""
-    return isinstance(value, bytes) and rows.fingerprint_of(value) == fingerprint
+    return isinstance(value, bytes) and checksums.fingerprint_of(value) == fingerprint

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from engine.store import deltas, rows
+from engine.store import checksums, deltas
 from engine.store.checking import check
 from engine.store.layout import Layout, collection_rows, find_layout
 from engine.store.reading import select_in
@@ -42,14 +42,14 @@ class Collections:
         select = "SELECT collection, node, data, sum FROM member WHERE collection = ? ORDER BY node"
         with self._store.locked() as connection:
             found = connection.execute(select, (collection,)).fetchall()
-        return [MemberRow(*row) for row in _checked("member", 2, found, rows.member_sum)]
+        return [MemberRow(*row) for row in _checked("member", 2, found, checksums.member_sum)]
 
     def members_among(self, collection: int, nodes: Sequence[int]) -> dict[int, bytes]:
         """The data of those of the nodes that are members."""
         select = "SELECT collection, node, data, sum FROM member WHERE collection = ? AND node"
         with self._store.locked() as connection:
             found = list(select_in(connection, select, nodes, collection))
-        return {row[1]: row[2] for row in _checked("member", 2, found, rows.member_sum)}
+        return {row[1]: row[2] for row in _checked("member", 2, found, checksums.member_sum)}
 
     def rows_of(self, collection: int, members: Sequence[int]) -> dict[int, list[tuple[Any, ...]]]:
         """The rows of each of the members, without order. A member without rows is left out."""
@@ -98,7 +98,7 @@ class Collections:
             for level in sorted({level for level, _ in keys}):
                 asked = [key for other, key in keys if other == level]
                 found += select_in(connection, select, asked, collection, level)
-        return {(row[1], row[2]): row[3] for row in _checked("block", 3, found, rows.block_sum)}
+        return {(row[1], row[2]): row[3] for row in _checked("block", 3, found, checksums.block_sum)}
 
     def block_keys(self, collection: int) -> list[tuple[int, bytes]]:
         """Level and key of all blocks that exist. Nothing of them is read, so none can be damaged."""
@@ -114,7 +114,7 @@ class Collections:
         )
         with self._store.locked() as connection:
             found = connection.execute(select, (collection, after, limit)).fetchall()
-        return [ChangeRow(*row) for row in _checked("change", 1, found, rows.change_sum)]
+        return [ChangeRow(*row) for row in _checked("change", 1, found, checksums.change_sum)]
 
     def change_count(self, collection: int) -> int:
         """How many changes of a collection are kept."""
@@ -129,7 +129,7 @@ class Collections:
         if known is None:
             return 0
         row, stored = known
-        check("cursor", row[:2], stored, rows.cursor_sum, row)
+        check("cursor", row[:2], stored, checksums.cursor_sum, row)
         return row.position
 
     def cursors(self, collection: int) -> list[CursorRow]:
@@ -140,7 +140,7 @@ class Collections:
         )
         with self._store.locked() as connection:
             found = connection.execute(select, (collection,)).fetchall()
-        return [CursorRow(*row) for row in _checked("cursor", 2, found, rows.cursor_sum)]
+        return [CursorRow(*row) for row in _checked("cursor", 2, found, checksums.cursor_sum)]
 
 
 def beyond(prefix: str) -> str | bytes:

@@ -15,11 +15,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice
 from typing import Any, TypeVar
 
-from engine.store import rows
+from engine.store import checksums
 from engine.store.layout import Layout, collection_rows, find_layout, layout_of, pack
 from engine.store.reading import select_in
 from engine.store.rows import Batch, BlockRow, ChangeRow, CollectionRow, CursorRow, MemberRow, MemberRows
-from engine.store.statements import delete, insert, take
+from engine.store.statements import delete, insert, insert_columns, take
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -87,7 +87,7 @@ def _drop_table(connection: sqlite3.Connection, made: Layout | None) -> int:
     if made is None:
         return 0
     sums = connection.execute(f"SELECT _sum FROM {made.table}")
-    taken = rows.added(sum for (sum,) in sums)
+    taken = checksums.added(sum for (sum,) in sums)
     connection.execute(f"DROP TABLE {made.table}")
     return taken
 
@@ -101,7 +101,7 @@ def _write_collection(connection: sqlite3.Connection, row: CollectionRow) -> int
         for statement in made.statements if made is not None else ():
             connection.execute(statement)
     grown -= take(connection, "collection", "id = ?", row.id)
-    return grown + insert(connection, "collection", [row], rows.collection_sum)
+    return grown + insert(connection, "collection", [row], checksums.collection_sum)
 
 
 def _remove_members(connection: sqlite3.Connection, id: int, nodes: Iterable[int]) -> int:
@@ -111,7 +111,7 @@ def _remove_members(connection: sqlite3.Connection, id: int, nodes: Iterable[int
     connection.executemany(
         "DELETE FROM member WHERE collection = ? AND node = ?", [(id, node) for node, _ in old]
     )
-    taken = rows.added(sum for _, sum in old)
+    taken = checksums.added(sum for _, sum in old)
     made = find_layout(connection, id)
     if made is not None:
         stored = list(select_in(connection, f"SELECT _id, _sum FROM {made.table} WHERE _member", gone))
@@ -126,8 +126,10 @@ def _write_members(connection: sqlite3.Connection, id: int, given: Iterable[Memb
     grown = 0
     if highest is not None and nodes[0] <= highest:
         select = "SELECT sum FROM member WHERE collection = ? AND node"
-        grown -= rows.added(sum for (sum,) in select_in(connection, select, nodes, id))
-    return grown + insert(connection, "member", [newest[node] for node in nodes], rows.member_sum, "REPLACE")
+        grown -= checksums.added(sum for (sum,) in select_in(connection, select, nodes, id))
+    columns = list(zip(*[newest[node] for node in nodes], strict=True))
+    sums = checksums.member_sums(*columns)
+    return grown + insert_columns(connection, "member", columns, sums, "REPLACE")
 
 
 # -- rows of tables ----------------------------------------------------------------------------------
@@ -178,13 +180,13 @@ def _insert_rows(connection: sqlite3.Connection, made: Layout, found: Iterator[t
         sums = made.sums(piece)
         bound = [(*row, sum) for row, sum in zip(piece, map(bytearray, sums), strict=True)]
         connection.executemany(made.insert, bound)
-        grown += rows.added(sums)
+        grown += checksums.added(sums)
     return grown
 
 
 def _delete_rows(connection: sqlite3.Connection, made: Layout, stored: Sequence[tuple[int, bytes]]) -> int:
     connection.executemany(f"DELETE FROM {made.table} WHERE _id = ?", [(id,) for id, _ in stored])
-    return rows.added(sum for _, sum in stored)
+    return checksums.added(sum for _, sum in stored)
 
 
 # -- folds, changes, cursors -------------------------------------------------------------------------
@@ -194,16 +196,16 @@ def _write_blocks(connection: sqlite3.Connection, id: int, level: int, given: It
     newest = {row.key: row for row in given}
     select = "SELECT key, sum FROM block WHERE collection = ? AND level = ? AND key"
     old = list(select_in(connection, select, list(newest), id, level))
-    grown = -rows.added(sum for _, sum in old)
+    grown = -checksums.added(sum for _, sum in old)
     gone = [(id, level, key) for key, _ in old if not newest[key].data]
     connection.executemany("DELETE FROM block WHERE collection = ? AND level = ? AND key = ?", gone)
     kept = sorted(row for row in newest.values() if row.data)
-    return grown + insert(connection, "block", kept, rows.block_sum, "REPLACE")
+    return grown + insert(connection, "block", kept, checksums.block_sum, "REPLACE")
 
 
 def _append_changes(connection: sqlite3.Connection, given: Iterable[ChangeRow]) -> int:
     newest = {row.id: row for row in given}
-    grown = insert(connection, "change", sorted(newest.values()), rows.change_sum)
+    grown = insert(connection, "change", sorted(newest.values()), checksums.change_sum)
     known = last_change(connection)
     if known is None or known[0].position < max(newest):
         grown += _write_cursor(connection, CursorRow(LOG, "", max(newest), 0, b""))
@@ -212,7 +214,7 @@ def _append_changes(connection: sqlite3.Connection, given: Iterable[ChangeRow]) 
 
 def _write_cursor(connection: sqlite3.Connection, row: CursorRow) -> int:
     old = take(connection, "cursor", "collection = ? AND name = ?", row.collection, row.name)
-    return insert(connection, "cursor", [row], rows.cursor_sum) - old
+    return insert(connection, "cursor", [row], checksums.cursor_sum) - old
 
 
 def _grouped(found: Iterable[tuple[K, V]]) -> Iterable[tuple[K, list[V]]]:

@@ -19,7 +19,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from engine.errors import StoreDamaged
-from engine.store import reading, rows
+from engine.store import checksums, reading
 from engine.store.checking import check, value_matches
 from engine.store.reading import select_in
 from engine.store.rows import Batch, EarlierRow, VersionRow
@@ -31,7 +31,7 @@ ROW_BYTES: Final = 120  # what SQLite needs for a row beside its blobs
 
 _COLUMNS = "id, node, flags, cost, code, fingerprint, dependencies, seen, rows, sum"
 _NONE: Final = b"", b""
-_VERSION: Final = struct.Struct(f"<qq{rows.SUM_BYTES}s")
+_VERSION: Final = struct.Struct(f"<qq{checksums.SUM_BYTES}s")
 
 
 def versions(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, list[VersionRow]]:
@@ -47,7 +47,7 @@ def _packed(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tup
     for node, packed, stored in select_in(
         connection, "SELECT node, packed, sum FROM version WHERE node", ids
     ):
-        check("version", node, stored, rows.version_sum, (node, packed))
+        check("version", node, stored, checksums.version_sum, (node, packed))
         if len(packed) % _VERSION.size:
             raise StoreDamaged(table="version", row=node)
         result[node] = packed, stored
@@ -106,7 +106,7 @@ def audit_earlier(connection: sqlite3.Connection) -> int:
 
 
 def _checked(row: Sequence[object]) -> EarlierRow:
-    check("earlier", row[0], row[9], rows.earlier_sum, row[:9])
+    check("earlier", row[0], row[9], checksums.earlier_sum, row[:9])
     made: EarlierRow = EarlierRow._make((*row[1:9], None, False))
     return made
 
@@ -118,8 +118,8 @@ def _add_versions(connection: sqlite3.Connection, added: Iterable[VersionRow]) -
     held = _packed(connection, sorted(given))
     most = VERSIONS * _VERSION.size
     new = [(node, (held.get(node, _NONE)[0] + packed)[-most:]) for node, packed in sorted(given.items())]
-    taken = rows.added(sum for _, sum in held.values())
-    return insert(connection, "version", new, rows.version_sum, "REPLACE") - taken
+    taken = checksums.added(sum for _, sum in held.values())
+    return insert(connection, "version", new, checksums.version_sum, "REPLACE") - taken
 
 
 def _add_earlier(connection: sqlite3.Connection, added: Sequence[EarlierRow], last: int) -> tuple[int, int]:
@@ -137,9 +137,9 @@ def _add_earlier(connection: sqlite3.Connection, added: Sequence[EarlierRow], la
                 continue  # it was stored nowhere (H4)
         blobs = row.code, row.fingerprint, row.dependencies, row.seen, row.rows, held or b""
         id += ROW_BYTES + sum(map(len, blobs))
-        complete.append((id, *columns, rows.earlier_sum(id, *columns), held))
+        complete.append((id, *columns, checksums.earlier_sum(id, *columns), held))
     connection.executemany("INSERT INTO earlier VALUES (?,?,?,?,?,?,?,?,?,?,?)", complete)
-    return rows.added(row[9] for row in complete), id
+    return checksums.added(row[9] for row in complete), id
 
 
 def _trim(connection: sqlite3.Connection, nodes: set[int], kept: int, last: int) -> int:
@@ -153,7 +153,7 @@ def _trim(connection: sqlite3.Connection, nodes: set[int], kept: int, last: int)
         old = connection.execute("SELECT id, sum FROM earlier WHERE id <= ?", (before,)).fetchall()
         connection.execute("DELETE FROM earlier WHERE id <= ?", (before,))
         gone += old
-    return rows.added(sum for _, sum in gone)
+    return checksums.added(sum for _, sum in gone)
 
 
 def _last(connection: sqlite3.Connection) -> int:

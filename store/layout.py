@@ -20,10 +20,9 @@ from typing import Any
 
 import msgspec
 from attrs import frozen
-from blake3 import blake3
 
 from engine.errors import StoreDamaged
-from engine.store import rows
+from engine.store import checksums, rows
 from engine.store.checking import check
 
 MAX_SLUG = 40  # characters of a collection's name that its table shows
@@ -57,8 +56,7 @@ class Layout:
 
     def sums(self, found: Iterable[tuple[Any, ...]]) -> list[bytes]:
         """Checksums of rows without theirs."""
-        whole = map(self.head.__add__, map(pack, found))
-        return [hash.digest(rows.SUM_BYTES) for hash in map(blake3, whole)]
+        return checksums.digests(map(self.head.__add__, map(pack, found)))
 
     def checked(self, found: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
         """The rows of `select`, when each is as it was written."""
@@ -130,7 +128,7 @@ def collection_rows(connection: sqlite3.Connection, id: int | None = None) -> li
     else:
         found = connection.execute(f"{select} WHERE id = ?", (id,)).fetchall()
     for row in found:
-        check("collection", row[0], row[5], rows.collection_sum, row[:5])
+        check("collection", row[0], row[5], checksums.collection_sum, row[:5])
     return [rows.CollectionRow(*row[:5]) for row in found]
 
 

@@ -14,7 +14,7 @@ import sqlite3
 
 from attrs import define, field
 
-from engine.store import rows, schema, seal
+from engine.store import checksums, rows, schema, seal
 from engine.store.directory import Files
 from engine.store.failures import SQLITE_ERRORS
 from engine.store.lock import Held, while_no_reader
@@ -94,7 +94,7 @@ def merge(opened: Opened, *, force: bool = False) -> bool:
 
 def _make_seal(files: Files, raw: RawFile, stored: rows.StateRow) -> bytes:
     """Write the seal for the main file as it is now; return what commits must name from now on."""
-    one = seal.Seal(schema.VERSION, raw.size(), raw.digest(), rows.state_sum(stored))
+    one = seal.Seal(schema.VERSION, raw.size(), raw.digest(), checksums.state_sum(stored))
     seal.write_seal(files.seal, one)
     return one.base
 
@@ -110,7 +110,7 @@ def create(files: Files) -> None:
         connection.execute("PRAGMA auto_vacuum = NONE")
         connection.execute("BEGIN IMMEDIATE")
         schema.create_tables(connection)
-        empty = rows.StateRow(rows.State(), rows.total_bytes(0), b"")
+        empty = rows.StateRow(rows.State(), checksums.total_bytes(0), b"")
         connection.execute("INSERT INTO state VALUES (1,?,?,?,?,?,?,?,?,?,?)", state_columns(empty))
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
@@ -133,7 +133,7 @@ def state_columns(row: rows.StateRow) -> tuple[object, ...]:
     state, total, base = row
     return (
         state.revision, state.next_node, state.next_query, state.suspects, *state.last_changed,
-        total, base, rows.state_sum(row),
+        total, base, checksums.state_sum(row),
     )  # fmt: skip
 
 

@@ -22,9 +22,9 @@ from itertools import groupby
 import msgspec
 
 from engine.errors import StoreDamaged
-from engine.store import reading, rows
+from engine.store import checksums, reading, rows
 from engine.store.checking import check
-from engine.store.rows import Batch, InputBlock, ObservedInput, ObservedRow
+from engine.store.rows import Batch, InputBlock, NodeRow, ObservedInput, ObservedRow
 from engine.store.statements import insert, take
 
 RANGE_BITS = 9  # 512 ids: some 10 KB that a changed stamp writes again, and 10 us that a block costs to read
@@ -50,9 +50,12 @@ def write_observed(connection: sqlite3.Connection, batch: Batch) -> int:
     if not stamps and not pinned:
         return 0
     if connection.execute("SELECT 1 FROM observed LIMIT 1").fetchone() is None:
-        return _insert(connection, list(_made(reading.inputs(connection))))
+        (inputs,) = connection.execute("SELECT count(*) FROM input").fetchone()
+        if inputs > len(batch.inputs):  # an older store has none
+            return _insert(connection, list(_made(reading.inputs(connection))))
+    given = {row[0]: row for row in batch.nodes if row[0] in stamps}
     parts = {id >> RANGE_BITS for id in (*stamps, *pinned)}
-    return sum([_write_part(connection, part, stamps, pinned) for part in sorted(parts)])
+    return sum([_write_part(connection, part, stamps, pinned, given) for part in sorted(parts)])
 
 
 def audit_observed(connection: sqlite3.Connection) -> int:
@@ -65,7 +68,7 @@ def audit_observed(connection: sqlite3.Connection) -> int:
         found = stored.pop((expected.part, expected.query), None)
         if found is None or found[:4] != expected[:4] or not _no_more_than(found, expected):
             raise StoreDamaged(table="observed", row=expected.part, found="other inputs than the rows say")
-        total += int.from_bytes(rows.observed_sum(*found), "little")
+        total += int.from_bytes(checksums.observed_sum(*found), "little")
     if stored:
         raise StoreDamaged(table="observed", row=min(stored)[0], found="inputs that have no rows")
     return total
@@ -83,17 +86,25 @@ def _stored(connection: sqlite3.Connection, part: int | None = None) -> list[Obs
     else:
         found = connection.execute(f"{_SELECT} WHERE part = ?", (part,)).fetchall()
     for row in found:
-        check("observed", row[0], row[5], rows.observed_sum, row[:5])
+        check("observed", row[0], row[5], checksums.observed_sum, row[:5])
     return [ObservedRow(*row[:5]) for row in found]
 
 
 def _write_part(
-    connection: sqlite3.Connection, part: int, stamps: dict[int, bytes | None], pinned: set[int]
+    connection: sqlite3.Connection,
+    part: int,
+    stamps: dict[int, bytes | None],
+    pinned: set[int],
+    given: dict[int, NodeRow],
 ) -> int:
     stored = _stored(connection, part)
-    if not stored and not any(stamps.get(id) is not None for id in _range(part)):
-        return 0
-    fresh = _patched(connection, part, stored, stamps, pinned)
+    if stored:
+        fresh = _patched(connection, part, stored, stamps, pinned)
+    else:
+        new = [(id, stamp) for id in _range(part) if (stamp := stamps.get(id)) is not None]
+        if not new:
+            return 0
+        fresh = _first(new, given)
     if fresh is None:
         fresh = list(_made(reading.inputs(connection, _range(part))))
     grown = 0
@@ -101,6 +112,19 @@ def _write_part(
         if row not in fresh:
             grown -= take(connection, "observed", "part = ? AND query = ?", part, row.query)
     return grown + _insert(connection, [row for row in fresh if row not in stored])
+
+
+def _first(new: Sequence[tuple[int, bytes]], given: dict[int, NodeRow]) -> list[ObservedRow] | None:
+    """The blocks of a range that is new. None: nodes are older than the batch, so the rows have to say it."""
+    if not all(id in given for id, _ in new):
+        return None
+    found = ((given[id], stamp) for id, stamp in new)
+    return list(
+        _made(
+            ObservedInput(row.id, row.query, row.args, row.flags, row.durability, row.fingerprint, stamp)
+            for row, stamp in found
+        )
+    )
 
 
 def _patched(
@@ -164,7 +188,7 @@ def _opened(row: ObservedRow) -> InputBlock:
 
 
 def _insert(connection: sqlite3.Connection, found: Sequence[ObservedRow]) -> int:
-    return insert(connection, "observed", found, rows.observed_sum)
+    return insert(connection, "observed", found, checksums.observed_sum)
 
 
 def _range(part: int) -> range:

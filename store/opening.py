@@ -15,7 +15,7 @@ import os
 import sqlite3
 
 from engine.errors import StoreDamaged, StoreError, StoreForeign, StoreInUse, StoreTooNew, StoreUnsafe
-from engine.store import directory, repair, rows, schema, seal
+from engine.store import checksums, directory, repair, rows, schema, seal
 from engine.store.directory import Files
 from engine.store.failures import translated
 from engine.store.lock import (
@@ -240,7 +240,7 @@ def _migrate(opened: Opened, synchronous: str) -> bool:
 
 def _rests_on(stored: rows.StateRow, found: seal.Seal, files: Files) -> bool:
     """Whether the commit that is seen through the WAL was made on top of the sealed file (Z2)."""
-    return files.wal_size() == 0 or stored.base == found.base or rows.state_sum(stored) == found.state
+    return files.wal_size() == 0 or stored.base == found.base or checksums.state_sum(stored) == found.state
 
 
 def _audit(opened: Opened, header: schema.Header, *, migrated: bool) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from engine.errors import StoreDamaged
-from engine.store import rows
+from engine.store import checksums, rows
 from engine.store.checking import check, value_matches
 from engine.store.rows import NodeRow
 
@@ -42,7 +42,7 @@ def select_in(
 
 def find(connection: sqlite3.Connection, query: int, args: bytes) -> NodeRow | None:
     select = f"SELECT {NODE_COLUMNS} FROM node WHERE key = ?"
-    for row in checked(connection.execute(select, (rows.key_hash(query, args),))):
+    for row in checked(connection.execute(select, (checksums.key_hash(query, args),))):
         if row.query == query and row.args == args:
             return row
     return None
@@ -50,7 +50,7 @@ def find(connection: sqlite3.Connection, query: int, args: bytes) -> NodeRow | N
 
 def checked(found: Iterable[tuple[Any, ...]]) -> Iterator[NodeRow]:
     """Node rows of NODE_COLUMNS, compared with their checksums."""
-    compute = rows.node_sum
+    compute = checksums.node_sum
     for row in found:
         columns = row[:11]
         try:
@@ -82,7 +82,7 @@ def values(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, byte
     result: dict[int, bytes] = {}
     select = f"SELECT {NODE_COLUMNS}, value FROM node WHERE value IS NOT NULL AND id"
     for row in select_in(connection, select, ids):
-        check("node", row[0], row[11], rows.node_sum, row[:11])
+        check("node", row[0], row[11], checksums.node_sum, row[:11])
         if not value_matches(row[12], row[9]):
             raise StoreDamaged(table="node", row=row[0], column="value")
         result[row[0]] = row[12]
@@ -93,7 +93,7 @@ def readers(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, byt
     result: dict[int, bytes] = {}
     select = "SELECT dependency, packed, sum FROM readers WHERE dependency"
     for id, packed, stored in select_in(connection, select, ids):
-        check("readers", id, stored, rows.readers_sum, (id, packed))
+        check("readers", id, stored, checksums.readers_sum, (id, packed))
         result[id] = packed
     return result
 
@@ -107,8 +107,8 @@ def inputs(connection: sqlite3.Connection, among: range | None = None) -> list[r
     where = "" if among is None else " WHERE input.node >= ? AND input.node < ?"
     bounds = () if among is None else (among.start, among.stop)
     for id, stamp, stored, *node in connection.execute(f"{select}{where} ORDER BY input.node", bounds):
-        check("input", id, stored, rows.input_sum, (id, stamp))
-        check("node", id, node[11], rows.node_sum, node[:11])
+        check("input", id, stored, checksums.input_sum, (id, stamp))
+        check("node", id, node[11], checksums.node_sum, node[:11])
         result.append(rows.ObservedInput(id, node[1], node[2], node[3], node[6], node[9], stamp))
     return result
 
@@ -116,7 +116,7 @@ def inputs(connection: sqlite3.Connection, among: range | None = None) -> list[r
 def queries(connection: sqlite3.Connection) -> list[rows.QueryRow]:
     result = []
     for row in connection.execute("SELECT id, name, code, calls, sum FROM query ORDER BY id"):
-        check("query", row[0], row[4], rows.query_sum, row[:4])
+        check("query", row[0], row[4], checksums.query_sum, row[:4])
         result.append(rows.QueryRow(*row[:4]))
     return result
 
@@ -125,7 +125,7 @@ def revisions(connection: sqlite3.Connection, last: int) -> list[rows.RevisionRo
     result = []
     select = "SELECT number, at, changed, note, sum FROM revision ORDER BY number DESC LIMIT ?"
     for row in connection.execute(select, (last,)):
-        check("revision", row[0], row[4], rows.revision_sum, row[:4])
+        check("revision", row[0], row[4], checksums.revision_sum, row[:4])
         result.append(rows.RevisionRow(*row[:4]))
     return result
 

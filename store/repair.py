@@ -15,23 +15,23 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 
 from engine.errors import StoreDamaged
-from engine.store import rows
+from engine.store import checksums, rows
 from engine.store.checking import check, value_matches
 from engine.store.history import audit_earlier
 from engine.store.layout import collection_rows, layouts
 from engine.store.observed import audit_observed
 
 _SUMS: dict[str, Callable[..., bytes]] = {
-    "readers": rows.readers_sum,
-    "input": rows.input_sum,
-    "query": rows.query_sum,
-    "revision": rows.revision_sum,
-    "collection": rows.collection_sum,
-    "member": rows.member_sum,
-    "block": rows.block_sum,
-    "change": rows.change_sum,
-    "cursor": rows.cursor_sum,
-    "version": rows.version_sum,
+    "readers": checksums.readers_sum,
+    "input": checksums.input_sum,
+    "query": checksums.query_sum,
+    "revision": checksums.revision_sum,
+    "collection": checksums.collection_sum,
+    "member": checksums.member_sum,
+    "block": checksums.block_sum,
+    "change": checksums.change_sum,
+    "cursor": checksums.cursor_sum,
+    "version": checksums.version_sum,
 }
 _PIECE = 1000  # rows of a collection that are checked at once
 
@@ -58,8 +58,8 @@ def audit(connection: sqlite3.Connection) -> None:
     for made in layouts(connection):
         found = connection.execute(made.select)
         while piece := found.fetchmany(_PIECE):
-            total += rows.added(row[-1] for row in made.checked(piece))
-    if rows.total_bytes(total) != stored.total:
+            total += checksums.added(row[-1] for row in made.checked(piece))
+    if checksums.total_bytes(total) != stored.total:
         raise StoreDamaged(table="state", found="rows that are missing, or of another moment")
 
 
@@ -79,7 +79,7 @@ def load_state(connection: sqlite3.Connection) -> rows.StateRow:
         raise StoreDamaged(table="state", found=f"{len(found)} rows")
     _, revision, node, query, suspects, low, medium, high, total, base, stored = found[0]
     row = rows.StateRow(rows.State(revision, node, query, suspects, (low, medium, high)), total, base)
-    check("state", 1, stored, rows.state_sum, (row,))
+    check("state", 1, stored, checksums.state_sum, (row,))
     return row
 
 
@@ -114,8 +114,8 @@ def _audit_nodes(connection: sqlite3.Connection) -> tuple[int, dict[int, list[in
             "fingerprint, dependencies, sum, key, value FROM node"
         )
         for row in connection.execute(select):
-            check("node", row[0], row[11], rows.node_sum, row[:11])
-            if row[12] != rows.key_hash(row[1], row[2]):
+            check("node", row[0], row[11], checksums.node_sum, row[:11])
+            if row[12] != checksums.key_hash(row[1], row[2]):
                 raise StoreDamaged(table="node", row=row[0], column="key")
             if row[13] is not None and not value_matches(row[13], row[9]):
                 raise StoreDamaged(table="node", row=row[0], column="value")

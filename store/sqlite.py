@@ -17,14 +17,15 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from engine.errors import Closed, ForkedEngine, StoreDamaged, StoreError, StoreReadOnly
-from engine.store import history, observed, reading, repair, schema, writing
+from engine.store import repair, schema, writing
+from engine.store.asking import Readable
 from engine.store.collections import Collections
 from engine.store.directory import private_directory
 from engine.store.failures import SQLITE_ERRORS, from_sqlite, translated
@@ -32,15 +33,8 @@ from engine.store.merging import Opened, merge
 from engine.store.opening import open_for_writing
 from engine.store.rows import (
     Batch,
-    EarlierRow,
-    InputBlock,
-    NodeRow,
-    ObservedInput,
-    QueryRow,
-    RevisionRow,
     State,
     StateRow,
-    VersionRow,
 )
 
 if TYPE_CHECKING:
@@ -56,7 +50,7 @@ LONG_READER = "A reader keeps the store's log from being merged; it has grown to
 NOT_MERGED = "The store's log could not be merged, which will be tried again: {}"
 
 
-class Store:
+class Store(Readable):
     """An open store. Made by `open_store`; a context manager that closes it."""
 
     def __init__(self, opened: Opened, *, read_only: bool, synchronous: str) -> None:
@@ -96,70 +90,6 @@ class Store:
     def state(self) -> State:
         return self._state_row().state
 
-    def find(self, query: int, args: bytes) -> NodeRow | None:
-        """The node of this key, without its value."""
-        with self._reading() as connection:
-            return reading.find(connection, query, args)
-
-    def nodes(self, ids: Sequence[int]) -> dict[int, NodeRow]:
-        """Those of the nodes that exist, without their values."""
-        with self._reading() as connection:
-            return reading.nodes(connection, ids)
-
-    def value(self, id: int, fingerprint: bytes) -> bytes | None:
-        """The stored bytes of the value with this fingerprint; None: not stored, or another value is."""
-        with self._reading() as connection:
-            return reading.value(connection, id, fingerprint)
-
-    def values(self, ids: Sequence[int]) -> dict[int, bytes]:
-        """The stored values of those nodes that have one."""
-        with self._reading() as connection:
-            return reading.values(connection, ids)
-
-    def readers(self, ids: Sequence[int]) -> dict[int, bytes]:
-        """Packed ids of the readers of those nodes that have any."""
-        with self._reading() as connection:
-            return reading.readers(connection, ids)
-
-    def inputs(self) -> list[ObservedInput]:
-        """All observed inputs with their stamps."""
-        with self._reading() as connection:
-            return reading.inputs(connection)
-
-    def input_blocks(self) -> list[InputBlock]:
-        """All observed inputs with their stamps, packed: what a start needs of them, and quickly."""
-        with self._reading() as connection:
-            return observed.blocks(connection)
-
-    def queries(self) -> list[QueryRow]:
-        with self._reading() as connection:
-            return reading.queries(connection)
-
-    def nodes_of(self, query: int) -> list[int]:
-        """Ids of all nodes of a query. Reads the whole table."""
-        with self._reading() as connection:
-            return reading.nodes_of(connection, query)
-
-    def revisions(self, last: int = schema.REVISIONS_KEPT) -> list[RevisionRow]:
-        """The newest revisions, newest first."""
-        with self._reading() as connection:
-            return reading.revisions(connection, last)
-
-    def versions(self, ids: Sequence[int]) -> dict[int, list[VersionRow]]:
-        """What those nodes were before, oldest first; a node that nothing is known of is left out."""
-        with self._reading() as connection:
-            return history.versions(connection, ids)
-
-    def earlier(self, nodes: Sequence[int]) -> dict[int, list[EarlierRow]]:
-        """The memos that nodes had before, oldest first, without their values."""
-        with self._reading() as connection:
-            return history.earlier(connection, nodes)
-
-    def earlier_value(self, node: int, fingerprint: bytes) -> bytes | None:
-        """The bytes of a value that a node has, or had in an earlier memo; None: they are not there."""
-        with self._reading() as connection:
-            return history.value(connection, node, fingerprint)
-
     @property
     def derived(self) -> Collections:
         """Tables, folds, their change log and its cursors."""
@@ -167,7 +97,7 @@ class Store:
 
     def refresh(self) -> bool:
         """Move a read-only store to the newest revision; True: there was a newer commit."""
-        with self._reading() as connection:
+        with self.locked() as connection:
             if not self.read_only:
                 return False
             if not self._raw.is_at(self.path):
@@ -270,7 +200,7 @@ class Store:
         """Counts and sizes, for people."""
         from engine.store.inspect import statistics
 
-        with self._reading() as connection:
+        with self.locked() as connection:
             return statistics(connection, self.files, self.state)
 
     def schema(self) -> str:
@@ -279,19 +209,13 @@ class Store:
 
     def check_invariants(self) -> None:
         """StoreDamaged unless checksums, index, readers and totals all agree. Reads everything."""
-        with self._reading() as connection:
+        with self.locked() as connection:
             repair.audit(connection)
 
     @property
     def connection(self) -> sqlite3.Connection:
         """For the modules of this package only (gc, inspect)."""
         return self._usable()
-
-    @contextmanager
-    def locked(self) -> Iterator[sqlite3.Connection]:
-        """The connection, while no other thread uses it; errors are translated."""
-        with self._reading() as connection:
-            yield connection
 
     def __enter__(self) -> Self:
         return self
@@ -315,7 +239,8 @@ class Store:
             raise StoreReadOnly(store=self.path, reason="it was opened for reading")
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def locked(self) -> Iterator[sqlite3.Connection]:
+        """The connection, while no other thread uses it; errors are translated."""
         if os.getpid() != self._pid:  # before the guard: another thread may have held it during fork()
             self._usable()
         with self._guard:
@@ -343,7 +268,7 @@ class Store:
     def _state_row(self) -> StateRow:
         stored = self._stored
         if stored is None:
-            with self._reading() as connection:
+            with self.locked() as connection:
                 stored = self._stored = repair.load_state(connection)
         return stored
 

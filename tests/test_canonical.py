@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from engine.errors import UnkeyableArgument
 from engine.store import canonical as module
-from engine.store.canonical import UnknownClass, canonical, known, learn_annotation, restore
+from engine.store.canonical import UnknownClass, canonical, canonicals, known, learn_annotation, restore
 from tests.values import Access, Color, Hashed, Loose, Number, Private, Struct, Tree, same
 
 
@@ -144,6 +144,21 @@ DIFFERENT: list[Any] = [
 def test_what_goes_in_comes_out_with_every_type(value: Any) -> None:
     check(value)
     check((value, [value], {"k": value}, Point(1, value)))
+
+
+@pytest.mark.parametrize(
+    "several",
+    [
+        [],
+        [(), ("a",), (1, True, 1.0, None, b"x")],
+        [("a",), ("\udc80",), ("b",)],
+        [("a",), (1 << 70,)],
+        [("a",), (("b",),), ({1, 2},)],
+        [(value,) for value in DIFFERENT],
+    ],
+)
+def test_many_have_the_bytes_that_each_has(several: list[tuple[Any, ...]]) -> None:
+    assert canonicals(several) == [canonical(one) for one in several]
 
 
 def test_every_different_argument_is_another_key() -> None:

@@ -24,17 +24,30 @@ from engine.store import (
     QueryRow,
     RevisionRow,
     State,
+    checksums,
     fingerprint_of,
     open_store,
     schema,
 )
-from engine.store import rows as store_rows
 from engine.store import sqlite as store_sqlite
 from engine.store.gc import collect
 from engine.store.inspect import tables
 from engine.store.sqlite import Store
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_checksums_by_column_are_those_of_the_rows() -> None:
+    ids, texts = [1, 2, 1 << 40], [b"", b"a", b"b" * 3000]
+    assert checksums.readers_sums(ids, texts) == list(map(checksums.readers_sum, ids, texts))
+    assert checksums.input_sums(ids, texts) == list(map(checksums.input_sum, ids, texts))
+    assert checksums.member_sums([7] * 3, ids, texts) == list(map(checksums.member_sum, [7] * 3, ids, texts))
+    nodes = [node(1, 2, 3), node(9)._replace(args=b"", fingerprint=b""), node(1 << 40, flags=4)]
+    assert checksums.node_sums(list(zip(*nodes, strict=True))) == [
+        checksums.node_sum(*row[:11]) for row in nodes
+    ]
+    keys = [checksums.key_hash(row.query, row.args) for row in nodes]
+    assert list(checksums.key_hashes([row.query for row in nodes], [row.args for row in nodes])) == keys
 
 
 def packed(*ids: int) -> bytes:
@@ -144,8 +157,8 @@ def test_a_row_without_its_value_keeps_it_while_the_fingerprint_is_the_same(tmp_
 
 
 def test_colliding_keys_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_rows, "key_hash", lambda query, args: 7)
-    monkeypatch.setattr(store_rows, "key_hashes", lambda query, args: [7] * len(args))
+    monkeypatch.setattr(checksums, "key_hash", lambda query, args: 7)
+    monkeypatch.setattr(checksums, "key_hashes", lambda query, args: [7] * len(args))
     with open_store(tmp_path) as store:
         store.write(graph(20))
         assert [store.find(i % 3 + 1, b"args %d" % i) for i in range(1, 22)] == [

@@ -27,8 +27,8 @@ from engine.store import (
     seal,
     writing,
 )
+from engine.store.checksums import block_sum, collection_sum, cursor_sum
 from engine.store.rawfile import RawFile
-from engine.store.rows import block_sum, collection_sum, cursor_sum
 from engine.store.sqlite import Store
 from tests.test_store import closed_store, copy, database, dump, graph
 from tests.test_store_collections import FOLD, TABLE, collected, collection, filled, fold, rows_of

@@ -109,6 +109,21 @@ def test_a_commit_that_writes_no_input_leaves_the_blocks_alone(tmp_path: Path) -
         assert statements.count_of("observed") == 0
 
 
+def test_blocks_of_inputs_that_come_with_their_nodes_are_made_without_reading_a_row(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        statements = Statements(store)
+        written(store, 1, 2, RANGE)
+        written(store, 2 * RANGE, 3 * RANGE)
+        pinned = node(4 * RANGE, flags=OBSERVED | rows.PINNED_FLAG)
+        store.write(Batch(nodes=[pinned], inputs=[InputRow(pinned.id, b"of before")]))
+        assert statements.count_of("input LEFT JOIN node") == 0
+        store.write(Batch(nodes=[node(5 * RANGE)]))
+        store.write(Batch(inputs=[InputRow(5 * RANGE, b"later")]))
+        assert statements.count_of("input LEFT JOIN node") == 1
+        assert in_blocks(store) == in_rows(store) | {pinned.id: (1, pinned.args, b"")}
+        store.check_invariants()
+
+
 def test_arguments_of_any_kind_come_back(tmp_path: Path) -> None:
     several: tuple[tuple[object, ...], ...] = ((), ("a", 1), (b"x",), ("\udc80",), (("a",),), (1 << 70,))
     with open_store(tmp_path) as store:

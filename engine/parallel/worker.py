@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import engine.collector as collector
 from engine.attempt import finish
 from engine.core import Core, Request
 from engine.errors import Cancelled
@@ -332,6 +333,7 @@ def _end_with(descriptor: int) -> None:
 def main() -> None:
     """Serve until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # R3
+    collector.relax()
     source = os.dup(0)
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what queries print must not get between the messages
