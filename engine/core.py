@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from engine.errors import Closed, ForkedEngine, escaped
 from engine.event import Counts, Event, What
 from engine.frame import Frame
-from engine.graph import Graph
+from engine.graph import ALONE, Graph
 from engine.key import Key, display
 from engine.query import TAKEN_OVER, QueryInfo
 from engine.store import canonical
@@ -150,7 +150,7 @@ class Core:
     def args_of(self, node: int) -> tuple[Any, ...]:
         """The arguments of a node; decoded from the store at first use."""
         args = self.graph.args[node]
-        if isinstance(args, str):
+        if isinstance(args, ALONE):
             return (args,)
         if isinstance(args, bytes):
             info = self.bound[self.graph.query[node]]

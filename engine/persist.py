@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Iterable
 from functools import partial
 from operator import methodcaller
+from struct import Struct
 from typing import Final
 
 from engine.core import Core
@@ -19,6 +20,7 @@ from engine.errors import StoreDamaged, StoreFull
 from engine.event import What
 from engine.graph import (
     ABSENT,
+    ALONE,
     FORCED,
     GROUP,
     LOADED,
@@ -39,6 +41,7 @@ CHUNK_NODES = 32_768  # rows per commit of a long build: about 0.3 s of writing;
 CHUNK_NS = 2_000_000_000  # and no later than this after the last one: what a kill costs at most
 CHUNK_BYTES = 16 << 20  # bytes of values, so that memory stays bounded
 _PACK = methodcaller("tobytes")
+_PACK_ONE = Struct("=I").pack
 _NODE_ROW = partial(tuple.__new__, NodeRow)  # `NodeRow._make` without its loop through Python
 FORCED_BIT = GROUP  # in the stored list of suspects
 
@@ -114,8 +117,9 @@ def load_readers(core: Core, nodes: Iterable[int]) -> None:
     missing = [node for node in nodes if readers[node] is None]
     packed = core.store.readers(missing) if core.store is not None else {}
     for node in missing:
-        readers[node] = back = array("I")
+        back = array("I")
         back.frombytes(packed.get(node, b""))
+        readers[node] = back if len(back) > 1 else back[0] if back else 0
 
 
 def save(core: Core, node: int, data: bytes | None) -> None:
@@ -169,11 +173,13 @@ def commit(core: Core) -> None:
             missed.setdefault(node, set()).add(one.node)
     for node in core.dirty_readers:
         readers = graph.readers[node]
-        if readers is not None and node in missed:
+        if node in missed and readers is not None:
             if not graph.verified_at[node]:
                 continue  # it has no row at all yet
-            readers = array("I", [reader for reader in readers if reader not in missed[node]])
-        if readers is not None:
+            readers = array("I", [reader for reader in graph.above(node) if reader not in missed[node]])
+        if isinstance(readers, int):
+            batch.readers.append((node, _PACK_ONE(readers) if readers else b""))
+        elif readers is not None:
             batch.readers.append((node, readers.tobytes()))
     for node, stamp in core.dirty_stamps.items():
         batch.inputs.append(InputRow(node, stamp))
@@ -247,7 +253,7 @@ def _rows(core: Core) -> Iterable[NodeRow]:
     )  # fmt: skip
     query, *rest, fingerprint = (map(column.__getitem__, nodes) for column in columns)
     args = [
-        args if isinstance(args, bytes) else _canonical((args,) if isinstance(args, str) else args or ())
+        args if isinstance(args, bytes) else _canonical((args,) if isinstance(args, ALONE) else args or ())
         for args in map(graph.args.__getitem__, nodes)
     ]
     dependencies = map(_PACK, map(graph.dependencies.__getitem__, nodes))
