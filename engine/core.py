@@ -112,6 +112,7 @@ class Core:
         self.passed: list[int] = []
         self.ringed: dict[int, bytes | None] = {}  # rows of ring members, held back until all have memos
         self.applying: list[Any] = []  # the changes of a revision while they are being put in place
+        self.written = 0  # rows since memory was last given back
         self.full = False  # the last commit found no space
         # tables and folds
         self.collections: dict[int, Collection] = {}  # by the node that stands for it

@@ -25,7 +25,7 @@ from engine.history import HISTORY, History
 from engine.key import Key, display
 from engine.kinds import restore_collections
 from engine.locate import find, find_named
-from engine.memory import Memory
+from engine.memory import LIMIT, Memory
 from engine.persist import open_graph
 from engine.query import READY, REGISTRY, Query, info_of
 from engine.snapshot import Snapshot
@@ -76,7 +76,8 @@ class Engine:
                 what it was (a branch that is checked out again, an edit that is undone); 0: none, which is
                 the default without a store. With one, it is 4.
     max_memory  how many bytes of values may stay in memory, about; what goes is read from the store again.
-                None: all stay, as they do with read_only. Keys and edges are no values and stay in any case.
+                With a store it is 128 MiB; all stay without one, and with read_only. Keys and edges are no
+                values and stay in any case.
     synchronous "NORMAL" (a power cut may cost the last commits, nothing else) or "FULL".
 
     Raises `StoreInUse` when another process has the store, and the other `StoreError`s.
@@ -128,8 +129,8 @@ class Engine:
                 raise
         place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
         self._core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
-        if max_memory is not None and self._core.saves:  # else nobody could read again what was computed here
-            self._core.memory = Memory(max_memory)
+        if self._core.saves:  # else nobody could read again what was computed here
+            self._core.memory = Memory(LIMIT if max_memory is None else max_memory)
         self._core.history = History(history) if history else None
         self._core.limits = dict(limits or {})
         if processes:

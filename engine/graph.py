@@ -84,8 +84,8 @@ class Graph:
     def __init__(self, size: int) -> None:
         self.status = bytearray(size)
         self.query: list[int] = [0] * size  # row id of the query in the store
-        # bytes: not decoded yet; a text or a number: called with it alone (a tuple each would take 64 bytes and
-        # wake the garbage collector)
+        # bytes: not decoded yet; a text or a number: called with it alone (a tuple each would take 64 bytes,
+        # and wake the garbage collector)
         self.args: list[tuple[Any, ...] | bytes | str | int | None] = [None] * size
         self.flags = array("q", bytes(8 * size))  # an int that is its own would be an object of 32 bytes
         self.changed_at: list[int] = [0] * size

@@ -56,10 +56,8 @@ def spread(core: Core, budget: int | None = None) -> bool:
             frontier.append(node)
             load_readers(core, frontier)
             continue
-        if isinstance(above, int):
-            above = (above,) if above else ()
-        for reader in above:
-            if not status[reader] & MARKED:
+        for reader in (above,) if isinstance(above, int) else above:
+            if not status[reader] & MARKED and reader:  # 0: nobody
                 status[reader] |= MARKED
                 marked.append(reader)
                 frontier.append(reader)

@@ -211,6 +211,7 @@ def commit(core: Core) -> None:
         core.full = True
         return
     core.noted.discard("full")
+    core.written += len(batch.nodes)
     core.full = False
     core.dirty.clear()
     core.dirty_readers = {node: None for node in core.dirty_readers if node in missed}
