@@ -45,7 +45,7 @@ def _read(core: Core, nodes: list[int]) -> None:
     load_readers(core, members)
     by: dict[int, list[int]] = {}
     for node in members:
-        for reader in graph.readers[node] or ():
+        for reader in graph.above(node):
             if reader not in core.collections:
                 break
             by.setdefault(reader, []).append(node)

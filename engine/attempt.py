@@ -20,6 +20,7 @@ from engine.errors import Cancelled, StoreDamaged
 from engine.frame import CURRENT
 from engine.graph import MARKED
 from engine.mark import clear
+from engine.memory import MANY, give_back
 from engine.persist import commit
 from engine.recover import release_rings, start_over
 
@@ -96,3 +97,5 @@ def finish(core: Core) -> None:
     if core.ringed and not core.claims:
         release_rings(core)
     commit(core)
+    if core.written >= MANY:
+        give_back(core)

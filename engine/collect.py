@@ -120,7 +120,7 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, before: i
     graph = core.graph
     if graph.readers[node] is None:
         load_readers(core, [node])
-    for reader in tuple(graph.readers[node] or ()):
+    for reader in tuple(graph.above(node)):
         one = core.collections.get(reader)
         if one is None:
             return
@@ -274,7 +274,7 @@ def gather(core: Core) -> None:
     spread(core)
     graph, collections = core.graph, core.collections
     for node in islice(graph.marked, core.gathered, None):
-        readers = graph.readers[node]
+        readers = graph.above(node)
         if readers and readers[0] in collections:
             for reader in readers:
                 if reader not in collections:

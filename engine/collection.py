@@ -115,7 +115,7 @@ class Collection:
     def is_member(self, node: int) -> bool:
         """Whether a node whose readers are loaded is a member (C1)."""
         collections = self.core.collections
-        for reader in self.core.graph.readers[node] or ():
+        for reader in self.core.graph.above(node):
             if reader == self.node:
                 return True
             if reader not in collections:

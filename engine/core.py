@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from engine.errors import Closed, ForkedEngine, escaped
 from engine.event import Counts, Event, What
 from engine.frame import Frame
-from engine.graph import Graph
+from engine.graph import ALONE, Graph
 from engine.key import Key, display
 from engine.observe import InputFrame
 from engine.query import TAKEN_OVER, QueryInfo
@@ -116,6 +116,7 @@ class Core:
         self.passed: list[int] = []
         self.ringed: dict[int, bytes | None] = {}  # rows of ring members, held back until all have memos
         self.applying: list[Any] = []  # the changes of a revision while they are being put in place
+        self.written = 0  # rows since memory was last given back
         self.full = False  # the last commit found no space
         # tables and folds
         self.collections: dict[int, Collection] = {}  # by the node that stands for it
@@ -154,7 +155,7 @@ class Core:
     def args_of(self, node: int) -> tuple[Any, ...]:
         """The arguments of a node; decoded from the store at first use."""
         args = self.graph.args[node]
-        if isinstance(args, str):
+        if isinstance(args, ALONE):
             return (args,)
         if isinstance(args, bytes):
             info = self.bound[self.graph.query[node]]

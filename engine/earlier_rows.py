@@ -44,7 +44,7 @@ def gives_rows(core: Core, node: int) -> bool:
 def _table_of(core: Core, node: int) -> KeptTable | None:
     if core.graph.readers[node] is None:
         load_readers(core, [node])
-    readers = core.graph.readers[node] or ()
+    readers = core.graph.above(node)
     found = [core.collections[reader] for reader in readers if reader in core.collections]
     one = found[0] if len(found) == 1 else None
     return one if isinstance(one, KeptTable) else None

@@ -183,7 +183,7 @@ def dependencies(core: Core, node: int) -> list[str]:
 def dependents(core: Core, node: int) -> list[str]:
     """Display names of who read a node, sorted; of a table or fold who looked into it. The lock is held."""
     load_readers(core, [node])
-    above: Iterable[int] = core.graph.readers[node] or ()
+    above: Iterable[int] = core.graph.above(node)
     if node in core.collections:
         one = core.collections[node]
         own = [row for row in parts_of(core, one) if core.rows.get(f"{one.name}.into") != row]

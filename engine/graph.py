@@ -10,7 +10,8 @@ Invariants
         whose source keys fail, whatever their members do. While one fails by a cycle, the marks are completed
         by the next revision: see collection_cycles.retry_cycles.)
     G3  SUSPECT and FORCED imply MARKED, and (for nodes with a memo) membership in `suspects`.
-    G4  `readers` is the transpose of `dependencies`, for all rows in memory.
+    G4  `readers` is the transpose of `dependencies`, for all rows in memory. Most nodes have one reader:
+        it stands there as it is, and 0 for nobody, since an array takes 96 bytes. Ask `above`.
     G5  VALUE is set only on shareable, error-free values of LOADED nodes: the hot path looks at nothing
         else than `status == READY`.
 """
@@ -18,6 +19,7 @@ Invariants
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from typing import Any, Final
 
 from engine.query import ABSENT as ABSENT
@@ -45,6 +47,8 @@ REASON_SHIFT: Final = 12  # bits 12-15: why it ran last, a `why.Reason`
 REACH_SHIFT: Final = 16  # bits 16-55: the collections that it rests on, see `collect`
 REACH_BITS: Final = 40  # so that all flags fit into 63 bits
 REACH: Final = (1 << REACH_BITS) - 1 << REACH_SHIFT
+
+ALONE: Final = (str, int)  # classes of arguments that are kept without a tuple around one of them
 
 GROUP: Final = 1 << 31  # top bit of a dependency entry: "the next n entries are one parallel group"
 
@@ -80,17 +84,18 @@ class Graph:
     def __init__(self, size: int) -> None:
         self.status = bytearray(size)
         self.query: list[int] = [0] * size  # row id of the query in the store
-        # bytes: not decoded yet; a text: called with it alone (a tuple each would wake the garbage collector)
-        self.args: list[tuple[Any, ...] | bytes | str | None] = [None] * size
-        self.flags: list[int] = [0] * size
+        # bytes: not decoded yet; a text or a number: called with it alone (a tuple each would take 64 bytes,
+        # and wake the garbage collector)
+        self.args: list[tuple[Any, ...] | bytes | str | int | None] = [None] * size
+        self.flags = array("q", bytes(8 * size))  # an int that is its own would be an object of 32 bytes
         self.changed_at: list[int] = [0] * size
         self.verified_at: list[int] = [0] * size
         self.durability = bytearray(size)
-        self.cost: list[int] = [0] * size
-        self.cause: list[int] = [0] * size
+        self.cost = array("q", bytes(8 * size))
+        self.cause = array("I", bytes(4 * size))
         self.fingerprint: list[bytes] = [b""] * size
         self.dependencies: list[array[int] | None] = [None] * size
-        self.readers: list[array[int] | None] = [None] * size
+        self.readers: list[array[int] | int | None] = [None] * size  # None: not in memory, see G4
         self.values: list[Any] = [ABSENT] * size
         self.tables: list[dict[Any, int]] = []
         self.suspects: dict[int, None] = {}
@@ -100,8 +105,8 @@ class Graph:
     def __len__(self) -> int:
         return len(self.status)
 
-    def new(self, info: QueryInfo, query: int, args: tuple[Any, ...] | str) -> int:
-        """Add a node without a memo; it must run before it can be read."""
+    def new(self, info: QueryInfo, query: int, args: tuple[Any, ...] | bytes | str | int) -> int:
+        """Add a node without a memo; it must run before it can be read. `args` as they are kept."""
         node = len(self.status)
         self.status.append(LOADED | MARKED | FORCED)
         self.query.append(query)
@@ -118,9 +123,35 @@ class Graph:
         self.cause.append(0)
         self.fingerprint.append(b"")
         self.dependencies.append(NOTHING)
-        self.readers.append(array("I"))
+        self.readers.append(0)
         self.values.append(ABSENT)
         return node
+
+    def above(self, node: int) -> Sequence[int]:
+        """The readers of a node, as far as they are in memory."""
+        found = self.readers[node]
+        if isinstance(found, int):
+            return (found,) if found else ()
+        return found or ()
+
+    def add_reader(self, node: int, reader: int) -> None:
+        """A node is read by one more. Its readers are in memory."""
+        found = self.readers[node]
+        if isinstance(found, int):
+            self.readers[node] = array("I", (found, reader)) if found else reader
+        else:
+            assert found is not None, f"the readers of {node} are not loaded"
+            found.append(reader)
+
+    def remove_reader(self, node: int, reader: int) -> None:
+        """One of its readers reads it no longer. They are in memory."""
+        found = self.readers[node]
+        if isinstance(found, int):
+            assert found == reader, f"{reader} is no reader of {node}"
+            self.readers[node] = 0
+        else:
+            assert found is not None, f"the readers of {node} are not loaded"
+            found.remove(reader)
 
     def check_invariants(self, *, cyclic: bool = False) -> None:
         """Raise AssertionError where an invariant does not hold. For tests, at rest; O(nodes + edges).
@@ -135,7 +166,7 @@ class Graph:
                 if self.verified_at[node]:
                     assert node in self.suspects, f"G3: suspect {node} is not listed"
             if status & MARKED and node not in waiting and not cyclic:
-                for reader in self.readers[node] or ():
+                for reader in self.above(node):
                     on_ring = bool(getattr(self.values[reader], "ring", ()))
                     marked = self.status[reader] & MARKED
                     fails = self._is_collection(reader) and self.flags[reader] & (ERROR | TRANSIENT)
@@ -166,8 +197,8 @@ class Graph:
         }
         back = [
             (node, reader)
-            for node, packed in enumerate(self.readers)
-            for reader in packed or ()
+            for node in range(len(self))
+            for reader in self.above(node)
             if (node, reader) in forth or not self._is_collection(reader)  # it does not list its members
         ]
         assert len(back) == len(set(back)), "G4: a reader is listed twice"
@@ -178,7 +209,7 @@ class Graph:
             assert self.dependencies[node] is None, f"G4: {node} does not depend on {dependency}"
 
     def _is_collection(self, node: int) -> bool:
-        return not isinstance(self.readers[node], array | None)
+        return not isinstance(self.readers[node], array | int | None)
 
 
 def entries(dependencies: array[int] | tuple[int, ...]) -> list[int]:

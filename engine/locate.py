@@ -14,7 +14,7 @@ from engine.advance import force, start_revision
 from engine.code import code_fingerprint
 from engine.core import Core
 from engine.errors import BadQuery, UnknownQuery
-from engine.graph import LOADED
+from engine.graph import ALONE, LOADED
 from engine.mark import spread
 from engine.persist import adopt
 from engine.query import REGISTRY, QueryInfo
@@ -39,9 +39,12 @@ def locate(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
         if row in core.in_store:
             node = _stored(core, row, args)
         if not node:
-            node = core.graph.new(info, row, key if isinstance(key, str) else args)
-            if isinstance(key, tuple) and len(key) == 1:
-                core.graph.args[node] = key[0]  # canonical bytes: the caller may change what it passed
+            kept: Any = args
+            if isinstance(key, ALONE):
+                kept = key
+            elif isinstance(key, tuple) and len(key) == 1:
+                kept = key[0]  # canonical bytes: the caller may change what it passed
+            node = core.graph.new(info, row, kept)
         table[key] = node
     return node
 

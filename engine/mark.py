@@ -56,8 +56,8 @@ def spread(core: Core, budget: int | None = None) -> bool:
             frontier.append(node)
             load_readers(core, frontier)
             continue
-        for reader in above:
-            if not status[reader] & MARKED:
+        for reader in (above,) if isinstance(above, int) else above:
+            if not status[reader] & MARKED and reader:  # 0: nobody
                 status[reader] |= MARKED
                 marked.append(reader)
                 frontier.append(reader)
@@ -180,12 +180,9 @@ def _climb(core: Core, node: int, aims: set[int]) -> bool | None:
 
 def _above(core: Core, node: int) -> Iterator[int]:
     """The readers of a node, newest first: the newest are the likeliest to be in demand."""
-    above = core.graph.readers[node]
-    if above is None:
+    if core.graph.readers[node] is None:
         load_readers(core, [node])
-        above = core.graph.readers[node]
-        assert above is not None
-    return reversed(above)
+    return reversed(core.graph.above(node))
 
 
 def _spread_one(core: Core, node: int) -> None:

@@ -8,6 +8,8 @@ Invariants
 
 from __future__ import annotations
 
+from array import array
+
 from engine.collection import Collection
 from engine.core import Core
 from engine.persist import load, load_readers
@@ -20,10 +22,9 @@ def enter(core: Core, one: Collection, node: int) -> None:
         load_readers(core, [node])
     if one.is_member(node):
         return
-    back = graph.readers[node]
-    assert back is not None
     with core.half_done():
-        back.insert(0, one.node)
+        others = graph.above(node)
+        graph.readers[node] = array("I", (one.node, *others)) if others else one.node
         core.dirty_readers[node] = None
         one.news[node] = b""
         one.missed[node] = None
@@ -38,13 +39,11 @@ def leave(core: Core, one: Collection, node: int) -> None:
     load(core, (node,))
     if graph.readers[node] is None:
         load_readers(core, [node])
-    back = graph.readers[node]
-    assert back is not None
     info = core.bound[graph.query[node]]
     if core.history is not None and info is not None:
         core.history.remember(core, node, info)  # its rows go, and it may come again
     with core.half_done():
-        back.remove(one.node)
+        graph.remove_reader(node, one.node)
         core.dirty_readers[node] = None
         one.drop(node)
         one.missed.pop(node, None)

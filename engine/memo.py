@@ -32,12 +32,9 @@ def changed(core: Core, node: int) -> None:
 def doubt_readers(core: Core, node: int) -> None:
     """Suspect the direct readers of a node: its value is another one, or cannot be known for now."""
     graph = core.graph
-    readers = graph.readers[node]
-    if readers is None:
+    if graph.readers[node] is None:
         load_readers(core, [node])
-        readers = graph.readers[node]
-        assert readers is not None
-    for reader in readers:
+    for reader in graph.above(node):
         state = graph.status[reader]
         if not state & SUSPECT and (state & MARKED or graph.verified_at[reader] < core.revision):
             suspect(core, reader)
@@ -86,8 +83,7 @@ def lower_durability(core: Core, node: int, durability: int) -> None:
         here = waiting.pop()
         if graph.readers[here] is None:
             load_readers(core, [here, *waiting])
-        readers = graph.readers[here]
-        assert readers is not None
+        readers = graph.above(here)
         load(core, readers)
         for reader in readers:
             if graph.durability[reader] > durability and graph.verified_at[reader]:
@@ -104,8 +100,7 @@ def raise_reach(core: Core, node: int, reach: int) -> None:
         here = waiting.pop()
         if graph.readers[here] is None:
             load_readers(core, [here, *waiting])
-        readers = graph.readers[here]
-        assert readers is not None
+        readers = graph.above(here)
         load(core, readers)
         for reader in readers:
             if reach & ~graph.flags[reader] and graph.verified_at[reader]:
@@ -132,16 +127,12 @@ def replace_dependencies(core: Core, node: int, reads: dict[int, int | None]) ->
     keep = core.store is not None
     for entry in reads:
         if entry > 0 and entry not in before:
-            back = readers[entry]
-            assert back is not None
-            back.append(node)
+            graph.add_reader(entry, node)
             if keep:
                 core.dirty_readers[entry] = None
     for gone in before - reads.keys():
         if readers[gone] is None:
             load_readers(core, [gone])
-        back = readers[gone]
-        assert back is not None
-        back.remove(node)
+        graph.remove_reader(gone, node)
         if keep:
             core.dirty_readers[gone] = None

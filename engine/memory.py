@@ -10,11 +10,13 @@ Invariants
     M2  Only what the store has goes: no value is computed again because of the limit.
     M3  What the host set stays, whatever happens to the store (recover Z1).
 
-Not counted are values that are not stored, failures, and the graph itself: keys, stamps and edges.
+Not counted are values that are not stored, failures, values of a few bytes, for which the count would take
+more than they do, and the graph itself: keys, stamps and edges.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
@@ -24,8 +26,13 @@ from engine.graph import ABSENT, PINNED, RUNNING, UNSTORED, VALUE
 if TYPE_CHECKING:
     from engine.core import Core
 
+# Bytes, where nobody says how many. What a cold build leaves in memory without a limit cannot be given back
+# later: values lie between keys and edges, and the allocator returns memory in pieces of a megabyte.
+LIMIT: Final = 128 << 20
+FEW: Final = 9  # bytes of an encoding up to which a value is not counted: numbers, None, short texts
 OVERHEAD: Final = 64  # bytes of an entry here, and of an object around a value
 LEAST_COMMIT: Final = 1 << 20  # bytes not stored yet, below which a small limit makes nobody commit
+MANY: Final = 32_768  # rows written, after which it is worth while to give memory back: it takes some 10 ms
 PER_BYTE: Final = 3  # bytes of objects per byte of their encoding: measured 1 for text, 2 to 6 for records
 
 
@@ -53,14 +60,14 @@ class Memory:
     def made(self, core: Core, node: int, data: bytes) -> None:
         """A value was made or set; `data` is its encoding. The lock is held."""
         self.drop(node)
-        if not core.graph.flags[node] & (UNSTORED | PINNED):
+        if len(data) > FEW and not core.graph.flags[node] & (UNSTORED | PINNED):
             self._unsaved[node] = size = OVERHEAD + PER_BYTE * len(data)
             self._unsaved_bytes += size
 
     def loaded(self, core: Core, node: int, data: bytes) -> None:
         """A value was read from the store. The lock is held."""
         self.drop(node)
-        if not core.graph.flags[node] & PINNED:
+        if len(data) > FEW and not core.graph.flags[node] & PINNED:
             self._saved[node] = size = OVERHEAD + PER_BYTE * len(data)
             self._saved_bytes += size
             if self.total > self.limit + self.limit // 4:
@@ -103,3 +110,19 @@ class Memory:
                 self.evicted += 1
         self._saved.update(running)
         self._saved_bytes += sum(running.values())
+
+
+def give_back(core: Core) -> None:
+    """After a large build: return to the system what it needed and nobody needs now. The lock is held.
+
+    That is SQLite's page cache, up to 32 MiB, and what the C library keeps of memory that was freed.
+    """
+    core.written = 0
+    if core.store is not None:
+        core.store.shrink()
+    if sys.platform == "linux":
+        import ctypes  # late: few programs need it
+
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # else it is another C library than glibc
+            trim(0)

@@ -16,7 +16,7 @@ from engine.core import Core
 from engine.errors import BadSettings, StoreFull, StoreReadOnly
 from engine.history import HISTORY, History
 from engine.kinds import restore_collections
-from engine.memory import Memory
+from engine.memory import LIMIT, Memory
 from engine.persist import open_graph
 from engine.store import open_store
 
@@ -70,8 +70,8 @@ def open_core(
     place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
     core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
     core.relaxes_collector = relax_collector
-    if max_memory is not None and core.saves:  # else nobody could read again what was computed here
-        core.memory = Memory(max_memory)
+    if core.saves:  # else nobody could read again what was computed here
+        core.memory = Memory(LIMIT if max_memory is None else max_memory)
     core.history = History(history) if history else None
     core.limits = dict(limits or {})
     if processes:

@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Iterable, Set
 from functools import partial
 from operator import methodcaller
+from struct import Struct
 from typing import Final
 
 from engine.core import Core
@@ -19,6 +20,7 @@ from engine.errors import StoreDamaged, StoreFull
 from engine.event import What
 from engine.graph import (
     ABSENT,
+    ALONE,
     FORCED,
     GROUP,
     LOADED,
@@ -39,6 +41,7 @@ CHUNK_NODES = 32_768  # rows per commit of a long build: about 0.3 s of writing;
 CHUNK_NS = 2_000_000_000  # and no later than this after the last one: what a kill costs at most
 CHUNK_BYTES = 16 << 20  # bytes of values, so that memory stays bounded
 _PACK = methodcaller("tobytes")
+_PACK_ONE = Struct("=I").pack
 _NODE_ROW = partial(tuple.__new__, NodeRow)  # `NodeRow._make` without its loop through Python
 FORCED_BIT = GROUP  # in the stored list of suspects
 
@@ -114,8 +117,9 @@ def load_readers(core: Core, nodes: Iterable[int]) -> None:
     missing = [node for node in nodes if readers[node] is None]
     packed = core.store.readers(missing) if core.store is not None else {}
     for node in missing:
-        readers[node] = back = array("I")
+        back = array("I")
         back.frombytes(packed.get(node, b""))
+        readers[node] = back if len(back) > 1 else back[0] if back else 0
 
 
 def save(core: Core, node: int, data: bytes | None) -> None:
@@ -194,6 +198,7 @@ def commit(core: Core) -> None:
         core.full = True
         return
     core.noted.discard("full")
+    core.written += len(batch.nodes)
     core.full = False
     core.dirty.clear()
     core.dirty_readers = dict.fromkeys(core.dirty_readers.keys() & missed)
@@ -244,7 +249,7 @@ def _rows(core: Core) -> Iterable[NodeRow]:
 def _args(core: Core, nodes: list[int]) -> list[bytes]:
     """The canonical bytes of the arguments of nodes."""
     found = list(map(core.graph.args.__getitem__, nodes))
-    called = [(one,) if type(one) is str else one or () for one in found if type(one) is not bytes]
+    called = [(one,) if isinstance(one, ALONE) else one or () for one in found if not isinstance(one, bytes)]
     made = _canonicals(called)
     if len(made) == len(found):
         return made
@@ -260,12 +265,14 @@ def _readers(core: Core, missed: Set[int]) -> Iterable[tuple[int, bytes]]:
     if None in found:
         nodes = [node for node in nodes if graph.readers[node] is not None]
         found = list(map(graph.readers.__getitem__, nodes))
-    yield from zip(nodes, map(_PACK, found), strict=True)
+    packed = [
+        back.tobytes() if isinstance(back, array) else _PACK_ONE(back) if back else b"" for back in found
+    ]
+    yield from zip(nodes, packed, strict=True)
     for node in core.dirty_readers.keys() & missed:
-        back = graph.readers[node]
-        if graph.verified_at[node] and back is not None:  # else it has no row at all yet
+        if graph.verified_at[node] and graph.readers[node] is not None:  # else it has no row at all yet
             gone = {one.node for one in core.collections.values() if node in one.missed and node in one.news}
-            yield node, array("I", [reader for reader in back if reader not in gone]).tobytes()
+            yield node, array("I", [reader for reader in graph.above(node) if reader not in gone]).tobytes()
 
 
 def _listed(core: Core) -> bytes:

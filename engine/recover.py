@@ -128,7 +128,7 @@ def release_rings(core: Core) -> None:
         node = waiting.pop()
         if not graph.verified_at[node]:
             continue
-        waiting += [reader for reader in graph.readers[node] or () if reader in core.dirty]
+        waiting += [reader for reader in graph.above(node) if reader in core.dirty]
         replace_dependencies(core, node, {})
         core.dirty.pop(node, None)
         graph.verified_at[node] = 0

@@ -151,6 +151,11 @@ class Store(Readable):
             if not self.read_only and self.files.wal_size() > WAL_LIMIT_BYTES // QUIET_PART:
                 self._merge_large_log()
 
+    def shrink(self) -> None:
+        """Let go of the pages that are held in memory; those that are needed are read again."""
+        with self.locked() as connection:
+            connection.execute("PRAGMA shrink_memory")
+
     def compact(self) -> None:
         """Rewrite the file without free pages, merge and seal."""
         with self._guard:

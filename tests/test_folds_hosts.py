@@ -18,6 +18,8 @@ import engine.locate
 import engine.persist
 from engine import Engine, fold, input, query, table
 from engine.accumulate import Max, Sum
+from engine.code import code_fingerprint
+from engine.kinds import shape_of
 from tests.folding import FAILS, FOLDS, NUMBERS, cell, check, drop, keys, outcome, put, ran, text, wanted
 from tests.watching import Watch
 
@@ -47,9 +49,9 @@ def test_a_long_build_killed_between_its_commits_goes_on_where_it_was(tmp_path: 
 
 def halfway(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on all code and collections are others, and every few memos are committed."""
-    exact = engine.locate.code_fingerprint
+    exact = code_fingerprint
     monkeypatch.setattr(engine.locate, "code_fingerprint", lambda of, **how: exact(of, **how)[::-1])
-    shape = engine.collect.shape_of
+    shape = shape_of
     monkeypatch.setattr(engine.collect, "shape_of", lambda info, code: shape(info, f"{code}00"))
     monkeypatch.setattr(engine.persist, "CHUNK_NODES", 3)
 

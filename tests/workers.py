@@ -92,7 +92,7 @@ def graph_of(db: Engine) -> dict[str, tuple[Any, ...]]:
                 graph.durability[node],
                 graph.fingerprint[node],
                 tuple(name(entry) for entry in graph.dependencies[node] or ()),
-                sorted(map(name, graph.readers[node] or ())),
+                sorted(map(name, graph.above(node))),
                 graph.flags[node] & UNSTORED or bytes_of(core, node),
                 core.observed.get(node) is not None,
             )

@@ -164,7 +164,7 @@ class GraphUpdater:
             if here in wanted:
                 found.setdefault(wanted[here])
             load_readers(self._core, [here])
-            fresh = [reader for reader in graph.readers[here] or () if reader not in seen]
+            fresh = [reader for reader in graph.above(here) if reader not in seen]
             seen.update(fresh)
             waiting += fresh
         return budget
@@ -242,8 +242,8 @@ class GraphUpdater:
         """Whether only the watch itself asks for a node. `own`: rows of its queries."""
         graph = self._core.graph
         if own and graph.flags[node] & INPUT:
-            readers = graph.readers[node]
-            return bool(readers) and all(graph.query[reader] in own for reader in readers or ())
+            readers = graph.above(node)
+            return bool(readers) and all(graph.query[reader] in own for reader in readers)
         return graph.query[node] in own
 
     def _path_of(self, node: int) -> str | None:

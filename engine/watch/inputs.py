@@ -217,7 +217,7 @@ class Inputs:
         core = self._parts.core
         with core.lock:
             load_readers(core, [node])
-            readers = core.graph.readers[node] or ()
+            readers = core.graph.above(node)
             return core.name_of(readers[0]) if readers else "a query"
 
     def _saved_at(self, batch: Batch[Any], different: list[int]) -> float:
