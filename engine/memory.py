@@ -29,7 +29,7 @@ LEAST_COMMIT: Final = 1 << 20  # bytes not stored yet, below which a small limit
 PER_BYTE: Final = 3  # bytes of objects per byte of their encoding: measured 1 for text, 2 to 6 for records
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Memory:
     """The values of one engine that are in memory, oldest first."""
 

@@ -32,7 +32,7 @@ from engine.store.codec import fingerprint
 from engine.tables import matches, scratch
 
 
-@frozen(slots=True)
+@frozen(slots=True, eq=False, repr=False)
 class Copied:
     """A value of which each reader gets a copy."""
 

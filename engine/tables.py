@@ -61,7 +61,7 @@ class Column(Generic[K]):
     name: str
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class CollectionInfo:
     """What the engine knows of one table or fold, beside its queries.
 
@@ -99,7 +99,7 @@ class CollectionInfo:
         return tuple(dict.fromkeys(map(self.columns.encode, rows)))
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class LookupInfo(QueryInfo):
     """The definition of one way to look into a table. Its arguments are names and values, flat."""
 
