@@ -14,14 +14,13 @@ import importlib
 import importlib.util
 import os
 import sys
-from difflib import get_close_matches
 from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 from engine.errors import BadModule
-from engine.module_trouble import translate
+from engine.module_trouble import nearest, translate
 
 LOCAL: Final = "local"
 RESERVED: Final = frozenset(
@@ -92,9 +91,9 @@ def _check_file(file: Path) -> None:
     cause, hint = "", None
     try:
         if not file.exists():
-            near = get_close_matches(file.name, [one.name for one in file.parent.glob("*.py")], n=1)
+            near = nearest(file.name, [one.name for one in file.parent.glob("*.py")])
             cause = "there is no such file"
-            hint = f"Did you mean {file.parent / near[0]}?" if near else "Check the path."
+            hint = f"Did you mean {file.parent / near}?" if near else "Check the path."
         elif not file.is_file():
             cause, hint = "it is not a file", "Name a .py file, or a folder with __init__.py."
         elif file.suffix != ".py":

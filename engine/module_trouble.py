@@ -5,15 +5,19 @@ Whatever a module raises is `BadModule`, with the user's frames only.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
 from engine.errors import BadModule, EngineError
-from engine.usertrace import frames_of_user, where
+
+# What only trouble needs is imported when there is some: tracebacks and differences cost 5 ms.
 
 
 def translate(error: BaseException, shown: str, name: str) -> NoReturn:
     """Raise what a failed import means to the user. Interrupts pass."""
+    from engine.usertrace import where
+
     if isinstance(error, SyntaxError) and error.filename:
         raise BadModule(
             module=shown,
@@ -63,8 +67,17 @@ def _cycle(error: BaseException) -> list[str]:
     wanted = getattr(error, "path", None) or getattr(getattr(error, "obj", None), "__file__", None)
     if not isinstance(error, ImportError | AttributeError) or wanted is None:
         return []
+    from engine.usertrace import frames_of_user
+
     files = [frame.filename for frame in frames_of_user(error) if frame.name == "<module>"]
     if wanted not in files:
         return []
     ring = [Path(file).name for file in dict.fromkeys(files[files.index(wanted) :])]
     return [*ring, ring[0]]
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Which of the known names was meant, if one is close."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, list(known), n=1)), None)

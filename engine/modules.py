@@ -10,14 +10,13 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from engine.errors import BadModule, UnknownQuery
 from engine.module_files import LOCAL, RESERVED, forget_since, load_file, make_importable
-from engine.module_trouble import translate
+from engine.module_trouble import nearest, translate
 from engine.query import REGISTRY, Query, QueryInfo
 from engine.settings import Settings, looks_like_file
 
@@ -118,12 +117,12 @@ def _query_in(module: ModuleType, name: str, text: str) -> Query[..., Any]:
 
 def _no_such_query(module: ModuleType, name: str, text: str) -> NoReturn:
     defined = queries_of(module)
-    close = get_close_matches(name, defined, n=1)
+    close = nearest(name, defined)
     raise UnknownQuery(
         name=text,
         module=getattr(module, "__file__", None) or module.__name__,
         defined=_listed(defined),
-        hint=f"Did you mean {close[0]}?" if close else "Name one of the queries that the module defines.",
+        hint=f"Did you mean {close}?" if close else "Name one of the queries that the module defines.",
     )
 
 
@@ -157,8 +156,8 @@ def _query_of_rules(name: str, settings: Settings) -> Query[..., Any]:
         value = _load_point(name, points[name])
         if _is_query(value):
             return cast("Query[..., Any]", value)
-    close = get_close_matches(name, [*defined, *points], n=1)
-    hint = f"Did you mean {close[0]}?" if close else None
+    close = nearest(name, [*defined, *points])
+    hint = f"Did you mean {close}?" if close else None
     if not settings.rules:
         hint = hint or 'Say MODULE:QUERY, or name your rule modules: [tool.engine] rules = ["rules.py"].'
     raise UnknownQuery(
@@ -220,9 +219,9 @@ def _load_dotted(name: str, settings: Settings) -> ModuleType:
 
 
 def _hint_for_missing(name: str, points: Iterable[str]) -> str:
-    close = get_close_matches(name, points, n=1)
+    close = nearest(name, points)
     if close:
-        return f"Did you mean {close[0]}?"
+        return f"Did you mean {close}?"
     return "Name a file (path/to/rules.py), a dotted name below the root, or an installed module."
 
 
