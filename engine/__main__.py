@@ -72,6 +72,7 @@ def _end(code: int) -> NoReturn:
             os._exit(code)
     if code > 128:
         os._exit(code)
+    gc.freeze()  # Python looks for garbage several times as it ends: a sixth of a command that ran nothing
     sys.exit(code)
 
 

@@ -38,7 +38,7 @@ from engine.reason import Reason
 from engine.store.codec import fingerprint
 
 
-@frozen(slots=True)
+@frozen(slots=True, eq=False, repr=False)
 class Change:
     """A new value of an input: canonical bytes and fingerprint, or a failure."""
 

@@ -131,7 +131,7 @@ def _distributions(top: str, folders: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Source:
     """A module's source, compiled and not run."""
 

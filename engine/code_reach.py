@@ -104,7 +104,7 @@ def constant(value: Any) -> bytes:
 # -- code objects ----------------------------------------------------------------------------------
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Facts:
     """What never changes about one code object and the code nested in it."""
 

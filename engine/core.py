@@ -11,7 +11,6 @@ Invariants
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -246,6 +245,8 @@ class Core:
                         try:
                             listener(event)
                         except Exception:  # of the host: it must not fail the query that is told of
+                            import logging  # late: of no use where no listener fails
+
                             logging.getLogger("engine").exception("a listener failed on %s", event)
             finally:
                 self.emitting.release()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import builtins
 import re
-import traceback
 from types import TracebackType
 from typing import Final
 
@@ -61,7 +60,9 @@ class Failure:
             state = tuple([ADDRESS.sub("", repr(one)) for one in state])
             identity = canonical.canonical((name, *shown, *state))
         if trace is not None:
-            traceback.clear_frames(trace)  # else the memo keeps every local alive
+            from traceback import clear_frames  # late: of no use where nothing fails
+
+            clear_frames(trace)  # else the memo keeps every local alive
         return cls(error, fingerprint(identity), data, ring, trace)
 
     @classmethod

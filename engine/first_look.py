@@ -26,7 +26,7 @@ from engine.query import REGISTRY, QueryInfo
 Asked = tuple[int, QueryInfo, tuple[Any, ...]]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Block:
     """Inputs of one query that are called with one text each, and are stamped together."""
 
@@ -36,7 +36,7 @@ class Block:
     stamps: list[bytes] = field(factory=list)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Loaded:
     """All observed inputs: those in blocks, and the others."""
 

@@ -53,7 +53,7 @@ MOST_LOADED: Final = 20_000  # nodes whose histories stay in memory after a comm
 KEPT_FLAGS: Final = ERROR | UNSTORED
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Earlier:
     """A memo that a node had before."""
 
@@ -78,7 +78,7 @@ class Earlier:
         )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class History:
     """What is known of the past of one engine's nodes. All of it may be forgotten at any time (Y2)."""
 

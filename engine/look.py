@@ -39,7 +39,7 @@ HANDFUL = 8  # inputs that one thread reads (in 0.3 ms) before others could have
 SHARE = 32  # inputs read in one go by a thread: 1 ms, against 30 us to hand it out
 
 
-@frozen(slots=True, eq=False)
+@frozen(slots=True, eq=False, repr=False)
 class Looked:
     """What a look found. Nothing of it counts before `take`.
 

@@ -45,7 +45,7 @@ class MemberFailure:
     error: str
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class LookupInfo(QueryInfo):
     """The definition of one way to look into a table. Its arguments are names and values, flat."""
 

@@ -36,7 +36,7 @@ MANY: Final = 32_768  # rows written, after which it is worth while to give memo
 PER_BYTE: Final = 3  # bytes of objects per byte of their encoding: measured 1 for text, 2 to 6 for records
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Memory:
     """The values of one engine that are in memory, oldest first."""
 

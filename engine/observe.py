@@ -48,7 +48,7 @@ class InputFrame(Frame):
         return (self.fetch(*many[0]),) if many else ()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Batch:
     """Arguments of one class that are stamped in one call, and where their stamps belong."""
 

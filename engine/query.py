@@ -82,7 +82,7 @@ class Input(Query[P, R_co], Protocol[P, R_co]):
     """What `@input` returns: a query whose value comes from outside."""
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class QueryInfo:
     """Everything the engine knows of one definition."""
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 DIGEST = 16  # bytes of what one dependency, or a group of them, was
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Trial:
     """How far the earlier memos of a key were compared with what its dependencies are now."""
 

@@ -32,7 +32,7 @@ from engine.stack import HOP, run_on_fresh_stack
 from engine.store.codec import fingerprint
 
 
-@frozen(slots=True)
+@frozen(slots=True, eq=False, repr=False)
 class Copied:
     """A value of which each reader gets a copy."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -63,4 +62,6 @@ def refresh(core: Core, subscription: Subscription, *, tell: bool = True) -> Non
         try:
             subscription.callback(value)
         except Exception:  # of the host: the other subscribers are told all the same
+            import logging  # late: of no use where no subscriber fails
+
             logging.getLogger("engine").exception("a subscriber of %s failed", key)

@@ -58,7 +58,7 @@ class Column(Generic[K]):
     name: str
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class CollectionInfo:
     """What the engine knows of one table or fold, beside its queries.
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -66,7 +65,7 @@ class WriterLock(Held):
                 time.sleep(RETRY_STEP_SECONDS)
             started = datetime.now().astimezone().isoformat(timespec="seconds")
             os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n{socket.gethostname()}\n{started}\n".encode(), 0)
+            os.pwrite(fd, f"{os.getpid()}\n{os.uname().nodename}\n{started}\n".encode(), 0)
         except BaseException:
             os.close(fd)
             raise
@@ -138,7 +137,7 @@ def in_use(path: Path, holder: bytes) -> StoreInUse:
     if len(lines) < 3:
         return StoreInUse(store=path.parent, holder="unknown")
     pid, host, since = lines[:3]
-    where = "" if host == socket.gethostname() else f" on {host}"
+    where = "" if host == os.uname().nodename else f" on {host}"
     return StoreInUse(store=path.parent, holder=f"process {pid}{where}, since {since}")
 
 
@@ -155,7 +154,7 @@ def _is_alive(holder: bytes) -> bool:
     lines = holder.decode(errors="replace").splitlines()
     if len(lines) < 3 or not lines[0].isdecimal():
         return False
-    if lines[1] != socket.gethostname():
+    if lines[1] != os.uname().nodename:
         return True
     try:
         os.kill(int(lines[0]), 0)

@@ -25,7 +25,7 @@ BUSY_SECONDS = 5.0  # another program may hold a transaction while somebody look
 IMMUTABLE = "The store lies on a read-only file system: changes still in its log are not seen."
 
 
-@define
+@define(eq=False, repr=False)
 class Opened:
     """A connection and what goes with it."""
 

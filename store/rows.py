@@ -178,7 +178,7 @@ class EarlierRow(NamedTuple):
     valueless: bool = False
 
 
-@define
+@define(eq=False, repr=False)
 class Batch:
     """What one transaction writes. `state` None: the state stays as it is.
 

@@ -12,9 +12,7 @@ from unittest import mock
 
 import pytest
 
-import engine.collect
 import engine.kept_fold
-import engine.locate
 import engine.persist
 from engine import Engine, fold, input, query, table
 from engine.accumulate import Max, Sum
@@ -49,10 +47,8 @@ def test_a_long_build_killed_between_its_commits_goes_on_where_it_was(tmp_path: 
 
 def halfway(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on all code and collections are others, and every few memos are committed."""
-    exact = code_fingerprint
-    monkeypatch.setattr(engine.locate, "code_fingerprint", lambda of, **how: exact(of, **how)[::-1])
-    shape = shape_of
-    monkeypatch.setattr(engine.collect, "shape_of", lambda info, code: shape(info, f"{code}00"))
+    monkeypatch.setattr("engine.locate.code_fingerprint", lambda of, **how: code_fingerprint(of, **how)[::-1])
+    monkeypatch.setattr("engine.collect.shape_of", lambda info, code: shape_of(info, f"{code}00"))
     monkeypatch.setattr(engine.persist, "CHUNK_NODES", 3)
 
 

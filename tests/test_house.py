@@ -16,7 +16,15 @@ TOP_LEVEL = {"benchmarks", "docs", "engine", "examples", "rules", "store", "test
 OURS = ("engine", "store", "rules", "tests", "examples", "benchmarks")
 
 NOUNS = {"durability", "errors", "event", "key", "reason"}
-SURFACE = {"__init__", "__main__", "modules", "settings", "usertrace"}  # and everything in engine/cli
+SURFACE = {
+    "__init__",
+    "__main__",
+    "module_files",
+    "module_trouble",
+    "modules",
+    "settings",
+    "usertrace",
+}  # and everything in engine/cli
 FACE = {"database", "opening", "reader", "subscribe", "verification", "sinks"}
 STORE_FACE = {
     f"engine.store{name}" for name in ("", ".canonical", ".codec", ".gc")

@@ -54,7 +54,7 @@ def check_refused(project: Path, text: str, kind: type[EngineError], *parts: str
     for part in parts:
         assert part in message, message
     left = {name for name in set(sys.modules) - before if str(project) in str(sys.modules[name])}
-    assert kind is not BadModule or not left  # M4
+    assert kind is not BadModule or not left  # M3 of module_files
     return message
 
 
@@ -86,7 +86,7 @@ def test_a_file_has_one_module_name_whatever_it_is_called_by(
     import json
 
     assert json.__file__ is not None
-    assert str(project) not in json.__file__  # M3
+    assert str(project) not in json.__file__  # M2 of module_files
 
 
 def test_a_file_in_a_package_has_the_packages_name(project: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_bare_name_is_looked_up_in_the_configured_modules(project: Path) -> No
 def test_a_bare_name_without_configuration_says_what_to_do(project: Path) -> None:
     write(project, "rules.py")
     check_refused(project, "one", UnknownQuery, "no rule modules are configured", "MODULE:QUERY")
-    assert "rules" not in sys.modules or str(project) not in str(sys.modules["rules"])  # M1
+    assert "rules" not in sys.modules or str(project) not in str(sys.modules["rules"])  # it was not named
 
 
 def test_installed_rules_are_found_by_their_entry_point(project: Path) -> None:

@@ -6,7 +6,6 @@ Nothing of the library imports this package; it alone knows click, and only `pro
 from __future__ import annotations
 
 import importlib
-from difflib import get_close_matches
 from typing import Final
 
 import click
@@ -66,6 +65,8 @@ class Commands(click.Group):
         """See click; an unknown command is told with the one that was probably meant."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches  # late: only a misspelt command needs it
+
             close = get_close_matches(name, COMMANDS, n=1)
             meant = f" Did you mean {close[0]}?" if close else f" There are: {', '.join(COMMANDS)}."
             raise click.UsageError(f"There is no command {name!r}.{meant}", ctx)

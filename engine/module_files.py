@@ -1,0 +1,174 @@
+"""Module files: the module of a file, under a name that its place says, and where it may import from.
+
+Invariants
+    M1  The name of a file's module depends on its place below the root alone, because names of queries
+        are identities in the store: dotted path below the root; inside a package, the package's name.
+    M2  A user's module never takes a name of the standard library, of this package or of what it imports:
+        it is called `local.` and its own name then. Nor does a folder of theirs shadow them.
+    M3  A module that failed is not left behind half made.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from importlib.machinery import PathFinder, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from engine.errors import BadModule
+from engine.module_trouble import nearest, translate
+
+LOCAL: Final = "local"
+RESERVED: Final = frozenset(
+    "__main__ attr attrs blake3 click engine msgspec pygments rich sqlite_utils".split()  # noqa: SIM905 -- a list of strings takes seven lines
+)
+
+
+def load_file(file: Path, root: Path) -> ModuleType:
+    """The module of a file, loaded once. Raises `BadModule`."""
+    if file.is_dir() and (file / "__init__.py").is_file():
+        file = file / "__init__.py"
+    _check_file(file)
+    base, name = _name_of(file, root)
+    loaded = sys.modules.get(name)
+    if loaded is not None:
+        if _same_file(loaded, file):
+            return loaded
+        raise BadModule(
+            module=file,
+            cause=f"another module is called {name}: {getattr(loaded, '__file__', None) or 'a built-in one'}",
+            hint="Rename one of them: the names of their queries would be the same.",
+        )
+    before = set(sys.modules)
+    if base != root:
+        make_importable(base)
+    make_importable(root, last=True)
+    try:
+        if (file.parent / "__init__.py").is_file():
+            return _import_from(base, name, file)
+        return _execute(file, name)
+    except BadModule:
+        forget_since(before)
+        raise
+    except BaseException as error:  # a module may raise anything, sys.exit included
+        forget_since(before)
+        translate(error, str(file), name)
+
+
+def make_importable(directory: Path, *, last: bool = False) -> None:
+    """Put a directory on the path: after the standard library, before what is installed (M2)."""
+    text = str(directory)
+    if text in sys.path:
+        return
+    installed = (n for n, entry in enumerate(sys.path) if entry.endswith(("site-packages", "dist-packages")))
+    at = next(installed, len(sys.path))
+    if last:
+        at = len(sys.path)
+    sys.path.insert(at, text)
+    importlib.invalidate_caches()
+
+
+def forget_since(before: set[str]) -> None:
+    """Take back what a failed import left (M3), but nothing that was installed."""
+    for name in set(sys.modules) - before:
+        file = getattr(sys.modules[name], "__file__", None) or ""
+        if "site-packages" not in file and not file.startswith(sys.base_prefix):
+            sys.modules.pop(name, None)
+
+
+class _Fresh(SourceFileLoader):
+    """Compiles the source every time: bytecode is matched by size and second, so it can be outdated."""
+
+    def path_stats(self, path: str) -> Any:
+        raise OSError
+
+
+def _check_file(file: Path) -> None:
+    cause, hint = "", None
+    try:
+        if not file.exists():
+            near = nearest(file.name, [one.name for one in file.parent.glob("*.py")])
+            cause = "there is no such file"
+            hint = f"Did you mean {file.parent / near}?" if near else "Check the path."
+        elif not file.is_file():
+            cause, hint = "it is not a file", "Name a .py file, or a folder with __init__.py."
+        elif file.suffix != ".py":
+            cause, hint = "it is not a Python file", "Name a .py file."
+        else:
+            file.open("rb").close()
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or str(error)
+    if cause:
+        raise BadModule(module=file, cause=cause, hint=hint)
+
+
+def _name_of(file: Path, root: Path) -> tuple[Path, str]:
+    """The directory that a module is imported from, and its name (M1, M2)."""
+    whole = file.parent if file.name == "__init__.py" else file.with_suffix("")
+    base = whole.parent
+    while (base / "__init__.py").is_file():
+        base = base.parent
+    in_package = base != whole.parent or file.name == "__init__.py"
+    below = whole.relative_to(base)
+    if not in_package:
+        below = _relative(whole, root) or below
+    steps = [step.replace(".", "_") for step in below.parts]
+    clashes = steps[0] in ("engine", LOCAL) or (
+        len(steps) == 1 and (steps[0] in RESERVED or steps[0] in sys.stdlib_module_names)
+    )
+    if clashes and in_package and steps[0] != LOCAL:
+        raise BadModule(
+            module=file,
+            cause=f"it is in a package called {steps[0]}, and that name is taken",
+            hint="Rename the folder, or remove its __init__.py.",
+        )
+    return base, ".".join([LOCAL, *steps] if clashes else steps)
+
+
+def _relative(whole: Path, root: Path) -> Path | None:
+    for one, other in ((whole, root), (Path(os.path.realpath(whole)), Path(os.path.realpath(root)))):
+        if one.is_relative_to(other):
+            return one.relative_to(other)
+    return None
+
+
+def _execute(file: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, file, loader=_Fresh(name, str(file)))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    # Neighbours that import it by its short name get the same module, not a second one (M1).
+    short = file.stem
+    if short not in sys.stdlib_module_names and short not in RESERVED:
+        sys.modules.setdefault(short, module)
+    spec.loader.exec_module(module)
+    return sys.modules.get(name, module)
+
+
+def _import_from(base: Path, name: str, file: Path) -> ModuleType:
+    """Import a module of a package, the package from `base` whatever else is importable."""
+    top = name.partition(".")[0]
+    if top not in sys.modules:
+        spec = PathFinder.find_spec(top, [str(base)])
+        if spec is not None and spec.loader is not None:
+            package = importlib.util.module_from_spec(spec)
+            sys.modules[top] = package
+            spec.loader.exec_module(package)
+    module = importlib.import_module(name)
+    if not _same_file(module, file):
+        raise BadModule(
+            module=file,
+            cause=f"another module is called {name}: {getattr(module, '__file__', None)}",
+            hint="Rename one of them.",
+        )
+    return module
+
+
+def _same_file(module: ModuleType, file: Path) -> bool:
+    loaded_from = getattr(module, "__file__", None)
+    return loaded_from is not None and os.path.realpath(loaded_from) == os.path.realpath(file)
