@@ -55,6 +55,11 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
         core.unsettled = True
         _keep_for_now(core, node, info, reads, outcome)
         return
+    if core.transients.get(node) == core.revision and graph.query[node] in core.parts:
+        # It is a member: in this revision lookups were answered without its rows, and are not marked for it.
+        # See test_rows_that_a_transient_failure_hid_are_seen_by_who_looked_meanwhile.
+        core.moved[node] = None
+        raise Cancelled
     before = graph.flags[node]
     reason, equal = _NEW, False
     had_memo = graph.verified_at[node] > 0
@@ -87,7 +92,7 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
         core.dirty_stamps[node] = outcome.stamp
     graph.verified_at[node] = core.revision
     graph.status[node] &= ~(MARKED | SUSPECT | FORCED)
-    if had_memo:
+    if had_memo or node in graph.suspects or node in core.transients:
         _settled(core, node)
     if info.untracked:
         core.untracked[node] = None
@@ -113,14 +118,8 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
 
 def _against_memo(core: Core, node: int, info: QueryInfo, outcome: Outcome) -> tuple[int, bool]:
     """Why the new memo is made, as flags, and whether its value is that of the memo before."""
-    graph = core.graph
-    if core.transients.get(node) == core.revision and graph.query[node] in core.parts:
-        # It is a member: in this revision lookups were answered without its rows, and are not marked for it.
-        # See test_rows_that_a_transient_failure_hid_are_seen_by_who_looked_meanwhile.
-        core.moved[node] = None
-        raise Cancelled
     equal = _equal(core, node, outcome)
-    state = graph.status[node]
+    state = core.graph.status[node]
     again = not state & MARKED
     if again and outcome.failure is not None and outcome.failure.ring:
         equal = True  # which way round a cycle is told first is up to the threads
@@ -150,7 +149,7 @@ def _take_back(core: Core, node: int, reads: Reads, durability: int, reach: int,
 
 
 def _settled(core: Core, node: int) -> None:
-    """A node that had a memo is no suspect any more, and is not tried again."""
+    """A node is no suspect any more, and is not tried again."""
     if core.doubtful and node in core.collections:
         doubt_collections(core)  # this one is settled now
     if core.graph.suspects.pop(node, 0) is None:

@@ -28,11 +28,7 @@ def locate(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
     row = core.row_of.get(info.index)
     if row is None:
         row = bind(core, info)
-    kinds = info.kinds
-    if kinds is not None and len(kinds) == len(args) == 1 and args[0].__class__ is kinds[0]:
-        key: object = args[0]  # `memo_key` of most keys, without a call
-    else:
-        key = info.memo_key(args)
+    key = info.memo_key(args)
     table = core.graph.tables[info.index]
     node = table.get(key)
     if node is None:

@@ -19,8 +19,8 @@ from engine import (
     StoreFull,
     StoreReadOnly,
     advance,
-    execute,
     input,
+    keep,
     query,
 )
 from engine.store.sqlite import Store
@@ -57,7 +57,7 @@ def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 
 def interrupt(db: Engine, patch: pytest.MonkeyPatch) -> None:
     """Interrupt a request in the middle of a change to the lists."""
-    strike(patch, execute, "put_value")
+    strike(patch, keep, "put_value")
     with pytest.raises(KeyboardInterrupt):
         db.get(ten, 1_000)
     assert db._core.unsettled

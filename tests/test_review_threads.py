@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import engine
-from engine import Closed, DepthLimit, Engine, Query, each, execute, input, query, subscribe
+from engine import Closed, DepthLimit, Engine, Query, each, input, keep, query, subscribe
 from engine.request import demand
 from tests.striking import strike
 from tests.test_threads import run_all
@@ -137,7 +137,7 @@ def test_the_mark_of_an_interrupt_is_not_erased_by_another_thread(
     other = threading.Thread(target=db.get, args=(slow,))
     other.start()
     assert running.wait(SECONDS)
-    strike(monkeypatch, execute, "changed")
+    strike(monkeypatch, keep, "changed")
     with pytest.raises(KeyboardInterrupt):
         db.get(top)
     go_on.set()

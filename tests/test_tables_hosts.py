@@ -75,14 +75,14 @@ def test_gc_keeps_tables_that_somebody_rests_on_and_drops_the_others(store: Path
 def test_an_interrupt_amid_a_settling_loses_nothing(
     db: Engine, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    from engine import execute
+    from engine import keep
 
     write(db, a="cat", b="dog")
     db.get(uses, "cat")
     for text in ("cat cat2", "cow", "cat"):
         write(db, a=text, b=f"{text} cat", c="cat")
         with monkeypatch.context() as patch:
-            strike(patch, execute, where)
+            strike(patch, keep, where)
             with suppress(KeyboardInterrupt):
                 db.get(uses, "cat")
         assert db.get(uses, "cat") == (3 if text != "cow" else 2)
