@@ -131,7 +131,7 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, before: i
             suspect(core, one.node, FORCED)
         else:
             with core.half_done():
-                one.missed.pop(node, None)
+                one.arrived(node)
                 one.take(node, value, failure, bool(before & (ERROR | TRANSIENT)))
 
 
@@ -305,7 +305,7 @@ def _take_value(core: Core, one: Collection, node: int, frame: Running) -> None:
             frame.transient = transient
     if node in one.missed:  # else it was computed again, and taken over then
         with core.half_done():
-            del one.missed[node]
+            one.arrived(node)
             one.take(node, value, failure, True)
 
 

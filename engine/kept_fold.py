@@ -101,7 +101,7 @@ class KeptFold(Collection):
         self._forget_tree()  # else a tree that stays empty finds the old one after the commit
         self._blocks[WAITING] = self._blocks[FAILING] = self._blocks[STATE] = b""
         for node in self.members or ():
-            self.news[node] = b""
+            self.tell(node, b"")
         self._force()
 
     def conclude(self) -> None:
@@ -113,7 +113,7 @@ class KeptFold(Collection):
         if before != after:
             first = self._waiting[node][0] if node in self._waiting else before
             self._waiting[node] = first, after, self._key_of(node)
-            self.news[node] = after
+            self.tell(node, after)
             self._force()
 
     def _key_of(self, node: int) -> bytes:

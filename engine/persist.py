@@ -9,7 +9,7 @@ Invariants
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from functools import partial
 from operator import methodcaller
 from typing import Final
@@ -163,8 +163,7 @@ def commit(core: Core) -> None:
     batch = Batch()
     graph = core.graph
     batch.nodes.extend(_rows(core))
-    missed = set[int]().union(*[one.missed_news() for one in core.collections.values()])
-    batch.readers.extend(_readers(core, missed))
+    batch.readers.extend(_readers(core))
     batch.inputs.extend(map(InputRow._make, core.dirty_stamps.items()))
     for row in core.dirty_queries:
         calls = array("I", sorted(core.calls[row])).tobytes()
@@ -196,7 +195,7 @@ def commit(core: Core) -> None:
     core.noted.discard("full")
     core.full = False
     core.dirty.clear()
-    core.dirty_readers = dict.fromkeys(core.dirty_readers.keys() & missed)
+    core.dirty_readers.clear()
     core.dirty_stamps.clear()
     core.dirty_queries.clear()
     core.revision_notes.clear()
@@ -252,20 +251,22 @@ def _args(core: Core, nodes: list[int]) -> list[bytes]:
     return [one if isinstance(one, bytes) else next(left) for one in found]
 
 
-def _readers(core: Core, missed: Set[int]) -> Iterable[tuple[int, bytes]]:
-    """The readers of all dirty nodes. Members that are `missed` are not yet read by their collections."""
+def _readers(core: Core) -> Iterable[tuple[int, bytes]]:
+    """The readers of all dirty nodes, without the collections that wait for them."""
     graph = core.graph
-    nodes = list(core.dirty_readers.keys() - missed if missed else core.dirty_readers)
+    nodes = list(core.dirty_readers)
     found = list(map(graph.readers.__getitem__, nodes))
     if None in found:
         nodes = [node for node in nodes if graph.readers[node] is not None]
         found = list(map(graph.readers.__getitem__, nodes))
     yield from zip(nodes, map(_PACK, found), strict=True)
-    for node in core.dirty_readers.keys() & missed:
-        back = graph.readers[node]
-        if graph.verified_at[node] and back is not None:  # else it has no row at all yet
-            gone = {one.node for one in core.collections.values() if node in one.missed and node in one.news}
-            yield node, array("I", [reader for reader in back if reader not in gone]).tobytes()
+    for one in core.collections.values():
+        for node in core.dirty_readers.keys() & one.missed.keys():
+            waiting = {other.node for other in core.collections.values() if other.waits_for(node)}
+            readers = graph.readers[node]
+            if waiting and readers is not None:
+                left = array("I", [reader for reader in readers if reader not in waiting])
+                yield node, left.tobytes() if graph.verified_at[node] else b""  # it has no row at all yet
 
 
 def _listed(core: Core) -> bytes:
