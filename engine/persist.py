@@ -243,7 +243,7 @@ def _rows(core: Core) -> Iterable[NodeRow]:
 def _args(core: Core, nodes: list[int]) -> list[bytes]:
     """The canonical bytes of the arguments of nodes."""
     found = list(map(core.graph.args.__getitem__, nodes))
-    called = [(one,) if type(one) is str else one or () for one in found if type(one) is not bytes]
+    called = [(one,) if isinstance(one, str) else one or () for one in found if not isinstance(one, bytes)]
     made = _canonicals(called)
     if len(made) == len(found):
         return made
