@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from functools import partial
 from operator import methodcaller
 from typing import Final
 
@@ -31,7 +30,7 @@ from engine.graph import (
     Graph,
 )
 from engine.query import REGISTRY
-from engine.store import Batch, InputRow, NodeRow, QueryRow, RevisionRow, State
+from engine.store import Batch, NodeColumns, NodeRow, QueryRow, RevisionRow, State
 from engine.store.canonical import canonicals as _canonicals
 
 KEEP: Final = None  # data of a row whose value did not change: the store keeps what has this fingerprint
@@ -39,7 +38,6 @@ CHUNK_NODES = 32_768  # rows per commit of a long build: about 0.3 s of writing;
 CHUNK_NS = 2_000_000_000  # and no later than this after the last one: what a kill costs at most
 CHUNK_BYTES = 16 << 20  # bytes of values, so that memory stays bounded
 _PACK = methodcaller("tobytes")
-_NODE_ROW = partial(tuple.__new__, NodeRow)  # `NodeRow._make` without its loop through Python
 FORCED_BIT = GROUP  # in the stored list of suspects
 
 
@@ -162,9 +160,10 @@ def commit(core: Core) -> None:
         return
     batch = Batch()
     graph = core.graph
-    batch.nodes.extend(_rows(core))
-    batch.readers.extend(_readers(core))
-    batch.inputs.extend(map(InputRow._make, core.dirty_stamps.items()))
+    if core.dirty:
+        batch.nodes = _rows(core)
+    batch.readers = _readers(core).items()
+    batch.inputs = core.dirty_stamps.items()
     for row in core.dirty_queries:
         calls = array("I", sorted(core.calls[row])).tobytes()
         batch.queries.append(QueryRow(row, core.name_of_row[row], core.codes[row], calls))
@@ -225,7 +224,7 @@ def _has_news(core: Core) -> bool:
     )
 
 
-def _rows(core: Core) -> Iterable[NodeRow]:
+def _rows(core: Core) -> NodeColumns:
     """The rows of all dirty nodes, column by column: a loop in C costs a third of one in Python."""
     graph = core.graph
     nodes = sorted(core.dirty)
@@ -233,11 +232,10 @@ def _rows(core: Core) -> Iterable[NodeRow]:
         graph.query, graph.flags, graph.changed_at, graph.verified_at, graph.durability, graph.cost,
         graph.cause, graph.fingerprint,
     )  # fmt: skip
-    query, *rest, fingerprint = (map(column.__getitem__, nodes) for column in columns)
-    dependencies = map(_PACK, map(graph.dependencies.__getitem__, nodes))
-    values = map(core.dirty.__getitem__, nodes)
-    found = zip(nodes, query, _args(core, nodes), *rest, fingerprint, dependencies, values, strict=True)
-    return map(_NODE_ROW, found)
+    query, *rest = (list(map(column.__getitem__, nodes)) for column in columns)
+    dependencies = list(map(_PACK, map(graph.dependencies.__getitem__, nodes)))
+    values = list(map(core.dirty.__getitem__, nodes))
+    return NodeColumns([nodes, query, _args(core, nodes), *rest, dependencies, values])
 
 
 def _args(core: Core, nodes: list[int]) -> list[bytes]:
@@ -251,7 +249,7 @@ def _args(core: Core, nodes: list[int]) -> list[bytes]:
     return [one if isinstance(one, bytes) else next(left) for one in found]
 
 
-def _readers(core: Core) -> Iterable[tuple[int, bytes]]:
+def _readers(core: Core) -> dict[int, bytes]:
     """The readers of all dirty nodes, without the collections that wait for them."""
     graph = core.graph
     nodes = list(core.dirty_readers)
@@ -259,14 +257,14 @@ def _readers(core: Core) -> Iterable[tuple[int, bytes]]:
     if None in found:
         nodes = [node for node in nodes if graph.readers[node] is not None]
         found = list(map(graph.readers.__getitem__, nodes))
-    yield from zip(nodes, map(_PACK, found), strict=True)
+    packed = dict(zip(nodes, map(_PACK, found), strict=True))
     for one in core.collections.values():
-        for node in core.dirty_readers.keys() & one.missed.keys():
+        for node in packed.keys() & one.missed.keys():
             waiting = {other.node for other in core.collections.values() if other.waits_for(node)}
-            readers = graph.readers[node]
-            if waiting and readers is not None:
-                left = array("I", [reader for reader in readers if reader not in waiting])
-                yield node, left.tobytes() if graph.verified_at[node] else b""  # it has no row at all yet
+            if waiting:
+                left = array("I", [reader for reader in graph.readers[node] or () if reader not in waiting])
+                packed[node] = left.tobytes() if graph.verified_at[node] else b""  # it has no row at all yet
+    return packed
 
 
 def _listed(core: Core) -> bytes:
