@@ -9,6 +9,7 @@ Invariants
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from typing import NoReturn

@@ -131,7 +131,7 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, before: i
             suspect(core, one.node, FORCED)
         else:
             try:  # `Core.half_done` written out: `unsettled` is set by who makes the memo
-                one.missed.pop(node, None)
+                one.arrived(node)
                 one.take(node, value, failure, bool(before & (ERROR | TRANSIENT)))
             except Exception as error:
                 core.struck = error
@@ -308,7 +308,7 @@ def _take_value(core: Core, one: Collection, node: int, frame: Running) -> None:
             frame.transient = transient
     if node in one.missed:  # else it was computed again, and taken over then
         with core.half_done():
-            del one.missed[node]
+            one.arrived(node)
             one.take(node, value, failure, True)
 
 

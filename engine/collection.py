@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from engine.graph import FORCED, RUNNING
@@ -87,7 +87,8 @@ class Collection:
         self.rebuild = True  # nothing that is kept can be used
         self.rebuilding = False
         self.members: set[int] | None = None if core.store is not None else set()
-        self.news: dict[int, bytes | None] = {}  # members to write, or that left
+        self.news: dict[int, bytes | None] = {}  # members to write, or that left; see `tell`
+        self._ready: dict[int, None] = {}  # those of them that the next commit writes
         self.feeds: dict[str, list[Collection]] = {}  # column -> collections whose keys it gives
         self.dirty = True
 
@@ -134,6 +135,26 @@ class Collection:
                     self.members.add(node)
         return self.members
 
+    def tell(self, node: int, data: bytes | None) -> None:
+        """Let the next commit write that a node is a member, and what is kept of it; None: that it is none.
+
+        A member is stored with what it contributes, or not at all: one that is missed waits until it arrives.
+        While a long build commits again and again, that may be all of them, so no commit looks at those.
+        """
+        self.news[node] = data
+        if node not in self.missed:
+            self._ready[node] = None
+
+    def arrived(self, node: int) -> None:
+        """What a member contributes is about to be kept: it is missed no more."""
+        if self.missed.pop(node, 0) is None and node in self.news:
+            self._ready[node] = None
+            self.core.dirty_readers[node] = None  # they name the collection from now on, see `waits_for`
+
+    def waits_for(self, node: int) -> bool:
+        """Whether a node is a member of which the store is not to know yet."""
+        return node in self.missed and node in self.news
+
     def into(self, batch: Batch) -> None:
         """Put what the store does not have into a batch."""
         if self.dirty or self.rebuilding:
@@ -141,7 +162,9 @@ class Collection:
             bit = self.bit.bit_length() - 1
             patterns = pack((bit, again, tuple(self.patterns), self.failing, self.sum))
             batch.collections.append(CollectionRow(self.node, self.name, self.kind, self.shape, patterns))
-        for node in self.news.keys() - self.missed.keys():  # stored with what it contributes, or not at all
+        for node in self._ready:
+            if node in self.missed:
+                continue
             data = self.news[node]
             if data is None:
                 batch.members_gone.append((self.node, node))
@@ -151,19 +174,15 @@ class Collection:
     def committed(self) -> None:
         """The batch was written."""
         self.dirty = False
-        self.news = {node: self.news[node] for node in self.missed_news()}
-
-    def missed_news(self) -> Set[int]:
-        """Members that wait to be written until their contribution is kept.
-
-        While a long build commits again and again, they may be all: what is done for each has to be cheap.
-        """
-        return self.news.keys() & self.missed.keys() if self.missed else set()
+        for node in self._ready:
+            if node not in self.missed:
+                del self.news[node]
+        self._ready.clear()
 
     @property
     def has_news(self) -> bool:
         """Whether anything waits to be written."""
-        return bool(self.dirty or self.news)
+        return bool(self.dirty or self._ready)
 
     # -- what the kinds do ---------------------------------------------------------------------
 

@@ -103,7 +103,7 @@ class KeptFold(Collection):
         # All: a commit halfway attaches the store again, where those not taken yet have what was kept.
         # See test_a_fold_that_is_built_anew_and_committed_halfway_reduces_every_member.
         for node in self.load_members():
-            self.news[node] = b""
+            self.tell(node, b"")
         self._force()
 
     def conclude(self) -> None:
@@ -116,7 +116,7 @@ class KeptFold(Collection):
             waiting = self._waiting
             first = waiting[node][0] if node in waiting else before
             waiting[node] = first, after, self._key_of(node)
-            self.news[node] = after
+            self.tell(node, after)
             self._force()
 
     def _key_of(self, node: int) -> bytes:

@@ -57,8 +57,9 @@ class KeptTable(Collection):
         self._note_cycle(node, failure)
         if failure is not None or failed:
             before = self._failure(node)
-            self.news[node] = b"" if failure is None else describe(failure.error).encode("utf-8", "replace")
-            if self.news[node] != before:
+            after = b"" if failure is None else describe(failure.error).encode("utf-8", "replace")
+            self.tell(node, after)
+            if after != before:
                 self._force(FAILURES, ())
         source = plain(self.core.args_of(node)[0])
         self._replace(node, source, rows)
@@ -277,8 +278,8 @@ class KeptTable(Collection):
 
     def committed(self) -> None:
         """See `Collection.committed`."""
+        self._entered.difference_update(self._ready)
         super().committed()
-        self._entered &= self.missed.keys()
         self.kept.committed()
         self.log.committed()
 

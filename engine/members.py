@@ -25,9 +25,8 @@ def enter(core: Core, one: Collection, node: int) -> None:
     with core.half_done():
         others = graph.above(node)
         graph.readers[node] = array("I", (one.node, *others)) if others else one.node
-        core.dirty_readers[node] = None
-        one.news[node] = b""
         one.missed[node] = None
+        one.tell(node, b"")
         if one.members is not None:
             one.members.add(node)
         one.came_or_went(node)
@@ -48,7 +47,7 @@ def leave(core: Core, one: Collection, node: int) -> None:
         one.drop(node)
         one.missed.pop(node, None)
         one.pending.pop(node, None)
-        one.news[node] = None
+        one.tell(node, None)
         if one.members is not None:
             one.members.discard(node)
         one.came_or_went(node)

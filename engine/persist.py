@@ -9,8 +9,7 @@ Invariants
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Set
-from functools import partial
+from collections.abc import Iterable
 from operator import methodcaller
 from struct import Struct
 from typing import Final
@@ -33,7 +32,7 @@ from engine.graph import (
     Graph,
 )
 from engine.query import REGISTRY
-from engine.store import Batch, InputRow, NodeRow, QueryRow, RevisionRow, State
+from engine.store import Batch, NodeColumns, NodeRow, QueryRow, RevisionRow, State
 from engine.store.canonical import canonicals as _canonicals
 
 KEEP: Final = None  # data of a row whose value did not change: the store keeps what has this fingerprint
@@ -42,7 +41,6 @@ CHUNK_NS = 2_000_000_000  # and no later than this after the last one: what a ki
 CHUNK_BYTES = 16 << 20  # bytes of values, so that memory stays bounded
 _PACK = methodcaller("tobytes")
 _PACK_ONE = Struct("=I").pack
-_NODE_ROW = partial(tuple.__new__, NodeRow)  # `NodeRow._make` without its loop through Python
 FORCED_BIT = GROUP  # in the stored list of suspects
 
 
@@ -166,10 +164,10 @@ def commit(core: Core) -> None:
         return
     batch = Batch()
     graph = core.graph
-    batch.nodes.extend(_rows(core))
-    missed = set[int]().union(*[one.missed_news() for one in core.collections.values()])
-    batch.readers.extend(_readers(core, missed))
-    batch.inputs.extend(map(InputRow._make, core.dirty_stamps.items()))
+    if core.dirty:
+        batch.nodes = _rows(core)
+    batch.readers = _readers(core).items()
+    batch.inputs = core.dirty_stamps.items()
     for row in core.dirty_queries:
         calls = array("I", sorted(core.calls[row])).tobytes()
         batch.queries.append(QueryRow(row, core.name_of_row[row], core.codes[row], calls))
@@ -201,7 +199,7 @@ def commit(core: Core) -> None:
     core.written += len(batch.nodes)
     core.full = False
     core.dirty.clear()
-    core.dirty_readers = dict.fromkeys(core.dirty_readers.keys() & missed)
+    core.dirty_readers.clear()
     core.dirty_stamps.clear()
     core.dirty_queries.clear()
     core.revision_notes.clear()
@@ -231,7 +229,7 @@ def _has_news(core: Core) -> bool:
     )
 
 
-def _rows(core: Core) -> Iterable[NodeRow]:
+def _rows(core: Core) -> NodeColumns:
     """The rows of all dirty nodes, column by column: a loop in C costs a third of one in Python."""
     graph = core.graph
     nodes = sorted(core.dirty)
@@ -239,11 +237,10 @@ def _rows(core: Core) -> Iterable[NodeRow]:
         graph.query, graph.flags, graph.changed_at, graph.verified_at, graph.durability, graph.cost,
         graph.cause, graph.fingerprint,
     )  # fmt: skip
-    query, *rest, fingerprint = (map(column.__getitem__, nodes) for column in columns)
-    dependencies = map(_PACK, map(graph.dependencies.__getitem__, nodes))
-    values = map(core.dirty.__getitem__, nodes)
-    found = zip(nodes, query, _args(core, nodes), *rest, fingerprint, dependencies, values, strict=True)
-    return map(_NODE_ROW, found)
+    query, *rest = (list(map(column.__getitem__, nodes)) for column in columns)
+    dependencies = list(map(_PACK, map(graph.dependencies.__getitem__, nodes)))
+    values = list(map(core.dirty.__getitem__, nodes))
+    return NodeColumns([nodes, query, _args(core, nodes), *rest, dependencies, values])
 
 
 def _args(core: Core, nodes: list[int]) -> list[bytes]:
@@ -257,22 +254,29 @@ def _args(core: Core, nodes: list[int]) -> list[bytes]:
     return [one if isinstance(one, bytes) else next(left) for one in found]
 
 
-def _readers(core: Core, missed: Set[int]) -> Iterable[tuple[int, bytes]]:
-    """The readers of all dirty nodes. Members that are `missed` are not yet read by their collections."""
+def _readers(core: Core) -> dict[int, bytes]:
+    """The readers of all dirty nodes, without the collections that wait for them."""
     graph = core.graph
-    nodes = list(core.dirty_readers.keys() - missed if missed else core.dirty_readers)
+    nodes = list(core.dirty_readers)
     found = list(map(graph.readers.__getitem__, nodes))
     if None in found:
         nodes = [node for node in nodes if graph.readers[node] is not None]
         found = list(map(graph.readers.__getitem__, nodes))
-    packed = [
-        back.tobytes() if isinstance(back, array) else _PACK_ONE(back) if back else b"" for back in found
-    ]
-    yield from zip(nodes, packed, strict=True)
-    for node in core.dirty_readers.keys() & missed:
-        if graph.verified_at[node] and graph.readers[node] is not None:  # else it has no row at all yet
-            gone = {one.node for one in core.collections.values() if node in one.missed and node in one.news}
-            yield node, array("I", [reader for reader in graph.above(node) if reader not in gone]).tobytes()
+    packed = dict(zip(nodes, map(_packed, found), strict=True))
+    for one in core.collections.values():
+        for node in packed.keys() & one.missed.keys():
+            waiting = {other.node for other in core.collections.values() if other.waits_for(node)}
+            if waiting:
+                left = array("I", [reader for reader in graph.above(node) if reader not in waiting])
+                packed[node] = left.tobytes() if graph.verified_at[node] else b""  # it has no row at all yet
+    return packed
+
+
+def _packed(several: array[int] | int | None) -> bytes:
+    """A list of nodes as it is stored; one alone stands for itself, see `Graph`."""
+    if isinstance(several, array):
+        return several.tobytes()
+    return _PACK_ONE(several) if several else b""
 
 
 def _listed(core: Core) -> bytes:

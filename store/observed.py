@@ -24,7 +24,7 @@ import msgspec
 from engine.errors import StoreDamaged
 from engine.store import checksums, reading, rows
 from engine.store.checking import check
-from engine.store.rows import Batch, InputBlock, NodeRow, ObservedInput, ObservedRow
+from engine.store.rows import Batch, InputBlock, NodeColumns, NodeRow, ObservedInput, ObservedRow
 from engine.store.statements import insert, take
 
 RANGE_BITS = 9  # 512 ids: some 10 KB that a changed stamp writes again, and 10 us that a block costs to read
@@ -42,9 +42,10 @@ def blocks(connection: sqlite3.Connection) -> list[InputBlock]:
     return [_opened(row) for row in _stored(connection) or _made(reading.inputs(connection))]
 
 
-def write_observed(connection: sqlite3.Connection, batch: Batch) -> int:
+def write_observed(connection: sqlite3.Connection, batch: Batch, written: NodeColumns) -> int:
     """Bring the blocks up to the rows that were written; return by how much the total grows."""
-    pinned = {row[0] for row in batch.nodes if row[3] & rows.PINNED_FLAG}
+    ids, _, _, flags, *_ = written.columns
+    pinned = {id for id, bits in zip(ids, flags, strict=True) if bits & rows.PINNED_FLAG}
     stamps: dict[int, bytes | None] = dict.fromkeys((*batch.deleted, *batch.deleted_inputs))
     stamps.update(batch.inputs)
     if not stamps and not pinned:
@@ -53,7 +54,7 @@ def write_observed(connection: sqlite3.Connection, batch: Batch) -> int:
         (inputs,) = connection.execute("SELECT count(*) FROM input").fetchone()
         if inputs > len(batch.inputs):  # an older store has none
             return _insert(connection, list(_made(reading.inputs(connection))))
-    given = {row[0]: row for row in batch.nodes if row[0] in stamps}
+    given = {row.id: row for row in written.some([at for at, id in enumerate(ids) if id in stamps])}
     parts = {id >> RANGE_BITS for id in (*stamps, *pinned)}
     return sum([_write_part(connection, part, stamps, pinned, given) for part in sorted(parts)])
 

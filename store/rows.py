@@ -6,6 +6,9 @@ core).
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
+from operator import lt
 from typing import Any, Final, NamedTuple
 
 from attrs import define, field
@@ -30,6 +33,40 @@ class NodeRow(NamedTuple):
     fingerprint: bytes  # 16 bytes, or empty
     dependencies: bytes  # packed little-endian u32, in order of reading; see GROUP_MARKER
     value: bytes | None = None
+
+
+class NodeColumns:
+    """Node rows by column, in the order of `NodeRow`. While it is written, a batch is most of what is new in
+    a process: with a tuple for each row, Python would look for garbage in it.
+    """
+
+    __slots__ = ("columns",)
+
+    def __init__(self, columns: Sequence[Sequence[Any]]) -> None:
+        self.columns = columns
+
+    @classmethod
+    def of(cls, nodes: Collection[NodeRow]) -> NodeColumns:
+        """The same rows, with the last one for each id, in the order of the ids."""
+        if isinstance(nodes, cls):
+            ids = nodes.columns[0]
+            if all(map(lt, ids, islice(ids, 1, None))):
+                return nodes
+        newest = {row[0]: row for row in nodes}
+        return cls(list(zip(*map(newest.__getitem__, sorted(newest)), strict=True)))
+
+    def some(self, places: Sequence[int]) -> NodeColumns:
+        """The rows at these places."""
+        return NodeColumns([list(map(column.__getitem__, places)) for column in self.columns])
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def __iter__(self) -> Iterator[NodeRow]:
+        return map(NodeRow._make, zip(*self.columns, strict=True))
+
+    def __contains__(self, row: object) -> bool:
+        return row in list(self)
 
 
 class QueryRow(NamedTuple):
@@ -185,9 +222,9 @@ class Batch:
     Deletions come first, whatever they delete; of several entries for one key, the last one counts.
     """
 
-    nodes: list[NodeRow] = field(factory=list)
-    readers: list[tuple[int, bytes]] = field(factory=list)  # (id, packed u32); empty: no readers left
-    inputs: list[InputRow] = field(factory=list)
+    nodes: Collection[NodeRow] = field(factory=list)
+    readers: Collection[tuple[int, bytes]] = field(factory=list)  # (id, packed u32); empty: no readers left
+    inputs: Collection[tuple[int, bytes]] = field(factory=list)  # as InputRow
     deleted_inputs: list[int] = field(factory=list)
     queries: list[QueryRow] = field(factory=list)
     deleted: list[int] = field(factory=list)  # nodes, with their input and readers rows

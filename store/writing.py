@@ -10,17 +10,14 @@ Invariants
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from collections.abc import Sequence
 from typing import Any
 
 from engine.store import checksums, deltas, history, schema
 from engine.store.merging import state_columns
 from engine.store.observed import write_observed
-from engine.store.rows import Batch, NodeRow, StateRow
+from engine.store.rows import Batch, NodeColumns, NodeRow, StateRow
 from engine.store.statements import delete, existing, insert, insert_columns
-
-_ID = itemgetter(0)
 
 _INSERT_NODE = "INSERT INTO node VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 
@@ -47,8 +44,9 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, 
             total -= delete(connection, table, column, batch.deleted)
     if batch.versions or batch.earlier or batch.earlier_gone:
         total += history.write(connection, batch)  # before the nodes: it takes values that are replaced
-    if batch.nodes:
-        total += _write_nodes(connection, batch.nodes)
+    written = NodeColumns.of(batch.nodes) if batch.nodes else NodeColumns([()] * len(NodeRow._fields))
+    if written:
+        total += _write_nodes(connection, written)
     if batch.readers:
         readers = dict(batch.readers)
         total -= delete(connection, "readers", "dependency", readers)
@@ -63,7 +61,7 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, 
         stamps = list(map(stamps_of.__getitem__, nodes))
         sums = checksums.input_sums(nodes, stamps)
         total += insert_columns(connection, "input", (nodes, stamps), sums)
-    total += write_observed(connection, batch)  # after the rows that it repeats
+    total += write_observed(connection, batch, written)  # after the rows that it repeats
     if batch.queries:
         queries = {row[0]: row for row in batch.queries}
         total -= delete(connection, "query", "id", queries)
@@ -79,33 +77,23 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, 
     return after
 
 
-def _write_nodes(connection: sqlite3.Connection, batch: Iterable[NodeRow]) -> int:
+def _write_nodes(connection: sqlite3.Connection, nodes: NodeColumns) -> int:
     """Insert or update; return by how much the total grows."""
-    found = sorted(batch, key=_ID)
-    columns = list(zip(*found, strict=True))
-    ids = columns[0]
-    if len(set(ids)) < len(ids):
-        return _write_nodes(connection, {row[0]: row for row in found}.values())
+    ids = nodes.columns[0]
     old = dict(existing(connection, "node", "id", ids))
     grown = -checksums.added(old.values())
-    if not old:
-        return _insert_nodes(connection, columns)
-    if len(old) < len(found):
-        grown += _insert_nodes(
-            connection, list(zip(*[row for row in found if row[0] not in old], strict=True))
-        )
-        columns = list(zip(*[row for row in found if row[0] in old], strict=True))
-    bound, sums = _bound(columns)
-    if connection.executemany(_UPDATE_NODE, zip(*bound, strict=True)).rowcount != len(old):
-        raise ValueError("the query or the arguments of a node were changed: it needs a new id")
-    return grown + checksums.added(sums)
-
-
-def _insert_nodes(connection: sqlite3.Connection, columns: Sequence[Sequence[Any]]) -> int:
-    bound, sums = _bound(columns)
-    keys = checksums.key_hashes(columns[1], columns[2])
-    connection.executemany(_INSERT_NODE, zip(bound[0], keys, *bound[1:], strict=True))
-    return checksums.added(sums)
+    if len(old) < len(ids):
+        new = nodes.some([at for at, id in enumerate(ids) if id not in old]) if old else nodes
+        bound, sums = _bound(new.columns)
+        keys = checksums.key_hashes(new.columns[1], new.columns[2])
+        connection.executemany(_INSERT_NODE, zip(bound[0], keys, *bound[1:], strict=True))
+        grown += checksums.added(sums)
+    if old:
+        bound, sums = _bound(nodes.some([at for at, id in enumerate(ids) if id in old]).columns)
+        if connection.executemany(_UPDATE_NODE, zip(*bound, strict=True)).rowcount != len(old):
+            raise ValueError("the query or the arguments of a node were changed: it needs a new id")
+        grown += checksums.added(sums)
+    return grown
 
 
 def _bound(columns: Sequence[Sequence[Any]]) -> tuple[list[Sequence[Any]], list[bytes]]:

@@ -124,19 +124,20 @@ def commit_verified_at_before_the_value(stack: ExitStack) -> None:
 
     def make(original: Any) -> Any:
         def write(store: Store, batch: Batch) -> None:
-            early = {row.id for row in batch.nodes}
+            rows = list(batch.nodes)
+            early = {row.id for row in rows}
             follow = [late.pop(key) for key in list(late) if key[0] is store and key[1] not in early]
-            for at, new in enumerate(batch.nodes):
+            for at, new in enumerate(rows):
                 old, written[store, new.id] = written.get((store, new.id)), new
                 if (store, new.id) in late:
                     held = late.pop((store, new.id))
-                    batch.nodes[at] = new._replace(value=held.value if new.value is None else new.value)
+                    rows[at] = new._replace(value=held.value if new.value is None else new.value)
                 elif old is not None and new.value is not None and old.fingerprint != new.fingerprint:
                     late[store, new.id] = new
-                    batch.nodes[at] = new._replace(
+                    rows[at] = new._replace(
                         changed_at=old.changed_at, fingerprint=old.fingerprint, flags=old.flags, value=None
                     )
-            batch.nodes += follow
+            batch.nodes = rows + follow
             original(store, batch)
 
         return write

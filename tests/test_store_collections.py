@@ -6,7 +6,6 @@ import json
 import random
 import shutil
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -614,7 +613,7 @@ def test_a_collection_that_is_a_root_or_a_member_keeps_its_members(tmp_path: Pat
 def test_without_roots_nothing_of_a_collection_is_left_and_space_is_given_back(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         batch = garden()
-        batch.nodes[0] = node(1, 2)
+        batch.nodes = [node(1, 2), *list(batch.nodes)[1:]]
         batch.rows.append(rows_of(3, *((i, "x" * 100, i) for i in range(5000))))
         batch.rows[-1] = batch.rows[-1]._replace(collection=2)
         store.write(batch)
@@ -628,22 +627,22 @@ def test_without_roots_nothing_of_a_collection_is_left_and_space_is_given_back(t
 
 
 def test_readers_are_audited_but_for_what_collections_need_not_list(tmp_path: Path) -> None:
-    wrong: list[Callable[[Batch], object]] = [
-        lambda batch: batch.readers.append((5, packed(3, 8))),  # 8 does not read 5, and is no collection
-        lambda batch: batch.readers.append((5, b"")),
-        lambda batch: batch.readers.append((3, packed(7))),
-        lambda batch: batch.readers.append((8, packed(1))),
+    wrong = [
+        (5, packed(3, 8)),  # 8 does not read 5, and is no collection
+        (5, b""),
+        (3, packed(7)),
+        (8, packed(1)),
     ]
-    for number, spoil in enumerate(wrong):
+    for number, row in enumerate(wrong):
         with open_store(tmp_path / str(number)) as store:
             batch = garden()
-            spoil(batch)
+            batch.readers = [*batch.readers, row]
             store.write(batch)
             with pytest.raises(StoreDamaged, match="readers"):
                 store.check_invariants()
     with open_store(tmp_path / "right") as store:
         batch = garden()
-        batch.readers += [(2, packed(1)), (5, packed(3, 6))]
+        batch.readers = [*batch.readers, (2, packed(1)), (5, packed(3, 6))]
         store.write(batch)
         store.check_invariants()
 

@@ -220,7 +220,8 @@ def test_on_a_full_disk_nothing_is_half_written_and_it_goes_on_when_there_is_spa
         for allowed in range(pages, pages + 12):
             store.connection.execute(f"PRAGMA max_page_count = {allowed}")
             big = graph(20, revision=2)
-            big.nodes += [node(i, value=bytes(700) + b"%d" % i) for i in range(100, 140)]
+            more = [node(i, value=bytes(700) + b"%d" % i) for i in range(100, 140)]
+            big.nodes = [*big.nodes, *more]
             try:
                 store.write(big)
             except StoreFull:

@@ -13,7 +13,7 @@ import pytest
 from engine import Engine, each, input, query
 from engine.errors import StoreDamaged
 from engine.rules.files import read_text
-from engine.store import Batch, InputRow, NodeRow, State, open_store, rows
+from engine.store import Batch, InputRow, NodeColumns, NodeRow, State, open_store, rows
 from engine.store.canonical import canonical
 from engine.store.gc import collect
 from engine.store.observed import RANGE_BITS
@@ -191,7 +191,7 @@ def without_blocks(directory: Path) -> dict[int, tuple[int, bytes, bytes]]:
         return expected
 
 
-def take_all(connection: sqlite3.Connection, batch: Batch) -> int:
+def take_all(connection: sqlite3.Connection, batch: Batch, written: NodeColumns) -> int:
     return -take(connection, "observed", "1 = 1")
 
 
@@ -229,7 +229,7 @@ def test_the_audit_finds_blocks_of_another_moment(tmp_path: Path) -> None:
         with open_store(tmp_path / str(number)) as store, pytest.MonkeyPatch.context() as patch:
             written(store, 1, 2, RANGE)
             store.check_invariants()
-            patch.setattr("engine.store.writing.write_observed", lambda connection, batch: 0)
+            patch.setattr("engine.store.writing.write_observed", lambda connection, batch, written: 0)
             store.write(batch)
             with pytest.raises(StoreDamaged) as caught:
                 store.check_invariants()
