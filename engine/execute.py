@@ -84,7 +84,7 @@ def execute(core: Core, node: int, walk: Any) -> None:
         args = core.args_of(node)
     if core.in_store:
         # At once, not one by one: what it read last time it will likely read again.
-        load(core, graph.dependencies[node] or ())
+        load(core, graph.below(node))
     old = ABSENT
     asks = info.eq is not None or not graph.fingerprint[node]
     if asks and graph.verified_at[node] and not graph.flags[node] & (ERROR | TRANSIENT):
@@ -340,7 +340,7 @@ def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bo
         before = core.graph.fingerprint[node]
         what = _what(info, outcome, equal)
         core.journal.append((what, node, outcome.microseconds, before, outcome.digest))
-    dependencies = core.graph.dependencies[node]
+    dependencies = core.graph.below(node)
     if dependencies:
         query = core.graph.query
         members = core.calls[query[node]]

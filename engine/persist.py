@@ -11,7 +11,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from functools import partial
-from operator import methodcaller
 from struct import Struct
 from typing import Final
 
@@ -31,6 +30,7 @@ from engine.graph import (
     UNTRACKED,
     VALUE,
     Graph,
+    compact,
 )
 from engine.query import REGISTRY
 from engine.store import Batch, InputRow, NodeRow, QueryRow, RevisionRow, State
@@ -40,7 +40,6 @@ KEEP: Final = None  # data of a row whose value did not change: the store keeps 
 CHUNK_NODES = 32_768  # rows per commit of a long build: about 0.3 s of writing; smaller ones cost more a row
 CHUNK_NS = 2_000_000_000  # and no later than this after the last one: what a kill costs at most
 CHUNK_BYTES = 16 << 20  # bytes of values, so that memory stays bounded
-_PACK = methodcaller("tobytes")
 _PACK_ONE = Struct("=I").pack
 _NODE_ROW = partial(tuple.__new__, NodeRow)  # `NodeRow._make` without its loop through Python
 FORCED_BIT = GROUP  # in the stored list of suspects
@@ -101,7 +100,7 @@ def adopt(core: Core, row: NodeRow) -> None:
     graph.cost[node] = row.cost
     graph.cause[node] = row.cause
     graph.fingerprint[node] = row.fingerprint
-    graph.dependencies[node] = dependencies
+    graph.dependencies[node] = compact(dependencies)
     graph.status[node] |= LOADED
     if row.flags & UNTRACKED:
         core.untracked[node] = None
@@ -119,7 +118,7 @@ def load_readers(core: Core, nodes: Iterable[int]) -> None:
     for node in missing:
         back = array("I")
         back.frombytes(packed.get(node, b""))
-        readers[node] = back if len(back) > 1 else back[0] if back else 0
+        readers[node] = compact(back)
 
 
 def save(core: Core, node: int, data: bytes | None) -> None:
@@ -177,10 +176,8 @@ def commit(core: Core) -> None:
             if not graph.verified_at[node]:
                 continue  # it has no row at all yet
             readers = array("I", [reader for reader in graph.above(node) if reader not in missed[node]])
-        if isinstance(readers, int):
-            batch.readers.append((node, _PACK_ONE(readers) if readers else b""))
-        elif readers is not None:
-            batch.readers.append((node, readers.tobytes()))
+        if readers is not None:
+            batch.readers.append((node, _packed(readers)))
     for node, stamp in core.dirty_stamps.items():
         batch.inputs.append(InputRow(node, stamp))
     for row in core.dirty_queries:
@@ -257,9 +254,17 @@ def _rows(core: Core) -> Iterable[NodeRow]:
         args if isinstance(args, bytes) else _canonical((args,) if isinstance(args, ALONE) else args or ())
         for args in map(graph.args.__getitem__, nodes)
     ]
-    dependencies = map(_PACK, map(graph.dependencies.__getitem__, nodes))
+    dependencies = map(_packed, map(graph.dependencies.__getitem__, nodes))
     found = zip(nodes, query, args, *rest, fingerprint, dependencies, core.dirty.values(), strict=True)
     return map(_NODE_ROW, found)
+
+
+def _packed(entries: array[int] | int | None) -> bytes:
+    """Readers or dependencies as they are stored."""
+    if isinstance(entries, int):
+        return _PACK_ONE(entries) if entries else b""
+    assert entries is not None, "it was dirty and is not in memory"
+    return entries.tobytes()
 
 
 def _listed(core: Core) -> bytes:
