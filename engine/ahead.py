@@ -39,7 +39,7 @@ def _read(core: Core, nodes: list[int]) -> None:
     load(core, concerned)
     load(
         core,
-        dict.fromkeys(read for node in concerned for read in graph.dependencies[node] or () if read < GROUP),
+        dict.fromkeys(read for node in concerned for read in graph.below(node) if read < GROUP),
     )
     members = [node for node in concerned if graph.query[node] in core.parts]
     load_readers(core, members)

@@ -112,7 +112,7 @@ def _reads_with(core: Core, node: int, bit: int) -> list[int]:
     """What a memo read, and the members of a collection, of that which has a bit."""
     graph = core.graph
     load(core, (node,))
-    reads = entries(graph.dependencies[node] or ())
+    reads = entries(graph.below(node))
     if node in core.collections:
         reads += core.collections[node].load_members()
     load(core, reads)

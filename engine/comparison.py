@@ -261,7 +261,7 @@ def _told(core: Core, scratch: Core, found: _Findings) -> Iterator[KeyDifference
 
 def _below(scratch: Core, node: int, found: _Findings) -> list[int]:
     """What a node read, or has as members, that differs too."""
-    read: Iterable[int] = entries(scratch.graph.dependencies[node] or ())
+    read: Iterable[int] = entries(scratch.graph.below(node))
     one = scratch.collections.get(node)
     if one is not None:
         read = [*read, *sorted(one.members or ())]

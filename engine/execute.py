@@ -65,7 +65,7 @@ def _before(core: Core, node: int, info: QueryInfo) -> Any:
     graph = core.graph
     if core.in_store:
         # At once, not one by one: what it read last time it will likely read again.
-        load(core, graph.dependencies[node] or ())
+        load(core, graph.below(node))
     asks = info.eq is not None or not graph.fingerprint[node]
     return recall(core, node) if asks and not graph.flags[node] & (ERROR | TRANSIENT) else ABSENT
 

@@ -152,7 +152,7 @@ def annotate(core: Core, node: int, error: Exception) -> None:
     here: int | None = node
     while here is not None:
         path[here] = None
-        below = entries(graph.dependencies[here] or ())
+        below = entries(graph.below(here))
         load(core, below)
         digest = graph.fingerprint[here]
         failed = [n for n in below if graph.flags[n] & ERROR and graph.fingerprint[n] == digest]
@@ -173,7 +173,7 @@ def annotate(core: Core, node: int, error: Exception) -> None:
 def dependencies(core: Core, node: int) -> list[str]:
     """Display names of what a node read, in order; of a table or fold also its members. The lock is held."""
     load(core, (node,))
-    below = entries(core.graph.dependencies[node] or ())
+    below = entries(core.graph.below(node))
     if node in core.collections:
         below += sorted(core.collections[node].load_members())
     load(core, below)

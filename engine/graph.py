@@ -10,8 +10,8 @@ Invariants
         whose source keys fail, whatever their members do. While one fails by a cycle, the marks are completed
         by the next revision: see collection_cycles.retry_cycles.)
     G3  SUSPECT and FORCED imply MARKED, and (for nodes with a memo) membership in `suspects`.
-    G4  `readers` is the transpose of `dependencies`, for all rows in memory. Most nodes have one reader:
-        it stands there as it is, and 0 for nobody, since an array takes 96 bytes. Ask `above`.
+    G4  `readers` is the transpose of `dependencies`, for all rows in memory. Of many nodes there is one: it
+        stands there as it is, and 0 for none, since an array takes 96 bytes. Ask `above` and `below`.
     G5  VALUE is set only on shareable, error-free values of LOADED nodes: the hot path looks at nothing
         else than `status == READY`.
 """
@@ -53,9 +53,9 @@ ALONE: Final = (str, int)  # classes of arguments that are kept without a tuple 
 GROUP: Final = 1 << 31  # top bit of a dependency entry: "the next n entries are one parallel group"
 
 
-NOTHING: Final = array(
-    "I"
-)  # the dependencies of all nodes that read nothing; lists are replaced, not changed
+def compact(entries: array[int]) -> array[int] | int:
+    """What stands in the lists for some readers or dependencies (G4)."""
+    return entries if len(entries) > 1 else entries[0] if entries else 0
 
 
 class Graph:
@@ -94,8 +94,9 @@ class Graph:
         self.cost = array("q", bytes(8 * size))
         self.cause = array("I", bytes(4 * size))
         self.fingerprint: list[bytes] = [b""] * size
-        self.dependencies: list[array[int] | None] = [None] * size
-        self.readers: list[array[int] | int | None] = [None] * size  # None: not in memory, see G4
+        # None: not in memory; see G4. Arrays of dependencies are replaced, not changed.
+        self.dependencies: list[array[int] | int | None] = [None] * size
+        self.readers: list[array[int] | int | None] = [None] * size
         self.values: list[Any] = [ABSENT] * size
         self.tables: list[dict[Any, int]] = []
         self.suspects: dict[int, None] = {}
@@ -122,10 +123,17 @@ class Graph:
         self.cost.append(0)
         self.cause.append(0)
         self.fingerprint.append(b"")
-        self.dependencies.append(NOTHING)
+        self.dependencies.append(0)
         self.readers.append(0)
         self.values.append(ABSENT)
         return node
+
+    def below(self, node: int) -> Sequence[int]:
+        """The dependency entries of a node in the order of its reads, as far as they are in memory."""
+        found = self.dependencies[node]
+        if isinstance(found, int):
+            return (found,) if found else ()
+        return found or ()
 
     def above(self, node: int) -> Sequence[int]:
         """The readers of a node, as far as they are in memory."""
@@ -182,19 +190,15 @@ class Graph:
             assert self.status[node] & (SUSPECT | FORCED), f"G3: {node} is listed and no suspect"
 
     def _check_durability(self) -> None:
-        for node, packed in enumerate(self.dependencies):
-            for dependency in entries(packed or ()):
+        for node in range(len(self)):
+            for dependency in entries(self.below(node)):
                 if self.status[node] & self.status[dependency] & LOADED and not self.status[node] & MARKED:
                     assert self.durability[node] <= self.durability[dependency], (
                         f"E3: {node} over {dependency}"
                     )
 
     def _check_edges(self) -> None:
-        forth = {
-            (dependency, node)
-            for node, packed in enumerate(self.dependencies)
-            for dependency in entries(packed or ())
-        }
+        forth = {(dependency, node) for node in range(len(self)) for dependency in entries(self.below(node))}
         back = [
             (node, reader)
             for node in range(len(self))
@@ -212,7 +216,7 @@ class Graph:
         return not isinstance(self.readers[node], array | int | None)
 
 
-def entries(dependencies: array[int] | tuple[int, ...]) -> list[int]:
+def entries(dependencies: Sequence[int]) -> list[int]:
     """The node ids among dependency entries, without group markers."""
     return [entry for entry in dependencies if not entry & GROUP]
 

@@ -116,8 +116,7 @@ class History:
             return None
         if not graph.fingerprint[node] or flags & KEPT_FLAGS == KEPT_FLAGS:
             return None
-        dependencies = graph.dependencies[node]
-        assert dependencies is not None
+        dependencies = array("I", graph.below(node))
         seen = self._seen_by(core, node, dependencies)
         if seen is None:
             return None

@@ -229,7 +229,7 @@ def _is_lowest(core: Core, node: int) -> bool:
     while stack:
         here = stack.pop()
         load(core, (here,))
-        for below in entries(graph.dependencies[here] or ()):
+        for below in entries(graph.below(here)):
             if below in seen:
                 continue
             if below in graph.suspects or len(seen) > DESCENT:

@@ -13,7 +13,7 @@ from typing import Any
 
 from engine.core import Core
 from engine.failure import Failure
-from engine.graph import ABSENT, GROUP, MARKED, MUTABLE, SUSPECT, VALUE, entries
+from engine.graph import ABSENT, GROUP, MARKED, MUTABLE, SUSPECT, VALUE, compact, entries
 from engine.mark import suspect
 from engine.persist import KEEP, load, load_readers, save
 from engine.query import QueryInfo
@@ -111,15 +111,18 @@ def raise_reach(core: Core, node: int, reach: int) -> None:
 
 def replace_dependencies(core: Core, node: int, reads: dict[int, int | None]) -> None:
     graph = core.graph
+    new: array[int] | int
     if min(reads, default=1) < 0:
-        new = array("I", [entry if entry > 0 else GROUP | (reads[entry] or 0) for entry in reads])
+        new = compact(array("I", [entry if entry > 0 else GROUP | (reads[entry] or 0) for entry in reads]))
+    elif len(reads) > 1:
+        new = array("I", [*reads])  # from a list: exactly as long as need be
     else:
-        new = array("I", reads)
+        new = next(iter(reads), 0)
     old = graph.dependencies[node]
     if new == old:
         return
+    before = set(entries(graph.below(node))) if old else set()
     graph.dependencies[node] = new
-    before = set(entries(old)) if old else set()
     readers = graph.readers
     missing = [entry for entry in reads if entry > 0 and readers[entry] is None]
     if missing:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from operator import methodcaller
 from struct import Struct
 from typing import Final
 
@@ -30,6 +29,7 @@ from engine.graph import (
     UNTRACKED,
     VALUE,
     Graph,
+    compact,
 )
 from engine.query import REGISTRY
 from engine.store import Batch, NodeColumns, NodeRow, QueryRow, RevisionRow, State
@@ -39,7 +39,6 @@ KEEP: Final = None  # data of a row whose value did not change: the store keeps 
 CHUNK_NODES = 32_768  # rows per commit of a long build: about 0.3 s of writing; smaller ones cost more a row
 CHUNK_NS = 2_000_000_000  # and no later than this after the last one: what a kill costs at most
 CHUNK_BYTES = 16 << 20  # bytes of values, so that memory stays bounded
-_PACK = methodcaller("tobytes")
 _PACK_ONE = Struct("=I").pack
 FORCED_BIT = GROUP  # in the stored list of suspects
 
@@ -99,7 +98,7 @@ def adopt(core: Core, row: NodeRow) -> None:
     graph.cost[node] = row.cost
     graph.cause[node] = row.cause
     graph.fingerprint[node] = row.fingerprint
-    graph.dependencies[node] = dependencies
+    graph.dependencies[node] = compact(dependencies)
     graph.status[node] |= LOADED
     if row.flags & UNTRACKED:
         core.untracked[node] = None
@@ -117,7 +116,7 @@ def load_readers(core: Core, nodes: Iterable[int]) -> None:
     for node in missing:
         back = array("I")
         back.frombytes(packed.get(node, b""))
-        readers[node] = back if len(back) > 1 else back[0] if back else 0
+        readers[node] = compact(back)
 
 
 def save(core: Core, node: int, data: bytes | None) -> None:
@@ -238,7 +237,7 @@ def _rows(core: Core) -> NodeColumns:
         graph.cause, graph.fingerprint,
     )  # fmt: skip
     query, *rest = (list(map(column.__getitem__, nodes)) for column in columns)
-    dependencies = list(map(_PACK, map(graph.dependencies.__getitem__, nodes)))
+    dependencies = list(map(_packed, map(graph.dependencies.__getitem__, nodes)))
     values = list(map(core.dirty.__getitem__, nodes))
     return NodeColumns([nodes, query, _args(core, nodes), *rest, dependencies, values])
 
@@ -272,11 +271,12 @@ def _readers(core: Core) -> dict[int, bytes]:
     return packed
 
 
-def _packed(several: array[int] | int | None) -> bytes:
-    """A list of nodes as it is stored; one alone stands for itself, see `Graph`."""
-    if isinstance(several, array):
-        return several.tobytes()
-    return _PACK_ONE(several) if several else b""
+def _packed(entries: array[int] | int | None) -> bytes:
+    """Readers or dependencies as they are stored."""
+    if isinstance(entries, int):
+        return _PACK_ONE(entries) if entries else b""
+    assert entries is not None, "it was dirty and is not in memory"
+    return entries.tobytes()
 
 
 def _listed(core: Core) -> bytes:

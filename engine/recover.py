@@ -120,7 +120,7 @@ def release_rings(core: Core) -> None:
     waiting = [
         node
         for node in core.ringed
-        if not all(graph.verified_at[read] for read in entries(graph.dependencies[node] or ()))
+        if not all(graph.verified_at[read] for read in entries(graph.below(node)))
     ]
     core.dirty.update(core.ringed)
     core.ringed.clear()

@@ -143,7 +143,7 @@ def _bring_up(core: Core, node: int, trial: Trial, unit: array[int], walk: Walk)
     status = graph.status
     if trial.waiting is None:
         load(core, unit)
-        if graph.frontier and not set(unit) <= set(graph.dependencies[node] or ()):
+        if graph.frontier and not set(unit) <= set(graph.below(node)):
             spread(core)  # what the present memo did not read may look clean before that (see running N2)
         if core.doubtful and any(closure(core, graph.flags[read]) & core.doubtful for read in unit):
             return False

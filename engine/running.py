@@ -60,7 +60,7 @@ class Running(Request):
             self.tables = NO_TABLES  # nothing that rests on a doubtful collection may look ready
         if graph.frontier:
             self.tables = NO_TABLES
-            self.trusted = frozenset(entries(graph.dependencies[node] or ()))
+            self.trusted = frozenset(entries(graph.below(node)))
 
     def fetch(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         """See `Frame.fetch`."""

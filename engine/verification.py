@@ -153,7 +153,7 @@ class Verifier:
             load(core, waiting)
             found: dict[int, None] = {}
             for node in waiting:
-                below = entries(core.graph.dependencies[node] or ())
+                below = entries(core.graph.below(node))
                 one: Collection | None = core.collections.get(node)
                 if one is not None:
                     below += one.load_members()

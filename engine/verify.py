@@ -13,7 +13,7 @@ Not here: running functions (execute), who may run them (claims), workers for gr
 
 from __future__ import annotations
 
-from array import array
+from collections.abc import Sequence
 
 import engine.execute as run
 import engine.group as group
@@ -128,12 +128,12 @@ def _enter(core: Core, node: int, walk: Walk) -> None:
     load(core, (node,))
     state = graph.status[node]
     if state & SUSPECT:
-        load(core, graph.dependencies[node] or ())
+        load(core, graph.below(node))
     elif core.last_changed[graph.durability[node]] <= graph.verified_at[node]:
         _green(core, node)  # nothing of its durability changed: no look at its dependencies
         return
     elif core.in_store:
-        below = entries(graph.dependencies[node] or ())
+        below = entries(graph.below(node))
         load(core, [each for each in below if graph.status[each] & MARKED])  # at once, not one by one
     walk.positions[-1] = 0
 
@@ -143,8 +143,7 @@ def _step(core: Core, node: int, walk: Walk) -> None:
     graph = core.graph
     status, changed_at = graph.status, graph.changed_at
     verified_at = graph.verified_at[node]
-    dependencies = graph.dependencies[node]
-    assert dependencies is not None
+    dependencies = graph.below(node)
     for position in range(walk.positions[-1], len(dependencies)):
         dependency = dependencies[position]
         if dependency & GROUP:
@@ -219,7 +218,7 @@ def _waits(core: Core, member: int) -> bool:
     return info is not None and (info.workers == "thread" or info.many is not None)
 
 
-def _check_group(core: Core, dependencies: array[int], position: int, walk: Walk) -> None:
+def _check_group(core: Core, dependencies: Sequence[int], position: int, walk: Walk) -> None:
     size = dependencies[position] & ~GROUP
     status = core.graph.status
     members = [

@@ -51,7 +51,7 @@ class Necessity:
         ran, self.ran = self.ran, []
         nodes = {key: self._node(key) for key in ran}
         graph = self.core.graph
-        read = {entry for node in nodes.values() for entry in entries(graph.dependencies[node] or ())}
+        read = {entry for node in nodes.values() for entry in entries(graph.below(node))}
         vain = [str(key) for key, node in nodes.items() if not self._had_to(key, node, read)]
         assert not vain, f"executed in vain: {vain[:8]} of {len(ran)} that ran"
         count = Counter(ran)
@@ -68,7 +68,7 @@ class Necessity:
             load_all(core)
             graph = core.graph
             self._verified_at = list(graph.verified_at)
-            self._dependencies = list(graph.dependencies)
+            self._dependencies = [tuple(graph.below(node)) for node in range(len(graph))]
             self._rows = {one.name: self._rows_of(one) for one in self._tables()}
             self._members = {one.name: frozenset(one.load_members()) for one in self._tables()}
 
@@ -100,7 +100,7 @@ class Necessity:
         if not before:
             return True
         graph = self.core.graph
-        for entry in entries(self._dependencies[node] or ()):
+        for entry in entries(self._dependencies[node]):
             if graph.changed_at[entry] > before and entry not in self.core.collections:
                 return True
         if graph.flags[node] & UNSTORED and node in read:

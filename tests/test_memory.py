@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from engine import Engine, each, input, query
+import engine.attempt
+from engine import Engine, Key, each, input, query
 from engine.core import Core
 from engine.errors import BadSettings
-from engine.memory import OVERHEAD, PER_BYTE, Memory
+from engine.locate import find
+from engine.memory import LIMIT, OVERHEAD, PER_BYTE, Memory
+from engine.persist import load, load_readers
 
 SIZE = 1_000  # bytes of a value
 COUNTED = OVERHEAD + PER_BYTE * (SIZE + 3)  # its encoding has a head of three bytes
@@ -39,12 +43,22 @@ def size() -> int:
 
 @query(name="memory:listed")
 def listed(number: int) -> list[int]:
-    return [number] * size()
+    return [number] * size() * 10
 
 
 @query(name="memory:all")
 def all_of(count: int) -> int:
     return sum(len(one) for one in each(text, range(count)))
+
+
+@query(name="memory:double")
+def double(number: int) -> int:
+    return 2 * number
+
+
+@query(name="memory:all-doubled")
+def all_doubled(count: int) -> int:
+    return sum(double(number) for number in range(count))
 
 
 @pytest.fixture
@@ -58,6 +72,12 @@ def memory_of(db: Engine) -> Memory:
     memory = db._core.memory
     assert memory is not None
     return memory
+
+
+def node_of(db: Engine, key: Key[object]) -> int:
+    node = find(db._core, key.query, key.args)
+    assert node
+    return node
 
 
 def held(db: Engine) -> int:
@@ -142,7 +162,7 @@ def test_values_that_were_put_back_count_as_well(tmp_path: Path) -> None:
         for value in (1, 2, 1):
             db.set(size.key(), value)
             for number in range(20):
-                assert db.get(listed, number) == [number] * value
+                assert db.get(listed, number) == [number] * value * 10
         assert db.counts().restored == 20
         held = [value for value in db._core.graph.values if isinstance(value, bytes)]
         assert len(held) <= 1
@@ -159,3 +179,69 @@ def test_what_the_host_set_stays(db: Engine) -> None:
 def test_an_engine_without_a_store_has_nowhere_to_put_them() -> None:
     with pytest.raises(BadSettings, match="name one"):
         Engine(None, max_memory=1_000)
+
+
+def test_numbers_and_other_small_values_are_not_counted(tmp_path: Path) -> None:
+    with Engine(tmp_path / "store", max_memory=1) as db:
+        for number in range(20):
+            db.get(double, number)
+        assert memory_of(db).total == 0
+        before = db.counts()
+        assert [db.get(double, number) for number in range(20)] == list(range(0, 40, 2))
+        assert (db.counts() - before).loaded == 0
+
+
+def test_with_a_store_there_is_a_limit_where_nobody_names_one(tmp_path: Path) -> None:
+    with Engine(tmp_path / "store") as db:
+        assert memory_of(db).limit == LIMIT
+    with Engine(tmp_path / "store", read_only=True) as db:
+        assert db._core.memory is None
+    with Engine(None) as db:
+        assert db._core.memory is None
+
+
+def test_after_a_large_build_the_page_cache_is_let_go_and_after_a_small_one_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.attempt, "MANY", 100)
+    said: list[str] = []
+    with Engine(tmp_path / "store") as db:
+        assert db.store is not None
+        db.store.connection.set_trace_callback(said.append)
+        db.get(all_of, 50)
+        assert "PRAGMA shrink_memory" not in said
+        db.get(all_of, 200)  # 150 texts more: together they are many
+        assert said.count("PRAGMA shrink_memory") == 1
+        db.get(all_of, 250)
+        assert said.count("PRAGMA shrink_memory") == 1
+
+
+def test_a_node_takes_less_than_400_bytes() -> None:
+    count = 20_000
+    with Engine(None) as db:
+        db.get(all_doubled, 100)  # codecs and what else is made once
+        tracemalloc.start()
+        try:
+            db.get(all_doubled, count)
+            taken = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+    assert taken / count < 400
+
+
+def test_one_reader_and_one_dependency_stand_in_the_lists_as_they_are(tmp_path: Path) -> None:
+    for _ in range(2):  # made, and read from the store
+        with Engine(tmp_path / "store") as db:
+            for number in (1, 2):
+                db.get(text, number)
+                db.get(words, number)
+            graph = db._core.graph
+            one = node_of(db, text.key(1))
+            above = node_of(db, words.key(1))
+            below = node_of(db, length.key())
+            load(db._core, [one, above, below])
+            load_readers(db._core, [one, above, below])
+            assert (graph.readers[one], graph.readers[above]) == (above, 0)
+            assert (graph.dependencies[above], graph.dependencies[below]) == (one, 0)
+            assert sorted(graph.above(below)) == sorted((one, node_of(db, text.key(2))))
+            db.check_invariants()

@@ -91,7 +91,7 @@ def graph_of(db: Engine) -> dict[str, tuple[Any, ...]]:
                 graph.flags[node] & UNSTORED or graph.verified_at[node],
                 graph.durability[node],
                 graph.fingerprint[node],
-                tuple(name(entry) for entry in graph.dependencies[node] or ()),
+                tuple(name(entry) for entry in graph.below(node)),
                 sorted(map(name, graph.above(node))),
                 graph.flags[node] & UNSTORED or bytes_of(core, node),
                 core.observed.get(node) is not None,

@@ -59,7 +59,7 @@ def _decisive(core: Core, node: int) -> int:
     """The first thing that a memo read and that is doubtful; the node itself if one before that changed."""
     graph = core.graph
     verified_at = graph.verified_at[node]
-    dependencies = graph.dependencies[node] or ()
+    dependencies = graph.below(node)
     load(core, dependencies)
     for read in dependencies:
         if read & GROUP:

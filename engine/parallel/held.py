@@ -53,7 +53,7 @@ class Held:
     def look_at(self, node: int) -> None:
         """A key goes out: what it read last time it will likely read again."""
         core, graph = self._core, self._core.graph
-        for read in entries(graph.dependencies[node] or ()):
+        for read in entries(graph.below(node)):
             row = graph.query[read]
             if row in core.in_store and graph.cost[read] >= ASK_US:
                 self._asked.add(core.name_of_row[row])

@@ -268,7 +268,7 @@ class Worker:
             raise Refused("it rests on a failure that is not kept")
         if not graph.fingerprint[node]:
             raise Refused("values without bytes cannot be sent", for_all=True)
-        below = graph.dependencies[node] or ()
+        below = graph.below(node)
         for read in entries(below):
             if read not in self._known:
                 raise self._unfit.get(read) or Refused("it stands on a cycle")
