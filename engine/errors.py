@@ -27,7 +27,9 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT
 
 def escaped(text: object, limit: int = 2000) -> str:
     """`text` on one line with control, direction-changing and undecodable characters escaped."""
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+    shown = str(text)
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
