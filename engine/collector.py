@@ -20,7 +20,10 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-GARBAGE_AFTER: Final = 50_000  # new objects until Python looks for garbage in cycles
+# New objects until Python looks for garbage in cycles. A build of 100,000 files spends 17 s of 63 in the
+# collector with Python's 700, and 4 with this, for no more memory; one of 10,000 files 0.75 s with 700, 0.28
+# with 5,000, 0.14 with this and as much with 200,000, for what stays is looked at once or twice in any case.
+GARBAGE_AFTER: Final = 50_000
 
 _lock = threading.RLock()  # a signal's handler may make a request of its own
 _running: set[object] = set()  # one for each request

@@ -153,7 +153,7 @@ def _slug(name: str) -> str:
 
 def _quoted(names: Iterable[str]) -> dict[str, str]:
     """SQL takes `Name` and `name` for one, and some names are ours: those get a number."""
-    taken = set(_OURS)
+    taken = set[str](_OURS)
     result = {}
     for name in names:
         unique, number = name, 2

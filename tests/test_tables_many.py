@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from attrs import frozen
 
+import engine.persist
 from engine import Engine, Query, Table, input, query, table
+from engine.core import Core
 from tests.watching import Watch
 
 MANY = [40, 41, 100, 200]  # 40 have a bit of their own in what a memo rests on
@@ -107,3 +109,41 @@ def test_tables_in_a_tower_follow_the_lowest(tmp_path: Path, many: int) -> None:
         db.set(extra.key(0), 0)
         db.set(extra.key(many - 1), 100)
         assert db.get(top.where) == (Row(101), Row(102), Row(103))
+
+
+@input
+def all_numbers() -> tuple[int, ...]:
+    return tuple(range(300))
+
+
+@table(each=all_numbers, index=("n",), name="many:doubled")
+def doubled(n: int) -> Iterable[Row]:
+    yield Row(2 * n)
+
+
+def test_no_commit_of_a_long_build_looks_at_the_members_that_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[int] = []
+    real = engine.persist.commit
+
+    def commit(core: Core) -> None:
+        (one,) = core.collections.values()
+        looked_at.append(len(core.dirty_readers) + len(one._ready))
+        real(core)
+        assert not one._ready
+
+    monkeypatch.setattr("engine.persist.CHUNK_NODES", 10)
+    with Engine(tmp_path / "store") as db:
+        db.get(all_numbers)
+        monkeypatch.setattr("engine.persist.commit", commit)
+        assert len(db.get(doubled.where)) == 300
+        monkeypatch.undo()
+        db.check_invariants()
+    assert len(looked_at) >= 30
+    assert max(looked_at) <= 2 * 10 + 2  # of each member its readers and itself, of the table its readers
+    with Engine(tmp_path / "store") as db:
+        assert len(db.get(doubled.where)) == 300
+        assert db.counts().executed == 0
+        assert db.store is not None
+        db.store.check_invariants()
