@@ -27,6 +27,7 @@ from engine.errors import BadFold
 from engine.frame import CURRENT
 from engine.key import Key
 from engine.query import Query, QueryInfo, define_query, info_of
+from engine.script import module_name
 from engine.store.canonical import known, learn_annotation, pack, unpack
 from engine.tables import OF, CollectionInfo, Column, LookupInfo, assemble, keys_of
 
@@ -102,7 +103,7 @@ def fold(
     is_invertible(into)  # refuses what is neither
     name = name or f"{info_of(of).name}.{type(into).__name__}"
     member = _member(info_of(of), name)
-    version = repr((type(into).__module__, type(into).__qualname__, version))
+    version = repr((module_name(type(into).__module__), type(into).__qualname__, version))
     info = assemble(member, "fold", each, into=into, version=version, name=name)
 
     def value() -> Any:
