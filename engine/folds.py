@@ -29,6 +29,7 @@ from engine.frame import CURRENT
 from engine.key import Key
 from engine.lookup import OF, LookupInfo, keys_of
 from engine.query import Query, QueryInfo, info_of
+from engine.script import module_name
 from engine.store.canonical import known, learn_annotation, pack, unpack
 from engine.tables import CollectionInfo, Column, assemble
 
@@ -104,7 +105,7 @@ def fold(
     is_invertible(into)  # refuses what is neither
     name = name or f"{info_of(of).name}.{type(into).__name__}"
     member = _member(info_of(of), name)
-    version = repr((type(into).__module__, type(into).__qualname__, version))
+    version = repr((module_name(type(into).__module__), type(into).__qualname__, version))
     info = assemble(member, "fold", each, into=into, version=version, name=name)
 
     def value() -> Any:

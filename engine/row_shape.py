@@ -19,6 +19,8 @@ from typing import Any, Final
 
 import attrs
 
+from engine.script import module_name
+
 ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")  # differs in every process
 
 
@@ -68,4 +70,4 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _name(kind: Any) -> str:
-    return f"{getattr(kind, '__module__', '')}:{getattr(kind, '__qualname__', repr(kind))}"
+    return f"{module_name(getattr(kind, '__module__', ''))}:{getattr(kind, '__qualname__', repr(kind))}"

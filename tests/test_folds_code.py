@@ -205,3 +205,59 @@ def test_a_fold_into_a_class_of_the_user_goes_on_after_a_restart(tmp_path: Path)
     changed = f"db.set(cell.key('b'), 5); {told}"
     assert run(changed) == "('a', 'b', 'c') 7 ('a', 'b', 'c') 7 3 ()"
     assert run(f"db.set(keys.key(), ('a', 'b')); {told}") == "('a', 'b') 6 ('a', 'b') 6 2 ()"
+
+
+SCRIPT = """
+from collections.abc import Iterable
+from typing import NamedTuple
+from engine import Engine, fold, input, query, table
+
+class Part(NamedTuple):
+    low: int
+
+class Row(NamedTuple):
+    key: str
+    part: Part
+
+@input
+def keys() -> tuple[str, ...]:
+    return ("a", "b")
+
+@table(each=keys, index=("key",))
+def rows(key: str) -> Iterable[Row]:
+    yield Row(key, Part(len(key)))
+
+class Lengths:
+    def zero(self) -> int:
+        return 0
+    def add(self, state: int, value: int) -> int:
+        return state + value
+    def remove(self, state: int, value: int) -> int:
+        return state - value
+    def result(self, state: int) -> int:
+        return state
+
+@query
+def length(key: str) -> int:
+    return len(key)
+
+lengths = fold(each=rows.column("key"), of=length, into=Lengths())
+
+def main():
+    with Engine("store") as db:
+        print(db.get(lengths), db.get(rows.where, key="a")[0].part.low, db.counts().executed)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_a_file_that_runs_as_a_program_has_the_collections_that_it_has_when_imported(tmp_path: Path) -> None:
+    (tmp_path / "rules.py").write_text(SCRIPT)
+    first, second, again = (
+        python(tmp_path, *how).split()
+        for how in (("rules.py",), ("-c", "import rules; rules.main()"), ("-m", "rules"))
+    )
+    assert first[:2] == second[:2] == again[:2]
+    assert int(first[2]) > 0
+    assert second[2] == again[2] == "0"
