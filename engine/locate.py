@@ -41,6 +41,8 @@ def locate(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
             elif isinstance(key, tuple) and len(key) == 1:
                 kept = key[0]  # canonical bytes: the caller may change what it passed
             node = core.graph.new(info, row, kept)
+        elif isinstance(key, ALONE):
+            core.graph.args[node] = key  # instead of its bytes: the table has it in any case
         table[key] = node
     return node
 

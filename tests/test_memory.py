@@ -229,6 +229,13 @@ def test_a_node_takes_less_than_400_bytes() -> None:
     assert taken / count < 400
 
 
+def test_an_argument_that_was_found_in_the_store_is_kept_once(tmp_path: Path) -> None:
+    for _ in range(2):  # made, and read from the store
+        with Engine(tmp_path / "store") as db:
+            db.get(text, 1_000)
+            assert db._core.graph.args[node_of(db, text.key(1_000))] == 1_000
+
+
 def test_one_reader_and_one_dependency_stand_in_the_lists_as_they_are(tmp_path: Path) -> None:
     for _ in range(2):  # made, and read from the store
         with Engine(tmp_path / "store") as db:
