@@ -30,6 +30,7 @@ from engine.parallel.choose import must_run
 from engine.parallel.executor import Executor
 from engine.parallel.graft import Conflict, graft
 from engine.parallel.held import Held, bytes_of
+from engine.parallel.shared import Shared
 from engine.parallel.slot import Slot
 from engine.parallel.surroundings import surroundings
 from engine.parallel.units import (
@@ -81,6 +82,7 @@ class Exchange:
         self._core = core
         self._executor = executor
         self._held = held
+        self._shared = Shared(core)
         self._slots: dict[int, Slot] = {}
         self._queue: deque[int] = deque()
         self._generation = -1
@@ -98,6 +100,7 @@ class Exchange:
         self._generation = self._core.generation
         self._retried.clear()
         self.lost.clear()
+        self._shared.start()
         self._core.supply = None
 
     def run(self, units: Iterable[int], order: Order) -> None:
@@ -172,7 +175,8 @@ class Exchange:
         if not nodes:
             return False
         modules: dict[str, bytes] = {}
-        units = []
+        units: list[Unit] = []
+        given = self._shared.news(slot)
         for node in nodes:
             info = self._info(node)
             module = sys.modules[info.function.__module__]
@@ -181,6 +185,7 @@ class Exchange:
             code = core.codes[core.graph.query[node]]
             units.append(Unit(info.name, canonical.canonical(core.args_of(node)), code))
             self._held.look_at(node)
+            given += self._shared.below(node, slot)
         fresh = None if slot.surroundings == around else around
         slot.modules |= modules.keys()
         if not ahead:
@@ -188,7 +193,7 @@ class Exchange:
         slot.surroundings = around
         slot.flight.append(nodes)
         held, asked = self._held.news(slot.told)
-        batch = Batch(slot.epoch, fresh, tuple(modules.items()), held, asked, tuple(units))
+        batch = Batch(slot.epoch, fresh, tuple(modules.items()), held, asked, tuple(given), tuple(units))
         self._executor.send(number, encode(batch))
         return True
 
@@ -293,14 +298,21 @@ class Exchange:
 
     def _graft(self, slot: Slot, answer: Answer, units: frozenset[int], order: Order) -> None:
         slot.codes.update(answer.codes)
+        slot.ids.update(answer.used)
         whole = known = 0
         for record in answer.records:
             try:
                 code = slot.codes.get(record.query, b"")
-                if not graft(self._core, record, code, slot.ids, units, order.asker, order.outer):
-                    known += record.cost
-                elif slot.ids[record.node] in units:
+                fresh = graft(self._core, record, code, slot.ids, units, order.asker, order.outer)
+                node = slot.ids[record.node]
+                if node in units:
                     whole += record.cost
+                elif fresh:
+                    self._shared.made(node, slot.epoch)
+                else:
+                    self._shared.made_again(node)
+                if not fresh:
+                    known += record.cost
             except Conflict as why:
                 # Nor is what rests on it; and in this epoch the worker will go on to rest on it.
                 logging.getLogger("engine").debug("a memo of a worker is not taken over: %s", why)

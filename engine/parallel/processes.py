@@ -20,11 +20,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from engine.parallel.executor import CannotStart
+from engine.parallel.framing import OUT_OF_MEMORY, READY, framed, read_message
 from engine.parallel.units import Setup, encode
-from engine.parallel.worker import OUT_OF_MEMORY, READY, framed, read_message
 
 END_SECONDS: Final = 1.0  # from the end of its output to the end of a worker
-_PROGRAM: Final = "import sys; sys.path[:] = {path!r}; from engine.parallel.worker import main; main()"
+_PROGRAM: Final = "import sys; sys.path[:] = {path!r}; from engine.parallel.serve import main; main()"
 
 
 class Child:

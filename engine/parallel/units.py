@@ -57,6 +57,16 @@ class Unit(NamedTuple):
     code: bytes  # the fingerprint of its code
 
 
+class Given(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The value of a key that holds in the parent: whoever reads it need not compute it."""
+
+    node: int  # in the parent's numbers
+    query: str
+    args: bytes
+    fingerprint: bytes
+    data: bytes
+
+
 class Batch(msgspec.Struct, array_like=True, frozen=True, tag="batch"):
     """Some keys to compute. Another epoch: everything that the worker knows is outdated."""
 
@@ -65,6 +75,7 @@ class Batch(msgspec.Struct, array_like=True, frozen=True, tag="batch"):
     modules: tuple[tuple[str, bytes], ...]  # name and file of each module that has to be imported
     held: dict[str, bytes]  # query -> digests of keys to ask for, besides those named before
     asked: tuple[str, ...]  # queries all of whose keys are asked for
+    given: tuple[Given, ...]  # values that its keys will likely read
     units: tuple[Unit, ...]
 
 
@@ -93,6 +104,7 @@ class Answer(msgspec.Struct, array_like=True, frozen=True, tag="answer"):
     codes: dict[str, bytes]  # fingerprints of the code of queries that records name for the first time
     seconds: float = 0.0  # that the units took
     broken: str = ""  # why what this worker knows is worth nothing from now on: it needs another epoch
+    used: tuple[tuple[int, int], ...] = ()  # what was given and read: nodes there, nodes of the parent
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True, tag="reply"):
