@@ -24,6 +24,7 @@ from engine.graph import ABSENT, ROOT
 from engine.history import HISTORY, History
 from engine.key import Key, display
 from engine.kinds import restore_collections
+from engine.limits import Limits
 from engine.locate import find, find_named
 from engine.memory import Memory
 from engine.persist import open_graph
@@ -35,6 +36,7 @@ from engine.tables import CollectionInfo, Lookup, Table
 
 if TYPE_CHECKING:
     from engine.audit import Audit
+    from engine.parallel.executor import Executor
     from engine.store.gc import Collected
     from engine.store.sqlite import Store
     from engine.verification import Verification, Verifier
@@ -68,6 +70,8 @@ class Engine:
                 those that wait say so themselves: `@query(workers="thread")`.
     processes   worker processes for parallel groups of queries that compute; started when that pays. "auto":
                 as many as there are cores. See docs/parallel.md.
+    executor    who computes for this engine instead of processes here (`engine.parallel.executor`). It is
+                closed with the engine.
     limits      how many keys of queries with a `limit=` of that name may run at a time.
     strict      never run a query that might turn out not to be needed (see docs/algorithm.md, probes).
     read_only   answer from the store as another process left it, compute what is missing, save nothing.
@@ -89,6 +93,7 @@ class Engine:
         root: str | os.PathLike[str] | None = None,
         workers: int = 1,
         processes: int | str = 0,
+        executor: Executor | None = None,
         limits: Mapping[str, int] | None = None,
         strict: bool = False,
         read_only: bool = False,
@@ -113,6 +118,8 @@ class Engine:
                 limits=limits,
                 hint='Whole numbers, at least 1; processes also 0 or "auto".',
             )
+        if processes and executor is not None:
+            raise BadSettings(processes=processes, executor=executor, hint="One of them computes.")
         if synchronous not in ("NORMAL", "FULL"):
             raise BadSettings(synchronous=synchronous, hint='Say "NORMAL" or "FULL".')
         store: Store | None = None
@@ -131,11 +138,11 @@ class Engine:
         if max_memory is not None and self._core.saves:  # else nobody could read again what was computed here
             self._core.memory = Memory(max_memory)
         self._core.history = History(history) if history else None
-        self._core.limits = dict(limits or {})
-        if processes:
+        self._core.limits = Limits(limits or {}, self._core.released)
+        if processes or executor is not None:
             from engine.parallel import for_engine  # late: most engines have no processes
 
-            self._core.dispatch = for_engine(self._core, processes)
+            self._core.dispatch = for_engine(self._core, processes, executor)
         self._open = threading.local()  # the batch that a thread has open
         self._subscriptions: list[Subscription] = []
         self._publishing = threading.RLock()  # subscribers hear of one change after the other

@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engine.core import Core
     from engine.parallel.dispatch import Dispatch
+    from engine.parallel.executor import Executor
 
 
-def for_engine(core: Core, processes: int | str) -> Dispatch | None:
-    """Let up to so many worker processes work for an engine. None is started before it pays."""
+def for_engine(core: Core, processes: int | str, executor: Executor | None) -> Dispatch | None:
+    """Let an executor work for an engine, or up to so many processes. None is started before it pays."""
     from engine.parallel.dispatch import Dispatch
     from engine.parallel.processes import Processes
-    from engine.parallel.units import Setup
+    from engine.parallel.units import Setup, encode
 
-    count = cores() if isinstance(processes, str) else processes
-    if not count:
-        return None
-    return Dispatch(core, Processes(Setup(os.fsencode(core.root), core.depth_limit), count))
+    if executor is None:
+        count = cores() if isinstance(processes, str) else processes
+        if not count:
+            return None
+        executor = Processes(count)
+    executor.open(encode(Setup(os.fsencode(core.root), core.depth_limit)))
+    return Dispatch(core, executor)
 
 
 def cores() -> int:

@@ -24,15 +24,16 @@ from engine.parallel.choose import (
     AT_LEAST,
     AUTO,
     PROCESS,
-    SAMPLE,
     START_US,
     WORTH_US,
     is_sendable,
     next_of,
 )
-from engine.parallel.exchange import Exchange, Order
+from engine.parallel.costs import SAMPLE, Costs
+from engine.parallel.exchange import Exchange
 from engine.parallel.executor import CannotStart, Executor
 from engine.parallel.held import Held
+from engine.parallel.order import Order
 from engine.query import QueryInfo
 
 ENOUGH_US: Final = 100_000  # of work of one query in workers, before it is judged by what was known here
@@ -50,16 +51,14 @@ class Dispatch:
         self._generation = -1
         self._busy = False  # D4
         self._off = False  # no worker can be started, or the engine is closed
-        self._costs: dict[str, tuple[int, int]] = {}  # query -> runs, microseconds of all
+        self.costs = Costs(core)
         self._refused: set[str] = set()  # queries that workers cannot compute
         self._repeated: dict[str, tuple[int, int]] = {}  # query -> microseconds of what was known, of all
         self._misses: dict[str, int] = {}  # query -> keys refused less keys computed
 
     def made(self, node: int, microseconds: int) -> None:
         """A memo was made, here or elsewhere: remember what it costs. The lock is held."""
-        name = self._core.name_of_row[self._core.graph.query[node]]
-        runs, total = self._costs.get(name, (0, 0))
-        self._costs[name] = runs + 1, total + microseconds
+        self.costs.made(node, microseconds)
         self._held.made(node, microseconds)
 
     def offer(self, members: list[int], asker: Request, outer: verify.Walk | None) -> None:
@@ -84,7 +83,8 @@ class Dispatch:
             return
         self._busy = True
         try:
-            self._exchange.run(units, order)
+            with self._core.limits.idle(order.asker):
+                self._exchange.run(units, order)
         finally:
             self._busy = False
 
@@ -115,23 +115,15 @@ class Dispatch:
         given_up = info.name in self._refused or node in self._exchange.lost
         return not given_up and is_sendable(self._core, node, info)
 
-    def cost(self, node: int) -> float | None:
-        """Microseconds that a key takes, as far as that is known."""
-        graph = self._core.graph
-        if graph.verified_at[node]:
-            return graph.cost[node]
-        runs, microseconds = self._costs.get(self.info(node).name, (0, 0))
-        return microseconds / runs if runs >= SAMPLE else None
-
     def is_worth(self, node: int) -> bool:
         """Whether a key costs more than sending it."""
-        return self.info(node).workers == PROCESS or (self.cost(node) or 0) >= WORTH_US
+        return self.info(node).workers == PROCESS or (self.costs.of(node) or 0) >= WORTH_US
 
     def pays(self, nodes: list[int]) -> bool:
         """Whether these are worth a worker."""
         if any(self.info(node).workers == PROCESS for node in nodes):
             return True
-        costs = [self.cost(node) or 0 for node in nodes if self.is_worth(node)]
+        costs = [self.costs.of(node) or 0 for node in nodes if self.is_worth(node)]
         return len(costs) >= AT_LEAST and (self._exchange.is_started or sum(costs) >= START_US)
 
     def refused(self, node: int, why: str, for_all: bool) -> None:
@@ -195,6 +187,7 @@ class Offer:
             fit = [unit for unit in units if unit not in self._tried and dispatch.is_fit(unit)]
             sample = self._sample(fit)
             if sample:
+                dispatch.costs.compare(sample)
                 self._run_here(sample)
             elif dispatch.pays(fit):
                 self._waiting = {unit: units[unit] for unit in fit if dispatch.is_worth(unit)}
@@ -214,7 +207,7 @@ class Offer:
         found: dict[str, list[int]] = {}
         for node in nodes if len(nodes) >= AT_LEAST else ():
             info = self._dispatch.info(node)
-            if info.workers == AUTO and self._dispatch.cost(node) is None:
+            if info.workers == AUTO and self._dispatch.costs.of(node) is None:
                 found.setdefault(info.name, []).append(node)
         return [node for several in found.values() for node in several[:SAMPLE]]
 

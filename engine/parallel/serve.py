@@ -1,10 +1,10 @@
-"""Serve: the process in which a worker lives.
+"""Serve: a worker hears batches, and tells what became of them.
 
-It reads batches from standard input and writes answers to what was standard output; whatever queries print
-goes to standard error.
+The process in which one lives here (`main`) hears from standard input and writes to what was standard output;
+whatever queries print goes to standard error.
 
 Invariants
-    W3  It ends with its input, also while a query runs.
+    W3  The process ends with its input, also while a query runs.
 """
 
 from __future__ import annotations
@@ -16,21 +16,56 @@ import signal
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
+from typing import Final
 
 from engine.parallel.framing import READY, framed, read_message
 from engine.parallel.units import Answer, Ask, Batch, Reply, decode_said, decode_setup, encode
 from engine.parallel.worker import Worker
 
-# Nothing of a worker is a cycle that lasts: what its queries leave is looked for seldom.
-GARBAGE = (50_000, 20, 100)  # objects, and rounds before older ones are looked at
+# Little of what a worker makes is a cycle, and what is kept stays for a while: it is looked at seldom.
+GARBAGE: Final = (50_000, 20, 100)  # objects made, and rounds before older ones are looked at
 
 
-def _end_with(descriptor: int) -> None:
-    """End this process when nobody can write to its input any more (W3)."""
-    poll = select.poll()
-    poll.register(descriptor, 0)  # the end is always told
-    poll.poll()
-    os._exit(0)
+class Ended(BaseException):
+    """Nothing will be heard any more; not an `Exception`, so that no query swallows it."""
+
+
+def serve(hear: Callable[[], bytes | None], tell: Callable[[bytes], None]) -> None:
+    """Compute what an engine elsewhere asks for, until `hear` gives None.
+
+    `hear` waits for the next message that the executor was given for this slot: what it was opened with comes
+    first. `tell` takes a message for `Executor.wait` to return there.
+    """
+    ahead: deque[Batch] = deque()
+
+    def said() -> Batch | Reply:
+        data = hear()
+        if data is None:
+            raise Ended
+        found: Batch | Reply = decode_said(data)
+        return found
+
+    def ask(question: Ask) -> Reply:
+        tell(encode(question))
+        while isinstance(found := said(), Batch):
+            ahead.append(found)  # it was sent before the question came
+        return found
+
+    setup = hear()
+    if setup is None:
+        return
+    worker = Worker(decode_setup(setup), ask, lambda: tell(b""))
+    while True:
+        try:
+            batch = ahead.popleft() if ahead else said()
+            assert isinstance(batch, Batch)
+            answer = worker.run(batch)
+        except Ended:
+            return
+        except Exception as error:  # a bug of ours: the parent does the work
+            answer = Answer((), (), {}, 0.0, f"{type(error).__name__}: {error}")
+        tell(encode(answer))
 
 
 def main() -> None:
@@ -42,38 +77,26 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     threading.Thread(target=_end_with, args=(source,), name="engine-orphan", daemon=True).start()
 
-    def tell(message: bytes) -> None:
-        sink.write(framed(message))
-        sink.flush()
-
-    ahead: deque[Batch] = deque()
-
-    def hear() -> Batch | Reply:
+    def hear() -> bytes | None:
         data = read_message(source)
         if data is None:
             sys.stdout.flush()
             os._exit(0)
-        said: Batch | Reply = decode_said(data)
-        return said
+        return data
 
-    def ask(question: Ask) -> Reply:
-        tell(encode(question))
-        while isinstance(said := hear(), Batch):
-            ahead.append(said)  # it was sent before the question came
-        return said
+    def tell(message: bytes) -> None:
+        sink.write(framed(message))
+        sink.flush()
 
     tell(READY)
-    data = read_message(source)
-    if data is None:
-        return
     gc.freeze()  # what is imported stays
     gc.set_threshold(*GARBAGE)
-    worker = Worker(decode_setup(data), ask, lambda: tell(b""))
-    while True:
-        batch = ahead.popleft() if ahead else hear()
-        assert isinstance(batch, Batch)
-        try:
-            answer = worker.run(batch)
-        except Exception as error:  # a bug of ours: the parent does the work
-            answer = Answer((), (), {}, 0.0, f"{type(error).__name__}: {error}")
-        tell(encode(answer))
+    serve(hear, tell)
+
+
+def _end_with(descriptor: int) -> None:
+    """End this process when nobody can write to its input any more (W3)."""
+    poll = select.poll()
+    poll.register(descriptor, 0)  # the end is always told
+    poll.poll()
+    os._exit(0)

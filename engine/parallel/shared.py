@@ -14,12 +14,14 @@ from typing import Final
 from attrs import define, field
 
 from engine.core import Core
-from engine.graph import ERROR, MARKED, TRANSIENT, entries
+from engine.graph import ERROR, MARKED, REACH, TRANSIENT, entries
+from engine.parallel.held import bytes_of
 from engine.parallel.slot import Slot
 from engine.parallel.units import Given
 from engine.store import canonical
 
 GIVE_US: Final = 50  # what a key has to cost to be given
+LOAD_US: Final = 200  # and where its value may have to be read from the store first
 BYTES_FOR_US: Final = 100  # bytes that may be given for each microsecond that their key costs
 AGAIN: Final = 0.02  # the part of the keys of a query that was computed twice, from which on they are given
 
@@ -61,7 +63,8 @@ class Shared:
             if made.again > len(made.nodes) * AGAIN:
                 start, slot.heard[row] = slot.heard.get(row, 0), len(made.nodes)
                 for node, epoch in made.nodes[start:]:
-                    if epoch != slot.epoch:
+                    # What is in the store already was made long ago: it would come too late, and slowly.
+                    if epoch != slot.epoch and node in self._core.dirty:
                         self._give(node, slot, found)
         return found
 
@@ -71,7 +74,7 @@ class Shared:
         graph = self._core.graph
         for read in entries(graph.dependencies[node] or ()):
             info = self._core.bound[graph.query[read]]
-            if info is not None and not info.is_input and read not in slot.given:
+            if info is not None and not info.is_input and graph.cost[read] >= LOAD_US:
                 self._give(read, slot, found)
         return found
 
@@ -83,11 +86,13 @@ class Shared:
 
     def _give(self, node: int, slot: Slot, found: list[Given]) -> None:
         core, graph = self._core, self._core.graph
-        if graph.status[node] & MARKED or graph.flags[node] & (ERROR | TRANSIENT):
+        flags, cost = graph.flags[node], graph.cost[node]
+        if graph.status[node] & MARKED or flags & (ERROR | TRANSIENT) or (core.doubtful and flags & REACH):
             return  # G1
-        data = core.dirty.get(node)  # what is in the store already was made long ago: too late, and slow
-        cost = graph.cost[node]
-        if data is None or cost < GIVE_US or len(data) > cost * BYTES_FOR_US:
+        if node in slot.given or cost < GIVE_US:
+            return
+        data = bytes_of(core, node)
+        if data is None or len(data) > (cost + 1) * BYTES_FOR_US:
             return
         args = canonical.canonical(core.args_of(node))
         name = core.name_of_row[graph.query[node]]

@@ -27,6 +27,7 @@ class Slot:
     received: int = 0  # bytes of memos, those that it was given too
     surroundings: Surroundings | None = None
     flight: deque[list[int]] = field(factory=deque)  # nodes of the batches under way, the first is worked on
+    limit: str | None = None  # the name of the limit that it takes a place of
     postponed: set[int] = field(factory=set)  # places in it that were refused for now only
     modules: set[str] = field(factory=set)  # those it was told to import
     sent_at: float = 0.0  # when it began with the first batch; 0: not yet, it imports modules
