@@ -142,6 +142,13 @@ class Exchange:
         nodes = self._pending.next_batch(slots, idle, ahead=ahead)
         if not nodes:
             return False
+        codes = {row: core.codes[row] for row in {core.graph.query[node] for node in nodes}}
+        if any(slot.sent.get(row, code) != code for row, code in codes.items()):
+            # It imported a module that was loaded anew here since: a fresh one imports what is there now.
+            self._pending.add(nodes)
+            self._drop(number)
+            return False
+        slot.sent |= codes
         slot.limit = self._info(nodes[0]).limit  # such a unit travels alone, or with others of its query
         core.limits.take(slot.limit)
         modules: dict[str, bytes] = {}

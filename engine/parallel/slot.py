@@ -29,6 +29,7 @@ class Slot:
     flight: deque[list[int]] = field(factory=deque)  # nodes of the batches under way, the first is worked on
     limit: str | None = None  # the name of the limit that it takes a place of
     postponed: set[int] = field(factory=set)  # places in it that were refused for now only
+    sent: dict[int, bytes] = field(factory=dict)  # rows of queries whose keys it was sent -> their code then
     modules: set[str] = field(factory=set)  # those it was told to import
     sent_at: float = 0.0  # when it began with the first batch; 0: not yet, it imports modules
     stale_since: float = 0.0  # since when nobody wants the batches under way any more
