@@ -36,7 +36,9 @@ from engine.parallel.held import Held
 from engine.parallel.order import Order
 from engine.query import QueryInfo
 
-ENOUGH_US: Final = 100_000  # of work of one query in workers, before it is judged by what was known here
+# Work of one query in workers after which it is judged by what of it was known here; then anew: at first much
+# is computed twice, until it is known what has to be given along.
+ENOUGH_US: Final = 500_000
 REPEATED: Final = 0.5  # the part of it that may go into what is known here: with two workers it gains nothing
 MISSES: Final = 16  # keys of one query refused, beyond those that were computed, before it is sent no more
 
@@ -140,9 +142,12 @@ class Dispatch:
         """What units like this one cost in workers, and what of it went into keys that were known here."""
         info = self.info(node)
         before = self._repeated.get(info.name, (0, 0))
-        self._repeated[info.name] = known, whole = before[0] + known, before[1] + whole
-        if info.workers != PROCESS and whole > ENOUGH_US and known > whole * REPEATED:
-            self._give_up(info)
+        known, whole = before[0] + known, before[1] + whole
+        if whole > ENOUGH_US:
+            if info.workers != PROCESS and known > whole * REPEATED:
+                self._give_up(info)
+            known = whole = 0
+        self._repeated[info.name] = known, whole
 
     def _give_up(self, info: QueryInfo) -> None:
         if info.name not in self._refused:

@@ -42,9 +42,8 @@ from engine.query import QueryInfo
 from engine.store import canonical
 
 AHEAD: Final = 2  # batches under way in one worker: it goes on with the second while we take over the first
-RECEIVED: Final = (
-    64 << 20
-)  # bytes of memos after which a worker starts anew, so that its memory stays bounded
+# Bytes of memos, made and given, after which a worker starts anew, so that its memory stays bounded.
+RECEIVED: Final = 128 << 20
 TICK_SECONDS: Final = 0.1  # how long a request may be outdated, or the engine closed, before it is noticed
 STALE_SECONDS: Final = 1.0  # what a worker is given to end a batch that nobody wants any more
 
@@ -253,9 +252,7 @@ class Exchange:
                 elif fresh:
                     self._shared.made(node, slot.epoch)
                 else:
-                    self._shared.made_again(node)
-                if not fresh:
-                    known += record.cost
+                    known += self._shared.made_again(node)
             except Conflict as why:
                 # Nor is what rests on it; and in this epoch the worker will go on to rest on it.
                 logging.getLogger("engine").debug("a memo of a worker is not taken over: %s", why)

@@ -24,7 +24,7 @@ from engine.parallel.units import Answer, Ask, Batch, Reply, decode_said, decode
 from engine.parallel.worker import Worker
 
 # Little of what a worker makes is a cycle, and what is kept stays for a while: it is looked at seldom.
-GARBAGE: Final = (50_000, 20, 100)  # objects made, and rounds before older ones are looked at
+GARBAGE: Final = (200_000, 10, 100)  # objects made, and rounds before older ones are looked at
 
 
 class Ended(BaseException):

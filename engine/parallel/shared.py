@@ -52,9 +52,14 @@ class Shared:
         if info is not None and not info.is_input:
             self._of(row).nodes.append((node, epoch))
 
-    def made_again(self, node: int) -> None:
-        """A worker computed what is known here."""
-        self._of(self._core.graph.query[node]).again += 1
+    def made_again(self, node: int) -> int:
+        """A worker computed what is known here. Returns what that cost; an input is a part of its reader's."""
+        row = self._core.graph.query[node]
+        info = self._core.bound[row]
+        if info is None or info.is_input:
+            return 0
+        self._of(row).again += 1
+        return self._core.graph.cost[node]
 
     def news(self, slot: Slot) -> list[Given]:
         """Values that others made and that a worker was not given yet."""
