@@ -77,9 +77,9 @@ def test_code_that_is_edited_and_not_loaded_is_not_run_by_anybody(make: Make) ->
         assert db.get(rules.total) == sum(n**2 + 1 for n in range(20))
         assert HERE not in rules.noted()[1]
         assert db._core.dispatch is not None
-        for number in list(db._core.dispatch._exchange._slots):
+        for number in list(db._core.dispatch.exchange._slots):
             with db._core.lock:
-                db._core.dispatch._exchange._drop(number)
+                db._core.dispatch.exchange._drop(number)
         db.set(rules.base.key(), 2)
         assert db.get(rules.total) == sum(n**2 + 2 for n in range(20))
         assert rules.noted()[1] == {HERE}

@@ -14,16 +14,20 @@ if TYPE_CHECKING:
 def for_engine(core: Core, processes: int | str, executor: Executor | None) -> Dispatch | None:
     """Let an executor work for an engine, or up to so many processes. None is started before it pays."""
     from engine.parallel.dispatch import Dispatch
-    from engine.parallel.processes import Processes
-    from engine.parallel.units import Setup, encode
 
-    if executor is None:
-        count = cores() if isinstance(processes, str) else processes
-        if not count:
-            return None
-        executor = Processes(count)
-    executor.open(encode(Setup(os.fsencode(core.root), core.depth_limit)))
-    return Dispatch(core, executor)
+    count = cores() if isinstance(processes, str) else processes
+    if executor is None and not count:
+        return None
+
+    def opened() -> Executor:
+        from engine.parallel.processes import Processes
+        from engine.parallel.units import Setup, encode
+
+        made: Executor = Processes(count) if executor is None else executor
+        made.open(encode(Setup(os.fsencode(core.root), core.depth_limit)))
+        return made
+
+    return Dispatch(core, opened)
 
 
 def cores() -> int:

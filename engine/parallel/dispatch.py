@@ -11,8 +11,8 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
 
 import engine.collect as collect
 import engine.verify as verify
@@ -30,11 +30,13 @@ from engine.parallel.choose import (
     next_of,
 )
 from engine.parallel.costs import SAMPLE, Costs
-from engine.parallel.exchange import Exchange
 from engine.parallel.executor import CannotStart, Executor
 from engine.parallel.held import Held
 from engine.parallel.order import Order
 from engine.query import QueryInfo
+
+if TYPE_CHECKING:
+    from engine.parallel.exchange import Exchange
 
 # Work of one query in workers after which it is judged by what of it was known here; then anew: at first much
 # is computed twice, until it is known what has to be given along.
@@ -46,10 +48,11 @@ MISSES: Final = 16  # keys of one query refused, beyond those that were computed
 class Dispatch:
     """The work of one engine that goes elsewhere."""
 
-    def __init__(self, core: Core, executor: Executor) -> None:
+    def __init__(self, core: Core, executor: Callable[[], Executor]) -> None:
         self._core = core
         self._held = Held(core)
-        self._exchange = Exchange(core, executor, self._held)
+        self._executor = executor  # made when something is sent first: most starts send nothing
+        self._exchange: Exchange | None = None
         self._generation = -1
         self._busy = False  # D4
         self._off = False  # no worker can be started, or the engine is closed
@@ -71,7 +74,7 @@ class Dispatch:
         if self._busy or self._off:
             return
         try:
-            self._start()
+            spread(self._core)
             Offer(self, members, asker, outer).bring_up()
         except CannotStart as why:
             self._off = True
@@ -86,22 +89,28 @@ class Dispatch:
         self._busy = True
         try:
             with self._core.limits.idle(order.asker):
-                self._exchange.run(units, order)
+                self.exchange.run(units, order)
         finally:
             self._busy = False
 
     def close(self) -> None:
         """End everything that works for this engine."""
         self._off = True
-        self._exchange.close()
+        if self._exchange is not None:
+            self._exchange.close()
 
-    def _start(self) -> None:
-        core = self._core
-        if self._generation != core.generation:
-            self._generation = core.generation
+    @property
+    def exchange(self) -> Exchange:
+        """The conversation with the workers, in this generation."""
+        if self._exchange is None:
+            from engine.parallel.exchange import Exchange  # late, as the executor is
+
+            self._exchange = Exchange(self._core, self._executor(), self._held)
+        if self._generation != self._core.generation:
+            self._generation = self._core.generation
             self._exchange.start()
             self._held.start()
-        spread(core)
+        return self._exchange
 
     # -- what is known of queries --------------------------------------------------------------
 
@@ -114,8 +123,11 @@ class Dispatch:
     def is_fit(self, node: int) -> bool:
         """Whether a key can be computed elsewhere. Raises `NotImportable`."""
         info = self.info(node)
-        given_up = info.name in self._refused or node in self._exchange.lost
-        return not given_up and is_sendable(self._core, node, info)
+        return not self._is_given_up(node, info) and is_sendable(self._core, node, info)
+
+    def _is_given_up(self, node: int, info: QueryInfo) -> bool:
+        asked = self._exchange is not None and self._generation == self._core.generation
+        return info.name in self._refused or (asked and node in self.exchange.lost)
 
     def is_worth(self, node: int) -> bool:
         """Whether a key costs more than sending it."""
@@ -126,7 +138,11 @@ class Dispatch:
         if any(self.info(node).workers == PROCESS for node in nodes):
             return True
         costs = [self.costs.of(node) or 0 for node in nodes if self.is_worth(node)]
-        return len(costs) >= AT_LEAST and (self._exchange.is_started or sum(costs) >= START_US)
+        return len(costs) >= AT_LEAST and (self._is_started or sum(costs) >= START_US)
+
+    @property
+    def _is_started(self) -> bool:
+        return self._exchange is not None and self._exchange.is_started
 
     def refused(self, node: int, why: str, for_all: bool) -> None:
         """A worker gives a key back."""
@@ -152,7 +168,7 @@ class Dispatch:
     def _give_up(self, info: QueryInfo) -> None:
         if info.name not in self._refused:
             self._refused.add(info.name)
-            self._exchange.withdraw(self.is_fit)
+            self.exchange.withdraw(self.is_fit)
 
     def done(self, node: int) -> None:
         """A worker is done with a key, whatever became of it."""

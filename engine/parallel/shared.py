@@ -53,7 +53,7 @@ class Shared:
             self._of(row).nodes.append((node, epoch))
 
     def made_again(self, node: int) -> int:
-        """A worker computed what is known here. Returns what that cost; an input is a part of its reader's."""
+        """A worker computed what is known here. Returns what that cost: an input is part of its reader."""
         row = self._core.graph.query[node]
         info = self._core.bound[row]
         if info is None or info.is_input:

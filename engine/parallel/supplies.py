@@ -7,7 +7,8 @@ from collections.abc import Callable
 from engine.core import Core
 from engine.execute import Outcome
 from engine.failure import Failure
-from engine.parallel.units import GIVEN, REFUSED, Ask, Batch, Given, Reply, digest
+from engine.parallel.held import DIGEST, digest
+from engine.parallel.units import GIVEN, REFUSED, Ask, Batch, Given, Reply
 from engine.store import canonical
 
 
@@ -39,8 +40,8 @@ class Supplies:
     def hear(self, batch: Batch) -> None:
         """Learn what a batch says of the parent."""
         for query, digests in batch.held.items():
-            size = len(digests) // 8
-            self._held.setdefault(query, set()).update(digests[at * 8 : at * 8 + 8] for at in range(size))
+            starts = range(0, len(digests), DIGEST)
+            self._held.setdefault(query, set()).update(digests[at : at + DIGEST] for at in starts)
         for one in batch.given:
             self._given.setdefault(one.query, {})[one.args] = one
         self._asked = frozenset(batch.asked)

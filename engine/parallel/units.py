@@ -10,13 +10,10 @@ Invariants
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from engine.store.codec import fingerprint
-
-DIGEST: Final = 8  # bytes of a key's digest: two of 100,000 keys are taken for each other once in 10^9 runs
 COMPUTE, GIVEN, REFUSED = range(3)  # what a reply says: compute it, here it is, give the unit back
 
 
@@ -120,8 +117,3 @@ encode = msgspec.msgpack.Encoder().encode
 decode_setup = msgspec.msgpack.Decoder(Setup).decode
 decode_said: Any = msgspec.msgpack.Decoder(Batch | Reply).decode
 decode_told: Any = msgspec.msgpack.Decoder(Ask | Answer).decode
-
-
-def digest(args: bytes) -> bytes:
-    """What stands for a key of a known query, in `Batch.held`."""
-    return fingerprint(args)[:DIGEST]
