@@ -70,8 +70,8 @@ class Engine:
                 those that wait say so themselves: `@query(workers="thread")`.
     processes   worker processes for parallel groups of queries that compute; started when that pays. "auto":
                 as many as there are cores. See docs/parallel.md.
-    executor    who computes for this engine instead of processes here (`engine.parallel.executor`). Opened when
-                it is needed first, and closed with the engine.
+    executor    who computes for this engine instead of processes here (`engine.parallel.executor`). Opened
+                when it is needed first, and closed with the engine.
     limits      how many keys of queries with a `limit=` of that name may run at a time.
     strict      never run a query that might turn out not to be needed (see docs/algorithm.md, probes).
     read_only   answer from the store as another process left it, compute what is missing, save nothing.
