@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine import Engine
+from engine.errors import BadSettings
 from engine.parallel.executor import Executor
 from engine.parallel.serve import serve
 from engine.parallel.units import Answer, Ask, decode_told, encode
@@ -109,3 +112,59 @@ def test_an_answer_that_is_none_of_this_engine_is_dropped(make: Make, tmp_path: 
         assert db.get(rules.squares) == tuple(n % 3 + n * n for n in range(60))
         db.check_invariants()
     assert rules.noted()[0]["0"] == 2  # there, and here
+
+
+def test_an_executor_is_opened_when_something_is_sent_and_closed_with_the_engine(
+    make: Make, tmp_path: Path
+) -> None:
+    class Counted(Threads):
+        opened = closed = 0
+
+        def open(self, setup: bytes) -> None:
+            self.opened += 1
+            super().open(setup)
+
+        def close(self) -> None:
+            self.closed += 1
+            super().close()
+
+    rules, executor = make(RULES), Counted()
+    with Engine(None, root=tmp_path, executor=executor) as db:
+        assert db.get(rules.slow, 3) == 3
+        assert (executor.opened, executor.closed) == (0, 0)
+        for _ in range(2):
+            db.forget("*")
+            db.get(rules.squares)
+        assert (executor.opened, executor.closed) == (1, 0)
+    assert (executor.opened, executor.closed) == (1, 1)
+
+
+def test_either_processes_or_an_executor_compute() -> None:
+    with pytest.raises(BadSettings, match="One of them computes"):
+        Engine(None, processes=2, executor=Threads())
+
+
+NOTHING_SENT = """
+import sys
+from engine import Engine, each, query
+
+@query
+def one(n: int) -> int:
+    return n
+
+@query
+def total() -> int:
+    return sum(each(one, range(100)))
+
+with Engine(None, processes=2) as db:
+    db.get(total)
+print(sorted(name for name in sys.modules if name.startswith("engine.parallel.")))
+"""
+
+
+def test_where_nothing_is_sent_nothing_that_sends_is_loaded() -> None:
+    root = Path(__file__).resolve().parent.parent
+    loaded = subprocess.check_output([sys.executable, "-c", NOTHING_SENT], text=True, cwd=root)
+    assert "engine.parallel.dispatch" in loaded
+    for name in ("exchange", "processes", "units"):
+        assert f"engine.parallel.{name}" not in loaded
