@@ -41,7 +41,8 @@ def wait_for(core: Core, node: int, walk: Walk) -> None:
     waiters = core.waiting.setdefault(node, [])
     waiters.append(walk)
     try:
-        core.released.wait()
+        with core.limits.idle(walk.asker):
+            core.released.wait()
     finally:
         waiters.remove(walk)
         if not waiters:

@@ -24,6 +24,7 @@ from engine.event import Counts, Event, What
 from engine.frame import Frame
 from engine.graph import ALONE, Graph
 from engine.key import Key, display
+from engine.limits import Limits
 from engine.observe import InputFrame
 from engine.query import TAKEN_OVER, QueryInfo
 from engine.store import canonical
@@ -130,7 +131,7 @@ class Core:
         self.memory: Memory | None = None  # counts the values in memory; None: they all stay
         self.dispatch: Dispatch | None = None  # work that goes elsewhere
         self.takes_many = False  # whether a query with `batch=` is bound
-        self.limits: dict[str, int] = {}  # name -> how many keys of queries with that limit run at a time
+        self.limits = Limits({}, self.released)
         # asked instead of a function for what it would give; None: run it
         self.supply: Callable[[int], Outcome | None] | None = None
         self.claims: dict[int, Running] = {}

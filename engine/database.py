@@ -27,6 +27,7 @@ from engine.reader import Reader, key_of
 from engine.subscribe import Subscription, refresh
 
 if TYPE_CHECKING:
+    from engine.parallel.executor import Executor
     from engine.store.gc import Collected
     from engine.verification import Verification, Verifier
     from engine.watch.backend import Factory
@@ -57,6 +58,8 @@ class Engine(Reader):
                 those that wait say so themselves: `@query(workers="thread")`.
     processes   worker processes for parallel groups of queries that compute; started when that pays. "auto":
                 as many as there are cores. See docs/parallel.md.
+    executor    who computes for this engine instead of processes here (`engine.parallel.executor`). Opened
+                when it is needed first, and closed with the engine.
     limits      how many keys of queries with a `limit=` of that name may run at a time.
     strict      never run a query that might turn out not to be needed (see docs/algorithm.md, probes).
     read_only   answer from the store as another process left it, compute what is missing, save nothing.
@@ -81,6 +84,7 @@ class Engine(Reader):
         root: str | os.PathLike[str] | None = None,
         workers: int = 1,
         processes: int | str = 0,
+        executor: Executor | None = None,
         limits: Mapping[str, int] | None = None,
         strict: bool = False,
         read_only: bool = False,
@@ -96,6 +100,7 @@ class Engine(Reader):
                 root=root,
                 workers=workers,
                 processes=processes,
+                executor=executor,
                 limits=limits,
                 strict=strict,
                 read_only=read_only,

@@ -89,7 +89,8 @@ def query(function: Any = None, /, **options: Any) -> Any:
                    the thread that asks; "auto", in a process where one costs 0.3 ms or more. See
                    docs/parallel.md.
         timeout    seconds that a key may take in a process; after that it is ended, and the key fails.
-        limit      a name: `Engine(limits={name: 1})` says how many keys with that name run at a time.
+        limit      a name: `Engine(limits={name: 1})` says how many keys with that name run at a time, in
+                   threads and processes together.
         batch      True, or how many at most: the function takes a list of keys and returns the list of their
                    values. It may read nothing else: what it needs is part of the key.
 

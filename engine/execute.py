@@ -46,7 +46,7 @@ def execute(core: Core, node: int, walk: Any) -> None:
             core.lock.release()
             if core.events:
                 core.emit()
-            outcome = _run(core, frame, info, args, old)
+            outcome = (_run if info.limit is None else _run_limited)(core, frame, info, args, old)
         finally:
             core.regain()
         if frame.generation != core.generation or core.unsettled:
@@ -110,6 +110,12 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old
     if frame.transient:
         outcome.transient = True
     return outcome
+
+
+def _run_limited(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old: Any) -> Outcome:
+    assert info.limit is not None
+    with core.limits.held(info.limit, frame):
+        return _run(core, frame, info, args, old)
 
 
 def _call(frame: Running, info: QueryInfo, args: tuple[Any, ...]) -> Any:

@@ -22,6 +22,7 @@ from engine.claims import Cycle
 from engine.core import Core, Request
 from engine.errors import Cancelled
 from engine.graph import LOADED, MARKED
+from engine.limits import begin_thread
 from engine.persist import load
 from engine.query import QueryInfo
 
@@ -82,7 +83,7 @@ def _by_threads(core: Core, todo: list[int]) -> list[tuple[list[int], int]]:
     if not waiting:
         return [(todo, core.workers)]
     several = max(core.workers, WAITING)
-    found = [(some, min(several, core.limits.get(limit or "", several))) for limit, some in waiting.items()]
+    found = [(some, min(several, core.limits.size(limit) or several)) for limit, some in waiting.items()]
     seen = {node for some, _ in found for node in some}
     return [*found, ([node for node in todo if node not in seen], core.workers)]
 
@@ -129,6 +130,7 @@ def _share(
                 core.interrupted(error)  # helpers may wait for a claim that was never given back
 
     def help_out() -> None:
+        begin_thread()
         with core.lock:
             if asker.generation != core.generation:
                 failures.append(Cancelled())  # too late: the marks of the new revision are not complete
@@ -147,12 +149,13 @@ def _share(
             break  # no further thread can be had: the asking thread does the work (O2)
         started.append(helper)
     work()
-    try:
-        core.lock.release()
-        for helper in started:
-            helper.join()
-    finally:
-        core.regain()
+    with core.limits.idle(asker):
+        try:
+            core.lock.release()
+            for helper in started:
+                helper.join()
+        finally:
+            core.regain()
     if failures:
         raise failures[0]
     if asker.generation != core.generation:

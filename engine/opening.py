@@ -16,11 +16,13 @@ from engine.core import Core
 from engine.errors import BadSettings, StoreFull, StoreReadOnly
 from engine.history import HISTORY, History
 from engine.kinds import restore_collections
+from engine.limits import Limits
 from engine.memory import LIMIT, Memory
 from engine.persist import open_graph
 from engine.store import open_store
 
 if TYPE_CHECKING:
+    from engine.parallel.executor import Executor
     from engine.store.sqlite import Store
 
 
@@ -30,6 +32,7 @@ def open_core(
     root: str | os.PathLike[str] | None,
     workers: int,
     processes: int | str,
+    executor: Executor | None,
     limits: Mapping[str, int] | None,
     strict: bool,
     read_only: bool,
@@ -56,6 +59,8 @@ def open_core(
             limits=limits,
             hint='Whole numbers, at least 1; processes also 0 or "auto".',
         )
+    if processes and executor is not None:
+        raise BadSettings(processes=processes, executor=executor, hint="One of them computes.")
     if synchronous not in ("NORMAL", "FULL"):
         raise BadSettings(synchronous=synchronous, hint='Say "NORMAL" or "FULL".')
     store: Store | None = None
@@ -73,11 +78,11 @@ def open_core(
     if core.saves:  # else nobody could read again what was computed here
         core.memory = Memory(LIMIT if max_memory is None else max_memory)
     core.history = History(history) if history else None
-    core.limits = dict(limits or {})
-    if processes:
+    core.limits = Limits(limits or {}, core.released)
+    if processes or executor is not None:
         from engine.parallel import for_engine  # late: most engines have no processes
 
-        core.dispatch = for_engine(core, processes)
+        core.dispatch = for_engine(core, processes, executor)
     if store is not None:
         try:
             open_graph(core)

@@ -9,6 +9,7 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any, Final
 
 import engine.keep as keep
@@ -67,7 +68,8 @@ def _run(core: Core, info: QueryInfo, nodes: list[int], asker: Request, outer: v
             core.lock.release()
             if core.events:
                 core.emit()
-            outcomes = _outcomes(core, info, frames, keys, old)
+            with nullcontext() if info.limit is None else core.limits.held(info.limit, asker):
+                outcomes = _outcomes(core, info, frames, keys, old)
         finally:
             core.regain()
         if asker.generation != core.generation or core.unsettled:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import queue
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from engine import Engine
-from engine.parallel.dispatch import Dispatch
+from engine.errors import BadSettings
 from engine.parallel.executor import Executor
-from engine.parallel.units import Answer, Ask, Batch, Reply, Setup, decode_said, encode
-from engine.parallel.worker import Worker
+from engine.parallel.serve import serve
+from engine.parallel.units import Answer, Ask, decode_told, encode
 from tests.workers import Rules, graph_of, make
 
 Make = Callable[[str], Rules]
@@ -42,14 +44,14 @@ class Threads:
 
     size = 1
 
-    def __init__(self, root: Path) -> None:
-        self.batches = 0
-        self.asked = 0
-        self._inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    def __init__(self) -> None:
+        self.told: list[Answer | Ask] = []
+        self._inbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._ahead: list[Batch] = []
-        self._worker = Worker(Setup(str(root).encode(), 1_000), self._ask, lambda: self._outbox.put(b""))
-        threading.Thread(target=self._serve, daemon=True).start()
+
+    def open(self, setup: bytes) -> None:
+        self._inbox.put(setup)
+        threading.Thread(target=serve, args=(self._inbox.get, self._tell), daemon=True).start()
 
     def slots(self, wanted: int) -> Sequence[int]:
         return (1,)
@@ -67,36 +69,16 @@ class Threads:
         return "it was ended"
 
     def close(self) -> None:
-        self._inbox.put(b"")
+        self._inbox.put(None)
 
-    def _serve(self) -> None:
-        while True:
-            if not self._ahead:
-                data = self._inbox.get()
-                if not data:
-                    return
-                self._ahead.append(decode_said(data))
-            self.batches += 1
-            self._outbox.put(encode(self._worker.run(self._ahead.pop(0))))
-
-    def _ask(self, question: Ask) -> Reply:
-        self.asked += 1
-        self._outbox.put(encode(question))
-        while isinstance(said := decode_said(self._inbox.get()), Batch):
-            self._ahead.append(said)
-        assert isinstance(said, Reply)
-        return said
-
-
-@pytest.fixture
-def threads(tmp_path: Path) -> Iterator[Threads]:
-    made = Threads(tmp_path)
-    yield made
-    made.close()
+    def _tell(self, message: bytes) -> None:
+        if message:
+            self.told.append(decode_told(message))
+        self._outbox.put(message)
 
 
 def test_any_executor_that_carries_bytes_will_do(
-    make: Make, tmp_path: Path, threads: Threads, monkeypatch: pytest.MonkeyPatch
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine.parallel.held.ASK_US", 0)  # what is known is asked for
     rules = make(RULES)
@@ -104,31 +86,85 @@ def test_any_executor_that_carries_bytes_will_do(
         wanted = db.get(rules.squares)
         here = graph_of(db)
     rules.noted()
-    executor: Executor = threads
-    with Engine(tmp_path / "there", root=tmp_path) as db:
-        db._core.dispatch = Dispatch(db._core, executor)
+    executor: Executor = (threads := Threads())
+    with Engine(tmp_path / "there", root=tmp_path, executor=executor) as db:
         assert db.get(rules.squares) == wanted
         assert graph_of(db) == here
         assert db.counts().executed == 64
     counts, _ = rules.noted()
     assert counts == {**{str(n): 1 for n in range(60)}, **{f"slow {n}": 1 for n in range(3)}}
-    assert threads.batches > 1
-    assert threads.asked == 1  # for what was computed here before
+    assert sum(isinstance(said, Answer) for said in threads.told) > 1
+    assert sum(isinstance(said, Ask) for said in threads.told) == 1  # for what was computed here before
 
 
 def test_an_answer_that_is_none_of_this_engine_is_dropped(make: Make, tmp_path: Path) -> None:
     """A record that rests on what was never sent is no memo: the key is computed here."""
 
     class Liars(Threads):
-        def send(self, slot: int, message: bytes) -> None:
-            said = decode_said(message)
-            assert isinstance(said, Batch)
-            answer = self._worker.run(said)
-            self._outbox.put(encode(Answer(answer.records[-1:], answer.refused, answer.codes)))
+        def _tell(self, message: bytes) -> None:
+            if message:
+                answer = decode_told(message)
+                message = encode(Answer(answer.records[-1:], answer.refused, answer.codes))
+            self._outbox.put(message)
 
     rules = make(RULES.replace("slow(0), *each", "each"))
-    with Engine(None, root=tmp_path) as db:
-        db._core.dispatch = Dispatch(db._core, Liars(tmp_path))
+    with Engine(None, root=tmp_path, executor=Liars()) as db:
         assert db.get(rules.squares) == tuple(n % 3 + n * n for n in range(60))
         db.check_invariants()
     assert rules.noted()[0]["0"] == 2  # there, and here
+
+
+def test_an_executor_is_opened_when_something_is_sent_and_closed_with_the_engine(
+    make: Make, tmp_path: Path
+) -> None:
+    class Counted(Threads):
+        opened = closed = 0
+
+        def open(self, setup: bytes) -> None:
+            self.opened += 1
+            super().open(setup)
+
+        def close(self) -> None:
+            self.closed += 1
+            super().close()
+
+    rules, executor = make(RULES), Counted()
+    with Engine(None, root=tmp_path, executor=executor) as db:
+        assert db.get(rules.slow, 3) == 3
+        assert (executor.opened, executor.closed) == (0, 0)
+        for _ in range(2):
+            db.forget("*")
+            db.get(rules.squares)
+        assert (executor.opened, executor.closed) == (1, 0)
+    assert (executor.opened, executor.closed) == (1, 1)
+
+
+def test_either_processes_or_an_executor_compute() -> None:
+    with pytest.raises(BadSettings, match="One of them computes"):
+        Engine(None, processes=2, executor=Threads())
+
+
+NOTHING_SENT = """
+import sys
+from engine import Engine, each, query
+
+@query
+def one(n: int) -> int:
+    return n
+
+@query
+def total() -> int:
+    return sum(each(one, range(100)))
+
+with Engine(None, processes=2) as db:
+    db.get(total)
+print(sorted(name for name in sys.modules if name.startswith("engine.parallel.")))
+"""
+
+
+def test_where_nothing_is_sent_nothing_that_sends_is_loaded() -> None:
+    root = Path(__file__).resolve().parent.parent
+    loaded = subprocess.check_output([sys.executable, "-c", NOTHING_SENT], text=True, cwd=root)
+    assert "engine.parallel.dispatch" in loaded
+    for name in ("exchange", "processes", "units"):
+        assert f"engine.parallel.{name}" not in loaded

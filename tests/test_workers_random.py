@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 import engine.parallel.held as held
+import engine.parallel.shared as shared
 from engine import Engine
 from engine.parallel.dispatch import Dispatch
 from engine.parallel.exchange import Exchange
 from engine.parallel.processes import Processes
-from engine.parallel.units import Setup
+from engine.parallel.units import Setup, encode
 from tests.expressions import outcome_of
 from tests.programs import ARGUMENTS, CELLS, FILES, random_expression
 from tests.workers import Rules, graph_of
@@ -88,10 +89,16 @@ def program(pick: Callable[[int, int], int]) -> tuple[str, int]:
 
 
 @pytest.fixture(scope="module")
-def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of all programs."""
+    return tmp_path_factory.mktemp("root")
+
+
+@pytest.fixture(scope="module")
+def executor(root: Path) -> Iterator[Processes]:
     """Two workers for all programs: starting them takes longer than a program."""
-    place = tmp_path_factory.mktemp("root")
-    made = Processes(Setup(str(place).encode(), 1_000), 2)
+    made = Processes(2)
+    made.open(encode(Setup(str(root).encode(), 1_000)))
     yield made
     made.close()
 
@@ -100,6 +107,11 @@ def let_go(exchange: Exchange) -> None:
     """Instead of ending all workers, which serve further engines: those that still work for this one."""
     for number in [number for number, slot in exchange._slots.items() if slot.units]:
         exchange._drop(number)
+
+
+def same(executor: Processes) -> Processes:
+    """What opens an executor that is open already."""
+    return executor
 
 
 def timeline(
@@ -120,8 +132,8 @@ def timeline(
     def opened() -> Engine:
         db = Engine(store, root=place, depth_limit=1_000, history=0)
         if executor is not None:
-            db._core.dispatch = Dispatch(db._core, executor)
-            exchange = db._core.dispatch._exchange
+            db._core.dispatch = Dispatch(db._core, partial(same, executor))
+            exchange = db._core.dispatch.exchange
             monkeypatch.setattr(exchange, "close", partial(let_go, exchange))
         return db
 
@@ -157,15 +169,17 @@ PROGRAMS = int(os.environ.get("WORKERS_PROGRAMS", "3"))  # of each group
 
 @pytest.mark.parametrize("group", range(4))
 def test_random_programs_do_not_show_where_they_ran(
-    group: int, tmp_path: Path, executor: Processes, monkeypatch: pytest.MonkeyPatch
+    group: int, tmp_path: Path, root: Path, executor: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(held, "ASK_US", 0 if group % 2 else 10**9)
-    place = Path(executor._setup.root.decode())
+    if group // 2 % 2:  # whatever can be given is given
+        for name, value in (("GIVE_US", 0), ("LOAD_US", 0), ("AGAIN", -1.0)):
+            monkeypatch.setattr(shared, name, value)
     for seed in range(group * PROGRAMS, (group + 1) * PROGRAMS):
         text, size = program(random.Random(seed).randint)
         rules = Rules(tmp_path, text)
-        here = timeline(seed, rules, size, place, None, monkeypatch)
-        there = timeline(seed, rules, size, place, executor, monkeypatch)
+        here = timeline(seed, rules, size, root, None, monkeypatch)
+        there = timeline(seed, rules, size, root, executor, monkeypatch)
         for at, (one, other) in enumerate(zip(here, there, strict=True)):
             if at % 4 == 2 and "persist=False" in text:
                 continue  # what is not stored is not sent, but for members: it runs here where it is read

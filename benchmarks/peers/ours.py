@@ -81,14 +81,17 @@ class Tally:
 index = fold(each=sources.column("path"), of=resolution_of, into=Tally())
 
 
-PEERS = (Script("engine", __name__),)
+PEERS = (
+    Script("engine", __name__),
+    Script("engine, 2 processes", __name__, "2"),
+)
 
 
-def main(root: str, state: str) -> None:
+def main(root: str, state: str, processes: str = "0") -> None:
     """One build."""
-    with Engine(state, root=root) as db:
+    with Engine(state, root=root, processes=int(processes)) as db:
         tell(db.get(index))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(*sys.argv[1:])

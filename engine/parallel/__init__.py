@@ -8,18 +8,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engine.core import Core
     from engine.parallel.dispatch import Dispatch
+    from engine.parallel.executor import Executor
 
 
-def for_engine(core: Core, processes: int | str) -> Dispatch | None:
-    """Let up to so many worker processes work for an engine. None is started before it pays."""
+def for_engine(core: Core, processes: int | str, executor: Executor | None) -> Dispatch | None:
+    """Let an executor work for an engine, or up to so many processes. None is started before it pays."""
     from engine.parallel.dispatch import Dispatch
-    from engine.parallel.processes import Processes
-    from engine.parallel.units import Setup
 
     count = cores() if isinstance(processes, str) else processes
-    if not count:
+    if executor is None and not count:
         return None
-    return Dispatch(core, Processes(Setup(os.fsencode(core.root), core.depth_limit), count))
+
+    def opened() -> Executor:
+        from engine.parallel.processes import Processes
+        from engine.parallel.units import Setup, encode
+
+        made: Executor = Processes(count) if executor is None else executor
+        made.open(encode(Setup(os.fsencode(core.root), core.depth_limit)))
+        return made
+
+    return Dispatch(core, opened)
 
 
 def cores() -> int:

@@ -11,8 +11,8 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
 
 import engine.collect as collect
 import engine.verify as verify
@@ -24,18 +24,23 @@ from engine.parallel.choose import (
     AT_LEAST,
     AUTO,
     PROCESS,
-    SAMPLE,
     START_US,
     WORTH_US,
     is_sendable,
     next_of,
 )
-from engine.parallel.exchange import Exchange, Order
+from engine.parallel.costs import SAMPLE, Costs
 from engine.parallel.executor import CannotStart, Executor
 from engine.parallel.held import Held
+from engine.parallel.order import Order
 from engine.query import QueryInfo
 
-ENOUGH_US: Final = 100_000  # of work of one query in workers, before it is judged by what was known here
+if TYPE_CHECKING:
+    from engine.parallel.exchange import Exchange
+
+# Work of one query in workers after which it is judged by what of it was known here; then anew: at first much
+# is computed twice, until it is known what has to be given along.
+ENOUGH_US: Final = 500_000
 REPEATED: Final = 0.5  # the part of it that may go into what is known here: with two workers it gains nothing
 MISSES: Final = 16  # keys of one query refused, beyond those that were computed, before it is sent no more
 
@@ -43,23 +48,22 @@ MISSES: Final = 16  # keys of one query refused, beyond those that were computed
 class Dispatch:
     """The work of one engine that goes elsewhere."""
 
-    def __init__(self, core: Core, executor: Executor) -> None:
+    def __init__(self, core: Core, executor: Callable[[], Executor]) -> None:
         self._core = core
         self._held = Held(core)
-        self._exchange = Exchange(core, executor, self._held)
+        self._executor = executor  # made when something is sent first: most starts send nothing
+        self._exchange: Exchange | None = None
         self._generation = -1
         self._busy = False  # D4
         self._off = False  # no worker can be started, or the engine is closed
-        self._costs: dict[str, tuple[int, int]] = {}  # query -> runs, microseconds of all
+        self.costs = Costs(core)
         self._refused: set[str] = set()  # queries that workers cannot compute
         self._repeated: dict[str, tuple[int, int]] = {}  # query -> microseconds of what was known, of all
         self._misses: dict[str, int] = {}  # query -> keys refused less keys computed
 
     def made(self, node: int, microseconds: int) -> None:
         """A memo was made, here or elsewhere: remember what it costs. The lock is held."""
-        name = self._core.name_of_row[self._core.graph.query[node]]
-        runs, total = self._costs.get(name, (0, 0))
-        self._costs[name] = runs + 1, total + microseconds
+        self.costs.made(node, microseconds)
         self._held.made(node, microseconds)
 
     def offer(self, members: list[int], asker: Request, outer: verify.Walk | None) -> None:
@@ -70,7 +74,7 @@ class Dispatch:
         if self._busy or self._off:
             return
         try:
-            self._start()
+            spread(self._core)
             Offer(self, members, asker, outer).bring_up()
         except CannotStart as why:
             self._off = True
@@ -84,22 +88,29 @@ class Dispatch:
             return
         self._busy = True
         try:
-            self._exchange.run(units, order)
+            with self._core.limits.idle(order.asker):
+                self.exchange.run(units, order)
         finally:
             self._busy = False
 
     def close(self) -> None:
         """End everything that works for this engine."""
         self._off = True
-        self._exchange.close()
+        if self._exchange is not None:
+            self._exchange.close()
 
-    def _start(self) -> None:
-        core = self._core
-        if self._generation != core.generation:
-            self._generation = core.generation
+    @property
+    def exchange(self) -> Exchange:
+        """The conversation with the workers, in this generation."""
+        if self._exchange is None:
+            from engine.parallel.exchange import Exchange  # late, as the executor is
+
+            self._exchange = Exchange(self._core, self._executor(), self._held)
+        if self._generation != self._core.generation:
+            self._generation = self._core.generation
             self._exchange.start()
             self._held.start()
-        spread(core)
+        return self._exchange
 
     # -- what is known of queries --------------------------------------------------------------
 
@@ -112,27 +123,26 @@ class Dispatch:
     def is_fit(self, node: int) -> bool:
         """Whether a key can be computed elsewhere. Raises `NotImportable`."""
         info = self.info(node)
-        given_up = info.name in self._refused or node in self._exchange.lost
-        return not given_up and is_sendable(self._core, node, info)
+        return not self._is_given_up(node, info) and is_sendable(self._core, node, info)
 
-    def cost(self, node: int) -> float | None:
-        """Microseconds that a key takes, as far as that is known."""
-        graph = self._core.graph
-        if graph.verified_at[node]:
-            return graph.cost[node]
-        runs, microseconds = self._costs.get(self.info(node).name, (0, 0))
-        return microseconds / runs if runs >= SAMPLE else None
+    def _is_given_up(self, node: int, info: QueryInfo) -> bool:
+        asked = self._exchange is not None and self._generation == self._core.generation
+        return info.name in self._refused or (asked and node in self.exchange.lost)
 
     def is_worth(self, node: int) -> bool:
         """Whether a key costs more than sending it."""
-        return self.info(node).workers == PROCESS or (self.cost(node) or 0) >= WORTH_US
+        return self.info(node).workers == PROCESS or (self.costs.of(node) or 0) >= WORTH_US
 
     def pays(self, nodes: list[int]) -> bool:
         """Whether these are worth a worker."""
         if any(self.info(node).workers == PROCESS for node in nodes):
             return True
-        costs = [self.cost(node) or 0 for node in nodes if self.is_worth(node)]
-        return len(costs) >= AT_LEAST and (self._exchange.is_started or sum(costs) >= START_US)
+        costs = [self.costs.of(node) or 0 for node in nodes if self.is_worth(node)]
+        return len(costs) >= AT_LEAST and (self._is_started or sum(costs) >= START_US)
+
+    @property
+    def _is_started(self) -> bool:
+        return self._exchange is not None and self._exchange.is_started
 
     def refused(self, node: int, why: str, for_all: bool) -> None:
         """A worker gives a key back."""
@@ -148,14 +158,17 @@ class Dispatch:
         """What units like this one cost in workers, and what of it went into keys that were known here."""
         info = self.info(node)
         before = self._repeated.get(info.name, (0, 0))
-        self._repeated[info.name] = known, whole = before[0] + known, before[1] + whole
-        if info.workers != PROCESS and whole > ENOUGH_US and known > whole * REPEATED:
-            self._give_up(info)
+        known, whole = before[0] + known, before[1] + whole
+        if whole > ENOUGH_US:
+            if info.workers != PROCESS and known > whole * REPEATED:
+                self._give_up(info)
+            known = whole = 0
+        self._repeated[info.name] = known, whole
 
     def _give_up(self, info: QueryInfo) -> None:
         if info.name not in self._refused:
             self._refused.add(info.name)
-            self._exchange.withdraw(self.is_fit)
+            self.exchange.withdraw(self.is_fit)
 
     def done(self, node: int) -> None:
         """A worker is done with a key, whatever became of it."""
@@ -195,6 +208,7 @@ class Offer:
             fit = [unit for unit in units if unit not in self._tried and dispatch.is_fit(unit)]
             sample = self._sample(fit)
             if sample:
+                dispatch.costs.compare(sample)
                 self._run_here(sample)
             elif dispatch.pays(fit):
                 self._waiting = {unit: units[unit] for unit in fit if dispatch.is_worth(unit)}
@@ -214,7 +228,7 @@ class Offer:
         found: dict[str, list[int]] = {}
         for node in nodes if len(nodes) >= AT_LEAST else ():
             info = self._dispatch.info(node)
-            if info.workers == AUTO and self._dispatch.cost(node) is None:
+            if info.workers == AUTO and self._dispatch.costs.of(node) is None:
                 found.setdefault(info.name, []).append(node)
         return [node for several in found.values() for node in several[:SAMPLE]]
 

@@ -11,30 +11,23 @@ import logging
 import os
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from attrs import define, field
-
-import engine.collect as collect
-import engine.verify as verify
-from engine.claims import Cycle
-from engine.core import Core, Request
+from engine.core import Core
 from engine.errors import Cancelled, TimedOut, WorkerLost
-from engine.graph import ERROR, MARKED, RUNNING, TRANSIENT
-from engine.locate import locate
-from engine.mark import closure
+from engine.graph import MARKED
 from engine.outcome import Outcome
-from engine.parallel.choose import must_run
 from engine.parallel.executor import Executor
 from engine.parallel.graft import Conflict, graft
-from engine.parallel.held import Held, bytes_of
+from engine.parallel.held import Held
+from engine.parallel.order import Order
+from engine.parallel.pending import Pending
+from engine.parallel.questions import reply
+from engine.parallel.shared import Shared
 from engine.parallel.slot import Slot
 from engine.parallel.surroundings import surroundings
 from engine.parallel.units import (
-    COMPUTE,
-    GIVEN,
     REFUSED,
     Answer,
     Ask,
@@ -45,33 +38,14 @@ from engine.parallel.units import (
     decode_told,
     encode,
 )
-from engine.query import REGISTRY, QueryInfo
+from engine.query import QueryInfo
 from engine.store import canonical
 
-BATCH_SECONDS: Final = 0.05  # how long a batch should take: much longer than the 0.2 ms of its way
 AHEAD: Final = 2  # batches under way in one worker: it goes on with the second while we take over the first
-LARGEST: Final = 256  # units in a batch, so that the last one does not keep all others waiting
-RECEIVED: Final = (
-    64 << 20
-)  # bytes of memos after which a worker starts anew, so that its memory stays bounded
+# Bytes of memos, made and given, after which a worker starts anew, so that its memory stays bounded.
+RECEIVED: Final = 128 << 20
 TICK_SECONDS: Final = 0.1  # how long a request may be outdated, or the engine closed, before it is noticed
-HELD, UNSETTLED, BUSY = "held", "unsettled", "busy"  # states of a table
 STALE_SECONDS: Final = 1.0  # what a worker is given to end a batch that nobody wants any more
-
-
-@define
-class Order:
-    """What one offer wants from its workers."""
-
-    asker: Request
-    outer: verify.Walk | None
-    done: Callable[[int], Iterable[int]]  # told a unit that is done with; gives units that can go out now
-    refused: Callable[[int, str, bool], None]  # told a unit, why, and whether that holds for its whole query
-    # told one of some units, and microseconds: what of their work was known here, and what they cost
-    repeated: Callable[[int, int, int], None]
-    first: dict[int, None] = field(
-        factory=dict
-    )  # lookups into tables that have to be brought up to date first
 
 
 class Exchange:
@@ -81,11 +55,10 @@ class Exchange:
         self._core = core
         self._executor = executor
         self._held = held
+        self._shared = Shared(core)
         self._slots: dict[int, Slot] = {}
-        self._queue: deque[int] = deque()
+        self._pending = Pending(core)
         self._generation = -1
-        self._size = 1  # units of the next batch
-        self._retried: set[int] = set()  # nodes whose worker was lost, in this generation
         self.lost: dict[int, Exception] = {}  # nodes that are given up in this generation, until that is told
 
     @property
@@ -96,8 +69,9 @@ class Exchange:
     def start(self) -> None:
         """A new generation."""
         self._generation = self._core.generation
-        self._retried.clear()
+        self._pending.start()
         self.lost.clear()
+        self._shared.start()
         self._core.supply = None
 
     def run(self, units: Iterable[int], order: Order) -> None:
@@ -106,18 +80,18 @@ class Exchange:
         The lock is given away while workers work.
         Raises `Cancelled` when the revision moved on, and `CannotStart`.
         """
-        self._queue.extend(units)
+        self._pending.add(units)
         around = surroundings()
         try:
             while self._is_wanted(order):
-                numbers = self._executor.slots(len(self._queue))
+                numbers = self._executor.slots(len(self._pending))
                 for number in numbers:
                     slot = self._slots.setdefault(number, Slot())
-                    while self._queue and not order.first and self._takes_more(slot, len(numbers)):
+                    while self._pending and not order.first and self._takes_more(slot, len(numbers)):
                         if not self._send(number, slot, len(numbers), around):
                             break
                 said = self._wait()
-                _fence(order.asker)
+                order.fence()
                 for number, data in said:
                     self._take(number, data, order)
                 self._end_late_ones(order)
@@ -128,19 +102,21 @@ class Exchange:
                 self._drop(number)  # an interrupt may have struck while a message was half read
             raise
         finally:
-            self._queue.clear()
+            self._pending.clear()
             now = time.monotonic()
             for slot in self._slots.values():
                 if slot.units and not slot.stale_since:
                     slot.stale_since = now
 
     def _is_wanted(self, order: Order) -> bool:
-        more = bool(self._queue) and not order.first
+        more = bool(self._pending) and not order.first
         return more or any(slot.units and not slot.stale_since for slot in self._slots.values())
 
     def close(self) -> None:
         """End all workers."""
         self._executor.close()
+        for slot in self._slots.values():
+            self._release(slot)
         self._slots.clear()
 
     # -- sending and waiting -------------------------------------------------------------------
@@ -151,16 +127,9 @@ class Exchange:
             return True
         if len(slot.flight) >= AHEAD or slot.stale_since or slot.generation != self._core.generation:
             return False
-        if not slot.sent_at or slot.received > RECEIVED or self._is_alone(slot.units[0]):
+        if not slot.sent_at or slot.received > RECEIVED or self._pending.is_alone(slot.units[0]):
             return False
-        return len(self._queue) > slots * self._size
-
-    def _is_alone(self, node: int) -> bool:
-        """Whether a unit travels alone, or with others of its query where that takes many keys: it is timed,
-        counted by slots, or lost its worker once."""
-        info = self._info(node)
-        timed = info.timeout is not None or info.limit is not None
-        return timed or info.many is not None or node in self._retried
+        return self._pending.is_plenty(slots)
 
     def _send(self, number: int, slot: Slot, slots: int, around: Surroundings) -> bool:
         """Give a slot a batch. False: there is none for it now."""
@@ -168,11 +137,22 @@ class Exchange:
         ahead = bool(slot.flight)
         if not ahead and (slot.generation != core.generation or slot.received > RECEIVED):
             slot.renew(core.generation)
-        nodes = self._share(slots, ahead)
+        idle = slots - len([one for one in self._slots.values() if one.flight])
+        nodes = self._pending.next_batch(slots, idle, ahead=ahead)
         if not nodes:
             return False
+        codes = {row: core.codes[row] for row in {core.graph.query[node] for node in nodes}}
+        if any(slot.sent.get(row, code) != code for row, code in codes.items()):
+            # It imported a module that was loaded anew here since: a fresh one imports what is there now.
+            self._pending.add(nodes)
+            self._drop(number)
+            return False
+        slot.sent |= codes
+        slot.limit = self._info(nodes[0]).limit  # such a unit travels alone, or with others of its query
+        core.limits.take(slot.limit)
         modules: dict[str, bytes] = {}
-        units = []
+        units: list[Unit] = []
+        given = self._shared.news(slot)
         for node in nodes:
             info = self._info(node)
             module = sys.modules[info.function.__module__]
@@ -181,6 +161,7 @@ class Exchange:
             code = core.codes[core.graph.query[node]]
             units.append(Unit(info.name, canonical.canonical(core.args_of(node)), code))
             self._held.look_at(node)
+            given += self._shared.below(node, slot)
         fresh = None if slot.surroundings == around else around
         slot.modules |= modules.keys()
         if not ahead:
@@ -188,43 +169,9 @@ class Exchange:
         slot.surroundings = around
         slot.flight.append(nodes)
         held, asked = self._held.news(slot.told)
-        batch = Batch(slot.epoch, fresh, tuple(modules.items()), held, asked, tuple(units))
+        batch = Batch(slot.epoch, fresh, tuple(modules.items()), held, asked, tuple(given), tuple(units))
         self._executor.send(number, encode(batch))
         return True
-
-    def _share(self, slots: int, ahead: bool) -> list[int]:
-        """The units of the next batch. Those with a limit or a timeout go alone, to an idle slot."""
-        found: list[int] = []
-        most = max(1, min(self._size, LARGEST, -(-len(self._queue) // slots)))
-        for _ in range(len(self._queue)):
-            node = self._queue.popleft()
-            info = self._info(node)
-            alone = self._is_alone(node)
-            if ((found or ahead) and alone) or not self._has_room(info):
-                self._queue.append(node)  # its turn comes
-                continue
-            if info.many is not None and node not in self._retried:
-                return self._together(node, info, slots)
-            found.append(node)
-            if alone or len(found) == most:
-                break
-        return found
-
-    def _together(self, node: int, info: QueryInfo, slots: int) -> list[int]:
-        """A unit with others of its query, which takes many keys: a fair share of all, not what is quick."""
-        query = self._core.graph.query
-        same = [one for one in self._queue if query[one] == query[node] and one not in self._retried]
-        idle = slots - len([slot for slot in self._slots.values() if slot.flight])
-        found = [node, *same[: min(info.batch, -(-(len(same) + 1) // max(idle, 1))) - 1]]
-        taken = frozenset(found)
-        self._queue = deque([one for one in self._queue if one not in taken])
-        return found
-
-    def _has_room(self, info: QueryInfo) -> bool:
-        if info.limit is None:
-            return True
-        others = [self._info(slot.units[0]).limit for slot in self._slots.values() if slot.units]
-        return others.count(info.limit) < self._core.limits.get(info.limit, len(others) + 1)
 
     def _wait(self) -> list[tuple[int, bytes | None]]:
         """What slots say. The lock is given away meanwhile."""
@@ -269,6 +216,7 @@ class Exchange:
             self._answer(number, slot, told, order)
             return
         units = slot.flight.popleft()
+        self._release(slot)
         if slot.stale_since:
             if not slot.flight:
                 slot.stale_since = 0.0
@@ -276,10 +224,9 @@ class Exchange:
         slot.sent_at = time.monotonic()
         slot.postponed, postponed = set(), slot.postponed
         if slot.is_outdated:  # by the batch before it: in another epoch it may come to something
-            self._queue.extend(units)
+            self._pending.add(units)
             return
-        if told.seconds:
-            self._size = max(1, min(LARGEST, int(len(units) * BATCH_SECONDS / told.seconds)))
+        self._pending.took(len(units), told.seconds)
         slot.received += len(data)
         self._graft(slot, told, frozenset(units), order)
         for place, why, for_all in told.refused:
@@ -289,18 +236,23 @@ class Exchange:
             logging.getLogger("engine").debug("a worker begins anew: %s", told.broken)
             slot.outdate()
         for node in units:
-            self._queue.extend(order.done(node))
+            self._pending.add(order.done(node))
 
     def _graft(self, slot: Slot, answer: Answer, units: frozenset[int], order: Order) -> None:
         slot.codes.update(answer.codes)
+        slot.ids.update(answer.used)
         whole = known = 0
         for record in answer.records:
             try:
                 code = slot.codes.get(record.query, b"")
-                if not graft(self._core, record, code, slot.ids, units, order.asker, order.outer):
-                    known += record.cost
-                elif slot.ids[record.node] in units:
+                fresh = graft(self._core, record, code, slot.ids, units, order.asker, order.outer)
+                node = slot.ids[record.node]
+                if node in units:
                     whole += record.cost
+                elif fresh:
+                    self._shared.made(node, slot.epoch)
+                else:
+                    known += self._shared.made_again(node)
             except Conflict as why:
                 # Nor is what rests on it; and in this epoch the worker will go on to rest on it.
                 logging.getLogger("engine").debug("a memo of a worker is not taken over: %s", why)
@@ -309,52 +261,19 @@ class Exchange:
 
     def withdraw(self, is_fit: Callable[[int], bool]) -> None:
         """Send no unit any more that is not fit now."""
-        self._queue = deque([node for node in self._queue if is_fit(node)])
+        self._pending.keep(is_fit)
 
     def _answer(self, number: int, slot: Slot, ask: Ask, order: Order) -> None:
-        reply = Reply(REFUSED)  # also if the revision moves on meanwhile: it must not wait for ever
+        said = Reply(REFUSED)  # also if the revision moves on meanwhile: it must not wait for ever
+        limit = slot.limit
+        self._release(slot)  # meanwhile it waits for others (limits N1)
         try:
             if not slot.stale_since:
-                reply = self._reply(slot, ask, order)
+                said = reply(self._core, slot, ask, order)
         finally:
-            self._executor.send(number, encode(reply))
-
-    def _reply(self, slot: Slot, ask: Ask, order: Order) -> Reply:
-        """What the unit would be told if it ran here and read that key: see `Running.fetch`."""
-        core, graph = self._core, self._core.graph
-        info = REGISTRY.get(ask.query)
-        if info is None:
-            return Reply(COMPUTE)
-        info.codec  # noqa: B018 -- teaches `canonical` the classes its annotations name
-        node = locate(core, info, canonical.restore(ask.args))
-        _fence(order.asker)
-        lookup = info.collection is not None and info is not info.collection.member
-        if lookup:
-            state = _state_of(core, info)
-            if state is not HELD:
-                if state is UNSETTLED:
-                    order.first[node] = None
-                    slot.postponed.add(ask.place)
-                return Reply(REFUSED)
-        elif (not graph.verified_at[node] or must_run(core, node)) and node not in core.claims:
-            return Reply(COMPUTE)
-        # Who waits in a circle must find the unit on it.
-        walk = verify.Walk(order.asker, order.outer)
-        unit = slot.units[ask.place]
-        walk.steps.append(unit)
-        walk.entered, walk.positions = {unit}, [-1]
-        try:
-            if core.doubtful:
-                collect.below(core, (node,), order.asker)
-            verify.ensure(core, node, order.asker, walk)
-        except Cycle:
-            return Reply(REFUSED)
-        _fence(order.asker)
-        data = None if graph.flags[node] & TRANSIENT else bytes_of(core, node)
-        if data is None:
-            return Reply(REFUSED if lookup or graph.flags[node] & (ERROR | TRANSIENT) else COMPUTE)
-        slot.ids[ask.node] = node
-        return Reply(GIVEN, bool(graph.flags[node] & ERROR), graph.fingerprint[node], data)
+            slot.limit = limit
+            self._core.limits.take(limit)
+            self._executor.send(number, encode(said))
 
     # -- what does not come back ---------------------------------------------------------------
 
@@ -365,13 +284,13 @@ class Exchange:
             return
         worked_on, *ahead = slot.flight
         for node in worked_on:
-            if node in self._retried:
+            if node in self._pending.retried:
                 self._give_up(node, WorkerLost(key=self._core.name_of(node), cause=how))
             else:
-                self._retried.add(node)
-                self._queue.append(node)
+                self._pending.retried.add(node)
+                self._pending.add((node,))
         for nodes in ahead:
-            self._queue.extend(nodes)
+            self._pending.add(nodes)
 
     def _end_late_ones(self, order: Order) -> None:
         now = time.monotonic()
@@ -383,12 +302,12 @@ class Exchange:
             if slot.stale_since:
                 continue
             if len(slot.units) > 1:  # together they take too long: each alone
-                self._retried.update(slot.units)
-                self._queue.extend(slot.units)
+                self._pending.retried.update(slot.units)
+                self._pending.add(slot.units)
             for node in slot.units if len(slot.units) == 1 else ():
                 seconds = self._info(node).timeout
                 self._give_up(node, TimedOut(key=self._core.name_of(node), seconds=seconds))
-                self._queue.extend(order.done(node))
+                self._pending.add(order.done(node))
 
     def _give_up(self, node: int, error: Exception) -> None:
         """Let a key fail: the error is raised where its function would run."""
@@ -403,21 +322,10 @@ class Exchange:
             raise error
         return None
 
+    def _release(self, slot: Slot) -> None:
+        limit, slot.limit = slot.limit, None
+        self._core.limits.give_back(limit)
+
     def _drop(self, number: int) -> str:
-        del self._slots[number]
+        self._release(self._slots.pop(number))
         return self._executor.drop(number)
-
-
-def _state_of(core: Core, lookup: QueryInfo) -> str:
-    """Whether the table that a lookup looks into is up to date. To bring it there takes all workers."""
-    graph = core.graph
-    node = locate(core, lookup.collection.settle, ())
-    if graph.status[node] & RUNNING:
-        return BUSY
-    settled = graph.verified_at[node] and not graph.status[node] & MARKED
-    return HELD if settled and not closure(core, graph.flags[node]) & core.doubtful else UNSETTLED
-
-
-def _fence(asker: Request) -> None:
-    if asker.generation != asker.core.generation:
-        raise Cancelled

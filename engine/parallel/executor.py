@@ -18,6 +18,10 @@ class Executor(Protocol):
 
     size: int  # how many slots there are at most
 
+    def open(self, setup: bytes) -> None:
+        """Once, before anything else: the first message that every slot has to hear (see `serve.serve`)."""
+        ...
+
     def slots(self, wanted: int) -> Sequence[int]:
         """The slots that there are now; starts what is missing of as many as are `wanted`.
 
@@ -26,13 +30,13 @@ class Executor(Protocol):
         ...
 
     def send(self, slot: int, message: bytes) -> None:
-        """Give an idle slot a batch, or one that asked the reply (see `units`)."""
+        """Let a slot hear a message. It may be sent a second batch while it works on the first."""
         ...
 
     def wait(self, slots: Sequence[int], seconds: float) -> list[tuple[int, bytes | None]]:
-        """What one or more of these slots say, or nothing in time. Raises `CannotStart`.
+        """What one or more of these slots tell, or nothing in time. Raises `CannotStart`.
 
-        None: it was lost.
+        None: it was lost. The lock of the engine is not held meanwhile.
         """
         ...
 

@@ -13,10 +13,11 @@ from typing import Final
 from engine.core import Core
 from engine.failure import Failure
 from engine.graph import ABSENT, ERROR, MUTABLE, PINNED, entries
-from engine.parallel.units import digest
 from engine.recall import recall
 from engine.store import canonical
+from engine.store.codec import fingerprint
 
+DIGEST: Final = 8  # bytes of a key's digest: two of 100,000 keys are taken for each other once in 10^9 runs
 ASK_US: Final = 500  # what a key costs that is asked for: an answer takes 200 us, more when others ask too
 
 
@@ -71,6 +72,11 @@ class Held:
 
     def _digest(self, node: int) -> bytes:
         return digest(canonical.canonical(self._core.args_of(node)))
+
+
+def digest(args: bytes) -> bytes:
+    """What stands for a key of a known query, in `Batch.held`."""
+    return fingerprint(args)[:DIGEST]
 
 
 def bytes_of(core: Core, node: int) -> bytes | None:

@@ -20,17 +20,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from engine.parallel.executor import CannotStart
-from engine.parallel.units import Setup, encode
-from engine.parallel.worker import OUT_OF_MEMORY, READY, framed, read_message
+from engine.parallel.framing import OUT_OF_MEMORY, READY, framed, read_message
 
 END_SECONDS: Final = 1.0  # from the end of its output to the end of a worker
-_PROGRAM: Final = "import sys; sys.path[:] = {path!r}; from engine.parallel.worker import main; main()"
+_PROGRAM: Final = "import sys; sys.path[:] = {path!r}; from engine.parallel.serve import main; main()"
 
 
 class Child:
     """One worker process."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: bytes) -> None:
         # Before `-c` our own path, so that nothing in the working directory takes the place of the engine.
         program = _PROGRAM.format(path=[os.path.abspath(place) for place in sys.path])
         self.process = subprocess.Popen(
@@ -47,7 +46,7 @@ class Child:
         self.ready = False  # whether it ever said anything
         self.lost = False  # whether it said that it ends
         os.set_blocking(self.input.fileno(), False)
-        self.send(framed(encode(setup)))
+        self.send(framed(setup))
 
     def send(self, data: bytes = b"") -> None:
         """Write as much as goes without waiting (R4); the rest when the worker has read some."""
@@ -65,14 +64,18 @@ class Child:
 class Processes:
     """See `Executor`. Workers are started when they are needed first; that takes 0.1 s each."""
 
-    def __init__(self, setup: Setup, size: int) -> None:
+    def __init__(self, size: int) -> None:
         self.size = size
-        self._setup = setup
+        self._setup = b""
         self._children: dict[int, Child] = {}
         self._latest = 0
         self._closed = False
         # An engine that nobody closed: when it is garbage, and at the end of the process.
         self._finalizer = weakref.finalize(self, _end_all, self._children, os.getpid())
+
+    def open(self, setup: bytes) -> None:
+        """See `Executor.open`."""
+        self._setup = setup
 
     def slots(self, wanted: int) -> Sequence[int]:
         """See `Executor.slots`."""

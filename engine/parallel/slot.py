@@ -22,10 +22,14 @@ class Slot:
     ids: dict[int, int] = field(factory=dict)  # nodes there -> nodes here
     codes: dict[str, bytes] = field(factory=dict)  # query -> fingerprint of its code there
     told: dict[str, int] = field(factory=dict)  # query -> how much of what is held it was told
-    received: int = 0  # bytes of memos
+    heard: dict[int, int] = field(factory=dict)  # row of a query -> how much of what is shared it was given
+    given: set[int] = field(factory=set)  # nodes whose values it was given
+    received: int = 0  # bytes of memos, those that it was given too
     surroundings: Surroundings | None = None
     flight: deque[list[int]] = field(factory=deque)  # nodes of the batches under way, the first is worked on
+    limit: str | None = None  # the name of the limit that it takes a place of
     postponed: set[int] = field(factory=set)  # places in it that were refused for now only
+    sent: dict[int, bytes] = field(factory=dict)  # rows of queries whose keys it was sent -> their code then
     modules: set[str] = field(factory=set)  # those it was told to import
     sent_at: float = 0.0  # when it began with the first batch; 0: not yet, it imports modules
     stale_since: float = 0.0  # since when nobody wants the batches under way any more
@@ -49,5 +53,5 @@ class Slot:
         self.generation = generation
         self.epoch = next(_EPOCHS)
         self.received = 0
-        for one in (self.ids, self.codes, self.told):
+        for one in (self.ids, self.codes, self.told, self.heard, self.given):
             one.clear()

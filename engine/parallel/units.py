@@ -10,13 +10,10 @@ Invariants
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from engine.store.codec import fingerprint
-
-DIGEST: Final = 8  # bytes of a key's digest: two of 100,000 keys are taken for each other once in 10^9 runs
 COMPUTE, GIVEN, REFUSED = range(3)  # what a reply says: compute it, here it is, give the unit back
 
 
@@ -57,6 +54,16 @@ class Unit(NamedTuple):
     code: bytes  # the fingerprint of its code
 
 
+class Given(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The value of a key that holds in the parent: whoever reads it need not compute it."""
+
+    node: int  # in the parent's numbers
+    query: str
+    args: bytes
+    fingerprint: bytes
+    data: bytes
+
+
 class Batch(msgspec.Struct, array_like=True, frozen=True, tag="batch"):
     """Some keys to compute. Another epoch: everything that the worker knows is outdated."""
 
@@ -65,6 +72,7 @@ class Batch(msgspec.Struct, array_like=True, frozen=True, tag="batch"):
     modules: tuple[tuple[str, bytes], ...]  # name and file of each module that has to be imported
     held: dict[str, bytes]  # query -> digests of keys to ask for, besides those named before
     asked: tuple[str, ...]  # queries all of whose keys are asked for
+    given: tuple[Given, ...]  # values that its keys will likely read
     units: tuple[Unit, ...]
 
 
@@ -93,6 +101,7 @@ class Answer(msgspec.Struct, array_like=True, frozen=True, tag="answer"):
     codes: dict[str, bytes]  # fingerprints of the code of queries that records name for the first time
     seconds: float = 0.0  # that the units took
     broken: str = ""  # why what this worker knows is worth nothing from now on: it needs another epoch
+    used: tuple[tuple[int, int], ...] = ()  # what was given and read: nodes there, nodes of the parent
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True, tag="reply"):
@@ -108,8 +117,3 @@ encode = msgspec.msgpack.Encoder().encode
 decode_setup = msgspec.msgpack.Decoder(Setup).decode
 decode_said: Any = msgspec.msgpack.Decoder(Batch | Reply).decode
 decode_told: Any = msgspec.msgpack.Decoder(Ask | Answer).decode
-
-
-def digest(args: bytes) -> bytes:
-    """What stands for a key of a known query, in `Batch.held`."""
-    return fingerprint(args)[:DIGEST]

@@ -1,0 +1,63 @@
+"""Costs: what keys take, as far as that is known.
+
+The cost in a memo is that of a run with all that ran below it for the first time. A key that runs again finds
+most of that there: see `test_what_a_key_finds_ready_is_none_of_its_cost`. So a few run here first, and what
+they take is compared with what their memos say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from attrs import define
+
+from engine.core import Core
+
+SAMPLE: Final = 4  # keys of a query that run here first, to learn what one costs
+
+
+@define
+class _Cost:
+    """Of one query: runs, microseconds of all; of some with a memo what that said, and what they took."""
+
+    runs: int = 0
+    total: int = 0
+    said: int = 0
+    took: int = 0
+
+
+class Costs:
+    """What the queries of one engine take."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._costs: dict[int, _Cost] = {}  # by row of a query
+        self._said: dict[int, int] = {}  # nodes that run here to learn it -> what their memos say
+
+    def compare(self, nodes: Iterable[int]) -> None:
+        """These run now: what they take tells of those of their queries that have a memo too."""
+        graph = self._core.graph
+        self._said = {node: graph.cost[node] for node in nodes if graph.verified_at[node]}
+
+    def made(self, node: int, microseconds: int) -> None:
+        """A memo was made, here or elsewhere."""
+        row = self._core.graph.query[node]
+        known = self._costs.get(row)
+        if known is None:
+            known = self._costs[row] = _Cost()
+        if node in self._said:
+            known.said += self._said.pop(node) + 1
+            known.took += microseconds
+        known.runs += 1
+        known.total += microseconds
+
+    def of(self, node: int) -> float | None:
+        """Microseconds that a key takes; None: not known yet."""
+        graph = self._core.graph
+        known = self._costs.get(graph.query[node])
+        if known is None:
+            return None
+        if graph.verified_at[node]:
+            return graph.cost[node] * known.took / known.said if known.said else None
+        return known.total / known.runs if known.runs >= SAMPLE else None

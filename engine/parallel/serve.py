@@ -1,0 +1,99 @@
+"""Serve: a worker hears batches, and tells what became of them.
+
+The process in which one lives here (`main`) hears from standard input and writes to what was standard output;
+whatever queries print goes to standard error.
+
+Invariants
+    W3  The process ends with its input, also while a query runs.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from engine import collector
+from engine.parallel.framing import READY, framed, read_message
+from engine.parallel.units import Answer, Ask, Batch, Reply, decode_said, decode_setup, encode
+from engine.parallel.worker import Worker
+
+
+class Ended(BaseException):
+    """Nothing will be heard any more; not an `Exception`, so that no query swallows it."""
+
+
+def serve(hear: Callable[[], bytes | None], tell: Callable[[bytes], None]) -> None:
+    """Compute what an engine elsewhere asks for, until `hear` gives None.
+
+    `hear` waits for the next message that the executor was given for this slot: what it was opened with comes
+    first. `tell` takes a message for `Executor.wait` to return there.
+    """
+    ahead: deque[Batch] = deque()
+
+    def said() -> Batch | Reply:
+        data = hear()
+        if data is None:
+            raise Ended
+        found: Batch | Reply = decode_said(data)
+        return found
+
+    def ask(question: Ask) -> Reply:
+        tell(encode(question))
+        while isinstance(found := said(), Batch):
+            ahead.append(found)  # it was sent before the question came
+        return found
+
+    setup = hear()
+    if setup is None:
+        return
+    worker = Worker(decode_setup(setup), ask, lambda: tell(b""))
+    while True:
+        try:
+            batch = ahead.popleft() if ahead else said()
+            assert isinstance(batch, Batch)
+            answer = worker.run(batch)
+        except Ended:
+            return
+        except Exception as error:  # a bug of ours: the parent does the work
+            answer = Answer((), (), {}, 0.0, f"{type(error).__name__}: {error}")
+        tell(encode(answer))
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # R3
+    source = os.dup(0)
+    sink = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what queries print must not get between the messages
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    threading.Thread(target=_end_with, args=(source,), name="engine-orphan", daemon=True).start()
+
+    def hear() -> bytes | None:
+        data = read_message(source)
+        if data is None:
+            sys.stdout.flush()
+            os._exit(0)
+        return data
+
+    def tell(message: bytes) -> None:
+        sink.write(framed(message))
+        sink.flush()
+
+    tell(READY)
+    gc.freeze()  # what is imported stays
+    collector.relax()
+    serve(hear, tell)
+
+
+def _end_with(descriptor: int) -> None:
+    """End this process when nobody can write to its input any more (W3)."""
+    poll = select.poll()
+    poll.register(descriptor, 0)  # the end is always told
+    poll.poll()
+    os._exit(0)

@@ -1,0 +1,98 @@
+"""Supplies: what a worker has from its parent instead of running it: given with a batch, or asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.core import Core
+from engine.failure import Failure
+from engine.outcome import Outcome
+from engine.parallel.held import DIGEST, digest
+from engine.parallel.units import GIVEN, REFUSED, Ask, Batch, Given, Reply
+from engine.store import canonical
+
+
+class Refused(BaseException):
+    """The parent has to compute this itself; `for_all`: all keys of this query.
+
+    Not an `Exception`, so that `except Exception` inside a query does not swallow it.
+    """
+
+    def __init__(self, why: str, *, for_all: bool = False) -> None:
+        super().__init__(why)
+        self.for_all = for_all
+
+
+class Supplies:
+    """What the parent knows, as far as this worker was told, in one epoch."""
+
+    def __init__(self, core: Core, ask: Callable[[Ask], Reply], known: set[int]) -> None:
+        self._core = core
+        self._ask = ask
+        self._known = known  # gets the nodes that are supplied
+        self._given: dict[str, dict[bytes, Given]] = {}
+        self._held: dict[str, set[bytes]] = {}
+        self._asked: frozenset[str] = frozenset()
+        self._used: list[tuple[int, int]] = []
+        self.place, self.unit = 0, 0  # what is computed now
+        self.refused: Refused | None = None  # a query may have swallowed it
+
+    def hear(self, batch: Batch) -> None:
+        """Learn what a batch says of the parent."""
+        for query, digests in batch.held.items():
+            starts = range(0, len(digests), DIGEST)
+            self._held.setdefault(query, set()).update(digests[at : at + DIGEST] for at in starts)
+        for one in batch.given:
+            self._given.setdefault(one.query, {})[one.args] = one
+        self._asked = frozenset(batch.asked)
+
+    def used(self) -> tuple[tuple[int, int], ...]:
+        """What of the given was read since the last time: nodes here, nodes of the parent."""
+        used, self._used = self._used, []
+        return tuple(used)
+
+    def supply(self, node: int) -> Outcome | None:
+        """The outcome of a key that the parent holds, when it would run here. None: run it."""
+        core = self._core
+        info = core.bound[core.graph.query[node]]
+        assert info is not None
+        if node == self.unit:
+            return None
+        lookup = info.collection is not None and info is not info.collection.member
+        every = lookup or info.name in self._asked
+        held, given = self._held.get(info.name), self._given.get(info.name)
+        if not every and held is None and given is None:
+            return None
+        args = canonical.canonical(core.args_of(node))
+        one = None if given is None else given.pop(args, None)
+        if one is not None:
+            self._used.append((node, one.node))
+            return self._supplied(node, one.data, one.fingerprint)
+        if not every and (held is None or digest(args) not in held):
+            return None
+        reply = self._ask(Ask(self.place, node, info.name, args))
+        if reply.kind == REFUSED or (reply.kind != GIVEN and lookup):
+            self._refuse("it reads what the parent cannot tell")
+        if reply.kind != GIVEN:
+            return None
+        if not reply.is_error:
+            return self._supplied(node, reply.data, reply.fingerprint)
+        outcome = self._supplied(node, None, reply.fingerprint)
+        outcome.data, outcome.failure = reply.data, Failure.restored(reply.data)
+        if outcome.failure is None:
+            self._refuse("it reads a failure that only the parent can hold")
+        return outcome
+
+    def _supplied(self, node: int, data: bytes | None, fingerprint: bytes) -> Outcome:
+        info = self._core.bound[self._core.graph.query[node]]
+        assert info is not None
+        self._known.add(node)
+        outcome = Outcome()
+        outcome.data, outcome.digest = data, fingerprint
+        if data is not None:
+            outcome.value = info.codec.decode(data)
+        return outcome
+
+    def _refuse(self, why: str) -> None:
+        self.refused = Refused(why)
+        raise self.refused

@@ -1,0 +1,215 @@
+"""A limit holds for an engine: for threads and processes together, whoever asks."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import Engine
+from tests.workers import Rules, make, others
+
+Make = Callable[[str], Rules]
+__all__ = ["make", "others"]
+
+RULES = """
+def alone() -> None:
+    mine = LOG.with_name("lock")
+    descriptor = os.open(mine, os.O_CREAT | os.O_EXCL)  # fails if another one is there
+    time.sleep(0.003)
+    os.close(descriptor)
+    mine.unlink()
+
+@query(workers="process", limit="one")
+def there(n: int) -> int:
+    note("there")
+    alone()
+    return n
+
+@query(workers="thread", limit="one")
+def here(n: int) -> int:
+    note("here")
+    alone()
+    return n
+
+@query(workers="thread", limit="one")
+def other(n: int) -> int:
+    alone()
+    return n
+
+@query(limit="one")
+def single(n: int) -> int:
+    alone()
+    return n
+
+@query
+def processes() -> int:
+    return sum(each(there, range(8)))
+
+@query
+def threads() -> int:
+    return sum(each(here, range(8)))
+
+@query
+def others() -> int:
+    return sum(each(other, range(8)))
+"""
+
+
+@pytest.fixture
+def rules(make: Make) -> Rules:
+    return make(RULES)
+
+
+def together(*asks: Callable[[], Any]) -> list[Any]:
+    """What they return when several threads call them. Raises what one of them raises."""
+    found: list[Any] = [None] * len(asks)
+    failures: list[BaseException] = []
+
+    def run(at: int) -> None:
+        try:
+            found[at] = asks[at]()
+        except BaseException as error:  # whatever it is: the test raises it
+            failures.append(error)
+
+    started = [threading.Thread(target=run, args=(at,), daemon=True) for at in range(len(asks))]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join(60)
+        assert not thread.is_alive(), "they wait for each other"
+    for failure in failures:
+        raise failure
+    return found
+
+
+def test_threads_processes_and_keys_asked_for_alone_share_a_limit(rules: Rules) -> None:
+    with Engine(None, processes=2, limits={"one": 1}) as db:
+        found = together(
+            lambda: db.get(rules.processes),
+            lambda: db.get(rules.threads),
+            lambda: db.get(rules.others),
+            lambda: [db.get(rules.single, n) for n in range(8)],
+        )
+        assert found == [28, 28, 28, list(range(8))]
+        counts, pids = rules.noted()
+        assert counts == {"there": 8, "here": 8}
+        assert os.getpid() in pids
+        assert not +db._core.limits._taken  # all was given back
+
+
+NESTED = """
+@query(workers={kind!r}, limit="one")
+def inner(n: int) -> int:
+    return n % 3
+
+@query(workers="thread", limit="one")
+def outer(n: int) -> int:
+    return sum(each(inner, range(n % 4 + 2))) + second(n)
+
+@query(workers="thread", limit="two")
+def second(n: int) -> int:
+    return sum(each(third, range(n % 5 + 2)))
+
+@query(workers="thread", limit="one")
+def third(n: int) -> int:
+    return n + crossing(n)
+
+@query(limit="two")
+def crossing(n: int) -> int:
+    return n
+
+@query
+def everything(n: int) -> int:
+    return sum(each(outer, range(n, n + 12))) + sum(each(second, range(n, n + 12)))
+"""
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_limits_within_limits_never_wait_for_each_other(make: Make, kind: str) -> None:
+    rules = make(NESTED.format(kind=kind))
+    with Engine(None) as db:
+        wanted = [db.get(rules.everything, n) for n in range(4)]
+    with Engine(None, processes=2, limits={"one": 1, "two": 1}) as db:
+        asks = [lambda n=n: db.get(rules.everything, n) for n in range(4)]
+        assert together(*asks) == wanted
+        assert not +db._core.limits._taken
+        db.check_invariants()
+
+
+def test_who_waits_for_a_key_of_another_thread_holds_no_limit(make: Make) -> None:
+    """`first` holds the limit and needs `middle`, which runs already and needs the limit."""
+    rules = make("""
+import threading
+inside, holds = threading.Event(), threading.Event()
+
+@query(limit="one")
+def last() -> int:
+    return 7
+
+@query
+def middle() -> int:
+    inside.set()
+    holds.wait(20)
+    return last()
+
+@query(limit="one")
+def first() -> int:
+    inside.wait(20)
+    holds.set()
+    return middle() + 1
+""")
+    with Engine(None, limits={"one": 1}) as db:
+        assert together(lambda: db.get(rules.first), lambda: db.get(rules.middle)) == [8, 7]
+        assert not +db._core.limits._taken
+
+
+def test_who_waits_for_room_is_cancelled_when_the_revision_moves_on(make: Make) -> None:
+    rules = make("""
+import threading
+entered, go = threading.Event(), threading.Event()
+
+@input
+def cell() -> int:
+    return 1
+
+@query(limit="one")
+def slow(n: int) -> int:
+    entered.set()
+    go.wait(20)
+    return n * cell()
+""")
+    with Engine(None, limits={"one": 1}) as db:
+
+        def change() -> None:
+            rules.entered.wait(20)
+            db.set(rules.cell.key(), 2)
+            rules.go.set()
+
+        found = together(lambda: db.get(rules.slow, 1), lambda: db.get(rules.slow, 2), change)
+        assert found[:2] == [2, 4]
+        assert not +db._core.limits._taken
+
+
+def test_a_batch_counts_once(make: Make, tmp_path: Path) -> None:
+    rules = make(
+        RULES
+        + """
+@query(batch=True, limit="one")
+def many(numbers: list[int]) -> list[int]:
+    note("many")
+    alone()
+    return numbers
+
+@query
+def all_many() -> int:
+    return sum(each(many, range(20)))
+"""
+    )
+    with Engine(None, limits={"one": 1}) as db:
+        assert together(lambda: db.get(rules.all_many), lambda: db.get(rules.threads)) == [190, 28]
+        assert rules.noted()[0]["many"] == 1

@@ -1,0 +1,110 @@
+"""A module of rules is edited while workers live: the code that runs is the one that this process has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from engine import Engine
+from tests.workers import Rules, children, graph_of, make, others
+
+Make = Callable[[str], Rules]
+__all__ = ["make", "others"]
+HERE = os.getpid()
+
+POWERS = """
+@input
+def base() -> int:
+    return 0
+
+def power(n: int) -> int:
+    return n ** 2
+
+@query(workers="process")
+def member(n: int) -> int:
+    note(n)
+    return power(n) + base()
+
+@query
+def total() -> int:
+    return sum(each(member, range(20)))
+"""
+
+
+def edit(rules: Rules, old: str, new: str) -> None:
+    """Save the module as an editor does."""
+    text = rules.file.read_text()
+    assert old in text
+    fresh = rules.file.with_suffix(".new")
+    fresh.write_text(text.replace(old, new))
+    fresh.replace(rules.file)
+
+
+def test_code_that_is_loaded_anew_between_two_revisions_is_what_runs(make: Make, tmp_path: Path) -> None:
+    rules = make(POWERS)
+    with Engine(tmp_path / "store", processes=2) as db:
+        assert db.get(rules.total) == sum(n**2 for n in range(20))
+        workers = children()
+        assert len(workers) == 2
+        for exponent in (3, 4):
+            edit(rules, f"n ** {exponent - 1}", f"n ** {exponent}")
+            rules.load()
+            rules.noted()
+            assert db.get(rules.total) == sum(n**exponent for n in range(20))
+            counts, pids = rules.noted()
+            assert counts == {str(n): 1 for n in range(20)}
+            assert HERE not in pids
+            assert not pids & workers.keys()  # those had the module of before
+            assert len(children()) <= 2
+            db.check_invariants()
+        found = graph_of(db)
+    with Engine(tmp_path / "other") as db:
+        db.get(rules.total)
+        assert {name: one[5] for name, one in graph_of(db).items()} == {
+            name: one[5] for name, one in found.items()
+        }
+
+
+def test_code_that_is_edited_and_not_loaded_is_not_run_by_anybody(make: Make) -> None:
+    """Workers that live have what this process has. New ones have not, and give the keys back."""
+    rules = make(POWERS)
+    with Engine(None, processes=2) as db:
+        assert db.get(rules.total) == sum(n**2 for n in range(20))
+        edit(rules, "n ** 2", "n ** 3")
+        rules.noted()
+        db.set(rules.base.key(), 1)
+        assert db.get(rules.total) == sum(n**2 + 1 for n in range(20))
+        assert HERE not in rules.noted()[1]
+        assert db._core.dispatch is not None
+        for number in list(db._core.dispatch.exchange._slots):
+            with db._core.lock:
+                db._core.dispatch.exchange._drop(number)
+        db.set(rules.base.key(), 2)
+        assert db.get(rules.total) == sum(n**2 + 2 for n in range(20))
+        assert rules.noted()[1] == {HERE}
+        db.check_invariants()
+
+
+def test_code_that_is_edited_while_workers_run_it_is_one_code_in_the_answer(
+    make: Make, tmp_path: Path
+) -> None:
+    rules = make(
+        POWERS.replace(
+            "    note(n)\n",
+            """    note(n)
+    if n == 3 and base() == 0:  # an editor saves meanwhile
+        fresh = Path(__file__).with_suffix(".new")
+        fresh.write_text(Path(__file__).read_text().replace("n ** 2", "n ** 3"))
+        fresh.replace(__file__)
+""",
+        )
+    )
+    with Engine(tmp_path / "store", processes=2) as db:
+        assert db.get(rules.total) == sum(n**2 for n in range(20))
+        assert "n ** 3" in rules.file.read_text()
+        db.set(rules.base.key(), 1)
+        assert db.get(rules.total) == sum(n**2 + 1 for n in range(20))
+        rules.load()
+        assert db.get(rules.total) == sum(n**3 + 1 for n in range(20))
+        db.check_invariants()

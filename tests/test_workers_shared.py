@@ -1,0 +1,127 @@
+"""What several workers need is computed once, nearly: values travel with the batches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine import Engine
+from tests.workers import Rules, graph_of, make, others
+
+Make = Callable[[str], Rules]
+__all__ = ["make", "others"]
+HERE = os.getpid()
+
+# The shape of most programs: something of each file, and something that reads it of several files.
+FILES = 300
+LEAVES = """
+COUNT = {count}
+
+@query(workers={leaf!r})
+def summary(n: int) -> str:
+    note(f"summary {{n}}")
+    time.sleep(0.0002)
+    return f"summary of {{n}}"
+
+@query(workers="process")
+def resolution(n: int) -> int:
+    note(f"resolution {{n}}")
+    return sum(len(summary((n * one * one + one) % COUNT)) for one in (0, 1, 7, 19, 83, 131))
+
+@query
+def total() -> int:
+    return sum(each(resolution, range(COUNT)))
+"""
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few files are a build of a blink: with one unit in a batch it looks like one of many files."""
+    monkeypatch.setattr("engine.parallel.pending.BATCH_SECONDS", 0.0)
+    monkeypatch.setattr("engine.parallel.held.ASK_US", 10**9)  # leaves are too cheap to be asked for
+
+
+def twice(make: Make, tmp_path: Path) -> int:
+    """How many summaries were computed more than once."""
+    rules = make(LEAVES.format(count=FILES, leaf="auto"))
+    with Engine(tmp_path / "store", processes=2) as db:
+        there = db.get(rules.total)
+        counts, pids = rules.noted()
+        assert HERE not in pids
+        assert db.counts().executed == 2 * FILES + 1
+        db.check_invariants()
+        graph = graph_of(db)
+    with Engine(tmp_path / "here") as db:
+        assert db.get(rules.total) == there
+        assert graph_of(db) == graph
+    rules.noted()
+    assert all(counts[f"resolution {n}"] == 1 for n in range(FILES))
+    summaries = sum(counts[f"summary {n}"] for n in range(FILES))
+    return summaries - FILES
+
+
+def test_leaves_that_many_members_read_are_seldom_computed_twice(make: Make, tmp_path: Path) -> None:
+    assert twice(make, tmp_path) <= FILES // 10
+
+
+def test_without_values_along_the_way_many_are_computed_twice(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the test above would find if nothing were given."""
+    monkeypatch.setattr("engine.parallel.shared.GIVE_US", 10**9)
+    assert twice(make, tmp_path) > FILES // 3
+
+
+def test_what_a_key_read_when_it_last_ran_travels_with_it(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = make(LEAVES.format(count=40, leaf="inline"))
+    monkeypatch.setattr("engine.parallel.shared.LOAD_US", 0)
+    with Engine(tmp_path / "store", processes=2) as db:
+        db.get(rules.total)
+        rules.noted()
+    for _ in range(2):  # values are in the store, and then in memory
+        with Engine(tmp_path / "store", processes=2) as db:
+            db.forget("*resolution*")
+            db.get(rules.total)
+            counts, pids = rules.noted()
+            assert counts == {f"resolution {n}": 1 for n in range(40)}
+            assert HERE not in pids
+
+
+def test_what_a_key_finds_ready_is_none_of_its_cost(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their memos say that members took long. What took long was below them, and is there: none goes out."""
+    monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
+    rules = make("""
+@input
+def factor() -> int:
+    return 2
+
+@query
+def leaf(n: int) -> int:
+    time.sleep(0.002)
+    return n
+
+@query
+def member(n: int) -> int:
+    note(n)
+    return leaf(n) * factor()
+
+@query
+def total() -> int:
+    return sum(each(member, range(40)))
+""")
+    with Engine(tmp_path / "store", processes=2) as db:
+        assert db.get(rules.total) == 2 * sum(range(40))
+        _, pids = rules.noted()
+        assert pids - {HERE}  # leaves and all they are worth it
+        db.set(rules.factor.key(), 3)
+        assert db.get(rules.total) == 3 * sum(range(40))
+        counts, pids = rules.noted()
+        assert sum(counts.values()) == 40
+        assert pids == {HERE}
