@@ -12,8 +12,9 @@ from engine.collection import Collection, force_lookups
 from engine.core import Core, Request
 from engine.graph import MARKED, REACH_BITS, entries
 from engine.locate import nodes_of
-from engine.mark import closure, spread
+from engine.mark import spread
 from engine.persist import load
+from engine.reach import closure
 
 
 def needs_above(core: Core, one: Collection, asker: Request) -> bool:

@@ -31,9 +31,10 @@ from engine.kept import Found
 from engine.kept_fold import KeptFold
 from engine.kept_table import KeptTable
 from engine.locate import find
-from engine.mark import closure, spread
+from engine.mark import spread
 from engine.observe import InputFrame
 from engine.persist import load
+from engine.reach import closure
 from engine.recall import recall
 from engine.store.codec import fingerprint
 from engine.tables import describe

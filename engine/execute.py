@@ -32,6 +32,7 @@ from engine.graph import (
     MUTABLE,
     REACH,
     REASON_SHIFT,
+    RECORDED,
     RUNNING,
     SUSPECT,
     TRANSIENT,
@@ -44,13 +45,16 @@ from engine.memo import changed, doubt_readers, lower_durability, put_value, rai
 from engine.observe import UNSETTLED, InputFrame, look
 from engine.persist import chunk, load, save, save_made
 from engine.query import QueryInfo
+from engine.reach import note
 from engine.reason import Reason
 from engine.recall import recall
 from engine.running import Running
 from engine.stack import HOP, run_on_fresh_stack
 from engine.store.codec import fingerprint
 
-_KEPT = ~(ERROR | TRANSIENT | UNSTORED | MUTABLE | REACH | 0xF << REASON_SHIFT)  # flags that outlive a run
+# Flags that do not outlive a run.
+_OF_ONE_RUN = ERROR | TRANSIENT | UNSTORED | MUTABLE | RECORDED | REACH | 0xF << REASON_SHIFT
+_KEPT = ~_OF_ONE_RUN
 Reads = dict[int, int | None]
 _NEW = Reason.NEW << REASON_SHIFT  # here, because looking up a member of an enum costs 0.1 us
 
@@ -67,6 +71,7 @@ class Outcome:
     microseconds = 0
     stamp: bytes | None = None
     restored = False  # an earlier memo: nothing ran
+    recorded = False  # and it is still one of those that are kept
     rows: tuple[Any, ...] | None = None  # of a restored member: for its table only, see earlier_rows
     equal = False  # by the user's `eq`, or by `==` where there are no bytes
 
@@ -273,12 +278,16 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
     before = graph.flags[node]
     flags = before & _KEPT
     if core.collections:
-        flags |= _reach(core, node, reads)
+        reach = _reach(core, node, reads)
+        if reach:
+            flags |= reach
+            note(core, graph.query[node], reach)
         if had_memo and flags & REACH & ~before:
             raise_reach(core, node, flags & REACH)
     flags |= _reason(core, node, state, again) << REASON_SHIFT if had_memo else _NEW
     if outcome.restored:
         flags = flags & ~(0xF << REASON_SHIFT) | Reason.RESTORED << REASON_SHIFT
+        flags |= RECORDED if outcome.recorded else 0
     if outcome.failure is not None:
         flags |= ERROR
     if outcome.data is None or not info.keeps(outcome.data):
@@ -386,6 +395,7 @@ def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, out
     graph.flags[node] |= TRANSIENT
     if core.collections:
         graph.flags[node] |= _reach(core, node, reads)
+        note(core, graph.query[node], graph.flags[node])
         raise_reach(core, node, graph.flags[node] & REACH)
     if graph.query[node] in core.parts:
         collect.absorb(core, node, outcome.value, outcome.failure, before)

@@ -25,12 +25,14 @@ from engine.graph import (
     MARKED,
     OBSERVED,
     PINNED,
+    REACH,
     SUSPECT,
     UNTRACKED,
     VALUE,
     Graph,
 )
 from engine.query import REGISTRY
+from engine.reach import note
 from engine.store import Batch, InputRow, NodeRow, QueryRow, RevisionRow, State
 from engine.store.canonical import canonical as _canonical
 
@@ -100,6 +102,8 @@ def adopt(core: Core, row: NodeRow) -> None:
     graph.fingerprint[node] = row.fingerprint
     graph.dependencies[node] = dependencies
     graph.status[node] |= LOADED
+    if row.flags & REACH:
+        note(core, row.query, row.flags)
     if row.flags & UNTRACKED:
         core.untracked[node] = None
     if core.bound[row.query] is None:

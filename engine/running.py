@@ -28,6 +28,7 @@ from engine.kept_table import KeptTable
 from engine.key import short
 from engine.persist import load
 from engine.query import READY, QueryInfo
+from engine.reach import readable
 from engine.tables import LookupInfo
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Running(Request):
         self.transient = False
         self.trusted: frozenset[int] | None = None
         if core.doubtful:
-            self.tables = NO_TABLES  # nothing that rests on a doubtful collection may look ready
+            self.tables = readable(core)
         if graph.frontier:
             self.tables = NO_TABLES
             self.trusted = frozenset(entries(graph.dependencies[node] or ()))

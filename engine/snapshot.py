@@ -23,9 +23,10 @@ from engine.graph import ABSENT, INPUT, MARKED, MUTABLE
 from engine.kept import KeptRows
 from engine.key import display
 from engine.locate import find
-from engine.mark import closure, spread
+from engine.mark import spread
 from engine.observe import look
 from engine.query import QueryInfo
+from engine.reach import closure
 from engine.recall import recall
 from engine.stack import HOP, run_on_fresh_stack
 from engine.store.codec import fingerprint

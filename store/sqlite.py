@@ -111,6 +111,11 @@ class Store:
         with self._reading() as connection:
             return reading.value(connection, id, fingerprint)
 
+    def values_of(self, fingerprints: dict[int, bytes]) -> dict[int, bytes]:
+        """As `value`, for many nodes at once: those that are stored, by node."""
+        with self._reading() as connection:
+            return reading.values_of(connection, fingerprints)
+
     def values(self, ids: Sequence[int]) -> dict[int, bytes]:
         """The stored values of those nodes that have one."""
         with self._reading() as connection:

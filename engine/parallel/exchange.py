@@ -25,7 +25,6 @@ from engine.errors import Cancelled, TimedOut, WorkerLost
 from engine.execute import Outcome
 from engine.graph import ERROR, MARKED, RUNNING, TRANSIENT
 from engine.locate import locate
-from engine.mark import closure
 from engine.parallel.choose import must_run
 from engine.parallel.executor import Executor
 from engine.parallel.graft import Conflict, graft
@@ -46,6 +45,7 @@ from engine.parallel.units import (
     encode,
 )
 from engine.query import REGISTRY, QueryInfo
+from engine.reach import closure
 from engine.store import canonical
 
 BATCH_SECONDS: Final = 0.05  # how long a batch should take: much longer than the 0.2 ms of its way
