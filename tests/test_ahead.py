@@ -12,6 +12,7 @@ import pytest
 from engine import Engine, ahead, fold, input, query, table
 from engine.accumulate import Merge, Sum
 from engine.running import Running
+from engine.store.codec import DamagedValue, ValueCodec
 
 MEMBERS = 300
 
@@ -165,6 +166,36 @@ def test_members_that_fail_and_heal_leave_the_fold_as_from_scratch(tmp_path: Pat
                     db.get(failing)
             else:
                 assert db.get(failing) == MEMBERS * hub_is + expected(1)
+
+
+@query
+def seldom(number: int) -> int:
+    return doubled(number) if hub() % 2 else 0
+
+
+seldom_total = fold(each=numbers, of=seldom, into=Sum())
+
+
+def test_a_value_that_is_read_ahead_and_cannot_be_made_concerns_nobody_who_does_not_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Engine(tmp_path / "store") as db:
+        assert db.get(seldom_total) == expected(1)
+    tried: list[object] = []
+    original = ValueCodec.decode
+
+    def decode(codec: ValueCodec, data: bytes) -> Any:
+        value = original(codec, data)
+        if isinstance(value, int) and value:  # of what the members read; the fold comes to 0
+            tried.append(value)
+            raise DamagedValue("its class is not loaded")
+        return value
+
+    with Engine(tmp_path / "store") as db:
+        db.set(hub.key(), 2)
+        monkeypatch.setattr(ValueCodec, "decode", decode)
+        assert db.get(seldom_total) == 0
+    assert len(tried) > MEMBERS / 2
 
 
 class Row(NamedTuple):
