@@ -3,6 +3,8 @@
 Invariants
     R1  What is read is what verification would read: of a member that a change concerns for certain.
     R2  Nothing depends on it. What is not read here is read when it is wanted.
+    R3  Values are read of what a member read that has to run for all that can be known: no earlier memo of it
+        can hold again.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from engine.core import Core
-from engine.graph import GROUP, RUNNING, SUSPECT
+from engine.graph import GROUP, MARKED, RUNNING, SUSPECT
 from engine.persist import load, load_readers
+from engine.recall import recall_all
 
 AT_MOST: Final = 256  # members; more gain nothing, and their rows may be needed late
 
@@ -37,10 +40,8 @@ def _read(core: Core, nodes: list[int]) -> None:
     if len(concerned) < 2:
         return
     load(core, concerned)
-    load(
-        core,
-        dict.fromkeys(read for node in concerned for read in graph.below(node) if read < GROUP),
-    )
+    load(core, _reads_of(core, concerned))
+    recall_all(core, _reads_of(core, _that_run(core, concerned)))
     members = [node for node in concerned if graph.query[node] in core.parts]
     load_readers(core, members)
     by: dict[int, list[int]] = {}
@@ -51,3 +52,38 @@ def _read(core: Core, nodes: list[int]) -> None:
             by.setdefault(reader, []).append(node)
     for reader, several in by.items():
         core.collections[reader].read_ahead(several)
+
+
+def _reads_of(core: Core, nodes: list[int]) -> list[int]:
+    """All that the memos of nodes read, each once, in the order of their ids."""
+    found: set[int] = set()
+    for node in nodes:
+        found.update(core.graph.below(node))
+    return sorted(read for read in found if read < GROUP)
+
+
+def _that_run(core: Core, nodes: list[int]) -> list[int]:
+    """Those that certainly run (R3): the first thing that is not what it was, was never what it is now."""
+    changed_by: dict[int, int] = {}
+    for node in nodes:
+        changed = _first_changed(core, node)
+        if changed:
+            changed_by[node] = changed
+    history = core.history
+    if history is None or not changed_by:
+        return list(changed_by)
+    history.load_versions(core, list(dict.fromkeys(changed_by.values())))
+    return [node for node, changed in changed_by.items() if not history.was_before(core, changed)]
+
+
+def _first_changed(core: Core, node: int) -> int:
+    """The first dependency that is not what it was; 0 where that is not known yet, or there is none."""
+    graph = core.graph
+    verified_at = graph.verified_at[node]
+    for read in graph.below(node):
+        if read < GROUP:
+            if graph.status[read] & MARKED:
+                return 0
+            if graph.changed_at[read] > verified_at:
+                return read
+    return 0

@@ -26,9 +26,10 @@ from engine.kept_table import KeptTable
 from engine.key import display, short
 from engine.locate import find, locate, nodes_of
 from engine.lookup import describe, keys_of
-from engine.mark import closure, spread
+from engine.mark import spread
 from engine.persist import load, load_readers
 from engine.query import QueryInfo
+from engine.reach import closure
 from engine.request import demand, settle_inputs
 from engine.snapshot import Snapshot, SnapshotFrame
 from engine.store.canonical import Unpackable, pack

@@ -36,10 +36,11 @@ from engine.graph import ERROR, FORCED, MARKED, REACH, RUNNING, TRANSIENT
 from engine.kept_table import KeptTable
 from engine.kinds import made, parts_of, shape_of, stand_for
 from engine.locate import bind, locate
-from engine.mark import closure, spread, suspect
+from engine.mark import spread, suspect
 from engine.members import enter, leave
 from engine.persist import load, load_readers, save
 from engine.query import QueryInfo
+from engine.reach import closure, note
 
 if TYPE_CHECKING:
     from engine.running import Running
@@ -136,6 +137,8 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, before: i
             except Exception as error:
                 core.struck = error
                 raise
+        if graph.frontier and graph.status[reader] & RUNNING:
+            spread(core)  # lookups that were forced: while marks wait, every read of the others is slow (N2)
 
 
 def _is_known(one: Collection) -> bool:
@@ -316,6 +319,8 @@ def _grow_reach(core: Core, one: Collection, flags: int) -> None:
     node = one.node
     if flags & REACH & ~core.graph.flags[node]:
         core.graph.flags[node] |= flags & REACH
+        core.readable.clear()  # `closure` of others
+        note(core, core.graph.query[node], flags)
         save(core, node, None)
 
 

@@ -6,14 +6,15 @@ settled, old memos may say what is no longer so, and shared bits what never was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from engine.collection import Collection, force_lookups
 from engine.core import Core, Request
-from engine.graph import MARKED, REACH_BITS, entries
+from engine.graph import GROUP, MARKED, REACH_BITS
 from engine.locate import nodes_of
-from engine.mark import closure, spread
+from engine.mark import spread
 from engine.persist import load
+from engine.reach import closure
 
 
 def needs_above(core: Core, one: Collection, asker: Request) -> bool:
@@ -43,9 +44,9 @@ def doubt_lookups(core: Core, one: Collection, nodes: Iterable[int]) -> None:
     rows = {core.rows.get(query.name) for query in queries}
     graph = core.graph
     waiting, seen, found = list(nodes), set(nodes), []
+    load(core, waiting)
     while waiting:
         node = waiting.pop()
-        load(core, (node,))
         if graph.query[node] in rows:
             if not _met_claim(core, node):
                 found.append(node)
@@ -97,6 +98,7 @@ def shares_bit(core: Core, one: Collection) -> bool:
 def rest_on(core: Core, nodes: Iterable[int], one: Collection) -> bool:
     """Whether any of the nodes rests on a collection, by the dependencies of their memos."""
     waiting, seen = list(nodes), set(nodes)
+    load(core, waiting)
     while waiting:
         node = waiting.pop()
         for read in _reads_with(core, node, one.bit):
@@ -109,14 +111,13 @@ def rest_on(core: Core, nodes: Iterable[int], one: Collection) -> bool:
 
 
 def _reads_with(core: Core, node: int, bit: int) -> list[int]:
-    """What a memo read, and the members of a collection, of that which has a bit."""
+    """What a memo in memory read, and the members of a collection, of that which has a bit; loads it."""
     graph = core.graph
-    load(core, (node,))
-    reads = entries(graph.below(node))
+    reads: Sequence[int] = graph.below(node)
     if node in core.collections:
-        reads += core.collections[node].load_members()
+        reads = [*reads, *core.collections[node].load_members()]
     load(core, reads)
-    return [read for read in reads if graph.flags[read] & bit]
+    return [read for read in reads if read < GROUP and graph.flags[read] & bit]
 
 
 def lookups_of(core: Core, one: Collection) -> list[int]:

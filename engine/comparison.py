@@ -32,8 +32,9 @@ from engine.kept_fold import KeptFold
 from engine.kept_table import KeptTable
 from engine.locate import find
 from engine.lookup import describe
-from engine.mark import closure, spread
+from engine.mark import spread
 from engine.persist import load
+from engine.reach import closure
 from engine.recall import recall
 from engine.store.codec import fingerprint
 

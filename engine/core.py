@@ -122,6 +122,8 @@ class Core:
         self.collections: dict[int, Collection] = {}  # by the node that stands for it
         self.parts: dict[int, set[int]] = {}  # row of a member's query -> rows of the collections' own
         self.doubtful = 0  # bits of the collections that are marked
+        self.reach: dict[int, int] = {}  # row of a query -> what its nodes rest on, see reach
+        self.readable: dict[int, list[dict[Any, int]]] = {}  # `doubtful` -> tables that frames may read
         self.next_change = 0  # number of the next entry of a change log; 0: not known yet
         self.value_cursors: dict[tuple[int, str], CursorRow | None] = {}  # of consumers of a key's value
         self.gathered = 0  # how many of `graph.marked` the collections know

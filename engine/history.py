@@ -14,29 +14,28 @@ Invariants
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Iterable, Sequence
+from itertools import compress, count, islice
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 
+from engine.earlier import Earlier, from_row, held, row_of, units
 from engine.earlier_rows import gives_rows, pack_rows, unpack_rows
-from engine.failure import Failure
 from engine.graph import (
-    ABSENT,
     ERROR,
     FORCED,
     GROUP,
     INPUT,
-    MUTABLE,
     PINNED,
+    RECORDED,
     REMEMBERED,
     TRANSIENT,
     UNSTORED,
     UNTRACKED,
 )
 from engine.persist import KEEP, load, save
-from engine.store import Batch, EarlierRow, VersionRow
+from engine.store import Batch, VersionRow
 from engine.store.codec import fingerprint
 
 if TYPE_CHECKING:
@@ -45,37 +44,11 @@ if TYPE_CHECKING:
     from engine.restore import Trial
 
 HISTORY: Final = 4  # earlier memos of a key, with a store: three branches beside the one that is checked out
-FEW: Final = 100  # dependencies: more are mostly groups, where this saves nothing
 MOST_VERSIONS: Final = 16  # of a node; who read an older one runs again
 MOST_HELD: Final = 20_000  # earlier memos without a store
 AT_ONCE: Final = 64  # suspects whose earlier memos are read in one go
 MOST_LOADED: Final = 20_000  # nodes whose histories stay in memory after a commit
 KEPT_FLAGS: Final = ERROR | UNSTORED
-
-
-@define(eq=False, repr=False)
-class Earlier:
-    """A memo that a node had before."""
-
-    node: int
-    flags: int
-    cost: int
-    code: bytes
-    fingerprint: bytes
-    dependencies: array[int]
-    seen: bytes
-    rows: bytes = b""  # of a member of a table, see earlier_rows
-    held: bytes | Failure | None = None  # what the store does not have
-
-    def same(self, other: Earlier) -> bool:
-        """Whether one of them says all that the other does."""
-        return (
-            self.seen == other.seen
-            and self.fingerprint == other.fingerprint
-            and self.code == other.code
-            and self.flags == other.flags
-            and self.dependencies == other.dependencies
-        )
 
 
 @define(eq=False, repr=False)
@@ -87,7 +60,7 @@ class History:
     _versions: dict[int, list[VersionRow]] = field(factory=dict)  # all of a node
     _new_versions: dict[int, list[VersionRow]] = field(factory=dict)
     _memos: dict[int, list[Earlier]] = field(factory=dict)  # all there are, oldest first
-    _new_memos: list[Earlier] = field(factory=list)
+    _new_memos: dict[int, list[Earlier]] = field(factory=dict)
     _gone: dict[int, None] = field(factory=dict)
     _again: dict[int, tuple[int, bool]] = field(factory=dict)  # changed_at, and whether it was that before
 
@@ -95,6 +68,9 @@ class History:
 
     def replaced(self, core: Core, node: int) -> None:
         """The value of `node` is about to become different: note until when it was what it is."""
+        readers = core.graph.above(node)
+        if core.graph.readers[node] is not None and (not readers or readers[-1] in core.collections):
+            return  # nobody would ask: a collection has no earlier memos
         was = seen_now(core, node)
         if was:
             version = VersionRow(node, core.graph.changed_at[node], core.revision, was)
@@ -103,14 +79,16 @@ class History:
                     known.append(version)
                     del known[:-MOST_VERSIONS]
 
-    def remember(self, core: Core, node: int, info: QueryInfo) -> Earlier | None:
-        """Keep the memo of a node beyond its replacement. None: it cannot be kept.
+    def remember(self, core: Core, node: int, info: QueryInfo, *, tried: bool = False) -> Earlier | None:
+        """Keep the memo of a node beyond its replacement. None: it cannot be kept, or is kept already.
 
         Nor is that of a forced node: it was forgotten, or the code that made it is not the code of now.
+
+        tried    the earlier ones are about to be tried: they are read, and the present one is told
         """
         graph = core.graph
         flags = graph.flags[node]
-        if graph.status[node] & FORCED:
+        if graph.status[node] & FORCED or (flags & RECORDED and not tried):
             return None
         if flags & (INPUT | PINNED | TRANSIENT | UNTRACKED) or not is_kept(info):
             return None
@@ -133,21 +111,23 @@ class History:
             made.rows = pack_rows(core, node)
             if not made.rows:
                 return None
-        known = self.of(core, node)
-        for one in known:
+        # Most memos are replaced for good: what is stored of the node is not read for that.
+        known = self._memos.get(node) if core.saves and not tried else self.of(core, node)
+        graph.flags[node] |= REMEMBERED | RECORDED
+        for one in known or ():
             if one.same(made):
                 return one
         if core.saves:
             made.held = core.dirty.get(node)
-            self._new_memos.append(made)
+            self._new_memos.setdefault(node, []).append(made)
         else:
-            made.held = _held(core, node, info)
+            made.held = held(core, node, info)
             if len(self._memos) > MOST_HELD:
                 del self._memos[next(iter(self._memos))]
-        known.append(made)
-        del known[: -self.per_key]
+        if known is not None:
+            known.append(made)
+            del known[: -self.per_key]
         if not flags & REMEMBERED:
-            graph.flags[node] |= REMEMBERED
             save(core, node, KEEP)
         return made
 
@@ -155,8 +135,9 @@ class History:
         """What these nodes were before is not to be trusted."""
         for node in nodes:
             self._memos[node] = []
+            self._new_memos.pop(node, None)
             self._gone[node] = None
-        self._new_memos = [one for one in self._new_memos if one.node not in self._gone]
+            core.graph.flags[node] &= ~RECORDED
         core.dirty_state |= bool(self._gone)
 
     # -- asking --------------------------------------------------------------------------------
@@ -169,6 +150,10 @@ class History:
             known = self._memos[node]
         return known
 
+    def has(self, core: Core, node: int, one: Earlier) -> bool:
+        """Whether this is still one of the earlier memos of a node."""
+        return any(known is one for known in self.of(core, node))
+
     def _load_memos(self, core: Core, node: int) -> None:
         """Bring the earlier memos of a node into memory, and of other suspects: they will be wanted next."""
         flags = core.graph.flags
@@ -179,10 +164,10 @@ class History:
         nodes = [one for one in {node: None, **dict.fromkeys(others)} if one not in self._memos]
         held = [one for one in nodes if flags[one] & REMEMBERED]
         stored = core.store.earlier(held) if core.store is not None and held else {}
-        self._memos.update({one: [] for one in held})
+        for one in held:
+            found = [*map(from_row, stored.get(one, ())), *self._new_memos.get(one, ())]
+            self._memos[one] = found[-self.per_key :]
         self._memos.setdefault(node, [])
-        for one, found in stored.items():
-            self._memos[one] = [_from_row(row) for row in found[-self.per_key :]]
 
     def was_before(self, core: Core, node: int) -> bool:
         """Whether a node was ever what it is now. Else nothing that read it can be what it was, either.
@@ -193,7 +178,7 @@ class History:
         when = core.graph.changed_at[node]
         known = self._again.get(node)
         if known is None or known[0] != when:
-            self._load_versions(core, (node,))
+            self.load_versions(core, (node,))
             now = seen_now(core, node)
             known = self._again[node] = when, any(version.was == now for version in self._versions[node])
         return known[1]
@@ -209,35 +194,37 @@ class History:
 
     def _seen_by(self, core: Core, node: int, dependencies: array[int]) -> bytes | None:
         """What each dependency was when the memo of `node` was last known to hold."""
+        if not core.collections.keys().isdisjoint(dependencies):
+            return None
         graph = core.graph
         load(core, dependencies)
         when = graph.verified_at[node]
-        changed_at = graph.changed_at
-        moved = [one for one in dependencies if not one & GROUP and changed_at[one] > when]
-        self._load_versions(core, moved)
-        then: dict[int, bytes] = {}
-        for one in moved:
-            for version in self._versions[one]:
-                if version.since <= when < version.until:
-                    then[one] = version.was
-        if not core.collections.keys().isdisjoint(dependencies):
+        grouped = max(dependencies, default=0) >= GROUP
+        reads = [one for one in dependencies if one < GROUP] if grouped else dependencies
+        # By column, because loops in C cost a third of one in Python.
+        seen = list(map(graph.fingerprint.__getitem__, reads))
+        odd = map((ERROR | TRANSIENT).__and__, map(graph.flags.__getitem__, reads))
+        for at in compress(count(), odd):
+            seen[at] = seen_now(core, reads[at])
+        moved = list(compress(count(), map(when.__lt__, map(graph.changed_at.__getitem__, reads))))
+        self.load_versions(core, [reads[at] for at in moved])
+        for at in moved:
+            known = self._versions[reads[at]]
+            seen[at] = next((one.was for one in known if one.since <= when < one.until), b"")
+        if not all(seen):
             return None
-        if len(dependencies) < FEW and max(dependencies, default=0) < GROUP:
-            alone = [
-                then.get(one, b"") if changed_at[one] > when else seen_now(core, one) for one in dependencies
-            ]
-            return b"".join(alone) if all(alone) else None
-        parts = []
-        for unit in units(dependencies):
-            found = [then.get(one, b"") if changed_at[one] > when else seen_now(core, one) for one in unit]
-            if not all(found):
-                return None
-            parts.append(found[0] if len(found) == 1 else fingerprint(b"".join(found)))
-        return b"".join(parts)
+        if not grouped:
+            return b"".join(seen)
+        each = iter(seen)
+        units_seen = (list(islice(each, len(unit))) for unit in units(dependencies))
+        return b"".join([one[0] if len(one) == 1 else fingerprint(b"".join(one)) for one in units_seen])
 
-    def _load_versions(self, core: Core, nodes: Sequence[int]) -> None:
+    def load_versions(self, core: Core, nodes: Sequence[int]) -> None:
+        """Read what these nodes were before, if that is not in memory."""
         missing = [node for node in nodes if node not in self._versions]
-        stored = core.store.versions(missing) if core.store is not None and missing else {}
+        if not missing:
+            return
+        stored = core.store.versions(missing) if core.store is not None else {}
         for node in missing:
             self._versions[node] = [*stored.get(node, ()), *self._new_versions.get(node, ())]
 
@@ -254,12 +241,14 @@ class History:
         batch.earlier_gone.extend(self._gone)
         for versions in self._new_versions.values():
             batch.versions.extend(versions)
-        batch.earlier.extend(map(_row_of, self._new_memos))
+        for memos in self._new_memos.values():
+            batch.earlier.extend(map(row_of, memos))
 
     def committed(self) -> None:
         """The batch was written."""
-        for one in self._new_memos:
-            one.held = None
+        for memos in self._new_memos.values():
+            for one in memos:
+                one.held = None
         self._new_memos.clear()
         self._new_versions.clear()
         self._gone.clear()
@@ -270,9 +259,9 @@ class History:
 
     def clear(self) -> None:
         """Forget what is in memory: the lists are built anew."""
-        for held in (self.trials, self._versions, self._new_versions, self._memos, self._gone, self._again):
-            held.clear()
-        self._new_memos.clear()
+        emptied: list[dict[int, Any]] = [self.trials, self._versions, self._memos, self._gone, self._again]
+        for one in (*emptied, self._new_versions, self._new_memos):
+            one.clear()
 
 
 def forget(core: Core, nodes: Sequence[int]) -> None:
@@ -303,54 +292,3 @@ def seen_now(core: Core, node: int) -> bytes:
     if flags & TRANSIENT or not digest:
         return b""
     return fingerprint(b"failure" + digest) if flags & ERROR else digest
-
-
-def units(dependencies: Sequence[int]) -> Iterator[Sequence[int]]:
-    """What was asked for at once: one dependency, or all those of a group."""
-    position = 0
-    while position < len(dependencies):
-        entry = dependencies[position]
-        size = entry & ~GROUP if entry & GROUP else 1
-        position += bool(entry & GROUP)
-        yield dependencies[position : position + size]
-        position += size
-
-
-def _held(core: Core, node: int, info: QueryInfo) -> bytes | Failure | None:
-    """The value of a node where nothing is saved; None: it is not in memory."""
-    held = core.graph.values[node]
-    if held is ABSENT or core.graph.flags[node] & UNSTORED:
-        return None
-    if isinstance(held, Failure):
-        return held
-    return cast(bytes, held) if core.graph.flags[node] & MUTABLE else info.codec.encode(held)
-
-
-def _row_of(one: Earlier) -> EarlierRow:
-    return EarlierRow(
-        node=one.node,
-        flags=one.flags,
-        cost=one.cost,
-        code=one.code,
-        fingerprint=one.fingerprint,
-        dependencies=one.dependencies.tobytes(),
-        seen=one.seen,
-        rows=one.rows,
-        value=one.held if isinstance(one.held, bytes) else None,
-        valueless=bool(one.flags & UNSTORED),
-    )
-
-
-def _from_row(row: EarlierRow) -> Earlier:
-    dependencies = array("I")
-    dependencies.frombytes(row.dependencies)
-    return Earlier(
-        node=row.node,
-        flags=row.flags,
-        cost=row.cost,
-        code=row.code,
-        fingerprint=row.fingerprint,
-        dependencies=dependencies,
-        seen=row.seen,
-        rows=row.rows,
-    )

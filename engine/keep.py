@@ -24,6 +24,7 @@ from engine.graph import (
     MUTABLE,
     REACH,
     REASON_SHIFT,
+    RECORDED,
     SUSPECT,
     TRANSIENT,
     UNSTORED,
@@ -35,12 +36,13 @@ from engine.observe import UNSETTLED
 from engine.outcome import Outcome
 from engine.persist import chunk, save, save_made
 from engine.query import QueryInfo
+from engine.reach import note
 from engine.reason import Reason
 from engine.recall import recall
 
 Reads = dict[int, int | None]
 # Flags that outlive a run.
-_KEPT: Final = ~(ERROR | TRANSIENT | UNSTORED | MUTABLE | REACH | 0xF << REASON_SHIFT)
+_KEPT: Final = ~(ERROR | TRANSIENT | UNSTORED | MUTABLE | RECORDED | REACH | 0xF << REASON_SHIFT)
 _NEW: Final = Reason.NEW << REASON_SHIFT  # here, because looking up a member of an enum costs 0.1 us
 
 
@@ -78,6 +80,10 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
     data, failure = outcome.data, outcome.failure
     is_kept = data is not None and info.keeps(data)
     flags = before & _KEPT | reach | reason
+    if reach:
+        note(core, graph.query[node], reach)
+    if outcome.recorded:
+        flags |= RECORDED
     if failure is not None:
         flags |= ERROR
     if not is_kept:
@@ -228,6 +234,7 @@ def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, out
     durability, reach = _rests_on(core, node, info, reads)
     if core.collections:
         graph.flags[node] |= reach
+        note(core, graph.query[node], graph.flags[node])
         raise_reach(core, node, graph.flags[node] & REACH)
     if graph.query[node] in core.parts:
         collect.absorb(core, node, outcome.value, outcome.failure, before)

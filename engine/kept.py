@@ -4,6 +4,7 @@ Invariants
     P1  Every member has all its rows in one place: in `fresh`, or in the store. What is in `fresh` counts.
     P2  `fresh` is emptied by a commit that wrote it, and by nothing else: without a store it is all there is.
     P3  The lock of the core is held.
+    P4  What was read ahead is what the store has: it is let go when a commit changes that.
 
 Not here: what changed rows mean for others (collect).
 """
@@ -26,7 +27,7 @@ Found = tuple[Plain, Columns]  # source and columns of a row
 class KeptRows:
     """Rows by member; looked up by columns."""
 
-    __slots__ = ("_attached", "_by", "_names", "_node", "_store", "fresh", "unseen")
+    __slots__ = ("_ahead", "_attached", "_by", "_names", "_node", "_store", "fresh", "unseen")
 
     def __init__(self, store: Store | None, node: int, names: Sequence[str]) -> None:
         self._store = self._attached = store
@@ -35,6 +36,7 @@ class KeptRows:
         self.fresh: dict[int, tuple[Plain, tuple[Columns, ...]]] = {}
         self.unseen: set[int] = set()  # members in `fresh` that the store has no rows of
         self._by: dict[str, dict[Plain, set[int]]] = {}  # column -> value -> members in `fresh`
+        self._ahead: dict[int, tuple[Columns, ...]] = {}  # read before they are asked for
 
     def of(self, member: int) -> tuple[Columns, ...]:
         """The rows of a member."""
@@ -43,7 +45,17 @@ class KeptRows:
             return held[1]
         if self._store is None:
             return ()
+        ahead = self._ahead.get(member)
+        if ahead is not None:
+            return ahead
         return tuple(self._store.derived.rows_of(self._node, (member,)).get(member, ()))
+
+    def read_ahead(self, members: Iterable[int]) -> None:
+        """The rows of these members are asked for next: read them at once."""
+        if self._store is not None:
+            missing = [member for member in members if member not in self.fresh]
+            found = self._store.derived.rows_of(self._node, missing)
+            self._ahead.update({member: tuple(found.get(member, ())) for member in missing})
 
     def put(self, member: int, source: Plain, rows: tuple[Columns, ...], unseen: bool) -> None:
         """From now on these are the rows of a member; `unseen`: the store has none."""
@@ -51,6 +63,7 @@ class KeptRows:
         if before is None and unseen:
             self.unseen.add(member)
         self.fresh[member] = source, rows
+        self._ahead.pop(member, None)
         for name, by in self._by.items():
             at = self._names[name]
             for gone in before[1] if before is not None else ():
@@ -108,6 +121,7 @@ class KeptRows:
     def detach(self) -> None:
         """What the store has counts no longer; until a commit has replaced it."""
         self._store = None
+        self._ahead.clear()
 
     @property
     def is_detached(self) -> bool:
@@ -117,6 +131,7 @@ class KeptRows:
     def committed(self) -> None:
         """The batch was written."""
         self._store = self._attached
+        self._ahead.clear()
         self.fresh.clear()
         self.unseen.clear()
         self._by.clear()

@@ -64,6 +64,10 @@ class KeptTable(Collection):
         source = plain(self.core.args_of(node)[0])
         self._replace(node, source, rows)
 
+    def read_ahead(self, nodes: list[int]) -> None:
+        """See `Collection.read_ahead`."""
+        self.kept.read_ahead(nodes)
+
     def drop(self, node: int) -> None:
         """See `Collection.drop`."""
         self._replace(node, None, ())

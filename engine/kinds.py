@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 from engine.collection import NOBODY, Collection
 from engine.core import Core
 from engine.graph import FORCED, REACH_BITS, REACH_SHIFT
 from engine.kept_fold import KeptFold
 from engine.kept_table import KeptTable
+from engine.lookup import FAILURES, MODES, OF
 from engine.persist import load
 from engine.query import QueryInfo
+from engine.reach import note
 from engine.tables import CollectionInfo
 
+SUFFIXES: Final = ("members", "into", *MODES, OF, FAILURES)  # of the names of a collection's own queries
 KINDS: dict[str, type[Collection]] = {KeptTable.kind: KeptTable, KeptFold.kind: KeptFold}
 
 
@@ -43,6 +47,8 @@ def restore_collections(core: Core) -> None:
     """Take over the collections that the store knows. Reads a row for each, none of their members."""
     core.collections.clear()
     core.parts.clear()
+    core.reach.clear()
+    core.readable.clear()
     core.value_cursors.clear()
     core.doubtful = core.gathered = core.next_change = 0
     if core.store is None:
@@ -61,6 +67,8 @@ def stand_for(core: Core, one: Collection) -> None:
     core.collections[node] = one
     core.graph.readers[node] = NOBODY
     core.graph.flags[node] |= one.bit
+    core.readable.clear()
+    note(core, core.graph.query[node], one.bit)
     member = core.rows.get(one.member_query)
     if member is not None:
         core.parts.setdefault(member, set()).update(parts_of(core, one))
@@ -72,8 +80,10 @@ def stand_for(core: Core, one: Collection) -> None:
 
 def parts_of(core: Core, one: Collection) -> set[int]:
     """The rows of a collection's own queries."""
-    named = {row for name, row in core.rows.items() if name.startswith(f"{one.name}.")}
-    return named | ({core.rows[one.name]} if one.kind == KeptFold.kind and one.name in core.rows else set())
+    names = [f"{one.name}.{suffix}" for suffix in SUFFIXES]
+    if one.kind == KeptFold.kind:
+        names.append(one.name)
+    return {core.rows[name] for name in names if name in core.rows}
 
 
 def _connect(table: Collection, fed: Collection) -> None:

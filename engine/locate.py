@@ -52,8 +52,11 @@ def find(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int | None:
     row = core.row_of.get(info.index)
     if row is None:
         row = bind(core, info)
-    node = core.graph.tables[info.index].get(info.memo_key(args))
-    return node or _stored(core, row, args)
+    table, key = core.graph.tables[info.index], info.memo_key(args)
+    node = table.get(key) or _stored(core, row, args)
+    if node:
+        table[key] = node  # it is asked for again: by each row that changes, say
+    return node
 
 
 def find_named(core: Core, name: str, args: tuple[Any, ...]) -> int | None:
@@ -131,6 +134,7 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
         _distrust(core, row, f"{info.name} was not looked at yet")
     core.takes_many |= info.many is not None
     core.row_of[info.index] = row
+    core.readable.clear()
     core.checked.add(row)
     return row
 
@@ -153,6 +157,7 @@ def _take_over(core: Core, before: QueryInfo, info: QueryInfo) -> None:
     """A newer definition of the same name serves the nodes of the older one."""
     tables = core.graph.tables
     core.row_of.pop(before.index, None)
+    core.readable.clear()
     nodes = tables[before.index].values()
     tables[info.index].update({info.memo_key(core.args_of(node)): node for node in nodes})
     tables[before.index] = {}
@@ -169,9 +174,9 @@ def _code_of(core: Core, info: QueryInfo) -> bytes:
 
 
 def nodes_of(core: Core, row: int) -> list[int]:
-    """All nodes of a query, in memory and in the store."""
-    graph = core.graph
-    nodes = {node for node in range(1, len(graph)) if graph.query[node] == row}
+    """All nodes of a query, in memory and in the store: what is in memory is in the table, or in both."""
+    info, tables = core.bound[row], core.graph.tables
+    nodes = set(tables[info.index].values()) if info is not None and info.index < len(tables) else set()
     if core.store is not None and row in core.in_store:
         nodes.update(core.store.nodes_of(row))
     return sorted(nodes)

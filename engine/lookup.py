@@ -232,12 +232,18 @@ def matches(
 
 
 def _select(found: CollectionInfo, terms: tuple[Any, ...], starting: bool = False) -> list[Found]:
+    """Source and columns of the rows that match, sorted."""
+    rows = _matching(found, terms, starting)
+    rows.sort(key=lambda row: (order((row[0],)), order(row[1])))
+    return rows
+
+
+def _matching(found: CollectionInfo, terms: tuple[Any, ...], starting: bool = False) -> list[Found]:
     frame = CURRENT.get()
     rows = None if frame is None else frame.select(found, terms, starting)
     if rows is None:
         fits = matches(found, terms, starting)
         rows = [row for row in scratch(found, _fetch(frame)) if fits(row[1])]
-    rows.sort(key=lambda row: (order((row[0],)), order(row[1])))
     return rows
 
 
@@ -254,8 +260,12 @@ def _starting(found: CollectionInfo, *terms: Any) -> Any:
 
 
 def _first(found: CollectionInfo, *terms: Any) -> Any:
-    rows = _select(found, terms)
-    return found.columns.decode(rows[0][1]) if rows else None
+    rows = _matching(found, terms)
+    if not rows:
+        return None
+    least = min({source for source, _ in rows}, key=lambda source: order((source,)))
+    of_it = [columns for source, columns in rows if source == least]
+    return found.columns.decode(min(of_it, key=order))
 
 
 def _exists(found: CollectionInfo, *terms: Any) -> bool:
@@ -265,7 +275,7 @@ def _exists(found: CollectionInfo, *terms: Any) -> bool:
 def _count(found: CollectionInfo, *terms: Any) -> int:
     frame = CURRENT.get()
     number = None if frame is None else frame.count(found, terms)
-    return len(_select(found, terms)) if number is None else number
+    return len(_matching(found, terms)) if number is None else number
 
 
 def _of(found: CollectionInfo, key: Any) -> Any:

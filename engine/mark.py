@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from engine.core import Core
 from engine.graph import FORCED, MARKED, REACH, RUNNING, SUSPECT, entries
 from engine.persist import load, load_readers
+from engine.reach import closure, hide
 
 BUDGET = 4_000  # nodes marked before a probe is thought of: about 2 ms
 HANDFUL = 8  # suspects worth probing one by one
@@ -73,21 +74,12 @@ def spread(core: Core, budget: int | None = None) -> bool:
 def doubt_collections(core: Core) -> None:
     """Note which collections are marked: who rests on them waits (see collect)."""
     status = core.graph.status
-    core.doubtful = 0
+    before, core.doubtful = core.doubtful, 0
     for one in core.collections.values():
         if one.looked and status[one.node] & MARKED:
             core.doubtful |= one.bit
-
-
-def closure(core: Core, flags: int) -> int:
-    """The bits of all collections that something with these flags rests on, directly or by way of others."""
-    found, seen = flags & REACH, -1
-    while found != seen:
-        seen = found
-        for one in core.collections.values():
-            if one.bit & found:
-                found |= core.graph.flags[one.node] & REACH
-    return found
+    if core.doubtful & ~before:
+        hide(core)
 
 
 def clear(core: Core) -> None:

@@ -17,6 +17,7 @@ from engine.graph import ABSENT, GROUP, MARKED, MUTABLE, SUSPECT, VALUE, compact
 from engine.mark import suspect
 from engine.persist import KEEP, load, load_readers, save
 from engine.query import QueryInfo
+from engine.reach import note
 
 
 def changed(core: Core, node: int) -> None:
@@ -105,6 +106,7 @@ def raise_reach(core: Core, node: int, reach: int) -> None:
         for reader in readers:
             if reach & ~graph.flags[reader] and graph.verified_at[reader]:
                 graph.flags[reader] |= reach
+                note(core, graph.query[reader], reach)
                 save(core, reader, KEEP)
                 waiting.append(reader)
 

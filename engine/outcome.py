@@ -33,6 +33,7 @@ class Outcome:
     microseconds = 0
     stamp: bytes | None = None
     restored = False  # an earlier memo: nothing ran
+    recorded = False  # and it is still one of those that are kept
     rows: tuple[Any, ...] | None = None  # of a restored member: for its table only, see earlier_rows
     equal = False  # by the user's `eq`, or by `==` where there are no bytes
 

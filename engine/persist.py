@@ -25,6 +25,7 @@ from engine.graph import (
     MARKED,
     OBSERVED,
     PINNED,
+    REACH,
     SUSPECT,
     UNTRACKED,
     VALUE,
@@ -32,6 +33,7 @@ from engine.graph import (
     compact,
 )
 from engine.query import REGISTRY
+from engine.reach import note
 from engine.store import Batch, NodeColumns, NodeRow, QueryRow, RevisionRow, State
 from engine.store.canonical import canonicals as _canonicals
 
@@ -100,6 +102,8 @@ def adopt(core: Core, row: NodeRow) -> None:
     graph.fingerprint[node] = row.fingerprint
     graph.dependencies[node] = compact(dependencies)
     graph.status[node] |= LOADED
+    if row.flags & REACH:
+        note(core, row.query, row.flags)
     if row.flags & UNTRACKED:
         core.untracked[node] = None
     if core.bound[row.query] is None:

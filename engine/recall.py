@@ -6,11 +6,14 @@ Invariants
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from engine.core import Core
 from engine.failure import Failure
-from engine.graph import ABSENT, ERROR, MUTABLE, UNSTORED, VALUE
+from engine.graph import ABSENT, ERROR, MARKED, MUTABLE, UNSTORED, VALUE
+from engine.query import QueryInfo
+from engine.store.codec import DamagedValue
 
 
 def recall(core: Core, node: int) -> Any:
@@ -28,8 +31,36 @@ def recall(core: Core, node: int) -> Any:
     if not isinstance(data, bytes):
         data = core.store.value(node, graph.fingerprint[node])
         core.loaded += data is not None
-    if data is None:
-        return ABSENT
+    return ABSENT if data is None else _take(core, node, info, data)
+
+
+def recall_all(core: Core, nodes: Iterable[int]) -> None:
+    """Bring the values of nodes that hold into memory, where the store has them: at once, not one by one."""
+    graph, store = core.graph, core.store
+    if store is None:
+        return
+    missing = {
+        node: graph.fingerprint[node]
+        for node in nodes
+        if graph.values[node] is ABSENT
+        and not graph.flags[node] & UNSTORED
+        and not graph.status[node] & MARKED
+        and core.bound[graph.query[node]] is not None
+        and node not in core.dirty
+    }
+    for node, data in store.values_of(missing).items():
+        info = core.bound[graph.query[node]]
+        assert info is not None
+        core.loaded += 1
+        try:
+            _take(core, node, info, data)
+        except DamagedValue:  # a class of it is not loaded here, say: that concerns who reads it, if anybody
+            continue
+
+
+def _take(core: Core, node: int, info: QueryInfo, data: bytes) -> Any:
+    """Hold the value that these bytes are of, and return it as readers get it; ABSENT: it cannot be made."""
+    graph = core.graph
     if graph.flags[node] & ERROR:
         failure = Failure.restored(data)
         if failure is not None:

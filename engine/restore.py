@@ -24,14 +24,16 @@ import engine.keep as keep
 import engine.verify as verify
 from engine.claims import Cycle
 from engine.core import Core
+from engine.earlier import Earlier
 from engine.earlier_rows import unpack_rows
 from engine.failure import Failure
 from engine.graph import ERROR, FORCED, GROUP, LOADED, MARKED, REACH, UNSTORED
-from engine.history import Earlier, History, is_kept, seen_now
-from engine.mark import closure, spread
+from engine.history import History, is_kept, seen_now
+from engine.mark import spread
 from engine.outcome import Outcome
 from engine.persist import load
 from engine.query import QueryInfo
+from engine.reach import closure
 from engine.store.codec import DamagedValue, fingerprint
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ def restore(core: Core, node: int, changed: int, walk: Walk) -> bool:
             del history.trials[node]
             verify._green(core, node)
             return True
-        if agrees and _put_back(core, node, info, one):
+        if agrees and _put_back(core, history, node, info, one):
             history.trials.pop(node, None)
             return True
         trial.next()
@@ -95,7 +97,7 @@ def restore(core: Core, node: int, changed: int, walk: Walk) -> bool:
 
 def _begin(core: Core, history: History, node: int, info: QueryInfo, walk: Walk) -> Trial:
     known = list(history.of(core, node))  # before the memo of now takes the place of the oldest one
-    present = history.remember(core, node, info)
+    present = history.remember(core, node, info, tried=True)
     if present is not None and present not in known:
         known.append(present)
     code = core.codes[core.graph.query[node]]
@@ -169,10 +171,11 @@ def _bring_up(core: Core, node: int, trial: Trial, unit: array[int], walk: Walk)
     return True
 
 
-def _put_back(core: Core, node: int, info: QueryInfo, one: Earlier) -> bool:
+def _put_back(core: Core, history: History, node: int, info: QueryInfo, one: Earlier) -> bool:
     """Make an earlier memo the memo of its key. False: its value cannot be had."""
     outcome = Outcome()
     outcome.restored = True
+    outcome.recorded = history.has(core, node, one)
     outcome.microseconds = one.cost
     outcome.digest = one.fingerprint
     if not one.flags & UNSTORED and not _take_value(core, info, one, outcome):

@@ -29,6 +29,7 @@ from engine.key import short
 from engine.lookup import LookupInfo
 from engine.persist import load
 from engine.query import READY, QueryInfo
+from engine.reach import readable
 
 if TYPE_CHECKING:
     from engine.verify import Walk
@@ -57,7 +58,7 @@ class Running(Request):
         self.transient = False
         self.trusted: frozenset[int] | None = None
         if core.doubtful:
-            self.tables = NO_TABLES  # nothing that rests on a doubtful collection may look ready
+            self.tables = readable(core)
         if graph.frontier:
             self.tables = NO_TABLES
             self.trusted = frozenset(entries(graph.below(node)))

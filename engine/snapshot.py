@@ -24,9 +24,10 @@ from engine.kept import KeptRows
 from engine.key import display
 from engine.locate import find
 from engine.lookup import matches, scratch
-from engine.mark import closure, spread
+from engine.mark import spread
 from engine.observe import look
 from engine.query import QueryInfo
+from engine.reach import closure
 from engine.recall import recall
 from engine.stack import HOP, run_on_fresh_stack
 from engine.store.codec import fingerprint

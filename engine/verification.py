@@ -26,9 +26,10 @@ from engine.graph import ABSENT, INPUT, MARKED, PINNED, ROOT, entries
 from engine.key import Key
 from engine.locate import bind, locate
 from engine.look import sync
-from engine.mark import closure, spread
+from engine.mark import spread
 from engine.persist import load
 from engine.query import REGISTRY, QueryInfo
+from engine.reach import closure
 from engine.recall import recall
 from engine.recover import put_in_place
 from engine.request import load_all, prepare_reset, refresh, settle_inputs

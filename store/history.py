@@ -14,8 +14,6 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections.abc import Iterable, Sequence
-from itertools import groupby
-from operator import itemgetter
 from typing import Any, Final
 
 from engine.errors import StoreDamaged
@@ -138,15 +136,26 @@ def _add_earlier(connection: sqlite3.Connection, added: Sequence[EarlierRow], la
         blobs = row.code, row.fingerprint, row.dependencies, row.seen, row.rows, held or b""
         id += ROW_BYTES + sum(map(len, blobs))
         complete.append((id, *columns, checksums.earlier_sum(id, *columns), held))
-    connection.executemany("INSERT INTO earlier VALUES (?,?,?,?,?,?,?,?,?,?,?)", complete)
+    # `bytearray`, because the sqlite3 module looks for an adapter of every `bytes` it binds.
+    bound = [
+        list(map(bytearray, column)) if type(column[0]) is bytes and None not in column else column
+        for column in zip(*complete, strict=True)
+    ]
+    connection.executemany("INSERT INTO earlier VALUES (?,?,?,?,?,?,?,?,?,?,?)", zip(*bound, strict=True))
     return checksums.added(row[9] for row in complete), id
 
 
 def _trim(connection: sqlite3.Connection, nodes: set[int], kept: int, last: int) -> int:
     """Delete the oldest memos of these nodes, and of all; return what they had added to the total."""
-    select = "SELECT node, id, sum FROM earlier WHERE node"
-    found = sorted(select_in(connection, select, sorted(nodes)))
-    gone = [(id, sum) for _, group in groupby(found, key=itemgetter(0)) for _, id, sum in list(group)[:-kept]]
+    select = "SELECT node, count(*), min(id) FROM earlier WHERE node"
+    counted = select_in(connection, select, sorted(nodes), tail=" GROUP BY node")
+    several = [(node, number, oldest) for node, number, oldest in counted if number > kept]
+    ids = [oldest for _, number, oldest in several if number == kept + 1]  # as most have; of the index alone
+    for node, number, _ in several:
+        if number > kept + 1:
+            select = "SELECT id FROM earlier WHERE node = ? ORDER BY id LIMIT ?"
+            ids += [id for (id,) in connection.execute(select, (node, number - kept))]
+    gone = list(select_in(connection, "SELECT id, sum FROM earlier WHERE id", sorted(ids)))
     connection.executemany("DELETE FROM earlier WHERE id = ?", [(id,) for id, _ in gone])
     before = last - MOST_BYTES
     if before > 0:

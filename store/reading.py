@@ -78,6 +78,17 @@ def value(connection: sqlite3.Connection, id: int, fingerprint: bytes) -> bytes 
     return stored
 
 
+def values_of(connection: sqlite3.Connection, fingerprints: dict[int, bytes]) -> dict[int, bytes]:
+    result: dict[int, bytes] = {}
+    select = "SELECT id, fingerprint, value FROM node WHERE value IS NOT NULL AND id"
+    for id, stored, held in select_in(connection, select, sorted(fingerprints)):
+        if stored == fingerprints[id]:
+            if not value_matches(held, stored):
+                raise StoreDamaged(table="node", row=id, column="value")
+            result[id] = held
+    return result
+
+
 def values(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, bytes]:
     result: dict[int, bytes] = {}
     select = f"SELECT {NODE_COLUMNS}, value FROM node WHERE value IS NOT NULL AND id"

@@ -440,6 +440,17 @@ def test_of_each_key_a_few_earlier_memos_are_kept_the_newest(tmp_path: Path) -> 
         assert ran == [0, 0, 1, 1]  # the ninth took the place of the sixth
 
 
+def test_a_memo_that_was_put_back_and_is_replaced_again_is_kept_once(tmp_path: Path) -> None:
+    for value in (1, 2, 1, 2, 1, 3, 1, 2):
+        with Engine(tmp_path / "store", history=4) as db:
+            assert db.store is not None
+            db.set(cell.key("a"), value)
+            assert db.get(doubled, "a") == 2 * value
+            kept = db.store.statistics().rows["earlier"]
+            db.store.check_invariants()
+    assert kept == 3
+
+
 def test_all_earlier_memos_together_take_a_bounded_number_of_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

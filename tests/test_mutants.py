@@ -18,9 +18,11 @@ import engine.keep
 import engine.kept_table
 import engine.look
 import engine.restore
+import engine.running
 from engine.advance import Change
 from engine.collection import Collection, force_lookups
 from engine.core import Core
+from engine.earlier import units
 from engine.earlier_rows import pack_rows
 from engine.graph import ERROR, GROUP, REACH, TRANSIENT
 from engine.history import History
@@ -255,10 +257,7 @@ def put_a_memo_back_whatever_its_last_dependency_is(stack: ExitStack) -> None:
 def take_what_a_dependency_is_now_for_what_it_was(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def seen(history: History, core: Core, node: int, dependencies: Any) -> Any:
-            found = [
-                [engine.history.seen_now(core, one) for one in unit]
-                for unit in engine.history.units(dependencies)
-            ]
+            found = [[engine.history.seen_now(core, one) for one in unit] for unit in units(dependencies)]
             if not all(map(all, found)):
                 return None
             return b"".join([one[0] if len(one) == 1 else fingerprint(b"".join(one)) for one in found])
@@ -396,6 +395,11 @@ def read_what_rests_on_a_doubtful_table(stack: ExitStack) -> None:
         return below
 
     replace(stack, engine.collect, "below", make)
+
+
+@table_mutant()
+def read_directly_what_rests_on_a_doubtful_table(stack: ExitStack) -> None:
+    replace(stack, engine.running, "readable", lambda _: lambda core: core.graph.tables)
 
 
 @table_mutant()

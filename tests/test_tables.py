@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+import engine.tables
 from engine import Engine, each, query
+from engine.columns import order
 from engine.key import Key
 from tests.watching import Watch
 from tests.words import Word, has, lengths, ran, singles, unrelated, uses, words, write
@@ -229,3 +231,19 @@ def test_groups_of_lookups_are_asked_for_at_once(db: Engine, watch: Watch) -> No
     assert sorted(watch.ran) == [
         "count(text='cat')", "count(text='cow')", "several()", "uses('cat')", "uses('cow')", "words('b')",
     ]  # fmt: skip
+
+
+def test_the_first_of_many_rows_is_found_without_sorting_them(
+    db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(db, **{f"k{at}": "cat owl" for at in range(200)})
+    ranked: list[object] = []
+
+    def counted(columns: tuple[Any, ...]) -> Any:
+        ranked.append(columns)
+        return order(columns)
+
+    monkeypatch.setattr(engine.tables, "order", counted)
+    assert db.get(words.first, length=3) == Word("cat", 3)
+    assert len(ranked) == 200 + 2  # each key once, then the rows of the lowest
+    assert db.get(words.where, length=3)[0] == Word("cat", 3)

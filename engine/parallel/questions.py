@@ -8,13 +8,13 @@ from engine.claims import Cycle
 from engine.core import Core
 from engine.graph import ERROR, MARKED, RUNNING, TRANSIENT
 from engine.locate import locate
-from engine.mark import closure
 from engine.parallel.choose import must_run
 from engine.parallel.held import bytes_of
 from engine.parallel.order import Order
 from engine.parallel.slot import Slot
 from engine.parallel.units import COMPUTE, GIVEN, REFUSED, Ask, Reply
 from engine.query import REGISTRY, QueryInfo
+from engine.reach import closure
 from engine.store import canonical
 
 HELD, UNSETTLED, BUSY = "held", "unsettled", "busy"  # states of a table

@@ -1,0 +1,61 @@
+"""Reach: which collections a node rests on, and what may be read while some of them are doubtful.
+
+A doubtful collection is one that is marked. Marks stop there (see collect), so what rests on it may look
+ready and be wrong. Most queries rest on none: their nodes are read on the hot path all the same.
+
+Invariants
+    R1  `Core.reach` of a query has the bits of all its nodes in memory. It may have more.
+    R2  A frame reads directly only keys of queries whose nodes rest on nothing doubtful. What may change that
+        while it runs takes its tables away (`hide`), so that all its reads come to `fetch`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.core import NO_TABLES, Core
+from engine.graph import REACH
+
+
+def note(core: Core, row: int, flags: int) -> None:
+    """A node of this query has these flags (R1). The lock is held."""
+    known = core.reach.get(row, 0)
+    if flags & REACH & ~known:
+        core.reach[row] = known | flags & REACH
+        core.readable.clear()
+        if core.doubtful:
+            hide(core)
+
+
+def closure(core: Core, flags: int) -> int:
+    """The bits of all collections that something with these flags rests on, directly or by way of others."""
+    found, seen = flags & REACH, -1
+    while found != seen:
+        seen = found
+        for one in core.collections.values():
+            if one.bit & found:
+                found |= core.graph.flags[one.node] & REACH
+    return found
+
+
+def readable(core: Core) -> list[dict[Any, int]]:
+    """The tables of a frame that begins while something is doubtful: empty where that is read (R2)."""
+    tables = core.graph.tables
+    found = core.readable.get(core.doubtful)
+    if found is None or len(found) != len(tables):
+        found = core.readable[core.doubtful] = [
+            table if _is_safe(core, index) else {} for index, table in enumerate(tables)
+        ]
+    return found
+
+
+def _is_safe(core: Core, index: int) -> bool:
+    """Whether no node of a definition rests on anything doubtful."""
+    row = core.row_of.get(index)
+    return row is not None and not closure(core, core.reach.get(row, 0)) & core.doubtful
+
+
+def hide(core: Core) -> None:
+    """Let all reads of the frames that run come to `fetch` from now on."""
+    for frame in tuple(core.claims.values()):
+        frame.tables = NO_TABLES
