@@ -130,12 +130,9 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, before: i
             one.rebuild = one.dirty = True
             suspect(core, one.node, FORCED)
         else:
-            try:  # `Core.half_done` written out: `unsettled` is set by who makes the memo
+            with core.half_done():
                 one.missed.pop(node, None)
                 one.take(node, value, failure, bool(before & (ERROR | TRANSIENT)))
-            except Exception as error:
-                core.struck = error
-                raise
 
 
 def _is_known(one: Collection) -> bool:
