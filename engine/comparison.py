@@ -32,6 +32,7 @@ from engine.kept_fold import KeptFold
 from engine.kept_table import KeptTable
 from engine.locate import find
 from engine.mark import closure, spread
+from engine.observe import InputFrame
 from engine.persist import load
 from engine.recall import recall
 from engine.store.codec import fingerprint
@@ -196,7 +197,7 @@ def _same_by_eq(core: Core, kept: int, scratch: Core, node: int) -> bool:
     ours, right = _held(core, kept), _held(scratch, node)
     if ours is ABSENT or right is ABSENT or isinstance(ours, Failure) or isinstance(right, Failure):
         return False
-    token = CURRENT.set(core.outside)
+    token = CURRENT.set(InputFrame(core.root))
     try:
         return bool(info.eq(ours, right))
     except Exception:

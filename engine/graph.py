@@ -100,7 +100,7 @@ class Graph:
     def __len__(self) -> int:
         return len(self.status)
 
-    def new(self, info: QueryInfo, query: int, args: tuple[Any, ...] | str) -> int:
+    def new(self, info: QueryInfo, query: int, args: tuple[Any, ...]) -> int:
         """Add a node without a memo; it must run before it can be read."""
         node = len(self.status)
         self.status.append(LOADED | MARKED | FORCED)

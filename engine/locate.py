@@ -35,7 +35,7 @@ def locate(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
         if row in core.in_store:
             node = _stored(core, row, args)
         if not node:
-            node = core.graph.new(info, row, key if isinstance(key, str) else args)
+            node = core.graph.new(info, row, args)
             if isinstance(key, tuple) and len(key) == 1:
                 core.graph.args[node] = key[0]  # canonical bytes: the caller may change what it passed
         table[key] = node
