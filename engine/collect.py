@@ -131,12 +131,9 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, before: i
             one.rebuild = one.dirty = True
             suspect(core, one.node, FORCED)
         else:
-            try:  # `Core.half_done` written out: `unsettled` is set by who makes the memo
+            with core.half_done():
                 one.arrived(node)
                 one.take(node, value, failure, bool(before & (ERROR | TRANSIENT)))
-            except Exception as error:
-                core.struck = error
-                raise
         if graph.frontier and graph.status[reader] & RUNNING:
             spread(core)  # lookups that were forced: while marks wait, every read of the others is slow (N2)
 

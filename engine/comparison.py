@@ -33,6 +33,7 @@ from engine.kept_table import KeptTable
 from engine.locate import find
 from engine.lookup import describe
 from engine.mark import spread
+from engine.observe import InputFrame
 from engine.persist import load
 from engine.reach import closure
 from engine.recall import recall
@@ -197,7 +198,7 @@ def _same_by_eq(core: Core, kept: int, scratch: Core, node: int) -> bool:
     ours, right = _held(core, kept), _held(scratch, node)
     if ours is ABSENT or right is ABSENT or isinstance(ours, Failure) or isinstance(right, Failure):
         return False
-    token = CURRENT.set(core.outside)
+    token = CURRENT.set(InputFrame(core.root))
     try:
         return bool(info.eq(ours, right))
     except Exception:
