@@ -127,7 +127,8 @@ def timeline(
     def opened() -> Engine:
         db = Engine(store, root=place, depth_limit=1_000, history=0)
         if executor is not None:
-            db._core.dispatch = Dispatch(db._core, lambda made=executor: made)
+            made = executor
+            db._core.dispatch = Dispatch(db._core, lambda: made)
             exchange = db._core.dispatch.exchange
             monkeypatch.setattr(exchange, "close", partial(let_go, exchange))
         return db
