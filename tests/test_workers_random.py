@@ -109,11 +109,6 @@ def let_go(exchange: Exchange) -> None:
         exchange._drop(number)
 
 
-def same(executor: Processes) -> Processes:
-    """What opens an executor that is open already."""
-    return executor
-
-
 def timeline(
     seed: int,
     rules: Rules,
@@ -132,7 +127,8 @@ def timeline(
     def opened() -> Engine:
         db = Engine(store, root=place, depth_limit=1_000, history=0)
         if executor is not None:
-            db._core.dispatch = Dispatch(db._core, partial(same, executor))
+            made = executor
+            db._core.dispatch = Dispatch(db._core, lambda: made)
             exchange = db._core.dispatch.exchange
             monkeypatch.setattr(exchange, "close", partial(let_go, exchange))
         return db
