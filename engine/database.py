@@ -68,7 +68,7 @@ class Engine(Reader):
                 what it was (a branch that is checked out again, an edit that is undone); 0: none, which is
                 the default without a store. With one, it is 4.
     max_memory  how many bytes of values may stay in memory, about; what goes is read from the store again.
-                With a store it is 128 MiB; all stay without one, and with read_only. Keys and edges are no
+                With a store it is 256 MiB; all stay without one, and with read_only. Keys and edges are no
                 values and stay in any case.
     synchronous "NORMAL" (a power cut may cost the last commits, nothing else) or "FULL".
     relax_collector  while a request runs, Python looks for garbage in cycles less often (see

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Bytes, where nobody says how many. What a cold build leaves in memory without a limit cannot be given back
 # later: values lie between keys and edges, and the allocator returns memory in pieces of a megabyte.
-LIMIT: Final = 128 << 20
+LIMIT: Final = 256 << 20
 FEW: Final = 9  # bytes of an encoding up to which a value is not counted: numbers, None, short texts
 OVERHEAD: Final = 64  # bytes of an entry here, and of an object around a value
 LEAST_COMMIT: Final = 1 << 20  # bytes not stored yet, below which a small limit makes nobody commit
