@@ -32,6 +32,8 @@ def answer(core: Core, node: int, asker: Request) -> Any:
         running.transient = True
     if isinstance(held, Failure):
         if running is not None:
+            if running.met is not None:
+                running.met.let_go()
             running.met = held
         if held.ring:
             join_ring(core, node, held.error, held.ring, asker)

@@ -43,6 +43,7 @@ class EngineError(Exception):
     headline: ClassVar[str] = "something went wrong"
     hint: str = ""
     exit_code: ClassVar[int] = EXIT_BAD_REQUEST
+    is_answer: ClassVar[bool] = False  # of the world, and no mistake in code: kept without a traceback
 
     def __init__(self, *args: object, hint: str | None = None, **fields: object) -> None:
         super().__init__(*args)

@@ -12,7 +12,7 @@ from typing import Any
 
 import engine.keep as keep
 from engine.core import HARMLESS, Core
-from engine.errors import Cancelled, DepthLimit, WrongValue
+from engine.errors import Cancelled, DepthLimit, EngineError, WrongValue
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ERROR, RUNNING, TRANSIENT
 from engine.observe import look
@@ -47,6 +47,8 @@ def execute(core: Core, node: int, walk: Any) -> None:
             if core.events:
                 core.emit()
             outcome = (_run if info.limit is None else _run_limited)(core, frame, info, args, old)
+            if frame.met is not None:
+                frame.met.let_go()
         finally:
             core.regain()
         if frame.generation != core.generation or core.unsettled:
@@ -82,6 +84,9 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old
                 return supplied
         if info.is_input:
             value, error, outcome.stamp = look(core.outside, info, args)
+            if isinstance(error, EngineError) and error.is_answer:
+                fail(frame, outcome, error.with_traceback(None))  # raised here, it would keep all callers
+                return outcome
             if error is not None:
                 raise error
         elif frame.depth % HOP:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import builtins
 import re
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from types import TracebackType
 from typing import Final
 
@@ -22,6 +23,7 @@ from engine.store.codec import fingerprint
 
 PLACES = 5  # innermost calls kept with a stored failure
 ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")  # differs in every process
+SUSPENDED: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 CYCLE: Final = "cycle"  # stored in place of a class name; those have a colon
 
 
@@ -85,6 +87,18 @@ class Failure:
     def raised(self) -> Exception:
         """The exception to raise, with the traceback of where it was raised first."""
         return self.error.with_traceback(self.traceback)
+
+    def let_go(self) -> None:
+        """Who read it is done: let go of the frames that it went through, and of their callers' locals."""
+        self.error.__traceback__ = self.traceback
+        frame = None if self.traceback is None else self.traceback.tb_frame.f_back
+        while frame is not None:
+            if not frame.f_code.co_flags & SUSPENDED:  # to clear a generator is to close it
+                try:
+                    frame.clear()
+                except RuntimeError:
+                    return  # it runs still, and so do its callers
+            frame = frame.f_back
 
 
 def _state(error: Exception) -> dict[str, object]:

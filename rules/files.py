@@ -53,6 +53,7 @@ class FileError(EngineError):
 
     headline = "this path is not what the query needs"
     exit_code: ClassVar[int] = 1  # a query failed
+    is_answer: ClassVar[bool] = True
 
     def __init__(self, path: str, kind: str) -> None:
         super().__init__(path=path, it_is=kind, hint=_HINTS.get(kind))
