@@ -249,7 +249,7 @@ class GraphUpdater:
     def _path_of(self, node: int) -> str | None:
         """The file that a key is about: its first argument, if that is one."""
         args = self._core.graph.args[node]
-        path = args[0] if isinstance(args, tuple) and args else None
+        path = args[0] if isinstance(args, tuple) and args else args
         return path if isinstance(path, str) and self._is_file(path) else None
 
     def _error_of(self, node: int) -> str:
