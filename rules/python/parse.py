@@ -143,8 +143,8 @@ def _parse(text: str) -> ast.Module:
     # A tree is thousands of new objects and no garbage: the collector would look at them ten times over,
     # and at the rest of the process as well. Measured: half of the time of a cold build.
     collecting = gc.isenabled()
-    gc.disable()
     try:
+        gc.disable()
         return ast.parse(text, FILE_NAME)
     except SyntaxError as error:
         if all(action != "error" for action, *_ in warnings.filters):
