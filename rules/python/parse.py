@@ -18,7 +18,6 @@ on history, and then an incremental result could differ from one computed from s
 from __future__ import annotations
 
 import ast
-import gc
 import platform
 import re
 import sys
@@ -140,11 +139,7 @@ def _recent_tree(text: str) -> ast.Module:
 
 def _parse(text: str) -> ast.Module:
     _mute()
-    # A tree is thousands of new objects and no garbage: the collector would look at them ten times over,
-    # and at the rest of the process as well. Measured: half of the time of a cold build.
-    collecting = gc.isenabled()
     try:
-        gc.disable()
         return ast.parse(text, FILE_NAME)
     except SyntaxError as error:
         if all(action != "error" for action, *_ in warnings.filters):
@@ -154,9 +149,6 @@ def _parse(text: str) -> ast.Module:
         with _warning_filters, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ast.parse(text, FILE_NAME)
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _mute() -> None:
