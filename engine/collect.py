@@ -151,8 +151,7 @@ def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:
     """The collection of a definition, with all its queries bound. The lock is held."""
     node = frame.node
     one = core.collections.get(node)
-    code = b"" if info.reduced is None else core.codes[core.rows[info.reduced.name]]
-    shape = shape_of(info, code.hex())
+    shape = shape_of(info, _code_of(core, info, frame).hex())
     if one is None:
         one = made(core, info.kind, node, info.name, shape)
         stand_for(core, one)
@@ -176,6 +175,19 @@ def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:
     if one.shape != shape:
         one.shape, one.rebuild, one.dirty = shape, True, True
     return one
+
+
+def _code_of(core: Core, info: CollectionInfo, frame: Running) -> bytes:
+    """The code that a user's accumulator rests on: its own, and that of what makes its values.
+
+    Other code may make values of another type, and removing them leaves 9.0 of 9. All members run then anyway.
+    """
+    if info.reduced is None:
+        return b""
+    if info.member.index not in core.row_of:
+        bind(core, info.member)
+        _fence(frame)
+    return b"".join([core.codes[core.rows[query.name]] for query in (info.reduced, info.member)])
 
 
 # -- settling ------------------------------------------------------------------------------------
