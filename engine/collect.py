@@ -178,10 +178,7 @@ def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:
 
 
 def _code_of(core: Core, info: CollectionInfo, frame: Running) -> bytes:
-    """The code that a user's accumulator rests on: its own, and that of what makes its values.
-
-    Other code may make values of another type, and removing them leaves 9.0 of 9. All members run then anyway.
-    """
+    """The code of a user's accumulator, and of what makes its values: after floats, 9.0 may be left of 9."""
     if info.reduced is None:
         return b""
     if info.member.index not in core.row_of:
