@@ -62,8 +62,7 @@ def host() -> Iterator[None]:
     inside.clear()
     yield
     gc.set_threshold(*before)
-    if not enabled:
-        gc.disable()
+    (gc.enable if enabled else gc.disable)()
 
 
 def test_thresholds_are_raised_while_a_request_runs_and_at_no_other_time() -> None:
