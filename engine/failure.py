@@ -24,6 +24,7 @@ from engine.store.codec import fingerprint
 PLACES = 5  # innermost calls kept with a stored failure
 ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")  # differs in every process
 SUSPENDED: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
+OUTERMOST: Final = "engine.attempt"  # the module whose frames lie between a request and the host
 CYCLE: Final = "cycle"  # stored in place of a class name; those have a colon
 
 
@@ -89,10 +90,13 @@ class Failure:
         return self.error.with_traceback(self.traceback)
 
     def let_go(self) -> None:
-        """Who read it is done: let go of the frames that it went through, and of their callers' locals."""
+        """Who read it is done: let go of the frames that it went through, and of their callers' locals.
+
+        Not of the host's, whose debugger may show them: see test_the_locals_of_a_host_are_left_alone.
+        """
         self.error.__traceback__ = self.traceback
         frame = None if self.traceback is None else self.traceback.tb_frame.f_back
-        while frame is not None:
+        while frame is not None and frame.f_globals.get("__name__") != OUTERMOST:
             if not frame.f_code.co_flags & SUSPENDED:  # to clear a generator is to close it
                 try:
                     frame.clear()

@@ -69,7 +69,7 @@ class History:
     def replaced(self, core: Core, node: int) -> None:
         """The value of `node` is about to become different: note until when it was what it is."""
         readers = core.graph.above(node)
-        if core.graph.readers[node] is not None and (not readers or readers[-1] in core.collections):
+        if core.graph.readers[node] is not None and all(reader in core.collections for reader in readers):
             return  # nobody would ask: a collection has no earlier memos
         was = seen_now(core, node)
         if was:

@@ -17,11 +17,12 @@ from engine.advance import Change, apply, change_of, start_revision
 from engine.core import Core
 from engine.durability import Durability
 from engine.errors import StoreDamaged
-from engine.graph import ABSENT, ERROR, FORCED, MARKED, PINNED, VALUE, Graph, entries
+from engine.graph import ABSENT, ERROR, FORCED, MARKED, PINNED, UNSTORED, VALUE, Graph, entries
 from engine.kinds import restore_collections
 from engine.locate import locate
+from engine.mark import suspect
 from engine.memo import replace_dependencies
-from engine.persist import open_graph
+from engine.persist import open_graph, save
 from engine.recall import recall
 
 GONE = "The store was damaged or removed; everything will be computed again."
@@ -124,15 +125,27 @@ def release_rings(core: Core) -> None:
     ]
     core.dirty.update(core.ringed)
     core.ringed.clear()
+    dropped: dict[int, None] = {}
     while waiting:
         node = waiting.pop()
-        if not graph.verified_at[node]:
-            continue
-        waiting += [reader for reader in graph.above(node) if reader in core.dirty]
+        if node not in dropped and graph.verified_at[node]:
+            dropped[node] = None
+            waiting += [reader for reader in graph.above(node) if reader in core.dirty]
+    stored = core.store.nodes(list(dropped)) if core.store is not None and dropped else {}
+    for node in dropped:
         replace_dependencies(core, node, {})
         core.dirty.pop(node, None)
-        graph.verified_at[node] = 0
         graph.values[node] = ABSENT
-        graph.flags[node] &= ~ERROR
-        graph.status[node] = (graph.status[node] | MARKED | FORCED) & ~VALUE
-        graph.suspects.pop(node, None)
+        graph.status[node] &= ~VALUE
+        if node in stored:
+            # The store has the memo before, which nothing leads to any more: one takes its place that says
+            # nothing. See test_a_memo_that_a_cycle_replaced_is_not_believed_after_an_interrupt.
+            graph.fingerprint[node] = b""
+            graph.flags[node] |= UNSTORED
+            suspect(core, node, FORCED)
+            save(core, node, None)
+        else:
+            graph.verified_at[node] = 0
+            graph.flags[node] &= ~ERROR
+            graph.status[node] |= MARKED | FORCED
+            graph.suspects.pop(node, None)

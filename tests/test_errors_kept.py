@@ -289,6 +289,29 @@ def test_who_caught_a_failure_lets_go_of_the_frames_that_it_went_through(db: Eng
     assert "inverse" in [entry.name for entry in raised.traceback], "where it was raised is still told"
 
 
+def test_the_locals_of_a_host_are_left_alone(db: Engine) -> None:
+    """What it caught is its own, to show what was where: the next request is no reason to empty that."""
+
+    @query
+    def inverse() -> int:
+        return 10 // number("a")
+
+    @query
+    def scaled(scale: int) -> int:
+        return scale * inverse()
+
+    def host(scale: int) -> None:
+        db.get(scaled, scale)
+
+    with pytest.raises(ZeroDivisionError) as raised:
+        host(10)
+    (entry,) = [entry for entry in raised.traceback if entry.name == "host"]
+    assert entry.frame.f_locals["scale"] == 10
+    with pytest.raises(ZeroDivisionError):
+        host(20)
+    assert entry.frame.f_locals["scale"] == 10
+
+
 def test_a_missing_file_is_an_answer_and_keeps_no_frames(tmp_path: Path) -> None:
     @query
     def there() -> bool:

@@ -370,6 +370,22 @@ def test_members_of_tables_and_folds_are_put_back_with_what_they_gave(db: Engine
         assert [one for one in events if one.startswith("ran overview")] == []
 
 
+@query(name="history:listed")
+def listed() -> str:
+    return " ".join(names())
+
+
+def test_who_reads_what_gives_a_table_its_keys_is_put_back_too(db: Engine) -> None:
+    for state in (0, 1):
+        db.set(cell.key("files"), state)
+        db.get(listed)
+        db.get(words.count)  # the table reads them last
+    with told(db) as events:
+        db.set(cell.key("files"), 0)
+        assert db.get(listed) == "a b c"
+    assert events == ["restored files()", "restored listed()"]
+
+
 # -- the code graph ------------------------------------------------------------------------------
 
 

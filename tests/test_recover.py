@@ -369,3 +369,42 @@ def test_no_list_grows_with_the_revisions(db: Engine) -> None:
     after = revise(5_000, 300)
     assert {"revision_notes", "marked"} <= before.keys()
     assert {name for name in after if after[name] - before[name] > 100} == set()
+
+
+@pytest.mark.parametrize("switch", [1, 2])
+def test_a_memo_that_a_cycle_replaced_is_not_believed_after_an_interrupt(tmp_path: Path, switch: int) -> None:
+    """Nothing is left of the cycle: the half that was computed goes, and what the store had goes too."""
+    struck: list[Exception] = []
+
+    @query(name="recover:first")
+    def first() -> int:
+        return 7 if cell(9) == 2 else second() + 1 if cell(9) == 1 else 3
+
+    @query(name="recover:second")
+    def second() -> int:
+        try:
+            return first()
+        except CycleError as error:
+            if not struck:
+                struck.append(error)
+                raise KeyboardInterrupt from None
+            raise
+
+    with Engine(tmp_path / "store") as db:
+        db.set(cell.key(9), 0)
+        assert db.get(first) == 3
+        db.set(cell.key(9), 1)
+        with pytest.raises(KeyboardInterrupt):
+            db.get(second)
+        db.check_invariants()
+        if switch == 2:
+            db.set(cell.key(9), 2)
+    with Engine(tmp_path / "store") as db:
+        assert db.store is not None
+        db.store.check_invariants()
+        if switch == 2:
+            assert (db.get(first), db.get(second)) == (7, 7)
+        else:
+            with pytest.raises(CycleError):
+                db.get(first)
+        db.check_invariants()
