@@ -20,7 +20,8 @@ from engine.errors import Cancelled
 if TYPE_CHECKING:
     from engine.core import Request
 
-_HELD: Final[ContextVar[tuple[str, ...]]] = ContextVar("engine_limits_held", default=())
+# What this thread holds, of whatever engine: a query may ask another one.
+_HELD: Final[ContextVar[tuple[tuple[Limits, str], ...]]] = ContextVar("engine_limits_held", default=())
 
 
 class Limits:
@@ -57,7 +58,7 @@ class Limits:
 
         Raises `Cancelled` when the revision moves on meanwhile.
         """
-        before = _HELD.get()
+        before = self._names()
         if self.size(name) is None or name in before:  # N2
             yield
             return
@@ -65,7 +66,7 @@ class Limits:
             self._lend(before)
             self._regain(before, (name,), asker)
             self.take(name)
-        token = _HELD.set((*before, name))
+        token = _HELD.set((*_HELD.get(), (self, name)))
         try:
             yield
         finally:
@@ -76,17 +77,20 @@ class Limits:
     @contextmanager
     def idle(self, asker: Request) -> Iterator[None]:
         """Inside, this thread waits for others: what it holds is free for them (N1)."""
-        names = _HELD.get()
+        names = self._names()
         if not names:
             yield
             return
-        token = _HELD.set(())
+        token = _HELD.set(tuple([held for held in _HELD.get() if held[0] is not self]))
         self._lend(names)
         try:
             yield
         finally:
             _HELD.reset(token)
             self._regain(names, (), asker)
+
+    def _names(self) -> tuple[str, ...]:
+        return tuple([name for limits, name in _HELD.get() if limits is self])
 
     def _lend(self, names: tuple[str, ...]) -> None:
         for name in names:
