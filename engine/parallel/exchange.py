@@ -171,7 +171,7 @@ class Exchange:
         slot.surroundings = around
         slot.flight.append(nodes)
         slot.limit = self._info(nodes[0]).limit  # such a unit travels alone, or with others of its query
-        core.limits.take(slot.limit)
+        core.limits.take(slot.limit, slot)
         held, asked = self._held.news(slot.told)
         batch = Batch(slot.epoch, fresh, tuple(modules.items()), held, asked, tuple(given), tuple(units))
         self._executor.send(number, encode(batch))
@@ -282,7 +282,7 @@ class Exchange:
         """Tell a worker what it asked, if its limit has room for it."""
         if slot.owed is not None and self._core.limits.has_room(slot.owed[0]):
             (slot.limit, said), slot.owed = slot.owed, None
-            self._core.limits.take(slot.limit)
+            self._core.limits.take(slot.limit, slot)
             self._executor.send(number, encode(said))
 
     def _is_limited(self) -> bool:
@@ -337,8 +337,8 @@ class Exchange:
         return None
 
     def _release(self, slot: Slot) -> None:
-        limit, slot.limit = slot.limit, None
-        self._core.limits.give_back(limit)
+        slot.limit = None
+        self._core.limits.give_back(slot)
 
     def _drop(self, number: int) -> str:
         self._release(self._slots.pop(number))

@@ -13,7 +13,7 @@ from engine.parallel.units import Reply, Surroundings
 _EPOCHS: Final = count(1)  # of all engines, so that one worker may serve several, one after the other
 
 
-@define
+@define(eq=False)
 class Slot:
     """One worker as this process sees it. Node numbers mean something in one epoch of it only."""
 
