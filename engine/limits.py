@@ -42,6 +42,10 @@ class Limits:
         self._released = released  # of the engine's lock
         self._taken: dict[str, set[Hashable]] = {name: set() for name in sizes}
 
+    def of_another(self, released: threading.Condition) -> Limits:
+        """As many places, for another engine."""
+        return Limits(self._sizes, released)
+
     def size(self, name: str | None) -> int | None:
         """How many may run at a time; None: as many as like."""
         return None if name is None else self._sizes.get(name)

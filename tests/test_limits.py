@@ -350,6 +350,29 @@ def outer() -> int:
         assert other._core.limits.is_free
 
 
+def test_a_limit_holds_where_an_engine_is_verified(make: Make) -> None:
+    rules = make("""
+running = most = 0
+
+@query(workers="thread", limit="one")
+def one(n: int) -> int:
+    global running, most
+    running += 1
+    most = max(most, running)
+    time.sleep(0.01)
+    running -= 1
+    return n
+
+@query
+def total() -> int:
+    return sum(each(one, range(8)))
+""")
+    with Engine(None, limits={"one": 1}) as db:
+        assert db.get(rules.total) == 28
+        assert not db.verify().differences
+        assert rules.module.most == 1
+
+
 def test_a_batch_counts_once(make: Make, tmp_path: Path) -> None:
     rules = make(
         RULES
