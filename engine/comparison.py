@@ -93,6 +93,7 @@ def compare(core: Core, scratch: Core, seen: Seen) -> Compared | None:
     nodes = iter(range(1, len(scratch.graph)))
     while some := list(islice(nodes, AT_ONCE)):
         with core.lock:
+            core.check_usable()  # closed meanwhile, its lists are gone
             if core.revision != revision:
                 return None
             spread(core)
@@ -101,6 +102,7 @@ def compare(core: Core, scratch: Core, seen: Seen) -> Compared | None:
                 _pair(core, scratch, node, found)
             _compare_nodes(core, scratch, [node for node in some if node in found.pairs], found, seen)
     with core.lock:
+        core.check_usable()
         if core.revision != revision:
             return None
         for one in scratch.collections.values():

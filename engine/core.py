@@ -217,6 +217,7 @@ class Core:
             self.unsettled = True
         with self.lock:  # it may be held already
             self.outdate()
+            self.limits.interrupted()
             self.released.notify_all()  # who waits for a claim that was never given back looks again
 
     def outdate(self) -> None:

@@ -294,11 +294,13 @@ class Engine(Reader):
             try:
                 finish(core)
             finally:
-                if core.dispatch is not None:
-                    core.dispatch.close()
-                if core.store is not None:
-                    core.store.close()
-                    core.notes += core.store.notes
+                try:
+                    if core.dispatch is not None:
+                        core.dispatch.close()
+                finally:
+                    if core.store is not None:
+                        core.store.close()
+                        core.notes += core.store.notes
                 # Of 100,000 files, the garbage collector walks these lists for 60 ms when the process ends.
                 core.graph = Graph(1)
                 core.observed.clear()

@@ -4,32 +4,47 @@ Invariants
     N1  Who waits, for room or for anybody else, holds none: so no two can wait for each other. It goes on
         when there is room for it again.
     N2  A key below one that holds the same limit runs within it.
+    N3  To take a place, or to give it back, once more changes nothing. So what an interrupt left behind is
+        made good by whoever tidies up after it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from engine.errors import Cancelled
 
 if TYPE_CHECKING:
     from engine.core import Request
 
-_HELD: Final[ContextVar[tuple[str, ...]]] = ContextVar("engine_limits_held", default=())
+
+class Place(NamedTuple):
+    """A place that a thread took for a key, and for what runs below it in other threads."""
+
+    limits: Limits
+    name: str
+    who: Hashable
+
+
+# Those of whatever engine: a query may ask another one.
+_HELD: Final[ContextVar[tuple[Place, ...]]] = ContextVar("engine_limits_held", default=())
 
 
 class Limits:
-    """The named limits of one engine, and how much of them is taken. The lock is held, but for `held`."""
+    """The named limits of one engine, and who takes places. The lock is held, but for `held`."""
 
     def __init__(self, sizes: Mapping[str, int], released: threading.Condition) -> None:
         self._sizes = dict(sizes)
         self._released = released  # of the engine's lock
-        self._taken: Counter[str] = Counter()
+        self._taken: dict[str, set[Hashable]] = {name: set() for name in sizes}
+
+    def of_another(self, released: threading.Condition) -> Limits:
+        """As many places, for another engine."""
+        return Limits(self._sizes, released)
 
     def size(self, name: str | None) -> int | None:
         """How many may run at a time; None: as many as like."""
@@ -38,17 +53,24 @@ class Limits:
     def has_room(self, name: str | None) -> bool:
         """Whether one more may run now."""
         size = self.size(name)
-        return size is None or name is None or self._taken[name] < size
+        return size is None or name is None or len(self._taken[name]) < size
 
-    def take(self, name: str | None) -> None:
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody takes a place."""
+        return not any(self._taken.values())
+
+    def take(self, name: str | None, who: Hashable) -> None:
         """One more runs."""
-        if name is not None:
-            self._taken[name] += 1
+        if name in self._taken:
+            self._taken[name].add(who)
 
-    def give_back(self, name: str | None) -> None:
-        """One ended."""
-        if name is not None:
-            self._taken[name] -= 1
+    def give_back(self, who: Hashable) -> None:
+        """Somebody takes no place any more."""
+        places = [taken for taken in self._taken.values() if who in taken]
+        for taken in places:
+            taken.discard(who)
+        if places:
             self._released.notify_all()
 
     @contextmanager
@@ -57,51 +79,64 @@ class Limits:
 
         Raises `Cancelled` when the revision moves on meanwhile.
         """
-        before = _HELD.get()
-        if self.size(name) is None or name in before:  # N2
+        before = self._held()
+        if self.size(name) is None or any(place.name == name for place in before):  # N2
             yield
             return
-        with self._released:
-            self._lend(before)
-            self._regain(before, (name,), asker)
-            self.take(name)
-        token = _HELD.set((*before, name))
+        place = Place(self, name, (threading.get_ident(), name))
+        token = _HELD.set((*_HELD.get(), place))
         try:
+            with self._released:
+                self._lend(before)
+                self._regain(before, asker, place)
             yield
         finally:
             _HELD.reset(token)
             with self._released:
-                self.give_back(name)
+                self.give_back(place.who)
 
     @contextmanager
     def idle(self, asker: Request) -> Iterator[None]:
         """Inside, this thread waits for others: what it holds is free for them (N1)."""
-        names = _HELD.get()
-        if not names:
+        places = self._held()
+        if not places:
             yield
             return
-        token = _HELD.set(())
-        self._lend(names)
+        token = _HELD.set(self._others())
+        self._lend(places)
         try:
             yield
         finally:
             _HELD.reset(token)
-            self._regain(names, (), asker)
+            self._regain(places, asker)
 
-    def _lend(self, names: tuple[str, ...]) -> None:
-        for name in names:
-            self.give_back(name)
+    def interrupted(self) -> None:
+        """An interrupt leaves the engine in this thread: it holds nothing any more (N3)."""
+        _HELD.set(self._others())
+        for name in self._taken:
+            self.give_back((threading.get_ident(), name))
 
-    def _regain(self, names: tuple[str, ...], more: tuple[str, ...], asker: Request) -> None:
-        """Take what was lent, as soon as there is room for that and for more."""
+    def _held(self) -> tuple[Place, ...]:
+        return tuple([place for place in _HELD.get() if place.limits is self])
+
+    def _others(self) -> tuple[Place, ...]:
+        return tuple([place for place in _HELD.get() if place.limits is not self])
+
+    def _lend(self, places: tuple[Place, ...]) -> None:
+        for place in places:
+            self.give_back(place.who)
+
+    def _regain(self, lent: tuple[Place, ...], asker: Request, more: Place | None = None) -> None:
+        """Take what was lent, as soon as there is room for that and for one more."""
+        wanted = lent if more is None else (*lent, more)
         try:
-            while not all(map(self.has_room, (*names, *more))):
+            while not all(self.has_room(place.name) for place in wanted):
                 if asker.generation != asker.core.generation:
                     raise Cancelled
                 self._released.wait()
         finally:
-            for name in names:
-                self.take(name)  # also when it is cancelled: it gives them back as it unwinds
+            for place in wanted:  # also when it is cancelled: it gives them back as it unwinds
+                self.take(place.name, place.who)
 
 
 def begin_thread() -> None:

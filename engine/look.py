@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 from attrs import frozen
 
@@ -120,13 +120,16 @@ def take(
 
     `sync_lock` is held since before the look. Raises Cancelled when the lists were built anew meanwhile.
     """
-    while not (patient := core.patience.acquire(timeout=HURRY_SECONDS)):
-        if hurried():
-            break
+    is_owned = cast(Any, core.patience)._is_owned
+    had, patient = is_owned(), False
     try:
+        while not had and not (patient := core.patience.acquire(timeout=HURRY_SECONDS)):
+            if hurried():
+                break
         return _take(core, looked, note, commits)
     finally:
-        if patient:
+        # Asked, since an interrupt may come just after it was taken: all others would wait for ever.
+        if patient or (not had and is_owned()):
             core.patience.release()
 
 

@@ -72,6 +72,8 @@ class Snapshot:
 
     def get(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         """The value of a key at this revision; raises the error that was its value."""
+        if self._core.closed:
+            raise Closed()
         if self not in self._core.snapshots:
             raise Closed(hint="Take another snapshot.")
         if self.lost:
@@ -122,6 +124,8 @@ class Snapshot:
         """What the engine had at our revision, in the form readers get it; ABSENT where it had nothing."""
         core = self._core
         with core.lock:
+            if core.closed:
+                raise Closed()  # its lists are gone: what the host set would be taken for its default
             node = find(core, info, args)
             if not node or node >= len(self._status) or self._status[node] & MARKED:
                 return ABSENT

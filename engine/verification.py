@@ -72,6 +72,7 @@ class Verifier:
             None, core.root, workers=core.workers, strict=core.strict, depth_limit=core.depth_limit
         )
         self.scratch.relaxes_collector = core.relaxes_collector
+        self.scratch.limits = core.limits.of_another(self.scratch.released)
         self._keys = keys
         self._sample = sample
         self._chance = chance

@@ -139,6 +139,44 @@ def test_an_executor_is_opened_when_something_is_sent_and_closed_with_the_engine
     assert (executor.opened, executor.closed) == (1, 1)
 
 
+@pytest.mark.parametrize("what", ["open", "slots", "send", "wait"])
+def test_what_an_executor_raises_is_no_value_of_a_query(make: Make, tmp_path: Path, what: str) -> None:
+    def fail(self: object, *_: object) -> None:
+        raise RuntimeError("the network is down")
+
+    rules, broken = make(RULES), type("Broken", (Threads,), {what: fail})
+    with Engine(tmp_path / "store", root=tmp_path, executor=broken()) as db:
+        assert db.get(rules.squares) == (0, *(n % 3 + n * n for n in range(60)))
+        (note,) = db.notes()
+        assert "everything runs in this one" in note
+        assert "the network is down" in note
+        db.check_invariants()
+
+
+def test_an_executor_that_cannot_end_holds_up_nothing(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Stubborn(Threads):
+        def wait(self, slots: Sequence[int], seconds: float) -> list[tuple[int, bytes | None]]:
+            raise KeyboardInterrupt
+
+        def drop(self, slot: int) -> str:
+            raise RuntimeError("it does not end")
+
+        def close(self) -> None:
+            super().close()
+            raise RuntimeError("it does not close")
+
+    rules = make(RULES)
+    db = Engine(tmp_path / "store", root=tmp_path, executor=Stubborn())
+    with pytest.raises(KeyboardInterrupt), db:
+        db.get(rules.squares)
+    with Engine(tmp_path / "store", root=tmp_path) as db:  # the store was let go
+        assert len(db.get(rules.squares)) == 61
+    assert "it does not end" in caplog.text
+    assert "it does not close" in caplog.text
+
+
 def test_either_processes_or_an_executor_compute() -> None:
     with pytest.raises(BadSettings, match="One of them computes"):
         Engine(None, processes=2, executor=Threads())

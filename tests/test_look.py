@@ -428,3 +428,36 @@ def raising(error: Exception) -> Callable[[str], str]:
         raise error
 
     return fail
+
+
+class Struck:
+    """A lock; an interrupt comes just after it was taken with a timeout, before that is noted anywhere."""
+
+    def __init__(self) -> None:
+        self.real = threading.RLock()
+        self.release = self.real.release
+        self._is_owned = self.real._is_owned  # type: ignore[attr-defined]  # as a Condition asks it
+
+    def acquire(self, timeout: float) -> bool:
+        assert self.real.acquire(timeout=timeout)
+        raise KeyboardInterrupt
+
+    def __enter__(self) -> bool:
+        return self.real.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.real.release()
+
+
+def test_an_interrupt_just_after_patience_was_asked_for_keeps_nobody_waiting(db: Engine) -> None:
+    db._core.patience = struck = Struck()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        db.sync()
+    taken: list[bool] = []
+
+    def other() -> None:
+        taken.append(struck.real.acquire(timeout=1.0))
+        struck.real.release()
+
+    run_all(other)
+    assert taken == [True]

@@ -127,3 +127,37 @@ def test_a_failing_subscriber_stops_nobody(db: Engine, caplog: pytest.LogCapture
     db.set(cell.key("a"), 2)
     assert heard == [2, 4]
     assert [record.getMessage().split()[:2] for record in caplog.records] == [["a", "subscriber"]] * 2
+
+
+def test_a_snapshot_of_a_closed_engine_answers_no_more(db: Engine) -> None:
+    """Its lists are gone: a cell that the host set would be taken for its default."""
+    db.set(cell.key("a"), 1)
+    db.get(double, "a")
+    with db.snapshot() as old:
+        assert old.get(total) == 2
+        db.close()
+        for key in (double.key("a"), double.key("b"), total.key(), cell.key("a")):
+            with pytest.raises(Closed):
+                old.get(key)
+
+
+@query
+def closing() -> int:
+    """Closes the engine in the middle of a request of its snapshot."""
+    for engine in opened:
+        engine.close()
+    return cell("a")
+
+
+opened: list[Engine] = []
+
+
+def test_a_snapshot_whose_engine_is_closed_meanwhile_answers_no_more(db: Engine) -> None:
+    db.set(cell.key("a"), 1)
+    with db.snapshot() as old:
+        opened.append(db)
+        try:
+            with pytest.raises(Closed):
+                old.get(closing)
+        finally:
+            opened.clear()

@@ -11,7 +11,7 @@ import pytest
 from attrs import frozen
 
 from engine import Engine, Sum, fold, input, query, table
-from engine.errors import ChangedInsideQuery
+from engine.errors import ChangedInsideQuery, Closed
 from engine.kept_table import KeptTable
 from engine.key import Key
 from engine.locate import find
@@ -354,3 +354,25 @@ def test_a_query_may_not_verify(db: Engine) -> None:
     ENGINES.append(db)
     with pytest.raises(ChangedInsideQuery):
         db.get(verifies)
+
+
+@query
+def ending() -> int:
+    """Closes the engine that it is verified in."""
+    for engine in to_close:
+        engine.close()
+    return 1
+
+
+to_close: list[Engine] = []
+
+
+def test_a_verification_ends_with_its_engine() -> None:
+    with Engine(None) as db:
+        assert db.get(ending) == 1
+        to_close.append(db)
+        try:
+            with pytest.raises(Closed):
+                db.verify()
+        finally:
+            to_close.clear()

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from engine import Engine
 from tests.workers import Rules, children, graph_of, make, others
 
@@ -108,3 +110,51 @@ def test_code_that_is_edited_while_workers_run_it_is_one_code_in_the_answer(
         rules.load()
         assert db.get(rules.total) == sum(n**3 + 1 for n in range(20))
         db.check_invariants()
+
+
+def test_a_module_that_workers_cannot_import_concerns_its_own_queries_alone(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others go out in the same batch, and what that says of the host's values is heard."""
+    monkeypatch.setattr("engine.parallel.pending.LARGEST", 4)
+    monkeypatch.setattr("engine.parallel.pending.Pending.took", lambda self, *_: setattr(self, "_size", 4))
+    broken = make(f"""
+@query(workers="process")
+def first(n: int) -> int:
+    note("here" if os.getpid() == {HERE} else "there")
+    return n
+
+@query(workers="process")
+def second(n: int) -> int:
+    note("here" if os.getpid() == {HERE} else "there")
+    return n
+
+if os.getpid() != {HERE}:
+    raise RuntimeError("not there")
+""")
+    fine = make("""
+@input
+def cell() -> int:
+    return 1
+
+@query(workers="process")
+def member(n: int) -> int:
+    note(f"{n} {os.getpid()}")
+    return n * cell()
+""")
+    total = make(f"""
+from {broken.name} import first, second
+from {fine.name} import member
+
+@query
+def total() -> int:
+    keys = [first.key(0), *(member.key(n) for n in range(20)), first.key(1), second.key(2)]
+    return sum(each([*keys, *(member.key(n) for n in range(20, 40))]))
+""")
+    with Engine(None, processes=1) as db:
+        db.set(fine.cell.key(), 5)
+        assert db.get(total.total) == 3 + 5 * sum(range(40))
+        (worker,) = children()
+        counts, _ = fine.noted()
+        assert counts == {"here": 3, **{f"{n} {worker}": 1 for n in range(40)}}
+        assert all("cannot be imported by a worker: RuntimeError: not there" in note for note in db.notes())

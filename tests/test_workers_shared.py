@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,3 +127,50 @@ def total() -> int:
         counts, pids = rules.noted()
         assert sum(counts.values()) == 40
         assert pids == {HERE}
+
+
+def test_a_value_that_cannot_be_read_here_is_not_given(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its class is not loaded in this process; nobody reads it any more."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "shapes_of_others.py").write_text(
+        "from typing import NamedTuple\nclass Shape(NamedTuple):\n    n: int\n"
+    )
+    rules = make("""
+from typing import Any
+
+@input
+def cell() -> int:
+    return 1
+
+@query(workers="inline")
+def shape(n: int) -> Any:
+    from shapes_of_others import Shape
+    time.sleep(0.001)
+    return Shape(n)
+
+@query(workers="process")
+def member(n: int) -> int:
+    return shape(n)[0] if cell() == 1 else n + 1
+
+@query
+def total() -> int:
+    return sum(each(member, range(20)))
+""")
+    with Engine(tmp_path / "store") as db:
+        assert db.get(rules.total) == 190
+    program = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import {rules.name} as rules
+from engine import Engine
+with Engine({str(tmp_path / "store")!r}, processes=2) as db:
+    db.set(rules.cell.key(), 2)
+    print(db.get(rules.total))
+"""
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "210\n", done.stderr

@@ -20,10 +20,11 @@ def for_engine(core: Core, processes: int | str, executor: Executor | None) -> D
         return None
 
     def opened() -> Executor:
+        from engine.parallel.guarded import Guarded
         from engine.parallel.processes import Processes
         from engine.parallel.units import Setup, encode
 
-        made: Executor = Processes(count) if executor is None else executor
+        made: Executor = Processes(count) if executor is None else Guarded(executor)
         made.open(encode(Setup(os.fsencode(core.root), core.depth_limit)))
         return made
 

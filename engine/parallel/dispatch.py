@@ -238,12 +238,12 @@ class Offer:
             if self._asker.generation != self._core.generation:
                 raise Cancelled
 
-    def _settle(self, lookups: Iterable[int]) -> None:
-        """Bring the tables up to date that workers wanted to look into, and try again what wanted to.
+    def _settle(self, wanted: Iterable[int]) -> None:
+        """Bring up to date what workers asked for and could not be told, and try again what wanted it.
 
-        Their members go out too: nothing is under way now.
+        Members of tables that they look into go out too: nothing is under way now.
         """
-        for node in lookups:
+        for node in wanted:
             if self._core.doubtful:
                 collect.below(self._core, (node,), self._asker)
             self._run_here((node,))

@@ -84,6 +84,8 @@ class Exchange:
         around = surroundings()
         try:
             while self._is_wanted(order):
+                for number, slot in self._slots.items():
+                    self._tell_owed(number, slot)
                 numbers = self._executor.slots(len(self._pending))
                 for number in numbers:
                     slot = self._slots.setdefault(number, Slot())
@@ -104,8 +106,10 @@ class Exchange:
         finally:
             self._pending.clear()
             now = time.monotonic()
-            for slot in self._slots.values():
-                if slot.units and not slot.stale_since:
+            for number, slot in tuple(self._slots.items()):
+                if slot.limit is not None or slot.owed is not None:
+                    self._drop(number)  # nobody may ever hear that it is done: its place would stay taken
+                elif slot.units and not slot.stale_since:
                     slot.stale_since = now
 
     def _is_wanted(self, order: Order) -> bool:
@@ -148,8 +152,6 @@ class Exchange:
             self._drop(number)
             return False
         slot.sent |= codes
-        slot.limit = self._info(nodes[0]).limit  # such a unit travels alone, or with others of its query
-        core.limits.take(slot.limit)
         modules: dict[str, bytes] = {}
         units: list[Unit] = []
         given = self._shared.news(slot)
@@ -168,6 +170,8 @@ class Exchange:
             slot.sent_at = 0.0 if modules else time.monotonic()
         slot.surroundings = around
         slot.flight.append(nodes)
+        slot.limit = self._info(nodes[0]).limit  # such a unit travels alone, or with others of its query
+        core.limits.take(slot.limit, slot)
         held, asked = self._held.news(slot.told)
         batch = Batch(slot.epoch, fresh, tuple(modules.items()), held, asked, tuple(given), tuple(units))
         self._executor.send(number, encode(batch))
@@ -269,11 +273,21 @@ class Exchange:
         self._release(slot)  # meanwhile it waits for others (limits N1)
         try:
             if not slot.stale_since:
-                said = reply(self._core, slot, ask, order)
+                said = reply(self._core, slot, ask, order, self._is_limited())
         finally:
-            slot.limit = limit
-            self._core.limits.take(limit)
+            slot.owed = limit, said
+            self._tell_owed(number, slot)
+
+    def _tell_owed(self, number: int, slot: Slot) -> None:
+        """Tell a worker what it asked, if its limit has room for it."""
+        if slot.owed is not None and self._core.limits.has_room(slot.owed[0]):
+            (slot.limit, said), slot.owed = slot.owed, None
+            self._core.limits.take(slot.limit, slot)
             self._executor.send(number, encode(said))
+
+    def _is_limited(self) -> bool:
+        """Whether a worker takes a place of a limit, which only this thread can give back."""
+        return any(slot.limit is not None for slot in self._slots.values())
 
     # -- what does not come back ---------------------------------------------------------------
 
@@ -323,8 +337,8 @@ class Exchange:
         return None
 
     def _release(self, slot: Slot) -> None:
-        limit, slot.limit = slot.limit, None
-        self._core.limits.give_back(limit)
+        slot.limit = None
+        self._core.limits.give_back(slot)
 
     def _drop(self, number: int) -> str:
         self._release(self._slots.pop(number))

@@ -21,7 +21,7 @@ class Order:
     refused: Callable[[int, str, bool], None]  # told a unit, why, and whether that holds for its whole query
     # told one of some units, and microseconds: what of their work was known here, and what they cost
     repeated: Callable[[int, int, int], None]
-    # lookups into tables that have to be brought up to date first
+    # what has to be brought up to date here first, while no worker works
     first: dict[int, None] = field(factory=dict)
 
     def fence(self) -> None:

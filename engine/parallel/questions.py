@@ -20,8 +20,11 @@ from engine.store import canonical
 HELD, UNSETTLED, BUSY = "held", "unsettled", "busy"  # states of a table
 
 
-def reply(core: Core, slot: Slot, ask: Ask, order: Order) -> Reply:
-    """What the unit would be told if it ran here and read that key: see `Running.fetch`."""
+def reply(core: Core, slot: Slot, ask: Ask, order: Order, limited: bool) -> Reply:
+    """What the unit would be told if it ran here and read that key: see `Running.fetch`.
+
+    limited     other workers take places of limits: nothing may run here that might wait for one of them
+    """
     graph = core.graph
     info = REGISTRY.get(ask.query)
     if info is None:
@@ -39,6 +42,11 @@ def reply(core: Core, slot: Slot, ask: Ask, order: Order) -> Reply:
             return Reply(REFUSED)
     elif (not graph.verified_at[node] or must_run(core, node)) and node not in core.claims:
         return Reply(COMPUTE)
+    if limited and (graph.status[node] & MARKED or core.doubtful):
+        # See test_what_a_worker_asks_for_waits_for_no_limit_of_another_worker.
+        order.first[node] = None
+        slot.postponed.add(ask.place)
+        return Reply(REFUSED)
     # Who waits in a circle must find the unit on it.
     walk = verify.Walk(order.asker, order.outer)
     unit = slot.units[ask.place]

@@ -19,6 +19,7 @@ from engine.parallel.held import bytes_of
 from engine.parallel.slot import Slot
 from engine.parallel.units import Given
 from engine.store import canonical
+from engine.store.codec import DamagedValue
 
 GIVE_US: Final = 50  # what a key has to cost to be given
 LOAD_US: Final = 200  # and where its value may have to be read from the store first
@@ -96,7 +97,10 @@ class Shared:
             return  # G1
         if node in slot.given or cost < GIVE_US:
             return
-        data = bytes_of(core, node)
+        try:
+            data = bytes_of(core, node)
+        except DamagedValue:  # a class of it is not loaded here: that concerns who reads it, if anybody
+            return
         if data is None or len(data) > (cost + 1) * BYTES_FOR_US:
             return
         args = canonical.canonical(core.args_of(node))

@@ -8,12 +8,12 @@ from typing import Final
 
 from attrs import define, field
 
-from engine.parallel.units import Surroundings
+from engine.parallel.units import Reply, Surroundings
 
 _EPOCHS: Final = count(1)  # of all engines, so that one worker may serve several, one after the other
 
 
-@define
+@define(eq=False)
 class Slot:
     """One worker as this process sees it. Node numbers mean something in one epoch of it only."""
 
@@ -28,6 +28,7 @@ class Slot:
     surroundings: Surroundings | None = None
     flight: deque[list[int]] = field(factory=deque)  # nodes of the batches under way, the first is worked on
     limit: str | None = None  # the name of the limit that it takes a place of
+    owed: tuple[str | None, Reply] | None = None  # what it asked, told when its limit has room for it again
     postponed: set[int] = field(factory=set)  # places in it that were refused for now only
     sent: dict[int, bytes] = field(factory=dict)  # rows of queries whose keys it was sent -> their code then
     modules: set[str] = field(factory=set)  # those it was told to import

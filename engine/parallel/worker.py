@@ -47,6 +47,7 @@ class Worker:
         self._revision = 0
         self._known: set[int] = set()  # nodes that the parent knows: sent, or given by it
         self._unfit: dict[int, Refused] = {}  # nodes that cannot be sent
+        self._failed: dict[str, str] = {}  # modules that cannot be imported -> why
         self._told: set[str] = set()  # queries whose code the parent was told
         self._supplies: Supplies
 
@@ -59,7 +60,7 @@ class Worker:
                 import_module(name, os.fsdecode(file))
             except BaseException as error:  # also `sys.exit` at its top level
                 why = f"{name} cannot be imported by a worker: {type(error).__name__}: {error}"
-                return Answer((), tuple([Refusal(at, why, True) for at in range(len(batch.units))]), {})
+                self._failed[name] = why  # what it defined before it failed counts for nothing
         if batch.modules:
             self._begun()
         if batch.epoch != self._epoch:
@@ -117,7 +118,10 @@ class Worker:
         """The query, the arguments and the node of a unit."""
         info = REGISTRY.get(unit.query)
         if info is None:
-            raise Refused("the import of its module does not define it", for_all=True)
+            why = "; ".join(self._failed.values()) or "the import of its module does not define it"
+            raise Refused(why, for_all=True)
+        if info.function.__module__ in self._failed:
+            raise Refused(self._failed[info.function.__module__], for_all=True)
         core = self._core
         info.codec  # noqa: B018 -- teaches `canonical` the classes its annotations name
         try:
@@ -207,9 +211,7 @@ class Worker:
         assert info is not None
         if flags & ERROR:
             held = graph.values[node]
-            passes = (
-                info.is_input and node != self._supplies.unit
-            )  # looked at once more by who wants to see it
+            passes = info.is_input and node != self._supplies.unit  # who wants to see it looks once more
             if not isinstance(held, Failure) or held.ring or (held.data is None and not passes):
                 raise Refused("it fails in a way that only one process can hold")
             data = held.data
