@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 from collections.abc import Iterator
-import sys
 from pathlib import Path
 
 import pytest
