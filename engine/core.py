@@ -114,7 +114,7 @@ class Core:
         self.moved: dict[int, None] = {}  # found to differ when read again; need a new revision
         self.passing: list[int] = []  # values of persist=False queries, dropped after two commits
         self.passed: list[int] = []
-        self.ringed: dict[int, bytes | None] = {}  # rows of ring members, held back until all have memos
+        self.ringed: dict[int, bytes | None] = {}  # members of rings, and what to write, until all are made
         self.applying: list[Any] = []  # the changes of a revision while they are being put in place
         self.written = 0  # rows since memory was last given back
         self.full = False  # the last commit found no space

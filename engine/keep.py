@@ -104,8 +104,8 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
         core.untracked[node] = None
     if core.saves:
         save_made(core, node, data if is_kept else None)
-        if failure is not None and failure.ring and node in core.dirty:
-            core.ringed[node] = core.dirty.pop(node)  # what it read may have no memo yet: see persist
+    if failure is not None and failure.ring and (node in core.dirty or not core.saves):
+        core.ringed[node] = core.dirty.pop(node, None)  # what it read may have no memo yet: see recover
     _account(core, node, info, reads, outcome, equal)
     if not equal or failure is not None:  # of an equal failure the places may differ
         graph.fingerprint[node] = outcome.digest

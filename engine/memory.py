@@ -121,8 +121,10 @@ def give_back(core: Core) -> None:
     if core.store is not None:
         core.store.shrink()
     if sys.platform == "linux":
-        import ctypes  # late: few programs need it
-
+        try:
+            import ctypes  # late: few programs need it
+        except ImportError:  # a Python that was built without it
+            return
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:  # else it is another C library than glibc
             trim(0)

@@ -4,6 +4,7 @@ Invariants
     Z1  What the host set is kept, whatever happens to the store and to the lists.
     Z2  A batch that was being put in place when the interrupt came is put in place whole.
     Z3  No row is written that depends on a node without one.
+    Z4  A cycle is an answer when all its members have it: interrupted, it may come to something else.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from engine.advance import Change, apply, change_of, start_revision
 from engine.core import Core
 from engine.durability import Durability
 from engine.errors import StoreDamaged
-from engine.graph import ABSENT, ERROR, FORCED, MARKED, PINNED, UNSTORED, VALUE, Graph, entries
+from engine.graph import ABSENT, ERROR, FORCED, MARKED, PINNED, REACH, UNSTORED, VALUE, Graph, entries
 from engine.kinds import restore_collections
 from engine.locate import locate
 from engine.mark import suspect
@@ -116,14 +117,11 @@ def start_over(core: Core, damage: StoreDamaged) -> None:
 
 
 def release_rings(core: Core) -> None:
-    """Let the rows of cycles be written, now that nothing runs; drop those that were interrupted (Z3)."""
+    """Let the rows of cycles be written, now that nothing runs; drop those that were interrupted (Z3, Z4)."""
     graph = core.graph
-    waiting = [
-        node
-        for node in core.ringed
-        if not all(graph.verified_at[read] for read in entries(graph.below(node)))
-    ]
-    core.dirty.update(core.ringed)
+    waiting = [node for node in core.ringed if not _is_whole(core, node)]
+    if core.saves:
+        core.dirty.update(core.ringed)
     core.ringed.clear()
     dropped: dict[int, None] = {}
     while waiting:
@@ -131,7 +129,7 @@ def release_rings(core: Core) -> None:
         if node not in dropped and graph.verified_at[node]:
             dropped[node] = None
             waiting += [reader for reader in graph.above(node) if reader in core.dirty]
-    stored = core.store.nodes(list(dropped)) if core.store is not None and dropped else {}
+    stored = dropped if not core.saves else core.store.nodes(list(dropped)) if core.store is not None else ()
     for node in dropped:
         replace_dependencies(core, node, {})
         core.dirty.pop(node, None)
@@ -149,3 +147,14 @@ def release_rings(core: Core) -> None:
             graph.flags[node] &= ~ERROR
             graph.status[node] |= MARKED | FORCED
             graph.suspects.pop(node, None)
+
+
+def _is_whole(core: Core, node: int) -> bool:
+    """Whether all that a member of a cycle read has a memo, and each member has the error of the cycle."""
+    graph = core.graph
+    if not all(graph.verified_at[read] for read in entries(graph.below(node))):
+        return False
+    if graph.flags[node] & REACH:
+        return True  # members of collections are marked when it is over, see collection_cycles
+    ring = getattr(graph.values[node], "ring", ())
+    return not any(graph.status[member] & MARKED for member in ring)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -214,6 +215,16 @@ def test_after_a_large_build_the_page_cache_is_let_go_and_after_a_small_one_it_i
         assert said.count("PRAGMA shrink_memory") == 1
         db.get(all_of, 250)
         assert said.count("PRAGMA shrink_memory") == 1
+
+
+def test_a_python_without_ctypes_gives_back_what_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.attempt, "MANY", 100)
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    with Engine(tmp_path / "store") as db:
+        db.get(all_of, 200)
+        assert db._core.written == 0
 
 
 def test_a_node_takes_less_than_400_bytes() -> None:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -408,3 +409,95 @@ def test_a_memo_that_a_cycle_replaced_is_not_believed_after_an_interrupt(tmp_pat
             with pytest.raises(CycleError):
                 db.get(first)
         db.check_invariants()
+
+
+def test_a_cycle_that_was_interrupted_is_no_answer(db: Engine) -> None:
+    """One member had its error already, and the one that was interrupted is now what it was before."""
+    strikes = [KeyboardInterrupt()]
+
+    @query(name="recover:upper")
+    def upper() -> int:
+        try:
+            return lower() if cell(9) else 3
+        except CycleError:
+            if strikes:
+                raise strikes.pop() from None
+            raise
+
+    @query(name="recover:lower")
+    def lower() -> int:
+        return upper()
+
+    db.set(cell.key(9), 0)
+    assert db.get(lower) == 3
+    db.set(cell.key(9), 1)
+    with pytest.raises(KeyboardInterrupt):
+        db.get(upper)
+    db.set(cell.key(9), 0)
+    assert (db.get(lower), db.get(upper)) == (3, 3)
+    db.check_invariants()
+
+
+KEYS = 3
+reads_left = [0]  # until an interrupt; 0: there is none
+
+
+@input(name="recover:edges")
+def edges(key: int) -> tuple[int, ...]:
+    return ()
+
+
+@query(name="recover:above")
+def above(key: int) -> str:
+    found = []
+    for below in edges(key):
+        try:
+            found.append(above(below))
+        finally:
+            burn()
+    return f"{key}({', '.join(found)})"
+
+
+def burn() -> None:
+    reads_left[0] -= 1
+    if reads_left[0] == 0:
+        raise KeyboardInterrupt
+
+
+def told_of(db: Engine, key: int) -> str:
+    try:
+        return db.get(above, key)
+    except CycleError:
+        return "a cycle"
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_random_cycles_that_are_interrupted_come_to_what_they_are_from_scratch(
+    tmp_path: Path, stored: bool
+) -> None:
+    for seed in range(60):
+        chance, world = Random(seed), dict[int, tuple[int, ...]]()
+        place = tmp_path / f"{seed}" if stored else None
+        db = Engine(place)
+        for _ in range(30):
+            if chance.random() < 0.7:
+                changed = chance.randrange(KEYS)
+                world[changed] = chance.choice([(), ((changed + 1) % KEYS,), (0, 1)])
+                db.set(edges.key(changed), world[changed])
+            key = chance.randrange(KEYS)
+            reads_left[0] = chance.choice([0, chance.randrange(1, 6)])
+            with suppress(KeyboardInterrupt):
+                found = told_of(db, key)
+                reads_left[0] = 0
+                with Engine(None) as scratch:
+                    for one, several in world.items():
+                        scratch.set(edges.key(one), several)
+                    assert found == told_of(scratch, key), seed
+            reads_left[0] = 0
+            db.check_invariants()
+            if place is not None and chance.random() < 0.3:
+                db.close()
+                db = Engine(place)
+                assert db.store is not None
+                db.store.check_invariants()
+        db.close()
