@@ -450,7 +450,7 @@ class Struck:
 
 
 def test_an_interrupt_just_after_patience_was_asked_for_keeps_nobody_waiting(db: Engine) -> None:
-    db._core.patience = struck = Struck()  # type: ignore[assignment]
+    db._core.patience = struck = Struck()  # type: ignore[assignment]  # it does what the lock does
     with pytest.raises(KeyboardInterrupt):
         db.sync()
     taken: list[bool] = []
