@@ -86,7 +86,7 @@ def query(function: Any = None, /, **options: Any) -> Any:
         untracked  True: reads things the engine does not see, so it runs again in every revision.
         workers    where members of a parallel group (`each`, a table) run: "process", in a worker process if
                    the engine has any (`Engine(processes=2)`); "thread", for queries that wait; "inline", in
-                   the thread that asks; "auto", in a process where one costs 0.3 ms or more. See
+                   the thread that asks; "auto", in a process where one costs 0.15 ms or more. See
                    docs/parallel.md.
         timeout    seconds that a key may take in a process; after that it is ended, and the key fails.
         limit      a name: `Engine(limits={name: 1})` says how many keys with that name run at a time, in

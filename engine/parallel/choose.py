@@ -18,7 +18,7 @@ from engine.query import QueryInfo
 from engine.script import module_name
 from engine.verify import is_undefined
 
-WORTH_US: Final = 300  # what one has to cost: sending it and taking its memos over costs some 60 us
+WORTH_US: Final = 150  # what one has to cost: sending it and taking its memos over costs some 60 us
 AT_LEAST: Final = 8  # keys, where nobody said that they are to run in a process
 START_US: Final = 500_000  # work that pays for starting processes, 0.2 s each on a busy machine
 INLINE, THREAD, PROCESS, AUTO = "inline", "thread", "process", "auto"
