@@ -409,8 +409,8 @@ def test_a_bug_in_one_part_is_told_and_the_watch_goes_on(
 
         monkeypatch.setattr(watch.files, "nodes_of", nodes_of)
         save(root / "top.txt", "in spite of it")
-        until_equal(db, root)
-        assert any("a bug of ours" in event.cause for event in told.of(Trouble))
+        until_equal(db, root)  # a request looks at the file itself, perhaps before the watch is told
+        until(lambda: any("a bug of ours" in event.cause for event in told.of(Trouble)))
         save(root / "top.txt", "and afterwards")
         db.sync()
         assert answers(db) == truth(root)
@@ -551,8 +551,8 @@ def test_watches_leave_nothing_behind(root: Path, tmp_path: Path) -> None:
             del watch
 
         once(True)
-        gc.collect()
-        until(lambda: inotify_instances() == 0)  # those of tests before this one included
+        # Those of tests before this one included: their threads may end, and be garbage, while this waits.
+        until(lambda: gc.collect() >= 0 and inotify_instances() == 0)
         before = descriptors(), threading.active_count()
         for number in range(50):
             once(number % 2 == 0)
