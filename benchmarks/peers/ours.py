@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from benchmarks.peers import job
-from benchmarks.peers.peer import Script, tell
-from engine import Engine, each, fold, query, table
+from benchmarks.peers.peer import Script
+from engine import each, fold, query, table
 from engine.rules.directories import visible
 from engine.rules.files import FileError, read_bytes
 
@@ -82,16 +81,6 @@ index = fold(each=sources.column("path"), of=resolution_of, into=Tally())
 
 
 PEERS = (
-    Script("engine", __name__),
-    Script("engine, 2 processes", __name__, "2"),
+    Script("engine", "benchmarks.peers.build"),
+    Script("engine, 2 processes", "benchmarks.peers.build", "2"),
 )
-
-
-def main(root: str, state: str, processes: str = "0") -> None:
-    """One build."""
-    with Engine(state, root=root, processes=int(processes)) as db:
-        tell(db.get(index))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
