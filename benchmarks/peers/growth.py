@@ -33,8 +33,8 @@ def draw(records: Sequence[dict[str, Any]], file: Path, ours: str) -> None:
                 if peer in record["runs"].get(scenario, {})
             ]
             (handles[peer],) = panel.plot(
-                *zip(*sorted(points), strict=True), marker="o", markersize=3, color=f"C{number}",
-                linewidth=2.4 if peer == ours else 1,
+                *zip(*sorted(points), strict=True), color=f"C{number}", marker="os"[number // 10],
+                markersize=3, linewidth=2.4 if peer == ours else 1,
             )  # fmt: skip
         limit = "parse" if scenario == SCENARIOS[0] else "crawl"
         points = [(record["files"], statistics.median(record["limits"][limit])) for record in records]
