@@ -101,9 +101,7 @@ _REDUCED = words(
     """datetime decimal _decimal fractions uuid zoneinfo array types operator _operator collections
     _collections ipaddress"""
 )
-_SLOTTED = words(
-    "Attribute ClassProps Factory"
-)  # of attrs, whose slots say all: what its classes are made of
+_SLOTTED = words("Attribute ClassProps Factory")  # of attrs: their slots say what its classes are made of
 _STATELESS = words("_thread threading logging _contextvars dataclasses")  # locks, loggers, sentinels
 _TYPING = sorted(
     words(

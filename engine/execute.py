@@ -83,21 +83,17 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old
             if supplied is not None:
                 return supplied
         if info.is_input:
-            value, error, outcome.stamp = look(core.outside, info, args)
-            if isinstance(error, EngineError) and error.is_answer:
-                fail(frame, outcome, error.with_traceback(None))  # raised here, it would keep all callers
-                return outcome
-            if error is not None:
-                raise error
+            _look(core, frame, info, args, old, outcome)
         elif frame.depth % HOP:
             token = CURRENT.set(frame)
             try:
                 value = info.function(*args) if info.kinds is not None else info.call(args)
             finally:
                 CURRENT.reset(token)
+            conclude(core, frame, info, value, old, outcome)
         else:
             value = run_on_fresh_stack(core, partial(_call, frame, info, args))
-        conclude(core, frame, info, value, old, outcome)
+            conclude(core, frame, info, value, old, outcome)
     except KeyboardInterrupt as error:
         setattr(error, HARMLESS, True)  # it came out of the function: no list is half changed
         raise
@@ -115,6 +111,18 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old
     if frame.transient:
         outcome.transient = True
     return outcome
+
+
+def _look(
+    core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old: Any, outcome: Outcome
+) -> None:
+    value, error, outcome.stamp = look(core.outside, info, args)
+    if error is None:
+        conclude(core, frame, info, value, old, outcome)
+    elif isinstance(error, EngineError) and error.is_answer:
+        fail(frame, outcome, error.with_traceback(None))  # raised here, it would keep all callers
+    else:
+        raise error
 
 
 def _run_limited(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old: Any) -> Outcome:

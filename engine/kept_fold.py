@@ -55,9 +55,7 @@ class KeptFold(Collection):
         self._changes: dict[int, Change] | None = None  # what waits
         self._failing: dict[int, None] | None = None
         self._held: list[Any] | None = None  # the state of an invertible accumulator, in a list of one
-        self._stored: dict[
-            int, bytes
-        ] = {}  # what members contributed at the last commit, for those read ahead
+        self._stored: dict[int, bytes] = {}  # of members read ahead: what they contributed at the last commit
         self._detached = False
         self._asked: tuple[Any, bool] | None = None  # an accumulator, and whether it has an inverse
         self.broken: Exception | None = None

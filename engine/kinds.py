@@ -28,7 +28,7 @@ def made(core: Core, kind: str, node: int, name: str, shape: str) -> Collection:
 def shape_of(info: CollectionInfo, code: str) -> str:
     """What the store has to know of a collection, as JSON. Another shape: it is built anew.
 
-    `code`: the fingerprint of what its members are reduced into.
+    `code`: the fingerprints of what its members are reduced into, and of the members.
     """
     fed = info.each
     return json.dumps({

@@ -171,7 +171,7 @@ def _stored_rows(
 
 
 def _insert_rows(connection: sqlite3.Connection, made: Layout, found: Iterator[tuple[Any, ...]]) -> int:
-    """Insert (member, source, *values), a piece at a time. `bytearray`: see writing._columns."""
+    """Insert (member, source, *values), a piece at a time. `bytearray`: see statements.bindable."""
     (highest,) = connection.execute(f"SELECT max(_id) FROM {made.table}").fetchone()
     ids = count((highest or 0) + 1)
     numbered = ((id, *row) for row, id in zip(found, ids, strict=False))

@@ -21,7 +21,7 @@ from engine.store import checksums, reading
 from engine.store.checking import check, value_matches
 from engine.store.reading import select_in
 from engine.store.rows import Batch, EarlierRow, VersionRow
-from engine.store.statements import delete, insert
+from engine.store.statements import bindable, delete, insert
 
 VERSIONS: Final = 16  # of a node; who read an older one runs again
 MOST_BYTES: Final = 256 << 20  # of rows written; the older ones go
@@ -136,12 +136,8 @@ def _add_earlier(connection: sqlite3.Connection, added: Sequence[EarlierRow], la
         blobs = row.code, row.fingerprint, row.dependencies, row.seen, row.rows, held or b""
         id += ROW_BYTES + sum(map(len, blobs))
         complete.append((id, *columns, checksums.earlier_sum(id, *columns), held))
-    # `bytearray`, because the sqlite3 module looks for an adapter of every `bytes` it binds.
-    bound = [
-        list(map(bytearray, column)) if type(column[0]) is bytes and None not in column else column
-        for column in zip(*complete, strict=True)
-    ]
-    connection.executemany("INSERT INTO earlier VALUES (?,?,?,?,?,?,?,?,?,?,?)", zip(*bound, strict=True))
+    bound = zip(*bindable(zip(*complete, strict=True)), strict=True)
+    connection.executemany("INSERT INTO earlier VALUES (?,?,?,?,?,?,?,?,?,?,?)", bound)
     return checksums.added(row[9] for row in complete), id
 
 

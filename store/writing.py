@@ -97,7 +97,7 @@ def _write_nodes(connection: sqlite3.Connection, nodes: NodeColumns) -> int:
 
 
 def _bound(columns: Sequence[Sequence[Any]]) -> tuple[list[Sequence[Any]], list[bytes]]:
-    """Columns as they are bound, see `insert_columns`, with their checksums in place; and the checksums."""
+    """Columns as they are bound, see `bindable`, with their checksums in place; and the checksums."""
     sums = checksums.node_sums(columns)
     args, fingerprints, dependencies = (list(map(bytearray, columns[at])) for at in (2, 9, 10))
     values = [None if value is None else bytearray(value) for value in columns[11]]

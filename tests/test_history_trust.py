@@ -43,18 +43,23 @@ def lines_of(version: str) -> Table[int, Line]:
     return table(each=keys, name="trust:lines", version=version)(members)
 
 
+def its_only_member_goes_and_comes_again(db: Engine, lines: Table[int, Line]) -> None:
+    """And has rows of the code and the secret of now, "b", also where what it read is what it was before."""
+    db.set(listed.key(), ())
+    assert db.get(lines.where.key()) == ()
+    db.set(listed.key(), (1,))
+    db.set(shown.key(1), 1)
+    assert db.get(lines.where.key()) == (Line("b1"),)
+    db.set(shown.key(1), 0)
+    assert db.get(lines.where.key()) == (Line("b0"),)
+
+
 def test_rows_of_other_code_do_not_come_back_with_their_member(tmp_path: Path) -> None:
     with Engine(tmp_path / "store", history=4) as db:
         lines = lines_of("a")
         assert db.get(lines.where.key()) == (Line("a0"),)
         lines = lines_of("b")
-        db.set(listed.key(), ())
-        assert db.get(lines.where.key()) == ()
-        db.set(listed.key(), (1,))
-        db.set(shown.key(1), 1)
-        assert db.get(lines.where.key()) == (Line("b1"),)
-        db.set(shown.key(1), 0)
-        assert db.get(lines.where.key()) == (Line("b0"),)
+        its_only_member_goes_and_comes_again(db, lines)
 
 
 def test_rows_that_were_forgotten_do_not_come_back_with_their_member(tmp_path: Path) -> None:
@@ -67,13 +72,7 @@ def test_rows_that_were_forgotten_do_not_come_back_with_their_member(tmp_path: P
         assert db.get(lines.where.key()) == (Line("a0"),)
         SECRET.set("b")
         db.forget("trust:secrets(*")
-        db.set(listed.key(), ())
-        assert db.get(lines.where.key()) == ()
-        db.set(listed.key(), (1,))
-        db.set(shown.key(1), 1)
-        assert db.get(lines.where.key()) == (Line("b1"),)
-        db.set(shown.key(1), 0)
-        assert db.get(lines.where.key()) == (Line("b0"),)
+        its_only_member_goes_and_comes_again(db, lines)
 
 
 def test_what_is_forgotten_while_no_history_is_kept_does_not_come_back_later(tmp_path: Path) -> None:

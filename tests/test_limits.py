@@ -19,6 +19,18 @@ from tests.workers import Rules, make, others, wait_until
 Make = Callable[[str], Rules]
 __all__ = ["make", "others"]
 
+COUNTED = """
+running = most = 0
+
+@query(workers="thread", limit="one")
+def counted(n: int) -> int:
+    global running, most
+    running += 1
+    most = max(most, running)
+    time.sleep(0.02)
+    running -= 1
+    return n
+"""
 RULES = """
 def alone() -> None:
     mine = LOG.with_name("lock")
@@ -322,26 +334,18 @@ def total() -> int:
 
 def test_limits_of_two_engines_are_not_each_other_s(make: Make) -> None:
     """A key that holds a limit of one engine asks another engine, whose limit has the same name."""
-    rules = make("""
-running = most = 0
-
-@query(workers="thread", limit="one")
-def inner(n: int) -> int:
-    global running, most
-    running += 1
-    most = max(most, running)
-    time.sleep(0.02)
-    running -= 1
-    return n
-
+    rules = make(
+        COUNTED
+        + """
 @query
 def inners(n: int) -> int:
-    return sum(each(inner, range(n, n + 3)))
+    return sum(each(counted, range(n, n + 3)))
 
 @query(limit="one")
 def outer() -> int:
     return OTHER.get(inners, 0)
-""")
+"""
+    )
     with Engine(None, limits={"one": 1}) as db, Engine(None, limits={"one": 1}) as other:
         rules.module.OTHER = other  # type: ignore[attr-defined]  # of a module made here
         assert together(lambda: db.get(rules.outer), lambda: other.get(rules.inners, 50)) == [3, 153]
@@ -351,22 +355,14 @@ def outer() -> int:
 
 
 def test_a_limit_holds_where_an_engine_is_verified(make: Make) -> None:
-    rules = make("""
-running = most = 0
-
-@query(workers="thread", limit="one")
-def one(n: int) -> int:
-    global running, most
-    running += 1
-    most = max(most, running)
-    time.sleep(0.01)
-    running -= 1
-    return n
-
+    rules = make(
+        COUNTED
+        + """
 @query
 def total() -> int:
-    return sum(each(one, range(8)))
-""")
+    return sum(each(counted, range(8)))
+"""
+    )
     with Engine(None, limits={"one": 1}) as db:
         assert db.get(rules.total) == 28
         assert not db.verify().differences

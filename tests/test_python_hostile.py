@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -98,6 +99,7 @@ def test_results_of_threads_agree() -> None:
         thread.join()
     assert results == [expected] * 8
     assert threading.stack_size() == 0
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize("action", ["error", "always", "default"])
