@@ -142,12 +142,12 @@ def save_made(core: Core, node: int, data: bytes | None) -> None:
     save(core, node, data)
 
 
-def chunk(core: Core) -> None:
-    """Commit in the middle of a long build, when enough has come together."""
+def chunk(core: Core, nodes: int | None = None) -> None:
+    """Commit in the middle of a long build, when enough has come together, `nodes` rows say."""
     if core.ringed:
         return  # a cycle is half computed: its rows would name dependencies that have none
     large = not core.full and (
-        len(core.dirty) >= CHUNK_NODES
+        len(core.dirty) >= (nodes or CHUNK_NODES)
         or core.dirty_bytes >= CHUNK_BYTES
         or (core.memory is not None and core.memory.wants_commit)
     )

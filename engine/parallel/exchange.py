@@ -38,12 +38,14 @@ from engine.parallel.units import (
     decode_told,
     encode,
 )
+from engine.persist import chunk
 from engine.query import QueryInfo
 from engine.store import canonical
 
 AHEAD: Final = 2  # batches under way in one worker: it goes on with the second while we take over the first
 # Bytes of memos, made and given, after which a worker starts anew, so that its memory stays bounded.
 RECEIVED: Final = 128 << 20
+COMMIT_ROWS: Final = 6_000  # rows of a commit meanwhile: more take longer than the batches that workers have
 TICK_SECONDS: Final = 0.1  # how long a request may be outdated, or the engine closed, before it is noticed
 STALE_SECONDS: Final = 1.0  # what a worker is given to end a batch that nobody wants any more
 
@@ -92,6 +94,7 @@ class Exchange:
                     while self._pending and not order.first and self._takes_more(slot, len(numbers)):
                         if not self._send(number, slot, len(numbers), around):
                             break
+                chunk(self._core, COMMIT_ROWS)  # now, when workers have enough to go on with
                 said = self._wait()
                 order.fence()
                 for number, data in said:

@@ -10,6 +10,8 @@ Invariants
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import selectors
 import signal
@@ -23,6 +25,9 @@ from engine.parallel.executor import CannotStart
 from engine.parallel.framing import OUT_OF_MEMORY, READY, framed, read_message
 
 END_SECONDS: Final = 1.0  # from the end of its output to the end of a worker
+# Of a pipe, so that a batch or an answer fits, and a worker goes on while this process commits, say. 64 KiB
+# are half an answer of small values; more than this Linux gives to no ordinary user.
+PIPE_BYTES: Final = 1 << 20
 _PROGRAM: Final = "import sys; sys.path[:] = {path!r}; from engine.parallel.serve import main; main()"
 
 
@@ -42,6 +47,8 @@ class Child:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.input, self.output = self.process.stdin, self.process.stdout
+        for pipe in (self.input, self.output):
+            _widen(pipe.fileno())
         self.unsent = bytearray()  # what did not fit into the pipe yet
         self.ready = False  # whether it ever said anything
         self.lost = False  # whether it said that it ends
@@ -131,6 +138,13 @@ class Processes:
         """See `Executor.close`."""
         self._closed = True
         self._finalizer()
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold as much as goes; a narrow one is slower, nothing else."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux
+        with contextlib.suppress(OSError):  # all pipes of this user together are large enough already
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _end_all(children: dict[int, Child], pid: int) -> None:
