@@ -1,0 +1,225 @@
+"""A worker that is lost costs its own key, and none outlives its engine."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine import Engine
+from engine.errors import Closed, WorkerLost
+from tests.workers import Rules, children, is_alive, make, others, wait_until
+
+Make = Callable[[str], Rules]
+__all__ = ["make", "others"]
+HERE = os.getpid()
+ROOT = Path(__file__).resolve().parent.parent
+
+SQUARES = """
+@query(workers="process")
+def square(n: int) -> int:
+    note(n)
+    return n * n
+
+@query
+def squares() -> int:
+    return sum(each(square, range(40)))
+"""
+
+
+DEADLY = """
+@query(workers="process")
+def risky(n: int) -> int:
+    note(n)
+    if n == 5:
+        {deed}
+    return n
+
+@query
+def all_risky() -> tuple[int, ...]:
+    return each(risky, range(4, 7))
+
+@query
+def survey() -> tuple[str, ...]:
+    found = []
+    try:
+        each(risky, range(16))
+    except Exception:
+        pass
+    for n in range(16):
+        try:
+            found.append(str(risky(n)))
+        except Exception as error:
+            found.append(type(error).__name__)
+    return tuple(found)
+"""
+
+
+def survey(db: Engine, rules: Rules) -> list[str]:
+    return list(db.get(rules.survey))
+
+
+def test_a_key_that_kills_its_worker_fails_and_no_other(make: Make) -> None:
+    rules = make(DEADLY.format(deed="os.kill(os.getpid(), signal.SIGKILL)"))
+    with Engine(None, processes=2) as db:
+        wanted = [str(n) if n != 5 else "WorkerLost" for n in range(16)]
+        assert survey(db, rules) == wanted
+        counts, pids = rules.noted()
+        assert counts["5"] == 2  # once more, alone
+        assert HERE not in pids
+        with pytest.raises(WorkerLost, match="killed by SIGKILL"):
+            db.get(rules.all_risky)
+
+
+def test_a_worker_that_was_killed_costs_one_retry(make: Make, tmp_path: Path) -> None:
+    deed = 'if not LOG.with_name("once").exists(): LOG.with_name("once").touch(); os._exit(9)'
+    rules = make(DEADLY.format(deed=deed))
+    with Engine(None, processes=2) as db:
+        assert survey(db, rules) == [str(n) for n in range(16)]
+        assert rules.noted()[0]["5"] == 2
+
+
+def test_a_key_that_hangs_is_ended_after_its_timeout(make: Make) -> None:
+    text = DEADLY.format(deed="time.sleep(60)").replace('"process"', '"process", timeout=0.5')
+    rules = make(text)
+    with Engine(None, processes=2) as db:
+        assert survey(db, rules) == [str(n) if n != 5 else "TimedOut" for n in range(16)]
+        assert rules.noted()[0]["5"] == 1
+
+
+def test_a_key_that_fills_the_memory_fails_and_no_other(make: Make) -> None:
+    deed = """
+        import resource
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        bytearray(4 << 30)
+"""
+    rules = make(DEADLY.format(deed=deed.strip()))
+    with Engine(None, processes=2) as db:
+        assert survey(db, rules) == [str(n) if n != 5 else "WorkerLost" for n in range(16)]
+        assert HERE not in rules.noted()[1]
+
+
+def test_where_no_worker_starts_everything_is_computed_here(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = make(SQUARES)
+    monkeypatch.setattr("engine.parallel.processes._PROGRAM", "import sys; sys.exit(4); {path!r}")
+    with Engine(None, processes=2) as db:
+        assert db.get(rules.squares) == sum(n * n for n in range(40))
+        assert "it ended with exit code 4" in " ".join(db.notes())
+    assert not children()
+
+
+# -- ending --------------------------------------------------------------------------------------
+
+SLOW = """
+@input
+def seed() -> int:
+    return 0
+
+@query(workers="process")
+def slow(n: int) -> int:
+    note("slow")
+    base = seed()
+    time.sleep(0.05 if base else 30 if n == 7 else 0.01)
+    return n + base
+
+@query
+def all_slow() -> int:
+    return sum(each(slow, range(8)))
+"""
+
+
+def test_a_change_cancels_what_workers_do(make: Make) -> None:
+    rules = make(SLOW)
+    with Engine(None, processes=2) as db:
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(db.get(rules.all_slow)))
+        thread.start()
+        wait_until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= 8)
+        db.set(rules.seed.key(), 1)
+        thread.join(20)
+        assert found == [36]
+        db.check_invariants()
+
+
+@pytest.mark.parametrize("how", ["close", "stop"])
+def test_an_engine_that_ends_meanwhile_leaves_no_process(make: Make, how: str) -> None:
+    rules = make(SLOW)
+    db = Engine(None, processes=2)
+    found: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            db.get(rules.all_slow)
+        except BaseException as error:  # whatever ends it: the test looks at it
+            found.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    wait_until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= 8)
+    getattr(db, how)()
+    thread.join(20)
+    assert isinstance(found[0], Closed if how == "close" else KeyboardInterrupt)
+    db.close()
+    assert not children()
+
+
+def test_an_engine_that_is_dropped_leaves_no_process(make: Make) -> None:
+    rules = make(SQUARES)
+    db = Engine(None, processes=2)
+    db.get(rules.squares)
+    assert children()
+    del db
+    gc.collect()
+    wait_until(lambda: not children())
+
+
+SCRIPT = """
+import sys
+sys.path[:0] = {path!r}
+import {name} as rules
+from engine import Engine
+with Engine(None, processes=2) as db:
+    db.get(rules.all_slow)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_the_process_that_started_them(
+    make: Make, tmp_path: Path, number: signal.Signals
+) -> None:
+    rules = make(SLOW)
+    program = SCRIPT.format(name=rules.name, path=[str(tmp_path), *sys.path])
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    wait_until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= 8)
+    _, pids = rules.noted()
+    assert pids
+    assert process.pid not in pids
+    process.send_signal(number)
+    process.wait(20)
+    wait_until(lambda: not any(map(is_alive, pids)), 5)
+
+
+def test_ctrl_c_ends_a_command_and_its_workers(make: Make, tmp_path: Path) -> None:
+    rules = make(SLOW)
+    start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from engine.__main__ import main; main()"
+    command = [sys.executable, "-c", start, "run", f"{rules.file}:all_slow", "--processes", "2"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    )
+    wait_until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= 8)
+    _, pids = rules.noted()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert process.pid not in pids
+    wait_until(lambda: not any(map(is_alive, pids)), 5)
