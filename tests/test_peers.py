@@ -28,6 +28,26 @@ def test_a_peer_whose_answer_is_of_before_the_edit_ends_the_run(tmp_path: Path) 
         scenarios.measure(tmp_path, 60, [InProcess("right"), Stale("stale")], 1, settle=0, say=lambda _: None)
 
 
+def test_a_turn_ends_after_the_last_edit_that_is_wanted(tmp_path: Path) -> None:
+    found = scenarios.measure(
+        tmp_path, 60, [InProcess("right")], 1, last="comment", settle=0, say=lambda _: None
+    )
+    assert tuple(found.runs) == SCENARIOS[:3]
+
+
+def test_who_takes_long_takes_part_where_one_is_patient(tmp_path: Path) -> None:
+    slow = InProcess("slow")
+    slow.most_files = 10
+    peers = [InProcess("right"), slow]
+    for name, patient in (("hasty", False), ("patient", True)):
+        place = tmp_path / name
+        place.mkdir()
+        found = scenarios.measure(
+            place, 20, peers, 1, last="comment", patient=patient, settle=0, say=lambda _: None
+        )
+        assert ("slow" in found.runs["comment"]) == patient == (not found.left_out)
+
+
 class InProcess(Script):
     """Computes everything here, so that a test need not start processes."""
 

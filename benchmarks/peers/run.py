@@ -36,7 +36,10 @@ def main() -> None:
     several = commands.add_parser("scenarios", help="every peer, every edit, in new processes")
     several.add_argument("--files", type=int, default=SIZE)
     several.add_argument("--turns", type=int, default=3)
-    several.add_argument("--only", metavar="PEER", action="append", help="leave out the other peers")
+    several.add_argument(
+        "--only", metavar="PEER", action="append", help="these alone, however long they take"
+    )
+    several.add_argument("--last", metavar="EDIT", help="end each turn after this edit: comment, body, ...")
     several.add_argument("--quick", action="store_true", help=f"{QUICK_SIZE} files, one turn")
     watch = commands.add_parser("watch", help="every edit, seen by a running watch of this engine")
     watch.add_argument("--files", type=int, default=SIZE)
@@ -62,7 +65,9 @@ def run_scenarios(options: argparse.Namespace, about: dict[str, Any]) -> None:
     """`scenarios`."""
     files, turns = (QUICK_SIZE, 1) if options.quick else (options.files, options.turns)
     with scratch() as place:
-        found = scenarios.measure(place, files, chosen(options.only), turns)
+        found = scenarios.measure(
+            place, files, chosen(options.only), turns, last=options.last, patient=bool(options.only)
+        )
     print("\n".join(["", *tables.lines(found, known.OURS)]))
     keep("peers", about, {"scenarios": [found.record()]})
 
