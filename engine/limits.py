@@ -46,9 +46,18 @@ class Limits:
         """As many places, for another engine."""
         return Limits(self._sizes, released)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The limits that are counted."""
+        return tuple(self._sizes)
+
     def size(self, name: str | None) -> int | None:
         """How many may run at a time; None: as many as like."""
         return None if name is None else self._sizes.get(name)
+
+    def bars(self, name: str | None) -> bool:
+        """Whether a key with this limit may not run here: in a worker, whose parent counts places."""
+        return False
 
     def has_room(self, name: str | None) -> bool:
         """Whether one more may run now."""

@@ -35,7 +35,7 @@ def run_together(core: Core, nodes: Iterable[int], asker: Request, outer: verify
     found: dict[int, list[int]] = {}
     for node in nodes:
         info = core.bound[graph.query[node]]
-        if info is not None and info.many is not None:
+        if info is not None and info.many is not None and not core.limits.bars(info.limit):
             found.setdefault(graph.query[node], []).append(node)
     for row, several in found.items():
         info = core.bound[row]

@@ -98,7 +98,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def executor(root: Path) -> Iterator[Processes]:
     """Two workers for all programs: starting them takes longer than a program."""
     made = Processes(2)
-    made.open(encode(Setup(str(root).encode(), 1_000)))
+    made.open(encode(Setup(str(root).encode(), 1_000, ())))
     yield made
     made.close()
 

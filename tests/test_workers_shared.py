@@ -22,6 +22,13 @@ FILES = 300
 LEAVES = """
 COUNT = {count}
 
+def meet() -> None:  # both workers: a slow start must not leave everything to one of them
+    if os.getpid() == {here}:
+        return
+    note("here")
+    while len({{line for line in LOG.read_text().splitlines() if line.startswith("here ")}}) < 2:
+        time.sleep(0.001)
+
 @query(workers={leaf!r})
 def summary(n: int) -> str:
     note(f"summary {{n}}")
@@ -30,6 +37,7 @@ def summary(n: int) -> str:
 
 @query(workers="process")
 def resolution(n: int) -> int:
+    meet()
     note(f"resolution {{n}}")
     return sum(len(summary((n * one * one + one) % COUNT)) for one in (0, 1, 7, 19, 83, 131))
 
@@ -48,7 +56,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def twice(make: Make, tmp_path: Path) -> int:
     """How many summaries were computed more than once."""
-    rules = make(LEAVES.format(count=FILES, leaf="auto"))
+    rules = make(LEAVES.format(here=HERE, count=FILES, leaf="auto"))
     with Engine(tmp_path / "store", processes=2) as db:
         there = db.get(rules.total)
         counts, pids = rules.noted()
@@ -80,7 +88,7 @@ def test_without_values_along_the_way_many_are_computed_twice(
 def test_what_a_key_read_when_it_last_ran_travels_with_it(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rules = make(LEAVES.format(count=40, leaf="inline"))
+    rules = make(LEAVES.format(here=HERE, count=40, leaf="inline"))
     monkeypatch.setattr("engine.parallel.shared.LOAD_US", 0)
     with Engine(tmp_path / "store", processes=2) as db:
         db.get(rules.total)
@@ -90,6 +98,7 @@ def test_what_a_key_read_when_it_last_ran_travels_with_it(
             db.forget("*resolution*")
             db.get(rules.total)
             counts, pids = rules.noted()
+            del counts["here"]
             assert counts == {f"resolution {n}": 1 for n in range(40)}
             assert HERE not in pids
 
@@ -99,6 +108,7 @@ def test_what_a_key_finds_ready_is_none_of_its_cost(
 ) -> None:
     """Their memos say that members took long. What took long was below them, and is there: none goes out."""
     monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
+    monkeypatch.setattr("engine.parallel.dispatch.WORTH_US", 30_000)  # more than others take amid nothing
     rules = make("""
 @input
 def factor() -> int:
@@ -106,7 +116,7 @@ def factor() -> int:
 
 @query
 def leaf(n: int) -> int:
-    time.sleep(0.002)
+    time.sleep(0.05)
     return n
 
 @query

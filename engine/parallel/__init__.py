@@ -25,7 +25,7 @@ def for_engine(core: Core, processes: int | str, executor: Executor | None) -> D
         from engine.parallel.units import Setup, encode
 
         made: Executor = Processes(count) if executor is None else Guarded(executor)
-        made.open(encode(Setup(os.fsencode(core.root), core.depth_limit)))
+        made.open(encode(Setup(os.fsencode(core.root), core.depth_limit, core.limits.names)))
         return made
 
     return Dispatch(core, opened)

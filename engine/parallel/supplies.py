@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from typing import Final
 
 from engine.core import Core
 from engine.failure import Failure
+from engine.limits import Limits
 from engine.outcome import Outcome
 from engine.parallel.held import DIGEST, digest
 from engine.parallel.units import GIVEN, REFUSED, Ask, Batch, Given, Reply
 from engine.store import canonical
+
+BARRED: Final = "it runs a key with limit={!r} on the way"
 
 
 class Refused(BaseException):
@@ -21,6 +26,19 @@ class Refused(BaseException):
     def __init__(self, why: str, *, for_all: bool = False) -> None:
         super().__init__(why)
         self.for_all = for_all
+
+
+class Places(Limits):
+    """Limits in a worker: what the parent counts is free for nobody but the unit, which has a place there."""
+
+    def __init__(self, names: tuple[str, ...], released: threading.Condition) -> None:
+        super().__init__({}, released)
+        self._counted = frozenset(names)
+        self.within: str | None = None  # the limit of the unit
+
+    def bars(self, name: str | None) -> bool:
+        """See `Limits.bars`."""
+        return name in self._counted and name != self.within
 
 
 class Supplies:
@@ -59,7 +77,8 @@ class Supplies:
         if node == self.unit:
             return None
         lookup = info.collection is not None and info is not info.collection.member
-        every = lookup or info.name in self._asked
+        barred = info.limit is not None and core.limits.bars(info.limit)
+        every = lookup or barred or info.name in self._asked
         held, given = self._held.get(info.name), self._given.get(info.name)
         if not every and held is None and given is None:
             return None
@@ -73,6 +92,8 @@ class Supplies:
         reply = self._ask(Ask(self.place, node, info.name, args))
         if reply.kind == REFUSED or (reply.kind != GIVEN and lookup):
             self._refuse("it reads what the parent cannot tell")
+        if reply.kind != GIVEN and barred:
+            self._refuse(BARRED.format(info.limit))
         if reply.kind != GIVEN:
             return None
         if not reply.is_error:

@@ -36,6 +36,7 @@ class Setup(NamedTuple):
 
     root: bytes
     depth_limit: int
+    limits: tuple[str, ...]  # the names of those that the parent counts
 
 
 class Surroundings(NamedTuple):

@@ -24,7 +24,7 @@ from engine.failure import Failure
 from engine.graph import ABSENT, ERROR, TRANSIENT, UNSTORED, UNTRACKED, entries
 from engine.locate import locate
 from engine.parallel.framing import OUT_OF_MEMORY
-from engine.parallel.supplies import Refused, Supplies
+from engine.parallel.supplies import Places, Refused, Supplies
 from engine.parallel.surroundings import import_module, take_over
 from engine.parallel.units import Answer, Ask, Batch, Record, Refusal, Reply, Setup, Unit
 from engine.query import REGISTRY, QueryInfo
@@ -50,6 +50,7 @@ class Worker:
         self._failed: dict[str, str] = {}  # modules that cannot be imported -> why
         self._told: set[str] = set()  # queries whose code the parent was told
         self._supplies: Supplies
+        self._places: Places
 
     def run(self, batch: Batch) -> Answer:
         """Compute a batch."""
@@ -91,6 +92,7 @@ class Worker:
     def _begin(self, epoch: int) -> None:
         self._epoch = epoch
         self._core = Core(None, Path(os.fsdecode(self._setup.root)), depth_limit=self._setup.depth_limit)
+        self._core.limits = self._places = Places(self._setup.limits, self._core.released)
         self._core.saves = True  # without a store: bytes of values gather in `core.dirty` until they are sent
         self._revision = self._core.revision  # another one: what was sent no longer holds
         for one in (self._known, self._unfit, self._told):
@@ -117,6 +119,7 @@ class Worker:
     def _find(self, unit: Unit) -> tuple[QueryInfo, tuple[Any, ...], int]:
         """The query, the arguments and the node of a unit."""
         info = REGISTRY.get(unit.query)
+        self._places.within = None if info is None else info.limit
         if info is None:
             why = "; ".join(self._failed.values()) or "the import of its module does not define it"
             raise Refused(why, for_all=True)
