@@ -8,6 +8,7 @@ Invariants
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Literal
 
@@ -20,9 +21,8 @@ def existing(
 ) -> Iterable[tuple[int, bytes]]:
     """Id and checksum of those of the sorted `ids` that have a row."""
     (highest,) = connection.execute(f"SELECT max({column}) FROM {table}").fetchone()
-    if highest is None or not ids or ids[0] > highest:
-        return ()
-    return select_in(connection, f"SELECT {column}, sum FROM {table} WHERE {column}", ids)
+    known = ids[: bisect_right(ids, highest)] if highest is not None else ()
+    return select_in(connection, f"SELECT {column}, sum FROM {table} WHERE {column}", known)
 
 
 def delete(connection: sqlite3.Connection, table: str, column: str, ids: Collection[int]) -> int:
