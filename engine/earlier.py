@@ -29,7 +29,7 @@ class Earlier:
     dependencies: array[int]
     seen: bytes
     rows: bytes = b""  # of a member of a table, see earlier_rows
-    held: bytes | Failure | None = None  # what the store does not have
+    held: bytes | Failure | None = None  # the value, where it is at hand
 
     def same(self, other: Earlier) -> bool:
         """Whether one of them says all that the other does."""
@@ -52,35 +52,12 @@ def held(core: Core, node: int, info: QueryInfo) -> bytes | Failure | None:
     return cast(bytes, value) if core.graph.flags[node] & MUTABLE else info.codec.encode(value)
 
 
-def row_of(one: Earlier) -> EarlierRow:
-    """What the store keeps of it."""
-    return EarlierRow(
-        one.node,
-        one.flags,
-        one.cost,
-        one.code,
-        one.fingerprint,
-        one.dependencies.tobytes(),
-        one.seen,
-        one.rows,
-        one.held if isinstance(one.held, bytes) else None,
-        bool(one.flags & UNSTORED),
-    )
-
-
 def from_row(row: EarlierRow) -> Earlier:
-    """The memo of a stored row; its value stays in the store."""
+    """The memo of a row."""
     dependencies = array("I")
     dependencies.frombytes(row.dependencies)
     return Earlier(
-        node=row.node,
-        flags=row.flags,
-        cost=row.cost,
-        code=row.code,
-        fingerprint=row.fingerprint,
-        dependencies=dependencies,
-        seen=row.seen,
-        rows=row.rows,
+        row.node, row.flags, row.cost, row.code, row.fingerprint, dependencies, row.seen, row.rows, row.value
     )
 
 

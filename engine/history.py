@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import compress, count, islice
+from itertools import chain, compress, count, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 
-from engine.earlier import Earlier, from_row, held, row_of, units
+from engine.earlier import Earlier, from_row, held, units
 from engine.earlier_rows import gives_rows, pack_rows, unpack_rows
 from engine.graph import (
     ERROR,
@@ -28,6 +28,7 @@ from engine.graph import (
     GROUP,
     INPUT,
     PINNED,
+    REACH,
     RECORDED,
     REMEMBERED,
     TRANSIENT,
@@ -35,7 +36,7 @@ from engine.graph import (
     UNTRACKED,
 )
 from engine.persist import KEEP, load, save
-from engine.store import Batch, VersionRow
+from engine.store import Batch, EarlierRow, VersionRow
 from engine.store.codec import fingerprint
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 HISTORY: Final = 4  # earlier memos of a key, with a store: three branches beside the one that is checked out
 MOST_VERSIONS: Final = 16  # of a node; who read an older one runs again
 MOST_HELD: Final = 20_000  # earlier memos without a store
-AT_ONCE: Final = 64  # suspects whose earlier memos are read in one go
+AT_ONCE: Final = 256  # suspects whose earlier memos are read in one go
 MOST_LOADED: Final = 20_000  # nodes whose histories stay in memory after a commit
 KEPT_FLAGS: Final = ERROR | UNSTORED
 
@@ -58,9 +59,11 @@ class History:
     per_key: int
     trials: dict[int, Trial] = field(factory=dict)  # earlier memos that are being tried, see restore
     _versions: dict[int, list[VersionRow]] = field(factory=dict)  # all of a node
-    _new_versions: dict[int, list[VersionRow]] = field(factory=dict)
+    _new_versions: dict[int, tuple[VersionRow, ...]] = field(factory=dict)
     _memos: dict[int, list[Earlier]] = field(factory=dict)  # all there are, oldest first
-    _new_memos: dict[int, list[Earlier]] = field(factory=dict)
+    _new_memos: dict[int, tuple[EarlierRow, ...]] = field(factory=dict)  # with a store: for the next commit
+    _read: list[Earlier] = field(factory=list)  # the last that were read, with values that the store has
+    _written: list[Earlier] = field(factory=list)  # likewise, with values that it has after the next commit
     _gone: dict[int, None] = field(factory=dict)
     _again: dict[int, tuple[int, bool]] = field(factory=dict)  # changed_at, and whether it was that before
 
@@ -68,16 +71,17 @@ class History:
 
     def replaced(self, core: Core, node: int) -> None:
         """The value of `node` is about to become different: note until when it was what it is."""
-        readers = core.graph.above(node)
-        if core.graph.readers[node] is not None and all(reader in core.collections for reader in readers):
+        graph = core.graph
+        if graph.readers[node] is not None and all(map(core.collections.__contains__, graph.above(node))):
             return  # nobody would ask: a collection has no earlier memos
         was = seen_now(core, node)
         if was:
-            version = VersionRow(node, core.graph.changed_at[node], core.revision, was)
-            for known in (self._new_versions.setdefault(node, []), self._versions.get(node)):
-                if known is not None:
-                    known.append(version)
-                    del known[:-MOST_VERSIONS]
+            version = VersionRow(node, graph.changed_at[node], core.revision, was)
+            self._new_versions[node] = (*self._new_versions.get(node, ()), version)[-MOST_VERSIONS:]
+            known = self._versions.get(node)
+            if known is not None:
+                known.append(version)
+                del known[:-MOST_VERSIONS]
 
     def remember(self, core: Core, node: int, info: QueryInfo, *, tried: bool = False) -> Earlier | None:
         """Keep the memo of a node beyond its replacement. None: it cannot be kept, or is kept already.
@@ -94,39 +98,46 @@ class History:
             return None
         if not graph.fingerprint[node] or flags & KEPT_FLAGS == KEPT_FLAGS:
             return None
-        dependencies = array("I", graph.below(node))
-        seen = self._seen_by(core, node, dependencies)
+        seen = self._seen_by(core, node)
         if seen is None:
             return None
-        made = Earlier(
-            node=node,
-            flags=flags & KEPT_FLAGS,
-            cost=graph.cost[node],
-            code=core.codes[graph.query[node]],
-            fingerprint=graph.fingerprint[node],
-            dependencies=dependencies,
-            seen=seen,
-        )
+        rows = b""
         if gives_rows(core, node):
-            made.rows = pack_rows(core, node)
-            if not made.rows:
+            rows = pack_rows(core, node)
+            if not rows:
                 return None
+        below = graph.below(node)
+        row = EarlierRow(
+            node,
+            flags & KEPT_FLAGS,
+            graph.cost[node],
+            core.codes[graph.query[node]],
+            graph.fingerprint[node],
+            below.tobytes() if isinstance(below, array) else array("I", below).tobytes(),
+            seen,
+            rows,
+            core.dirty.get(node) if core.saves else None,
+            bool(flags & UNSTORED),
+        )
         # Most memos are replaced for good: what is stored of the node is not read for that.
         known = self._memos.get(node) if core.saves and not tried else self.of(core, node)
         graph.flags[node] |= REMEMBERED | RECORDED
-        for one in known or ():
-            if one.same(made):
-                return one
+        made = None
+        if known is not None:
+            made = from_row(row)
+            for one in known:
+                if one.same(made):
+                    return one
+            known.append(made)
+            del known[: -self.per_key]
         if core.saves:
-            made.held = core.dirty.get(node)
-            self._new_memos.setdefault(node, []).append(made)
-        else:
+            self._new_memos[node] = (*self._new_memos.get(node, ()), row)
+            if made is not None:
+                self._written.append(made)
+        elif made is not None:
             made.held = held(core, node, info)
             if len(self._memos) > MOST_HELD:
                 del self._memos[next(iter(self._memos))]
-        if known is not None:
-            known.append(made)
-            del known[: -self.per_key]
         if not flags & REMEMBERED:
             save(core, node, KEEP)
         return made
@@ -164,9 +175,13 @@ class History:
         nodes = [one for one in {node: None, **dict.fromkeys(others)} if one not in self._memos]
         held = [one for one in nodes if flags[one] & REMEMBERED]
         stored = core.store.earlier(held) if core.store is not None and held else {}
+        _let_go(self._read)
         for one in held:
-            found = [*map(from_row, stored.get(one, ())), *self._new_memos.get(one, ())]
-            self._memos[one] = found[-self.per_key :]
+            read = list(map(from_row, stored.get(one, ())))
+            new = list(map(from_row, self._new_memos.get(one, ())))
+            self._memos[one] = [*read, *new][-self.per_key :]
+            self._read += read
+            self._written += new
         self._memos.setdefault(node, [])
 
     def was_before(self, core: Core, node: int) -> bool:
@@ -192,11 +207,12 @@ class History:
                 return unpack_rows(core, node, one.rows)
         return None
 
-    def _seen_by(self, core: Core, node: int, dependencies: array[int]) -> bytes | None:
+    def _seen_by(self, core: Core, node: int) -> bytes | None:
         """What each dependency was when the memo of `node` was last known to hold."""
-        if not core.collections.keys().isdisjoint(dependencies):
-            return None
         graph = core.graph
+        dependencies = graph.below(node)
+        if graph.flags[node] & REACH and not core.collections.keys().isdisjoint(dependencies):
+            return None
         load(core, dependencies)
         when = graph.verified_at[node]
         grouped = max(dependencies, default=0) >= GROUP
@@ -207,10 +223,15 @@ class History:
         for at in compress(count(), odd):
             seen[at] = seen_now(core, reads[at])
         moved = list(compress(count(), map(when.__lt__, map(graph.changed_at.__getitem__, reads))))
-        self.load_versions(core, [reads[at] for at in moved])
+        if moved:
+            self.load_versions(core, [reads[at] for at in moved])
         for at in moved:
-            known = self._versions[reads[at]]
-            seen[at] = next((one.was for one in known if one.since <= when < one.until), b"")
+            for one in self._versions[reads[at]]:
+                if one.since <= when < one.until:
+                    seen[at] = one.was
+                    break
+            else:
+                return None
         if not all(seen):
             return None
         if not grouped:
@@ -239,16 +260,12 @@ class History:
         """Put what is new into a batch."""
         batch.earlier_kept = self.per_key + 1  # one may still be tried while a long build commits
         batch.earlier_gone.extend(self._gone)
-        for versions in self._new_versions.values():
-            batch.versions.extend(versions)
-        for memos in self._new_memos.values():
-            batch.earlier.extend(map(row_of, memos))
+        batch.versions.extend(chain.from_iterable(self._new_versions.values()))
+        batch.earlier.extend(chain.from_iterable(self._new_memos.values()))
 
     def committed(self) -> None:
         """The batch was written."""
-        for memos in self._new_memos.values():
-            for one in memos:
-                one.held = None
+        _let_go(self._written)
         self._new_memos.clear()
         self._new_versions.clear()
         self._gone.clear()
@@ -262,6 +279,8 @@ class History:
         emptied: list[dict[int, Any]] = [self.trials, self._versions, self._memos, self._gone, self._again]
         for one in (*emptied, self._new_versions, self._new_memos):
             one.clear()
+        _let_go(self._read)
+        _let_go(self._written)
 
 
 def forget(core: Core, nodes: Sequence[int]) -> None:
@@ -271,6 +290,13 @@ def forget(core: Core, nodes: Sequence[int]) -> None:
     elif core.saves:
         core.earlier_gone.update(dict.fromkeys(nodes))
         core.dirty_state = True
+
+
+def _let_go(several: list[Earlier]) -> None:
+    """The store has the values of these memos."""
+    for one in several:
+        one.held = None
+    several.clear()
 
 
 def is_kept(info: QueryInfo) -> bool:

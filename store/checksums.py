@@ -166,25 +166,10 @@ def cursor_sum(collection: int, name: str, position: int, revision: int, data: b
     return blake3(head + shown + data).digest(SUM_BYTES)
 
 
-def version_sum(node: int, packed: bytes) -> bytes:
-    return blake3(struct.pack("<7sq", b"version", node) + packed).digest(SUM_BYTES)
-
-
-def earlier_sum(
-    id: int,
-    node: int,
-    flags: int,
-    cost: int,
-    code: bytes,
-    fingerprint: bytes,
-    dependencies: bytes,
-    seen: bytes,
-    rows: bytes,
-) -> bytes:
-    """Checksum of a row of `earlier`. The value is covered by the fingerprint."""
-    parts = code, fingerprint, dependencies, seen, rows
-    head = struct.pack("<7s9q", b"earlier", id, node, flags, cost, *map(len, parts))
-    return blake3(b"".join((head, *parts))).digest(SUM_BYTES)
+def part_sum(table: str, id: int, part: int, nodes: bytes, packed: bytes) -> bytes:
+    """Checksum of a row of `version` or `earlier`."""
+    head = struct.pack("<7s4q", table.encode(), id, part, len(nodes), len(packed))
+    return blake3(b"".join((head, nodes, packed))).digest(SUM_BYTES)
 
 
 def state_sum(row: StateRow) -> bytes:

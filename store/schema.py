@@ -17,10 +17,10 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Final, NamedTuple
 
-from engine.store import layout
+from engine.store import checksums, layout, repair
 
 APPLICATION_ID: Final = 0x656E6769  # "engi", at byte 68 of the file
-VERSION = 4  # user_version, at byte 60 of the file
+VERSION = 5  # user_version, at byte 60 of the file
 PAGE_SIZE: Final = 4096  # bytes; 16384 measured no faster, and writes four times as much per change
 REVISIONS_KEPT: Final = 1000
 
@@ -151,9 +151,7 @@ _VERSION_3: tuple[str, ...] = (
     "CREATE INDEX earlier_node ON earlier(node)",
 )
 
-TABLES: tuple[str, ...] = (
-    *_VERSION_3,
-    """CREATE TABLE observed (
+_OBSERVED = """CREATE TABLE observed (
   part INTEGER NOT NULL,   -- node.id / 512 of the observed inputs in it; all of it is said by node and input
   query INTEGER NOT NULL,  -- query.id
   nodes BLOB NOT NULL,     -- node.id of each, ascending, u32 little-endian
@@ -161,8 +159,30 @@ TABLES: tuple[str, ...] = (
   stamps BLOB NOT NULL,    -- msgpack array: input.stamp of each, empty where the host has set the value
   sum BLOB NOT NULL,
   PRIMARY KEY (part, query)
-) WITHOUT ROWID""",
+) WITHOUT ROWID"""
+
+_VERSION_4: tuple[str, ...] = (*_VERSION_3, _OBSERVED)
+
+_HISTORY: tuple[str, ...] = (
+    """CREATE TABLE version (
+  id INTEGER PRIMARY KEY,  -- ascending by the bytes that a row takes: old rows go by their id
+  part INTEGER NOT NULL,   -- node.id / 256 of the nodes in it
+  nodes BLOB NOT NULL,     -- node.id of each whose value became different, u32 little-endian
+  packed BLOB NOT NULL,    -- of each value before: first revision, revision after the last (i64), 16 bytes
+  sum BLOB NOT NULL
+)""",
+    "CREATE INDEX version_part ON version(part)",
+    """CREATE TABLE earlier (
+  id INTEGER PRIMARY KEY,  -- as in version
+  part INTEGER NOT NULL,
+  nodes BLOB NOT NULL,     -- node.id of each whose memo was replaced, u32 little-endian
+  packed BLOB NOT NULL,    -- msgpack array of the memos, each an array: see the documentation
+  sum BLOB NOT NULL
+)""",
+    "CREATE INDEX earlier_part ON earlier(part)",
 )
+
+TABLES: tuple[str, ...] = (*_VERSION_2, *_HISTORY, _OBSERVED)
 
 
 class Migration(NamedTuple):
@@ -183,8 +203,21 @@ def _add_history(connection: sqlite3.Connection) -> None:
 
 
 def _add_observed(connection: sqlite3.Connection) -> None:
-    for statement in TABLES[len(_VERSION_3) :]:  # empty: filled by the next commit that writes an input
+    connection.execute(_OBSERVED)  # empty: filled by the next commit that writes an input
+
+
+def _pack_history(connection: sqlite3.Connection) -> None:
+    """What nodes were before is dropped, which costs executions only."""
+    stored = repair.load_state(connection)
+    total = int.from_bytes(stored.total, "little")
+    for table in ("version", "earlier"):
+        total -= checksums.added(sum for (sum,) in connection.execute(f"SELECT sum FROM {table}"))
+        connection.execute(f"DROP TABLE {table}")
+    for statement in _HISTORY:
         connection.execute(statement)
+    after = stored._replace(total=checksums.total_bytes(total))
+    update = "UPDATE state SET total = ?, sum = ? WHERE id = 1"
+    connection.execute(update, (after.total, checksums.state_sum(after)))
 
 
 # Version -> how to get to the next one; None: clean rebuild, everything is computed again.
@@ -192,6 +225,7 @@ MIGRATIONS: Mapping[int, Migration | None] = {
     1: Migration(_VERSION_1, _add_collections),
     2: Migration(_VERSION_2, _add_history),
     3: Migration(_VERSION_3, _add_observed),
+    4: Migration(_VERSION_4, _pack_history),
 }
 
 

@@ -21,10 +21,7 @@ from engine.store.statements import delete, existing, insert, insert_columns
 
 _INSERT_NODE = "INSERT INTO node VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 
-_OF_A_NODE = (
-    *(("node", "id"), ("readers", "dependency"), ("input", "node")),
-    *(("version", "node"), ("earlier", "node")),
-)
+_OF_A_NODE = (("node", "id"), ("readers", "dependency"), ("input", "node"))
 
 # A value is a function of its fingerprint: a row that comes without its value keeps the one it has.
 _UPDATE_NODE = """UPDATE node SET flags = ?4, changed_at = ?5, verified_at = ?6, durability = ?7, cost = ?8,
@@ -42,6 +39,7 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, 
     if batch.deleted:
         for table, column in _OF_A_NODE:
             total -= delete(connection, table, column, batch.deleted)
+        total -= history.remove(connection, batch.deleted)
     if batch.versions or batch.earlier or batch.earlier_gone:
         total += history.write(connection, batch)  # before the nodes: it takes values that are replaced
     written = NodeColumns.of(batch.nodes) if batch.nodes else NodeColumns([()] * len(NodeRow._fields))

@@ -72,6 +72,9 @@ def stored(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
+READ = "packed FROM earlier"
+
+
 def reads(db: Engine) -> list[str]:
     assert db.store is not None
     found: list[str] = []
@@ -116,10 +119,10 @@ def test_an_edit_to_something_new_reads_no_earlier_memo_of_those_that_run(stored
         db.set(hub.key(), 7)
         found = reads(db)
         assert db.get(total) == expected(7)
-        assert [text for text in found if text.startswith("SELECT") and "seen, rows" in text] == []
+        assert [text for text in found if text.startswith("SELECT") and READ in text] == []
         db.set(hub.key(), 3)
         assert db.get(total) == expected(3)
-        assert any("seen, rows" in text for text in found)  # there are some, and now they are wanted
+        assert any(READ in text for text in found)  # there are some, and now they are wanted
 
 
 def test_while_a_fold_is_settled_members_read_what_rests_on_no_collection_directly(

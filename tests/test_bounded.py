@@ -11,6 +11,8 @@ from attrs import frozen
 import engine.log
 from engine import Engine, input, query, table
 from engine.store import schema
+from engine.store.history import VERSIONS
+from engine.store.parts import MOST_ROWS
 
 REVISIONS = 2_000
 EVERY = 400  # revisions between two collections
@@ -67,7 +69,7 @@ def test_over_thousands_of_revisions_and_branches_a_store_that_is_collected_stay
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine.log, "NET_ABOVE", 200)
-    pages, counts = [], []
+    pages, counts, memos = [], [], []
     with Engine(tmp_path / "store", history=HISTORY) as db:
         store = db.store
         assert store is not None
@@ -85,13 +87,18 @@ def test_over_thousands_of_revisions_and_branches_a_store_that_is_collected_stay
                 found = store.statistics()
                 pages.append(found.pages)
                 counts.append(found.rows)
+                kept = store.earlier(range(store.state.next_node))
+                memos.append(sum(map(len, kept.values())))
                 store.check_invariants()
     for name in counts[0]:
-        if name not in ("revision", "change"):  # these have bounds of their own
+        if name not in ("revision", "change", "version", "earlier"):  # these have bounds of their own
             assert max(count[name] for count in counts) <= counts[0][name] + 8, name
     assert counts[-1]["revision"] <= schema.REVISIONS_KEPT
     assert counts[-1]["node"] < 60
-    assert counts[-1]["earlier"] <= (HISTORY + 1) * counts[-1]["node"]
+    for name, kept in (("version", VERSIONS), ("earlier", HISTORY + 1)):
+        assert max(count[name] for count in counts) <= 2 * (kept + MOST_ROWS + 1)  # nodes of two parts
+    print(counts, pages, memos)
+    assert max(memos) <= 2 * (HISTORY + 1) * counts[-1]["node"]
     assert counts[-1]["change"] <= 300
     assert max(pages[2:]) <= pages[1] + 8
 
@@ -107,7 +114,7 @@ def test_without_a_collection_the_history_of_each_key_is_bounded(tmp_path: Path)
             if number % 500 == 0:
                 pages.append(store.statistics().pages)
         found = store.statistics().rows
-        # Of what nothing reads nobody asks what it was: the one version row is that of the cell.
-        assert (found["node"], found["version"], found["earlier"]) == (2, 1, HISTORY + 1)
+        # Of what nothing reads nobody asks what it was: the versions are those of the cell.
+        assert (found["node"], found["version"], found["earlier"]) == (2, VERSIONS, HISTORY + 1)
         assert found["revision"] <= schema.REVISIONS_KEPT
         assert pages[2] <= pages[1] + 2

@@ -14,7 +14,7 @@ from random import Random
 import pytest
 from attrs import frozen
 
-import engine.store.history
+import engine.store.parts
 from benchmarks.mutations import applied, random_edit
 from benchmarks.questions import digests
 from benchmarks.repository import encoded, repository
@@ -470,7 +470,7 @@ def test_a_memo_that_was_put_back_and_is_replaced_again_is_kept_once(tmp_path: P
 def test_all_earlier_memos_together_take_a_bounded_number_of_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine.store.history, "MOST_BYTES", 2_000)
+    monkeypatch.setattr(engine.store.parts, "MOST_BYTES", 2_000)
     with Engine(tmp_path / "store", history=4) as db:
         assert db.store is not None
         for name in map(str, range(40)):

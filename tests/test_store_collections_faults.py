@@ -21,14 +21,16 @@ from engine.store import (
     CursorRow,
     MemberRow,
     State,
+    VersionRow,
     open_store,
     opening,
     schema,
     seal,
     writing,
 )
-from engine.store.checksums import block_sum, collection_sum, cursor_sum
+from engine.store.checksums import block_sum, collection_sum, cursor_sum, state_sum, total_bytes
 from engine.store.rawfile import RawFile
+from engine.store.repair import load_state
 from engine.store.sqlite import Store
 from tests.test_store import closed_store, copy, database, dump, graph
 from tests.test_store_collections import FOLD, TABLE, collected, collection, filled, fold, rows_of
@@ -415,6 +417,7 @@ TEXTS = {
     1: "472e3a1539e3ab98",
     2: "c5948d53764b4e63",
     3: "95f5a76379f887c5",
+    4: "3e5c19c1dd8f62d6",
 }  # sha256 of the schemas of earlier versions
 
 
@@ -431,6 +434,40 @@ def test_a_store_of_every_earlier_version_is_migrated(
             assert store.versions([1]) == {}
             assert store.earlier([1]) == {}
             store.check_invariants()
+
+
+def test_what_nodes_were_before_is_dropped_by_the_migration_from_version_4(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, (table, columns) in enumerate({"version": 3, "earlier": 11}.items()):
+        directory = tmp_path / table
+        expected = of_version(4, directory, monkeypatch)
+        with sqlite3.connect(database(directory), isolation_level=None) as connection:
+            stored = load_state(connection)
+            row = [number + 1, *[b""] * (columns - 1)]
+            row[2 if table == "version" else 9] = bytes([9] * 16)  # the sum of no row of ours: nobody looks
+            connection.execute(f"INSERT INTO {table} VALUES ({','.join('?' * columns)})", row)
+            total = int.from_bytes(stored.total, "little") + int.from_bytes(bytes([9] * 16), "little")
+            after = stored._replace(total=total_bytes(total))
+            connection.execute("UPDATE state SET total = ?, sum = ?", (after.total, state_sum(after)))
+        connection.close()
+        sql(directory, "", renew_seal=True)
+        with open_store(directory) as store:
+            assert store.notes == [opening.MIGRATED.format(4, schema.VERSION)]
+            assert dump(store) == expected
+            assert (store.versions([1]), store.earlier([1])) == ({}, {})
+            store.write(Batch(versions=[VersionRow(1, 1, 2, bytes(16))]))
+            store.check_invariants()
+
+
+def test_a_store_of_version_4_that_was_tampered_with_is_not_migrated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_version(4, tmp_path, monkeypatch)
+    sql(tmp_path, "UPDATE state SET revision = 9", renew_seal=True)
+    with open_store(tmp_path) as store:
+        assert "computed again" in "".join(store.notes)
+        assert store.state == State()
 
 
 def test_a_store_of_version_1_is_migrated_with_all_its_nodes(

@@ -1,0 +1,228 @@
+"""Parts: what is said of neighbouring nodes, many records in one row. Two tables are kept so, see history.
+
+A part is 256 ids. A row has the records that one commit wrote of the nodes of a part: a row for each record
+would cost more than the record of a node that runs again is worth.
+
+Invariants
+    P1  Of each node at least the newest `kept` records stay, as far as P3 lets them.
+    P2  A part has at most `kept + MOST_ROWS` rows, large ones aside: then the newest are made one, and of
+        each node in them the newest `kept` records stay. A row goes when `kept` newer ones are of its nodes.
+    P3  Ids ascend by the bytes that rows take, so all rows of a table together take at most `MOST_BYTES`.
+    P4  The records of a node are in the order of time: in a row, and from one row to the next.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import groupby
+from typing import Any, Final, NamedTuple
+
+from engine.store import checksums
+from engine.store.checking import check
+from engine.store.reading import select_in
+from engine.store.statements import bindable
+
+PART_BITS: Final = 8  # 256 ids: some 10 KB of versions, 50 KB of memos
+MOST_ROWS: Final = 16  # of a part, beside those that have to stay
+LARGEST: Final = 1 << 20  # bytes of the records in a row, if there are two or more
+MOST_BYTES: Final = 256 << 20  # of the rows of a table; the older ones go
+ROW_BYTES: Final = 60  # what SQLite needs for a row beside its blobs
+
+
+class Kept(NamedTuple):
+    """A table of parts, and how records become the bytes of a row, and the other way round."""
+
+    table: str
+    join: Callable[[Sequence[Any]], bytes]
+    split: Callable[[bytes], list[Any]]
+
+
+class Row(NamedTuple):
+    """A row that is there. `size`: of its records."""
+
+    id: int
+    part: int
+    nodes: bytes
+    size: int
+    sum: bytes
+
+
+Written = tuple[int, bytes, bytes]  # part, nodes, records
+
+
+def of_nodes(connection: sqlite3.Connection, kept: Kept, nodes: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    """The nodes that have records, with each, oldest first."""
+    wanted = set(nodes)
+    parts = sorted({node >> PART_BITS for node in nodes})
+    rows = [row for several in _rows(connection, kept, parts).values() for row in several]
+    found = {row.id: owners for row in rows if not wanted.isdisjoint(owners := array("I", row.nodes))}
+    for id, records in _opened(connection, kept, {row.id: row for row in rows if row.id in found}):
+        for node, record in zip(found[id], kept.split(records), strict=True):
+            if node in wanted:
+                yield node, record
+
+
+def everything(connection: sqlite3.Connection, kept: Kept) -> Iterator[tuple[array[int], list[Any]]]:
+    """All rows, as nodes and their records, oldest first."""
+    for _, nodes, packed in connection.execute(f"SELECT id, nodes, packed FROM {kept.table} ORDER BY id"):
+        yield array("I", nodes), kept.split(packed)
+
+
+def add(
+    connection: sqlite3.Connection, kept: Kept, nodes: Sequence[int], records: Sequence[Any], most: int
+) -> int:
+    """Write records, given in the order of time; return by how much the total grows. `most`: see P1."""
+    order = sorted(range(len(nodes)), key=nodes.__getitem__)
+    nodes, records = ([column[at] for at in order] for column in (nodes, records))
+    parts = sorted({node >> PART_BITS for node in nodes})
+    there = _rows(connection, kept, parts)
+    gone: list[Row] = []
+    made: list[Written] = []
+    start = 0
+    for part in parts:
+        end = bisect_left(nodes, (part + 1) << PART_BITS, start)
+        new = _written(kept, part, nodes[start:end], records[start:end])
+        left = there.get(part, [])
+        if len(left) >= most:
+            superseded = _superseded(left, new, most)
+            gone += superseded
+            left = [row for row in left if row not in superseded]
+        if len(left) + len(new) > most + MOST_ROWS:
+            merged = _newest(left, sum(len(packed) for _, _, packed in new))
+            if merged:
+                gone += merged
+                new = _merged(connection, kept, merged, nodes[start:end], records[start:end], most)
+        made += new
+        start = end
+    return _exchange(connection, kept, gone, made)
+
+
+def remove(connection: sqlite3.Connection, kept: Kept, nodes: Collection[int]) -> int:
+    """Take out all records of these nodes; return what they had added to the total."""
+    unwanted = set(nodes)
+    parts = sorted({node >> PART_BITS for node in unwanted})
+    there = {row.id: row for several in _rows(connection, kept, parts).values() for row in several}
+    concerned = {id: row for id, row in there.items() if not unwanted.isdisjoint(array("I", row.nodes))}
+    taken = checksums.added([row.sum for row in concerned.values()])
+    for id, records in list(_opened(connection, kept, concerned)):
+        row = concerned[id]
+        pairs = zip(array("I", row.nodes), kept.split(records), strict=True)
+        left = [(node, one) for node, one in pairs if node not in unwanted]
+        if left:
+            nodes_left = array("I", [node for node, _ in left]).tobytes()
+            taken -= _rewrite(connection, kept, row, nodes_left, kept.join([one for _, one in left]))
+        else:
+            connection.execute(f"DELETE FROM {kept.table} WHERE id = ?", (id,))
+    return taken
+
+
+# -- rows ----------------------------------------------------------------------------------------
+
+
+def _rows(connection: sqlite3.Connection, kept: Kept, parts: Sequence[int]) -> dict[int, list[Row]]:
+    """The rows of parts without their records, oldest first."""
+    result: dict[int, list[Row]] = {}
+    select = f"SELECT id, part, nodes, length(packed), sum FROM {kept.table} WHERE part"
+    for row in sorted(select_in(connection, select, parts)):
+        result.setdefault(row[1], []).append(Row(*row))
+    return result
+
+
+def _opened(connection: sqlite3.Connection, kept: Kept, rows: dict[int, Row]) -> Iterator[tuple[int, bytes]]:
+    """The records of rows, in the order of their ids."""
+    select = f"SELECT id, packed FROM {kept.table} WHERE id"
+    for id, packed in select_in(connection, select, sorted(rows), tail=" ORDER BY id"):
+        row = rows[id]
+        check(kept.table, id, row.sum, checksums.part_sum, (kept.table, id, row.part, row.nodes, packed))
+        yield id, packed
+
+
+def _rewrite(connection: sqlite3.Connection, kept: Kept, row: Row, nodes: bytes, packed: bytes) -> int:
+    """Let a row hold other records; return what it adds to the total."""
+    sum = checksums.part_sum(kept.table, row.id, row.part, nodes, packed)
+    update = f"UPDATE {kept.table} SET nodes = ?, packed = ?, sum = ? WHERE id = ?"
+    connection.execute(update, (nodes, packed, sum, row.id))
+    return checksums.added([sum])
+
+
+def _written(kept: Kept, part: int, nodes: Sequence[int], records: Sequence[Any]) -> list[Written]:
+    """Records as rows: one, if it is not too large."""
+    rows: list[Written] = []
+    start, size = 0, 0
+    if sum(map(len, records)) > LARGEST:
+        for at, record in enumerate(records):
+            size += len(record)
+            if size > LARGEST and at > start:
+                rows += _written(kept, part, nodes[start:at], records[start:at])
+                start, size = at, len(record)
+    rows.append((part, array("I", nodes[start:]).tobytes(), kept.join(records[start:])))
+    return rows
+
+
+def _superseded(there: Sequence[Row], new: Sequence[Written], most: int) -> list[Row]:
+    """Rows of nodes that newer rows have often enough (P2)."""
+    newer = Counter(nodes for _, nodes, _ in new)
+    found = []
+    for row in reversed(there):
+        if newer[row.nodes] >= most:
+            found.append(row)
+        newer[row.nodes] += 1
+    return found
+
+
+def _newest(there: Sequence[Row], size: int) -> list[Row]:
+    """The rows that are to be made one with the new one, oldest first. Beside the newest, none is far larger
+    than all after it, so that a record is seldom written again."""
+    found: list[Row] = []
+    for row in reversed(there):
+        if size + row.size > LARGEST or (found and row.size > 2 * size):
+            break
+        found.append(row)
+        size += row.size
+    return found[::-1]
+
+
+def _merged(
+    connection: sqlite3.Connection,
+    kept: Kept,
+    rows: Sequence[Row],
+    nodes: Sequence[int],
+    records: Sequence[Any],
+    most: int,
+) -> list[Written]:
+    all_nodes, all_records = array("I"), list[Any]()
+    by_id = {row.id: row for row in rows}
+    for id, packed in _opened(connection, kept, by_id):
+        all_nodes.frombytes(by_id[id].nodes)
+        all_records += kept.split(packed)
+    all_nodes.extend(nodes)
+    all_records += records
+    order = sorted(range(len(all_nodes)), key=all_nodes.__getitem__)
+    left = [at for _, several in groupby(order, all_nodes.__getitem__) for at in [*several][-most:]]
+    return _written(kept, rows[0].part, [all_nodes[at] for at in left], [all_records[at] for at in left])
+
+
+def _exchange(
+    connection: sqlite3.Connection, kept: Kept, gone: Sequence[Row], made: Sequence[Written]
+) -> int:
+    """Delete rows, insert others, let the oldest go (P3); return by how much the total grows."""
+    table = kept.table
+    (last,) = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
+    complete = []
+    for part, nodes, packed in made:
+        last += ROW_BYTES + len(nodes) + len(packed)
+        complete.append((last, part, nodes, packed, checksums.part_sum(table, last, part, nodes, packed)))
+    grown = checksums.added([row[4] for row in complete]) - checksums.added([row.sum for row in gone])
+    connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(row.id,) for row in gone])
+    bound = zip(*bindable(zip(*complete, strict=True)), strict=True)
+    connection.executemany(f"INSERT INTO {table} VALUES (?,?,?,?,?)", bound)
+    before = last - MOST_BYTES
+    if before > 0:
+        old = connection.execute(f"SELECT sum FROM {table} WHERE id <= ?", (before,)).fetchall()
+        connection.execute(f"DELETE FROM {table} WHERE id <= ?", (before,))
+        grown -= checksums.added([sum for (sum,) in old])
+    return grown
