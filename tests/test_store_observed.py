@@ -96,9 +96,22 @@ def test_a_changed_stamp_writes_the_block_it_is_in_and_no_other(tmp_path: Path) 
         assert count_blocks(store) == 8  # two queries in each range
         statements = Statements(store)
         store.write(Batch(inputs=[InputRow(RANGE + 2, b"second"), InputRow(RANGE + 4, b"second")]))
-        assert statements.count_of("INSERT INTO observed") == 1
+        assert statements.count_of("UPDATE observed") == 1
         assert statements.count_of("JOIN node") == 0
         assert in_blocks(store) == in_rows(store)
+
+
+def test_the_blocks_of_many_changed_stamps_are_read_together_and_none_is_made_of_rows(tmp_path: Path) -> None:
+    several = range(1, 40 * RANGE, RANGE)
+    with open_store(tmp_path) as store:
+        written(store, *several)
+        statements = Statements(store)
+        store.write(Batch(inputs=[InputRow(id, b"second") for id in several]))
+        assert statements.count_of("UPDATE observed") == 40
+        assert statements.count_of("FROM observed WHERE part") == 1
+        assert statements.count_of("FROM node") == 0
+        assert in_blocks(store) == in_rows(store)
+        store.check_invariants()
 
 
 def test_a_commit_that_writes_no_input_leaves_the_blocks_alone(tmp_path: Path) -> None:
