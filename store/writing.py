@@ -56,11 +56,12 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, 
         total += insert_columns(connection, "readers", (nodes, packed), sums)
     if batch.inputs or batch.deleted_inputs:
         stamps_of = dict[int, bytes](batch.inputs)
-        total -= delete(connection, "input", "node", {*stamps_of, *batch.deleted_inputs})
+        total -= delete(connection, "input", "node", set(batch.deleted_inputs).difference(stamps_of))
         nodes = sorted(stamps_of)
+        total -= checksums.added(sum for _, sum in existing(connection, "input", "node", nodes))
         stamps = list(map(stamps_of.__getitem__, nodes))
         sums = checksums.input_sums(nodes, stamps)
-        total += insert_columns(connection, "input", (nodes, stamps), sums)
+        total += insert_columns(connection, "input", (nodes, stamps), sums, "REPLACE")
     total += write_observed(connection, batch, written)  # after the rows that it repeats
     if batch.queries:
         queries = {row[0]: row for row in batch.queries}
