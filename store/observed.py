@@ -4,7 +4,8 @@ A start looks at every observed input: it needs their arguments and stamps. As r
 objects of Python for each, twice what the stamps of the files cost.
 
 Invariants
-    O1  The rows of `input` and `node` are the truth. A block repeats them, and is written with them.
+    O1  The rows of `input` and `node` are the truth. A block repeats them, and is written with them; stamps
+        of many inputs at once come late instead (`late`), and then count instead of those of the blocks.
     O2  There are no blocks at all (in an older store, until a commit writes an input), or each observed
         input is in one.
     O3  A block holds the inputs of one query in one range of ids, and is written when a row of one is.
@@ -17,7 +18,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence, Set
 from itertools import groupby, islice
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ import msgspec
 from engine.errors import StoreDamaged
 from engine.store import checksums, reading, rows
 from engine.store.checking import check
+from engine.store.late import PART, late_sum, lay_over, opened_late, postponed, read_late, write_late
 from engine.store.rows import Batch, InputBlock, NodeColumns, NodeRow, ObservedInput, ObservedRow
 from engine.store.statements import insert, take
 
@@ -44,12 +46,19 @@ _packed = msgspec.msgpack.Decoder(list[bytes]).decode
 
 def blocks(connection: sqlite3.Connection) -> list[InputBlock]:
     """All observed inputs; of a store without blocks, those of the rows."""
-    stored = [row for row, _ in _stored(connection)]
-    return [_opened(row) for row in stored or _made(reading.inputs(connection))]
+    stored, late = _all(connection)
+    found = [_opened(row) for row in stored or _made(reading.inputs(connection))]
+    lay_over(found, late)
+    return found
 
 
-def write_observed(connection: sqlite3.Connection, batch: Batch, written: NodeColumns) -> int:
-    """Bring the blocks up to the rows that were written; return by how much the total grows."""
+def write_observed(
+    connection: sqlite3.Connection, batch: Batch, written: NodeColumns, stamped: Set[int]
+) -> int:
+    """Bring the blocks up to the rows that were written; return by how much the total grows.
+
+    `stamped`: those of `batch.inputs` that had a stamp before.
+    """
     ids, _, _, flags, *_ = written.columns
     pinned = {id for id, bits in zip(ids, flags, strict=True) if bits & rows.PINNED_FLAG}
     stamps: dict[int, bytes | None] = dict.fromkeys((*batch.deleted, *batch.deleted_inputs))
@@ -60,11 +69,14 @@ def write_observed(connection: sqlite3.Connection, batch: Batch, written: NodeCo
         (inputs,) = connection.execute("SELECT count(*) FROM input").fetchone()
         if inputs > len(batch.inputs):  # an older store has none
             return _insert(connection, list(_made(reading.inputs(connection))))
+    late = read_late(connection)
+    still_late = postponed(late, stamps, pinned, stamped)
+    grown = write_late(connection, late, still_late)
     given = {row.id: row for row in written.some([at for at, id in enumerate(ids) if id in stamps])}
     parts: dict[int, list[int]] = {}
     for id in sorted({*stamps, *pinned}):
         parts.setdefault(id >> RANGE_BITS, []).append(id)
-    grown, waiting = 0, iter(parts.items())
+    waiting = iter(parts.items())
     while some := dict(islice(waiting, PARTS_AT_ONCE)):
         grown += _write_parts(connection, some, stamps, pinned, given)
     return grown
@@ -72,13 +84,17 @@ def write_observed(connection: sqlite3.Connection, batch: Batch, written: NodeCo
 
 def audit_observed(connection: sqlite3.Connection) -> int:
     """Compare every block with its checksum and with the rows; return what they add to the total."""
-    stored = {(row.part, row.query): row for row, _ in _stored(connection)}
-    total = 0
-    if not stored:
+    blocks, late = _all(connection)
+    stored = {(row.part, row.query): row for row in blocks}
+    total = late_sum(late)
+    if not stored and not late:
         return total
-    for expected in _made(reading.inputs(connection)):
+    inputs = reading.inputs(connection)
+    if late != {row.id: row.stamp for row in inputs if row.id in late}:
+        raise StoreDamaged(table="observed", row="late", found="other stamps than the rows say")
+    for expected in _made(inputs):
         found = stored.pop((expected.part, expected.query), None)
-        if found is None or found[:4] != expected[:4] or not _no_more_than(found, expected):
+        if found is None or found[:4] != expected[:4] or not _no_more_than(found, expected, late):
             raise StoreDamaged(table="observed", row=expected.part, found="other inputs than the rows say")
         total += int.from_bytes(checksums.observed_sum(*found), "little")
     if stored:
@@ -86,16 +102,23 @@ def audit_observed(connection: sqlite3.Connection) -> int:
     return total
 
 
-def _no_more_than(found: ObservedRow, expected: ObservedRow) -> bool:
-    """Whether the stamps are those of the rows, or empty (O4)."""
-    stamps = zip(_packed(found.stamps), _packed(expected.stamps), strict=True)
-    return all(not stamp or stamp == other for stamp, other in stamps)
+def _no_more_than(found: ObservedRow, expected: ObservedRow, late: Container[int]) -> bool:
+    """Whether the stamps are those of the rows, or empty (O4), or of no use."""
+    stamps = zip(_unpack(found.nodes), _packed(found.stamps), _packed(expected.stamps), strict=True)
+    return all(not stamp or stamp == other or id in late for id, stamp, other in stamps)
+
+
+def _all(connection: sqlite3.Connection) -> tuple[list[ObservedRow], dict[int, bytes]]:
+    """The blocks, and the stamps that came late."""
+    found = [row for row, _ in _stored(connection)]
+    late = [row for row in found if row.part == PART]
+    return [row for row in found if row.part != PART], opened_late(late[0]) if late else {}
 
 
 def _stored(
     connection: sqlite3.Connection, parts: Sequence[int] | None = None
 ) -> list[tuple[ObservedRow, bytes]]:
-    """The blocks, all or those of some ranges, with their checksums."""
+    """The rows, all or those of some ranges, with their checksums."""
     if parts is None:
         found = connection.execute(_SELECT).fetchall()
     else:
