@@ -9,7 +9,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from attrs import frozen
@@ -32,7 +32,7 @@ from engine.graph import (
 )
 from engine.mark import suspect
 from engine.memo import changed, lower_durability, put_value
-from engine.persist import KEEP, load, save, save_made
+from engine.persist import KEEP, load, load_readers, save, save_made
 from engine.query import QueryInfo
 from engine.reason import Reason
 from engine.store.codec import fingerprint
@@ -78,14 +78,14 @@ def change_of(
     return Change(node, info, args, seen, data, fingerprint(data), None, stamp, pinned, durability)
 
 
-def apply(core: Core, changes: Iterable[Change], note: str) -> int:
+def apply(core: Core, changes: Collection[Change], note: str) -> int:
     """Put new input values in place as one revision, if any of them differs. The lock is held.
 
     Returns how many differed.
     """
     different = []
+    load(core, [change.node for change in changes])
     for change in changes:
-        load(core, (change.node,))
         if _is_new(core, change):
             different.append(change)
         else:
@@ -98,12 +98,20 @@ def apply(core: Core, changes: Iterable[Change], note: str) -> int:
             lower_durability(core, change.node, int(change.durability))
             save(core, change.node, KEEP)
     if different:
+        _read_ahead(core, [change.node for change in different])
         core.unsettled, core.applying = True, different  # an interrupt from here on: see recover
         start_revision(core, note, changed_inputs=len(different))
         for change in different:
             _put(core, change)
         core.unsettled, core.applying = False, []
     return len(different)
+
+
+def _read_ahead(core: Core, nodes: list[int]) -> None:
+    """What is asked of each input that differs: who read it, and whether it was ever what it is now."""
+    load_readers(core, nodes)
+    if core.history is not None:
+        core.history.load_versions(core, nodes)
 
 
 def _is_new(core: Core, change: Change) -> bool:

@@ -36,6 +36,7 @@ def in_pieces(core: Core, nodes: list[int]) -> Iterator[int]:
 
 def _read(core: Core, nodes: list[int]) -> None:
     graph = core.graph
+    _load_marked(core, nodes)
     concerned = [node for node in nodes if graph.status[node] & (SUSPECT | RUNNING) == SUSPECT]
     if len(concerned) < 2:
         return
@@ -52,6 +53,14 @@ def _read(core: Core, nodes: list[int]) -> None:
             by.setdefault(reader, []).append(node)
     for reader, several in by.items():
         core.collections[reader].read_ahead(several)
+
+
+def _load_marked(core: Core, nodes: list[int]) -> None:
+    """What is looked at first of each member that a change may concern (see `verify._enter`)."""
+    status = core.graph.status
+    marked = [node for node in nodes if status[node] & (MARKED | SUSPECT | RUNNING) == MARKED]
+    load(core, marked)
+    load(core, [node for node in _reads_of(core, marked) if status[node] & MARKED])
 
 
 def _reads_of(core: Core, nodes: list[int]) -> list[int]:

@@ -103,7 +103,7 @@ class Core:
         self.dirty_queries: dict[int, None] = {}
         self.dirty_state = False
         self.dirty_bytes = 0
-        self.committed_at = clock()
+        self.waiting_since = clock()  # when the first of the rows was made that the next commit writes
         self.revision_notes: list[tuple[int, float, int, str]] = []
         # nodes that need care at the next request
         self.observed: dict[int, bytes] = {}  # observed inputs -> stored stamp

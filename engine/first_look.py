@@ -23,7 +23,8 @@ from engine.locate import bind
 from engine.observe import CHUNK, UNSETTLED, stamps_of_texts
 from engine.query import REGISTRY, QueryInfo
 
-Asked = tuple[int, QueryInfo, tuple[Any, ...]]
+# A node that is to be read, and its stamp of now; None where it could not be taken.
+Asked = tuple[int, QueryInfo, tuple[Any, ...], bytes | None]
 
 
 @define(eq=False, repr=False)
@@ -106,5 +107,5 @@ def differing(root: Path, graph: Graph, blocks: Sequence[Block]) -> list[Asked]:
             continue
         for node, text, old, new in zip(block.nodes, block.texts, block.stamps, now, strict=True):
             if (new != old or old == UNSETTLED) and not flags[node] & PINNED:
-                found.append((node, block.info, (text,)))
+                found.append((node, block.info, (text,), new))
     return found

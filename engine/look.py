@@ -94,7 +94,7 @@ def look_at(core: Core, nodes: Iterable[int] | None = None, *, threads: int = 1)
     found = differing(core.root, graph, first.blocks)
     now = stamps(core.root, zip(infos, arguments, strict=True))
     found += [
-        (asked[at], infos[at], arguments[at])
+        (asked[at], infos[at], arguments[at], new)
         for at, (old, new) in enumerate(zip(before, now, strict=True))
         if new != old or new is None or old == UNSETTLED
     ]
@@ -184,17 +184,17 @@ def _read(core: Core, asked: list[Asked], threads: int) -> tuple[list[Change], l
         found = _read_share(core, asked)
     core.read += len(found)
     changes = [change for change in found if change is not None]
-    retry = [node for (node, _, _), change in zip(asked, found, strict=True) if change is None]
+    retry = [node for (node, *_), change in zip(asked, found, strict=True) if change is None]
     return changes, retry
 
 
 def _read_share(core: Core, asked: list[Asked]) -> list[Change | None]:
     found: list[Change | None] = []
-    for node, info, args in asked:
+    for node, info, args, now in asked:
         if core.stopping:
             raise stopped()
         try:
-            value, error, stamp = look(core.outside, info, args)
+            value, error, stamp = look(core.outside, info, args, now)
             found.append(change_of(node, info, args, value, error, stamp))
         except Exception as error:  # of an input
             if not is_transient(error):

@@ -50,22 +50,24 @@ def spread(core: Core, budget: int | None = None) -> bool:
     status, readers, frontier, marked = graph.status, graph.readers, graph.frontier, graph.marked
     before = len(marked)
     end = None if budget is None else before + budget
-    while frontier:
-        node = frontier.pop()
-        above = readers[node]
-        if above is None:
-            frontier.append(node)
-            load_readers(core, frontier)
-            continue
-        for reader in (above,) if isinstance(above, int) else above:
-            if not status[reader] & MARKED and reader:  # 0: nobody
-                status[reader] |= MARKED
-                marked.append(reader)
-                frontier.append(reader)
-        if end is not None and len(marked) > end and frontier:
-            core.visited += len(marked) - before
-            return False
-    core.visited += len(marked) - before
+    at = 0  # breadth first: what is to be loaded of one level is loaded at once
+    try:
+        while at < len(frontier):
+            above = readers[frontier[at]]
+            if above is None:
+                load_readers(core, frontier[at:])
+                continue
+            at += 1
+            for reader in (above,) if isinstance(above, int) else above:
+                if not status[reader] & MARKED and reader:  # 0: nobody
+                    status[reader] |= MARKED
+                    marked.append(reader)
+                    frontier.append(reader)
+            if end is not None and len(marked) > end and at < len(frontier):
+                return False
+    finally:
+        del frontier[:at]
+        core.visited += len(marked) - before
     if core.collections:
         doubt_collections(core)
     return True

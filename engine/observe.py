@@ -61,17 +61,19 @@ Batches = dict[type, Batch]
 
 
 def look(
-    outside: InputFrame, info: QueryInfo, args: tuple[Any, ...]
+    outside: InputFrame, info: QueryInfo, args: tuple[Any, ...], stamp: bytes | None = None
 ) -> tuple[Any, Exception | None, bytes | None]:
     """Value or lasting error of an input, and the stamp to keep with it (None: not observed).
 
+    `stamp`: the one that it had a moment ago, where that is known; it may have another one by now.
     Transient failures are raised. Runs without the lock.
     """
     token = CURRENT.set(outside)
     try:
         if info.stamp is None:
             return *_attempt(info, args), UNSETTLED if info.observed else None
-        stamp = info.stamp_of(args)
+        if stamp is None:
+            stamp = info.stamp_of(args)
         for _ in range(READS):
             # Asked before the read: after a long one a young stamp would look old enough (B1).
             settled = info.settled is None or info.settled(stamp)

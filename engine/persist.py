@@ -39,7 +39,7 @@ from engine.store.canonical import canonicals as _canonicals
 
 KEEP: Final = None  # data of a row whose value did not change: the store keeps what has this fingerprint
 CHUNK_NODES = 32_768  # rows per commit of a long build: about 0.3 s of writing; smaller ones cost more a row
-CHUNK_NS = 2_000_000_000  # and no later than this after the last one: what a kill costs at most
+CHUNK_NS = 2_000_000_000  # and no later than this after the first of them: what a kill costs at most
 CHUNK_BYTES = 16 << 20  # bytes of values, so that memory stays bounded
 _PACK_ONE = Struct("=I").pack
 FORCED_BIT = GROUP  # in the stored list of suspects
@@ -128,6 +128,8 @@ def save(core: Core, node: int, data: bytes | None) -> None:
     if core.saves:
         if node in core.ringed or (data is None and core.dirty.get(node) is not None):
             return
+        if not core.dirty:
+            core.waiting_since = core.clock()
         core.dirty[node] = data
         core.dirty_bytes += len(data) if data else 0
 
@@ -151,7 +153,7 @@ def chunk(core: Core, nodes: int | None = None) -> None:
         or core.dirty_bytes >= CHUNK_BYTES
         or (core.memory is not None and core.memory.wants_commit)
     )
-    if large or core.clock() - core.committed_at >= CHUNK_NS:
+    if large or core.clock() - core.waiting_since >= CHUNK_NS:
         commit(core)
 
 
@@ -161,7 +163,6 @@ def commit(core: Core) -> None:
     A full disk is noted, not raised: answers stay right from memory, and the next commit tries again.
     """
     _drop_passing(core)
-    core.committed_at = core.clock()
     store = core.store
     if store is None or store.read_only or not _has_news(core):
         return

@@ -4,7 +4,8 @@ A start looks at every observed input: it needs their arguments and stamps. As r
 objects of Python for each, twice what the stamps of the files cost.
 
 Invariants
-    O1  The rows of `input` and `node` are the truth. A block repeats them, and is written with them.
+    O1  The rows of `input` and `node` are the truth. A block repeats them, and is written with them; stamps
+        of many inputs at once come late instead (`late`), and then count instead of those of the blocks.
     O2  There are no blocks at all (in an older store, until a commit writes an input), or each observed
         input is in one.
     O3  A block holds the inputs of one query in one range of ids, and is written when a row of one is.
@@ -16,20 +17,26 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from bisect import bisect_left
+from collections.abc import Container, Iterable, Iterator, Sequence, Set
+from itertools import groupby, islice
+from typing import NamedTuple
 
 import msgspec
 
 from engine.errors import StoreDamaged
 from engine.store import checksums, reading, rows
 from engine.store.checking import check
+from engine.store.late import PART, late_sum, lay_over, opened_late, postponed, read_late, write_late
 from engine.store.rows import Batch, InputBlock, NodeColumns, NodeRow, ObservedInput, ObservedRow
 from engine.store.statements import insert, take
 
 RANGE_BITS = 9  # 512 ids: some 10 KB that a changed stamp writes again, and 10 us that a block costs to read
 
+PARTS_AT_ONCE = 128  # ranges that are read, and written again, together: some 3 MB
+
 _SELECT = "SELECT part, query, nodes, args, stamps, sum FROM observed"
+_UPDATE = "UPDATE observed SET stamps = ?, sum = ? WHERE part = ? AND query = ?"
 
 _encode = msgspec.msgpack.Encoder().encode
 _called = msgspec.msgpack.Decoder(list[tuple[str]]).decode  # with a path, as nearly all inputs are
@@ -39,11 +46,19 @@ _packed = msgspec.msgpack.Decoder(list[bytes]).decode
 
 def blocks(connection: sqlite3.Connection) -> list[InputBlock]:
     """All observed inputs; of a store without blocks, those of the rows."""
-    return [_opened(row) for row in _stored(connection) or _made(reading.inputs(connection))]
+    stored, late = _all(connection)
+    found = [_opened(row) for row in stored or _made(reading.inputs(connection))]
+    lay_over(found, late)
+    return found
 
 
-def write_observed(connection: sqlite3.Connection, batch: Batch, written: NodeColumns) -> int:
-    """Bring the blocks up to the rows that were written; return by how much the total grows."""
+def write_observed(
+    connection: sqlite3.Connection, batch: Batch, written: NodeColumns, stamped: Set[int]
+) -> int:
+    """Bring the blocks up to the rows that were written; return by how much the total grows.
+
+    `stamped`: those of `batch.inputs` that had a stamp before.
+    """
     ids, _, _, flags, *_ = written.columns
     pinned = {id for id, bits in zip(ids, flags, strict=True) if bits & rows.PINNED_FLAG}
     stamps: dict[int, bytes | None] = dict.fromkeys((*batch.deleted, *batch.deleted_inputs))
@@ -54,20 +69,32 @@ def write_observed(connection: sqlite3.Connection, batch: Batch, written: NodeCo
         (inputs,) = connection.execute("SELECT count(*) FROM input").fetchone()
         if inputs > len(batch.inputs):  # an older store has none
             return _insert(connection, list(_made(reading.inputs(connection))))
+    late = read_late(connection)
+    still_late = postponed(late, stamps, pinned, stamped)
+    grown = write_late(connection, late, still_late)
     given = {row.id: row for row in written.some([at for at, id in enumerate(ids) if id in stamps])}
-    parts = {id >> RANGE_BITS for id in (*stamps, *pinned)}
-    return sum([_write_part(connection, part, stamps, pinned, given) for part in sorted(parts)])
+    parts: dict[int, list[int]] = {}
+    for id in sorted({*stamps, *pinned}):
+        parts.setdefault(id >> RANGE_BITS, []).append(id)
+    waiting = iter(parts.items())
+    while some := dict(islice(waiting, PARTS_AT_ONCE)):
+        grown += _write_parts(connection, some, stamps, pinned, given)
+    return grown
 
 
 def audit_observed(connection: sqlite3.Connection) -> int:
     """Compare every block with its checksum and with the rows; return what they add to the total."""
-    stored = {(row.part, row.query): row for row in _stored(connection)}
-    total = 0
-    if not stored:
+    blocks, late = _all(connection)
+    stored = {(row.part, row.query): row for row in blocks}
+    total = late_sum(late)
+    if not stored and not late:
         return total
-    for expected in _made(reading.inputs(connection)):
+    inputs = reading.inputs(connection)
+    if late != {row.id: row.stamp for row in inputs if row.id in late}:
+        raise StoreDamaged(table="observed", row="late", found="other stamps than the rows say")
+    for expected in _made(inputs):
         found = stored.pop((expected.part, expected.query), None)
-        if found is None or found[:4] != expected[:4] or not _no_more_than(found, expected):
+        if found is None or found[:4] != expected[:4] or not _no_more_than(found, expected, late):
             raise StoreDamaged(table="observed", row=expected.part, found="other inputs than the rows say")
         total += int.from_bytes(checksums.observed_sum(*found), "little")
     if stored:
@@ -75,37 +102,66 @@ def audit_observed(connection: sqlite3.Connection) -> int:
     return total
 
 
-def _no_more_than(found: ObservedRow, expected: ObservedRow) -> bool:
-    """Whether the stamps are those of the rows, or empty (O4)."""
-    stamps = zip(_packed(found.stamps), _packed(expected.stamps), strict=True)
-    return all(not stamp or stamp == other for stamp, other in stamps)
+def _no_more_than(found: ObservedRow, expected: ObservedRow, late: Container[int]) -> bool:
+    """Whether the stamps are those of the rows, or empty (O4), or of no use."""
+    stamps = zip(_unpack(found.nodes), _packed(found.stamps), _packed(expected.stamps), strict=True)
+    return all(not stamp or stamp == other or id in late for id, stamp, other in stamps)
 
 
-def _stored(connection: sqlite3.Connection, part: int | None = None) -> list[ObservedRow]:
-    if part is None:
+def _all(connection: sqlite3.Connection) -> tuple[list[ObservedRow], dict[int, bytes]]:
+    """The blocks, and the stamps that came late."""
+    found = [row for row, _ in _stored(connection)]
+    late = [row for row in found if row.part == PART]
+    return [row for row in found if row.part != PART], opened_late(late[0]) if late else {}
+
+
+def _stored(
+    connection: sqlite3.Connection, parts: Sequence[int] | None = None
+) -> list[tuple[ObservedRow, bytes]]:
+    """The rows, all or those of some ranges, with their checksums."""
+    if parts is None:
         found = connection.execute(_SELECT).fetchall()
     else:
-        found = connection.execute(f"{_SELECT} WHERE part = ?", (part,)).fetchall()
+        found = list(reading.select_in(connection, f"{_SELECT} WHERE part", parts))
     for row in found:
         check("observed", row[0], row[5], checksums.observed_sum, row[:5])
-    return [ObservedRow(*row[:5]) for row in found]
+    return [(ObservedRow(*row[:5]), row[5]) for row in found]
 
 
-def _write_part(
+def _write_parts(
     connection: sqlite3.Connection,
-    part: int,
+    parts: dict[int, list[int]],
     stamps: dict[int, bytes | None],
     pinned: set[int],
     given: dict[int, NodeRow],
 ) -> int:
-    stored = _stored(connection, part)
-    if stored:
-        fresh = _patched(connection, part, stored, stamps, pinned)
-    else:
-        new = [(id, stamp) for id in _range(part) if (stamp := stamps.get(id)) is not None]
-        if not new:
-            return 0
-        fresh = _first(new, given)
+    """Bring the blocks of some ranges up to date. `parts`: the ids of each that have news."""
+    stored: dict[int, list[tuple[ObservedRow, bytes]]] = {part: [] for part in parts}
+    for row, sum in _stored(connection, list(parts)):
+        stored[row.part].append((row, sum))
+    grown = 0
+    patches: list[_Patch] = []
+    for part, ids in parts.items():
+        found = _patches(stored[part], ids)
+        known = {id for patch in found for _, id in patch.places}
+        if all((stamps[id] is not None) == (id in known) for id in ids if id in stamps):
+            patches += found
+        else:  # inputs have come or gone
+            grown += _write_anew(connection, part, [row for row, _ in stored[part]], stamps, given)
+    return grown + _write_patches(connection, patches, stamps, pinned)
+
+
+def _write_anew(
+    connection: sqlite3.Connection,
+    part: int,
+    stored: Sequence[ObservedRow],
+    stamps: dict[int, bytes | None],
+    given: dict[int, NodeRow],
+) -> int:
+    new = [(id, stamp) for id in _range(part) if (stamp := stamps.get(id)) is not None]
+    if not stored and not new:
+        return 0
+    fresh = None if stored else _first(new, given)
     if fresh is None:
         fresh = list(_made(reading.inputs(connection, _range(part))))
     grown = 0
@@ -128,27 +184,48 @@ def _first(new: Sequence[tuple[int, bytes]], given: dict[int, NodeRow]) -> list[
     )
 
 
-def _patched(
+class _Patch(NamedTuple):
+    """A block that keeps its inputs, all its stamps, and the places of those that are others now."""
+
+    block: ObservedRow
+    sum: bytes
+    stamps: list[bytes]
+    places: list[tuple[int, int]]  # at which index, which id
+
+
+def _patches(stored: Sequence[tuple[ObservedRow, bytes]], ids: Sequence[int]) -> list[_Patch]:
+    """The blocks of a range that hold some of these ids."""
+    found = []
+    for block, sum in stored:
+        nodes = _unpack(block.nodes)
+        places = [(at, id) for id in ids if (at := bisect_left(nodes, id)) < len(nodes) and nodes[at] == id]
+        if places:
+            found.append(_Patch(block, sum, _packed(block.stamps), places))
+    return found
+
+
+def _write_patches(
     connection: sqlite3.Connection,
-    part: int,
-    stored: Sequence[ObservedRow],
+    patches: Sequence[_Patch],
     stamps: dict[int, bytes | None],
     pinned: set[int],
-) -> list[ObservedRow] | None:
-    """The blocks of a range with other stamps. None: inputs have come or gone, so the rows have to say it."""
-    nodes = [_unpack(row.nodes) for row in stored]
-    known = {id for block in nodes for id in block}
-    given = [id for id in _range(part) if id in stamps]
-    if any((stamps[id] is None) == (id in known) for id in given):
-        return None
-    select = f"SELECT id FROM node WHERE flags & {rows.PINNED_FLAG} AND id"  # set before, it may be
-    pinned = pinned.union(id for (id,) in reading.select_in(connection, select, given))
-    fresh = []
-    for row, ids in zip(stored, nodes, strict=True):
-        before = zip(ids, _packed(row.stamps), strict=True)
-        after = [b"" if id in pinned else stamps.get(id, stamp) for id, stamp in before]
-        fresh.append(row._replace(stamps=_encode(after)))
-    return fresh
+) -> int:
+    # One that the host has set before has an empty stamp here (O4), and so have a few others: ask its row.
+    doubtful = [id for _, _, known, places in patches for at, id in places if not known[at]]
+    select = f"SELECT id FROM node WHERE flags & {rows.PINNED_FLAG} AND id"
+    pinned = pinned.union([id for (id,) in reading.select_in(connection, select, doubtful)])
+    grown = 0
+    written = []
+    for block, before, known, places in patches:
+        for at, id in places:
+            known[at] = b"" if id in pinned else stamps[id] or b""
+        packed = _encode(known)
+        if packed != block.stamps:
+            sum = checksums.observed_sum(*block[:4], packed)
+            grown += checksums.added((sum,)) - checksums.added((before,))
+            written.append((packed, sum, block.part, block.query))
+    connection.executemany(_UPDATE, written)
+    return grown
 
 
 def _made(found: Iterable[ObservedInput]) -> Iterator[ObservedRow]:

@@ -52,14 +52,18 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, 
         packed = list(map(readers.__getitem__, nodes))
         sums = checksums.readers_sums(nodes, packed)
         total += insert_columns(connection, "readers", (nodes, packed), sums)
+    stamped: set[int] = set()  # before
     if batch.inputs or batch.deleted_inputs:
         stamps_of = dict[int, bytes](batch.inputs)
-        total -= delete(connection, "input", "node", {*stamps_of, *batch.deleted_inputs})
+        total -= delete(connection, "input", "node", set(batch.deleted_inputs).difference(stamps_of))
         nodes = sorted(stamps_of)
+        before = dict(existing(connection, "input", "node", nodes))
+        total -= checksums.added(before.values())
+        stamped.update(before)
         stamps = list(map(stamps_of.__getitem__, nodes))
         sums = checksums.input_sums(nodes, stamps)
-        total += insert_columns(connection, "input", (nodes, stamps), sums)
-    total += write_observed(connection, batch, written)  # after the rows that it repeats
+        total += insert_columns(connection, "input", (nodes, stamps), sums, "REPLACE")
+    total += write_observed(connection, batch, written, stamped)  # after the rows that it repeats
     if batch.queries:
         queries = {row[0]: row for row in batch.queries}
         total -= delete(connection, "query", "id", queries)

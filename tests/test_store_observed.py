@@ -13,7 +13,7 @@ import pytest
 from engine import Engine, each, input, query
 from engine.errors import StoreDamaged
 from engine.rules.files import read_text
-from engine.store import Batch, InputRow, NodeColumns, NodeRow, State, open_store, rows
+from engine.store import Batch, InputRow, NodeColumns, NodeRow, State, late, open_store, rows
 from engine.store.canonical import canonical
 from engine.store.gc import collect
 from engine.store.observed import RANGE_BITS
@@ -65,14 +65,18 @@ class Statements(list[str]):
 # -- the blocks and the rows ---------------------------------------------------------------------------
 
 
-def test_the_blocks_say_what_the_rows_say_whatever_was_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [late.MOST, 300])
+def test_the_blocks_say_what_the_rows_say_whatever_was_written(
+    tmp_path: Path, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(late, "MOST", most)
     dice = random.Random(4)
     made: set[int] = set()
     with open_store(tmp_path) as store:
         for turn in range(60):
             fresh = {dice.randrange(1, 3 * RANGE) for _ in range(dice.choice((0, 1, 40)))} - made
             known = sorted(made)
-            stamped = dice.sample(known, min(len(known), dice.randrange(4)))
+            stamped = dice.sample(known, min(len(known), dice.choice((0, 1, 2, 3, 200))))
             gone = dice.sample(known, min(len(known), dice.choice((0, 0, 1, 9))))
             unobserved = dice.sample(known, min(len(known), dice.choice((0, 1))))
             left = [id for id in (*fresh, *stamped) if id not in {*gone, *unobserved}]
@@ -96,9 +100,38 @@ def test_a_changed_stamp_writes_the_block_it_is_in_and_no_other(tmp_path: Path) 
         assert count_blocks(store) == 8  # two queries in each range
         statements = Statements(store)
         store.write(Batch(inputs=[InputRow(RANGE + 2, b"second"), InputRow(RANGE + 4, b"second")]))
-        assert statements.count_of("INSERT INTO observed") == 1
+        assert statements.count_of("UPDATE observed") == 1
         assert statements.count_of("JOIN node") == 0
         assert in_blocks(store) == in_rows(store)
+
+
+def test_many_changed_stamps_are_put_beside_the_blocks_and_no_block_is_written(tmp_path: Path) -> None:
+    several = range(1, 40 * RANGE, RANGE)
+    with open_store(tmp_path) as store:
+        written(store, *several)
+        statements = Statements(store)
+        store.write(Batch(inputs=[InputRow(id, b"second") for id in several]))
+        assert statements.count_of("UPDATE observed") == statements.count_of("FROM node") == 0
+        assert statements.count_of("INTO observed") == 1
+        assert in_blocks(store) == in_rows(store)
+        store.check_invariants()
+
+
+def test_stamps_beside_the_blocks_go_into_them_together_when_there_are_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(late, "MOST", 30)
+    several = range(1, 40 * RANGE, RANGE)
+    with open_store(tmp_path) as store:
+        written(store, *several)
+        store.write(Batch(inputs=[InputRow(id, b"second") for id in several[:20]]))
+        statements = Statements(store)
+        store.write(Batch(inputs=[InputRow(id, b"third") for id in several[20:]]))
+        assert statements.count_of("UPDATE observed") == 40
+        assert statements.count_of("FROM observed WHERE part IN") == 1
+        assert statements.count_of("FROM node") == 0
+        assert in_blocks(store) == in_rows(store)
+        store.check_invariants()
 
 
 def test_a_commit_that_writes_no_input_leaves_the_blocks_alone(tmp_path: Path) -> None:
@@ -149,6 +182,23 @@ def test_the_stamp_of_what_the_host_has_set_is_empty_in_its_block(tmp_path: Path
         assert in_blocks(store)[2][2] == b"third"
 
 
+def test_what_the_host_sets_and_what_is_deleted_leaves_the_stamps_beside_the_blocks(tmp_path: Path) -> None:
+    several = range(1, 60)
+    with open_store(tmp_path) as store:
+        written(store, *several)
+        store.write(Batch(inputs=[InputRow(id, b"second") for id in several]))
+        pinned = [node(id, flags=OBSERVED | rows.PINNED_FLAG) for id in range(1, 30)]
+        store.write(Batch(nodes=pinned, deleted=[40], deleted_inputs=[41]))
+        found = in_blocks(store)
+        assert {found[id][2] for id in range(1, 30)} == {b""}
+        assert {found[id][2] for id in range(30, 60) if id in found} == {b"second"}
+        assert found.keys() == in_rows(store).keys() == {*several} - {40, 41}
+        store.check_invariants()
+        store.write(Batch(deleted=list(several)))
+        assert count_blocks(store) == 0
+        store.check_invariants()
+
+
 def test_what_is_collected_leaves_the_blocks(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         kept = node(2, flags=OBSERVED | rows.ROOT_FLAG)
@@ -191,7 +241,7 @@ def without_blocks(directory: Path) -> dict[int, tuple[int, bytes, bytes]]:
         return expected
 
 
-def take_all(connection: sqlite3.Connection, batch: Batch, written: NodeColumns) -> int:
+def take_all(connection: sqlite3.Connection, batch: Batch, written: NodeColumns, stamped: set[int]) -> int:
     return -take(connection, "observed", "1 = 1")
 
 
@@ -203,11 +253,16 @@ def take_all(connection: sqlite3.Connection, batch: Batch, written: NodeColumns)
         "UPDATE observed SET args = 'text' WHERE part = 0",
         "UPDATE observed SET nodes = 7 WHERE part = 0",
         "UPDATE observed SET sum = x''",
+        "UPDATE observed SET stamps = x'90' WHERE part = -1",
+        "UPDATE observed SET nodes = 7 WHERE part = -1",
+        "UPDATE observed SET part = -2 WHERE part = -1",
     ],
 )
 def test_a_damaged_block_is_not_given_out(tmp_path: Path, statement: str) -> None:
     with open_store(tmp_path) as store:
         written(store, 1, 2, RANGE)
+        written(store, *range(2 * RANGE, 2 * RANGE + 50))
+        store.write(Batch(inputs=[InputRow(2 * RANGE + at, b"second") for at in range(50)]))
         store.connection.execute(statement)
         with pytest.raises(StoreDamaged):
             store.input_blocks()
@@ -224,12 +279,15 @@ def test_the_audit_finds_blocks_of_another_moment(tmp_path: Path) -> None:
             Batch(nodes=[node(3 * RANGE)], inputs=[InputRow(3 * RANGE, b"first")]),
             Batch(deleted_inputs=[2]),
             Batch(deleted_inputs=[RANGE]),
+            Batch(inputs=[InputRow(5 * RANGE + 7, b"third")]),  # beside the blocks
         )
     ):
         with open_store(tmp_path / str(number)) as store, pytest.MonkeyPatch.context() as patch:
             written(store, 1, 2, RANGE)
+            written(store, *range(5 * RANGE, 5 * RANGE + 50))
+            store.write(Batch(inputs=[InputRow(5 * RANGE + at, b"second") for at in range(50)]))
             store.check_invariants()
-            patch.setattr("engine.store.writing.write_observed", lambda connection, batch, written: 0)
+            patch.setattr("engine.store.writing.write_observed", lambda *given: 0)
             store.write(batch)
             with pytest.raises(StoreDamaged) as caught:
                 store.check_invariants()

@@ -1,0 +1,107 @@
+"""Late: stamps that came after the blocks of their inputs, in one row beside them.
+
+Files that are touched by the hundred lie in nearly all blocks (`observed`). To write those again would take
+most of the time of such a commit, so the stamps are put here, and laid over the blocks when they are read.
+
+Invariants
+    L1  An input in here is in a block too, whose stamp is of no use then. Its stamp here is that of its row.
+    L2  The host has set none of them in here.
+    L3  There are at most MOST: with more than that, all go to their blocks.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Set
+
+import msgspec
+
+from engine.errors import StoreDamaged
+from engine.store import checksums
+from engine.store.checking import check
+from engine.store.rows import InputBlock, ObservedRow
+
+FEW = 16  # stamps that are written to their blocks at once: some 0.1 ms each
+MOST = 4_096  # stamps: some 200 KB, which a commit with more than a few of them writes again
+
+PART = -1  # of the row: no range of ids
+_KEY = (PART, 0)  # part and query
+
+_encode = msgspec.msgpack.Encoder().encode
+_packed = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+def read_late(connection: sqlite3.Connection) -> dict[int, bytes]:
+    """All of them, ascending."""
+    select = "SELECT part, query, nodes, args, stamps, sum FROM observed WHERE part = ? AND query = ?"
+    row = connection.execute(select, _KEY).fetchone()
+    if row is None:
+        return {}
+    check("observed", PART, row[5], checksums.observed_sum, row[:5])
+    return opened_late(ObservedRow(*row[:5]))
+
+
+def opened_late(row: ObservedRow) -> dict[int, bytes]:
+    """What the row says that they are in."""
+    try:
+        nodes = struct.unpack(f"<{len(row.nodes) // 4}I", row.nodes)
+        return dict(zip(nodes, _packed(row.stamps), strict=True))
+    except (msgspec.MsgspecError, struct.error, ValueError) as error:
+        raise StoreDamaged(table="observed", row=PART, found=str(error)) from error
+
+
+def write_late(
+    connection: sqlite3.Connection, before: Mapping[int, bytes], after: Mapping[int, bytes]
+) -> int:
+    """Replace what is there; return by how much the total grows."""
+    if before == after:
+        return 0
+    connection.execute("DELETE FROM observed WHERE part = ? AND query = ?", _KEY)
+    if after:
+        row = _row(after)
+        connection.execute("INSERT INTO observed VALUES (?,?,?,?,?,?)", (*row, checksums.observed_sum(*row)))
+    return late_sum(after) - late_sum(before)
+
+
+def late_sum(late: Mapping[int, bytes]) -> int:
+    """What they add to the total."""
+    return checksums.added((checksums.observed_sum(*_row(late)),)) if late else 0
+
+
+def _row(late: Mapping[int, bytes]) -> tuple[int, int, bytes, bytes, bytes]:
+    return (*_KEY, struct.pack(f"<{len(late)}I", *late), b"", _encode(list(late.values())))
+
+
+def postponed(
+    late: Mapping[int, bytes], stamps: dict[int, bytes | None], pinned: Set[int], stamped: Set[int]
+) -> dict[int, bytes]:
+    """Those that are late from now on; what is left in `stamps` is for the blocks.
+
+    pinned      inputs that the host has set now
+    stamped     inputs that had a stamp before, so that they are in blocks
+    """
+    rest = {id: stamp for id, stamp in late.items() if id not in stamps and id not in pinned}
+    fresh = {
+        id: stamp for id, stamp in stamps.items() if stamp is not None and id in stamped and id not in pinned
+    }
+    if len(fresh) <= FEW:
+        return rest
+    if len(rest) + len(fresh) > MOST:
+        stamps.update(rest)
+        return {}
+    for id in fresh:
+        del stamps[id]
+    return dict(sorted({**rest, **fresh}.items()))
+
+
+def lay_over(blocks: Iterable[InputBlock], late: Mapping[int, bytes]) -> None:
+    """Give the inputs in blocks the stamps that came late."""
+    ids = sorted(late)
+    for block in blocks if ids else ():
+        first, last = block.nodes[0], block.nodes[-1]
+        for id in ids[bisect_left(ids, first) : bisect_left(ids, last + 1)]:
+            at = bisect_left(block.nodes, id)
+            if block.nodes[at] == id:  # else it is of another query
+                block.stamps[at] = late[id]
