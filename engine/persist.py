@@ -137,9 +137,10 @@ def save_made(core: Core, node: int, data: bytes | None) -> None:
 
     Bytes of the value before may be queued still, where a commit failed: they are not those of this one.
     """
-    if data is None and node in core.dirty:
-        core.dirty[node] = None
-    save(core, node, data)
+    if core.saves and node not in core.ringed:
+        core.dirty[node] = data
+        if data:
+            core.dirty_bytes += len(data)
 
 
 def chunk(core: Core) -> None:
@@ -151,7 +152,7 @@ def chunk(core: Core) -> None:
         or core.dirty_bytes >= CHUNK_BYTES
         or (core.memory is not None and core.memory.wants_commit)
     )
-    if large or core.clock() - core.committed_at >= CHUNK_NS:
+    if large or core.ran_at - core.committed_at >= CHUNK_NS:
         commit(core)
 
 
