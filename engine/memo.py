@@ -114,6 +114,9 @@ def first_dependencies(core: Core, node: int, info: QueryInfo, reads: Reads) -> 
     What `replace_dependencies`, `rests_on` and `note_calls` do one after the other is done in one pass here,
     for every read of a cold build.
     """
+    durability, reach = 0 if _is_lookup(info) else 2, 0
+    if not reads:
+        return durability, 0
     graph = core.graph
     query, flags, known, readers = graph.query, graph.flags, graph.durability, graph.readers
     if core.in_store:
@@ -121,7 +124,6 @@ def first_dependencies(core: Core, node: int, info: QueryInfo, reads: Reads) -> 
     graph.dependencies[node] = _entries_of(reads)
     called = core.calls[query[node]]
     changed = core.dirty_readers if core.store is not None else None
-    durability, reach = 2, 0
     for read in reads:
         if read < 0:
             continue
@@ -137,19 +139,19 @@ def first_dependencies(core: Core, node: int, info: QueryInfo, reads: Reads) -> 
             durability = known[read]
         if query[read] not in called:
             note_calls(core, node, (read,))
-    return 0 if _is_lookup(info) else durability, reach & REACH
+    return durability, reach & REACH
 
 
 def rests_on(core: Core, info: QueryInfo, reads: Reads) -> tuple[int, int]:
     """The durability of a memo that read `reads`, and the collections that it rests on, as flags (E3)."""
-    durability, reach = 2, 0
+    durability, reach = 0 if _is_lookup(info) else 2, 0
     known, flags = core.graph.durability, core.graph.flags
     for read in reads:
         if read > 0:
             reach |= flags[read]
             if known[read] < durability:
                 durability = known[read]
-    return 0 if _is_lookup(info) else durability, reach & REACH
+    return durability, reach & REACH
 
 
 def _is_lookup(info: QueryInfo) -> bool:
