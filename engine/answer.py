@@ -47,8 +47,7 @@ def answer(core: Core, node: int, asker: Request) -> Any:
 
 def compute_again(core: Core, node: int, asker: Request) -> None:
     """Run a query whose memo holds but whose value is nowhere kept (`persist=False`, unstorable)."""
-    walk = verify.Walk(asker)
-    walk.steps.append(node)
+    walk = verify.Walk(asker, None, node)
     if core.graph.status[node] & RUNNING:
         wait_for(core, node, walk)
     else:

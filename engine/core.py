@@ -104,6 +104,7 @@ class Core:
         self.dirty_state = False
         self.dirty_bytes = 0
         self.waiting_since = clock()  # when the first of the rows was made that the next commit writes
+        self.ran_at = clock()  # when a function last began or ended
         self.revision_notes: list[tuple[int, float, int, str]] = []
         # nodes that need care at the next request
         self.observed: dict[int, bytes] = {}  # observed inputs -> stored stamp
@@ -202,6 +203,7 @@ class Core:
         while not self._is_owned():  # asked, since an interrupt may come just after the lock was taken
             try:
                 self.lock.acquire()
+                break
             except KeyboardInterrupt as error:
                 interrupt = error
         if interrupt is not None:

@@ -74,7 +74,7 @@ def _before(core: Core, node: int, info: QueryInfo) -> Any:
 
 def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old: Any) -> Outcome:
     outcome = Outcome()
-    started = core.clock()
+    core.ran_at = started = core.clock()
     try:
         if frame.depth > core.depth_limit:
             raise DepthLimit(limit=core.depth_limit)
@@ -107,7 +107,8 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old
         if isinstance(error.__context__, KeyboardInterrupt):
             raise error.__context__ from None  # an interrupt that struck while the lock was taken again
         fail(frame, outcome, error)
-    outcome.microseconds = (core.clock() - started) // 1000
+    core.ran_at = ended = core.clock()
+    outcome.microseconds = (ended - started) // 1000
     if frame.transient:
         outcome.transient = True
     return outcome

@@ -31,7 +31,18 @@ from engine.graph import (
     VALUE,
 )
 from engine.mark import doubt_collections
-from engine.memo import changed, doubt_readers, lower_durability, put_value, raise_reach, replace_dependencies
+from engine.memo import (
+    Reads,
+    changed,
+    doubt_readers,
+    first_dependencies,
+    lower_durability,
+    note_calls,
+    put_value,
+    raise_reach,
+    replace_dependencies,
+    rests_on,
+)
 from engine.observe import UNSETTLED
 from engine.outcome import Outcome
 from engine.persist import chunk, save, save_made
@@ -40,7 +51,6 @@ from engine.reach import note
 from engine.reason import Reason
 from engine.recall import recall
 
-Reads = dict[int, int | None]
 # Flags that outlive a run.
 _KEPT: Final = ~(ERROR | TRANSIENT | UNSTORED | MUTABLE | RECORDED | REACH | 0xF << REASON_SHIFT)
 _NEW: Final = Reason.NEW << REASON_SHIFT  # here, because looking up a member of an enum costs 0.1 us
@@ -49,69 +59,33 @@ _NEW: Final = Reason.NEW << REASON_SHIFT  # here, because looking up a member of
 def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome) -> None:
     """Make a memo of an outcome. The lock is held.
 
-    `reads`: what the run read, as in `Frame.reads`; all of it holds in the current revision. Raises
-    `Cancelled` where the outcome needs a new revision.
+    `reads`: what the run read; all of it holds in the current revision. Raises `Cancelled` where the outcome
+    needs a new revision.
     """
-    graph = core.graph
     if outcome.transient:
         core.unsettled = True
         _keep_for_now(core, node, info, reads, outcome)
         return
-    if core.transients.get(node) == core.revision and graph.query[node] in core.parts:
-        # It is a member: in this revision lookups were answered without its rows, and are not marked for it.
-        # See test_rows_that_a_transient_failure_hid_are_seen_by_who_looked_meanwhile.
-        core.moved[node] = None
-        raise Cancelled
-    before = graph.flags[node]
-    reason, equal = _NEW, False
+    graph = core.graph
     had_memo = graph.verified_at[node] > 0
-    if had_memo:
-        reason, equal = _against_memo(core, node, info, outcome)
+    reason, equal = _against_memo(core, node, info, outcome) if had_memo else (_NEW, False)
     core.unsettled = True
     for snapshot in core.snapshots:
         snapshot.save(node)
-    durability, reach = _rests_on(core, node, info, reads)
     if had_memo:
-        _take_back(core, node, reads, durability, reach, equal)
-    elif reads:
-        replace_dependencies(core, node, reads)
-    graph.durability[node] = durability
-    graph.cost[node] = outcome.microseconds
-    data, failure = outcome.data, outcome.failure
-    is_kept = data is not None and info.keeps(data)
-    flags = before & _KEPT | reach | reason
-    if reach:
-        note(core, graph.query[node], reach)
-    if outcome.recorded:
-        flags |= RECORDED
-    if failure is not None:
-        flags |= ERROR
-    if not is_kept:
-        flags |= UNSTORED
-    graph.flags[node] = flags
-    put_value(core, node, info, outcome.value, data, failure)
-    if graph.query[node] in core.parts:
-        given = outcome.value if outcome.rows is None else outcome.rows
-        collect.absorb(core, node, given, failure, before)
-    if outcome.stamp is not None:
-        core.observed[node] = outcome.stamp
-        core.dirty_stamps[node] = outcome.stamp
-    graph.verified_at[node] = core.revision
-    graph.status[node] &= ~(MARKED | SUSPECT | FORCED)
-    if had_memo or node in graph.suspects or node in core.transients:
+        durability, reach = _take_back(core, node, info, reads, equal)
+    elif info.is_input:
+        durability, reach = info.durability, 0
+    else:
+        durability, reach = first_dependencies(core, node, info, reads)
+    _put(core, node, info, outcome, durability, reach | reason)
+    if had_memo or node in graph.suspects:
         _settled(core, node)
-    if info.untracked:
-        core.untracked[node] = None
-    if core.saves:
-        save_made(core, node, data if is_kept else None)
-    if failure is not None and failure.ring and (node in core.dirty or not core.saves):
-        core.ringed[node] = core.dirty.pop(node, None)  # what it read may have no memo yet: see recover
-    _account(core, node, info, reads, outcome, equal)
-    if not equal or failure is not None:  # of an equal failure the places may differ
+    _account(core, node, info, outcome, equal)
+    if outcome.failure is not None:
+        _put_failure(core, node, outcome.digest, outcome.failure)
+    elif not equal:
         graph.fingerprint[node] = outcome.digest
-    if failure is not None and flags & UNSTORED:
-        # Nobody will have this failure to compare: see test_a_failure_that_is_not_stored_is_equal_to_itself.
-        graph.fingerprint[node] = failure.identity
     if not equal:
         if graph.readers[node] or graph.readers[node] is None:
             changed(core, node)
@@ -122,8 +96,50 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
         chunk(core)
 
 
+def _put(core: Core, node: int, info: QueryInfo, outcome: Outcome, durability: int, flags: int) -> None:
+    """Put the new memo in place; `flags`: those that follow from what was read."""
+    graph = core.graph
+    before, query = graph.flags[node], graph.query[node]
+    data = outcome.data
+    if flags & REACH:
+        note(core, query, flags)
+    if outcome.failure is not None:
+        flags |= ERROR
+    if data is None or not info.keeps(data):
+        flags |= UNSTORED
+    graph.flags[node] = before & _KEPT | flags
+    graph.durability[node] = durability
+    graph.cost[node] = outcome.microseconds
+    put_value(core, node, info, outcome.value, data, outcome.failure)
+    if query in core.parts:
+        given = outcome.value if outcome.rows is None else outcome.rows
+        collect.absorb(core, node, given, outcome.failure, before)
+    if outcome.stamp is not None:
+        core.observed[node] = core.dirty_stamps[node] = outcome.stamp
+    graph.verified_at[node] = core.revision
+    graph.status[node] &= ~(MARKED | SUSPECT | FORCED)
+    if info.untracked:
+        core.untracked[node] = None
+    if core.saves:
+        save_made(core, node, None if flags & UNSTORED else data)
+
+
+def _put_failure(core: Core, node: int, digest: bytes, failure: Failure) -> None:
+    if failure.ring and (node in core.dirty or not core.saves):
+        core.ringed[node] = core.dirty.pop(node, None)  # what it read may have no memo yet: see recover
+    # Also of an equal failure: the places may differ. Of one that is not stored nobody will have the bytes to
+    # compare: see test_a_failure_that_is_not_stored_is_equal_to_itself.
+    unstored = core.graph.flags[node] & UNSTORED
+    core.graph.fingerprint[node] = failure.identity if unstored else digest
+
+
 def _against_memo(core: Core, node: int, info: QueryInfo, outcome: Outcome) -> tuple[int, bool]:
     """Why the new memo is made, as flags, and whether its value is that of the memo before."""
+    if core.transients.get(node) == core.revision and core.graph.query[node] in core.parts:
+        # It is a member: in this revision lookups were answered without its rows, and are not marked for it.
+        # See test_rows_that_a_transient_failure_hid_are_seen_by_who_looked_meanwhile.
+        core.moved[node] = None
+        raise Cancelled
     equal = _equal(core, node, outcome)
     state = core.graph.status[node]
     again = not state & MARKED
@@ -137,21 +153,26 @@ def _against_memo(core: Core, node: int, info: QueryInfo, outcome: Outcome) -> t
         core.moved[node] = None
         raise Cancelled
     reason = _reason(core, node, state, again)
-    return (Reason.RESTORED if outcome.restored else reason) << REASON_SHIFT, equal
+    if outcome.restored:
+        return Reason.RESTORED << REASON_SHIFT | (RECORDED if outcome.recorded else 0), equal
+    return reason << REASON_SHIFT, equal
 
 
-def _take_back(core: Core, node: int, reads: Reads, durability: int, reach: int, equal: bool) -> None:
-    """What rests on the memo before learns what it rests on from now on (K1)."""
+def _take_back(core: Core, node: int, info: QueryInfo, reads: Reads, equal: bool) -> tuple[int, int]:
+    """What rests on the memo before learns what it rests on from now on (K1); that is returned."""
     graph = core.graph
+    durability, reach = _rests_on(core, node, info, reads)
     if core.history is not None and not equal:
         core.history.replaced(core, node)
     if reads or graph.dependencies[node]:
         replace_dependencies(core, node, reads)
+        note_calls(core, node, reads)
     if durability < graph.durability[node]:
         graph.durability[node] = durability
         lower_durability(core, node, durability)
     if reach & ~graph.flags[node]:
         raise_reach(core, node, reach)
+    return durability, reach
 
 
 def _settled(core: Core, node: int) -> None:
@@ -163,8 +184,8 @@ def _settled(core: Core, node: int) -> None:
     core.transients.pop(node, None)
 
 
-def _account(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome, equal: bool) -> None:
-    """Count it, tell it, and note which queries the query calls."""
+def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bool) -> None:
+    """Count it, and tell it."""
     if info.is_input:
         core.read += 1
     elif outcome.restored:
@@ -177,13 +198,6 @@ def _account(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outc
             core.dispatch.made(node, outcome.microseconds)
     if core.journal is not None or core.listeners:
         _tell(core, node, info, outcome, equal)
-    if reads:
-        query = core.graph.query
-        called = core.calls[query[node]]
-        for read in reads:
-            if read > 0 and query[read] not in called:
-                called.add(query[read])
-                core.dirty_queries[query[node]] = None
 
 
 def _tell(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bool) -> None:
@@ -229,6 +243,7 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, reads: Reads, outcome:
 def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome) -> None:
     graph = core.graph
     replace_dependencies(core, node, reads)
+    note_calls(core, node, reads)
     before = graph.flags[node]
     graph.flags[node] |= TRANSIENT
     durability, reach = _rests_on(core, node, info, reads)
@@ -270,19 +285,10 @@ def _rests_on(core: Core, node: int, info: QueryInfo, reads: Reads) -> tuple[int
     """
     if info.is_input:
         return info.durability, 0
-    durability, reach = 2, 0
-    if reads:
-        known, flags = core.graph.durability, core.graph.flags
-        for read in reads:
-            if read > 0:
-                reach |= flags[read]
-                if known[read] < durability:
-                    durability = known[read]
+    durability, reach = rests_on(core, info, reads)
     if node in core.collections:
-        reach |= core.graph.flags[node]
-    if info.collection is not None and info is not info.collection.member:
-        durability = 0  # it is right by what members are, which its dependencies do not say
-    return durability, reach & REACH
+        reach |= core.graph.flags[node] & REACH
+    return durability, reach
 
 
 def _reason(core: Core, node: int, state: int, again: bool) -> int:

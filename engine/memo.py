@@ -9,15 +9,18 @@ Invariants
 from __future__ import annotations
 
 from array import array
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 from engine.core import Core
 from engine.failure import Failure
-from engine.graph import ABSENT, GROUP, MARKED, MUTABLE, SUSPECT, VALUE, compact, entries
+from engine.graph import ABSENT, GROUP, MARKED, MUTABLE, REACH, SUSPECT, VALUE, compact, entries
 from engine.mark import suspect
 from engine.persist import KEEP, load, load_readers, save
 from engine.query import QueryInfo
 from engine.reach import note
+
+Reads = dict[int, int | None]  # as in `Frame.reads`
 
 
 def changed(core: Core, node: int) -> None:
@@ -46,27 +49,21 @@ def put_value(
 ) -> None:
     """Hold a value in memory in the form in which readers will get it."""
     graph = core.graph
+    ready = 0
     if failure is not None:
-        graph.values[node] = failure
-        graph.status[node] &= ~VALUE
+        value = failure
     elif data is not None and not (info._codec or info.codec).shareable:
         graph.flags[node] |= MUTABLE
-        graph.values[node] = data
-        graph.status[node] &= ~VALUE
-    elif value is ABSENT:  # of an earlier memo: it is read when somebody needs it
-        graph.values[node] = ABSENT
-        graph.status[node] &= ~VALUE
-    else:
-        graph.values[node] = value
-        if value is ABSENT:  # computed elsewhere: decoded when somebody wants it
-            graph.status[node] &= ~VALUE
-        else:
-            graph.status[node] |= VALUE
+        value = data
+    elif value is not ABSENT:  # else it is of an earlier memo, or was computed elsewhere: read when needed
+        ready = VALUE
+    graph.values[node] = value
+    graph.status[node] = graph.status[node] & ~VALUE | ready
     kept = info.keeps(data)
     if not kept:
         core.passing.append(node)
     if core.memory is not None:
-        if kept and data is not None and failure is None and graph.values[node] is not ABSENT:
+        if kept and data is not None and failure is None and value is not ABSENT:
             core.memory.made(core, node, data)
         else:
             core.memory.drop(node)
@@ -111,15 +108,79 @@ def raise_reach(core: Core, node: int, reach: int) -> None:
                 waiting.append(reader)
 
 
-def replace_dependencies(core: Core, node: int, reads: dict[int, int | None]) -> None:
+def first_dependencies(core: Core, node: int, info: QueryInfo, reads: Reads) -> tuple[int, int]:
+    """Put in place what the first run of a node read; returned is what its memo rests on, as by `rests_on`.
+
+    What `replace_dependencies`, `rests_on` and `note_calls` do one after the other is done in one pass here,
+    for every read of a cold build.
+    """
+    durability, reach = 0 if _is_lookup(info) else 2, 0
+    if not reads:
+        return durability, 0
     graph = core.graph
-    new: array[int] | int
+    query, flags, known, readers = graph.query, graph.flags, graph.durability, graph.readers
+    if core.in_store:
+        load_readers(core, [read for read in reads if read > 0])
+    graph.dependencies[node] = _entries_of(reads)
+    called = core.calls[query[node]]
+    changed = core.dirty_readers if core.store is not None else None
+    for read in reads:
+        if read < 0:
+            continue
+        above = readers[read]
+        if type(above) is int:
+            readers[read] = array("I", (above, node)) if above else node
+        else:
+            cast("array[int]", above).append(node)
+        if changed is not None:
+            changed[read] = None
+        reach |= flags[read]
+        if known[read] < durability:
+            durability = known[read]
+        if query[read] not in called:
+            note_calls(core, node, (read,))
+    return durability, reach & REACH
+
+
+def rests_on(core: Core, info: QueryInfo, reads: Reads) -> tuple[int, int]:
+    """The durability of a memo that read `reads`, and the collections that it rests on, as flags (E3)."""
+    durability, reach = 0 if _is_lookup(info) else 2, 0
+    known, flags = core.graph.durability, core.graph.flags
+    for read in reads:
+        if read > 0:
+            reach |= flags[read]
+            if known[read] < durability:
+                durability = known[read]
+    return durability, reach & REACH
+
+
+def _is_lookup(info: QueryInfo) -> bool:
+    """Whether a query is right by what members are, which its dependencies do not say."""
+    return info.collection is not None and info is not info.collection.member
+
+
+def note_calls(core: Core, node: int, reads: Iterable[int]) -> None:
+    """Note which queries the query of a node calls."""
+    query = core.graph.query
+    called = core.calls[query[node]]
+    for read in reads:
+        if read > 0 and query[read] not in called:
+            called.add(query[read])
+            core.dirty_queries[query[node]] = None
+
+
+def _entries_of(reads: Reads) -> array[int] | int:
     if min(reads, default=1) < 0:
-        new = compact(array("I", [entry if entry > 0 else GROUP | (reads[entry] or 0) for entry in reads]))
-    elif len(reads) > 1:
-        new = array("I", [*reads])  # from a list: exactly as long as need be
-    else:
-        new = next(iter(reads), 0)
+        return compact(array("I", [entry if entry > 0 else GROUP | (reads[entry] or 0) for entry in reads]))
+    if len(reads) > 1:
+        return array("I", [*reads])  # from a list: exactly as long as need be
+    return next(iter(reads), 0)
+
+
+def replace_dependencies(core: Core, node: int, reads: Reads) -> None:
+    """Put in place what a later run read."""
+    graph = core.graph
+    new = _entries_of(reads)
     old = graph.dependencies[node]
     if new == old:
         return

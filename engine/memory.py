@@ -59,7 +59,8 @@ class Memory:
 
     def made(self, core: Core, node: int, data: bytes) -> None:
         """A value was made or set; `data` is its encoding. The lock is held."""
-        self.drop(node)
+        if node in self._unsaved or node in self._saved:
+            self.drop(node)
         if len(data) > FEW and not core.graph.flags[node] & (UNSTORED | PINNED):
             self._unsaved[node] = size = OVERHEAD + PER_BYTE * len(data)
             self._unsaved_bytes += size

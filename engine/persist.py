@@ -139,9 +139,12 @@ def save_made(core: Core, node: int, data: bytes | None) -> None:
 
     Bytes of the value before may be queued still, where a commit failed: they are not those of this one.
     """
-    if data is None and node in core.dirty:
-        core.dirty[node] = None
-    save(core, node, data)
+    if core.saves and node not in core.ringed:
+        if not core.dirty:
+            core.waiting_since = core.ran_at
+        core.dirty[node] = data
+        if data:
+            core.dirty_bytes += len(data)
 
 
 def chunk(core: Core, nodes: int | None = None) -> None:
@@ -153,7 +156,7 @@ def chunk(core: Core, nodes: int | None = None) -> None:
         or core.dirty_bytes >= CHUNK_BYTES
         or (core.memory is not None and core.memory.wants_commit)
     )
-    if large or core.clock() - core.waiting_since >= CHUNK_NS:
+    if large or core.ran_at - core.waiting_since >= CHUNK_NS:
         commit(core)
 
 

@@ -30,6 +30,7 @@ from engine.failure import Failure
 from engine.graph import ERROR, FORCED, GROUP, LOADED, MARKED, REACH, UNSTORED
 from engine.history import History, is_kept, seen_now
 from engine.mark import spread
+from engine.memo import Reads
 from engine.outcome import Outcome
 from engine.persist import load
 from engine.query import QueryInfo
@@ -214,9 +215,9 @@ def _decode(info: QueryInfo, outcome: Outcome) -> bool:
     return True
 
 
-def _reads(dependencies: array[int]) -> keep.Reads:
+def _reads(dependencies: array[int]) -> Reads:
     """As the frame of a run has them: see `group.record`."""
-    reads: keep.Reads = {}
+    reads: Reads = {}
     for entry in dependencies:
         if entry >= GROUP:
             reads[-len(reads) - 1] = entry & ~GROUP

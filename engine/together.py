@@ -94,9 +94,7 @@ def _old(core: Core, info: QueryInfo, node: int) -> Any:
 
 
 def _frame(core: Core, node: int, asker: Request, outer: verify.Walk | None) -> running.Running:
-    walk = verify.Walk(asker, outer)
-    walk.steps.append(node)
-    return running.Running(core, node, walk)
+    return running.Running(core, node, verify.Walk(asker, outer, node))
 
 
 def _outcomes(
@@ -104,7 +102,7 @@ def _outcomes(
 ) -> list[Outcome]:
     """What each key came to; nothing where the call failed."""
     assert info.many is not None
-    started = core.clock()
+    core.ran_at = started = core.clock()
     token = CURRENT.set(frames[0])
     try:
         values = info.many(keys)
@@ -125,7 +123,8 @@ def _outcomes(
         except Exception as error:  # its value does not fit: that is this key's failure
             fail(frame, outcome, error)
         found.append(outcome)
-    each = (core.clock() - started) // 1000 // len(frames)
+    core.ran_at = ended = core.clock()
+    each = (ended - started) // 1000 // len(frames)
     for outcome in found:
         outcome.microseconds = each
     return found

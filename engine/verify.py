@@ -33,10 +33,10 @@ class Walk:
 
     __slots__ = ("asker", "entered", "outer", "positions", "steps")
 
-    def __init__(self, asker: Request, outer: Walk | None = None) -> None:
+    def __init__(self, asker: Request, outer: Walk | None, node: int) -> None:
         self.asker = asker  # the frame that demanded it
         self.outer = outer  # the walk that checks a group of which this is one member
-        self.steps: list[int] = []
+        self.steps = [node]
         # by `_walk`: where it is in the dependencies of each step, and the steps again, to see a loop at once
         self.positions: list[int]
         self.entered: set[int]
@@ -65,19 +65,17 @@ def ensure(core: Core, node: int, asker: Request, outer: Walk | None = None) -> 
         load(core, (node,))
         state = core.graph.status[node]
     if state & MARKED:
-        walk = Walk(asker, outer)
+        walk = Walk(asker, outer, node)
         if state & NEW == NEW and not state & RUNNING and not core.graph.flags[node] & PINNED:
-            walk.steps.append(node)  # nothing to verify: the common case of a cold build
-            run.execute(core, node, walk)
-            return
-        _walk(core, node, walk)
+            run.execute(core, node, walk)  # nothing to verify: the common case of a cold build
+        else:
+            _walk(core, walk)
 
 
-def _walk(core: Core, target: int, walk: Walk) -> None:
+def _walk(core: Core, walk: Walk) -> None:
     status, collections = core.graph.status, core.collections
     steps, positions = walk.steps, [-1]
-    steps.append(target)
-    walk.positions, walk.entered = positions, {target}
+    walk.positions, walk.entered = positions, {*steps}
     while steps:
         node = steps[-1]
         state = status[node]

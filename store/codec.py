@@ -225,7 +225,9 @@ def _native(annotation: Any, converts: bool) -> tuple[_Settle, Callable[[bytes],
             return None
         if not equal or (converts and encode(seen) != data):
             return None
-        return _within_limit(data), seen
+        if len(data) > MAX_VALUE_BYTES:
+            _within_limit(data)
+        return data, seen
 
     return settle, decode
 

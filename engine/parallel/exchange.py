@@ -96,6 +96,7 @@ class Exchange:
                             break
                 chunk(self._core, COMMIT_ROWS)  # now, when workers have enough to go on with
                 said = self._wait()
+                self._core.ran_at = self._core.clock()
                 order.fence()
                 for number, data in said:
                     self._take(number, data, order)

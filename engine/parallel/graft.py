@@ -16,8 +16,9 @@ from engine.core import Core, Request
 from engine.errors import Cancelled
 from engine.failure import Failure
 from engine.graph import ABSENT, GROUP, MARKED, RUNNING, TRANSIENT
-from engine.keep import Reads, keep
+from engine.keep import keep
 from engine.locate import locate
+from engine.memo import Reads
 from engine.outcome import Outcome
 from engine.parallel.choose import must_run
 from engine.parallel.units import Record

@@ -48,9 +48,8 @@ def reply(core: Core, slot: Slot, ask: Ask, order: Order, limited: bool) -> Repl
         slot.postponed.add(ask.place)
         return Reply(REFUSED)
     # Who waits in a circle must find the unit on it.
-    walk = verify.Walk(order.asker, order.outer)
     unit = slot.units[ask.place]
-    walk.steps.append(unit)
+    walk = verify.Walk(order.asker, order.outer, unit)
     walk.entered, walk.positions = {unit}, [-1]
     try:
         if core.doubtful:
