@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import chain, compress, count, islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
@@ -34,6 +34,7 @@ from engine.graph import (
     TRANSIENT,
     UNSTORED,
     UNTRACKED,
+    entries,
 )
 from engine.persist import KEEP, load, save
 from engine.store import Batch, EarlierRow, VersionRow
@@ -213,16 +214,33 @@ class History:
         dependencies = graph.below(node)
         if graph.flags[node] & REACH and not core.collections.keys().isdisjoint(dependencies):
             return None
-        load(core, dependencies)
-        when = graph.verified_at[node]
         grouped = max(dependencies, default=0) >= GROUP
-        reads = [one for one in dependencies if one < GROUP] if grouped else dependencies
-        # By column, because loops in C cost a third of one in Python.
-        seen = list(map(graph.fingerprint.__getitem__, reads))
-        odd = map((ERROR | TRANSIENT).__and__, map(graph.flags.__getitem__, reads))
-        for at in compress(count(), odd):
-            seen[at] = seen_now(core, reads[at])
-        moved = list(compress(count(), map(when.__lt__, map(graph.changed_at.__getitem__, reads))))
+        reads = entries(dependencies) if grouped else dependencies
+        seen = self._seen(core, reads, graph.verified_at[node])
+        if not all(seen):
+            load(core, reads)  # most often they are in memory: that is not asked of each
+            seen = self._seen(core, reads, graph.verified_at[node])
+            if not all(seen):
+                return None
+        if not grouped:
+            return b"".join(seen)
+        each = iter(seen)
+        units_seen = (list(islice(each, len(unit))) for unit in units(dependencies))
+        return b"".join([one[0] if len(one) == 1 else fingerprint(b"".join(one)) for one in units_seen])
+
+    def _seen(self, core: Core, reads: Sequence[int], when: int) -> list[bytes]:
+        """What each of these was in a revision; b"" where that is not known, or it is not in memory."""
+        changed_at, flags, digests = core.graph.changed_at, core.graph.flags, core.graph.fingerprint
+        seen: list[bytes] = []
+        moved: list[int] = []
+        for read in reads:
+            if changed_at[read] > when:
+                moved.append(len(seen))
+                seen.append(b"")
+            elif flags[read] & (ERROR | TRANSIENT):
+                seen.append(seen_now(core, read))
+            else:
+                seen.append(digests[read])
         if moved:
             self.load_versions(core, [reads[at] for at in moved])
         for at in moved:
@@ -230,15 +248,7 @@ class History:
                 if one.since <= when < one.until:
                     seen[at] = one.was
                     break
-            else:
-                return None
-        if not all(seen):
-            return None
-        if not grouped:
-            return b"".join(seen)
-        each = iter(seen)
-        units_seen = (list(islice(each, len(unit))) for unit in units(dependencies))
-        return b"".join([one[0] if len(one) == 1 else fingerprint(b"".join(one)) for one in units_seen])
+        return seen
 
     def load_versions(self, core: Core, nodes: Sequence[int]) -> None:
         """Read what these nodes were before, if that is not in memory."""
