@@ -92,7 +92,7 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
     put_value(core, node, info, outcome.value, data, failure)
     if graph.query[node] in core.parts:
         given = outcome.value if outcome.rows is None else outcome.rows
-        collect.absorb(core, node, given, failure, before)
+        collect.absorb(core, node, given, failure, before, equal if had_memo else None)
     if outcome.stamp is not None:
         core.observed[node] = outcome.stamp
         core.dirty_stamps[node] = outcome.stamp
