@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from engine.core import Core
-from engine.graph import GROUP, MARKED, RUNNING, SUSPECT
+from engine.graph import ABSENT, GROUP, MARKED, RUNNING, SUSPECT
 from engine.persist import load, load_readers
 from engine.recall import recall_all
 
@@ -41,8 +41,11 @@ def _read(core: Core, nodes: list[int]) -> None:
     if len(concerned) < 2:
         return
     load(core, concerned)
-    load(core, _reads_of(core, concerned))
-    recall_all(core, _reads_of(core, _that_run(core, concerned)))
+    reads = _reads_of(core, concerned)
+    load(core, reads)
+    absent = {read for read in reads if graph.values[read] is ABSENT}
+    if absent:  # of what runs here for the first time: later all of it is in memory
+        recall_all(core, [read for read in _reads_of(core, _that_run(core, concerned)) if read in absent])
     members = [node for node in concerned if graph.query[node] in core.parts]
     load_readers(core, members)
     by: dict[int, list[int]] = {}

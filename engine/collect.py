@@ -113,12 +113,17 @@ def settle(frame: Running, info: CollectionInfo) -> str | None:
         return one.digest
 
 
-def absorb(core: Core, node: int, value: Any, failure: Failure | None, before: int) -> None:
+def absorb(
+    core: Core, node: int, value: Any, failure: Failure | None, before: int, equal: bool | None = None
+) -> None:
     """The memo of `node` is made: whatever it is a member of takes that over (S3). The lock is held.
 
-    `before` are the flags of the memo before it.
+    before   flags of the memo before it
+    equal    whether that had the same value; None: there is none to compare
     """
     graph = core.graph
+    failed = bool(before & (ERROR | TRANSIENT))
+    compared = failure is None and not failed and equal is not None
     if graph.readers[node] is None:
         load_readers(core, [node])
     for reader in tuple(graph.above(node)):
@@ -130,10 +135,11 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, before: i
             # A fold whose module is not loaded, over a query whose module is; or it was defined anew since.
             one.rebuild = one.dirty = True
             suspect(core, one.node, FORCED)
-        else:
+        elif not (compared and equal) or node in one.missed:  # else it has what is kept of it
             with core.half_done():
+                changed = compared and node not in one.missed
                 one.arrived(node)
-                one.take(node, value, failure, bool(before & (ERROR | TRANSIENT)))
+                one.take(node, value, failure, failed, changed)
         if graph.frontier and graph.status[reader] & RUNNING:
             spread(core)  # lookups that were forced: while marks wait, every read of the others is slow (N2)
 

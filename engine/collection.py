@@ -188,8 +188,14 @@ class Collection:
 
     kind = ""
 
-    def take(self, node: int, value: Any, failure: Failure | None, failed: bool) -> None:
-        """The memo of a member is made: keep what it contributes. `failed`: the one before was an error."""
+    def take(
+        self, node: int, value: Any, failure: Failure | None, failed: bool, changed: bool = False
+    ) -> None:
+        """The memo of a member is made: keep what it contributes.
+
+        failed    the memo before was an error
+        changed   it had another value for certain
+        """
         raise NotImplementedError  # each kind has its own
 
     def read_ahead(self, nodes: list[int]) -> None:

@@ -14,7 +14,7 @@ import engine.keep as keep
 from engine.core import HARMLESS, Core
 from engine.errors import Cancelled, DepthLimit, EngineError, WrongValue
 from engine.frame import CURRENT
-from engine.graph import ABSENT, ERROR, RUNNING, TRANSIENT
+from engine.graph import ABSENT, ERROR, FORCED, RUNNING, SUSPECT, TRANSIENT
 from engine.observe import look
 from engine.outcome import Outcome, conclude, fail
 from engine.persist import load
@@ -65,8 +65,9 @@ def execute(core: Core, node: int, walk: Any) -> None:
 def _before(core: Core, node: int, info: QueryInfo) -> Any:
     """The value of the memo, where the new one is compared with it by `eq`, or by `==` without bytes."""
     graph = core.graph
-    if core.in_store:
-        # At once, not one by one: what it read last time it will likely read again.
+    if core.in_store and graph.status[node] & (SUSPECT | FORCED) != SUSPECT:
+        # At once, not one by one: what it read last time it will likely read again. Of a suspect it was
+        # read when it was verified.
         load(core, graph.below(node))
     asks = info.eq is not None or not graph.fingerprint[node]
     return recall(core, node) if asks and not graph.flags[node] & (ERROR | TRANSIENT) else ABSENT

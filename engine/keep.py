@@ -78,7 +78,7 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
         durability, reach = info.durability, 0
     else:
         durability, reach = first_dependencies(core, node, info, reads)
-    _put(core, node, info, outcome, durability, reach | reason)
+    _put(core, node, info, outcome, durability, reach | reason, equal if had_memo else None)
     if had_memo or node in graph.suspects:
         _settled(core, node)
     _account(core, node, info, outcome, equal)
@@ -96,8 +96,10 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
         chunk(core)
 
 
-def _put(core: Core, node: int, info: QueryInfo, outcome: Outcome, durability: int, flags: int) -> None:
-    """Put the new memo in place; `flags`: those that follow from what was read."""
+def _put(
+    core: Core, node: int, info: QueryInfo, outcome: Outcome, durability: int, flags: int, equal: bool | None
+) -> None:
+    """Put the new memo in place; `flags`: those that follow from what was read; `equal` as for `absorb`."""
     graph = core.graph
     before, query = graph.flags[node], graph.query[node]
     data = outcome.data
@@ -113,7 +115,7 @@ def _put(core: Core, node: int, info: QueryInfo, outcome: Outcome, durability: i
     put_value(core, node, info, outcome.value, data, outcome.failure)
     if query in core.parts:
         given = outcome.value if outcome.rows is None else outcome.rows
-        collect.absorb(core, node, given, outcome.failure, before)
+        collect.absorb(core, node, given, outcome.failure, before, equal)
     if outcome.stamp is not None:
         core.observed[node] = core.dirty_stamps[node] = outcome.stamp
     graph.verified_at[node] = core.revision

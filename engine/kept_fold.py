@@ -41,7 +41,8 @@ WAITING: Final = (252, b"")  # changes that are not in the state or the tree yet
 WAITING_AT_MOST: Final = 1_000  # changes stored as they are: more are cheaper to reduce than to write twice
 Place = tuple[int, bytes]
 # Before, after, and the place in the tree: who left may be gone from the store when it is reduced.
-Change = tuple[bytes, bytes, bytes]
+# None: what the store has, which is read of all members at once, before it is written anew.
+Change = tuple[bytes | None, bytes, bytes]
 
 
 class KeptFold(Collection):
@@ -55,18 +56,19 @@ class KeptFold(Collection):
         self._changes: dict[int, Change] | None = None  # what waits
         self._failing: dict[int, None] | None = None
         self._held: list[Any] | None = None  # the state of an invertible accumulator, in a list of one
-        self._stored: dict[int, bytes] = {}  # of members read ahead: what they contributed at the last commit
         self._detached = False
         self._asked: tuple[Any, bool] | None = None  # an accumulator, and whether it has an inverse
         self.broken: Exception | None = None
 
     # -- what members contribute ---------------------------------------------------------------
 
-    def take(self, node: int, value: Any, failure: Failure | None, failed: bool) -> None:
+    def take(
+        self, node: int, value: Any, failure: Failure | None, failed: bool, changed: bool = False
+    ) -> None:
         """See `Collection.take`."""
         if failure is None:
             try:
-                self._contribute(node, b"\x01" + pack(value))
+                self._contribute(node, b"\x01" + pack(value), changed=changed)
             except Unpackable as error:
                 cause = f"a value has no canonical bytes: {error}"
                 self._break(BadFold(fold=self.name, member=self.core.name_of(node), cause=cause, hint=BYTES))
@@ -77,12 +79,6 @@ class KeptFold(Collection):
             self._write_failing()  # it may be another error than before
         elif self.failing_members.pop(node, 0) is None:
             self._write_failing()
-
-    def read_ahead(self, nodes: list[int]) -> None:
-        """See `Collection.read_ahead`."""
-        if self.core.store is not None and not self._detached:
-            missing = [node for node in nodes if node not in self.news]
-            self._stored.update(self.core.store.derived.members_among(self.node, missing))
 
     def drop(self, node: int) -> None:
         """See `Collection.drop`."""
@@ -108,14 +104,34 @@ class KeptFold(Collection):
         """See `Collection.conclude`."""
         self._reduce()
 
-    def _contribute(self, node: int, after: bytes) -> None:
-        before = self.contribution(node)
+    def _contribute(self, node: int, after: bytes, *, changed: bool = False) -> None:
+        waiting = self._waiting
+        known = waiting.get(node)
+        first: bytes | None
+        if known is not None:
+            first, before = known[0], known[1]
+        elif changed and self._is_stored(node):
+            first = before = None
+        else:
+            first = before = self.contribution(node)
         if before != after:
-            waiting = self._waiting
-            first = waiting[node][0] if node in waiting else before
             waiting[node] = first, after, self._key_of(node)
             self.tell(node, after)
             self._force()
+
+    def _is_stored(self, node: int) -> bool:
+        """Whether it is the store that says what a member contributes."""
+        return node not in self.news and self.core.store is not None and not self._detached
+
+    def _read_before(self) -> None:
+        """Read what members contributed before they changed."""
+        unread = [node for node, (before, _, _) in self._waiting.items() if before is None]
+        if unread:
+            assert self.core.store is not None
+            found = self.core.store.derived.members_among(self.node, unread)
+            for node in unread:
+                _, after, key = self._waiting[node]
+                self._waiting[node] = found.get(node, b""), after, key
 
     def _key_of(self, node: int) -> bytes:
         info = self.definition
@@ -132,10 +148,9 @@ class KeptFold(Collection):
     def contribution(self, node: int) -> bytes:
         """What is kept of a member; b"": nothing."""
         found = self.news.get(node)
-        if found is None and node not in self.news and self.core.store is not None and not self._detached:
-            found = self._stored.pop(node, None)
-            if found is None:
-                found = self.core.store.derived.members_among(self.node, (node,)).get(node)
+        if self._is_stored(node):
+            assert self.core.store is not None
+            found = self.core.store.derived.members_among(self.node, (node,)).get(node)
         return found or b""
 
     def _force(self) -> None:
@@ -165,6 +180,7 @@ class KeptFold(Collection):
         try:
             learn_values(info)
             if is_invertible(info.into):
+                self._read_before()
                 removed = [unpack(before[1:], known) for before, _, _ in self._waiting.values() if before]
                 added = [unpack(after[1:], known) for _, after, _ in self._waiting.values() if after]
                 before = self._state
@@ -315,7 +331,8 @@ class KeptFold(Collection):
         """See `Collection.into`."""
         if len(self._waiting) > WAITING_AT_MOST:
             self._reduce()
-        elif self._waiting:
+        if self._waiting:
+            self._read_before()  # now: the batch replaces it
             self._blocks[WAITING] = pack(tuple((node, *both) for node, both in self._waiting.items()))
         super().into(batch)
         for (level, key), data in self._blocks.items():
@@ -325,7 +342,6 @@ class KeptFold(Collection):
         """See `Collection.committed`."""
         super().committed()
         self._blocks.clear()
-        self._stored.clear()
         self._detached = False
 
     @property

@@ -49,7 +49,9 @@ class KeptTable(Collection):
 
     # -- what members contribute ---------------------------------------------------------------
 
-    def take(self, node: int, value: Any, failure: Failure | None, failed: bool) -> None:
+    def take(
+        self, node: int, value: Any, failure: Failure | None, failed: bool, changed: bool = False
+    ) -> None:
         """See `Collection.take`."""
         info = self.definition
         assert info is not None
