@@ -92,6 +92,28 @@ def test_an_edit_is_told_with_exactly_the_keys_that_differ(root: Path) -> None:
         assert event.figures.executed == 2
 
 
+def test_what_was_read_before_it_was_watched_is_looked_at_again_before_the_watch_is_live(root: Path) -> None:
+    with watching(root, codes) as (db, _, _):
+        assert db.counts().stamped == 2  # else the first save would have to wait for it
+
+
+def test_what_changed_between_its_first_read_and_its_watch_is_right_when_it_is_live(
+    root: Path,
+) -> None:
+    def change() -> None:
+        GATES["reached"].wait(PATIENCE)
+        save(root / "top.txt", "another text")
+        GATES["open"].set()
+
+    GATES["reached"], GATES["open"] = threading.Event(), threading.Event()
+    other = threading.Thread(target=change)
+    other.start()
+    with watching(root, key(slow, "top.txt")) as (db, _, told):
+        other.join()
+        assert db.get(slow, "top.txt") == "another text"
+        assert not told.revised()
+
+
 def test_a_comment_stops_at_the_first_query(root: Path) -> None:
     save(root / "a" / "one.txt", "x = 1\n")
     with watching(root, codes) as (_, _, told):
