@@ -12,6 +12,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import time
 import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -20,9 +21,11 @@ import hypothesis
 import pytest
 
 from engine import Engine
+from engine.watch.inotify import instances
 from tests.watching import Watch
 
 LIMIT = 300.0  # seconds a test may take: the slowest takes 40 on 2 busy cores, and the machine may be busier
+WATCH_ENDS = 60.0  # seconds
 STDERR = pytest.StashKey[int]()
 
 hypothesis.settings.register_profile(
@@ -102,6 +105,16 @@ def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
         history=0,  # so that what runs is the same for all; see test_history
     ) as engine:
         yield engine
+
+
+@pytest.fixture(autouse=True)
+def no_watch_left() -> Iterator[None]:
+    """Whatever a test does with watches, in the end none is open. The next test would pay for it."""
+    yield
+    deadline = time.monotonic() + WATCH_ENDS
+    while instances():  # its thread looks every few milliseconds whether it is to end
+        assert time.monotonic() < deadline, "a watch of this test is open still"
+        time.sleep(0.01)
 
 
 @pytest.fixture

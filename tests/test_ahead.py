@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from engine import Engine, ahead, fold, input, query, table
+from engine import Engine, ahead, fold, input, persist, query, table
 from engine.accumulate import Merge, Sum
 from engine.running import Running
 from engine.store.codec import DamagedValue, ValueCodec
@@ -95,6 +95,30 @@ def test_who_reads_a_changed_hub_is_brought_up_to_date_with_few_statements(store
     selects = [text for text in found if text.startswith("SELECT")]
     assert len(selects) <= 6 * pieces + 20  # rows, dependencies, readers, values; what members gave before
     assert len([text for text in selects if text.startswith("SELECT value")]) <= 5
+
+
+def test_many_changed_inputs_are_followed_with_few_statements(stored: Path) -> None:
+    with Engine(stored) as db:
+        changed = {f"n{number}": 1_000 + number for number in range(100)}
+        with db.batch():
+            for number in range(100):
+                db.set(own.key(number), 1_000 + number)
+            found = reads(db)
+        assert db.get(total) == expected(1, **changed)
+    several = [text for text in found if "FROM version WHERE node IN (307,309," in text]
+    assert len(several) == 2  # of the inputs, at first and in the end; of others as they have run
+    assert len([text for text in found if "FROM readers" in text]) <= 8
+
+
+def test_what_was_computed_after_a_long_rest_is_committed_at_its_end(tmp_path: Path) -> None:
+    with Engine(tmp_path / "store") as db:
+        now = [0]
+        db._core.clock = lambda: now[0]
+        db.get(hub)
+        now[0] += 100 * persist.CHUNK_NS
+        before = db.counts().commits
+        assert db.get(total) == expected(1)
+        assert db.counts().commits == before + 1
 
 
 def test_no_value_is_read_ahead_for_members_that_may_be_what_they_were_before(stored: Path) -> None:

@@ -99,6 +99,23 @@ def test_a_large_burst_waits_for_a_longer_quiet(rig: Rig) -> None:
     assert len(batch.paths) == LARGE_BURST + 1
 
 
+def test_what_a_slow_program_writes_is_one_batch_as_soon_as_there_is_much_of_it(rig: Rig) -> None:
+    batches = []
+    for number in range(100):  # each time fewer than a large burst, and a longer pause than between two saves
+        rig.hint(*(f"{number} {one}" for one in range(LARGE_BURST // 4)))
+        batches.append(rig.after(QUIET * 2))
+    _, rest = rig.next()
+    early = [batch for batch in batches if batch is not None]
+    assert len(early) == 3  # until there were enough of them to know it
+    assert len(rest.paths) == (100 - 3) * (LARGE_BURST // 4)
+
+
+def test_a_program_that_writes_now_and_then_is_followed_at_once(rig: Rig) -> None:
+    for number in range(100):
+        rig.hint(f"a {number}", f"b {number}")
+        assert rig.after(LARGE_QUIET / 4) is not None
+
+
 def test_a_burst_without_end_becomes_a_batch_after_the_cap(rig: Rig) -> None:
     began = rig.now
     rig.hint(*map(str, range(LARGE_BURST)))

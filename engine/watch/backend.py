@@ -58,7 +58,7 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """End. Nothing is suggested afterwards. A backend that failed is closed by its owner too."""
+        """End. Nothing is suggested or covered afterwards. Its owner closes one that failed, too."""
         ...
 
 

@@ -65,10 +65,13 @@ class KernelBackend:
         self._large: _Voice | None = None
         self._small: _Voice | None = None
         self._covered: set[str] = set()
+        self._closed = False
 
     def cover(self, directories: Iterable[str]) -> frozenset[str]:
         """See `Backend.cover`."""
         with self._lock:
+            if self._closed:  # a thread of the watch may be on its way here when that ends
+                return frozenset()
             places: dict[str, bool] = {}
             fresh = [
                 path
@@ -164,6 +167,7 @@ class KernelBackend:
     def close(self) -> None:
         """See `Backend.close`."""
         with self._lock:
+            self._closed = True
             ended = [voice for voice in (self._large, self._small) if voice is not None]
             self._large = self._small = None
             self._covered.clear()

@@ -4,6 +4,7 @@ Invariants
     K1  Nothing runs before everything was looked at once (install, look, run).
     K2  A revision is told after everything watched is right and committed.
     K3  A batch that arrives meanwhile cancels what it makes outdated, and this thread begins again with it.
+    K4  A watch is live after what it read before watching it was looked at once more.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Keys:
         self._working = False  # a refresh is under way
         self._untidy = False  # something was committed since the store's log was last looked at
         self._told = 0  # the revision that was told last
+        self._looked_again = False  # at what was read before its directory was watched
         self._unlearned: deque[str] = deque()  # files whose version is not known yet, for deltas
 
     def wake(self, due: Due | None = None) -> None:
@@ -114,6 +116,7 @@ class Keys:
         began = time.time()
         edited = [node for one in reversed(due) for node in one.nodes]
         self._untidy = True
+        observed = len(parts.core.observed)
         done = updater.refresh(edited, lambda: not parts.ended.is_set())
         if done.counts.executed:
             parts.echo.worked(began, time.time())
@@ -126,14 +129,30 @@ class Keys:
         done.failures = [evolve(one, again_in=waits.get(one.key, 0.0)) for one in done.failures]
         parts.scheduler.healed(key for key in updater.watched if key not in updater.failing)
         parts.tracker.observed(len(parts.files.places), parts.files.directories())
+        fresh = len(parts.core.observed) != observed
         if parts.live.is_set() and not done.lost:
             trouble = self._tell(due, done) or trouble
-        else:
-            self._begin(done, began)
+        elif parts.live.is_set() or trouble or not fresh or not self._differs_by_now():
+            self._begin(done, began)  # else in the next pass, for which there is work now
         parts.tracker.verified(done.counts.verified)
         self._tell_notes()
         if trouble is not None:
             raise trouble
+
+    def _differs_by_now(self) -> bool:
+        """Whether something changed after it was read for the first time and before it was watched.
+
+        Asked once: a start waits for this look, or the first save after it would have to.
+        """
+        if self._looked_again:
+            return False
+        self._looked_again = True
+        parts = self._parts
+        ticket = parts.scheduler.flush()
+        while not ticket.wait(STEP_SECONDS):
+            if parts.ended.is_set() or parts.core.closed:
+                return False
+        return ticket.differing > 0
 
     def _tell_notes(self) -> None:
         """What the engine notes for people (a full disk, a store set aside) is told now, not at the end."""

@@ -14,6 +14,7 @@ Invariants
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
@@ -23,7 +24,7 @@ H = TypeVar("H", bound=Hashable)
 
 # Seconds without a new path after which a burst is over; watchfiles waited for a quiet step before.
 QUIET = 0.002
-LARGE_BURST = 20  # paths; from here on it is a program that writes, not a person
+LARGE_BURST = 20  # paths in LARGE_QUIET; from here on it is a program that writes, not a person
 LARGE_QUIET = 0.050  # seconds, for large bursts: unpacking and checking out pause for some milliseconds
 CAP = 3.0  # seconds a burst may last before what there is becomes a batch (ty waits as long)
 HELD_CAP = 10.0  # seconds that `.git/index.lock` is respected; an abandoned one must not stop the watch
@@ -98,6 +99,7 @@ class UpdateScheduler(Generic[H]):
         self._postponed: dict[str, float] = {}  # until when
         self._first = 0.0  # of the burst; 0 when there is none
         self._newest = 0.0  # when the burst last got a path that it did not have
+        self._lately: deque[float] = deque(maxlen=LARGE_BURST)  # when the latest paths came, in bursts or not
 
     # -- what is to be done --------------------------------------------------------------------
 
@@ -112,6 +114,7 @@ class UpdateScheduler(Generic[H]):
                     if known.due <= now:  # a busy path does not keep the burst open (U3)
                         self._first = self._first or now
                         self._newest = now
+                        self._lately.append(now)
                 self._pending[path] = known
             if len(self._pending) > MOST_PATHS:
                 self._want_crawl(f"more than {MOST_PATHS} paths at once")
@@ -256,7 +259,9 @@ class UpdateScheduler(Generic[H]):
             return tickets
 
     def _burst_ends(self) -> float:
-        quiet = LARGE_QUIET if len(self._pending) >= LARGE_BURST or self._crawl else QUIET
+        # A program that is slow, or told of in pieces, has few paths waiting at any time.
+        many = len(self._lately) == LARGE_BURST and self._newest - self._lately[0] <= LARGE_QUIET
+        quiet = LARGE_QUIET if many or len(self._pending) >= LARGE_BURST or self._crawl else QUIET
         return min(self._newest + quiet, self._first + CAP)
 
     def _is_held(self, now: float) -> bool:
