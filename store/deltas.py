@@ -128,8 +128,7 @@ def _write_members(connection: sqlite3.Connection, id: int, given: Iterable[Memb
         select = "SELECT sum FROM member WHERE collection = ? AND node"
         grown -= checksums.added(sum for (sum,) in select_in(connection, select, nodes, id))
     columns = list(zip(*[newest[node] for node in nodes], strict=True))
-    sums = checksums.member_sums(*columns)
-    return grown + insert_columns(connection, "member", columns, sums, "REPLACE")
+    return grown + insert_columns(connection, "member", columns, checksums.member_sums, "REPLACE")
 
 
 # -- rows of tables ----------------------------------------------------------------------------------
@@ -178,7 +177,7 @@ def _insert_rows(connection: sqlite3.Connection, made: Layout, found: Iterator[t
     grown = 0
     while piece := list(islice(numbered, _PIECE)):
         sums = made.sums(piece)
-        bound = [(*row, sum) for row, sum in zip(piece, map(bytearray, sums), strict=True)]
+        bound = ((*row, sum) for row, sum in zip(piece, map(bytearray, sums), strict=True))
         connection.executemany(made.insert, bound)
         grown += checksums.added(sums)
     return grown

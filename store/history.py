@@ -136,7 +136,7 @@ def _add_earlier(connection: sqlite3.Connection, added: Sequence[EarlierRow], la
         blobs = row.code, row.fingerprint, row.dependencies, row.seen, row.rows, held or b""
         id += ROW_BYTES + sum(map(len, blobs))
         complete.append((id, *columns, checksums.earlier_sum(id, *columns), held))
-    bound = zip(*bindable(zip(*complete, strict=True)), strict=True)
+    bound = zip(*map(bindable, zip(*complete, strict=True)), strict=True)
     connection.executemany("INSERT INTO earlier VALUES (?,?,?,?,?,?,?,?,?,?,?)", bound)
     return checksums.added(row[9] for row in complete), id
 
