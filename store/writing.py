@@ -17,9 +17,7 @@ from engine.store import checksums, deltas, history, schema
 from engine.store.merging import state_columns
 from engine.store.observed import write_observed
 from engine.store.rows import Batch, NodeColumns, NodeRow, StateRow
-from engine.store.statements import delete, existing, insert, insert_columns, pieces
-
-_INSERT_NODE = "INSERT INTO node VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+from engine.store.statements import delete, existing, insert, insert_columns, pieces, put
 
 _OF_A_NODE = (
     *(("node", "id"), ("readers", "dependency"), ("input", "node")),
@@ -85,7 +83,7 @@ def _write_nodes(connection: sqlite3.Connection, nodes: NodeColumns) -> int:
         for some in pieces(new.columns):
             bound, sums = _bound(some)
             keys = checksums.key_hashes(some[1], some[2])
-            connection.executemany(_INSERT_NODE, zip(some[0], keys, *bound[1:], strict=True))
+            put(connection, "INSERT INTO node", zip(some[0], keys, *bound[1:], strict=True))
             grown += checksums.added(sums)
     if old:
         bound, sums = _bound(nodes.some([at for at, id in enumerate(ids) if id in old]).columns)
