@@ -13,13 +13,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice
+from operator import add
 from typing import Any, TypeVar
 
 from engine.store import checksums
 from engine.store.layout import Layout, collection_rows, find_layout, layout_of, pack
 from engine.store.reading import select_in
 from engine.store.rows import Batch, BlockRow, ChangeRow, CollectionRow, CursorRow, MemberRow, MemberRows
-from engine.store.statements import delete, insert, insert_columns, take
+from engine.store.statements import delete, insert, insert_columns, put, take
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -128,8 +129,7 @@ def _write_members(connection: sqlite3.Connection, id: int, given: Iterable[Memb
         select = "SELECT sum FROM member WHERE collection = ? AND node"
         grown -= checksums.added(sum for (sum,) in select_in(connection, select, nodes, id))
     columns = list(zip(*[newest[node] for node in nodes], strict=True))
-    sums = checksums.member_sums(*columns)
-    return grown + insert_columns(connection, "member", columns, sums, "REPLACE")
+    return grown + insert_columns(connection, "member", columns, checksums.member_sums, "REPLACE")
 
 
 # -- rows of tables ----------------------------------------------------------------------------------
@@ -178,8 +178,7 @@ def _insert_rows(connection: sqlite3.Connection, made: Layout, found: Iterator[t
     grown = 0
     while piece := list(islice(numbered, _PIECE)):
         sums = made.sums(piece)
-        bound = [(*row, sum) for row, sum in zip(piece, map(bytearray, sums), strict=True)]
-        connection.executemany(made.insert, bound)
+        put(connection, made.insert, map(add, piece, zip(map(bytearray, sums), strict=True)))
         grown += checksums.added(sums)
     return grown
 

@@ -51,7 +51,7 @@ class Layout:
     indexed: tuple[str, ...]  # names of columns
     statements: tuple[str, ...]  # that make the table and its indexes
     select: str  # all columns of all rows
-    insert: str
+    insert: str  # without the values
     head: bytes  # of what is hashed
 
     def sums(self, found: Iterable[tuple[Any, ...]]) -> list[bytes]:
@@ -95,7 +95,6 @@ def _layout(id: int, name: str, kind: str, described: str) -> Layout | None:
         *(f'CREATE INDEX "{table} by {columns[one][1:]} ON {table}({columns[one]})' for one in indexed),
     ]
     listed = ", ".join(("_id", "_member", "_source", *columns.values(), "_sum"))
-    marks = ",".join("?" * (len(columns) + len(_OURS)))
     return Layout(
         collection=id,
         table=table,
@@ -103,7 +102,7 @@ def _layout(id: int, name: str, kind: str, described: str) -> Layout | None:
         indexed=indexed,
         statements=tuple(statements),
         select=f"SELECT {listed} FROM {table}",
-        insert=f"INSERT INTO {table} VALUES ({marks})",
+        insert=f"INSERT INTO {table}",
         head=pack(("rows", id)),
     )
 

@@ -218,7 +218,7 @@ def _exchange(
         complete.append((last, part, nodes, packed, checksums.part_sum(table, last, part, nodes, packed)))
     grown = checksums.added([row[4] for row in complete]) - checksums.added([row.sum for row in gone])
     connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(row.id,) for row in gone])
-    bound = zip(*bindable(zip(*complete, strict=True)), strict=True)
+    bound = zip(*map(bindable, zip(*complete, strict=True)), strict=True)
     connection.executemany(f"INSERT INTO {table} VALUES (?,?,?,?,?)", bound)
     before = last - MOST_BYTES
     if before > 0:

@@ -10,16 +10,14 @@ Invariants
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from engine.store import checksums, deltas, history, schema
 from engine.store.merging import state_columns
 from engine.store.observed import write_observed
 from engine.store.rows import Batch, NodeColumns, NodeRow, StateRow
-from engine.store.statements import delete, existing, insert, insert_columns
-
-_INSERT_NODE = "INSERT INTO node VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+from engine.store.statements import delete, existing, insert, insert_columns, pieces, put
 
 _OF_A_NODE = (("node", "id"), ("readers", "dependency"), ("input", "node"))
 
@@ -50,8 +48,7 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, 
         total -= delete(connection, "readers", "dependency", readers)
         nodes = sorted(readers if all(readers.values()) else [id for id, packed in readers.items() if packed])
         packed = list(map(readers.__getitem__, nodes))
-        sums = checksums.readers_sums(nodes, packed)
-        total += insert_columns(connection, "readers", (nodes, packed), sums)
+        total += insert_columns(connection, "readers", (nodes, packed), checksums.readers_sums)
     stamped: set[int] = set()  # before
     if batch.inputs or batch.deleted_inputs:
         stamps_of = dict[int, bytes](batch.inputs)
@@ -61,8 +58,7 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, 
         total -= checksums.added(before.values())
         stamped.update(before)
         stamps = list(map(stamps_of.__getitem__, nodes))
-        sums = checksums.input_sums(nodes, stamps)
-        total += insert_columns(connection, "input", (nodes, stamps), sums, "REPLACE")
+        total += insert_columns(connection, "input", (nodes, stamps), checksums.input_sums, "REPLACE")
     total += write_observed(connection, batch, written, stamped)  # after the rows that it repeats
     if batch.queries:
         queries = {row[0]: row for row in batch.queries}
@@ -86,10 +82,11 @@ def _write_nodes(connection: sqlite3.Connection, nodes: NodeColumns) -> int:
     grown = -checksums.added(old.values())
     if len(old) < len(ids):
         new = nodes.some([at for at, id in enumerate(ids) if id not in old]) if old else nodes
-        bound, sums = _bound(new.columns)
-        keys = checksums.key_hashes(new.columns[1], new.columns[2])
-        connection.executemany(_INSERT_NODE, zip(bound[0], keys, *bound[1:], strict=True))
-        grown += checksums.added(sums)
+        for some in pieces(new.columns):
+            bound, sums = _bound(some)
+            keys = checksums.key_hashes(some[1], some[2])
+            put(connection, "INSERT INTO node", zip(some[0], keys, *bound[1:], strict=True))
+            grown += checksums.added(sums)
     if old:
         bound, sums = _bound(nodes.some([at for at, id in enumerate(ids) if id in old]).columns)
         if connection.executemany(_UPDATE_NODE, zip(*bound, strict=True)).rowcount != len(old):
@@ -98,13 +95,13 @@ def _write_nodes(connection: sqlite3.Connection, nodes: NodeColumns) -> int:
     return grown
 
 
-def _bound(columns: Sequence[Sequence[Any]]) -> tuple[list[Sequence[Any]], list[bytes]]:
+def _bound(columns: Sequence[Sequence[Any]]) -> tuple[list[Iterable[Any]], list[bytes]]:
     """Columns as they are bound, see `bindable`, with their checksums in place; and the checksums."""
     sums = checksums.node_sums(columns)
-    args, fingerprints, dependencies = (list(map(bytearray, columns[at])) for at in (2, 9, 10))
-    values = [None if value is None else bytearray(value) for value in columns[11]]
+    args, fingerprints, dependencies = (map(bytearray, columns[at]) for at in (2, 9, 10))
+    values = (None if value is None else bytearray(value) for value in columns[11])
     return [
-        *columns[:2], args, *columns[3:9], fingerprints, dependencies, list(map(bytearray, sums)), values
+        *columns[:2], args, *columns[3:9], fingerprints, dependencies, map(bytearray, sums), values
     ], sums  # fmt: skip
 
 
