@@ -16,20 +16,23 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
+from typing import TypeVar
 
 import msgspec
 
 from engine.errors import StoreDamaged
 from engine.store import checksums, reading, rows
 from engine.store.checking import check
-from engine.store.rows import Batch, InputBlock, NodeColumns, NodeRow, ObservedInput, ObservedRow
+from engine.store.rows import Batch, NodeColumns, NodeRow, ObservedInput, ObservedRow
 from engine.store.statements import insert, take
 
 RANGE_BITS = 9  # 512 ids: some 10 KB that a changed stamp writes again, and 10 us that a block costs to read
 
 _SELECT = "SELECT part, query, nodes, args, stamps, sum FROM observed"
+
+T = TypeVar("T")
 
 _encode = msgspec.msgpack.Encoder().encode
 _called = msgspec.msgpack.Decoder(list[tuple[str]]).decode  # with a path, as nearly all inputs are
@@ -37,9 +40,55 @@ _texts = msgspec.msgpack.Decoder(list[str]).decode
 _packed = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
+class InputBlock:
+    """Observed inputs of one query. They stay packed, and are unpacked anew whenever somebody asks."""
+
+    __slots__ = ("_args", "_nodes", "_part", "_stamps", "is_texts", "query")
+
+    def __init__(self, row: ObservedRow) -> None:
+        self._part, self.query, self._nodes, self._args, self._stamps = row
+        self.is_texts = _is_texts(row.args)
+
+    def __len__(self) -> int:
+        return len(self._nodes) // 4
+
+    @property
+    def texts(self) -> list[str] | None:
+        """The arguments, where each is called with one text."""
+        return self._all(_texts, self._args) if self.is_texts else None
+
+    @property
+    def args(self) -> list[bytes] | None:
+        """Canonical bytes of the arguments of any others."""
+        return None if self.is_texts else self._all(_packed, self._args)
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """Their ids."""
+        return _unpack(self._nodes)
+
+    @property
+    def stamps(self) -> list[bytes]:
+        """Their stamps; an empty one is of no use."""
+        return self._all(_packed, self._stamps)
+
+    def has(self, stamps: Sequence[bytes | None]) -> bool:
+        """Whether these are the stamps. A third of what it takes to unpack and compare them."""
+        return _encode(stamps) == self._stamps
+
+    def _all(self, decode: Callable[[bytes], list[T]], packed: bytes) -> list[T]:
+        try:
+            found = decode(packed)
+        except msgspec.MsgspecError as error:
+            raise StoreDamaged(table="observed", row=self._part, found=str(error)) from error
+        if len(found) != len(self) or len(self._nodes) % 4:
+            raise StoreDamaged(table="observed", row=self._part, found="columns of different lengths")
+        return found
+
+
 def blocks(connection: sqlite3.Connection) -> list[InputBlock]:
     """All observed inputs; of a store without blocks, those of the rows."""
-    return [_opened(row) for row in _stored(connection) or _made(reading.inputs(connection))]
+    return [InputBlock(row) for row in _stored(connection) or _made(reading.inputs(connection))]
 
 
 def write_observed(connection: sqlite3.Connection, batch: Batch, written: NodeColumns) -> int:
@@ -174,18 +223,10 @@ def _joined(args: list[bytes]) -> bytes:
     return _encode([text for (text,) in called] if _encode(called) == whole else args)
 
 
-def _opened(row: ObservedRow) -> InputBlock:
-    try:
-        nodes, stamps = _unpack(row.nodes), _packed(row.stamps)
-        try:
-            block = InputBlock(row.query, nodes, _texts(row.args), None, stamps)
-        except msgspec.ValidationError:
-            block = InputBlock(row.query, nodes, None, _packed(row.args), stamps)
-    except (msgspec.MsgspecError, struct.error) as error:
-        raise StoreDamaged(table="observed", row=row.part, found=str(error)) from error
-    if not len(nodes) == len(stamps) == len(block.texts or block.args or ()):
-        raise StoreDamaged(table="observed", row=row.part, found="columns of different lengths")
-    return block
+def _is_texts(args: bytes) -> bool:
+    """Whether the first one in a msgpack array is a text, which then all are; else all are bytes."""
+    at = {0xDC: 3, 0xDD: 5}.get(args[0], 1) if args else 0
+    return args[at : at + 1] not in (b"\xc4", b"\xc5", b"\xc6")
 
 
 def _insert(connection: sqlite3.Connection, found: Sequence[ObservedRow]) -> int:
