@@ -40,7 +40,10 @@ class Block:
     @property
     def texts(self) -> list[str]:
         """Their arguments."""
-        return [text for one in self.stored for text in one.texts or ()]
+        texts: list[str] = []
+        for one in self.stored:
+            texts += one.texts or ()
+        return texts
 
     def __len__(self) -> int:
         return sum(map(len, self.stored))
@@ -111,7 +114,11 @@ def differing(root: Path, graph: Graph, blocks: Sequence[Block]) -> list[Asked]:
 
 
 def _stamped(root: Path, blocks: Sequence[Block]) -> Iterator[tuple[Block, Sequence[bytes | None]]]:
-    """Each block and the stamps of its inputs. What queries with one `stamps=` share is stamped once."""
+    """Each block and the stamps of its inputs. What queries with one `stamps=` share is stamped once.
+
+    A query whose first block shares nothing is taken to share nothing: to look for each text costs as much as
+    to unpack it, and to stamp one twice is no mistake.
+    """
     together: dict[Callable[..., Any], dict[int, list[Block]]] = {}
     for block in blocks:
         assert block.info.stamps is not None
@@ -121,11 +128,14 @@ def _stamped(root: Path, blocks: Sequence[Block]) -> Iterator[tuple[Block, Seque
         known: dict[str, bytes | None] = {}
         ordered = sorted(by_query.values(), key=len)
         for of_query in ordered:
+            shared = known
             for block in of_query:
                 texts = block.texts
+                if shared.keys().isdisjoint(texts):
+                    shared = {}
                 token = CURRENT.set(outside)
                 try:
-                    taken = _unknown_taken(block.info, texts, known)
+                    taken = _unknown_taken(block.info, texts, shared)
                 finally:
                     CURRENT.reset(token)
                 if of_query is not ordered[-1]:
@@ -137,7 +147,7 @@ def _unknown_taken(
     info: QueryInfo, texts: list[str], known: dict[str, bytes | None]
 ) -> Sequence[bytes | None]:
     """The stamps of some texts, of which some may be known."""
-    if not known or known.keys().isdisjoint(texts):
+    if not known:
         return taken_together(info, texts)
     unknown = [text for text in texts if text not in known]
     stamps = dict(zip(unknown, taken_together(info, unknown), strict=True)) if unknown else {}

@@ -88,7 +88,12 @@ class InputBlock:
 
 def blocks(connection: sqlite3.Connection) -> list[InputBlock]:
     """All observed inputs; of a store without blocks, those of the rows."""
-    return [InputBlock(row) for row in _stored(connection) or _made(reading.inputs(connection))]
+    (cached,) = connection.execute("PRAGMA cache_size").fetchone()
+    connection.execute("PRAGMA cache_size = -1024")  # KiB: pages that are read once need no memory for good
+    try:
+        return [InputBlock(row) for row in _stored(connection) or _made(reading.inputs(connection))]
+    finally:
+        connection.execute(f"PRAGMA cache_size = {int(cached)}")
 
 
 def write_observed(connection: sqlite3.Connection, batch: Batch, written: NodeColumns) -> int:
