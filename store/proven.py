@@ -53,6 +53,7 @@ class Proven(Readable):
         Where it is not, all of it is read: True if it is in order, so it is sealed again and a note says so;
         StoreDamaged if not, now and whenever this store is used, until it starts over.
         """
+        self._usable()  # before the guard: another thread may have held it during fork()
         with self._guard:
             self._usable()
             proof = self._opened.proof
