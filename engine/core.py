@@ -26,6 +26,7 @@ from engine.graph import ALONE, Graph
 from engine.key import Key, display
 from engine.limits import Limits
 from engine.observe import InputFrame
+from engine.observed import Observed
 from engine.query import TAKEN_OVER, QueryInfo
 from engine.store import canonical
 
@@ -107,7 +108,7 @@ class Core:
         self.ran_at = clock()  # when a function last began or ended
         self.revision_notes: list[tuple[int, float, int, str]] = []
         # nodes that need care at the next request
-        self.observed: dict[int, bytes] = {}  # observed inputs -> stored stamp
+        self.observed = Observed(self.lock)
         self.transients: dict[int, int] = {}  # failures that are not kept -> revision of the run, or PASSING
         self.untracked: dict[int, None] = {}
         self.forced_for: dict[int, int] = {}  # forced nodes -> the Reason

@@ -22,6 +22,7 @@ from engine.event import Event
 from engine.graph import Graph
 from engine.key import Key
 from engine.opening import open_core
+from engine.proven import settled
 from engine.query import Query
 from engine.reader import Reader, key_of
 from engine.subscribe import Subscription, refresh
@@ -147,7 +148,9 @@ class Engine(Reader):
         from engine.verification import Verifier  # late: who never asks pays nothing
 
         self._outside("verify")
-        verifier = Verifier(self._core, [key_of(key, (), {}) for key in keys], sample, random.Random())
+        verifier = Verifier(
+            settled(self._core), [key_of(key, (), {}) for key in keys], sample, random.Random()
+        )
         self._verifiers.append(verifier)
         try:
             return verifier.run()
@@ -202,7 +205,7 @@ class Engine(Reader):
         What the host set is kept. Takes about 3 microseconds a node; the engine must be at rest.
         """
         self._outside("gc")
-        core = self._core
+        core = settled(self._core)
         core.check_usable()
         if core.store is None or core.store.read_only:
             raise StoreReadOnly(
@@ -230,7 +233,7 @@ class Engine(Reader):
         from engine.watch.session import Watch  # late: who never watches pays nothing
 
         self._outside("watch")
-        self._core.check_usable()
+        settled(self._core).check_usable()
         if self._watch is not None:
             if self._watch.active:
                 raise BadSettings(cause="a watch is running already", hint="Add keys, or close it first.")
@@ -288,6 +291,13 @@ class Engine(Reader):
         if os.getpid() != core.pid:
             core.closed = True  # a forked child: the store belongs to its parent, and so may the lock
             return
+        try:
+            settled(core)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        core = self._core
         core.outdate()
         with core.lock:
             core.closed = True

@@ -11,17 +11,21 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
 from engine.core import Core
+from engine.frame import CURRENT
 from engine.graph import PINNED, Graph
 from engine.locate import bind
-from engine.observe import CHUNK, UNSETTLED, stamps_of_texts
+from engine.observe import CHUNK, UNSETTLED, InputFrame, taken_together
 from engine.query import REGISTRY, QueryInfo
+
+if TYPE_CHECKING:
+    from engine.store.input_blocks import InputBlock
 
 # A node that is to be read, and its stamp of now; None where it could not be taken.
 Asked = tuple[int, QueryInfo, tuple[Any, ...], bytes | None]
@@ -32,9 +36,18 @@ class Block:
     """Inputs of one query that are called with one text each, and are stamped together."""
 
     info: QueryInfo
-    nodes: list[int] = field(factory=list)
-    texts: list[str] = field(factory=list)
-    stamps: list[bytes] = field(factory=list)
+    stored: list[InputBlock] = field(factory=list)
+
+    @property
+    def texts(self) -> list[str]:
+        """Their arguments."""
+        texts: list[str] = []
+        for one in self.stored:
+            texts += one.texts or ()
+        return texts
+
+    def __len__(self) -> int:
+        return sum(map(len, self.stored))
 
 
 @define(eq=False, repr=False)
@@ -54,31 +67,22 @@ def load_observed(core: Core) -> Loaded:
     loaded = Loaded()
     before = list(core.observed)
     filling: dict[int, Block] = {}
-    graph, seen = core.graph, set[int]()
-    for packed in core.store.input_blocks() if core.store is not None else ():
-        info = _definition(core, packed.query)
+    seen = set[int]()
+    for stored in core.store.input_blocks() if core.store is not None else ():
+        info = _definition(core, stored.query)
         if info is None:
             continue
-        query, args = graph.query, graph.args
-        for node in packed.nodes:
-            query[node] = packed.query
-        known_args: Sequence[str | bytes] = packed.texts or packed.args or ()
-        for node, known in zip(packed.nodes, known_args, strict=True):
-            if args[node] is None:
-                args[node] = known
-        core.observed.update(zip(packed.nodes, packed.stamps, strict=True))
+        core.observed.take_over(core.graph, stored)
         if before:
-            seen.update(packed.nodes)
-        if packed.texts is None or info.stamp is None or info.stamps is None:
-            loaded.others += packed.nodes
+            seen.update(stored.nodes)
+        if not stored.is_texts or info.stamp is None or info.stamps is None:
+            loaded.others += stored.nodes
             continue
-        block = filling.get(packed.query)
-        if block is None or len(block.nodes) + len(packed.nodes) > CHUNK:
-            block = filling[packed.query] = Block(info)
+        block = filling.get(stored.query)
+        if block is None or len(block) + len(stored) > CHUNK:
+            block = filling[stored.query] = Block(info)
             loaded.blocks.append(block)
-        block.nodes += packed.nodes
-        block.texts += packed.texts
-        block.stamps += packed.stamps
+        block.stored.append(stored)
     loaded.others += [node for node in before if node not in seen]
     return loaded
 
@@ -99,13 +103,61 @@ def differing(root: Path, graph: Graph, blocks: Sequence[Block]) -> list[Asked]:
 
     Runs without the lock.
     """
-    flags = graph.flags
     found: list[Asked] = []
-    stamps = stamps_of_texts(root, [(block.info, block.texts) for block in blocks])
-    for block, now in zip(blocks, stamps, strict=True):
-        if now == block.stamps and UNSETTLED not in now:
-            continue
-        for node, text, old, new in zip(block.nodes, block.texts, block.stamps, now, strict=True):
-            if (new != old or old == UNSETTLED) and not flags[node] & PINNED:
-                found.append((node, block.info, (text,), new))
+    for block, now in _stamped(root, blocks):
+        start = 0
+        for stored in block.stored:
+            end = start + len(stored)
+            taken, start = now[start:end], end
+            if not stored.has(taken) or UNSETTLED in taken:
+                found += _differing(graph, block.info, stored, taken)
     return found
+
+
+def _stamped(root: Path, blocks: Sequence[Block]) -> Iterator[tuple[Block, Sequence[bytes | None]]]:
+    """Each block and the stamps of its inputs. What queries with one `stamps=` share is stamped once.
+
+    A query whose first block shares nothing is taken to share nothing: to look for each text costs as much as
+    to unpack it, and to stamp one twice is no mistake.
+    """
+    together: dict[Callable[..., Any], dict[int, list[Block]]] = {}
+    for block in blocks:
+        assert block.info.stamps is not None
+        together.setdefault(block.info.stamps, {}).setdefault(block.info.index, []).append(block)
+    outside = InputFrame(root)
+    for by_query in together.values():
+        known: dict[str, bytes | None] = {}
+        ordered = sorted(by_query.values(), key=len)
+        for of_query in ordered:
+            shared = known
+            for block in of_query:
+                texts = block.texts
+                if shared.keys().isdisjoint(texts):
+                    shared = {}
+                token = CURRENT.set(outside)
+                try:
+                    taken = _unknown_taken(block.info, texts, shared)
+                finally:
+                    CURRENT.reset(token)
+                if of_query is not ordered[-1]:
+                    known.update(zip(texts, taken, strict=True))
+                yield block, taken
+
+
+def _unknown_taken(
+    info: QueryInfo, texts: list[str], known: dict[str, bytes | None]
+) -> Sequence[bytes | None]:
+    """The stamps of some texts, of which some may be known."""
+    if not known:
+        return taken_together(info, texts)
+    unknown = [text for text in texts if text not in known]
+    stamps = dict(zip(unknown, taken_together(info, unknown), strict=True)) if unknown else {}
+    return [stamps[text] if text in stamps else known[text] for text in texts]
+
+
+def _differing(
+    graph: Graph, info: QueryInfo, stored: InputBlock, taken: Sequence[bytes | None]
+) -> Iterator[Asked]:
+    for node, text, old, new in zip(stored.nodes, stored.texts or (), stored.stamps, taken, strict=True):
+        if (new != old or old == UNSETTLED) and not graph.flags[node] & PINNED:
+            yield node, info, (text,), new

@@ -88,12 +88,12 @@ class Graph:
         # bytes: not decoded yet; a text or a number: called with it alone (a tuple each would take 64 bytes,
         # and wake the garbage collector)
         self.args: list[tuple[Any, ...] | bytes | str | int | None] = [None] * size
-        self.flags = array("q", bytes(8 * size))  # an int that is its own would be an object of 32 bytes
+        self.flags = array("q", (0,)) * size  # an int that is its own would be an object of 32 bytes
         self.changed_at: list[int] = [0] * size
         self.verified_at: list[int] = [0] * size
         self.durability = bytearray(size)
-        self.cost = array("q", bytes(8 * size))
-        self.cause = array("I", bytes(4 * size))
+        self.cost = array("q", (0,)) * size
+        self.cause = array("I", (0,)) * size
         self.fingerprint: list[bytes] = [b""] * size
         # None: not in memory; see G4. Arrays of dependencies are replaced, not changed.
         self.dependencies: list[array[int] | int | None] = [None] * size

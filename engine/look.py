@@ -30,6 +30,7 @@ from engine.failure import is_transient
 from engine.first_look import Asked, Loaded, differing, load_observed
 from engine.graph import PINNED, Graph
 from engine.observe import UNSETTLED, look, stamps
+from engine.proven import prove
 from engine.query import QueryInfo
 from engine.reason import Reason
 from engine.recover import recover
@@ -85,12 +86,11 @@ def look_at(core: Core, nodes: Iterable[int] | None = None, *, threads: int = 1)
     with core.lock:
         if core.unsettled:
             raise Cancelled
-        first = load_observed(core) if nodes is None and not core.synced else Loaded()
+        first = _first(core) if nodes is None and not core.synced else Loaded()
         graph = core.graph
         if nodes is None:
-            nodes = core.observed if core.synced else first.others
-        asked, infos, arguments = _askable(core, nodes)
-        before = [core.observed[node] for node in asked]
+            nodes = core.observed.stamps if core.synced else first.others
+        asked, before, infos, arguments = _askable(core, nodes) if nodes else ([], [], [], [])
     found = differing(core.root, graph, first.blocks)
     now = stamps(core.root, zip(infos, arguments, strict=True))
     found += [
@@ -98,8 +98,9 @@ def look_at(core: Core, nodes: Iterable[int] | None = None, *, threads: int = 1)
         for at, (old, new) in enumerate(zip(before, now, strict=True))
         if new != old or new is None or old == UNSETTLED
     ]
-    stamped = len(now) + sum(len(block.nodes) for block in first.blocks)
+    stamped = len(now) + sum(map(len, first.blocks))
     core.stamped += stamped
+    prove(core)  # as late as this: a start stamps 100,000 files while its store is read
     changes, retry = _read(core, found, threads)
     return Looked(graph, changes, retry, stamped, whole)
 
@@ -150,26 +151,38 @@ def _take(core: Core, looked: Looked, note: str, commits: bool) -> int:
     return differing
 
 
-def _askable(core: Core, nodes: Iterable[int]) -> tuple[list[int], list[QueryInfo], list[tuple[Any, ...]]]:
-    """The observed inputs among `nodes` that are looked at (K5), and their keys. The lock is held.
+def _first(core: Core) -> Loaded:
+    if core.store is None:
+        return load_observed(core)
+    with core.store.early():
+        return load_observed(core)
 
-    Three lists, not one of tuples: these would wake the garbage collector, for a fifth of the time of a look.
+
+def _askable(
+    core: Core, nodes: Iterable[int]
+) -> tuple[list[int], list[bytes], list[QueryInfo], list[tuple[Any, ...]]]:
+    """The observed inputs among `nodes` that are looked at (K5), their stamps and keys. The lock is held.
+
+    Four lists, not one of tuples: these would wake the garbage collector, for a fifth of the time of a look.
     """
-    graph, bound, observed = core.graph, core.bound, core.observed
+    graph, bound, observed = core.graph, core.bound, core.observed.stamps
     flags, query, known = graph.flags, graph.query, graph.args
     found: list[int] = []
+    before: list[bytes] = []
     infos: list[QueryInfo] = []
     arguments: list[tuple[Any, ...]] = []
     for node in nodes:
-        if node not in observed or flags[node] & PINNED:
+        stamp = observed.get(node)
+        if stamp is None or flags[node] & PINNED:
             continue
         info = bound[query[node]]
         if info is not None:
             args = known[node]
             found.append(node)
+            before.append(stamp)
             infos.append(info)
             arguments.append(args if isinstance(args, tuple) else core.args_of(node))
-    return found, infos, arguments
+    return found, before, infos, arguments
 
 
 def _read(core: Core, asked: list[Asked], threads: int) -> tuple[list[Change], list[int]]:

@@ -141,50 +141,13 @@ def _stamp_together(batch: Batch, found: list[bytes | None]) -> None:
     known: dict[Any, bytes | None] = {}
     for start in range(0, len(different), CHUNK):
         chunk = different[start : start + CHUNK]
-        known.update(zip(chunk, _taken(info, chunk), strict=True))
+        known.update(zip(chunk, taken_together(info, chunk), strict=True))
     for at, argument in zip(batch.positions, batch.arguments, strict=True):
         found[at] = known[argument]
 
 
-def stamps_of_texts(root: Path, asked: Sequence[tuple[QueryInfo, list[str]]]) -> list[Sequence[bytes | None]]:
-    """Like `stamps`, for lists of inputs that are called with one text each and have `stamps=`.
-
-    No list is longer than `CHUNK`, and no input is in two of them. Runs without the lock.
-    """
-    found: list[Sequence[bytes | None]] = [()] * len(asked)
-    together: dict[Callable[..., Any], dict[int, list[int]]] = {}
-    for at, (info, _) in enumerate(asked):
-        assert info.stamps is not None
-        together.setdefault(info.stamps, {}).setdefault(info.index, []).append(at)
-    token = CURRENT.set(InputFrame(root))
-    try:
-        for by_query in together.values():
-            known: dict[str, bytes | None] = {}  # of the queries before
-            *fewer, most = sorted(by_query.values(), key=len)
-            for positions in fewer:
-                for at in positions:
-                    found[at] = _unknown_taken(*asked[at], known)
-                for at in positions:
-                    known.update(zip(asked[at][1], found[at], strict=True))
-            for at in most:
-                found[at] = _unknown_taken(*asked[at], known)
-    finally:
-        CURRENT.reset(token)
-    return found
-
-
-def _unknown_taken(
-    info: QueryInfo, texts: list[str], known: dict[str, bytes | None]
-) -> Sequence[bytes | None]:
-    """The stamps of some texts, of which some may be known."""
-    if not known or known.keys().isdisjoint(texts):
-        return _taken(info, texts)
-    unknown = [text for text in texts if text not in known]
-    stamps = dict(zip(unknown, _taken(info, unknown), strict=True)) if unknown else {}
-    return [stamps[text] if text in stamps else known[text] for text in texts]
-
-
-def _taken(info: QueryInfo, chunk: list[Any]) -> Sequence[bytes | None]:
+def taken_together(info: QueryInfo, chunk: list[Any]) -> Sequence[bytes | None]:
+    """The stamps of at most `CHUNK` inputs that are called with one argument each, by one call."""
     assert info.stamps is not None
     taken: Sequence[bytes | None]
     try:

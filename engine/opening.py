@@ -3,6 +3,7 @@
 Invariants
     O1  Settings are checked before a store is touched.
     O2  Where the graph cannot be read from it, the store is let go.
+    O3  What is read here are rows whose checksums hold; that none is missing is known later (see proven).
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.core import Core
-from engine.errors import BadSettings, StoreFull, StoreReadOnly
+from engine.errors import BadSettings, StoreDamaged, StoreFull, StoreReadOnly
 from engine.history import HISTORY, History
 from engine.kinds import restore_collections
 from engine.limits import Limits
 from engine.memory import LIMIT, Memory
 from engine.persist import open_graph
+from engine.recover import start_over
 from engine.store import open_store
 
 if TYPE_CHECKING:
@@ -67,7 +69,10 @@ def open_core(
     if path is not None:
         try:
             store = open_store(
-                Path(path), read_only=read_only, synchronous="FULL" if synchronous == "FULL" else "NORMAL"
+                Path(path),
+                read_only=read_only,
+                synchronous="FULL" if synchronous == "FULL" else "NORMAL",
+                proves_later=True,
             )
         except (StoreFull, StoreReadOnly) as error:
             error.hint = "Make room or name another store; Engine(None), or --no-store, works without one."
@@ -85,11 +90,21 @@ def open_core(
         core.dispatch = for_engine(core, processes, executor)
     if store is not None:
         try:
-            open_graph(core)
-            restore_collections(core)
+            _read_graph(core, store)
         except BaseException:
             store.close()
             raise
         core.notes += store.notes
         store.notes.clear()
     return core
+
+
+def _read_graph(core: Core, store: Store) -> None:
+    try:
+        with store.early():
+            open_graph(core)
+            restore_collections(core)
+    except StoreDamaged as damage:
+        if not store.unproven:
+            raise
+        start_over(core, damage)  # found by reading, sooner than by the proof

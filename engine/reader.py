@@ -23,6 +23,7 @@ from engine.graph import ABSENT, ROOT
 from engine.key import Key, display
 from engine.locate import find, find_named
 from engine.lookup import Lookup
+from engine.proven import settled
 from engine.query import READY, REGISTRY, Query, info_of
 from engine.snapshot import Snapshot
 from engine.tables import CollectionInfo, Table
@@ -101,7 +102,7 @@ class Reader:
     def _known(
         self, query: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Iterator[tuple[int | None, str]]:
-        core = self._core
+        core = settled(self._core)
         core.check_usable()
         try:
             with core.lock:
@@ -116,7 +117,7 @@ class Reader:
 
     def query_names(self) -> tuple[str, ...]:
         """The names of all queries that the engine knows, in this process or from the store; sorted."""
-        return tuple(sorted(self._core.rows))
+        return tuple(sorted(settled(self._core).rows))
 
     @contextmanager
     def snapshot(self) -> Iterator[View]:
@@ -175,13 +176,14 @@ class Reader:
 
     def notes(self) -> tuple[str, ...]:
         """Sentences for people that came up since the last call: a store set aside, values not stored."""
-        notes, self._core.notes = tuple(self._core.notes), []
+        core = settled(self._core)
+        notes, core.notes = tuple(core.notes), []
         return notes
 
     @property
     def revision(self) -> int:
         """The number of the current state of all inputs."""
-        return self._core.revision
+        return settled(self._core).revision
 
     @property
     def root(self) -> Path:
@@ -191,13 +193,14 @@ class Reader:
     @property
     def store(self) -> Store | None:
         """The open store, for inspection; None in memory."""
-        return self._core.store
+        return settled(self._core).store
 
     def _outside(self, what: str) -> None:
         if CURRENT.get() is not None:
             raise ChangedInsideQuery(call=what)
 
     def _writable(self) -> None:
+        settled(self._core)
         if self._core.store is not None and self._core.store.read_only:
             raise StoreReadOnly(cause="the engine was opened with read_only=True")
 

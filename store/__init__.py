@@ -27,7 +27,6 @@ from engine.store.rows import (
     CollectionRow,
     CursorRow,
     EarlierRow,
-    InputBlock,
     InputRow,
     MemberRow,
     MemberRows,
@@ -52,7 +51,6 @@ __all__ = [
     "CollectionRow",
     "CursorRow",
     "EarlierRow",
-    "InputBlock",
     "InputRow",
     "MemberRow",
     "MemberRows",
@@ -70,13 +68,19 @@ __all__ = [
 
 
 def open_store(
-    directory: Path, *, read_only: bool = False, synchronous: Literal["OFF", "NORMAL", "FULL"] = "NORMAL"
+    directory: Path,
+    *,
+    read_only: bool = False,
+    synchronous: Literal["OFF", "NORMAL", "FULL"] = "NORMAL",
+    proves_later: bool = False,
 ) -> Store:
     """Open the store in `directory`, making it if need be. `Store.notes` tells what was found.
 
     What cannot be written is opened for reading, with a note; StoreReadOnly when there is nothing to read.
     StoreInUse names the process that writes to it; StoreForeign, StoreTooNew and StoreUnsafe say what
     to do. A damaged store is set aside, and the one returned is empty.
+
+    With `proves_later`, the file may still be compared with its seal when this returns: see `Store.prove`.
     """
     # Imported here: an engine in memory only needs no sqlite3, which takes 11 ms.
     from engine.store.directory import private_directory
@@ -90,7 +94,8 @@ def open_store(
     if not read_only:
         try:
             files = private_directory(directory, create=True)
-            return Store(open_for_writing(files, synchronous), read_only=False, synchronous=synchronous)
+            opened = open_for_writing(files, synchronous, proves_later=proves_later)
+            return Store(opened, read_only=False, synchronous=synchronous)
         except OSError as error:
             if error.errno not in NO_WRITING or not (directory / "store.db").exists():
                 raise from_os(error, directory) from error

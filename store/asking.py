@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from engine.store import history, observed, reading, schema
+from engine.store.input_blocks import InputBlock
 from engine.store.rows import (
     EarlierRow,
-    InputBlock,
     NodeRow,
     ObservedInput,
     QueryRow,

@@ -14,14 +14,14 @@ from __future__ import annotations
 import sqlite3
 import struct
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 import msgspec
 
 from engine.errors import StoreDamaged
 from engine.store import checksums
 from engine.store.checking import check
-from engine.store.rows import InputBlock, ObservedRow
+from engine.store.rows import ObservedRow
 
 FEW = 16  # stamps that are written to their blocks at once: some 0.1 ms each
 MOST = 4_096  # stamps: some 200 KB, which a commit with more than a few of them writes again
@@ -96,12 +96,23 @@ def postponed(
     return dict(sorted({**rest, **fresh}.items()))
 
 
-def lay_over(blocks: Iterable[InputBlock], late: Mapping[int, bytes]) -> None:
-    """Give the inputs in blocks the stamps that came late."""
+def laid_over(blocks: Iterable[ObservedRow], late: Mapping[int, bytes]) -> Iterator[ObservedRow]:
+    """The blocks with the stamps that came late."""
     ids = sorted(late)
-    for block in blocks if ids else ():
-        first, last = block.nodes[0], block.nodes[-1]
-        for id in ids[bisect_left(ids, first) : bisect_left(ids, last + 1)]:
-            at = bisect_left(block.nodes, id)
-            if block.nodes[at] == id:  # else it is of another query
-                block.stamps[at] = late[id]
+    for block in blocks:
+        concerned = ids and _between(ids, block.nodes)
+        if not concerned:
+            yield block
+            continue
+        nodes, stamps = struct.unpack(f"<{len(block.nodes) // 4}I", block.nodes), _packed(block.stamps)
+        for id in concerned:
+            at = bisect_left(nodes, id)
+            if nodes[at] == id:  # else it is of another query
+                stamps[at] = late[id]
+        yield block._replace(stamps=_encode(stamps))
+
+
+def _between(ids: list[int], nodes: bytes) -> list[int]:
+    """Those from the first to the last of some packed nodes."""
+    (first,), (last,) = struct.unpack_from("<I", nodes), struct.unpack_from("<I", nodes, len(nodes) - 4)
+    return ids[bisect_left(ids, first) : bisect_left(ids, last + 1)]

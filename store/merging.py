@@ -18,6 +18,7 @@ from engine.store import checksums, rows, schema, seal
 from engine.store.directory import Files
 from engine.store.failures import SQLITE_ERRORS
 from engine.store.lock import Held, while_no_reader
+from engine.store.proof import Proof
 from engine.store.rawfile import RawFile
 
 BUSY_SECONDS = 5.0  # another program may hold a transaction while somebody looks at the store
@@ -38,10 +39,13 @@ class Opened:
     lock: Held | None = None  # the writer's or a reader's
     can_write: bool = False
     audited: bool = False
+    proof: Proof | None = None  # under way; until it holds, see `Store.prove`
 
     def shut(self) -> None:
         """Close in the only right order: connection, descriptor, lock."""
         try:
+            if self.proof is not None:
+                self.proof.stop()
             if self.can_write:
                 close_unmerged(self.files, self.connection)
             else:

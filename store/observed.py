@@ -27,8 +27,9 @@ import msgspec
 from engine.errors import StoreDamaged
 from engine.store import checksums, reading, rows
 from engine.store.checking import check
-from engine.store.late import PART, late_sum, lay_over, opened_late, postponed, read_late, write_late
-from engine.store.rows import Batch, InputBlock, NodeColumns, NodeRow, ObservedInput, ObservedRow
+from engine.store.input_blocks import InputBlock
+from engine.store.late import PART, laid_over, late_sum, opened_late, postponed, read_late, write_late
+from engine.store.rows import Batch, NodeColumns, NodeRow, ObservedInput, ObservedRow
 from engine.store.statements import insert, take
 
 RANGE_BITS = 9  # 512 ids: some 10 KB that a changed stamp writes again, and 10 us that a block costs to read
@@ -40,16 +41,13 @@ _UPDATE = "UPDATE observed SET stamps = ?, sum = ? WHERE part = ? AND query = ?"
 
 _encode = msgspec.msgpack.Encoder().encode
 _called = msgspec.msgpack.Decoder(list[tuple[str]]).decode  # with a path, as nearly all inputs are
-_texts = msgspec.msgpack.Decoder(list[str]).decode
 _packed = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 def blocks(connection: sqlite3.Connection) -> list[InputBlock]:
     """All observed inputs; of a store without blocks, those of the rows."""
     stored, late = _all(connection)
-    found = [_opened(row) for row in stored or _made(reading.inputs(connection))]
-    lay_over(found, late)
-    return found
+    return [InputBlock(row) for row in laid_over(stored or _made(reading.inputs(connection)), late)]
 
 
 def write_observed(
@@ -110,7 +108,12 @@ def _no_more_than(found: ObservedRow, expected: ObservedRow, late: Container[int
 
 def _all(connection: sqlite3.Connection) -> tuple[list[ObservedRow], dict[int, bytes]]:
     """The blocks, and the stamps that came late."""
-    found = [row for row, _ in _stored(connection)]
+    (cached,) = connection.execute("PRAGMA cache_size").fetchone()
+    connection.execute("PRAGMA cache_size = -1024")  # KiB: pages that are read once need no memory for good
+    try:
+        found = [row for row, _ in _stored(connection)]
+    finally:
+        connection.execute(f"PRAGMA cache_size = {int(cached)}")
     late = [row for row in found if row.part == PART]
     return [row for row in found if row.part != PART], opened_late(late[0]) if late else {}
 
@@ -249,20 +252,6 @@ def _joined(args: list[bytes]) -> bytes:
     except msgspec.MsgspecError:
         return _encode(args)
     return _encode([text for (text,) in called] if _encode(called) == whole else args)
-
-
-def _opened(row: ObservedRow) -> InputBlock:
-    try:
-        nodes, stamps = _unpack(row.nodes), _packed(row.stamps)
-        try:
-            block = InputBlock(row.query, nodes, _texts(row.args), None, stamps)
-        except msgspec.ValidationError:
-            block = InputBlock(row.query, nodes, None, _packed(row.args), stamps)
-    except (msgspec.MsgspecError, struct.error) as error:
-        raise StoreDamaged(table="observed", row=row.part, found=str(error)) from error
-    if not len(nodes) == len(stamps) == len(block.texts or block.args or ()):
-        raise StoreDamaged(table="observed", row=row.part, found="columns of different lengths")
-    return block
 
 
 def _insert(connection: sqlite3.Connection, found: Sequence[ObservedRow]) -> int:

@@ -6,7 +6,7 @@ Invariants
     O1  Nothing of a file is executed or believed before its schema has been compared as text.
     O2  A file of another program or of a newer version is left byte for byte as it was.
     O3  What cannot be trusted is set aside under another name, and one note says what that costs.
-    O4  Opening a sealed store reads its bytes once and walks no table.
+    O4  Opening a sealed store reads its bytes once and walks no table; a large one may be read later (proof).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from engine.store.lock import (
     while_no_writer,
 )
 from engine.store.merging import Opened, close_unmerged, connect, connect_read_only, create, merge, trust
+from engine.store.proof import WORTH_BYTES, Proof
 from engine.store.rawfile import RawFile
 
 AGAIN = "everything will be computed again."
@@ -46,8 +47,12 @@ class _Outdated(Exception):
     """A version that no migration leads on from."""
 
 
-def open_for_writing(files: Files, synchronous: str, *, distrust: str = "") -> Opened:
+def open_for_writing(
+    files: Files, synchronous: str, *, distrust: str = "", proves_later: bool = False
+) -> Opened:
     """Take the lock and open, setting aside what is damaged, or all when there is a reason to `distrust`.
+
+    `proves_later`: a file that seems to be as it was sealed is read by a thread (`Opened.proof`).
 
     OSError: the directory is not writable.
     """
@@ -61,7 +66,7 @@ def open_for_writing(files: Files, synchronous: str, *, distrust: str = "") -> O
         for _ in range(3):  # a stray WAL, then damage, then a new store
             _prepare(files, notes)
             try:
-                opened = _open_existing(files, synchronous, notes)
+                opened = _open_existing(files, synchronous, notes, proves_later=proves_later)
             except _StrayWal:
                 name = directory.set_aside_beside(files, files.wal, files.shm)
                 notes.append(BEHIND.format(name))
@@ -70,7 +75,7 @@ def open_for_writing(files: Files, synchronous: str, *, distrust: str = "") -> O
                 notes.append(OUTDATED.format(outdated, name))
             except StoreDamaged as damage:
                 name = directory.set_aside(files)
-                notes.append(REBUILT.format(_reason(damage), name))
+                notes.append(REBUILT.format(reason_of(damage), name))
             else:
                 opened.lock = lock
                 return opened
@@ -141,15 +146,21 @@ def _prepare(files: Files, notes: list[str]) -> None:
         create(files)
 
 
-def _open_existing(files: Files, synchronous: str, notes: list[str]) -> Opened:
+def _open_existing(files: Files, synchronous: str, notes: list[str], *, proves_later: bool) -> Opened:
     with translated(files.database):
         raw = RawFile.open(files.database)
+        proof: Proof | None = None
         try:
             if raw.has_writer or not lock_file(raw.fd):
                 raise StoreInUse(store=files.database, holder="a process that reaches it by a hard link")
             _check_owner(files, raw)
             found = seal.read_seal(files.seal)
-            sealed = found is not None and found.size == raw.size() and found.digest == raw.digest()
+            sealed = found is not None and found.size == raw.size()
+            if found is not None and sealed:
+                if proves_later and _seems_sealed(files, raw, found):
+                    proof = Proof(raw, found)
+                else:
+                    sealed = found.digest == raw.digest()
             header = _judge(files, raw, found, sealed)
             if os.path.lexists(files.journal) and (sealed or header.is_wal):  # never ours: do not replay it
                 notes.append(STRAY.format(directory.set_aside_beside(files, files.journal)))
@@ -161,20 +172,37 @@ def _open_existing(files: Files, synchronous: str, notes: list[str]) -> Opened:
                 opened = Opened(files, connection, raw, nothing, b"", notes, can_write=True)
                 migrated = _migrate(opened, synchronous)
                 opened.stored = repair.load_state(connection)
+                rests = found is not None and _rests_on(opened.stored, found, files)
+                if proof is not None and (migrated or not rests):  # what to do depends on it, at once
+                    sealed = proof.holds()
+                    proof = None
                 if sealed and found and not migrated:
-                    if not _rests_on(opened.stored, found, files):
+                    if not rests:
                         raise _StrayWal
                     opened.base = found.base
+                    opened.proof = proof
                 else:
-                    _audit(opened, header, migrated=migrated)
+                    audit(opened, is_wal=header.is_wal, migrated=migrated)
             except BaseException:
                 close_unmerged(files, connection)
                 raise
         except BaseException:
+            if proof is not None:
+                proof.stop()
             raw.close()
             raise
     raw.has_writer = True
     return opened
+
+
+def _seems_sealed(files: Files, raw: RawFile, found: seal.Seal) -> bool:
+    """Whether a sealed file would be opened just like this one: then its bytes may be compared later.
+
+    An older version, another journal mode or a journal beside it would be dealt with by writing.
+    """
+    header = schema.read_header(raw.head())
+    is_ours = header.kind is schema.Kind.OURS and header.version == found.version == schema.VERSION
+    return is_ours and header.is_wal and raw.size() > WORTH_BYTES and not os.path.lexists(files.journal)
 
 
 def _judge(files: Files, raw: RawFile, found: seal.Seal | None, sealed: bool) -> schema.Header:
@@ -243,11 +271,11 @@ def _rests_on(stored: rows.StateRow, found: seal.Seal, files: Files) -> bool:
     return files.wal_size() == 0 or stored.base == found.base or checksums.state_sum(stored) == found.state
 
 
-def _audit(opened: Opened, header: schema.Header, *, migrated: bool) -> None:
+def audit(opened: Opened, *, is_wal: bool = True, migrated: bool = False) -> None:
     """Check everything, then merge and seal, so that the next opening need not."""
     repair.audit(opened.connection)
     opened.audited = True
-    if not header.is_wal:  # somebody changed the journal mode
+    if not is_wal:  # somebody changed the journal mode
         opened.connection.execute("PRAGMA journal_mode = WAL").fetchall()
         # Until something has been read, SQLite answers "database table is locked" to a checkpoint.
         opened.connection.execute("SELECT 1 FROM sqlite_master").fetchall()
@@ -256,5 +284,6 @@ def _audit(opened: Opened, header: schema.Header, *, migrated: bool) -> None:
         opened.notes.append(AUDITED)
 
 
-def _reason(damage: StoreDamaged) -> str:
+def reason_of(damage: StoreDamaged) -> str:
+    """What a note says of it."""
     return ", ".join(f"{name} {text}" for name, text in damage.fields.items() if name != "store")

@@ -95,16 +95,6 @@ class ObservedInput(NamedTuple):
     stamp: bytes
 
 
-class InputBlock(NamedTuple):
-    """Observed inputs of one query. Either `texts` or `args` is there."""
-
-    query: int
-    nodes: tuple[int, ...]
-    texts: list[str] | None  # the arguments, where each is called with one text
-    args: list[bytes] | None  # canonical bytes of the arguments of any others
-    stamps: list[bytes]  # empty: of no use
-
-
 class ObservedRow(NamedTuple):
     """A block of inputs as it is stored."""
 

@@ -2,7 +2,7 @@
 
 SQLite checks the frames of its WAL but not the pages of the main file: a flipped bit there was wrong
 data, unseen, in 1,497 of 2,000 trials. Only a checkpoint changes the main file, and only we checkpoint,
-so its digest can be kept beside it and compared at every open.
+so its digest can be kept beside it and compared at every open, or soon after it (proof).
 
 Invariants
     Z1  The seal is removed before a checkpoint begins and written after it has completed, never after a

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,12 +24,12 @@ from typing import TYPE_CHECKING, Self
 
 from engine.errors import Closed, ForkedEngine, StoreDamaged, StoreError, StoreReadOnly
 from engine.store import repair, schema, writing
-from engine.store.asking import Readable
 from engine.store.collections import Collections
 from engine.store.directory import private_directory
 from engine.store.failures import SQLITE_ERRORS, from_sqlite, translated
 from engine.store.merging import Opened, merge
 from engine.store.opening import open_for_writing
+from engine.store.proven import Proven
 from engine.store.rows import (
     Batch,
     State,
@@ -50,22 +49,20 @@ LONG_READER = "A reader keeps the store's log from being merged; it has grown to
 NOT_MERGED = "The store's log could not be merged, which will be tried again: {}"
 
 
-class Store(Readable):
+class Store(Proven):
     """An open store. Made by `open_store`; a context manager that closes it."""
 
     def __init__(self, opened: Opened, *, read_only: bool, synchronous: str) -> None:
+        super().__init__()
         self.files = opened.files
         self.read_only = read_only
         self.synchronous = synchronous
-        self.notes: list[str] = []
-        self._guard = threading.RLock()
         self._pid = os.getpid()
         self._adopt(opened)
 
     def _adopt(self, opened: Opened) -> None:
-        self.notes.extend(opened.notes)
-        self.audited = opened.audited
         self._opened = opened
+        self._learn()
         self._connection = opened.connection
         self._raw = opened.raw
         self._stored: StateRow | None = opened.stored
@@ -124,6 +121,7 @@ class Store(Readable):
         StoreFull: nothing was written, and a later commit may succeed.
         """
         with self._guard:
+            self.prove()
             connection = self._usable()
             self._must_write()
             if not self._raw.is_at(self.path):
@@ -139,7 +137,7 @@ class Store(Readable):
     def checkpoint(self) -> bool:
         """Merge the log into the main file and seal it. False: a reader is in the way."""
         with self._guard:
-            self._usable()
+            self.prove()
             self._must_write()
             with translated(self.path):
                 return self._merge(force=True)
@@ -147,7 +145,7 @@ class Store(Readable):
     def tidy(self) -> None:
         """Merge the log if that is worth it by now. For quiet moments: a merge reads the whole file."""
         with self._guard:
-            self._usable()
+            self.prove()
             if not self.read_only and self.files.wal_size() > WAL_LIMIT_BYTES // QUIET_PART:
                 self._merge_large_log()
 
@@ -159,6 +157,7 @@ class Store(Readable):
     def compact(self) -> None:
         """Rewrite the file without free pages, merge and seal."""
         with self._guard:
+            self.prove()
             connection = self._usable()
             self._must_write()
             with translated(self.path):
@@ -191,7 +190,8 @@ class Store(Readable):
             try:
                 wal = self.files.wal_size()
                 cheap = wal > CLOSE_WAL_BYTES or self._raw.size() + wal < CLOSE_FILE_BYTES
-                if not self.read_only and wal and cheap and self._raw.is_at(self.path):
+                merges = not self.read_only and not self.unproven
+                if merges and wal and cheap and self._raw.is_at(self.path):
                     with translated(self.path):
                         self._merge()
             except StoreError as error:  # all is in the log, and the next open tells if it is not sealed
@@ -220,7 +220,7 @@ class Store(Readable):
     @property
     def connection(self) -> sqlite3.Connection:
         """For the modules of this package only (gc, inspect)."""
-        return self._usable()
+        return self._trusted()
 
     def __enter__(self) -> Self:
         return self
@@ -250,7 +250,7 @@ class Store(Readable):
             self._usable()
         with self._guard:
             try:
-                yield self._usable()
+                yield self._trusted()
             except SQLITE_ERRORS as error:
                 raise from_sqlite(error, self.path) from error
 

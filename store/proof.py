@@ -1,0 +1,60 @@
+"""Proof: whether the main file is as it was sealed, found out beside a start instead of before it.
+
+Reading 250 MB takes 50 ms, and a start has other things to do meanwhile: it looks at the world, for which it
+needs nothing of the store but what each row's checksum vouches for.
+
+Invariants
+    P1  Nothing is written, no log is merged and no row but those of `Store.early` is read before the proof.
+    P2  Whoever waits learns what would have been known at the opening: it holds, or the audit decides.
+    P3  The descriptor and the locks on it stay while the thread reads, and it ends before they go.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from engine.store.rawfile import RawFile
+from engine.store.seal import Seal
+
+WORTH_BYTES = 4 << 20  # smaller files are read in a millisecond: a thread is not worth it
+
+
+class Proof:
+    """Compares a file with its seal, in a thread of its own."""
+
+    def __init__(self, raw: RawFile, found: Seal) -> None:
+        self._raw = raw
+        self._found = found
+        self._stopped = threading.Event()
+        self._done = threading.Event()
+        self._holds = False
+        self._error: Exception | None = None
+        raw.share()  # P3: also where nobody waits for the end, as after an interrupt
+        self._thread = threading.Thread(target=self._run, name="engine-proof", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # no thread is to be had: then now
+            self._run()
+
+    def holds(self) -> bool:
+        """Wait for the verdict. Raises what the reading raised."""
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._holds
+
+    def stop(self) -> None:
+        """Nobody needs the verdict any more. When this returns, the descriptor is not used."""
+        self._stopped.set()
+        # A store that was forgotten is closed by whichever thread finds that out, perhaps this very one.
+        if threading.current_thread() is not self._thread:
+            self._done.wait()
+
+    def _run(self) -> None:
+        try:
+            self._holds = self._raw.digest(beside=True, stopped=self._stopped.is_set) == self._found.digest
+        except Exception as error:  # told to who waits
+            self._error = error
+        finally:
+            self._raw.close()
+            self._done.set()
