@@ -66,6 +66,7 @@ class History:
     _read: list[Earlier] = field(factory=list)  # the last that were read, with values that the store has
     _written: list[Earlier] = field(factory=list)  # likewise, with values that it has after the next commit
     _gone: dict[int, None] = field(factory=dict)
+    _last: tuple[int, int, bytes] = (0, 0, b"")  # what a node was in a revision: most ask for the same
     _again: dict[int, tuple[int, bool]] = field(factory=dict)  # changed_at, and whether it was that before
 
     # -- noting --------------------------------------------------------------------------------
@@ -217,10 +218,10 @@ class History:
         grouped = max(dependencies, default=0) >= GROUP
         reads = entries(dependencies) if grouped else dependencies
         seen = self._seen(core, reads, graph.verified_at[node])
-        if not all(seen):
+        if b"" in seen:
             load(core, reads)  # most often they are in memory: that is not asked of each
             seen = self._seen(core, reads, graph.verified_at[node])
-            if not all(seen):
+            if b"" in seen:
                 return None
         if not grouped:
             return b"".join(seen)
@@ -235,8 +236,9 @@ class History:
         moved: list[int] = []
         for read in reads:
             if changed_at[read] > when:
-                moved.append(len(seen))
-                seen.append(b"")
+                if self._last[0] != read or self._last[1] != when:
+                    moved.append(len(seen))
+                seen.append(self._last[2])
             elif flags[read] & (ERROR | TRANSIENT):
                 seen.append(seen_now(core, read))
             else:
@@ -244,10 +246,9 @@ class History:
         if moved:
             self.load_versions(core, [reads[at] for at in moved])
         for at in moved:
-            for one in self._versions[reads[at]]:
-                if one.since <= when < one.until:
-                    seen[at] = one.was
-                    break
+            known = reversed(self._versions[reads[at]])
+            seen[at] = next((one.was for one in known if one.since <= when < one.until), b"")
+            self._last = reads[at], when, seen[at]
         return seen
 
     def load_versions(self, core: Core, nodes: Sequence[int]) -> None:
@@ -291,6 +292,7 @@ class History:
             one.clear()
         _let_go(self._read)
         _let_go(self._written)
+        self._last = 0, 0, b""
 
 
 def forget(core: Core, nodes: Sequence[int]) -> None:

@@ -89,11 +89,11 @@ def write(connection: sqlite3.Connection, batch: Batch) -> int:
     if batch.earlier_gone:
         grown -= parts.remove(connection, OF_MEMOS, batch.earlier_gone)
     if batch.versions:
-        nodes, *columns = zip(*batch.versions, strict=True)
-        grown += parts.add(connection, OF_VERSIONS, nodes, list(map(_VERSION.pack, *columns)), VERSIONS)
+        changed, *columns = zip(*batch.versions, strict=True)
+        grown += parts.add(connection, OF_VERSIONS, changed, list(map(_VERSION.pack, *columns)), VERSIONS)
     if batch.earlier:
-        records = list(_complete(connection, batch.earlier))
-        nodes, memos = [node for node, _ in records], [memo for _, memo in records]
+        found = list(_complete(connection, batch.earlier))
+        nodes, memos = [node for node, _ in found], [memo for _, memo in found]
         grown += parts.add(connection, OF_MEMOS, nodes, memos, batch.earlier_kept)
     return grown
 
