@@ -25,8 +25,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-
-from attrs import frozen
+from typing import NamedTuple
 
 from engine.errors import BadQuery
 
@@ -39,8 +38,7 @@ POLICIES = ("closure", "self", "version", "none")
 STARTED_NS = time.time_ns() - 50_000_000
 
 
-@frozen(order=True)
-class Part:
+class Part(NamedTuple):
     """One thing a fingerprint covers: `kind` is function, class, value, module, source, query, ..."""
 
     name: str

@@ -56,5 +56,7 @@ class Proof:
         except Exception as error:  # told to who waits
             self._error = error
         finally:
-            self._raw.close()
-            self._done.set()
+            try:
+                self._raw.close()
+            finally:
+                self._done.set()
