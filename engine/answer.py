@@ -7,6 +7,7 @@ Invariants
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import engine.execute as execute
@@ -15,7 +16,7 @@ from engine.claims import join_ring, wait_for
 from engine.core import Core, Request
 from engine.errors import Cancelled
 from engine.failure import Failure
-from engine.graph import ABSENT, MUTABLE, RUNNING, TRANSIENT
+from engine.graph import ABSENT, MARKED, MUTABLE, RUNNING, TRANSIENT
 from engine.recall import recall
 
 
@@ -36,13 +37,23 @@ def answer(core: Core, node: int, asker: Request) -> Any:
                 running.met.let_go()
             running.met = held
         if held.ring:
-            join_ring(core, node, held.error, held.ring, asker)
+            join_ring(core, held.error, held.ring, asker)
         raise held.raised()
     if flags & MUTABLE:
         info = core.bound[core.graph.query[node]]
         assert info is not None
         return info.codec.decode(held)
     return held
+
+
+def join_rings(core: Core, nodes: Iterable[int], asker: Request) -> None:
+    """Who asked for a group that fails stands on the rings of all its members, not of the first alone."""
+    if asker.generation != core.generation:
+        return
+    for node in nodes:
+        held = core.graph.values[node]
+        if isinstance(held, Failure) and held.ring and not core.graph.status[node] & MARKED:
+            join_ring(core, held.error, held.ring, asker)
 
 
 def compute_again(core: Core, node: int, asker: Request) -> None:

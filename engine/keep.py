@@ -5,6 +5,8 @@ Invariants
     K2  An equal value keeps `changed_at`: its readers do not run (early cutoff).
     K3  A failure is a value with dependencies; a transient one is kept for this request only, and so is
         everything that saw it.
+    K4  The error of a ring is never equal to the one before, and always kept: who else stands on the ring
+        follows from what each of its members reads, which their errors do not say.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
     graph.durability[node] = durability
     graph.cost[node] = outcome.microseconds
     data, failure = outcome.data, outcome.failure
-    is_kept = data is not None and info.keeps(data)
+    is_kept = data is not None and (info.keeps(data) or (failure is not None and failure.ring != ()))
     flags = before & _KEPT | reach | reason
     if reach:
         note(core, graph.query[node], reach)
@@ -252,6 +254,9 @@ def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, out
 def _equal(core: Core, node: int, outcome: Outcome) -> bool:
     graph = core.graph
     if outcome.failure is not None and graph.flags[node] & ERROR:
+        if node in core.knots:
+            # What the others on it came to follows from what this one reads, not from its error (K4).
+            return False
         old = recall(core, node)
         if isinstance(old, Failure):
             return old.identity == outcome.failure.identity

@@ -62,7 +62,7 @@ def put_value(
             graph.status[node] &= ~VALUE
         else:
             graph.status[node] |= VALUE
-    kept = info.keeps(data)
+    kept = info.keeps(data) or (failure is not None and failure.ring != ())
     if not kept:
         core.passing.append(node)
     if core.memory is not None:
