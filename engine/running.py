@@ -184,7 +184,7 @@ class Running(Request):
         graph = self.core.graph
         if self.trusted is None or node in self.trusted or not graph.frontier:
             return
-        # One without a memo trusts nothing itself. One that must run for another reason trusts what it read
-        # last time, which nobody has looked at: see test_a_probe_that_meets_a_key_that_must_run_completes_the_marks_first.
+        # One that must run without being new trusts what it read last time, which nobody has looked at: see
+        # test_a_probe_that_meets_a_key_that_must_run_completes_the_marks_first.
         if graph.verified_at[node] or not graph.status[node] & FORCED:
             mark.spread(self.core)
