@@ -12,23 +12,26 @@ from typing import Any
 
 import engine.execute as execute
 import engine.verify as verify
+from engine.ahead import read_on
 from engine.claims import join_ring, wait_for
 from engine.core import Core, Request
 from engine.errors import Cancelled
 from engine.failure import Failure
 from engine.graph import ABSENT, MARKED, MUTABLE, RUNNING, TRANSIENT
-from engine.recall import recall
+from engine.recall import may_be_stored, recall
 
 
 def answer(core: Core, node: int, asker: Request) -> Any:
     """The value of `node` for a reader; raises the error that is its value. The lock is held."""
     held = core.graph.values[node]
+    running = core.claims.get(asker.node)
     while held is ABSENT:
+        if running is not None and may_be_stored(core):
+            read_on(core, node, running)
         if recall(core, node) is ABSENT:
             compute_again(core, node, asker)
         held = core.graph.values[node]
     flags = core.graph.flags[node]
-    running = core.claims.get(asker.node)
     if flags & TRANSIENT and running is not None:
         running.transient = True
     if isinstance(held, Failure):

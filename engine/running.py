@@ -31,6 +31,7 @@ from engine.lookup import LookupInfo
 from engine.persist import load
 from engine.query import READY, QueryInfo
 from engine.reach import readable
+from engine.recall import may_be_stored, recall_group
 
 if TYPE_CHECKING:
     from engine.verify import Walk
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 class Running(Request):
     """The frame of a query that runs."""
 
-    __slots__ = ("cycle", "met", "transient", "trusted")
+    __slots__ = ("ahead", "cycle", "met", "transient", "trusted")
 
     def __init__(self, core: Core, node: int, walk: Walk) -> None:
         # `Request.__init__` written out: this runs once for every executed query.
@@ -57,6 +58,9 @@ class Running(Request):
         self.cycle: Cycle | None = None  # poison: this key is part of a cycle
         self.met: Failure | None = None  # the failure that was raised to it last
         self.transient = False
+        self.ahead: tuple[int, int] | None = (
+            None  # how far it came, see `ahead.read_on`
+        )
         self.trusted: frozenset[int] | None = None
         if core.doubtful:
             self.tables = readable(core)
@@ -102,7 +106,8 @@ class Running(Request):
                 if core.doubtful:
                     collect.below(core, nodes, self)
                 group.ensure_all(core, nodes, self)
-                return tuple([answer.answer(core, node, self) for node in nodes])
+                several = recall_group(core, nodes) if may_be_stored(core) else nodes
+                return tuple([answer.answer(core, node, self) for node in several])
             except Cycle as cycle:
                 answer.join_rings(core, nodes, self)
                 raise cycle.error from None
