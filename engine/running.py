@@ -58,9 +58,7 @@ class Running(Request):
         self.cycle: Cycle | None = None  # poison: this key is part of a cycle
         self.met: Failure | None = None  # the failure that was raised to it last
         self.transient = False
-        self.ahead: tuple[int, int] | None = (
-            None  # how far it came, see `ahead.read_on`
-        )
+        self.ahead: tuple[int, int] | None = None  # how far it came, see `ahead.read_on`
         self.trusted: frozenset[int] | None = None
         if core.doubtful:
             self.tables = readable(core)
