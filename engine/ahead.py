@@ -1,22 +1,26 @@
-"""Ahead: what the members of a group are about to ask the store for, one after the other, is read at once.
+"""Ahead: what members of a group, or a key that runs, are about to ask the store for is read at once.
 
 Invariants
     R1  What is read is what verification would read: of a member that a change concerns for certain.
     R2  Nothing depends on it. What is not read here is read when it is wanted.
-    R3  Values are read of what a member read that has to run for all that can be known: no earlier memo of it
-        can hold again.
+    R3  Values are read of what a member read that has to run for all that can be known (no earlier memo of
+        it can hold again), and of what a key that runs read last time after what it reads now.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from engine.core import Core
 from engine.graph import ABSENT, GROUP, MARKED, RUNNING, SUSPECT
 from engine.persist import load, load_readers
 from engine.recall import recall_all
 
+if TYPE_CHECKING:
+    from engine.running import Running
+
+FIRST: Final = 4  # values read ahead for a key that runs; twice as many each time that it goes on like this
 AT_MOST: Final = 256  # members; more gain nothing, and their rows may be needed late
 
 
@@ -32,6 +36,21 @@ def in_pieces(core: Core, nodes: list[int]) -> Iterator[int]:
         yield from piece
         start += size
         size = min(2 * size, AT_MOST)
+
+
+def read_on(core: Core, node: int, frame: Running) -> None:
+    """A key that runs needs a value of the store: read with it those that it read after it last time."""
+    below = core.graph.below(frame.node)
+    start, size = frame.ahead or (0, FIRST)
+    if len(below) < FIRST or size < FIRST:
+        return
+    try:
+        at = below.index(node, start)
+    except ValueError:
+        return  # new to it, or read in another order
+    piece = [entry for entry in below[at : at + size] if entry < GROUP]
+    enough = recall_all(core, piece)
+    frame.ahead = at, min(2 * size, AT_MOST) if enough else size // 4
 
 
 def _read(core: Core, nodes: list[int]) -> None:

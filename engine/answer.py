@@ -7,27 +7,31 @@ Invariants
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import engine.execute as execute
 import engine.verify as verify
+from engine.ahead import read_on
 from engine.claims import join_ring, wait_for
 from engine.core import Core, Request
 from engine.errors import Cancelled
 from engine.failure import Failure
-from engine.graph import ABSENT, MUTABLE, RUNNING, TRANSIENT
-from engine.recall import recall
+from engine.graph import ABSENT, MARKED, MUTABLE, RUNNING, TRANSIENT
+from engine.recall import may_be_stored, recall
 
 
 def answer(core: Core, node: int, asker: Request) -> Any:
     """The value of `node` for a reader; raises the error that is its value. The lock is held."""
     held = core.graph.values[node]
+    running = core.claims.get(asker.node)
     while held is ABSENT:
+        if running is not None and may_be_stored(core):
+            read_on(core, node, running)
         if recall(core, node) is ABSENT:
             compute_again(core, node, asker)
         held = core.graph.values[node]
     flags = core.graph.flags[node]
-    running = core.claims.get(asker.node)
     if flags & TRANSIENT and running is not None:
         running.transient = True
     if isinstance(held, Failure):
@@ -36,13 +40,23 @@ def answer(core: Core, node: int, asker: Request) -> Any:
                 running.met.let_go()
             running.met = held
         if held.ring:
-            join_ring(core, node, held.error, held.ring, asker)
+            join_ring(core, held.error, held.ring, asker)
         raise held.raised()
     if flags & MUTABLE:
         info = core.bound[core.graph.query[node]]
         assert info is not None
         return info.codec.decode(held)
     return held
+
+
+def join_rings(core: Core, nodes: Iterable[int], asker: Request) -> None:
+    """Who asked for a group that fails stands on the rings of all its members, not of the first alone."""
+    if asker.generation != core.generation:
+        return
+    for node in nodes:
+        held = core.graph.values[node]
+        if isinstance(held, Failure) and held.ring and not core.graph.status[node] & MARKED:
+            join_ring(core, held.error, held.ring, asker)
 
 
 def compute_again(core: Core, node: int, asker: Request) -> None:

@@ -94,8 +94,10 @@ def finish(core: Core) -> None:
     elif len(graph.marked) > len(graph):
         graph.marked[:] = [node for node in dict.fromkeys(graph.marked) if graph.status[node] & MARKED]
         core.gathered = 0
-    if core.ringed and not core.claims:
-        release_rings(core)
+    if not core.claims:
+        core.knots.clear()
+        if core.ringed:
+            release_rings(core)
     commit(core)
     if core.written >= MANY:
         give_back(core)

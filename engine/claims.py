@@ -5,16 +5,20 @@ Invariants
     S2  Nobody starts to wait where that closes a ring of waiting: the ring is a cycle of keys, and it is
         reported as the ordered path, the same from whatever key it was entered.
     S3  Every key on the ring gets the error, also if its function catches it (the answer must not depend
-        on where a request came in).
+        on where a request came in). It reads nothing more: a ring is what its keys wait for, and what they
+        would go on to read depends on which of them was asked for first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from engine.core import Core, Request
+from engine.core import NO_TABLES, Core, Request
 from engine.errors import Cancelled, CycleError
+from engine.failure import Failure
+from engine.graph import ERROR
+from engine.recall import recall
 
 if TYPE_CHECKING:
     from engine.verify import Walk
@@ -77,28 +81,34 @@ def _upwards(walk: Walk) -> Iterator[tuple[Request, Walk]]:
         above = above.asker.walk
 
 
-def join_ring(core: Core, node: int, error: Exception, ring: tuple[int, ...], asker: Request) -> None:
+def join_ring(core: Core, error: Exception, ring: tuple[int, ...], asker: Request) -> None:
     """A key reads the error of a ring: see whether it stands on that ring, or closes a further one (S3).
 
-    It does the latter when a member of the ring still runs above it: then the way from that member down to
-    here, and from `node` round the ring back to the member, is a ring as well.
+    It does the latter when a member of the ring still runs above it, having asked for a group: then the way
+    from that member down to here is on a ring as well.
     """
     running = core.claims.get(asker.node)
     if running is None:
         return
-    if asker.node in ring:
-        running.cycle = running.cycle or Cycle(error, ring)
-        return
-    path: list[int] = []
+    members: Collection[int] = core.knots.get(ring[0], ring)
+    if running.cycle is not None and core.knots.get(asker.node) is members:
+        return  # as each member does when a ring unwinds
+    path, joining = [asker.node], 1 if asker.node in members else 0
     assert asker.walk is not None
     for frame, above in _upwards(asker.walk):
         path += above.way_up()
-        if frame.node in ring:
-            at = ring.index(node) if node in ring else 0
-            turned = [*ring[at:], *ring[:at]]
-            back = turned[: turned.index(frame.node)]
-            _cycle(core, [frame.node, *reversed(path), *back])
-            return
+        if frame.node in members:
+            joining = len(path)
+    if joining:
+        _tie(core, [*ring, *path[:joining]], Cycle(error, ring))
+
+
+def was_ringed(core: Core, node: int) -> bool:
+    """Whether a node stood on a ring when its memo was made: then what it read rests on the node itself."""
+    if not core.graph.flags[node] & ERROR:
+        return False
+    failure = recall(core, node)
+    return isinstance(failure, Failure) and bool(failure.ring)  # else it was not kept, as those of rings are
 
 
 def _cycle(core: Core, nodes: list[int]) -> Cycle:
@@ -107,10 +117,19 @@ def _cycle(core: Core, nodes: list[int]) -> Cycle:
     names = {node: core.name_of(node) for node in ring}
     start = min(range(len(ring)), key=lambda at: names[ring[at]])
     turned = (*ring[start:], *ring[:start])
-    error = CycleError(tuple(names[node] for node in (*turned, turned[0])))
-    cycle = Cycle(error, turned)
-    for node in turned:
-        running = core.claims.get(node)
-        if running is not None and running.cycle is None:
-            running.cycle = cycle
+    cycle = Cycle(CycleError(tuple(names[node] for node in (*turned, turned[0]))), turned)
+    _tie(core, turned, cycle)
     return cycle
+
+
+def _tie(core: Core, nodes: Sequence[int], cycle: Cycle) -> None:
+    """Nodes need each other: note it for those who come to read them, and poison those that run."""
+    knot: set[int] = set()
+    for node in nodes:
+        knot |= core.knots.get(node) or {node}
+    core.knots.update(dict.fromkeys(knot, knot))
+    for node in nodes:
+        running = core.claims.get(node)
+        if running is not None:
+            running.cycle = running.cycle or cycle
+            running.tables = NO_TABLES  # plain hits too come to `fetch`, which raises

@@ -140,6 +140,7 @@ class Core:
         self.supply: Callable[[int], Outcome | None] | None = None
         self.claims: dict[int, Running] = {}
         self.waiting: dict[int, list[Walk]] = {}
+        self.knots: dict[int, set[int]] = {}  # of members of rings: all that they need and that need them
         # telling
         self.listeners: list[Callable[[Event], None]] = []
         self.events: deque[Event] = deque()
@@ -226,6 +227,7 @@ class Core:
     def outdate(self) -> None:
         """Make every running frame unwind at its next read; what it computes is dropped (C2)."""
         self.generation += 1
+        self.knots.clear()
         if self.history is not None:
             self.history.trials.clear()
         for frame in tuple(self.claims.values()):

@@ -5,6 +5,8 @@ Invariants
     K2  An equal value keeps `changed_at`: its readers do not run (early cutoff).
     K3  A failure is a value with dependencies; a transient one is kept for this request only, and so is
         everything that saw it.
+    K4  The error of a ring is never equal to the one before, and always kept: who else stands on the ring
+        follows from what each of its members reads, which their errors do not say.
 """
 
 from __future__ import annotations
@@ -102,20 +104,21 @@ def _put(
     """Put the new memo in place; `flags`: those that follow from what was read; `equal` as for `absorb`."""
     graph = core.graph
     before, query = graph.flags[node], graph.query[node]
-    data = outcome.data
+    data, failure = outcome.data, outcome.failure
+    keeps = info.keeps(data) or (failure is not None and failure.ring != ())  # K4
     if flags & REACH:
         note(core, query, flags)
-    if outcome.failure is not None:
+    if failure is not None:
         flags |= ERROR
-    if data is None or not info.keeps(data):
+    if data is None or not keeps:
         flags |= UNSTORED
     graph.flags[node] = before & _KEPT | flags
     graph.durability[node] = durability
     graph.cost[node] = outcome.microseconds
-    put_value(core, node, info, outcome.value, data, outcome.failure)
+    put_value(core, node, info, outcome.value, data, failure, keeps)
     if query in core.parts:
         given = outcome.value if outcome.rows is None else outcome.rows
-        collect.absorb(core, node, given, outcome.failure, before, equal)
+        collect.absorb(core, node, given, failure, before, equal)
     if outcome.stamp is not None:
         core.observed[node] = core.dirty_stamps[node] = outcome.stamp
     graph.verified_at[node] = core.revision
@@ -269,6 +272,9 @@ def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, out
 def _equal(core: Core, node: int, outcome: Outcome) -> bool:
     graph = core.graph
     if outcome.failure is not None and graph.flags[node] & ERROR:
+        if node in core.knots:
+            # What the others on it came to follows from what this one reads, not from its error (K4).
+            return False
         old = recall(core, node)
         if isinstance(old, Failure):
             return old.identity == outcome.failure.identity

@@ -4,7 +4,10 @@ Invariants
     N1  Who waits, for room or for anybody else, holds none: so no two can wait for each other. It goes on
         when there is room for it again.
     N2  A key below one that holds the same limit runs within it.
-    N3  To take a place, or to give it back, once more changes nothing. So what an interrupt left behind is
+    N3  That holds also where a query asks another engine, and waits for room there. What it gave back in
+        several engines it takes again one by one, in one order for all; so nobody holds what another one
+        that takes again needs first. (It does not hold where it waits there for a key that runs already.)
+    N4  To take a place, or to give it back, once more changes nothing. So what an interrupt left behind is
         made good by whoever tidies up after it.
 """
 
@@ -14,6 +17,7 @@ import threading
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from engine.errors import Cancelled
@@ -94,15 +98,24 @@ class Limits:
             return
         place = Place(self, name, (threading.get_ident(), name))
         token = _HELD.set((*_HELD.get(), place))
+        elsewhere: tuple[Place, ...] = ()
         try:
-            with self._released:
-                self._lend(before)
-                self._regain(before, asker, place)
+            if not self._take_at_once(place):
+                elsewhere = self._others()
+                _HELD.set((*before, place))
+                _lend_elsewhere(elsewhere)
+                with self._released:
+                    self._lend(before)
+                    self._regain(before, asker, place)
             yield
         finally:
             _HELD.reset(token)
             with self._released:
                 self.give_back(place.who)
+                if elsewhere:
+                    self._lend(before)
+            if elsewhere:
+                _regain_elsewhere((*elsewhere, *before))
 
     @contextmanager
     def idle(self, asker: Request) -> Iterator[None]:
@@ -119,8 +132,15 @@ class Limits:
             _HELD.reset(token)
             self._regain(places, asker)
 
+    def _take_at_once(self, place: Place) -> bool:
+        with self._released:
+            if not self.has_room(place.name):
+                return False
+            self.take(place.name, place.who)
+            return True
+
     def interrupted(self) -> None:
-        """An interrupt leaves the engine in this thread: it holds nothing any more (N3)."""
+        """An interrupt leaves the engine in this thread: it holds nothing any more (N4)."""
         _HELD.set(self._others())
         for name in self._taken:
             self.give_back((threading.get_ident(), name))
@@ -146,6 +166,22 @@ class Limits:
         finally:
             for place in wanted:  # also when it is cancelled: it gives them back as it unwinds
                 self.take(place.name, place.who)
+
+
+def _lend_elsewhere(places: tuple[Place, ...]) -> None:
+    for place in places:
+        with place.limits._released:
+            place.limits.give_back(place.who)
+
+
+def _regain_elsewhere(places: tuple[Place, ...]) -> None:
+    """Take what was lent in several engines (N3). No lock is held."""
+    for place in sorted(places, key=lambda place: (id(place.limits), place.name)):
+        with place.limits._released:
+            try:
+                place.limits._released.wait_for(partial(place.limits.has_room, place.name))
+            finally:
+                place.limits.take(place.name, place.who)  # also when interrupted: it gives it back
 
 
 def begin_thread() -> None:

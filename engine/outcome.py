@@ -7,6 +7,7 @@ Invariants
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from engine.core import Core
@@ -67,19 +68,26 @@ def _without_bytes(core: Core, info: QueryInfo, value: Any, why: str, outcome: O
 
 def fail(frame: Running, outcome: Outcome, error: Exception) -> None:
     """A failure becomes an outcome: that of the cycle that the frame stands on, where there is one."""
+    ring: Collection[int] = ()
     if frame.cycle is not None:
         error = frame.cycle.error
+        ring = frame.core.knots.get(frame.node, frame.cycle.ring)
     passed_on = frame.met
-    if passed_on is not None and passed_on.error is error:
+    if passed_on is not None and passed_on.error is error and (not ring or _is_same(passed_on.ring, ring)):
         # The same failure: one traceback and one fingerprint, however far it goes.
         outcome.failure = passed_on
         error.__traceback__ = passed_on.traceback
     else:
-        outcome.failure = Failure.of(error, frame.cycle.ring if frame.cycle else ())
+        outcome.failure = Failure.of(error, tuple(sorted(ring)))
     outcome.data = outcome.failure.data
     outcome.digest = outcome.failure.digest
     outcome.value = ABSENT
     outcome.transient = is_transient(error)
+
+
+def _is_same(ring: tuple[int, ...], other: Collection[int]) -> bool:
+    """Whether two rings are one: they share all keys or none, and grow."""
+    return len(ring) == len(other) and ring[0] in other
 
 
 def _compare(core: Core, info: QueryInfo, old: Any, outcome: Outcome) -> None:

@@ -6,14 +6,18 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
 from engine.core import Core
 from engine.failure import Failure
 from engine.graph import ABSENT, ERROR, MARKED, MUTABLE, UNSTORED, VALUE
+from engine.memory import OVERHEAD, PER_BYTE
 from engine.query import QueryInfo
 from engine.store.codec import DamagedValue
+
+AT_ONCE: Final = 256  # values; more gain nothing
+SHARE: Final = 8  # of the memory for values, what is read at once may take: what is in use has to stay
 
 
 def recall(core: Core, node: int) -> Any:
@@ -34,11 +38,15 @@ def recall(core: Core, node: int) -> Any:
     return ABSENT if data is None else _take(core, node, info, data)
 
 
-def recall_all(core: Core, nodes: Iterable[int]) -> None:
-    """Bring the values of nodes that hold into memory, where the store has them: at once, not one by one."""
+def recall_all(core: Core, nodes: Iterable[int]) -> bool:
+    """Bring the values of nodes that hold into memory, where the store has them: at once, not one by one.
+
+    No more than a part of what memory may hold: else the first would be gone again before they are read.
+    False: that was too little for them all.
+    """
     graph, store = core.graph, core.store
     if store is None:
-        return
+        return True
     missing = {
         node: graph.fingerprint[node]
         for node in nodes
@@ -48,7 +56,14 @@ def recall_all(core: Core, nodes: Iterable[int]) -> None:
         and core.bound[graph.query[node]] is not None
         and node not in core.dirty
     }
+    if not missing:
+        return True
+    room = None if core.memory is None else core.memory.limit // SHARE
     for node, data in store.values_of(missing).items():
+        if room is not None:
+            room -= OVERHEAD + PER_BYTE * len(data)
+            if room < 0:
+                return False
         info = core.bound[graph.query[node]]
         assert info is not None
         core.loaded += 1
@@ -56,6 +71,24 @@ def recall_all(core: Core, nodes: Iterable[int]) -> None:
             _take(core, node, info, data)
         except DamagedValue:  # a class of it is not loaded here, say: that concerns who reads it, if anybody
             continue
+    return True
+
+
+def recall_group(core: Core, nodes: Sequence[int]) -> Iterator[int]:
+    """The nodes, each with its value at hand when it comes, as far as the store has it."""
+    start, size = 0, AT_ONCE
+    while start < len(nodes):
+        piece = nodes[start : start + size]
+        if size > 1 and not recall_all(core, piece):
+            size //= 2
+            continue
+        yield from piece
+        start += size
+
+
+def may_be_stored(core: Core) -> bool:
+    """Whether there can be values that are in the store and not in memory."""
+    return bool(core.in_store) or (core.memory is not None and core.memory.evicted > 0)
 
 
 def _take(core: Core, node: int, info: QueryInfo, data: bytes) -> Any:

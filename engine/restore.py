@@ -10,7 +10,8 @@ Invariants
     T3  Verification does not recurse here either (W3): a dependency that has to be looked at first goes on
         the walk, and the trial goes on when the walk comes back.
 
-Not tried are earlier memos of other code, and whatever rests on a table that is not settled; that runs.
+Not tried are earlier memos of other code, whatever rests on a table that is not settled, and who stands on
+a cycle or reads the error of one: who is on it now follows from more than from values. That runs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from attrs import define
 
 import engine.keep as keep
 import engine.verify as verify
-from engine.claims import Cycle
+from engine.claims import Cycle, was_ringed
 from engine.core import Core
 from engine.earlier import Earlier
 from engine.earlier_rows import unpack_rows
@@ -71,7 +72,7 @@ def restore(core: Core, node: int, changed: int, walk: Walk) -> bool:
     """
     history = core.history
     info = core.bound[core.graph.query[node]]
-    if history is None or info is None or not is_kept(info):
+    if history is None or info is None or not is_kept(info) or was_ringed(core, node):
         return False
     if not history.was_before(core, changed):
         history.remember(core, node, info)
@@ -119,6 +120,8 @@ def _compare(core: Core, node: int, trial: Trial, walk: Walk) -> bool | None:
         if plain and up_to_date and not (core.doubtful and graph.flags[entry] & REACH):  # as most are
             if seen_now(core, entry) != seen[trial.unit * DIGEST : (trial.unit + 1) * DIGEST]:
                 return False
+            if was_ringed(core, entry):
+                return False
             trial.waiting = None
             trial.position += 1
             trial.unit += 1
@@ -130,7 +133,7 @@ def _compare(core: Core, node: int, trial: Trial, walk: Walk) -> bool | None:
         if not ready:
             return ready
         found = [seen_now(core, read) for read in unit]
-        if not all(found):
+        if not all(found) or any(was_ringed(core, read) for read in unit):
             return False
         now = found[0] if len(found) == 1 else fingerprint(b"".join(found))
         if now != seen[trial.unit * DIGEST : (trial.unit + 1) * DIGEST]:

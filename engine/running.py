@@ -3,7 +3,8 @@
 Invariants
     N1  A read of an outdated frame raises `Cancelled`.
     N2  While a probe runs (the frontier is not empty) only dependencies of the old memo are taken as clean
-        without a look; anything else has the marks completed first.
+        without a look, and those only where they cannot rest on the key itself; anything else has the marks
+        completed first.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import engine.group as group
 import engine.locate as locate
 import engine.mark as mark
 import engine.verify as verify
-from engine.claims import Cycle
+from engine.claims import Cycle, was_ringed
 from engine.collection import Collection
 from engine.core import NO_TABLES, Core, Request
 from engine.errors import Cancelled
@@ -30,6 +31,7 @@ from engine.lookup import LookupInfo
 from engine.persist import load
 from engine.query import READY, QueryInfo
 from engine.reach import readable
+from engine.recall import may_be_stored, recall_group
 
 if TYPE_CHECKING:
     from engine.verify import Walk
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 class Running(Request):
     """The frame of a query that runs."""
 
-    __slots__ = ("cycle", "met", "transient", "trusted")
+    __slots__ = ("ahead", "cycle", "met", "transient", "trusted")
 
     def __init__(self, core: Core, node: int, walk: Walk) -> None:
         # `Request.__init__` written out: this runs once for every executed query.
@@ -56,12 +58,13 @@ class Running(Request):
         self.cycle: Cycle | None = None  # poison: this key is part of a cycle
         self.met: Failure | None = None  # the failure that was raised to it last
         self.transient = False
+        self.ahead: tuple[int, int] | None = None  # how far it came, see `ahead.read_on`
         self.trusted: frozenset[int] | None = None
         if core.doubtful:
             self.tables = readable(core)
         if graph.frontier:
             self.tables = NO_TABLES
-            self.trusted = frozenset(entries(graph.below(node)))
+            self.trusted = frozenset(() if was_ringed(core, node) else entries(graph.below(node)))
 
     def fetch(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         """See `Frame.fetch`."""
@@ -69,6 +72,8 @@ class Running(Request):
         with core.lock:
             if self.generation != core.generation:
                 raise Cancelled
+            if self.cycle is not None:
+                raise self.cycle.error from None  # caught once: see claims S3
             node = locate.locate(core, info, args)
             if self.generation != core.generation:
                 raise Cancelled  # binding the query found that its code changed
@@ -92,14 +97,21 @@ class Running(Request):
         """See `Frame.fetch_group`."""
         core = self.core
         with core.lock:
+            if self.cycle is not None:
+                raise self.cycle.error from None
             nodes = group.record(self, many)
             try:
                 if core.doubtful:
                     collect.below(core, nodes, self)
                 group.ensure_all(core, nodes, self)
-                return tuple([answer.answer(core, node, self) for node in nodes])
+                several = recall_group(core, nodes) if may_be_stored(core) else nodes
+                return tuple([answer.answer(core, node, self) for node in several])
             except Cycle as cycle:
+                answer.join_rings(core, nodes, self)
                 raise cycle.error from None
+            except Exception:  # of the first member that fails: another one may lead back here
+                answer.join_rings(core, nodes, self)
+                raise
 
     # -- what a table asks of the frame of a lookup --------------------------------------------
 
@@ -173,6 +185,9 @@ class Running(Request):
     def look_twice(self, node: int) -> None:
         """Complete the marks before a node is taken as clean that the old memo did not read (N2)."""
         graph = self.core.graph
-        known = self.trusted is None or node in self.trusted or graph.status[node] & FORCED
-        if not known and graph.frontier:
+        if self.trusted is None or node in self.trusted or not graph.frontier:
+            return
+        # One that must run without being new trusts what it read last time, which nobody has looked at: see
+        # test_a_probe_that_meets_a_key_that_must_run_completes_the_marks_first.
+        if graph.verified_at[node] or not graph.status[node] & FORCED:
             mark.spread(self.core)

@@ -1,7 +1,8 @@
 """Oracle: the naive from-scratch evaluator that defines correct. No store, nothing kept between questions.
 
 A key that is on a ring of reads has the value CycleError, also where its expression rescues: the answer must
-not depend on the key a request came in by.
+not depend on the key a request came in by. It reads nothing more once it is known to be on one, but for the
+rest of the group that it asked for.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Oracle:
         self.program, self.inputs = program, inputs
         self.stack: list[Node] = []
         self.ringed: set[Node] = set()
+        self.stopped: set[int] = set()  # places on the stack that are on a ring
         self.known: dict[Node, Outcome] = {}
         self.lowest = 0  # the lowest place on the stack that was read again
         self.steps = 0
@@ -29,11 +31,17 @@ class Oracle:
         return outcome_of(lambda: self.read(node))
 
     def read(self, node: Node) -> int:
+        if len(self.stack) - 1 in self.stopped:
+            raise CycleError
+        return self._read(node)
+
+    def _read(self, node: Node) -> int:
         if isinstance(node[0], str):
             return self.inputs(node)
         if node in self.stack:
             place = self.stack.index(node)
             self.ringed.update(self.stack[place:])
+            self.stopped.update(range(place, len(self.stack)))
             self.lowest = min(self.lowest, place)
             raise CycleError
         return int(value_of(self.known.get(node) or self._compute(node)))
@@ -45,6 +53,7 @@ class Oracle:
         self.stack.append(node)
         answer = outcome_of(lambda: evaluate(self.program[node[0]], node[1], self))
         self.stack.pop()
+        self.stopped.discard(len(self.stack))
         if node in self.ringed:
             answer = "error", "CycleError", ()
         if self.lowest >= len(self.stack):
@@ -54,5 +63,5 @@ class Oracle:
 
     def group(self, nodes: Sequence[Node]) -> list[int]:
         for node in nodes:  # all are asked for, also behind one that fails
-            outcome_of(partial(self.read, node))
+            outcome_of(partial(self._read, node))
         return [self.read(node) for node in nodes]

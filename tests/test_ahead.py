@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from engine import Engine, ahead, fold, input, persist, query, table
+from engine import Engine, Query, ahead, each, fold, input, persist, query, table
 from engine.accumulate import Merge, Sum
 from engine.running import Running
 from engine.store.codec import DamagedValue, ValueCodec
@@ -256,3 +256,54 @@ def test_what_the_members_of_a_table_gave_before_is_read_for_many_at_once(tmp_pa
             db.set(own.key(7), 7)
             assert db.get(in_rows) == expected(hub_is)
             db.check_invariants()
+
+
+@input(name="ahead:which")
+def which() -> int:
+    return 0
+
+
+@query(name="ahead:words")
+def words(number: int) -> str:
+    return f"{number:>50}"
+
+
+@query(name="ahead:one-by-one")
+def one_by_one(count: int) -> int:
+    return which() + sum(len(words(number)) for number in range(count))
+
+
+@query(name="ahead:at-once")
+def at_once(count: int) -> int:
+    return which() + sum(map(len, each(words, range(count))))
+
+
+@pytest.mark.parametrize("reader", [one_by_one, at_once])
+@pytest.mark.parametrize("max_memory", [100_000, 1 << 30])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_the_values_that_a_key_needs_when_it_runs_again_come_by_the_hundred(
+    tmp_path: Path, reader: Query[[int], int], max_memory: int, restarts: bool
+) -> None:
+    """Also where only few of them fit into memory: then as many as fit, and each of them once."""
+    count = 2_000
+    db = Engine(tmp_path / "store", max_memory=max_memory)
+    try:
+        assert db.get(reader, count) == 50 * count
+        if restarts:
+            db.close()
+            db = Engine(tmp_path / "store", max_memory=max_memory)
+        db.set(which.key(), 1)
+        before = db.counts()
+        found = reads(db)
+        assert db.get(reader, count) == 50 * count + 1
+        counts = db.counts() - before
+        selects = [text for text in found if text.startswith("SELECT") and "value" in text]
+        if max_memory < 1 << 30:
+            assert count - 100 <= counts.loaded <= count * 1.1
+            assert len(selects) <= count / 20
+        else:
+            assert counts.loaded == (count if restarts else 0)
+            assert len(selects) <= count / 100
+        assert counts.executed == 1
+    finally:
+        db.close()

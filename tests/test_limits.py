@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -352,6 +353,44 @@ def outer() -> int:
         assert rules.module.most == 1
         assert db._core.limits.is_free
         assert other._core.limits.is_free
+
+
+CROSSWISE = (
+    COUNTED
+    + """
+@query(limit="one")
+def asks(name: str, depth: int) -> int:
+    global running, most
+    running += 1
+    most = max(most, running)
+    if depth == DEPTH:
+        MET.wait()  # each holds the limit of its engine and asks the other one
+    running -= 1
+    return 1 if not depth else 1 + OTHER[name].get(asks, name, depth - 1)
+"""
+)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+@pytest.mark.parametrize("sides", [2, 3])
+def test_engines_that_ask_each_other_crosswise_within_their_limits_never_wait_for_each_other(
+    make: Make, depth: int, sides: int
+) -> None:
+    rules = make(CROSSWISE)
+    with contextlib.ExitStack() as stack:
+        engines = [stack.enter_context(Engine(None, limits={"one": 1})) for _ in range(sides)]
+        turn = {f"{at}": iter([*range(at + 1, sides), *range(at)] * depth) for at in range(sides)}
+
+        class Next:
+            def __getitem__(self, name: str) -> Engine:
+                return engines[next(turn[name])]
+
+        module: Any = rules.module
+        module.OTHER, module.DEPTH, module.MET = Next(), depth, threading.Barrier(sides)
+        asked = [partial(engines[at].get, rules.asks, f"{at}", depth) for at in range(sides)]
+        assert together(*asked) == [depth + 1] * sides
+        assert module.most <= sides
+        assert all(engine._core.limits.is_free for engine in engines)
 
 
 def test_a_limit_holds_where_an_engine_is_verified(make: Make) -> None:

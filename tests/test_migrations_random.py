@@ -1,0 +1,119 @@
+"""Stores of random worlds, taken back to an earlier version at each start: nothing runs that need not.
+
+The worlds compare every answer with the oracle, and what ran with the model, key by key.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from engine.store import Batch, open_store, opening, schema
+from engine.store.rows import NodeColumns
+from engine.store.statements import take
+from tests import table_world, worlds
+from tests.table_programs import random_program as random_tables
+from tests.test_store_collections_faults import sql
+from tests.trial import Trial
+
+STEPS = 30
+CREATED = re.compile(r"CREATE TABLE (\w+)")
+
+
+def tables_since(number: int) -> list[str]:
+    """The tables that a version does not have yet."""
+    migration = schema.MIGRATIONS[number]
+    assert migration is not None
+    later = [CREATED.match(text) for text in schema.TABLES if text not in migration.tables]
+    return [found[1] for found in later if found]
+
+
+def take_back(directory: Path, number: int) -> None:
+    """Make a closed store what it would be if a version before had written it."""
+    later = tables_since(number)
+
+    def take_all(connection: sqlite3.Connection, batch: Batch, written: NodeColumns) -> int:
+        return -sum(take(connection, name, "1 = 1") for name in later)
+
+    with mock.patch("engine.store.writing.write_observed", take_all), open_store(directory) as store:
+        assert not store.notes
+        if number == 1:
+            assert not store.derived.collections()
+        store.write(Batch(state=store.state))
+    drop = "".join(f"DROP TABLE {name};" for name in later)
+    sql(directory, f"{drop} PRAGMA user_version = {number};", renew_seal=True)
+
+
+@contextmanager
+def each_start_from(number: int) -> Iterator[list[None]]:
+    """Inside, whatever opens the store of a trial finds one of an earlier version; yields how often."""
+    plain, migrated = Trial.open, list[None]()
+
+    def open_older(trial: Trial) -> None:
+        store = None if trial.directory is None else trial.directory / "store"
+        older = store is not None and store.exists()
+        if store is not None and older:
+            take_back(store, number)
+        plain(trial)
+        if older:
+            migrated.append(None)
+            assert list(trial.engine.notes()) == [opening.MIGRATED.format(number, schema.VERSION)]
+            trial.engine._core.notes.clear()
+
+    with mock.patch.object(Trial, "open", open_older):
+        yield migrated
+
+
+def play(world: Any, random_step: Any, chance: random.Random) -> None:
+    """Random steps, but no other code: the model runs a key also where the code before came back unseen."""
+    try:
+        for _ in range(STEPS):
+            if chance.random() < 0.15:
+                world.apply([chance.choice(["restart", "crash"]), []])
+            step = random_step(chance.randint, world)
+            if step[0] not in ("code", "restart", "crash"):
+                world.apply(step)
+    finally:
+        world.close()
+
+
+@pytest.mark.parametrize("number", list(schema.MIGRATIONS))
+@pytest.mark.parametrize("exotic", [False, True])
+def test_a_random_store_of_an_earlier_version_runs_what_one_of_this_version_would(
+    number: int, exotic: bool
+) -> None:
+    with each_start_from(number) as migrated:
+        for seed in range(12):
+            chance = random.Random(f"{number} {seed}")
+            settings = worlds.Settings(stored=True, exotic=exotic)
+            program = worlds.random_program(chance.randint, settings)
+            play(worlds.World(settings, program), worlds.random_step, chance)
+    assert len(migrated) > 30
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_random_store_of_an_earlier_version_keeps_its_tables_and_folds(number: int) -> None:
+    with each_start_from(number) as migrated:
+        for seed in range(12):
+            chance = random.Random(f"{number} {seed}")
+            world = table_world.World(table_world.Settings(stored=True), random_tables(chance.randint))
+            play(world, table_world.random_step, chance)
+    assert len(migrated) > 30
+
+
+def test_a_random_store_of_version_3_keeps_its_earlier_memos() -> None:
+    """So going back to a branch runs nothing, also across a migration."""
+    with each_start_from(3) as migrated:
+        restored = [
+            worlds.switch_branches(seed, worlds.Settings(stored=True, history=4)) for seed in range(20)
+        ]
+    assert len(migrated) > 10
+    assert sum(restored) > 50
