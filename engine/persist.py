@@ -150,7 +150,7 @@ def chunk(core: Core) -> None:
     large = not core.full and (
         len(core.dirty) >= CHUNK_NODES
         or core.dirty_bytes >= CHUNK_BYTES
-        or (core.memory is not None and core.memory.wants_commit)
+        or (core.memory is not None and core.memory.unsaved_bytes > core.memory.most_unsaved)
     )
     if large or core.ran_at - core.committed_at >= CHUNK_NS:
         commit(core)

@@ -182,7 +182,8 @@ class QueryInfo:
     def stamp_of(self, args: tuple[Any, ...]) -> bytes:
         """The stamp of an observed input on canonical arguments."""
         assert self.stamp is not None
-        return cast(bytes, self._apply(self.stamp, args))
+        found: bytes = self.stamp(*args) if self.kinds is not None else self._apply(self.stamp, args)
+        return found
 
     def read_as_stamped(self, stamp: bytes, args: tuple[Any, ...]) -> tuple[Any] | None:
         """The value of an observed input, if one look shows that this is its stamp before and after it."""
