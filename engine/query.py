@@ -147,11 +147,11 @@ class QueryInfo:
     def memo_key(self, args: tuple[Any, ...]) -> object:
         """What a node is filed under in its query's table (Q2)."""
         kinds = self.kinds
-        if kinds is not None and len(args) == len(kinds):
-            if len(args) == 1:
+        if kinds is not None:
+            if len(args) == 1 == len(kinds):
                 if args[0].__class__ is kinds[0]:
                     return args[0]
-            elif all(map(_same_class, args, kinds)):
+            elif len(args) == len(kinds) and all(map(_same_class, args, kinds)):
                 return args
         from engine.store.canonical import canonical
 
