@@ -101,16 +101,17 @@ def _put(core: Core, node: int, info: QueryInfo, outcome: Outcome, durability: i
     graph = core.graph
     before, query = graph.flags[node], graph.query[node]
     data = outcome.data
+    keeps = info.keeps(data)
     if flags & REACH:
         note(core, query, flags)
     if outcome.failure is not None:
         flags |= ERROR
-    if data is None or not info.keeps(data):
+    if data is None or not keeps:
         flags |= UNSTORED
     graph.flags[node] = before & _KEPT | flags
     graph.durability[node] = durability
     graph.cost[node] = outcome.microseconds
-    put_value(core, node, info, outcome.value, data, outcome.failure)
+    put_value(core, node, info, outcome.value, data, outcome.failure, keeps)
     if query in core.parts:
         given = outcome.value if outcome.rows is None else outcome.rows
         collect.absorb(core, node, given, outcome.failure, before)

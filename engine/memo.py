@@ -45,9 +45,18 @@ def doubt_readers(core: Core, node: int) -> None:
 
 
 def put_value(
-    core: Core, node: int, info: QueryInfo, value: Any, data: bytes | None, failure: Failure | None
+    core: Core,
+    node: int,
+    info: QueryInfo,
+    value: Any,
+    data: bytes | None,
+    failure: Failure | None,
+    keeps: bool,
 ) -> None:
-    """Hold a value in memory in the form in which readers will get it."""
+    """Hold a value in memory in the form in which readers will get it.
+
+    keeps   as `QueryInfo.keeps` says of `data`: else the value goes after two commits
+    """
     graph = core.graph
     ready = 0
     if failure is not None:
@@ -59,11 +68,10 @@ def put_value(
         ready = VALUE
     graph.values[node] = value
     graph.status[node] = graph.status[node] & ~VALUE | ready
-    kept = info.keeps(data)
-    if not kept:
+    if not keeps:
         core.passing.append(node)
     if core.memory is not None:
-        if kept and data is not None and failure is None and value is not ABSENT:
+        if keeps and data is not None and failure is None and value is not ABSENT:
             core.memory.made(core, node, data)
         else:
             core.memory.drop(node)
@@ -132,7 +140,7 @@ def first_dependencies(core: Core, node: int, info: QueryInfo, reads: Reads) -> 
         if query[read] not in called:
             note_calls(core, node, (read,))
         above = readers[read]
-        if type(above) is int:
+        if isinstance(above, int):
             readers[read] = array("I", (above, node)) if above else node
         elif above is not None:
             above.append(node)

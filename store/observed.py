@@ -17,7 +17,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import compress, count, groupby
 
 import msgspec
 
@@ -45,7 +45,7 @@ def blocks(connection: sqlite3.Connection) -> list[InputBlock]:
 def write_observed(connection: sqlite3.Connection, batch: Batch, written: NodeColumns) -> int:
     """Bring the blocks up to the rows that were written; return by how much the total grows."""
     ids, _, _, flags, *_ = written.columns
-    pinned = {id for id, bits in zip(ids, flags, strict=True) if bits & rows.PINNED_FLAG}
+    pinned = set(compress(ids, map(rows.PINNED_FLAG.__and__, flags)))
     stamps: dict[int, bytes | None] = dict.fromkeys((*batch.deleted, *batch.deleted_inputs))
     stamps.update(batch.inputs)
     if not stamps and not pinned:
@@ -54,7 +54,7 @@ def write_observed(connection: sqlite3.Connection, batch: Batch, written: NodeCo
         (inputs,) = connection.execute("SELECT count(*) FROM input").fetchone()
         if inputs > len(batch.inputs):  # an older store has none
             return _insert(connection, list(_made(reading.inputs(connection))))
-    given = {row.id: row for row in written.some([at for at, id in enumerate(ids) if id in stamps])}
+    given = {row.id: row for row in written.some(list(compress(count(), map(stamps.__contains__, ids))))}
     parts = {id >> RANGE_BITS for id in (*stamps, *pinned)}
     return sum([_write_part(connection, part, stamps, pinned, given) for part in sorted(parts)])
 
