@@ -127,7 +127,7 @@ def _refresh(core: Core, change: Change) -> None:
         core.transients.pop(node, None)
         info = core.bound[graph.query[node]]
         assert info is not None
-        put_value(core, node, info, change.value, change.data, change.failure)
+        put_value(core, node, info, change.value, change.data, change.failure, info.keeps(change.data))
         save(core, node, None if graph.flags[node] & UNSTORED else change.data)
     if graph.status[node] & FORCED:
         graph.status[node] &= ~(MARKED | SUSPECT | FORCED)
@@ -158,7 +158,7 @@ def _put(core: Core, change: Change) -> None:
     graph.verified_at[node] = core.revision
     graph.status[node] &= ~(MARKED | SUSPECT | FORCED)
     graph.suspects.pop(node, None)
-    put_value(core, node, info, change.value, change.data, change.failure)
+    put_value(core, node, info, change.value, change.data, change.failure, info.keeps(change.data))
     save_made(core, node, None if graph.flags[node] & UNSTORED else change.data)
     changed(core, node)
     what = What.SET if change.pinned else What.RESET if reset else What.READ

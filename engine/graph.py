@@ -113,11 +113,10 @@ class Graph:
         self.status.append(LOADED | MARKED | FORCED)
         self.query.append(query)
         self.args.append(args)
-        self.flags.append(
-            (INPUT if info.is_input else 0)
-            | (OBSERVED if info.observed else 0)
-            | (UNTRACKED if info.untracked else 0)
-        )
+        flags = UNTRACKED if info.untracked else 0
+        if info.is_input:
+            flags |= INPUT | OBSERVED if info.observed else INPUT
+        self.flags.append(flags)
         self.changed_at.append(0)
         self.verified_at.append(0)
         self.durability.append(info.durability)

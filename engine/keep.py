@@ -171,7 +171,7 @@ def _take_back(core: Core, node: int, info: QueryInfo, reads: Reads, equal: bool
         core.history.replaced(core, node)
     if reads or graph.dependencies[node]:
         replace_dependencies(core, node, reads)
-        note_calls(core, node, reads)
+        note_calls(core, node, [read for read in reads if read > 0])
     if durability < graph.durability[node]:
         graph.durability[node] = durability
         lower_durability(core, node, durability)
@@ -248,7 +248,7 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, reads: Reads, outcome:
 def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome) -> None:
     graph = core.graph
     replace_dependencies(core, node, reads)
-    note_calls(core, node, reads)
+    note_calls(core, node, [read for read in reads if read > 0])
     before = graph.flags[node]
     graph.flags[node] |= TRANSIENT
     durability, reach = _rests_on(core, node, info, reads)

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from engine.core import Core
 from engine.failure import Failure
-from engine.graph import ABSENT, GROUP, MARKED, MUTABLE, REACH, SUSPECT, VALUE, compact, entries
+from engine.graph import ABSENT, GROUP, MARKED, MUTABLE, REACH, SUSPECT, VALUE, entries
 from engine.mark import suspect
 from engine.persist import KEEP, load, load_readers, save
 from engine.query import QueryInfo
@@ -124,42 +124,40 @@ def first_dependencies(core: Core, node: int, info: QueryInfo, reads: Reads) -> 
     """
     durability, reach = 0 if _is_lookup(info) else 2, 0
     if not reads:
-        return durability, 0
+        return durability, reach
     graph = core.graph
     query, flags, known, readers = graph.query, graph.flags, graph.durability, graph.readers
-    if core.in_store:
-        load_readers(core, [read for read in reads if read > 0])
-    graph.dependencies[node] = _entries_of(reads)
     called = core.calls[query[node]]
-    changed = core.dirty_readers if core.store is not None else None
-    for read in reads:
-        if read < 0:
-            continue
-        above = readers[read]
-        if type(above) is int:
-            readers[read] = array("I", (above, node)) if above else node
-        else:
-            cast("array[int]", above).append(node)
-        if changed is not None:
-            changed[read] = None
+    grouped = len(reads) > 2 and min(reads) < 0
+    nodes = dict.fromkeys([read for read in reads if read > 0]) if grouped else reads
+    if core.in_store:
+        load_readers(core, nodes)
+    graph.dependencies[node] = _entries_of(reads)
+    for read in nodes:
         reach |= flags[read]
         if known[read] < durability:
             durability = known[read]
         if query[read] not in called:
             note_calls(core, node, (read,))
+        above = readers[read]
+        if isinstance(above, int):
+            readers[read] = array("I", (above, node)) if above else node
+        elif above is not None:
+            above.append(node)
+    if core.store is not None:
+        core.dirty_readers.update(cast("dict[int, None]", nodes))
     return durability, reach & REACH
 
 
 def rests_on(core: Core, info: QueryInfo, reads: Reads) -> tuple[int, int]:
     """The durability of a memo that read `reads`, and the collections that it rests on, as flags (E3)."""
-    durability, reach = 0 if _is_lookup(info) else 2, 0
-    known, flags = core.graph.durability, core.graph.flags
-    for read in reads:
-        if read > 0:
-            reach |= flags[read]
-            if known[read] < durability:
-                durability = known[read]
-    return durability, reach & REACH
+    graph = core.graph
+    nodes = [read for read in reads if read > 0]
+    reach = 0
+    for read in nodes:
+        reach |= graph.flags[read]
+    lowest = min(map(graph.durability.__getitem__, nodes), default=2)
+    return (0 if _is_lookup(info) else lowest), reach & REACH
 
 
 def _is_lookup(info: QueryInfo) -> bool:
@@ -167,22 +165,22 @@ def _is_lookup(info: QueryInfo) -> bool:
     return info.collection is not None and info is not info.collection.member
 
 
-def note_calls(core: Core, node: int, reads: Iterable[int]) -> None:
-    """Note which queries the query of a node calls."""
-    query = core.graph.query
-    called = core.calls[query[node]]
-    for read in reads:
-        if read > 0 and query[read] not in called:
-            called.add(query[read])
-            core.dirty_queries[query[node]] = None
+def note_calls(core: Core, node: int, nodes: Iterable[int]) -> None:
+    """Note which queries the query of a node calls: those of the nodes that it read."""
+    graph = core.graph
+    row = graph.query[node]
+    rows = set(map(graph.query.__getitem__, nodes))
+    if not rows <= core.calls[row]:
+        core.calls[row] |= rows
+        core.dirty_queries[row] = None
 
 
 def _entries_of(reads: Reads) -> array[int] | int:
-    if min(reads, default=1) < 0:
-        return compact(array("I", [entry if entry > 0 else GROUP | (reads[entry] or 0) for entry in reads]))
-    if len(reads) > 1:
-        return array("I", [*reads])  # from a list: exactly as long as need be
-    return next(iter(reads), 0)
+    if len(reads) < 2:
+        return next(iter(reads), 0)
+    if min(reads) < 0:
+        return array("I", [entry if entry > 0 else GROUP | (reads[entry] or 0) for entry in reads])
+    return array("I", [*reads])  # from a list: exactly as long as need be
 
 
 def replace_dependencies(core: Core, node: int, reads: Reads) -> None:

@@ -45,17 +45,16 @@ class Memory:
     _saved: dict[int, int] = field(factory=dict)  # node -> bytes; the store has them
     _unsaved: dict[int, int] = field(factory=dict)
     _saved_bytes: int = 0
-    _unsaved_bytes: int = 0
+    unsaved_bytes: int = 0
+    most_unsaved: int = field(init=False)  # more is not to wait for the end of a long build
+
+    def __attrs_post_init__(self) -> None:
+        self.most_unsaved = max(self.limit, LEAST_COMMIT)
 
     @property
     def total(self) -> int:
         """Bytes in memory, as they are counted."""
-        return self._saved_bytes + self._unsaved_bytes
-
-    @property
-    def wants_commit(self) -> bool:
-        """Whether so much is not stored yet that a long build has to commit."""
-        return self._unsaved_bytes > max(self.limit, LEAST_COMMIT)
+        return self._saved_bytes + self.unsaved_bytes
 
     def made(self, core: Core, node: int, data: bytes) -> None:
         """A value was made or set; `data` is its encoding. The lock is held."""
@@ -63,7 +62,7 @@ class Memory:
             self.drop(node)
         if len(data) > FEW and not core.graph.flags[node] & (UNSTORED | PINNED):
             self._unsaved[node] = size = OVERHEAD + PER_BYTE * len(data)
-            self._unsaved_bytes += size
+            self.unsaved_bytes += size
 
     def loaded(self, core: Core, node: int, data: bytes) -> None:
         """A value was read from the store. The lock is held."""
@@ -77,21 +76,21 @@ class Memory:
     def drop(self, node: int) -> None:
         """Its value is in memory no longer, or another one."""
         self._saved_bytes -= self._saved.pop(node, 0)
-        self._unsaved_bytes -= self._unsaved.pop(node, 0)
+        self.unsaved_bytes -= self._unsaved.pop(node, 0)
 
     def committed(self, core: Core) -> None:
         """Everything that was made is stored. The lock is held."""
         self._saved.update(self._unsaved)
-        self._saved_bytes += self._unsaved_bytes
+        self._saved_bytes += self.unsaved_bytes
         self._unsaved.clear()
-        self._unsaved_bytes = 0
+        self.unsaved_bytes = 0
         self._sweep(core, 0)
 
     def clear(self) -> None:
         """The lists are built anew: nothing is in memory."""
         self._saved.clear()
         self._unsaved.clear()
-        self._saved_bytes = self._unsaved_bytes = 0
+        self._saved_bytes = self.unsaved_bytes = 0
 
     def _sweep(self, core: Core, newest: int) -> None:
         """Let values go until the limit is met, the oldest first, and never the newest: it is being read."""

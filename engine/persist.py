@@ -154,7 +154,7 @@ def chunk(core: Core, nodes: int | None = None) -> None:
     large = not core.full and (
         len(core.dirty) >= (nodes or CHUNK_NODES)
         or core.dirty_bytes >= CHUNK_BYTES
-        or (core.memory is not None and core.memory.wants_commit)
+        or (core.memory is not None and core.memory.unsaved_bytes > core.memory.most_unsaved)
     )
     if large or core.ran_at - core.waiting_since >= CHUNK_NS:
         commit(core)

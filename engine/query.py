@@ -147,11 +147,11 @@ class QueryInfo:
     def memo_key(self, args: tuple[Any, ...]) -> object:
         """What a node is filed under in its query's table (Q2)."""
         kinds = self.kinds
-        if kinds is not None and len(args) == len(kinds):
-            if len(args) == 1:
+        if kinds is not None:
+            if len(args) == 1 == len(kinds):
                 if args[0].__class__ is kinds[0]:
                     return args[0]
-            elif all(map(_same_class, args, kinds)):
+            elif len(args) == len(kinds) and all(map(_same_class, args, kinds)):
                 return args
         from engine.store.canonical import canonical
 
@@ -182,7 +182,8 @@ class QueryInfo:
     def stamp_of(self, args: tuple[Any, ...]) -> bytes:
         """The stamp of an observed input on canonical arguments."""
         assert self.stamp is not None
-        return cast(bytes, self._apply(self.stamp, args))
+        found: bytes = self.stamp(*args) if self.kinds is not None else self._apply(self.stamp, args)
+        return found
 
     def read_as_stamped(self, stamp: bytes, args: tuple[Any, ...]) -> tuple[Any] | None:
         """The value of an observed input, if one look shows that this is its stamp before and after it."""

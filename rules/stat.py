@@ -133,13 +133,12 @@ def settled(stamp: bytes) -> bool:
     A write sets the file's times to about now. Times that lie away from now, in the past or in the future,
     cannot come out of a later write; times close to now can, where the clock of the file system is coarse.
     """
-    now = time.time_ns()
+    first, count = time.time_ns() - RACY_WINDOW_NS + 1, 2 * RACY_WINDOW_NS - 1  # moments too close to now
     at = 0
     while stamp[at : at + 1] == _STATE:
         _, _, _, modified, changed, _, _ = _RECORD.unpack_from(stamp, at)
-        for moment in (modified, changed):
-            if (now - moment) & _U64 < RACY_WINDOW_NS or (moment - now) & _U64 < RACY_WINDOW_NS:
-                return False
+        if (modified - first) & _U64 < count or (changed - first) & _U64 < count:
+            return False
         at += _RECORD.size
     return stamp[at : at + 1] != _TROUBLE
 

@@ -19,7 +19,7 @@ import sqlite3
 import struct
 from bisect import bisect_left
 from collections.abc import Container, Iterable, Iterator, Sequence, Set
-from itertools import groupby, islice
+from itertools import compress, count, groupby, islice
 from typing import NamedTuple
 
 import msgspec
@@ -58,7 +58,7 @@ def write_observed(
     `stamped`: those of `batch.inputs` that had a stamp before.
     """
     ids, _, _, flags, *_ = written.columns
-    pinned = {id for id, bits in zip(ids, flags, strict=True) if bits & rows.PINNED_FLAG}
+    pinned = set(compress(ids, map(rows.PINNED_FLAG.__and__, flags)))
     stamps: dict[int, bytes | None] = dict.fromkeys((*batch.deleted, *batch.deleted_inputs))
     stamps.update(batch.inputs)
     if not stamps and not pinned:
@@ -70,7 +70,7 @@ def write_observed(
     late = read_late(connection)
     still_late = postponed(late, stamps, pinned, stamped)
     grown = write_late(connection, late, still_late)
-    given = {row.id: row for row in written.some([at for at, id in enumerate(ids) if id in stamps])}
+    given = {row.id: row for row in written.some(list(compress(count(), map(stamps.__contains__, ids))))}
     parts: dict[int, list[int]] = {}
     for id in sorted({*stamps, *pinned}):
         parts.setdefault(id >> RANGE_BITS, []).append(id)

@@ -165,18 +165,27 @@ def _record(value: Any, record: Record, depth: int, keyed: bool) -> Ext:
     kind = type(value)
     if known.get(record.name) is not kind:
         known[record.name] = kind
+    if (extra := stray_attribute(value, record)) is not None:
+        raise Unpackable(value, f"its attribute {extra} is not a field of the class")
+    try:
+        return Ext(_Code.RECORD, encode(_fields(value, record, FLAT, depth, keyed)))
+    except (UnicodeEncodeError, OverflowError):  # as in `canonical`
+        return Ext(_Code.RECORD, encode(_fields(value, record, frozenset(), depth, keyed)))
+
+
+def _fields(value: Any, record: Record, plain: frozenset[type], depth: int, keyed: bool) -> list[Any]:
+    """Name and fields of a record, those of `plain` types as they are."""
     flat: list[Any] = [record.name]
     for name in record.names:
         try:
-            flat += name, node_of(getattr(value, name), depth, keyed)
+            part = getattr(value, name)
+            flat += name, part if type(part) in plain else node_of(part, depth, keyed)
         except Unpackable as error:
             error.steps.append(f".{name}")
             raise
         except AttributeError as error:
             raise Unpackable(value, f"its field {name} is not set") from error
-    if (extra := stray_attribute(value, record)) is not None:
-        raise Unpackable(value, f"its attribute {extra} is not a field of the class")
-    return Ext(_Code.RECORD, encode(flat))
+    return flat
 
 
 def _record_back(data: bytes, depth: int, classes: Mapping[str, type]) -> Any:
@@ -184,7 +193,9 @@ def _record_back(data: bytes, depth: int, classes: Mapping[str, type]) -> Any:
     record = record_of(_class_of(name, classes))
     if record is None or len(flat) % 2 or tuple(flat[::2]) != record.names:
         raise ValueError(f"the fields of {name} are others now")
-    return record.build([value_of(node, depth, classes) for node in flat[1::2]])
+    return record.build(
+        [node if type(node) in FLAT else value_of(node, depth, classes) for node in flat[1::2]]
+    )
 
 
 def _class_of(name: Any, classes: Mapping[str, type]) -> Any:

@@ -91,7 +91,8 @@ def _read_record(cls: Any) -> Record | None:
 
 def stray_attribute(value: Any, record: Record) -> str | None:
     """An attribute that the record would lose; values of a cached_property do not count."""
-    for name in getattr(value, "__dict__", {}).keys() - frozenset(record.names):
+    held = getattr(value, "__dict__", None)
+    for name in held.keys() - frozenset(record.names) if held else ():
         if not isinstance(getattr(type(value), name, None), functools.cached_property):
             return str(name)
     return None
