@@ -98,6 +98,11 @@ def write(connection: sqlite3.Connection, batch: Batch) -> int:
     return grown
 
 
+def audit_history(connection: sqlite3.Connection) -> int:
+    """The sum of all checksums of rows of histories; StoreDamaged where one is not as it was written."""
+    return sum(parts.audit(connection, kept) for kept in (OF_VERSIONS, OF_MEMOS))
+
+
 def remove(connection: sqlite3.Connection, nodes: Collection[int]) -> int:
     """Nodes go, and what they were; return what that had added to the total."""
     return sum(parts.remove(connection, kept, nodes) for kept in (OF_VERSIONS, OF_MEMOS))

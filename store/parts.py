@@ -5,8 +5,8 @@ would cost more than the record of a node that runs again is worth.
 
 Invariants
     P1  Of each node at least the newest `kept` records stay, as far as P3 lets them.
-    P2  A part has at most `kept + MOST_ROWS` rows, large ones aside: then the newest are made one, and of
-        each node in them the newest `kept` records stay. A row goes when `kept` newer ones are of its nodes.
+    P2  A part has at most `2 * kept` rows, large ones aside. If there are more, those go of whose nodes there
+        are `kept` newer ones; if that is too few, the newest are made one, without what is too old in them.
     P3  Ids ascend by the bytes that rows take, so all rows of a table together take at most `MOST_BYTES`.
     P4  The records of a node are in the order of time: in a row, and from one row to the next.
 """
@@ -27,8 +27,8 @@ from engine.store.reading import select_in
 from engine.store.statements import bindable
 
 PART_BITS: Final = 8  # 256 ids: some 10 KB of versions, 50 KB of memos
-MOST_ROWS: Final = 16  # of a part, beside those that have to stay
-LARGEST: Final = 1 << 20  # bytes of the records in a row, if there are two or more
+FEW: Final = 4  # nodes whose rows are looked for one after the other
+LARGEST: Final = 1 << 18  # bytes of the records in a row, if there are two or more
 MOST_BYTES: Final = 256 << 20  # of the rows of a table; the older ones go
 ROW_BYTES: Final = 60  # what SQLite needs for a row beside its blobs
 
@@ -57,11 +57,15 @@ Written = tuple[int, bytes, bytes]  # part, nodes, records
 def of_nodes(connection: sqlite3.Connection, kept: Kept, nodes: Sequence[int]) -> Iterator[tuple[int, Any]]:
     """The nodes that have records, with each, oldest first."""
     wanted = set(nodes)
-    parts = sorted({node >> PART_BITS for node in nodes})
-    rows = [row for several in _rows(connection, kept, parts).values() for row in several]
-    found = {row.id: owners for row in rows if not wanted.isdisjoint(owners := array("I", row.nodes))}
-    for id, records in _opened(connection, kept, {row.id: row for row in rows if row.id in found}):
-        for node, record in zip(found[id], kept.split(records), strict=True):
+    if len(wanted) <= FEW:
+        rows = [row for node in wanted for row in _rows_of(connection, kept, node)]
+        rows = sorted(set(rows))
+    else:
+        there = _rows(connection, kept, sorted({node >> PART_BITS for node in wanted})).values()
+        rows = [row for several in there for row in several if not wanted.isdisjoint(array("I", row.nodes))]
+    by_id = {row.id: row for row in rows}
+    for id, records in _opened(connection, kept, by_id):
+        for node, record in zip(array("I", by_id[id].nodes), kept.split(records), strict=True):
             if node in wanted:
                 yield node, record
 
@@ -79,22 +83,21 @@ def add(
     order = sorted(range(len(nodes)), key=nodes.__getitem__)
     nodes, records = ([column[at] for at in order] for column in (nodes, records))
     parts = sorted({node >> PART_BITS for node in nodes})
-    there = _rows(connection, kept, parts)
+    select = f"SELECT part, count(*) FROM {kept.table} WHERE part"  # of the index alone
+    counted = dict(select_in(connection, select, parts, tail=" GROUP BY part"))
+    there = _rows(connection, kept, [part for part in parts if counted.get(part, 0) >= 2 * most])
     gone: list[Row] = []
     made: list[Written] = []
     start = 0
     for part in parts:
         end = bisect_left(nodes, (part + 1) << PART_BITS, start)
         new = _written(kept, part, nodes[start:end], records[start:end])
-        left = there.get(part, [])
-        if len(left) >= most:
-            superseded = _superseded(left, new, most)
-            gone += superseded
-            left = [row for row in left if row not in superseded]
-        if len(left) + len(new) > most + MOST_ROWS:
-            merged = _newest(left, sum(len(packed) for _, _, packed in new))
+        if part in there:
+            superseded = _superseded(there[part], new, most)
+            left = [row for row in there[part] if row not in superseded]
+            merged = _newest(left, sum(len(packed) for _, _, packed in new), len(left) - most)
+            gone += superseded + merged
             if merged:
-                gone += merged
                 new = _merged(connection, kept, merged, nodes[start:end], records[start:end], most)
         made += new
         start = end
@@ -120,7 +123,25 @@ def remove(connection: sqlite3.Connection, kept: Kept, nodes: Collection[int]) -
     return taken
 
 
+def audit(connection: sqlite3.Connection, kept: Kept) -> int:
+    """The sum of all checksums; StoreDamaged where a row is not as it was written."""
+    total = 0
+    for id, part, nodes, sum, packed in connection.execute(f"SELECT * FROM {kept.table}"):
+        check(kept.table, id, sum, checksums.part_sum, (kept.table, id, part, nodes, packed))
+        total += checksums.added([sum])
+    return total
+
+
 # -- rows ----------------------------------------------------------------------------------------
+
+
+def _rows_of(connection: sqlite3.Connection, kept: Kept, node: int) -> list[Row]:
+    """The rows of the part of a node that have it, and a few others."""
+    select = (
+        f"SELECT id, part, nodes, length(packed), sum FROM {kept.table} WHERE part = ? AND instr(nodes, ?)"
+    )
+    found = connection.execute(select, (node >> PART_BITS, array("I", (node,)).tobytes()))
+    return [Row(*row) for row in found]
 
 
 def _rows(connection: sqlite3.Connection, kept: Kept, parts: Sequence[int]) -> dict[int, list[Row]]:
@@ -174,15 +195,16 @@ def _superseded(there: Sequence[Row], new: Sequence[Written], most: int) -> list
     return found
 
 
-def _newest(there: Sequence[Row], size: int) -> list[Row]:
-    """The rows that are to be made one with the new one, oldest first. Beside the newest, none is far larger
-    than all after it, so that a record is seldom written again."""
+def _newest(there: Sequence[Row], size: int, least: int) -> list[Row]:
+    """The rows that are to be made one with the new one, oldest first: at least so many, and more where none
+    is far larger than all after it, so that a record is seldom written again."""
     found: list[Row] = []
-    for row in reversed(there):
-        if size + row.size > LARGEST or (found and row.size > 2 * size):
-            break
-        found.append(row)
-        size += row.size
+    if least > 0:
+        for row in reversed(there):
+            if size + row.size > LARGEST or (len(found) >= least and row.size > 2 * size):
+                break
+            found.append(row)
+            size += row.size
     return found[::-1]
 
 
@@ -215,8 +237,8 @@ def _exchange(
     complete = []
     for part, nodes, packed in made:
         last += ROW_BYTES + len(nodes) + len(packed)
-        complete.append((last, part, nodes, packed, checksums.part_sum(table, last, part, nodes, packed)))
-    grown = checksums.added([row[4] for row in complete]) - checksums.added([row.sum for row in gone])
+        complete.append((last, part, nodes, checksums.part_sum(table, last, part, nodes, packed), packed))
+    grown = checksums.added([row[3] for row in complete]) - checksums.added([row.sum for row in gone])
     connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(row.id,) for row in gone])
     bound = zip(*map(bindable, zip(*complete, strict=True)), strict=True)
     connection.executemany(f"INSERT INTO {table} VALUES (?,?,?,?,?)", bound)

@@ -13,11 +13,11 @@ import sqlite3
 import struct
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 
 from engine.errors import StoreDamaged
 from engine.store import checksums, rows
 from engine.store.checking import check, value_matches
+from engine.store.history import audit_history
 from engine.store.layout import collection_rows, layouts
 from engine.store.observed import audit_observed
 
@@ -31,8 +31,6 @@ _SUMS: dict[str, Callable[..., bytes]] = {
     "block": checksums.block_sum,
     "change": checksums.change_sum,
     "cursor": checksums.cursor_sum,
-    "version": partial(checksums.part_sum, "version"),
-    "earlier": partial(checksums.part_sum, "earlier"),
 }
 _PIECE = 1000  # rows of a collection that are checked at once
 
@@ -55,7 +53,7 @@ def audit(connection: sqlite3.Connection) -> None:
                 raise StoreDamaged(table=table, row=row[0], found="an input without a node")
     if unread := [id for id in expected if id not in collections and set(expected[id]) - collections]:
         raise StoreDamaged(table="readers", row=min(unread), found="dependents, but no readers")
-    total += audit_observed(connection)
+    total += audit_history(connection) + audit_observed(connection)
     for made in layouts(connection):
         found = connection.execute(made.select)
         while piece := found.fetchmany(_PIECE):

@@ -168,16 +168,16 @@ _HISTORY: tuple[str, ...] = (
   id INTEGER PRIMARY KEY,  -- ascending by the bytes that a row takes: old rows go by their id
   part INTEGER NOT NULL,   -- node.id / 256 of the nodes in it
   nodes BLOB NOT NULL,     -- node.id of each whose value became different, u32 little-endian
-  packed BLOB NOT NULL,    -- of each value before: first revision, revision after the last (i64), 16 bytes
-  sum BLOB NOT NULL
+  sum BLOB NOT NULL,
+  packed BLOB NOT NULL     -- of each value before: first revision, revision after the last (i64), 16 bytes
 )""",
     "CREATE INDEX version_part ON version(part)",
     """CREATE TABLE earlier (
   id INTEGER PRIMARY KEY,  -- as in version
   part INTEGER NOT NULL,
   nodes BLOB NOT NULL,     -- node.id of each whose memo was replaced, u32 little-endian
-  packed BLOB NOT NULL,    -- msgpack array of the memos, each an array: see the documentation
-  sum BLOB NOT NULL
+  sum BLOB NOT NULL,
+  packed BLOB NOT NULL     -- last, so that the others are read without it: msgpack array of the memos
 )""",
     "CREATE INDEX earlier_part ON earlier(part)",
 )

@@ -446,7 +446,7 @@ def test_of_each_key_a_few_earlier_memos_are_kept_the_newest(tmp_path: Path) -> 
         for value in range(10):
             db.set(cell.key("a"), value)
             db.get(doubled, "a")
-        assert db.store.statistics().rows["earlier"] == 3 + 1
+        assert 3 < db.store.statistics().rows["earlier"] <= 2 * (3 + 1)
         ran = []
         for value in (8, 7, 6, 0):
             db.set(cell.key("a"), value)
