@@ -59,7 +59,7 @@ def below(core: Core, nodes: Iterable[int], asker: Request) -> None:
         wanted = closure(core, reach) & core.doubtful
         if not wanted:
             return
-        doubtful = (one for one in core.collections.values() if one.bit & wanted and is_doubtful(core, one))
+        doubtful = (one for one in core.collections.values() if one.bit & wanted and one.is_doubtful)
         one = next((one for one in doubtful if one.node not in skipped), None)
         if one is None:
             return
@@ -73,11 +73,6 @@ def below(core: Core, nodes: Iterable[int], asker: Request) -> None:
         else:
             verify.ensure(core, one.node, asker)
             spread(core)
-
-
-def is_doubtful(core: Core, one: Collection) -> bool:
-    """Whether a collection may differ from what its members are now."""
-    return bool(core.graph.status[one.node] & MARKED)
 
 
 def settle(frame: Running, info: CollectionInfo) -> str | None:

@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from engine.graph import FORCED, RUNNING
+from engine.graph import FORCED, MARKED, RUNNING
 from engine.mark import suspect
 from engine.persist import load
 from engine.query import REGISTRY
@@ -107,6 +107,11 @@ class Collection:
         """What its module says of it now, if that is loaded."""
         known = REGISTRY.get(self._members)
         return self.info if known is None else known.collection
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it may differ from what its members are now."""
+        return bool(self.core.graph.status[self.node] & MARKED)
 
     @property
     def cyclic(self) -> bool:

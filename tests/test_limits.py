@@ -383,7 +383,8 @@ def test_engines_that_ask_each_other_crosswise_within_their_limits_never_wait_fo
 
         class Next:
             def __getitem__(self, name: str) -> Engine:
-                return engines[next(turn[name])]
+                found: Engine = engines[next(turn[name])]
+                return found
 
         module: Any = rules.module
         module.OTHER, module.DEPTH, module.MET = Next(), depth, threading.Barrier(sides)

@@ -12,7 +12,7 @@ from engine.first_look import load_observed
 from engine.graph import Graph
 from engine.observed import Observed
 from engine.rules.files import read_text
-from engine.store.observed import InputBlock
+from engine.store.input_blocks import InputBlock
 
 COUNT = 600  # more than one block
 
