@@ -108,17 +108,14 @@ def settle(frame: Running, info: CollectionInfo) -> str | None:
         return one.digest
 
 
-def absorb(
-    core: Core, node: int, value: Any, failure: Failure | None, before: int, equal: bool | None = None
-) -> None:
+def absorb(core: Core, node: int, value: Any, failure: Failure | None, was: int, same: bool | None) -> None:
     """The memo of `node` is made: whatever it is a member of takes that over (S3). The lock is held.
 
-    before   flags of the memo before it
-    equal    whether that had the same value; None: there is none to compare
+    `was`: flags of the memo before it. `same`: whether that had this value; None: there is none.
     """
     graph = core.graph
-    failed = bool(before & (ERROR | TRANSIENT))
-    compared = failure is None and not failed and equal is not None
+    failed = bool(was & (ERROR | TRANSIENT))
+    compared = failure is None and not failed and same is not None
     if graph.readers[node] is None:
         load_readers(core, [node])
     for reader in tuple(graph.above(node)):
@@ -130,10 +127,9 @@ def absorb(
             # A fold whose module is not loaded, over a query whose module is; or it was defined anew since.
             one.rebuild = one.dirty = True
             suspect(core, one.node, FORCED)
-        elif not (compared and equal) or node in one.missed:  # else it has what is kept of it
+        elif not (compared and same) or node in one.missed:  # else it has what is kept of it
             with core.half_done():
-                changed = compared and node not in one.missed
-                one.arrived(node)
+                changed = not one.arrived(node) and compared
                 one.take(node, value, failure, failed, changed)
         if graph.frontier and graph.status[reader] & RUNNING:
             spread(core)  # lookups that were forced: while marks wait, every read of the others is slow (N2)

@@ -150,11 +150,15 @@ class Collection:
         if node not in self.missed:
             self._ready[node] = None
 
-    def arrived(self, node: int) -> None:
-        """What a member contributes is about to be kept: it is missed no more."""
-        if self.missed.pop(node, 0) is None and node in self.news:
+    def arrived(self, node: int) -> bool:
+        """What a member contributes is about to be kept: it is missed no more. Whether it was."""
+        if node not in self.missed:
+            return False
+        del self.missed[node]
+        if node in self.news:
             self._ready[node] = None
             self.core.dirty_readers[node] = None  # they name the collection from now on, see `waits_for`
+        return True
 
     def waits_for(self, node: int) -> bool:
         """Whether a node is a member of which the store is not to know yet."""

@@ -257,7 +257,7 @@ def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, out
         note(core, graph.query[node], graph.flags[node])
         raise_reach(core, node, graph.flags[node] & REACH)
     if graph.query[node] in core.parts:
-        collect.absorb(core, node, outcome.value, outcome.failure, before)
+        collect.absorb(core, node, outcome.value, outcome.failure, before, None)
     graph.verified_at[node] = graph.verified_at[node] or core.revision
     graph.durability[node] = min(graph.durability[node], durability)
     graph.flags[node] |= UNSTORED

@@ -106,6 +106,7 @@ def test_many_changed_inputs_are_followed_with_few_statements(stored: Path) -> N
             found = reads(db)
         assert db.get(total) == expected(1, **changed)
     several = [text for text in found if "FROM version WHERE node IN (307,309," in text]
+    print([t[:90] for t in found if "FROM version" in t])
     assert len(several) == 2  # of the inputs, at first and in the end; of others as they have run
     assert len([text for text in found if "FROM readers" in text]) <= 8
 

@@ -461,9 +461,9 @@ def let_a_member_heal_without_a_revision(stack: ExitStack) -> None:
 @table_mutant(flaky=True)
 def not_take_over_what_a_member_gives_after_a_transient_failure(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
-        def absorb(core: Core, node: int, value: Any, failure: Any, before: int) -> None:
-            if not before & TRANSIENT:
-                original(core, node, value, failure, before)
+        def absorb(core: Core, node: int, value: Any, failure: Any, was: int, same: bool | None) -> None:
+            if not was & TRANSIENT:
+                original(core, node, value, failure, was, same)
 
         return absorb
 
