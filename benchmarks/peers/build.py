@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from benchmarks.peers.ours import index
@@ -13,6 +14,7 @@ def main(root: str, state: str, processes: str = "0") -> None:
     """One build."""
     with Engine(state, root=root, processes=int(processes)) as db:
         tell(db.get(index))
+    gc.freeze()  # as the command `engine` does: at its end Python looks for garbage among all that goes anyway
 
 
 if __name__ == "__main__":
