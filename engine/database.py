@@ -298,9 +298,10 @@ class Engine(Reader):
 
     def _close(self) -> None:
         core = self._core
-        core.outdate()
+        core.outdate()  # requests give the lock away
         with core.lock:
             core.closed = True
+            core.outdate()  # what has begun since
             try:
                 finish(core)
             finally:

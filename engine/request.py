@@ -129,6 +129,7 @@ def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, comm
 
 def _take_care(core: Core) -> None:
     """What waited for the next request: interrupted changes, moved inputs, failures to try again."""
+    core.check_usable()  # it may have been closed while this thread waited for the lock
     if core.unsettled:
         struck, core.struck = core.struck, None
         recover(core)
@@ -206,6 +207,7 @@ def commit_changes(core: Core, changes: list[Change], note: str) -> int:
 
     def attempt(_: Gate) -> int:
         with core.patience, core.lock:
+            core.check_usable()
             if core.unsettled:
                 recover(core)
             put_in_place(core, changes, note)

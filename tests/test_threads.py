@@ -223,9 +223,19 @@ def test_a_request_that_is_always_overtaken_comes_through(db: Engine) -> None:
     assert isinstance(outcome[0], int)
 
 
-def test_closing_ends_waiting_requests(db: Engine) -> None:
+@pytest.mark.parametrize("between", [False, True])
+def test_closing_ends_waiting_requests(db: Engine, between: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that begin between the first sign of the end and the end."""
     from engine import Closed
 
+    if between:
+        outdate = db._core.outdate
+
+        def lasting() -> None:
+            outdate()
+            time.sleep(0.1)
+
+        monkeypatch.setattr(db._core, "outdate", lasting)
     entered = threading.Event()
 
     @query

@@ -14,7 +14,7 @@ def main(root: str, state: str, processes: str = "0") -> None:
     """One build."""
     with Engine(state, root=root, processes=int(processes)) as db:
         tell(db.get(index))
-    gc.freeze()  # as the command `engine` does: at its end Python looks for garbage among all that goes anyway
+    gc.freeze()  # as the command `engine` does: else Python looks for garbage as it ends
 
 
 if __name__ == "__main__":
