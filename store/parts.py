@@ -79,8 +79,9 @@ def of_nodes(connection: sqlite3.Connection, kept: Kept, nodes: Sequence[int]) -
 
 def everything(connection: sqlite3.Connection, kept: Kept) -> Iterator[tuple[array[int], list[Any]]]:
     """All rows, as nodes and their records, oldest first."""
-    for id, nodes, packed in connection.execute(f"SELECT id, nodes, packed FROM {kept.table} ORDER BY id"):
-        yield _ids(kept, id, nodes), kept.split(packed)
+    for id, part, nodes, sum, packed in connection.execute(f"SELECT * FROM {kept.table} ORDER BY id"):
+        check(kept.table, id, sum, checksums.part_sum, (kept.table, id, part, nodes, packed))
+        yield array("I", nodes), kept.split(packed)
 
 
 def add(
