@@ -21,12 +21,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
+from engine.errors import StoreDamaged
 from engine.store import checksums
 from engine.store.checking import check
 from engine.store.reading import select_in
 from engine.store.statements import bindable
 
 PART_BITS: Final = 8  # 256 ids: some 10 KB of versions, 50 KB of memos
+AT_ONCE: Final = 16  # parts that nodes are taken out of in one go, so that few records are in memory
 FEW: Final = 4  # nodes whose rows are looked for one after the other
 LARGEST: Final = 1 << 18  # bytes of the records in a row, if there are two or more
 MOST_BYTES: Final = 256 << 20  # of the rows of a table; the older ones go
@@ -62,17 +64,23 @@ def of_nodes(connection: sqlite3.Connection, kept: Kept, nodes: Sequence[int]) -
         rows = sorted(set(rows))
     else:
         there = _rows(connection, kept, sorted({node >> PART_BITS for node in wanted})).values()
-        rows = [row for several in there for row in several if not wanted.isdisjoint(array("I", row.nodes))]
+        rows = [
+            row
+            for several in there
+            for row in several
+            if not wanted.isdisjoint(_ids(kept, row.id, row.nodes))
+        ]
     by_id = {row.id: row for row in rows}
     for id, records in _opened(connection, kept, by_id):
-        for node, record in zip(array("I", by_id[id].nodes), kept.split(records), strict=True):
+        for node, record in zip(_ids(kept, id, by_id[id].nodes), kept.split(records), strict=True):
             if node in wanted:
                 yield node, record
 
 
 def everything(connection: sqlite3.Connection, kept: Kept) -> Iterator[tuple[array[int], list[Any]]]:
     """All rows, as nodes and their records, oldest first."""
-    for _, nodes, packed in connection.execute(f"SELECT id, nodes, packed FROM {kept.table} ORDER BY id"):
+    for id, part, nodes, sum, packed in connection.execute(f"SELECT * FROM {kept.table} ORDER BY id"):
+        check(kept.table, id, sum, checksums.part_sum, (kept.table, id, part, nodes, packed))
         yield array("I", nodes), kept.split(packed)
 
 
@@ -108,12 +116,19 @@ def remove(connection: sqlite3.Connection, kept: Kept, nodes: Collection[int]) -
     """Take out all records of these nodes; return what they had added to the total."""
     unwanted = set(nodes)
     parts = sorted({node >> PART_BITS for node in unwanted})
+    pieces = (parts[start : start + AT_ONCE] for start in range(0, len(parts), AT_ONCE))
+    return sum(_remove(connection, kept, unwanted, piece) for piece in pieces)
+
+
+def _remove(connection: sqlite3.Connection, kept: Kept, unwanted: set[int], parts: Sequence[int]) -> int:
     there = {row.id: row for several in _rows(connection, kept, parts).values() for row in several}
-    concerned = {id: row for id, row in there.items() if not unwanted.isdisjoint(array("I", row.nodes))}
+    concerned = {
+        id: row for id, row in there.items() if not unwanted.isdisjoint(_ids(kept, row.id, row.nodes))
+    }
     taken = checksums.added([row.sum for row in concerned.values()])
     for id, records in list(_opened(connection, kept, concerned)):
         row = concerned[id]
-        pairs = zip(array("I", row.nodes), kept.split(records), strict=True)
+        pairs = zip(_ids(kept, row.id, row.nodes), kept.split(records), strict=True)
         left = [(node, one) for node, one in pairs if node not in unwanted]
         if left:
             nodes_left = array("I", [node for node, _ in left]).tobytes()
@@ -151,6 +166,14 @@ def _rows(connection: sqlite3.Connection, kept: Kept, parts: Sequence[int]) -> d
     for row in sorted(select_in(connection, select, parts)):
         result.setdefault(row[1], []).append(Row(*row))
     return result
+
+
+def _ids(kept: Kept, id: int, nodes: bytes) -> array[int]:
+    """The nodes of a row, which is not compared with its checksum yet."""
+    try:
+        return array("I", nodes)
+    except (TypeError, ValueError):
+        raise StoreDamaged(table=kept.table, row=id) from None
 
 
 def _opened(connection: sqlite3.Connection, kept: Kept, rows: dict[int, Row]) -> Iterator[tuple[int, bytes]]:

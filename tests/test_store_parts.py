@@ -135,10 +135,22 @@ def test_a_row_that_is_not_as_it_was_written_is_damage(tmp_path: Path, name: str
         with pytest.raises(StoreDamaged):
             store.check_invariants()
         node = {"nodes": 2, "part": SIZE + 1}.get(change.split()[0], 1)
-        read = {"version": store.versions, "earlier": store.earlier}[name]
         if node <= SIZE:
             with pytest.raises(StoreDamaged):
-                read([node])
+                {"version": store.versions, "earlier": store.earlier}[name]([node])
+
+
+@pytest.mark.parametrize("nodes", ["x'0100000000'", "'a text'"])
+def test_nodes_that_are_none_are_damage(tmp_path: Path, nodes: str) -> None:
+    filled(tmp_path)
+    with open_store(tmp_path) as store:
+        store.connection.execute(f"UPDATE version SET nodes = {nodes}")
+        for ask in ([1], range(1, 9)):
+            if nodes.startswith("x") or len(ask) > 1:
+                with pytest.raises(StoreDamaged):
+                    store.versions(ask)
+        with pytest.raises(StoreDamaged):
+            store.check_invariants()
 
 
 def test_a_large_value_is_read_when_somebody_wants_it(tmp_path: Path) -> None:
