@@ -378,12 +378,13 @@ def test_engines_that_ask_each_other_crosswise_within_their_limits_never_wait_fo
 ) -> None:
     rules = make(CROSSWISE)
     with contextlib.ExitStack() as stack:
-        engines = [stack.enter_context(Engine(None, limits={"one": 1})) for _ in range(sides)]
+        engines: list[Engine] = [stack.enter_context(Engine(None, limits={"one": 1})) for _ in range(sides)]
         turn = {f"{at}": iter([*range(at + 1, sides), *range(at)] * depth) for at in range(sides)}
 
         class Next:
             def __getitem__(self, name: str) -> Engine:
-                return engines[next(turn[name])]
+                asked_next: Engine = engines[next(turn[name])]
+                return asked_next
 
         module: Any = rules.module
         module.OTHER, module.DEPTH, module.MET = Next(), depth, threading.Barrier(sides)
