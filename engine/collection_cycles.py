@@ -27,10 +27,15 @@ def needs_above(core: Core, one: Collection, asker: Request) -> bool:
     frame: Request | None = asker
     while frame is not None:
         above = core.collections.get(frame.node)
-        if above is not None and above.bit & rests_on:
+        if above is not None and above.bit & rests_on and (above is one or _rests_on(core, one, above)):
             return True
         frame = None if frame.walk is None else frame.walk.asker
     return False
+
+
+def _rests_on(core: Core, one: Collection, other: Collection) -> bool:
+    """Whether a collection rests on another one whose bit it has: if bits are shared, that may be its own."""
+    return not shares_bit(core, other) or rest_on(core, [one.node], other)
 
 
 def doubt_lookups(core: Core, one: Collection, nodes: Iterable[int]) -> None:

@@ -378,7 +378,7 @@ def test_engines_that_ask_each_other_crosswise_within_their_limits_never_wait_fo
 ) -> None:
     rules = make(CROSSWISE)
     with contextlib.ExitStack() as stack:
-        engines = [stack.enter_context(Engine(None, limits={"one": 1})) for _ in range(sides)]
+        engines: list[Engine] = [stack.enter_context(Engine(None, limits={"one": 1})) for _ in range(sides)]
         turn = {f"{at}": iter([*range(at + 1, sides), *range(at)] * depth) for at in range(sides)}
 
         class Next:

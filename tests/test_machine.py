@@ -46,6 +46,7 @@ VARIANTS = {
     "small-memory": Settings(stored=True, max_memory=1),
     "small-memory-workers": Settings(stored=True, max_memory=1, workers=3, tiny=True),
     "small-memory-exotic": Settings(stored=True, max_memory=1, exotic=True, history=4),
+    "small-memory-history-cyclic": Settings(stored=True, max_memory=1, history=4, cyclic=True, tiny=True),
     "small-memory-cyclic": Settings(stored=True, max_memory=200, cyclic=True),
     "history": Settings(history=4),
     "history-strict-tiny": Settings(history=1, tiny=True, strict=True),

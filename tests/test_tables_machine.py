@@ -32,6 +32,7 @@ VARIANTS = {
     "history-flaky": Settings(history=4, flaky=True),
     "stored-history": Settings(stored=True, history=4),
     "stored-history-tiny-workers": Settings(stored=True, history=2, tiny=True, workers=3),
+    "small-memory-history-workers": Settings(stored=True, max_memory=1, history=4, workers=3, tiny=True),
     "stored-history-flaky": Settings(stored=True, history=4, tiny=True, flaky=True),
 }
 
@@ -161,6 +162,21 @@ FOUND: dict[str, tuple[Settings, list[Any], list[Any]]] = {
             ["code", 0, ["table", KEYS, [[ONE, ARGUMENT, ARGUMENT]]]],
             ["get", ["t", 0, 2]],
             ["get", ["look", 0, "where", ["b", "x"]]],
+        ],
+    ),
+    "a member that runs while tables share bits waits for those that feed the one it looks into": (
+        Settings(bits=1),
+        [
+            ("table", KEYS, [[ARGUMENT, ARGUMENT, ARGUMENT]]),
+            ("table", ("column", 0, "b"), [[ONE, ZERO, ZERO]]),
+            ("table", ("keys", 0, ONE), [[("of", 1, True, ARGUMENT), ZERO, ZERO]]),
+            ("table", KEYS, [[ONE, ("failures", 2), ARGUMENT]]),
+        ],
+        [
+            ["get", ["t", 3, 1]],
+            ["set", [["list", 0, [3]]]],
+            ["get", ["t", 3, 3]],
+            ["get", ["t", 2, 3]],
         ],
     ),
 }
