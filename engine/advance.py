@@ -20,13 +20,12 @@ from engine.errors import WrongValue
 from engine.event import What
 from engine.failure import Failure
 from engine.graph import (
+    CLEAN,
     ERROR,
     FORCED,
-    MARKED,
     MUTABLE,
     PINNED,
     REASON_SHIFT,
-    SUSPECT,
     TRANSIENT,
     UNSTORED,
 )
@@ -130,7 +129,7 @@ def _refresh(core: Core, change: Change) -> None:
         put_value(core, node, info, change.value, change.data, change.failure, info.keeps(change.data))
         save(core, node, None if graph.flags[node] & UNSTORED else change.data)
     if graph.status[node] & FORCED:
-        graph.status[node] &= ~(MARKED | SUSPECT | FORCED)
+        graph.status[node] &= CLEAN
         graph.suspects.pop(node, None)
 
 
@@ -156,7 +155,7 @@ def _put(core: Core, change: Change) -> None:
     )
     before, graph.fingerprint[node] = graph.fingerprint[node], change.digest
     graph.verified_at[node] = core.revision
-    graph.status[node] &= ~(MARKED | SUSPECT | FORCED)
+    graph.status[node] &= CLEAN
     graph.suspects.pop(node, None)
     put_value(core, node, info, change.value, change.data, change.failure, info.keeps(change.data))
     save_made(core, node, None if graph.flags[node] & UNSTORED else change.data)

@@ -31,6 +31,8 @@ MARKED: Final = 4  # maybe dirty: something below may have changed
 SUSPECT: Final = 8  # a direct dependency changed since it was verified
 FORCED: Final = 16  # must run whatever its dependencies say: no memo, code changed, transient, forgotten
 RUNNING: Final = 32  # claimed: its function runs now
+NEW: Final = LOADED | MARKED | FORCED  # a node without a memo
+CLEAN: Final = ~(MARKED | SUSPECT | FORCED)  # what stays when it is right again
 
 # Persisted properties of a node (column `flags`).
 INPUT: Final = 1
@@ -110,7 +112,7 @@ class Graph:
     def new(self, info: QueryInfo, query: int, args: tuple[Any, ...] | bytes | str | int) -> int:
         """Add a node without a memo; it must run before it can be read. `args` as they are kept."""
         node = len(self.status)
-        self.status.append(LOADED | MARKED | FORCED)
+        self.status.append(NEW)
         self.query.append(query)
         self.args.append(args)
         flags = UNTRACKED if info.untracked else 0

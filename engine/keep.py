@@ -20,6 +20,7 @@ from engine.event import What
 from engine.failure import Failure
 from engine.graph import (
     ABSENT,
+    CLEAN,
     ERROR,
     FORCED,
     MARKED,
@@ -122,7 +123,7 @@ def _put(
     if outcome.stamp is not None:
         core.observed[node] = core.dirty_stamps[node] = outcome.stamp
     graph.verified_at[node] = core.revision
-    graph.status[node] &= ~(MARKED | SUSPECT | FORCED)
+    graph.status[node] &= CLEAN
     if info.untracked:
         core.untracked[node] = None
     if core.saves:
@@ -197,8 +198,10 @@ def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bo
         core.restored += 1
     elif not info.quiet:
         core.executed += 1
-        core.failed += outcome.failure is not None
-        core.cut_off += equal
+        if outcome.failure is not None:
+            core.failed += 1
+        if equal:
+            core.cut_off += 1
         if core.dispatch is not None:
             core.dispatch.made(node, outcome.microseconds)
     if core.journal is not None or core.listeners:

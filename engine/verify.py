@@ -21,11 +21,9 @@ import engine.restore as restore
 from engine.claims import Cycle, wait_for
 from engine.core import Core, Request
 from engine.event import What
-from engine.graph import FORCED, GROUP, LOADED, MARKED, PINNED, RUNNING, SUSPECT, TRANSIENT, entries
+from engine.graph import FORCED, GROUP, LOADED, MARKED, NEW, PINNED, RUNNING, SUSPECT, TRANSIENT, entries
 from engine.mark import suspect
 from engine.persist import load
-
-NEW = LOADED | MARKED | FORCED
 
 
 class Walk:
