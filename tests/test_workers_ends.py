@@ -15,6 +15,7 @@ import pytest
 
 from engine import Engine
 from engine.errors import Closed, WorkerLost
+from engine.parallel.processes import _PROGRAM
 from tests.workers import Rules, children, is_alive, make, others, wait_until
 
 Make = Callable[[str], Rules]
@@ -223,3 +224,15 @@ def test_ctrl_c_ends_a_command_and_its_workers(make: Make, tmp_path: Path) -> No
     assert "Traceback" not in said
     assert process.pid not in pids
     wait_until(lambda: not any(map(is_alive, pids)), 5)
+
+
+def test_a_worker_whose_parent_ends_while_it_starts_says_nothing() -> None:
+    program = _PROGRAM.format(path=[str(ROOT), *sys.path])
+    command = [sys.executable, "-c", program]
+    worker = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert worker.stdout is not None
+    worker.stdout.close()  # what a parent that is killed leaves behind, but for the order
+    _, said = worker.communicate(timeout=60)
+    assert (worker.returncode, said) == (0, "")

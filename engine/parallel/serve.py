@@ -82,8 +82,11 @@ def main() -> None:
         return data
 
     def tell(message: bytes) -> None:
-        sink.write(framed(message))
-        sink.flush()
+        try:
+            sink.write(framed(message))
+            sink.flush()
+        except BrokenPipeError:
+            os._exit(0)  # nobody hears any more (W3)
 
     tell(READY)
     gc.freeze()  # what is imported stays
