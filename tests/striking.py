@@ -13,7 +13,7 @@ def strike(
     """The next call of this function is interrupted before it does anything."""
     real = getattr(owner, name)
 
-    def struck(*args: Any) -> Any:
+    def struck(*args: Any, **named: Any) -> Any:
         patch.setattr(owner, name, real)
         raise error
 
