@@ -11,7 +11,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import socket
 import statistics
 import subprocess
@@ -93,9 +92,9 @@ class Watched:
         )
 
     def close(self) -> None:
-        """End it, as Ctrl-C does."""
+        """End it in order. Not as Ctrl-C does: in the background of a script that is ignored."""
         self.connection.close()
-        self.process.send_signal(signal.SIGINT)
+        self.process.terminate()
         self.process.wait(20)
         self.errors.close()
 

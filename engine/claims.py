@@ -104,7 +104,10 @@ def join_ring(core: Core, error: Exception, ring: tuple[int, ...], asker: Reques
 
 
 def was_ringed(core: Core, node: int) -> bool:
-    """Whether a node stood on a ring when its memo was made: then what it read rests on the node itself."""
+    """Whether a node stood on a ring when its memo was made: then what it read rests on the node itself.
+
+    Also whether it passed on the error of one. Such a memo waits with the ring, and is never put back.
+    """
     if not core.graph.flags[node] & ERROR:
         return False
     failure = recall(core, node)
@@ -128,8 +131,9 @@ def _tie(core: Core, nodes: Sequence[int], cycle: Cycle) -> None:
     for node in nodes:
         knot |= core.knots.get(node) or {node}
     core.knots.update(dict.fromkeys(knot, knot))
-    for node in nodes:
-        running = core.claims.get(node)
-        if running is not None:
-            running.cycle = running.cycle or cycle
-            running.tables = NO_TABLES  # plain hits too come to `fetch`, which raises
+    running = [core.claims[node] for node in nodes if node in core.claims]
+    transient = any(one.transient for one in running)  # what one of them saw, the error of all rests on
+    for one in running:
+        one.transient |= transient
+        one.cycle = one.cycle or cycle
+        one.tables = NO_TABLES  # plain hits too come to `fetch`, which raises

@@ -314,6 +314,8 @@ class Engine(Reader):
                         core.notes += core.store.notes
                 # Of 100,000 files, the garbage collector walks these lists for 60 ms when the process ends.
                 core.graph = Graph(1)
+                core.dirty.clear()  # of a commit that failed: a request that ends now must not try it again
+                core.ringed.clear()
                 core.observed.clear()
         core.emit()
 

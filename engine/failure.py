@@ -35,7 +35,7 @@ class Failure:
     error: Exception
     identity: bytes  # of the class and its arguments
     data: bytes | None
-    ring: tuple[int, ...] = ()  # nodes of the cycle that it reports, in order
+    ring: tuple[int, ...] = ()  # nodes of the cycles that it tells of, sorted
     traceback: TracebackType | None = field(default=None, repr=False)
 
     @property

@@ -74,8 +74,9 @@ class History:
     def replaced(self, core: Core, node: int) -> None:
         """The value of `node` is about to become different: note until when it was what it is."""
         graph = core.graph
-        if graph.readers[node] is not None and all(map(core.collections.__contains__, graph.above(node))):
-            return  # nobody would ask: a collection has no earlier memos
+        above = graph.above(node) if graph.readers[node] is not None else ()
+        if above and all(map(core.collections.__contains__, above)):
+            return  # nobody would ask: collections have no earlier memos. Of no readers one may come back
         was = seen_now(core, node)
         if was:
             version = VersionRow(node, graph.changed_at[node], core.revision, was)
@@ -179,7 +180,7 @@ class History:
         stored = core.store.earlier(held) if core.store is not None and held else {}
         _let_go(self._read)
         for one in held:
-            read = list(map(from_row, stored.get(one, ())))
+            read = list(map(from_row, stored.get(one, ())[-self.per_key :]))
             new = list(map(from_row, self._new_memos.get(one, ())))
             self._memos[one] = [*read, *new][-self.per_key :]
             self._read += read
@@ -277,6 +278,7 @@ class History:
     def committed(self) -> None:
         """The batch was written."""
         _let_go(self._written)
+        _let_go(self._read)  # who restores one reads its value again
         self._new_memos.clear()
         self._new_versions.clear()
         self._gone.clear()

@@ -81,6 +81,8 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
         durability, reach = info.durability, 0
     else:
         durability, reach = first_dependencies(core, node, info, reads)
+        if reach and graph.readers[node]:  # they stand on a ring with it: they read it while it ran
+            raise_reach(core, node, reach)
     _put(core, node, info, outcome, durability, reach | reason, equal if had_memo else None)
     if had_memo or node in graph.suspects:
         _settled(core, node)

@@ -4,9 +4,9 @@ Invariants
     N1  Who waits, for room or for anybody else, holds none: so no two can wait for each other. It goes on
         when there is room for it again.
     N2  A key below one that holds the same limit runs within it.
-    N3  That holds also where a query asks another engine, and waits for room there. What it gave back in
-        several engines it takes again one by one, in one order for all; so nobody holds what another one
-        that takes again needs first. (It does not hold where it waits there for a key that runs already.)
+    N3  That holds also where a query asks another engine, and waits for room there. What it gave back in its
+        own engine it takes again when that answers: until then it may hold claims there that others wait for.
+        (It does not hold where it waits there for a key that runs already.)
     N4  To take a place, or to give it back, once more changes nothing. So what an interrupt left behind is
         made good by whoever tidies up after it.
 """
@@ -36,6 +36,8 @@ class Place(NamedTuple):
 
 # Those of whatever engine: a query may ask another one.
 _HELD: Final[ContextVar[tuple[Place, ...]]] = ContextVar("engine_limits_held", default=())
+# Those in engines that asked another one, and given back since. A list: contexts are copied on the way.
+_LENT: Final[ContextVar[list[Place] | None]] = ContextVar("engine_limits_lent", default=None)
 
 
 class Limits:
@@ -98,12 +100,9 @@ class Limits:
             return
         place = Place(self, name, (threading.get_ident(), name))
         token = _HELD.set((*_HELD.get(), place))
-        elsewhere: tuple[Place, ...] = ()
         try:
             if not self._take_at_once(place):
-                elsewhere = self._others()
-                _HELD.set((*before, place))
-                _lend_elsewhere(elsewhere)
+                _lend_elsewhere(self._others())
                 with self._released:
                     self._lend(before)
                     self._regain(before, asker, place)
@@ -112,10 +111,6 @@ class Limits:
             _HELD.reset(token)
             with self._released:
                 self.give_back(place.who)
-                if elsewhere:
-                    self._lend(before)
-            if elsewhere:
-                _regain_elsewhere((*elsewhere, *before))
 
     @contextmanager
     def idle(self, asker: Request) -> Iterator[None]:
@@ -172,16 +167,34 @@ def _lend_elsewhere(places: tuple[Place, ...]) -> None:
     for place in places:
         with place.limits._released:
             place.limits.give_back(place.who)
+    lent = _LENT.get()
+    if lent is not None:  # else nobody asked another engine
+        lent.extend(places)
 
 
-def _regain_elsewhere(places: tuple[Place, ...]) -> None:
-    """Take what was lent in several engines (N3). No lock is held."""
-    for place in sorted(places, key=lambda place: (id(place.limits), place.name)):
-        with place.limits._released:
-            try:
-                place.limits._released.wait_for(partial(place.limits.has_room, place.name))
-            finally:
-                place.limits.take(place.name, place.who)  # also when interrupted: it gives it back
+@contextmanager
+def asked_by(limits: Limits) -> Iterator[None]:
+    """Around what a query of one engine asks another one: what it gave back meanwhile it takes again (N3)."""
+    lent: list[Place] = []
+    token = _LENT.set(lent)
+    try:
+        yield
+    finally:
+        _LENT.reset(token)
+        others = _LENT.get()
+        for place in dict.fromkeys(lent):
+            if place.limits is limits:
+                _take_again(place)
+            elif others is not None:
+                others.append(place)  # of an engine that asked this one
+
+
+def _take_again(place: Place) -> None:
+    with place.limits._released:
+        try:
+            place.limits._released.wait_for(partial(place.limits.has_room, place.name))
+        finally:
+            place.limits.take(place.name, place.who)  # also when interrupted: it gives it back
 
 
 def begin_thread() -> None:

@@ -149,8 +149,10 @@ def save_made(core: Core, node: int, data: bytes | None) -> None:
 
 def chunk(core: Core, nodes: int | None = None) -> None:
     """Commit in the middle of a long build, when enough has come together, `nodes` rows say."""
-    if core.ringed:
-        return  # a cycle is half computed: its rows would name dependencies that have none
+    if (
+        core.ringed or not core.dirty
+    ):  # a cycle is half computed: its rows would name dependencies that have none
+        return
     large = not core.full and (
         len(core.dirty) >= (nodes or CHUNK_NODES)
         or core.dirty_bytes >= CHUNK_BYTES
@@ -201,6 +203,7 @@ def commit(core: Core) -> None:
     except StoreFull as error:
         core.note(str(error), once="full")
         core.full = True
+        core.waiting_since = core.clock()  # else all rows would be tried again after every key
         return
     core.noted.discard("full")
     core.written += len(batch.nodes)

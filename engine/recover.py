@@ -116,6 +116,12 @@ def start_over(core: Core, damage: StoreDamaged) -> None:
         reopen(core, kept)
 
 
+def release_left(core: Core) -> None:
+    """Release the rings that nobody will finish: none of their keys runs, or what runs is outdated."""
+    if core.ringed and core.knots.keys().isdisjoint(core.claims):
+        release_rings(core)
+
+
 def release_rings(core: Core) -> None:
     """Let the rows of cycles be written, now that nothing runs; drop those that were interrupted (Z3, Z4)."""
     graph = core.graph

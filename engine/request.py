@@ -30,7 +30,7 @@ from engine.observe import look
 from engine.persist import KEEP, load, save
 from engine.query import REGISTRY, TAKEN_OVER, QueryInfo
 from engine.reason import Reason
-from engine.recover import put_in_place, recover, reopen
+from engine.recover import put_in_place, recover, release_left, reopen
 from engine.verify import ensure
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ def _take_care(core: Core) -> None:
         if struck is not None:
             raise struck
         raise Cancelled  # begin again: the world has to be looked at first
+    release_left(core)
     if core.taken_over != len(TAKEN_OVER):
         _rebind(core)
     if core.reopened:

@@ -5,7 +5,7 @@ most of the time of such a commit, so the stamps are put here, and laid over the
 
 Invariants
     L1  An input in here is in a block too, whose stamp is of no use then. Its stamp here is that of its row.
-    L2  The host has set none of them in here.
+    L2  Of an input that the host has set in the same commit there is none in here.
     L3  There are at most MOST: with more than that, all go to their blocks.
 """
 

@@ -6,7 +6,8 @@ would cost more than the record of a node that runs again is worth.
 Invariants
     P1  Of each node at least the newest `kept` records stay, as far as P3 lets them.
     P2  A part has at most `2 * kept` rows, large ones aside. If there are more, those go of whose nodes there
-        are `kept` newer ones; if that is too few, the newest are made one, without what is too old in them.
+        are `kept` newer records; if that is too few, the newest are made one, without what is too old in
+        them. Where large ones make that impossible, what is too old goes out of each.
     P3  Ids ascend by the bytes that rows take, so all rows of a table together take at most `MOST_BYTES`.
     P4  The records of a node are in the order of time: in a row, and from one row to the next.
 """
@@ -17,7 +18,7 @@ import sqlite3
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
@@ -32,6 +33,7 @@ AT_ONCE: Final = 16  # parts that nodes are taken out of in one go, so that few 
 FEW: Final = 4  # nodes whose rows are looked for one after the other
 LARGEST: Final = 1 << 18  # bytes of the records in a row, if there are two or more
 MOST_BYTES: Final = 256 << 20  # of the rows of a table; the older ones go
+CROWDED: Final = 4  # times `kept`: rows of a part that are left after all that, so that each is looked into
 ROW_BYTES: Final = 60  # what SQLite needs for a row beside its blobs
 
 
@@ -96,20 +98,22 @@ def add(
     there = _rows(connection, kept, [part for part in parts if counted.get(part, 0) >= 2 * most])
     gone: list[Row] = []
     made: list[Written] = []
-    start = 0
+    start = grown = 0
     for part in parts:
         end = bisect_left(nodes, (part + 1) << PART_BITS, start)
         new = _written(kept, part, nodes[start:end], records[start:end])
         if part in there:
-            superseded = _superseded(there[part], new, most)
+            superseded = _superseded(kept, there[part], nodes[start:end], most)
             left = [row for row in there[part] if row not in superseded]
             merged = _newest(left, sum(len(packed) for _, _, packed in new), len(left) - most)
             gone += superseded + merged
+            if len(left) - len(merged) > CROWDED * most:
+                grown -= _thin(connection, kept, left, nodes[start:end], most, len(merged))
             if merged:
                 new = _merged(connection, kept, merged, nodes[start:end], records[start:end], most)
         made += new
         start = end
-    return _exchange(connection, kept, gone, made)
+    return grown + _exchange(connection, kept, gone, made)
 
 
 def remove(connection: sqlite3.Connection, kept: Kept, nodes: Collection[int]) -> int:
@@ -125,11 +129,37 @@ def _remove(connection: sqlite3.Connection, kept: Kept, unwanted: set[int], part
     concerned = {
         id: row for id, row in there.items() if not unwanted.isdisjoint(_ids(kept, row.id, row.nodes))
     }
-    taken = checksums.added([row.sum for row in concerned.values()])
-    for id, records in list(_opened(connection, kept, concerned)):
-        row = concerned[id]
+    return _take_out(connection, kept, concerned, dict.fromkeys(concerned, unwanted))
+
+
+def _thin(
+    connection: sqlite3.Connection,
+    kept: Kept,
+    rows: Sequence[Row],
+    nodes: Sequence[int],
+    most: int,
+    merged: int,
+) -> int:
+    """Take what is too old out of rows, but for the newest, which are merged; return what it had added."""
+    newer = Counter(nodes)
+    unwanted: dict[int, set[int]] = {}
+    for row in reversed(rows):
+        ids = _ids(kept, row.id, row.nodes)
+        unwanted[row.id] = {node for node in ids if newer[node] >= most}
+        newer.update(ids)
+    concerned = {row.id: row for row in rows[: len(rows) - merged] if unwanted[row.id]}
+    return _take_out(connection, kept, concerned, unwanted)
+
+
+def _take_out(
+    connection: sqlite3.Connection, kept: Kept, rows: dict[int, Row], unwanted: Mapping[int, set[int]]
+) -> int:
+    """Take nodes out of rows, other ones of each; return what they had added to the total."""
+    taken = checksums.added([row.sum for row in rows.values()])
+    for id, records in list(_opened(connection, kept, rows)):
+        row = rows[id]
         pairs = zip(_ids(kept, row.id, row.nodes), kept.split(records), strict=True)
-        left = [(node, one) for node, one in pairs if node not in unwanted]
+        left = [(node, one) for node, one in pairs if node not in unwanted[id]]
         if left:
             nodes_left = array("I", [node for node, _ in left]).tobytes()
             taken -= _rewrite(connection, kept, row, nodes_left, kept.join([one for _, one in left]))
@@ -207,14 +237,15 @@ def _written(kept: Kept, part: int, nodes: Sequence[int], records: Sequence[Any]
     return rows
 
 
-def _superseded(there: Sequence[Row], new: Sequence[Written], most: int) -> list[Row]:
-    """Rows of nodes that newer rows have often enough (P2)."""
-    newer = Counter(nodes for _, nodes, _ in new)
+def _superseded(kept: Kept, there: Sequence[Row], nodes: Sequence[int], most: int) -> list[Row]:
+    """Rows of nodes that newer rows have often enough (P2); `nodes`: of the newest of all."""
+    newer = Counter(nodes)
     found = []
     for row in reversed(there):
-        if newer[row.nodes] >= most:
+        ids = _ids(kept, row.id, row.nodes)
+        if all(newer[node] >= most for node in ids):
             found.append(row)
-        newer[row.nodes] += 1
+        newer.update(ids)
     return found
 
 

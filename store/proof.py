@@ -27,6 +27,7 @@ class Proof:
         self._found = found
         self._stopped = threading.Event()
         self._done = threading.Event()
+        self._shared = threading.Lock()  # taken by who gives the descriptor back
         self._holds = False
         self._error: Exception | None = None
         raw.share()  # P3: also where nobody waits for the end, as after an interrupt
@@ -49,6 +50,7 @@ class Proof:
         # A store that was forgotten is closed by whichever thread finds that out, perhaps this very one.
         if threading.current_thread() is not self._thread:
             self._done.wait()
+            self._give_back()
 
     def _run(self) -> None:
         try:
@@ -56,7 +58,10 @@ class Proof:
         except Exception as error:  # told to who waits
             self._error = error
         finally:
-            try:
-                self._raw.close()
-            finally:
-                self._done.set()
+            self._done.set()
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """Once, by whoever comes first: to wait for the other may mean to hold a lock that it needs."""
+        if self._shared.acquire(blocking=False):
+            self._raw.close()

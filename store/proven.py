@@ -62,6 +62,7 @@ class Proven(Readable):
             with translated(self.path):
                 holds = proof.holds()
                 if not holds:
+                    self._opened.base = b""  # commits rest on no seal until there is a new one
                     try:
                         audit(self._opened)
                     except StoreDamaged as damage:

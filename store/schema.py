@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Final, NamedTuple
 
+from engine.errors import StoreDamaged
 from engine.store import checksums, layout, repair
 
 APPLICATION_ID: Final = 0x656E6769  # "engi", at byte 68 of the file
@@ -211,7 +212,10 @@ def _pack_history(connection: sqlite3.Connection) -> None:
     stored = repair.load_state(connection)
     total = int.from_bytes(stored.total, "little")
     for table in ("version", "earlier"):
-        total -= checksums.added(sum for (sum,) in connection.execute(f"SELECT sum FROM {table}"))
+        try:
+            total -= checksums.added(sum for (sum,) in connection.execute(f"SELECT sum FROM {table}"))
+        except (TypeError, ValueError):  # nothing has been audited yet
+            raise StoreDamaged(table=table, found="checksums of another type") from None
         connection.execute(f"DROP TABLE {table}")
     for statement in _HISTORY:
         connection.execute(statement)

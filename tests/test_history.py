@@ -533,3 +533,33 @@ def _ask(db: Engine, asked: Query[[str], int], name: str) -> int | str:
         return db.get(asked, name)
     except ValueError as error:
         return str(error)
+
+
+def test_a_key_that_nobody_read_when_it_changed_is_known_as_it_was(tmp_path: Path) -> None:
+    """Who comes back to it comes back to the memo of then."""
+
+    @input
+    def which() -> str:
+        return "x"
+
+    @input
+    def value_of(name: str) -> int:
+        return 1
+
+    @query
+    def reads() -> int:
+        return value_of(which())
+
+    with Engine(tmp_path / "store") as db:
+        assert db.get(reads) == 1
+        db.set(which.key(), "y")
+        db.set(value_of.key("y"), 7)
+        assert db.get(reads) == 7
+        db.set(value_of.key("x"), 2)  # read by nobody now
+        db.set(which.key(), "x")
+        assert db.get(reads) == 2
+        db.set(value_of.key("x"), 1)
+        before = db.counts()
+        assert db.get(reads) == 1
+        after = db.counts() - before
+        assert (after.executed, after.restored) == (0, 1)

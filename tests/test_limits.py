@@ -371,6 +371,47 @@ def asks(name: str, depth: int) -> int:
 )
 
 
+def test_who_waits_for_a_key_of_another_engine_that_waits_for_room_goes_on(make: Make) -> None:
+    """The key is wanted by two who need the same place in their own engine."""
+    rules = make("""
+ASKED = None
+
+@query(limit="there", workers="inline")
+def slow(n: int) -> int:
+    note("slow")
+    while not LOG.with_name("go").exists():
+        time.sleep(0.001)
+    return n
+
+@query(limit="there", workers="inline")
+def shared(n: int) -> int:
+    return n
+
+@query(limit="here", workers="inline", code="none")
+def asks(n: int) -> int:
+    note("asks")
+    return ASKED.get(shared, 1) + n
+""")
+    with Engine(None, limits={"here": 1}) as db, Engine(None, limits={"there": 1}) as other:
+        module: Any = rules.module
+        module.ASKED = other
+
+        def later(n: int) -> int:
+            wait_until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= n)
+            found: int = db.get(rules.asks, n)
+            return found
+
+        def go() -> None:
+            wait_until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= 3)
+            threading.Event().wait(0.2)  # until the second one waits for the first
+            rules.log.with_name("go").touch()
+
+        found = together(lambda: other.get(rules.slow, 1), lambda: later(1), lambda: later(2), go)
+        assert found[:3] == [1, 2, 3]
+        assert db._core.limits.is_free
+        assert other._core.limits.is_free
+
+
 @pytest.mark.parametrize("depth", [1, 2, 5])
 @pytest.mark.parametrize("sides", [2, 3])
 def test_engines_that_ask_each_other_crosswise_within_their_limits_never_wait_for_each_other(

@@ -421,6 +421,18 @@ TEXTS = {
 }  # sha256 of the schemas of earlier versions
 
 
+def test_a_damaged_store_of_an_earlier_version_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its histories are dropped before anything is audited."""
+    for number in (3, 4):
+        directory = tmp_path / str(number)
+        of_version(number, directory, monkeypatch)
+        sql(directory, "INSERT INTO version VALUES (1, x'', 'a text of 16 let')")
+        with open_store(directory) as store:
+            assert "it was set aside as" in store.notes[0]
+
+
 def test_a_store_of_every_earlier_version_is_migrated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

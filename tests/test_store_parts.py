@@ -106,6 +106,34 @@ def test_many_bytes_become_several_rows(monkeypatch: pytest.MonkeyPatch) -> None
     table.check()
 
 
+def test_large_records_that_cannot_be_made_one_row_stay_few_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One node is written again and again, each time with another neighbour."""
+    monkeypatch.setattr(parts, "LARGEST", 100)
+    table = Table(OF_MEMOS)
+    for number in range(200):
+        table.add((1, b"%060d" % number), (2 + number % 100, b"%080d" % number))
+        if number % 20 == 0:
+            table.check()
+    table.check()
+    assert len(table.of(1)) <= (parts.CROWDED + 1) * KEPT + 1
+    assert sum(len(table.of(node)) for node in range(2, 102)) <= KEPT * 100
+
+
+@pytest.mark.parametrize("largest", [1, 30, 100, 400])
+def test_random_records_of_any_size_stay_as_long_as_they_are_promised(
+    monkeypatch: pytest.MonkeyPatch, largest: int
+) -> None:
+    monkeypatch.setattr(parts, "LARGEST", largest)
+    table = Table(OF_MEMOS)
+    dice = random.Random(largest)
+    for number in range(400):
+        several = dice.sample(range(1, 12), dice.choice((1, 1, 2, 6)))
+        table.add(*((node, b"%d" % number * dice.randint(1, 30)) for node in several))
+        if number % 20 == 0:
+            table.check()
+    table.check()
+
+
 def test_records_of_nodes_that_go_are_taken_out_and_the_others_stay(table: Table) -> None:
     for number in range(3):
         table.add(*((node, b"%d" % number) for node in (1, 2, SIZE, 3 * SIZE)))

@@ -28,13 +28,15 @@ END_SECONDS: Final = 1.0  # from the end of its output to the end of a worker
 # Of a pipe, so that a batch or an answer fits, and a worker goes on while this process commits, say. 64 KiB
 # are half an answer of small values; more than this Linux gives to no ordinary user.
 PIPE_BYTES: Final = 1 << 20
+# Of the pipes of one engine. Linux gives 64 MiB to all of a user; after that all new ones are narrow.
+ALL_PIPES_BYTES: Final = 16 << 20
 _PROGRAM: Final = "import sys; sys.path[:] = {path!r}; from engine.parallel.serve import main; main()"
 
 
 class Child:
     """One worker process."""
 
-    def __init__(self, setup: bytes) -> None:
+    def __init__(self, setup: bytes, pipe_bytes: int) -> None:
         # Before `-c` our own path, so that nothing in the working directory takes the place of the engine.
         program = _PROGRAM.format(path=[os.path.abspath(place) for place in sys.path])
         self.process = subprocess.Popen(
@@ -48,7 +50,7 @@ class Child:
         assert self.process.stdout is not None
         self.input, self.output = self.process.stdin, self.process.stdout
         for pipe in (self.input, self.output):
-            _widen(pipe.fileno())
+            _widen(pipe.fileno(), pipe_bytes)
         self.unsent = bytearray()  # what did not fit into the pipe yet
         self.ready = False  # whether it ever said anything
         self.lost = False  # whether it said that it ends
@@ -74,6 +76,7 @@ class Processes:
     def __init__(self, size: int) -> None:
         self.size = size
         self._setup = b""
+        self._pipe_bytes = min(PIPE_BYTES, ALL_PIPES_BYTES // (2 * size))
         self._children: dict[int, Child] = {}
         self._latest = 0
         self._closed = False
@@ -89,7 +92,7 @@ class Processes:
         while len(self._children) < min(wanted, self.size) and not self._closed:
             self._latest += 1
             try:
-                self._children[self._latest] = Child(self._setup)
+                self._children[self._latest] = Child(self._setup, self._pipe_bytes)
             except OSError as error:
                 raise CannotStart(f"no process can be started: {error}") from error
         return tuple(self._children)
@@ -140,11 +143,12 @@ class Processes:
         self._finalizer()
 
 
-def _widen(pipe: int) -> None:
-    """Let a pipe hold as much as goes; a narrow one is slower, nothing else."""
+def _widen(pipe: int, size: int) -> None:
+    """Let a pipe hold so much if that goes; a narrow one is slower, nothing else."""
     if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux
         with contextlib.suppress(OSError):  # all pipes of this user together are large enough already
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            if fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) < size:
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, size)
 
 
 def _end_all(children: dict[int, Child], pid: int) -> None:

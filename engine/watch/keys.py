@@ -4,7 +4,7 @@ Invariants
     K1  Nothing runs before everything was looked at once (install, look, run).
     K2  A revision is told after everything watched is right and committed.
     K3  A batch that arrives meanwhile cancels what it makes outdated, and this thread begins again with it.
-    K4  A watch is live after what it read before watching it was looked at once more.
+    K4  A watch is live after what its first pass read before it was watched was looked at once more.
 """
 
 from __future__ import annotations
