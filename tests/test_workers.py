@@ -15,23 +15,12 @@ import pytest
 
 from engine import Engine, each, query
 from engine.rules.files import read_text
-from tests.workers import Rules, children, graph_of, make, others
+from tests.workers import SQUARES, Rules, children, graph_of, make, others
 
 Make = Callable[[str], Rules]
 __all__ = ["make", "others"]
 HERE = os.getpid()
 ROOT = Path(__file__).resolve().parent.parent
-
-SQUARES = """
-@query(workers="process")
-def square(n: int) -> int:
-    note(n)
-    return n * n
-
-@query
-def squares() -> int:
-    return sum(each(square, range(40)))
-"""
 
 
 def test_members_are_computed_by_several_processes_each_once(make: Make, tmp_path: Path) -> None:

@@ -16,23 +16,12 @@ import pytest
 from engine import Engine
 from engine.errors import Closed, WorkerLost
 from engine.parallel.processes import _PROGRAM
-from tests.workers import Rules, children, is_alive, make, others, wait_until
+from tests.workers import SQUARES, Rules, children, is_alive, make, others, wait_until
 
 Make = Callable[[str], Rules]
 __all__ = ["make", "others"]
 HERE = os.getpid()
 ROOT = Path(__file__).resolve().parent.parent
-
-SQUARES = """
-@query(workers="process")
-def square(n: int) -> int:
-    note(n)
-    return n * n
-
-@query
-def squares() -> int:
-    return sum(each(square, range(40)))
-"""
 
 
 DEADLY = """

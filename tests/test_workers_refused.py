@@ -11,23 +11,12 @@ import pytest
 from engine import Engine, each, query
 from engine.errors import CycleError, NotImportable
 from engine.rules.files import FileMissing, read_text
-from tests.workers import Rules, graph_of, make, others
+from tests.workers import SQUARES, Rules, graph_of, make, others
 
 Make = Callable[[str], Rules]
 __all__ = ["make", "others"]
 HERE = os.getpid()
 ROOT = Path(__file__).resolve().parent.parent
-
-SQUARES = """
-@query(workers="process")
-def square(n: int) -> int:
-    note(n)
-    return n * n
-
-@query
-def squares() -> int:
-    return sum(each(square, range(40)))
-"""
 
 
 def test_failures_of_a_class_of_its_own_are_computed_here(make: Make) -> None:

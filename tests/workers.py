@@ -40,6 +40,17 @@ def note(what: object) -> None:
 
 """
 
+SQUARES = """
+@query(workers="process")
+def square(n: int) -> int:
+    note(n)
+    return n * n
+
+@query
+def squares() -> int:
+    return sum(each(square, range(40)))
+"""
+
 
 class Rules:
     """A module of queries, and what they noted of their runs."""
