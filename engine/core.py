@@ -105,7 +105,7 @@ class Core:
         self.dirty_state = False
         self.dirty_bytes = 0
         self.waiting_since = clock()  # when the first of the rows was made that the next commit writes
-        self.ran_at = clock()  # when a function last began or ended
+        self.ran_at = clock()  # when a function last began or ended, here or in a worker
         self.revision_notes: list[tuple[int, float, int, str]] = []
         # nodes that need care at the next request
         self.observed = Observed(self.lock)

@@ -9,6 +9,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +177,7 @@ def test_before_the_proof_nothing_is_read_or_written(tmp_path: Path, gate: threa
             before = database(tmp_path).read_bytes(), store.files.wal_size()
             with store.early():
                 assert store.queries()
-                beside = Beside(lambda call=call, store=store: call(store))  # type: ignore[misc] # a default
+                beside = Beside(partial(call, store))
                 assert beside.waits()  # it is not the thread that is in `early`
             assert (database(tmp_path).read_bytes(), store.files.wal_size()) == before
             gate.set()

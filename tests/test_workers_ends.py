@@ -41,7 +41,7 @@ def survey() -> tuple[str, ...]:
     found = []
     try:
         each(risky, range(16))
-    except Exception:
+    except Exception:  # of whichever fails: each is asked for below
         pass
     for n in range(16):
         try:
