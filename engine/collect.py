@@ -116,6 +116,9 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, was: int,
     graph = core.graph
     failed = bool(was & (ERROR | TRANSIENT))
     compared = failure is None and not failed and same is not None
+    # Also of a failure: who looks into it must not be forced in a revision in which others rest on it already.
+    # See test_a_failing_member_that_is_computed_again_forces_nobody.
+    unchanged = same and not was & TRANSIENT and (failure is not None) == bool(was & ERROR)
     if graph.readers[node] is None:
         load_readers(core, [node])
     for reader in tuple(graph.above(node)):
@@ -127,7 +130,7 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, was: int,
             # A fold whose module is not loaded, over a query whose module is; or it was defined anew since.
             one.rebuild = one.dirty = True
             suspect(core, one.node, FORCED)
-        elif not (compared and same) or node in one.missed:  # else it has what is kept of it
+        elif not unchanged or node in one.missed:  # else it has what is kept of it
             with core.half_done():
                 changed = not one.arrived(node) and compared
                 one.take(node, value, failure, failed, changed)

@@ -56,6 +56,35 @@ def test_the_reader_of_a_fold_may_catch_the_error_of_a_member(db: Engine, watch:
     assert watch.get(reader) == "1"
 
 
+def test_a_failing_member_that_is_computed_again_forces_nobody(db: Engine, watch: Watch) -> None:
+    @query(persist=False)
+    def unstored(key: str) -> int:
+        if cell(key) == FAILS:
+            raise ValueError(key)
+        return cell(key)
+
+    total = fold(each=keys, of=unstored, into=Sum())
+
+    @query
+    def reader() -> str:
+        try:
+            return str(total())
+        except ValueError as error:
+            return f"no {error}"
+
+    put(db, a=FAILS, b=FAILS)
+    assert watch.get(reader) == "no a"
+    for key in "ab":
+        with pytest.raises(ValueError, match=key):
+            db.get(unstored, key)
+    db.check_invariants()
+    watch.clear()
+    assert watch.get(reader) == "no a"
+    assert watch.ran == []
+    put(db, a=5, b=6)
+    assert watch.get(reader) == "11"
+
+
 def test_a_transient_failure_is_the_error_of_now_and_kept_by_nobody(tmp_path: Path) -> None:
     failing: set[str] = set()
 
