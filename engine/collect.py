@@ -116,7 +116,7 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, was: int,
     graph = core.graph
     failed = bool(was & (ERROR | TRANSIENT))
     compared = failure is None and not failed and same is not None
-    # Also of a failure: who looks into it must not be forced in a revision in which others rest on it already.
+    # Also of a failure: nobody may be forced in a revision in which others rest on him already.
     # See test_a_failing_member_that_is_computed_again_forces_nobody.
     unchanged = same and not was & TRANSIENT and (failure is not None) == bool(was & ERROR)
     if graph.readers[node] is None:

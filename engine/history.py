@@ -95,33 +95,11 @@ class History:
         """
         graph = core.graph
         flags = graph.flags[node]
-        if graph.status[node] & FORCED or (flags & RECORDED and not tried):
+        if flags & RECORDED and not tried:
             return None
-        if flags & (INPUT | PINNED | TRANSIENT | UNTRACKED) or not is_kept(info):
+        row = self._row_of(core, node, info)
+        if row is None:
             return None
-        if not graph.fingerprint[node] or flags & KEPT_FLAGS == KEPT_FLAGS:
-            return None
-        seen = self._seen_by(core, node)
-        if seen is None:
-            return None
-        rows = b""
-        if gives_rows(core, node):
-            rows = pack_rows(core, node)
-            if not rows:
-                return None
-        below = graph.below(node)
-        row = EarlierRow(
-            node,
-            flags & KEPT_FLAGS,
-            graph.cost[node],
-            core.codes[graph.query[node]],
-            graph.fingerprint[node],
-            below.tobytes() if isinstance(below, array) else array("I", below).tobytes(),
-            seen,
-            rows,
-            core.dirty.get(node) if core.saves else None,
-            bool(flags & UNSTORED),
-        )
         # Most memos are replaced for good: what is stored of the node is not read for that.
         known = self._memos.get(node) if core.saves and not tried else self.of(core, node)
         graph.flags[node] |= REMEMBERED | RECORDED
@@ -144,6 +122,43 @@ class History:
         if not flags & REMEMBERED:
             save(core, node, KEEP)
         return made
+
+    def present(self, core: Core, node: int, info: QueryInfo) -> Earlier | None:
+        """The memo that a node has, as one of its earlier ones; None: it could not be kept. Keeps nothing."""
+        row = self._row_of(core, node, info)
+        made = from_row(row) if row is not None else None
+        return made and next((one for one in self.of(core, node) if one.same(made)), made)
+
+    def _row_of(self, core: Core, node: int, info: QueryInfo) -> EarlierRow | None:
+        graph = core.graph
+        flags = graph.flags[node]
+        if graph.status[node] & FORCED:
+            return None
+        if flags & (INPUT | PINNED | TRANSIENT | UNTRACKED) or not is_kept(info):
+            return None
+        if not graph.fingerprint[node] or flags & KEPT_FLAGS == KEPT_FLAGS:
+            return None
+        seen = self._seen_by(core, node)
+        if seen is None:
+            return None
+        rows = b""
+        if gives_rows(core, node):
+            rows = pack_rows(core, node)
+            if not rows:
+                return None
+        below = graph.below(node)
+        return EarlierRow(
+            node,
+            flags & KEPT_FLAGS,
+            graph.cost[node],
+            core.codes[graph.query[node]],
+            graph.fingerprint[node],
+            below.tobytes() if isinstance(below, array) else array("I", below).tobytes(),
+            seen,
+            rows,
+            core.dirty.get(node) if core.saves else None,
+            bool(flags & UNSTORED),
+        )
 
     def forget(self, core: Core, nodes: Iterable[int]) -> None:
         """What these nodes were before is not to be trusted."""

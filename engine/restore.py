@@ -17,6 +17,7 @@ a cycle or reads the error of one: who is on it now follows from more than from 
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -48,7 +49,7 @@ DIGEST = 16  # bytes of what one dependency, or a group of them, was
 class Trial:
     """How far the earlier memos of a key were compared with what its dependencies are now."""
 
-    walk: Walk
+    walk: Walk | None  # None: nothing is brought up to date for it
     generation: int
     present: Earlier | None  # the memo that the key has: it may hold again, too
     left: list[Earlier]  # the last one is being compared
@@ -70,18 +71,17 @@ def restore(core: Core, node: int, changed: int, walk: Walk) -> bool:
 
     The lock is held; it is given away while a group is checked by workers.
     """
-    history = core.history
-    info = core.bound[core.graph.query[node]]
-    if history is None or info is None or not is_kept(info) or was_ringed(core, node):
+    history, info = core.history, _of_interest(core, node)
+    if history is None or info is None:
         return False
     if not history.was_before(core, changed):
         history.remember(core, node, info)
         return False
     trial = history.trials.get(node)
     if trial is None or trial.walk is not walk or trial.generation != core.generation:
-        trial = _begin(core, history, node, info, walk)
+        trial = history.trials[node] = _begin(core, history, node, info, walk)
     while trial.left:
-        agrees = _compare(core, node, trial, walk)
+        agrees = _compare(core, trial, lambda unit: _bring_up(core, node, trial, unit, walk))
         if agrees is None:
             return True  # not known yet
         one = trial.left[-1]
@@ -97,19 +97,53 @@ def restore(core: Core, node: int, changed: int, walk: Walk) -> bool:
     return False
 
 
-def _begin(core: Core, history: History, node: int, info: QueryInfo, walk: Walk) -> Trial:
+def next_wanted(core: Core, node: int, changed: int) -> int:
+    """What `restore` would do, with nothing done: 0 if it puts a memo back, `node` if the key has to run.
+
+    Else the dependency that it would bring up to date first.
+    """
+    history, info = core.history, _of_interest(core, node)
+    if history is None or info is None or not history.was_before(core, changed):
+        return node
+    trial = _begin(core, history, node, info, None)
+    wanted: list[int] = []
+
+    def look(unit: array[int]) -> bool | None:
+        waiting = _waiting(core, node, unit)
+        wanted.extend(waiting or ())
+        return None if waiting else waiting is not None
+
+    while trial.left:
+        agrees = _compare(core, trial, look)
+        if agrees is not False:
+            return 0 if agrees else wanted[-1]
+        trial.next()
+    return node
+
+
+def _of_interest(core: Core, node: int) -> QueryInfo | None:
+    """The definition of a key that may have earlier memos that can be put back."""
+    info = core.bound[core.graph.query[node]]
+    return None if info is None or not is_kept(info) or was_ringed(core, node) else info
+
+
+def _begin(core: Core, history: History, node: int, info: QueryInfo, walk: Walk | None) -> Trial:
     known = list(history.of(core, node))  # before the memo of now takes the place of the oldest one
-    present = history.remember(core, node, info, tried=True)
+    if walk is None:
+        present = history.present(core, node, info)
+    else:
+        present = history.remember(core, node, info, tried=True)
     if present is not None and present not in known:
         known.append(present)
     code = core.codes[core.graph.query[node]]
-    found = [one for one in known if one.code == code]
-    trial = history.trials[node] = Trial(walk, core.generation, present, found)
-    return trial
+    return Trial(walk, core.generation, present, [one for one in known if one.code == code])
 
 
-def _compare(core: Core, node: int, trial: Trial, walk: Walk) -> bool | None:
-    """Whether all that the memo read is what it was. None: something has to be brought up to date first."""
+def _compare(core: Core, trial: Trial, bring_up: Callable[[array[int]], bool | None]) -> bool | None:
+    """Whether all that the memo read is what it was. None: something has to be brought up to date first.
+
+    `bring_up` is told what may not be up to date; it says None where that has to wait, False to give up.
+    """
     one = trial.left[-1]
     dependencies, seen = one.dependencies, one.seen
     graph = core.graph
@@ -129,7 +163,7 @@ def _compare(core: Core, node: int, trial: Trial, walk: Walk) -> bool | None:
         first = trial.position + (entry >= GROUP)
         last = first + (entry & ~GROUP if entry >= GROUP else 1)
         unit = dependencies[first:last]
-        ready = _bring_up(core, node, trial, unit, walk)
+        ready = bring_up(unit)
         if not ready:
             return ready
         found = [seen_now(core, read) for read in unit]
@@ -145,15 +179,11 @@ def _compare(core: Core, node: int, trial: Trial, walk: Walk) -> bool | None:
 
 def _bring_up(core: Core, node: int, trial: Trial, unit: array[int], walk: Walk) -> bool | None:
     """Make sure of dependencies that a run would ask for next. None: the walk has to; False: give up."""
-    graph = core.graph
-    status = graph.status
+    status = core.graph.status
     if trial.waiting is None:
-        load(core, unit)
-        if graph.frontier and not set(unit) <= set(graph.below(node)):
-            spread(core)  # what the present memo did not read may look clean before that (see running N2)
-        if core.doubtful and any(closure(core, graph.flags[read]) & core.doubtful for read in unit):
+        trial.waiting = _waiting(core, node, unit)
+        if trial.waiting is None:
             return False
-        trial.waiting = [read for read in reversed(unit) if status[read] & MARKED]
         if len(trial.waiting) > 1 and walk.outer is None:  # nested groups one by one, as in verify
             try:
                 verify._check_group(core, trial.left[-1].dependencies, trial.position, walk)
@@ -173,6 +203,17 @@ def _bring_up(core: Core, node: int, trial: Trial, unit: array[int], walk: Walk)
         waiting.pop()
     trial.waiting = None
     return True
+
+
+def _waiting(core: Core, node: int, unit: array[int]) -> list[int] | None:
+    """Which of some dependencies are not up to date, last one first. None: that is not known here."""
+    graph = core.graph
+    load(core, unit)
+    if graph.frontier and not set(unit) <= set(graph.below(node)):
+        spread(core)  # what the present memo did not read may look clean before that (see running N2)
+    if core.doubtful and any(closure(core, graph.flags[read]) & core.doubtful for read in unit):
+        return None
+    return [read for read in reversed(unit) if graph.status[read] & MARKED]
 
 
 def _put_back(core: Core, history: History, node: int, info: QueryInfo, one: Earlier) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 import engine.parallel.held as held
 import engine.parallel.shared as shared
-from engine import Engine
+from engine import Durability, Engine
 from engine.parallel.dispatch import Dispatch
 from engine.parallel.exchange import Exchange
 from engine.parallel.processes import Processes
@@ -26,16 +27,24 @@ from tests.workers import Rules, graph_of
 PROGRAM = """
 import json
 from typing import Any
+from engine import Durability
 from tests.programs import evaluate
 
 CODE = json.loads({code!r})
+HOST, DEADLY = {host}, Path({deadly!r})
 
-@input
+@input(durability={durability})
 def cell(n: int) -> int:
     return n
 
+def near(one: int, other: int) -> bool:
+    return abs(one - other) < 2
+
 @query
 def content(n: int) -> int:
+    if os.getpid() != HOST and DEADLY.exists():  # behind the engine: a death is no value
+        DEADLY.unlink()
+        os._exit(9)
     return int(read_text(f"file{{n}}"))
 
 @query(batch=3, workers={batched!r})
@@ -60,22 +69,43 @@ def made(q: int) -> Any:
 QUERIES = [{names}]
 
 @query
+def numbers() -> tuple[int, ...]:
+    return tuple(range(1 + cell(0) % {arguments}))
+
+class Row(NamedTuple):
+    n: int
+    value: int
+
+@table(each=numbers, index=("value",))
+def rows(n: int) -> list[Row]:
+    return [Row(n, QUERIES[-1](n)), Row(n, cell(n))]
+
+total = fold(each=numbers, of=QUERIES[-1], into=Sum())
+
+@query
+def of_the_collections(n: int) -> tuple[int, int]:
+    return len(rows.where(value=n)), total()
+
+@query
 def everything() -> tuple[int, ...]:
     return each([one.key(n) for one in QUERIES for n in range({arguments})])
 """
 QUERY = """
-@query(workers={workers!r}, persist={persist})
-def q{q}(n: int) -> {kind}:
+@query(workers={workers!r}, persist={persist}{eq})
+def q{q}(n: int) -> int:
     return evaluate(CODE[{q}], n, READS)
 """
 
 
-def program(pick: Callable[[int, int], int]) -> tuple[str, int]:
+def program(pick: Callable[[int, int], int], place: Path) -> tuple[str, int]:
+    """The text of a random program, and how many queries it has."""
     size = pick(2, 8)
     code = [random_expression(pick, range(q), pick(1, 3), "cells and files") for q in range(size)]
     places = ["process", "process", "process", "inline", "auto"]
+    equals = ["", "", "", "", ", eq=near"] if pick(0, 1) else [""] * 5
     queries = [
-        QUERY.format(q=q, workers=places[pick(0, 4)], persist=pick(0, 4) > 0, kind="int") for q in range(size)
+        QUERY.format(q=q, workers=places[pick(0, 4)], persist=pick(0, 4) > 0, eq=equals[pick(0, 4)])
+        for q in range(size)
     ]
     names = ", ".join(f"q{q}" for q in range(size))
     text = PROGRAM.format(
@@ -84,6 +114,9 @@ def program(pick: Callable[[int, int], int]) -> tuple[str, int]:
         names=names,
         arguments=ARGUMENTS,
         batched=places[pick(0, 4)],
+        host=os.getpid(),
+        deadly=str(place / "die"),
+        durability=f"Durability({max(0, pick(0, 3) - 1)})",
     )
     return text, size
 
@@ -109,55 +142,93 @@ def let_go(exchange: Exchange) -> None:
         exchange._drop(number)
 
 
-def timeline(
-    seed: int,
-    rules: Rules,
-    size: int,
-    place: Path,
-    executor: Processes | None,
-    monkeypatch: pytest.MonkeyPatch,
-) -> list[Any]:
-    """What a random timeline comes to: everything that can be seen, step by step."""
-    pick = random.Random(seed).randint
-    store = place / f"store{executor is not None}{seed}"
-    for n in range(FILES):
-        (place / f"file{n}").write_text(str(n))
-    seen: list[Any] = []
+class Timeline:
+    """A random timeline over one program, with workers or without; `seen` is everything that can be seen."""
 
-    def opened() -> Engine:
-        db = Engine(store, root=place, depth_limit=1_000, history=0)
-        if executor is not None:
-            made = executor
+    def __init__(self, seed: int, rules: Rules, size: int, place: Path, executor: Processes | None) -> None:
+        self.pick = random.Random(seed).randint
+        self.rules, self.size, self.place, self.executor = rules, size, place, executor
+        self.store = place / f"store{executor is not None}{seed}"
+        self.history = (0, 2, 64)[self.pick(0, 2)]
+        self.cells: dict[int, int] = {}  # what they are set to
+        self.seen: list[Any] = []
+        for n in range(FILES):
+            (place / f"file{n}").write_text(str(n))
+        self.db = self.opened()
+
+    def opened(self) -> Engine:
+        db = Engine(self.store, root=self.place, depth_limit=1_000, history=self.history, processes=0)
+        if self.executor is not None:
+            made = self.executor
             db._core.dispatch = Dispatch(db._core, lambda: made)
             exchange = db._core.dispatch.exchange
-            monkeypatch.setattr(exchange, "close", partial(let_go, exchange))
+            exchange.close = partial(let_go, exchange)  # type: ignore[method-assign]  # they serve others too
         return db
 
-    db = opened()
-    for _ in range(12):
-        step = pick(0, 9)
-        if step < 4:
-            db.set(rules.cell.key(pick(0, CELLS - 1)), pick(0, 4))
-        elif step < 7:
-            (place / f"file{pick(0, FILES - 1)}").write_text(str(pick(0, 4)))
-            db.sync()
-        elif step == 7:
-            db.forget(f"*:q{pick(0, size - 1)}(*")
-        elif step == 8:
-            db.close()
-            db = opened()
-            db.sync()
-        before = db.counts().executed
-        seen.append(outcome_of(partial(db.get, rules.everything)))
-        keys = [one.key(n) for one in rules.QUERIES for n in range(ARGUMENTS)]
-        seen.append([outcome_of(partial(db.get, key)) for key in keys])
-        seen.append(("executed", db.counts().executed - before))
+    def run(self, steps: int = 12) -> list[Any]:
+        for _ in range(steps):
+            self.step()
+            self.look()
+        assert self.db.store is not None
+        self.db.store.check_invariants()
+        self.db.close()
+        return self.seen
+
+    def step(self) -> None:
+        pick = self.pick
+        match pick(0, 11):
+            case 0 | 1 | 2 | 3:
+                with self.db.batch():
+                    for _ in range(pick(1, 2)):
+                        self.set(pick(0, CELLS - 1), pick(0, 4), (None, None, None, *Durability)[pick(0, 5)])
+            case 4 | 5 | 6:
+                (self.place / f"file{pick(0, FILES - 1)}").write_text(str(pick(0, 4)))
+                self.db.sync()
+            case 7:
+                self.db.forget(f"*:q{pick(0, self.size - 1)}(*")
+            case 8:
+                self.db.close()
+                self.db = self.opened()
+            case 9:
+                self.kill()
+            case 10:
+                (self.place / "die").touch()  # the next worker that reads a file dies
+                (self.place / f"file{pick(0, FILES - 1)}").write_text(str(pick(0, 4)))
+                self.db.sync()
+            case _:
+                cell = pick(0, CELLS - 1)
+                self.db.reset(self.rules.cell.key(cell))
+                self.cells.pop(cell, None)
+
+    def set(self, cell: int, value: int, durability: Durability | None) -> None:
+        self.db.set(self.rules.cell.key(cell), value, durability=durability)
+        self.cells[cell] = value
+
+    def kill(self) -> None:
+        """Go on with what a killed process would leave."""
+        left = self.store.with_name(f"{self.store.name}x")
+        shutil.copytree(self.store, left, ignore=shutil.ignore_patterns("*-shm"))
+        self.db.close()
+        self.store = left
+        self.db = self.opened()
+        assert not self.db.notes(), "the store was not taken as it is"
+
+    def look(self) -> None:
+        db, before = self.db, self.db.counts().executed
+        keys = [one.key(n) for one in self.rules.QUERIES for n in range(ARGUMENTS)]
+        keys += [self.rules.of_the_collections.key(n) for n in range(4)]
+        self.seen.append(outcome_of(partial(db.get, self.rules.everything)))
+        self.seen.append([outcome_of(partial(db.get, key)) for key in keys])
+        self.seen.append(("executed", db.counts().executed - before))
         db.check_invariants()
-        seen.append(graph_of(db))
-    assert db.store is not None
-    db.store.check_invariants()
-    db.close()
-    return seen
+        self.seen.append(graph_of(db))
+        (self.place / "die").unlink(missing_ok=True)
+        if self.executor is None and "eq=near" not in self.rules.file.read_text():
+            with Engine(None, root=self.place, depth_limit=1_000, processes=0) as fresh:
+                with fresh.batch():
+                    for cell, value in self.cells.items():
+                        fresh.set(self.rules.cell.key(cell), value)
+                assert self.seen[-3] == [outcome_of(partial(fresh.get, key)) for key in keys]
 
 
 PROGRAMS = int(os.environ.get("WORKERS_PROGRAMS", "3"))  # of each group
@@ -172,10 +243,10 @@ def test_random_programs_do_not_show_where_they_ran(
         for name, value in (("GIVE_US", 0), ("LOAD_US", 0), ("AGAIN", -1.0)):
             monkeypatch.setattr(shared, name, value)
     for seed in range(group * PROGRAMS, (group + 1) * PROGRAMS):
-        text, size = program(random.Random(seed).randint)
+        text, size = program(random.Random(seed).randint, root)
         rules = Rules(tmp_path, text)
-        here = timeline(seed, rules, size, root, None, monkeypatch)
-        there = timeline(seed, rules, size, root, executor, monkeypatch)
+        here = Timeline(seed, rules, size, root, None).run()
+        there = Timeline(seed, rules, size, root, executor).run()
         for at, (one, other) in enumerate(zip(here, there, strict=True)):
             if at % 4 == 2 and "persist=False" in text:
                 continue  # what is not stored is not sent, but for members: it runs here where it is read

@@ -2,7 +2,7 @@
 
 Invariants
     H1  Only what in-order verification would run is chosen: what has no memo or is forced, and what read
-        something that changed, with nothing doubtful read before it.
+        something that changed, with nothing doubtful read before it, unless an earlier memo holds again.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Final
 
+import engine.restore as restore
 from engine.core import Core
 from engine.errors import NotImportable
 from engine.graph import FORCED, GROUP, MARKED, PINNED, RUNNING, SUSPECT, TRANSIENT
@@ -27,7 +28,7 @@ INLINE, THREAD, PROCESS, AUTO = "inline", "thread", "process", "auto"
 def next_of(core: Core, node: int) -> int:
     """The key that verification of `node` would run next, itself or one below; 0: it would run none.
 
-    The marks are complete. Depth is data.
+    Negative: one of which it would put an earlier memo back. The marks are complete. Depth is data.
     """
     graph = core.graph
     status = graph.status
@@ -43,6 +44,10 @@ def next_of(core: Core, node: int) -> int:
             return 0
         entered.add(node)
         below = _decisive(core, node)
+        if below and not status[below] & MARKED:
+            below = restore.next_wanted(core, node, below)
+            if not below:
+                return -node
         if below in (0, node):
             return 0 if below and is_undefined(core, node) else below
         node = below
@@ -55,7 +60,7 @@ def must_run(core: Core, node: int) -> bool:
 
 
 def _decisive(core: Core, node: int) -> int:
-    """The first thing that a memo read and that is doubtful; the node itself if one before that changed."""
+    """The first thing that a memo read and that is doubtful, or changed."""
     graph = core.graph
     verified_at = graph.verified_at[node]
     dependencies = graph.below(node)
@@ -67,7 +72,7 @@ def _decisive(core: Core, node: int) -> int:
             return read
         changed = graph.changed_at[read] > verified_at or graph.flags[read] & TRANSIENT
         if changed and read not in core.collections:
-            return node
+            return read
     return 0
 
 

@@ -202,7 +202,7 @@ class Offer:
         while True:
             units: dict[int, list[int]] = {}
             for member in self._members:
-                unit = next_of(self._core, member)
+                unit = self._next_of(member)
                 if unit:
                     units.setdefault(unit, []).append(member)
             fit = [unit for unit in units if unit not in self._tried and dispatch.is_fit(unit)]
@@ -257,13 +257,19 @@ class Offer:
         """Who waited for a unit may need another one now."""
         self._dispatch.done(unit)
         for member in self._waiting.pop(unit, ()):
-            further = next_of(self._core, member)
+            further = self._next_of(member)
             if further in self._waiting:
                 self._waiting[further].append(member)
             elif further and further not in self._tried and self._goes(further):
                 self._waiting[further] = [member]
                 self._tried.add(further)
                 yield further
+
+    def _next_of(self, member: int) -> int:
+        """What has to run next for a member. Earlier memos that hold again are put back on the way."""
+        while (unit := next_of(self._core, member)) < 0:
+            self._run_here((-unit,))
+        return unit
 
     def _goes(self, unit: int) -> bool:
         return self._dispatch.is_fit(unit) and self._dispatch.is_worth(unit)
