@@ -58,13 +58,15 @@ class Settings(Opening):
 
     flaky: bool = False  # members may fail for a moment; then only values are compared
     bits: int = 0  # so many tables have a bit of their own, others share; then only values are compared
+    unstored: bool = False  # nobody keeps the values of every second query; then only values are compared
 
 
 class Live:
     """A program as the engine runs it."""
 
-    def __init__(self, program: Sequence[Definition], name: str) -> None:
+    def __init__(self, program: Sequence[Definition], name: str, *, unstored: bool = False) -> None:
         self.name = name  # queries of one name take each other over
+        self.unstored = unstored
         self.program: list[Any] = json.loads(json.dumps(program))
         self.flaky: set[Node] = set()
         self.cell, self.list = self._inputs()
@@ -108,8 +110,10 @@ class Live:
 
     def _define(self, d: int, whole: bool = False) -> None:
         definition = self.program[d]
-        make = query(name=f"{self.name}:q{d}", code="version", version=json.dumps(definition))
         if definition[0] == "query":
+            kept = not self.unstored or d % 2 == 0
+            version = json.dumps(definition)
+            make = query(name=f"{self.name}:q{d}", code="version", version=version, persist=kept)
 
             def compute(n: int) -> int:
                 return evaluate(definition[1], n, WORLD.get())
@@ -156,7 +160,7 @@ class World(Trial, Live):
     """One engine under test and its model."""
 
     def __init__(self, settings: Settings, program: Sequence[Definition]) -> None:
-        Live.__init__(self, program, "world")
+        Live.__init__(self, program, "world", unstored=settings.unstored)
         self.settings = settings
         self.model = Model(self.program, self.look)
         Trial.__init__(self, settings, program, node_of)
@@ -220,8 +224,8 @@ class World(Trial, Live):
         self.model.get(node)
         wanted = Scratch(self.program, self._known).outcome(node)
         assert found == wanted, f"{node} is {found}, from scratch it is {wanted}"
-        if self.settings.bits:
-            return  # a request waits for more than it rests on
+        if self.settings.bits or self.settings.unstored:
+            return  # a request waits for more than it rests on, or computes again what nobody keeps
         self._check_ran(node, ran)
         if _is_unstored(node):
             return  # kept only while the work that needs it goes on

@@ -28,6 +28,8 @@ VARIANTS = {
     "stored-shared-bits": Settings(stored=True, bits=1),
     "stored-tiny-workers": Settings(stored=True, tiny=True, workers=3),
     "stored-flaky": Settings(stored=True, tiny=True, flaky=True),
+    "unstored": Settings(unstored=True),
+    "stored-unstored-history": Settings(stored=True, unstored=True, history=2, tiny=True),
     "history": Settings(history=4),
     "history-flaky": Settings(history=4, flaky=True),
     "stored-history": Settings(stored=True, history=4),
