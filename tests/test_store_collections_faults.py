@@ -32,8 +32,8 @@ from engine.store.checksums import block_sum, collection_sum, cursor_sum, state_
 from engine.store.rawfile import RawFile
 from engine.store.repair import load_state
 from engine.store.sqlite import Store
+from tests.stored_collections import FOLD, TABLE, collected, collection, filled, fold, rows_of
 from tests.test_store import closed_store, copy, database, dump, graph
-from tests.test_store_collections import FOLD, TABLE, collected, collection, filled, fold, rows_of
 
 
 def sql(directory: Path, script: str, *, renew_seal: bool = False) -> None:
