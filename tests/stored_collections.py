@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.store import Batch, BlockRow, ChangeRow, CollectionRow, CursorRow, MemberRow, MemberRows
 from engine.store.sqlite import Store
-from tests.test_store import graph
+from tests.stores import graph
 
 TABLE, FOLD = 17, 18
 COLUMNS = ("name", "kind", "line")

@@ -22,7 +22,7 @@ from tests.stored_collections import (
     rows_of,
     statements,
 )
-from tests.test_store import database
+from tests.stores import database
 
 
 def test_what_is_written_of_collections_is_read_back_also_after_reopening(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from engine.store.rawfile import RawFile
 from engine.store.repair import load_state
 from engine.store.sqlite import Store
 from tests.stored_collections import FOLD, TABLE, collected, collection, filled, fold, rows_of
-from tests.test_store import closed_store, copy, database, dump, graph
+from tests.stores import closed_store, copy, database, dump, graph
 
 
 def sql(directory: Path, script: str, *, renew_seal: bool = False) -> None:

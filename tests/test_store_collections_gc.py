@@ -10,7 +10,7 @@ from engine.errors import StoreDamaged
 from engine.store import Batch, BlockRow, ChangeRow, CursorRow, MemberRow, State, open_store
 from engine.store.gc import collect
 from tests.stored_collections import collection, rows_of
-from tests.test_store import node, packed
+from tests.stores import node, packed
 
 
 def garden() -> Batch:
