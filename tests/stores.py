@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
-from engine.store import Batch, InputRow, NodeRow, QueryRow, RevisionRow, State, fingerprint_of, open_store
+from engine.store import (
+    Batch,
+    InputRow,
+    NodeRow,
+    QueryRow,
+    RevisionRow,
+    State,
+    fingerprint_of,
+    open_store,
+    seal,
+)
+from engine.store.rawfile import RawFile
 from engine.store.sqlite import Store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,3 +96,17 @@ def command(code: str, *args: object) -> list[str]:
 def run(code: str, *args: object) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
     return subprocess.Popen(command(code, *args), stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def sql(directory: Path, script: str, *, renew_seal: bool = False) -> None:
+    """Change a closed store by hand; with a new seal, as somebody would who means it."""
+    with sqlite3.connect(database(directory), isolation_level=None) as connection:
+        connection.executescript(script)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    if renew_seal:
+        raw = RawFile.open(database(directory))
+        old = seal.read_seal(directory / "store.seal")
+        assert old is not None
+        seal.write_seal(directory / "store.seal", old._replace(size=raw.size(), digest=raw.digest()))
+        raw.close()
