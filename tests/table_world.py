@@ -7,12 +7,10 @@ stored: one that a running key needs may be computed again, and nothing else.
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
@@ -20,10 +18,8 @@ from attrs import frozen
 
 import engine.collection_cycles
 import engine.kinds
-from engine import Engine, View, each, input, query, table
-from engine.key import Key
-from engine.lookup import MemberFailure
-from tests.expressions import Choose, Outcome, outcome_of, value_of
+from tests.expressions import Choose, value_of
+from tests.table_live import WORLD, Live, fits, frozen_node, node_of
 from tests.table_model import Model
 from tests.table_programs import (
     ARGUMENTS,
@@ -34,21 +30,15 @@ from tests.table_programs import (
     TEXTS,
     Definition,
     Node,
-    Row,
     Scratch,
-    evaluate,
-    keys_of,
     random_expression,
     random_program,
     random_rows,
-    rows_of,
     terms_of,
     texts_of,
 )
 from tests.trial import Held, Opening, Trial
 
-WORLD: ContextVar[Live] = ContextVar("table_world")
-NUMBERS = itertools.count()
 UNSTORED = ("where", "first", "starting", "of", "failures")
 
 
@@ -59,101 +49,6 @@ class Settings(Opening):
     flaky: bool = False  # members may fail for a moment; then only values are compared
     bits: int = 0  # so many tables have a bit of their own, others share; then only values are compared
     unstored: bool = False  # nobody keeps the values of every second query; then only values are compared
-
-
-class Live:
-    """A program as the engine runs it."""
-
-    def __init__(self, program: Sequence[Definition], name: str, *, unstored: bool = False) -> None:
-        self.name = name  # queries of one name take each other over
-        self.unstored = unstored
-        self.program: list[Any] = json.loads(json.dumps(program))
-        self.flaky: set[Node] = set()
-        self.cell, self.list = self._inputs()
-        self.made: list[Any] = [None] * len(self.program)
-        self.keys: list[Any] = [None] * len(self.program)
-        for d in range(len(self.program)):
-            self._define(d, whole=True)
-
-    def ask(self, db: Engine | View, node: Node) -> Outcome:
-        """What an engine answers."""
-        WORLD.set(self)
-        return outcome_of(lambda: plain(db.get(self.key(node))))
-
-    def look(self, node: Node) -> Outcome:
-        """What an input is that nobody has set."""
-        return "value", 0 if node[0] == "cell" else ()
-
-    def key(self, node: Node) -> Key[Any]:
-        key: Key[Any]
-        match node:
-            case (("cell" | "list"), i):
-                key = getattr(self, node[0]).key(i)
-            case "keys", d:
-                key = self.keys[d].key()
-            case "look", d, mode, terms:
-                key = getattr(self.made[d], mode).key(*terms)
-            case _:
-                key = self.made[node[1]].key(node[2])
-        return key
-
-    def _inputs(self) -> tuple[Any, Any]:
-        @input(name=f"{self.name}:cell")
-        def cell(i: int) -> int:
-            return 0
-
-        @input(name=f"{self.name}:list")
-        def listed(i: int) -> tuple[int, ...]:
-            return ()
-
-        return cell, listed
-
-    def _define(self, d: int, whole: bool = False) -> None:
-        definition = self.program[d]
-        if definition[0] == "query":
-            kept = not self.unstored or d % 2 == 0
-            version = json.dumps(definition)
-            make = query(name=f"{self.name}:q{d}", code="version", version=version, persist=kept)
-
-            def compute(n: int) -> int:
-                return evaluate(definition[1], n, WORLD.get())
-
-            self.made[d] = make(compute)
-            return
-        source = definition[1]
-        fed: Any
-        if source[0] == "keys":
-
-            def keys() -> tuple[int, ...]:
-                return keys_of(definition, WORLD.get())
-
-            named = query(name=f"{self.name}:k{d}", code="version", version=json.dumps(source))
-            fed = self.keys[d] = named(keys)
-        else:
-            fed = self.made[source[1]].column(source[2])
-
-        def members(key: int | str) -> Iterable[Row]:
-            if WORLD.get().flaky and ("t", d, key) in WORLD.get().flaky:
-                raise OSError("busy")
-            return rows_of(definition, key, WORLD.get())
-
-        version = json.dumps(definition[2])
-        named_table = table(each=fed, index=("a", "b"), name=f"{self.name}:t{d}", version=version)
-        self.made[d] = named_table(members)
-
-    def read(self, node: Node) -> Any:
-        """A read of a running query."""
-        match node:
-            case "look", d, mode, terms:
-                return plain(getattr(self.made[d], mode)(*terms))
-            case "cell", i:
-                return self.cell(i)
-            case "list", i:
-                return self.list(i)
-        return self.made[node[1]](node[2])
-
-    def group(self, nodes: Sequence[Node]) -> Sequence[Any]:
-        return each([self.key(node) for node in nodes])
 
 
 class World(Trial, Live):
@@ -318,42 +213,12 @@ class World(Trial, Live):
         assert found == wanted, f"{node} in R{held.view.revision} is {found}, from scratch it is {wanted}"
 
 
-def plain(answer: Any) -> Any:
-    """An answer as the model has it."""
-    if isinstance(answer, tuple) and not isinstance(answer, Row):
-        return tuple(map(plain, answer))
-    return (answer.source, answer.error) if isinstance(answer, MemberFailure) else answer
-
-
-def frozen_node(node: Any) -> Node:
-    return tuple(tuple(part) if isinstance(part, list) else part for part in node)
-
-
-def node_of(key: Key[Any]) -> Node:
-    """The node of an engine's key."""
-    name, _, mode = key.query.name.partition(":")[2].partition(".")
-    if name in INPUTS:
-        return name, key.args[0]
-    d = int(name[1:])
-    if mode:
-        return "look", d, mode, key.args
-    return ("keys", d) if name[0] == "k" else (name[0], d, key.args[0])
-
-
-def fits(node: Node, pattern: str) -> bool:
-    """Whether a key's name fits one of the patterns of `random_forget`."""
-    kind, d, mode = pattern[0], int(pattern[1]), pattern[2:-1]
-    if node[0] == "look":
-        return kind == "t" and node[1] == d and mode == f".{node[2]}("
-    return mode == "(" and node[:2] == ("keys" if kind == "k" else kind, d)
-
-
-# -- random steps --------------------------------------------------------------------------------
-
-
 def _is_unstored(node: Node) -> bool:
     """Whether nobody keeps the value of a key."""
     return node[0] == "t" or (node[0] == "look" and node[2] in UNSTORED)
+
+
+# -- random steps ----------------------------------------------------------------------------------
 
 
 def fuzz(seed: int, settings: Settings, steps: int = 40) -> None:

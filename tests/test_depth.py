@@ -107,3 +107,14 @@ def test_a_cycle_met_on_a_fresh_stack_is_not_hidden_by_catching_it() -> None:
 
     with Engine(None) as db, pytest.raises(CycleError):
         db.get(above, 40)
+
+
+def test_a_depth_limit_is_not_kept() -> None:
+    @query
+    def chain(number: int) -> int:
+        return chain(number - 1) + 1 if number else 0
+
+    with Engine(None, depth_limit=50) as db:
+        with pytest.raises(DepthLimit):
+            db.get(chain, 80)
+        assert [db.get(chain, number) for number in (31, 40, 20, 79)] == [31, 40, 20, 79]

@@ -1,161 +1,24 @@
-"""Events for other programs: Unix sockets, files, standard output."""
+"""Events go to files and to standard output, and what is lost on the way is counted."""
 
 from __future__ import annotations
 
 import errno
 import os
-import socket
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 
 from engine.errors import BadSettings
-from engine.watch.event_output import CLIENTS, EventOutput, open_output, state_after
-from engine.watch.events import (
-    Figures,
-    Revised,
-    Skipped,
-    Stopped,
-    Trouble,
-    WatchEvent,
-    Watching,
-)
+from engine.watch.event_output import EventOutput, open_output
+from engine.watch.events import Figures, Revised, Skipped, Stopped, Trouble
 from engine.watch.events_json import from_json, to_json
 from engine.watch.subscribers import Subscribers
-from engine.watch.unix_socket import connect, listen, peer_user, withdraw
-from tests.telling import (
-    CHECKOUT,
-    EXAMPLES,
-    REVISED,
-    SOON,
-    STARTED,
-    named_threads,
-    revision_of,
-    skips,
-    until,
-    with_rounded_times,
-)
-
-# -- Unix sockets -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
-def test_a_socket_is_ours_alone_whatever_the_umask_is(tmp_path: Path, umask: int) -> None:
-    path = tmp_path / "s"
-    before = os.umask(umask)
-    try:
-        listener = listen(path)
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE(path.lstat().st_mode) == 0o600
-    withdraw(listener, path)
-    assert not path.exists()
-
-
-def test_what_a_dead_process_left_is_replaced_and_what_answers_is_not(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    left = listen(path)
-    with pytest.raises(OSError, match="answers") as caught:
-        listen(path)
-    assert caught.value.errno == errno.EADDRINUSE
-    left.close()  # as a killed process does: the file stays
-    with pytest.raises(ConnectionRefusedError):
-        connect(path, 1.0)
-    listener = listen(path)
-    with connect(path, 1.0) as client:
-        assert peer_user(client) in (None, os.geteuid())
-    withdraw(listener, path)
-
-
-def test_a_socket_is_not_withdrawn_under_who_took_it_over(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    old = listen(path)
-    path.unlink()
-    new = listen(path)
-    withdraw(old, path)
-    with connect(path, 1.0):
-        pass
-    withdraw(new, path)
-    assert not path.exists()
-    withdraw(new, path)
-
-
-def test_of_many_who_listen_at_once_one_does(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    listen(path).close()
-    got: list[socket.socket] = []
-    refused: list[int | None] = []
-    start = threading.Barrier(8)
-
-    def attempt() -> None:
-        start.wait()
-        try:
-            got.append(listen(path))
-        except OSError as error:
-            refused.append(error.errno)
-
-    threads = [threading.Thread(target=attempt) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(SOON)
-    assert len(got) == 1
-    assert refused == [errno.EADDRINUSE] * 7
-    withdraw(got[0], path)
-
-
-def test_a_path_may_be_longer_than_an_address(tmp_path: Path) -> None:
-    folder = tmp_path / ("d" * 120) / ("é\udcff" * 20)
-    folder.mkdir(parents=True)
-    path = folder / "s"
-    listener = listen(path)
-    with connect(path, 1.0) as client:
-        answer, _ = listener.accept()
-        with answer:
-            answer.sendall(b"yes")
-            assert client.recv(3) == b"yes"
-    with pytest.raises(OSError, match="answers"):
-        listen(path)
-    withdraw(listener, path)
-    assert os.listdir(folder) == []
-
-
-def test_nothing_but_a_socket_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("mine")
-    (tmp_path / "link").symlink_to("s")
-    listener = listen(tmp_path / "s")
-    for name in ("file", "link", "."):
-        with pytest.raises(OSError, match="not"):
-            listen(f"{tmp_path}/{name}")
-    for name in ("", "\0abstract", "no/such/folder", "n" * 300):
-        with pytest.raises(OSError, match=r"."):
-            listen(tmp_path / name if name else name)
-    withdraw(listener, tmp_path / "s")
-    assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_a_full_queue_is_waited_for_only_so_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    path = Path("s")  # an address has 107 bytes
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen(0)
-    with listener, socket.socket(socket.AF_UNIX) as first:
-        first.connect(str(path))
-        with pytest.raises(TimeoutError):
-            connect(path, 0.05)
-        with pytest.raises(OSError, match="answers"):
-            listen(path)
-
-
-# -- outputs ----------------------------------------------------------------------------------------
+from tests.telling import CHECKOUT, EXAMPLES, SOON, named_threads, revision_of, skips, until
 
 
 def test_a_file_gets_the_lines_after_those_it_has_and_is_private(tmp_path: Path) -> None:
@@ -276,96 +139,6 @@ output.close()
     assert answer.stderr == "from a query\n"
 
 
-def test_every_client_of_a_socket_gets_the_state_of_now_and_then_every_event(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    subscribers = Subscribers()
-    output = open_output(f"unix:{path}")
-    output.follow(subscribers.subscribe())
-    with connect(path, SOON) as early, connect(path, SOON) as late:
-        early_lines, late_lines = lines_of(early), lines_of(late)
-        subscribers.publish(STARTED)
-        assert next(early_lines) == next(late_lines) == with_rounded_times(STARTED)
-        subscribers.publish(REVISED)
-        assert next(early_lines) == next(late_lines) == with_rounded_times(REVISED)
-        with connect(path, SOON) as later:
-            later_lines = lines_of(later)
-            first = next(later_lines)
-            assert first == attrs.evolve(STARTED, revision=8, failures=(), seconds=0.042)
-            subscribers.publish(Stopped(8, "over"))
-            assert [list(one) for one in (early_lines, late_lines, later_lines)] == [[Stopped(8, "over")]] * 3
-    output.close()
-    assert not path.exists()
-
-
-def test_the_socket_of_an_output_is_private_and_taken_once(tmp_path: Path) -> None:
-    output = open_output(f"unix:{tmp_path}/s")
-    assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o600
-    with pytest.raises(BadSettings, match="another process answers there"):
-        open_output(f"unix:{tmp_path}/s")
-    output.close()
-    output.close()
-    assert os.listdir(tmp_path) == []
-
-
-def test_a_client_that_is_slow_or_gone_costs_the_others_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    subscribers = Subscribers()
-    output = open_output(f"unix:{path}")
-    output.follow(subscribers.subscribe())
-    subscribers.publish(STARTED)
-    with connect(path, SOON) as stuck, connect(path, SOON) as good:
-        stuck_lines, good_lines = lines_of(stuck), lines_of(good)
-        assert next(stuck_lines) == next(good_lines)
-        with connect(path, SOON) as gone:
-            assert next(lines_of(gone)) is not None
-        big = "x" * 10_000
-        for number in range(1_500):
-            subscribers.publish(Watching("live", big, str(number)))
-            assert next(good_lines) == Watching("live", big, str(number))
-        subscribers.publish(Stopped(7, ""))
-        assert list(good_lines) == [Stopped(7, "")]
-        rest = list(stuck_lines)
-        skipped = [event for event in rest if isinstance(event, Skipped)]
-        assert len(skipped) == 1
-        assert rest[-1] == Stopped(7, "")
-        assert skipped[0].events + len(rest) - 1 == 1_501
-    output.close()
-    until(lambda: not named_threads("engine-watch-events"))
-
-
-def test_more_clients_than_a_socket_takes_are_turned_away(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    subscribers = Subscribers()
-    output = open_output(f"unix:{path}")
-    output.follow(subscribers.subscribe())
-    subscribers.publish(STARTED)
-    clients = []
-    for _ in range(CLIENTS):
-        client = connect(path, SOON)
-        clients.append(client)
-        assert client.recv(10) != b""
-    with connect(path, SOON) as more:
-        assert more.recv(10) == b""
-    for client in clients:
-        client.close()
-    output.close()
-
-
-def test_a_client_may_close_its_sending_side(tmp_path: Path) -> None:
-    """As `nc -U` does when its standard input ends."""
-    subscribers = Subscribers()
-    output = open_output(f"unix:{tmp_path}/s")
-    output.follow(subscribers.subscribe())
-    with connect(tmp_path / "s", SOON) as client:
-        client.shutdown(socket.SHUT_WR)
-        subscribers.publish(STARTED)
-        received = lines_of(client)
-        next(received)
-        subscribers.publish(Stopped(7, ""))
-        assert list(received) == [Stopped(7, "")]
-    output.close()
-
-
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -402,26 +175,9 @@ def test_a_fifo_without_a_reader_is_refused_and_one_that_loses_its_reader_is_tro
     assert [one.cause for one in told] == ["events cannot be written: Broken pipe"]
 
 
-def test_the_state_of_now_follows_the_events() -> None:
-    assert state_after(None, REVISED) is None
-    assert state_after(None, STARTED) == STARTED
-    after = state_after(STARTED, REVISED)
-    assert after == attrs.evolve(STARTED, revision=8, failures=())
-    assert state_after(after, skips(1)[0]) == after
-
-
-# -- what they use ----------------------------------------------------------------------------------
-
-
 def write_all(output: EventOutput, events: Any) -> None:
     subscribers = Subscribers()
     output.follow(subscribers.subscribe())
     for event in events:
         subscribers.publish(event)
     output.close()
-
-
-def lines_of(client: socket.socket) -> Iterator[WatchEvent]:
-    with client.makefile("rb") as file:
-        for line in file:
-            yield from_json(line)

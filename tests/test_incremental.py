@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from engine import Durability, Engine, each, input, query
-from tests.watching import Watch
-
-
-@input
-def number(name: str) -> int:
-    return 0
+from tests.watching import Watch, number
 
 
 def test_an_equal_value_stops_a_change_after_one_level_of_two(db: Engine, watch: Watch) -> None:
@@ -190,40 +183,6 @@ def test_added_and_removed_members_of_a_group_run_alone(db: Engine, watch: Watch
     assert watch.ran == []
 
 
-def test_an_equal_write_is_no_revision(db: Engine, watch: Watch) -> None:
-    @query
-    def top() -> int:
-        return number("a")
-
-    watch.get(top)
-    before = db.revision
-    assert db.set(number.key("a"), 0) == before
-    assert db.set(number.key("a"), 1) == before + 1
-    assert db.set(number.key("a"), 1) == before + 1
-
-
-def test_a_batch_is_one_revision(db: Engine) -> None:
-    before = db.revision
-    with db.batch():
-        for name in "abc":
-            db.set(number.key(name), 1)
-    assert db.revision == before + 1
-
-
-def test_a_batch_that_raises_changes_nothing(db: Engine) -> None:
-    before = db.revision
-
-    def fail() -> None:
-        with db.batch():
-            db.set(number.key("a"), 1)
-            raise RuntimeError("no")
-
-    with pytest.raises(RuntimeError):
-        fail()
-    assert db.revision == before
-    assert db.get(number, "a") == 0
-
-
 def test_an_unrelated_change_visits_nothing(db: Engine, watch: Watch) -> None:
     @query
     def top() -> int:
@@ -297,70 +256,6 @@ def test_an_untracked_query_runs_in_every_revision(db: Engine, watch: Watch) -> 
     assert (watch.ran, watch.cut) == (["peek()"], ["peek()"])
 
 
-def test_a_reader_cannot_poison_a_memo(db: Engine) -> None:
-    @query
-    def items() -> list[int]:
-        return [number("a"), 2, 3]
-
-    @query
-    def greedy() -> int:
-        mine = items()
-        mine.append(99)
-        return len(mine)
-
-    assert db.get(greedy) == 4
-    mine = db.get(items)
-    mine.clear()
-    assert db.get(items) == [0, 2, 3]
-
-
-def test_what_a_query_keeps_of_its_value_cannot_change_it(db: Engine) -> None:
-    kept: list[list[int]] = []
-
-    @query
-    def items() -> list[int]:
-        kept.append([1, 2])
-        return kept[-1]
-
-    assert db.get(items) == [1, 2]
-    kept[-1].append(3)
-    assert db.get(items) == [1, 2]
-
-
-def test_one_and_true_and_one_point_zero_are_three_keys(db: Engine) -> None:
-    @query
-    def name_of(value: object) -> str:
-        return repr(value)
-
-    assert [db.get(name_of, value) for value in (1, True, 1.0, 0.0, -0.0)] == [
-        "1",
-        "True",
-        "1.0",
-        "0.0",
-        "-0.0",
-    ]
-
-    @query
-    def wrapped() -> tuple[str, ...]:
-        return tuple(name_of(value) for value in (1, True, 1.0, (1,), (True,)))
-
-    assert db.get(wrapped) == ("1", "True", "1.0", "(1,)", "(True,)")
-
-
-def test_keywords_and_defaults_name_the_same_key(db: Engine, watch: Watch) -> None:
-    @query
-    def scaled(a: int, factor: int = 2, *, offset: int = 0) -> int:
-        return a * factor + offset
-
-    @query
-    def top() -> tuple[int, ...]:
-        return scaled(3), scaled(a=3), scaled(3, 2, offset=0), scaled(3, factor=5), scaled(3, offset=1)
-
-    assert watch.get(top) == (6, 6, 6, 15, 7)
-    assert len(watch.ran) == 4
-    assert scaled.key(3) == scaled.key(a=3, factor=2)
-
-
 def test_changed_code_runs_its_own_query_only(db: Engine, watch: Watch) -> None:
     def define(body: Callable[[], int]) -> None:
         query(name="low")(body)
@@ -390,24 +285,3 @@ def test_changed_code_runs_its_own_query_only(db: Engine, watch: Watch) -> None:
     db.get(top)
     assert "low()" in watch.ran
     assert "low()" in watch.cut
-
-
-def test_an_overlay_beats_the_world_until_it_is_reset(db: Engine) -> None:
-    world = {"x": 1}
-
-    @input(observed=True)
-    def entry(name: str) -> int:
-        return world[name]
-
-    @query
-    def top() -> int:
-        return entry("x") * 10
-
-    assert db.get(top) == 10
-    db.set(entry.key("x"), 5)
-    assert db.get(top) == 50
-    world["x"] = 2
-    db.sync()
-    assert db.get(top) == 50
-    db.reset(entry.key("x"))
-    assert db.get(top) == 20

@@ -19,8 +19,8 @@ import pytest
 from engine.store import Batch, open_store, opening, schema
 from engine.store.statements import take
 from tests import table_world, worlds
+from tests.stores import sql
 from tests.table_programs import random_program as random_tables
-from tests.test_store_collections_faults import sql
 from tests.trial import Trial
 
 STEPS = 30

@@ -19,7 +19,7 @@ from engine.errors import (
     StoreTooNew,
 )
 from engine.store import Batch, State, open_store
-from tests.test_store import closed_store, copy, database, dump, graph, node, run
+from tests.stores import closed_store, copy, database, dump, graph, node, run
 
 # -- damage ---------------------------------------------------------------------------------------------
 
@@ -274,7 +274,7 @@ for revision in range(revision + 1, 10**6):
                 os.dup2(writer, 1)
                 sys.argv = ["", str(directory)]
                 sys.stdout = os.fdopen(1, "w", closefd=False)
-                exec("from tests.test_store import *\n" + code, {})
+                exec("from tests.stores import *\n" + code, {})
             finally:
                 os._exit(1)
         os.close(writer)
@@ -311,3 +311,16 @@ def test_interrupted_while_it_is_made_the_store_is_made_again(
         assert store.state == State()
         store.check_invariants()
     assert not list(tmp_path.glob("store.new*"))
+
+
+def test_starting_over_goes_on_with_an_empty_store(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.write(graph(20))
+        store.start_over("node 3 is missing")
+        assert store.state == State()
+        assert store.nodes([1]) == {}
+        assert "node 3 is missing" in store.notes[-1]
+        assert "computed again" in store.notes[-1]
+        store.write(graph(5))
+        store.check_invariants()
+    assert len(list(tmp_path.glob("store.corrupt-*Z"))) == 1

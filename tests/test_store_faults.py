@@ -25,7 +25,7 @@ from engine.errors import (
 from engine.store import Batch, State, open_store, opening, schema, seal
 from engine.store.directory import Files
 from engine.store.rawfile import RawFile
-from tests.test_store import closed_store, command, copy, database, dump, graph, node, run
+from tests.stores import closed_store, command, copy, database, dump, graph, node, run
 
 # -- foreign, newer, older ------------------------------------------------------------------------------
 

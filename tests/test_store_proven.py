@@ -21,7 +21,7 @@ from engine.rules.files import read_text
 from engine.store import Batch, State, open_store, opening, proof, repair
 from engine.store.rawfile import RawFile
 from engine.store.sqlite import Store
-from tests.test_store import closed_store, copy, database, dump, node
+from tests.stores import closed_store, copy, database, dump, node
 from tests.test_store_damage import damage_cases
 
 SECONDS = 30.0

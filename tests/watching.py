@@ -1,10 +1,13 @@
-"""What a request did: the executed and cut-off keys, as short names, for tests to compare with a claim."""
+"""What a request did: the executed and cut-off keys, as short names, for tests to compare with a claim.
+
+`number` is an input for such tests.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from engine import Engine, Event, What
+from engine import Engine, Event, What, input
 
 RAN = (What.EXECUTED, What.CUT_OFF, What.FAILED)
 
@@ -50,3 +53,8 @@ def short(event: Event) -> str:
     """The key without its module and enclosing functions: `total()`."""
     name, _, arguments = str(event.key).partition("(")
     return f"{name.rpartition(':')[2].rpartition('.')[2]}({arguments}"
+
+
+@input
+def number(name: str) -> int:
+    return 0

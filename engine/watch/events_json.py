@@ -8,7 +8,7 @@ Invariants
         added without that: readers leave alone what they do not know.
     J4  Nothing is made of a line but an event: no other class, no code.
 
-docs/events.md describes the fields; tests/test_watch_telling.py pins them.
+docs/events.md describes the fields; tests/test_watch_event_lines.py pins them.
 """
 
 from __future__ import annotations

@@ -1,53 +1,21 @@
-"""What a review found: races between threads, and definitions and arguments that were kept wrongly."""
+"""Threads that race leave no stale answer, lose no change, and wait for nobody in vain."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import textwrap
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import engine
-from engine import Closed, DepthLimit, Engine, Query, each, input, keep, query, subscribe
+from engine import Closed, Engine, each, keep, query, subscribe
 from engine.request import demand
+from tests.cells import SECONDS, cell, db, ten, until
 from tests.striking import strike
 from tests.test_threads import run_all
 
-SECONDS = 60.0  # longest wait before a test counts as hanging
-
-
-@input
-def cell(number: int) -> int:
-    return number
-
-
-@query
-def ten(number: int) -> int:
-    return cell(number) * 10
-
-
-@pytest.fixture(params=["memory", "stored"])
-def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    with Engine(tmp_path / "store" if request.param == "stored" else None, workers=2, history=0) as engine:
-        yield engine
-
-
-# -- threads ---------------------------------------------------------------------------------------------
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for another thread."""
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end, "a thread hangs"
-        time.sleep(0.001)
+__all__ = ["db"]
 
 
 def test_a_batch_is_of_the_thread_that_opened_it(db: Engine) -> None:
@@ -66,55 +34,6 @@ def test_a_batch_is_of_the_thread_that_opened_it(db: Engine) -> None:
     with pytest.raises(ZeroDivisionError):
         drop()
     assert (db.get(ten, 0), db.get(ten, 1)) == (0, 70)
-
-
-def test_set_beats_a_sync_that_was_looking_at_the_world(db: Engine) -> None:
-    looking, go_on = threading.Event(), threading.Event()
-    slow: list[bool] = []
-    world = {"a": "disk"}
-
-    @input(observed=True)
-    def text(path: str) -> str:
-        if slow:
-            looking.set()
-            go_on.wait(SECONDS)
-        return world[path]
-
-    @query
-    def loud(path: str) -> str:
-        return text(path) + "!"
-
-    assert db.get(loud, "a") == "disk!"
-    slow.append(True)
-    world["a"] = "later"
-    syncing = threading.Thread(target=db.sync)
-    syncing.start()
-    assert looking.wait(SECONDS)
-    slow.clear()
-    db.set(text.key("a"), "overlay")
-    go_on.set()
-    syncing.join(SECONDS)
-    assert not syncing.is_alive()
-    assert db.get(loud, "a") == "overlay!"
-    db.reset(text.key("a"))
-    assert db.get(loud, "a") == "later!"
-
-
-def test_eq_may_not_read_and_counts_as_different(db: Engine) -> None:
-    @query(eq=lambda old, new: abs(old - new) <= cell(1))
-    def rough() -> int:
-        return cell(0)
-
-    @query
-    def reader(number: int) -> int:
-        return rough() + number
-
-    def revise() -> list[int]:
-        before = db.get(reader, 0)
-        db.set(cell.key(0), 1)
-        return [before, db.get(reader, 1), db.get(reader, 0)]
-
-    assert run_all(revise) == [[0, 2, 1]]
 
 
 def test_the_mark_of_an_interrupt_is_not_erased_by_another_thread(
@@ -322,131 +241,3 @@ def test_a_closed_engine_ends_what_runs_and_refuses_every_call(db: Engine) -> No
     for call in refused:
         with pytest.raises(Closed):
             call()
-
-
-# -- definitions, arguments and comparisons ------------------------------------------------------------
-
-
-def test_eq_and_values_that_are_not_kept_make_no_revision(db: Engine) -> None:
-    @query(eq=lambda old, new: old == new, persist=False)
-    def passing() -> int:
-        return cell(1)
-
-    @query
-    def top(number: int) -> int:
-        return passing() + number
-
-    assert db.get(top, 0) == 1
-    revision = db.revision
-    assert [db.get(top, number) for number in range(1, 6)] == [2, 3, 4, 5, 6]
-    assert (db.revision, db.notes()) == (revision, ())
-
-
-def test_a_subscription_follows_a_redefinition(db: Engine) -> None:
-    def define(plus: int) -> Query[[], int]:
-        @query(name="review:followed")
-        def followed() -> int:
-            return cell(0) + plus
-
-        return followed
-
-    told: list[object] = []
-    db.subscribe(define(1), told.append)
-    db.subscribe(cell.key(0), lambda value: told.append(("cell", value)))
-    db.set(cell.key(0), 2)
-    define(20)
-    db.set(cell.key(0), 3)
-    assert told == [3, ("cell", 2), 23, ("cell", 3)]
-
-
-METHODS = """
-    import sys
-    from attrs import frozen
-    from engine import Engine, input, query
-
-    @input
-    def factor() -> int:
-        return 1
-
-    @frozen
-    class Config:
-        size: int
-
-        @query
-        def area(self) -> int:
-            return self.size * factor()
-
-    @query
-    def top() -> int:
-        return Config(3).area()
-
-    with Engine(sys.argv[1]) as db:
-        if "listen" in sys.argv:
-            db.listen(lambda event: None)
-        db.set(factor.key(), int(sys.argv[2]))
-        print(db.get(top), db.get(Config.area, Config(3)), *db.notes())
-"""
-
-
-@pytest.mark.parametrize("extra", [(), ("listen",)])
-def test_a_method_of_a_frozen_class_runs_again_after_a_restart(
-    tmp_path: Path, extra: tuple[str, ...]
-) -> None:
-    program = tmp_path / "methods.py"
-    program.write_text(textwrap.dedent(METHODS))
-    checkout = Path(engine.__file__).parent.parent
-
-    def run(factor: int) -> str:
-        command = [sys.executable, f"{program}", f"{tmp_path}/store", f"{factor}", *extra]
-        environment = {**os.environ, "PYTHONPATH": str(checkout)}
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=True, timeout=120
-        )
-        return done.stdout
-
-    assert [run(1), run(2)] == ["3 3\n", "6 6\n"]
-
-
-def test_a_depth_limit_is_not_kept() -> None:
-    @query
-    def chain(number: int) -> int:
-        return chain(number - 1) + 1 if number else 0
-
-    with Engine(None, depth_limit=50) as db:
-        with pytest.raises(DepthLimit):
-            db.get(chain, 80)
-        assert [db.get(chain, number) for number in (31, 40, 20, 79)] == [31, 40, 20, 79]
-
-
-def test_a_query_may_be_named_like_a_builtin(db: Engine) -> None:
-    @query
-    def bytes(text: str) -> int:
-        return len(text)
-
-    @query
-    def str(number: int) -> float:
-        return number / 2
-
-    assert (db.get(bytes, "abc"), db.get(str, 3)) == (3, 1.5)
-
-
-def test_a_list_that_was_passed_may_be_changed_afterwards(db: Engine) -> None:
-    @query
-    def scaled(numbers: list[int]) -> int:
-        return sum(numbers) * cell(1)
-
-    numbers = [1, 2]
-    assert db.get(scaled, numbers) == 3
-    numbers.append(10)
-    db.set(cell.key(1), 2)
-    assert (db.get(scaled, [1, 2]), db.get(scaled, numbers)) == (6, 26)
-
-
-def test_why_tells_a_reset_from_a_change_of_the_world(db: Engine) -> None:
-    db.get(ten, 1)
-    db.set(cell.key(1), 2)
-    assert "set" in f"{db.why(cell, 1)}"
-    db.reset(cell.key(1))
-    assert db.get(ten, 1) == 10
-    for asked in (cell.key(1), ten.key(1)):
-        assert "given back to its function" in f"{db.why(asked)}"

@@ -1,0 +1,107 @@
+"""What cannot be a key is refused, with its place in the argument."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgspec
+import pytest
+
+from engine.errors import UnkeyableArgument
+from engine.store import canonical as module
+from engine.store.canonical import canonical, restore
+from tests.canonical_cases import Point
+from tests.values import Loose, same
+
+
+@attrs.define
+class Changeable:
+    x: int
+
+
+@dataclass
+class ChangeableData:
+    x: int
+
+
+class ChangeableStruct(msgspec.Struct):
+    x: int
+
+
+def too_deep() -> Any:
+    value: Any = ()
+    for _ in range(10**5):
+        value = (value,)
+    return value
+
+
+def self_containing() -> Any:
+    value: list[Any] = []
+    value.extend((value, value))
+    return value
+
+
+def stray() -> Any:
+    value = Loose(1)
+    value.__dict__["other"] = 2
+    return value
+
+
+UNKEYABLE: list[tuple[str, Any, str | None]] = [
+    ("attrs", Changeable(1), ""),
+    ("dataclass", ChangeableData(1), ""),
+    ("struct", ChangeableStruct(1), ""),
+    ("function", len, ""),
+    ("lambda in a list", [1, lambda: 1], "[1]"),
+    ("module", math, ""),
+    ("class", int, ""),
+    ("object", object(), ""),
+    ("memory", memoryview(b""), ""),
+    ("iterator", iter([1]), ""),
+    ("in a field", Point(1, {"k": (1, Changeable(1))}), ".y['k'][1]"),
+    ("key of a dict", {len: 1}, "[<built-in function len>]"),
+    ("in a set", {len}, "[0]"),
+    ("too deep", too_deep(), None),
+    ("self containing", self_containing(), None),
+    ("subclass of str", type("Text", (str,), {})("a"), ""),
+    ("stray attribute", stray(), ""),
+    ("error", ValueError("a"), ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("value", "inside"), [case[1:] for case in UNKEYABLE], ids=[case[0] for case in UNKEYABLE]
+)
+def test_what_cannot_be_a_key_is_refused_with_its_place(value: Any, inside: str | None) -> None:
+    with pytest.raises(UnkeyableArgument) as caught:
+        canonical(("first", value))
+    fields = caught.value.fields
+    assert fields["argument"] == "1"
+    assert fields["type"]
+    assert fields["reason"]
+    assert inside is None or fields.get("inside", "") == inside
+
+
+def test_an_open_file_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("w") as stream, pytest.raises(UnkeyableArgument):
+        canonical((stream,))
+
+
+def test_depth_is_that_of_the_value_not_of_the_caller() -> None:
+    value: Any = 1
+    for _ in range(module.MAX_DEPTH):
+        value = [value]
+
+    def far_down(levels: int) -> bytes:
+        return far_down(levels - 1) if levels else canonical((value,))
+
+    frames = sys.getrecursionlimit() - 250
+    assert far_down(frames) == canonical((value,))
+    assert same(restore(canonical((value,))), (value,))
+    with pytest.raises(UnkeyableArgument):
+        canonical(([value],))

@@ -1,0 +1,52 @@
+"""What the host set beats the world until it is reset."""
+
+from __future__ import annotations
+
+import threading
+
+from engine import Engine, input, query
+from tests.cells import SECONDS, cell, db, ten
+
+__all__ = ["db"]
+
+
+def test_set_beats_a_sync_that_was_looking_at_the_world(db: Engine) -> None:
+    looking, go_on = threading.Event(), threading.Event()
+    slow: list[bool] = []
+    world = {"a": "disk"}
+
+    @input(observed=True)
+    def text(path: str) -> str:
+        if slow:
+            looking.set()
+            go_on.wait(SECONDS)
+        return world[path]
+
+    @query
+    def loud(path: str) -> str:
+        return text(path) + "!"
+
+    assert db.get(loud, "a") == "disk!"
+    slow.append(True)
+    world["a"] = "later"
+    syncing = threading.Thread(target=db.sync)
+    syncing.start()
+    assert looking.wait(SECONDS)
+    slow.clear()
+    db.set(text.key("a"), "overlay")
+    go_on.set()
+    syncing.join(SECONDS)
+    assert not syncing.is_alive()
+    assert db.get(loud, "a") == "overlay!"
+    db.reset(text.key("a"))
+    assert db.get(loud, "a") == "later!"
+
+
+def test_why_tells_a_reset_from_a_change_of_the_world(db: Engine) -> None:
+    db.get(ten, 1)
+    db.set(cell.key(1), 2)
+    assert "set" in f"{db.why(cell, 1)}"
+    db.reset(cell.key(1))
+    assert db.get(ten, 1) == 10
+    for asked in (cell.key(1), ten.key(1)):
+        assert "given back to its function" in f"{db.why(asked)}"

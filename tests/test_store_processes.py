@@ -1,0 +1,118 @@
+"""One process at a time writes a store: others, and forked children, are told so."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.errors import ForkedEngine, StoreInUse
+from engine.store import Batch, open_store
+from tests.stores import graph, node, run
+
+
+def test_after_fork_the_child_is_refused_and_the_parent_unharmed(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.write(graph(10))
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                store.write(graph(10, revision=5))
+            except ForkedEngine:
+                code = 42
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+        store.write(graph(10, revision=2))
+    with open_store(tmp_path) as again:
+        assert (again.state.revision, again.notes, again.audited) == (2, [], False)
+
+
+def test_after_fork_a_child_may_open_the_store_itself(tmp_path: Path) -> None:
+    """The threads that hash a large file are the parent's."""
+    with open_store(tmp_path) as store:
+        store.write(Batch(nodes=[node(1, value=bytes(30_000_000))]))
+    open_store(tmp_path).close()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            with open_store(tmp_path) as store:
+                code = 40 + len(store.nodes([1]))
+        finally:
+            os._exit(code)
+    end = time.monotonic() + 60
+    while (found := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < end:
+        time.sleep(0.01)
+    if found == (0, 0):
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(found[1]) == 41
+
+
+def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    child = os.fork()
+    if child == 0:
+        time.sleep(30)
+        os._exit(0)
+    try:
+        store.close()
+        open_store(tmp_path).close()
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+
+
+def test_the_second_writer_is_told_who_has_the_store_within_a_second(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to("s")
+    (tmp_path / "hard").mkdir(mode=0o700)
+    holder = run(
+        "store = open_store(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()", tmp_path / "s"
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        os.link(tmp_path / "s/store.db", tmp_path / "hard/store.db")
+        for path in (tmp_path / "s", tmp_path / "link", tmp_path / "hard"):
+            start = time.monotonic()
+            with pytest.raises(StoreInUse) as caught:
+                open_store(path)
+            assert time.monotonic() - start < 10  # half a second, unless the machine is busy
+            if path.name != "hard":
+                assert f"process {holder.pid}, since 2" in str(caught.value)
+            assert caught.value.exit_code == 75
+        open_store(tmp_path / "s", read_only=True).close()
+        holder.kill()
+        holder.wait()
+        os.unlink(tmp_path / "hard/store.db")
+        with open_store(tmp_path / "link") as store:  # at once, although the file still names the dead one
+            assert store.notes == []
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def test_of_two_racing_processes_exactly_one_wins(tmp_path: Path) -> None:
+    code = """
+try:
+    store = open_store(Path(sys.argv[1]))
+except StoreInUse:
+    print("lost")
+else:
+    print("won", flush=True)
+    sys.stdin.read()
+"""
+    for turn in range(2):
+        children = [run(code, tmp_path / str(turn)) for _ in range(2)]
+        words = []
+        for child in children:
+            assert child.stdout is not None
+            words.append(child.stdout.readline().strip())
+        assert sorted(words) == ["lost", "won"]
+        for child in children:
+            child.communicate()
