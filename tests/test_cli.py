@@ -386,7 +386,7 @@ def test_a_foreign_file_in_the_place_of_the_store_is_left_alone(engine: Command)
     Path(".engine/store.db").write_text("a diary")
     check_refused(engine("run", "rules.py:report"), 76, "not a store of the engine", "store.db")
     assert Path(".engine/store.db").read_text() == "a diary"
-    check_refused(engine("run", "rules.py:report", "--store", "a.txt"), 73, "a.txt")
+    check_refused(engine("run", "rules.py:report", "--store", "a.txt"), 76, "a.txt", "Name another")
 
 
 def test_a_store_in_use_can_be_looked_at_and_answers_without_saving(engine: Command) -> None:
