@@ -18,6 +18,7 @@ from engine.cli import COMMANDS, group
 from engine.cli.convert import convert
 from engine.cli.output import plain, shown
 from engine.errors import UnstorableValue
+from engine.memory import LIMIT
 
 RULES = """\
 import enum, os, sys
@@ -414,9 +415,8 @@ def test_config_shows_values_and_origins(engine: Command) -> None:
     found = engine("config", "--show-origin")
     assert re.search(r"^workers +3 +.*pyproject.toml \[tool.engine\]$", found.out, re.M)
     assert re.search(r"^strict +false +default$", found.out, re.M)
-    assert re.search(r"^max_memory +\(no limit\) +default$", found.out, re.M)
     document = engine("config", "--json", "--store", "elsewhere").json["settings"]
-    assert document["max_memory"] == {"value": None, "origin": "default"}
+    assert document["max_memory"] == {"value": LIMIT, "origin": "default"}
     assert document["store"] == {"value": str(Path.cwd() / "elsewhere"), "origin": "--store"}
     assert document["workers"]["value"] == 3
 

@@ -52,14 +52,12 @@ def config(show_origin: bool, json_: bool, **options: Any) -> None:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [str(one) for one in value]
-    return value if value is None or isinstance(value, int) else str(value)
+    return value if isinstance(value, int) else str(value)
 
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(value) or "(none)"
-    if value is None:
-        return "(no limit)"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
