@@ -282,11 +282,3 @@ def test_a_dropped_connection_is_tried_again_and_nothing_is_printed_twice(
     monkeypatch.setattr(serving.server, "answer", dropping)
     found = run("run", "rules.py:none")
     assert (found.stdout, by_watch(found)) == ("None\n", True)
-
-
-def test_a_paused_server_resumes(serving: Serving) -> None:
-    serving.server.pause()
-    serving.server.pause()
-    serving.server.resume()
-    serving.server.resume()
-    assert ask(serving.store, request_of("none")).out == "None\n"
