@@ -431,6 +431,7 @@ def test_an_unknown_command_is_told_with_the_one_meant(engine: Command) -> None:
     check_refused(engine("rnu"), 2, "There is no command 'rnu'. Did you mean run?")
     check_refused(engine("frobnicate"), 2, "There are: run, watch, ")
     check_refused(engine("status", "--jsn"), 2, "--json")
+    check_refused(engine("-C", "src", "status"), 2, "after the command, as in: engine run -C ...")
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])

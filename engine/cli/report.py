@@ -112,7 +112,9 @@ def _report_usage(error: click.ClickException) -> int:
     if context is not None:
         tell(context.get_usage())
     tell("\n".join(escaped(line) for line in error.format_message().split("\n")))
-    if isinstance(error, click.NoSuchOption):
+    if isinstance(error, click.NoSuchOption) and isinstance(getattr(context, "command", None), click.Group):
+        tell(f"Options come after the command, as in: engine run {error.option_name} ...")
+    elif isinstance(error, click.NoSuchOption):
         tell("An argument that starts with a dash goes after --.")
     elif context is not None:
         tell(f"See {context.command_path} --help.")
