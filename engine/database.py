@@ -163,7 +163,7 @@ class Engine(Reader):
         """Give an input another value. Returns the revision now: a new one if the value differs.
 
         On an observed input it is an overlay (an unsaved buffer): it beats the world until `reset`, or
-        until this process ends. The value of a host cell is stored.
+        until the engine is closed. The value of a host cell is stored.
         """
         self._outside("set")
         change = request.prepare(self._core, key.query, key.args, value, durability)

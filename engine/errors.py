@@ -272,7 +272,7 @@ class StoreError(EngineError):
 
 
 class StoreInUse(StoreError):
-    headline = "the store is in use by another process"
+    headline = "the store is in use"
     hint = "Wait for it to end, or read with read_only=True."
     exit_code = EXIT_IN_USE
 

@@ -23,6 +23,7 @@ from engine.graph import (
     CLEAN,
     ERROR,
     FORCED,
+    INPUT,
     MARKED,
     MUTABLE,
     REACH,
@@ -306,7 +307,8 @@ def _rests_on(core: Core, node: int, info: QueryInfo, reads: Reads) -> tuple[int
 
 def _reason(core: Core, node: int, state: int, again: bool) -> int:
     if again:
-        return Reason.AGAIN
+        before = core.graph.flags[node]
+        return before >> REASON_SHIFT & 0xF if before & INPUT else Reason.AGAIN
     if state & FORCED:
         return core.forced_for.pop(node, Reason.LEFT)
     return Reason.CHANGED

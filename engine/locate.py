@@ -116,6 +116,7 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
         row = core.add_query(info.name, code, set())
         core.dirty_queries[row] = None
     before, core.bound[row] = core.bound[row], info
+    first = before is None or row not in core.checked  # or the first time was interrupted
     if before is not None and before is not info:
         if REGISTRY.get(info.name) is not info:
             core.bound[row] = before
@@ -129,8 +130,9 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
         _distrust(core, row, f"the code of {info.name} changed")
         core.codes[row] = code  # after its nodes are forced: see test_an_interrupt_while_code_is_compared
         core.dirty_queries[row] = None
-    elif info.observed and core.synced and row in core.in_store:
-        # Its module was not loaded when the world was last looked at: nobody compared these stamps.
+    elif info.observed and core.synced and row in core.in_store and first:
+        # Its module was not loaded when the world was last looked at: nobody compared these stamps. Once is
+        # enough: see test_a_verification_of_what_stands_still_is_no_revision_and_reads_nothing.
         _distrust(core, row, f"{info.name} was not looked at yet")
     core.takes_many |= info.many is not None
     core.row_of[info.index] = row

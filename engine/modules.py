@@ -117,12 +117,16 @@ def _query_in(module: ModuleType, name: str, text: str) -> Query[..., Any]:
 
 def _no_such_query(module: ModuleType, name: str, text: str) -> NoReturn:
     defined = queries_of(module)
-    close = nearest(name, defined)
+    plain, parenthesis, _ = name.partition("(")
+    close = nearest(plain, defined)
+    hint = f"Did you mean {close}?" if close else "Name one of the queries that the module defines."
+    if parenthesis and plain in defined:
+        hint = f"Give its arguments as words of their own: {text.partition('(')[0]} ARG..."
     raise UnknownQuery(
         name=text,
         module=getattr(module, "__file__", None) or module.__name__,
         defined=_listed(defined),
-        hint=f"Did you mean {close}?" if close else "Name one of the queries that the module defines.",
+        hint=hint,
     )
 
 

@@ -75,7 +75,8 @@ def open_core(
                 proves_later=True,
             )
         except (StoreFull, StoreReadOnly) as error:
-            error.hint = "Make room or name another store; Engine(None), or --no-store, works without one."
+            cure = "Make room" if isinstance(error, StoreFull) else "Check the permissions"
+            error.hint = f"{cure}, or name another store; Engine(None), or --no-store, works without one."
             raise
     place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
     core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)

@@ -164,9 +164,8 @@ class QueryInfo:
         try:
             bound = inspect.Signature(list(self.parameters)).bind(*args, **kwargs)
         except TypeError as error:
-            raise BadArguments(
-                query=self.name, cause=str(error), signature=str(inspect.Signature(list(self.parameters)))
-            ) from None
+            signature = f"{self.name}{inspect.Signature(list(self.parameters))}"
+            raise BadArguments(query=self.name, cause=str(error), signature=signature) from None
         bound.apply_defaults()
         return tuple(bound.arguments.values())
 

@@ -38,7 +38,7 @@ class Settings:
     strict: bool = False
     depth_limit: int = 50_000
     history: int = 4
-    max_memory: int | None = None  # bytes
+    max_memory: int = 256 << 20  # bytes; as `engine.memory.LIMIT`, which is not imported in vain
     synchronous: str = "NORMAL"
     origins: Mapping[str, str] = field(factory=dict)
     files: tuple[Path, ...] = ()  # the configuration files that were read

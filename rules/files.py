@@ -38,7 +38,7 @@ _HINTS = {
     "not a canonical path": "Call engine.rules.files.canonical_path first: one file is one key.",
     "outside root": "Queries see only what lies below the engine's root.",
     "not text": "Read it with read_bytes, or save it as UTF-8.",
-    "too large": "Use file_digest if only its identity matters.",
+    "too large": "64 MiB are read at most. If only its identity matters, use file_digest: up to 64 GiB.",
     "unreadable": "Give this user the permission to read it, or let .gitignore name it.",
 }
 

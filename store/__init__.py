@@ -13,6 +13,7 @@ from __future__ import annotations
 if __name__ != "engine.store":
     raise ImportError("import it as engine.store: a top-level name `store` belongs to somebody else")
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -97,11 +98,11 @@ def open_store(
             opened = open_for_writing(files, synchronous, proves_later=proves_later)
             return Store(opened, read_only=False, synchronous=synchronous)
         except OSError as error:
-            if error.errno not in NO_WRITING or not (directory / "store.db").exists():
+            if error.errno not in NO_WRITING or not os.path.exists(directory / "store.db"):
                 raise from_os(error, directory) from error
             reason = error.strerror or str(error)
         except StoreReadOnly as error:
-            if not (directory / "store.db").exists():
+            if not os.path.exists(directory / "store.db"):
                 raise
             reason = error.fields["reason"]
     files = private_directory(directory, create=False)

@@ -12,6 +12,7 @@ import os
 import shlex
 import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
@@ -82,7 +83,8 @@ def private_directory(directory: Path, *, create: bool) -> Files:
     resolved = Path(os.path.realpath(directory))
     if create:
         resolved.parent.mkdir(parents=True, exist_ok=True)
-        resolved.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):  # what is there is looked at below
+            resolved.mkdir(mode=0o700)
     try:
         found = os.lstat(resolved)
     except FileNotFoundError:

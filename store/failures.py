@@ -55,7 +55,7 @@ def from_os(error: OSError, path: Path) -> StoreError:
         return StoreReadOnly(store=path, reason=error.strerror)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreFull(store=path, reason=error.strerror)
-    return StoreError(store=path, reason=error.strerror or error)
+    return StoreError(store=path, reason=error.strerror or error, hint="Name another store.")
 
 
 @contextmanager

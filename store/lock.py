@@ -137,6 +137,9 @@ def in_use(path: Path, holder: bytes) -> StoreInUse:
     if len(lines) < 3:
         return StoreInUse(store=path.parent, holder="unknown")
     pid, host, since = lines[:3]
+    if pid == str(os.getpid()) and host == os.uname().nodename:
+        hint = "It is open in this process already: use that engine, threads may share it; or read_only=True."
+        return StoreInUse(store=path.parent, holder=f"process {pid}, this one, since {since}", hint=hint)
     where = "" if host == os.uname().nodename else f" on {host}"
     return StoreInUse(store=path.parent, holder=f"process {pid}{where}, since {since}")
 

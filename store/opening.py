@@ -11,6 +11,7 @@ Invariants
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 
@@ -154,6 +155,7 @@ def _open_existing(files: Files, synchronous: str, notes: list[str], *, proves_l
             if raw.has_writer or not lock_file(raw.fd):
                 raise StoreInUse(store=files.database, holder="a process that reaches it by a hard link")
             _check_owner(files, raw)
+            _check_writable(files)
             found = seal.read_seal(files.seal)
             sealed = found is not None and found.size == raw.size()
             if found is not None and sealed:
@@ -222,6 +224,15 @@ def _judge(files: Files, raw: RawFile, found: seal.Seal | None, sealed: bool) ->
 def _check_owner(files: Files, raw: RawFile, *, reading: bool = False) -> None:
     if raw.owner() != os.geteuid() and not (reading and raw.owner() == 0):
         raise StoreUnsafe(file=files.database, owner=raw.owner(), hint="The file belongs to another user.")
+
+
+def _check_writable(files: Files) -> None:
+    """PermissionError where SQLite would open what it cannot write, and fail at the first commit."""
+    if not os.access(files.database, os.W_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    for path in (files.wal, files.shm):
+        if os.path.lexists(path) and not os.access(path, os.W_OK, effective_ids=True):
+            os.chmod(path, 0o600)  # made by a reader while the file was read-only, and given its mode
 
 
 def _version(files: Files, connection: sqlite3.Connection) -> int:

@@ -18,6 +18,7 @@ from engine.cli import COMMANDS, group
 from engine.cli.convert import convert
 from engine.cli.output import plain, shown
 from engine.errors import UnstorableValue
+from engine.memory import LIMIT
 
 RULES = """\
 import enum, os, sys
@@ -386,7 +387,7 @@ def test_a_foreign_file_in_the_place_of_the_store_is_left_alone(engine: Command)
     Path(".engine/store.db").write_text("a diary")
     check_refused(engine("run", "rules.py:report"), 76, "not a store of the engine", "store.db")
     assert Path(".engine/store.db").read_text() == "a diary"
-    check_refused(engine("run", "rules.py:report", "--store", "a.txt"), 73, "a.txt")
+    check_refused(engine("run", "rules.py:report", "--store", "a.txt"), 76, "a.txt", "Name another")
 
 
 def test_a_store_in_use_can_be_looked_at_and_answers_without_saving(engine: Command) -> None:
@@ -415,6 +416,7 @@ def test_config_shows_values_and_origins(engine: Command) -> None:
     assert re.search(r"^workers +3 +.*pyproject.toml \[tool.engine\]$", found.out, re.M)
     assert re.search(r"^strict +false +default$", found.out, re.M)
     document = engine("config", "--json", "--store", "elsewhere").json["settings"]
+    assert document["max_memory"] == {"value": LIMIT, "origin": "default"}
     assert document["store"] == {"value": str(Path.cwd() / "elsewhere"), "origin": "--store"}
     assert document["workers"]["value"] == 3
 
@@ -429,6 +431,7 @@ def test_an_unknown_command_is_told_with_the_one_meant(engine: Command) -> None:
     check_refused(engine("rnu"), 2, "There is no command 'rnu'. Did you mean run?")
     check_refused(engine("frobnicate"), 2, "There are: run, watch, ")
     check_refused(engine("status", "--jsn"), 2, "--json")
+    check_refused(engine("-C", "src", "status"), 2, "after the command, as in: engine run -C ...")
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])

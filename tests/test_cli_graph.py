@@ -46,6 +46,11 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> 
     return (found.err if code else found.out).splitlines()
 
 
+def test_an_answer_that_is_empty_says_so(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(["graph", "callers", "_lonely"]) == 0
+    assert capsys.readouterr() == ("", "nothing was found\n")
+
+
 def document(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     (line,) = said(capsys, *arguments, "--json")
     return json.loads(line)

@@ -297,6 +297,7 @@ def test_verify_leaves_out_keys_of_rules_that_are_not_loaded(tmp_path: Path) -> 
     found = Asked(tmp_path, "verify")
     assert (found.code, found.err) == (0, "")
     assert "rules:lines.Sum is in no rule module that is loaded: its keys were not compared\n" in found.out
+    assert "  Name their modules in the setting rules, or say MODULE:QUERY.\n0 keys" in found.out
 
 
 @pytest.mark.parametrize(

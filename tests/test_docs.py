@@ -18,6 +18,7 @@ import re
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,21 @@ def test_every_public_name_is_in_the_reference() -> None:
     shown = set(re.findall(r"`(\w+)(?:\([^`]*\))?`", text))
     methods = {name for name in dir(engine.Engine) if name[0] != "_"}
     assert {*engine.__all__, *methods} - shown == set()
+
+
+def test_every_query_to_read_the_world_through_is_in_the_reference_and_no_other() -> None:
+    text = (CHECKOUT / "docs" / "reference.md").read_text(encoding="utf-8")
+    rules = text.partition("## Ready-made rules")[2].partition("## Errors")[0]
+    shown = set(re.findall(r"`(\w+)\(\w+\)`", rules))
+    parts = {"ignore_lines", "ignore_rules", "matches_below"}  # of the answers of others
+    modules = [import_module(name) for name in re.findall(r"^\| `([\w.]+)` \| `", rules, re.MULTILINE)]
+    own = {
+        name
+        for module in modules
+        for name, value in vars(module).items()
+        if name[0] != "_" and hasattr(value, "__query__") and value.__module__ == module.__name__
+    }
+    assert shown == own - parts
 
 
 def test_every_module_is_in_the_architecture() -> None:

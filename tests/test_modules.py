@@ -182,6 +182,7 @@ def test_queries_in_classes_are_named_by_their_path(project: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
+        ("rules.py:one('a')", ("no such query", "words of their own: rules.py:one ARG...")),
         ("rules.py:won", ("no such query", "rules.py", "defined", "one", "Did you mean one?")),
         ("rules.py:plain", ("plain is of type function, not a query", "@query")),
         ("rules.py", ("no query is named", "one", "rules.py:QUERY")),

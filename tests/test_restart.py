@@ -379,3 +379,16 @@ def test_forget_runs_what_matches_and_cuts_off(root: Path) -> None:
         watch.get(report)
         assert sorted(watch.ran) == sorted(watch.cut)
         assert len(watch.ran) == 6
+
+
+def test_why_says_that_a_file_changed_also_after_it_was_read_for_its_value_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n")
+    with Engine(tmp_path / "store", root=tmp_path) as db:
+        db.get(lines, "a.txt")
+        (tmp_path / "a.txt").write_text("one\ntwo\n")
+        db.sync()
+        assert db.get(lines, "a.txt") == 2
+        assert "changed in R2 (the world changed)" in str(db.why(lines, "a.txt"))
+    with Engine(tmp_path / "store", root=tmp_path) as db:
+        assert db.get(read_text, "a.txt") == "one\ntwo\n"  # not stored: read once more
+        assert "changed in R2 (the world changed)" in str(db.why(lines, "a.txt"))

@@ -7,7 +7,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from engine.errors import (
 from engine.store import Batch, State, open_store, opening, schema, seal
 from engine.store.directory import Files
 from engine.store.rawfile import RawFile
+from tests.folders import without_privileges
 from tests.stores import closed_store, command, copy, database, dump, graph, node, run
 
 # -- foreign, newer, older ------------------------------------------------------------------------------
@@ -345,6 +347,48 @@ def test_a_directory_that_cannot_be_written_falls_back_to_reading(
             store.write(Batch())
     with pytest.raises(StoreReadOnly):
         open_store(tmp_path / "new")
+
+
+@pytest.fixture
+def anybodys() -> Iterator[Path]:
+    """A directory that a user without privileges may use: those of pytest belong to who runs it."""
+    with tempfile.TemporaryDirectory() as made:
+        os.chmod(made, 0o777)
+        yield Path(made)
+
+
+def test_a_file_that_cannot_be_written_falls_back_to_reading(anybodys: Path) -> None:
+    path = anybodys / "s"
+    with without_privileges():
+        expected = closed_store(path)
+        database(path).chmod(0o400)
+        with open_store(path) as store:
+            assert store.read_only
+            assert dump(store) == expected
+            assert store.notes == [opening.FALLBACK.format("Permission denied")]
+        database(path).chmod(0o600)
+        with open_store(path) as store:
+            assert not store.read_only
+            store.write(graph(5, revision=9))
+
+
+def test_a_directory_that_cannot_be_entered_is_refused(anybodys: Path) -> None:
+    path = anybodys / "s"
+    with without_privileges():
+        closed_store(path)
+        path.chmod(0)
+        with pytest.raises(StoreReadOnly, match="Permission denied"):
+            open_store(path)
+        path.chmod(0o700)
+
+
+def test_a_file_in_the_place_of_the_directory_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "s").write_text("mine")
+    with pytest.raises(StoreForeign, match="Name another directory"):
+        open_store(tmp_path / "s")
+    with pytest.raises(StoreError, match="Name another store"):
+        open_store(tmp_path / "s" / "t")
+    assert (tmp_path / "s").read_text() == "mine"
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])

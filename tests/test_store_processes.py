@@ -97,6 +97,13 @@ def test_the_second_writer_is_told_who_has_the_store_within_a_second(tmp_path: P
         holder.communicate()
 
 
+def test_a_second_engine_in_one_process_is_told_that_it_is_this_one(tmp_path: Path) -> None:
+    with open_store(tmp_path / "s"):
+        with pytest.raises(StoreInUse, match=f"process {os.getpid()}, this one") as caught:
+            open_store(tmp_path / "s")
+        assert "use that engine" in caught.value.hint
+
+
 def test_of_two_racing_processes_exactly_one_wins(tmp_path: Path) -> None:
     code = """
 try:

@@ -172,6 +172,15 @@ def test_a_restart_between_building_and_verifying_makes_no_difference(place: Pat
         assert db.verify().differences == ()
 
 
+def test_a_verification_of_what_stands_still_is_no_revision_and_reads_nothing(place: Path) -> None:
+    for _ in range(2):
+        with Engine(place / ".engine", root=place) as db:
+            db.get(uses, "two")
+            revision, read = db.revision, db.counts().read
+            assert db.verify().differences == ()
+            assert (db.revision, db.counts().read) == (revision, read)
+
+
 def test_what_the_host_set_counts_for_both(db: Engine, place: Path) -> None:
     db.set(least.key(), 4)
     db.set(read_text.key("b.txt"), "threefold\n")

@@ -116,6 +116,12 @@ def test_what_fails_says_the_same_and_ends_with_the_same_code(
     assert serving.fake.synced == [False], "the watch was not asked"
 
 
+def test_a_failure_that_is_kept_is_told_alike_however_often_it_is_asked_for(serving: Serving) -> None:
+    told = {run("run", "-q", "rules.py:loop").stderr for _ in range(3)}
+    assert len(told) == 1
+    assert told.pop().count("raised at") == 1
+
+
 def test_a_served_run_sees_what_was_saved_before_it(serving: Serving) -> None:
     assert run("run", "rules.py:lines", "a.txt").stdout == "2\n"
     for count in range(3, 6):
@@ -276,11 +282,3 @@ def test_a_dropped_connection_is_tried_again_and_nothing_is_printed_twice(
     monkeypatch.setattr(serving.server, "answer", dropping)
     found = run("run", "rules.py:none")
     assert (found.stdout, by_watch(found)) == ("None\n", True)
-
-
-def test_a_paused_server_resumes(serving: Serving) -> None:
-    serving.server.pause()
-    serving.server.pause()
-    serving.server.resume()
-    serving.server.resume()
-    assert ask(serving.store, request_of("none")).out == "None\n"

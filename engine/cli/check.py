@@ -214,6 +214,8 @@ def _verification_lines(found: Verification) -> Iterable[str]:
         yield f"{escaped(name)} did not stand still: what rests on it was not compared"
     for name in found.left_out:
         yield f"{escaped(name)} is in no rule module that is loaded: its keys were not compared"
+    if found.left_out:
+        yield "  Name their modules in the setting rules, or say MODULE:QUERY."
     differences = count(len(found.differences), "difference") if found.differences else "no difference"
     yield (
         f"{count(found.keys, 'key')} from scratch, {count(found.compared, 'node')} compared, "

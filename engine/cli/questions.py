@@ -141,18 +141,20 @@ def asked(function: Callable[..., Iterable[str]]) -> Callable[..., None]:
     @places
     @functools.wraps(function)
     def command(json_: bool, **options: Any) -> None:
-        from engine.cli.output import write, write_json
+        from engine.cli.output import tell, write, write_json
         from engine.errors import escaped
 
         settings = settings_of(options)
         with ExitStack() as stack:
             ask = Asker(settings, stack)
-            lines = function(ask, **options)
+            lines = list(function(ask, **options))
         if json_:
             question = function.__name__
             write_json({"question": question, "revision": ask.revision, "answer": ask.answer})
         else:
             write(escaped(line) for line in lines)
+            if not lines:
+                tell("nothing was found")
 
     return command
 

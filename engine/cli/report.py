@@ -33,6 +33,7 @@ _PASSES_ON: Final = ("answer.py", "snapshot.py")  # where memoized errors are ra
 REMEMBERED: Final = (
     'That is remembered: nothing that it read has changed since. To run it again: engine forget "{}"'
 )
+RAISED: Final = "raised at "
 BUG: Final = "this is a bug in the engine: please report it with the lines above"
 
 
@@ -87,8 +88,10 @@ def _origin(error: BaseException) -> str:
 def of_query(error: BaseException, key: str) -> BaseException:
     """What to report for an error that came out of `Engine.get`."""
     if isinstance(error, EngineError):
-        if where(error):
-            error.add_note(f"raised at {where(error)}")
+        place = where(error)
+        if place:  # instead of what was said before: a failure that is kept is raised many times
+            notes = [note for note in getattr(error, "__notes__", ()) if not note.startswith(RAISED)]
+            error.__notes__ = [*notes, f"{RAISED}{place}"]
         return error
     if _is_bug(error):
         return error
@@ -109,7 +112,9 @@ def _report_usage(error: click.ClickException) -> int:
     if context is not None:
         tell(context.get_usage())
     tell("\n".join(escaped(line) for line in error.format_message().split("\n")))
-    if isinstance(error, click.NoSuchOption):
+    if isinstance(error, click.NoSuchOption) and isinstance(getattr(context, "command", None), click.Group):
+        tell(f"Options come after the command, as in: engine run {error.option_name} ...")
+    elif isinstance(error, click.NoSuchOption):
         tell("An argument that starts with a dash goes after --.")
     elif context is not None:
         tell(f"See {context.command_path} --help.")

@@ -100,15 +100,6 @@ class Server:
         self._waker.send(b".")
         self._acceptor.join()
 
-    def resume(self) -> None:
-        """Take connections again after `pause`."""
-        with self._changed:
-            if self._accepting or not self._open:
-                return
-            self._asleep.recv(1)
-            self._accepting = True
-        self._acceptor = self._start_acceptor()
-
     def close(self) -> None:
         """Stop serving. Requests under way lose their connection, and their clients ask elsewhere."""
         deadline = time.monotonic() + CLOSE_SECONDS
