@@ -102,14 +102,21 @@ def _set_by_host(core: Core) -> list[Change]:
     return kept + again
 
 
-def start_over(core: Core, damage: StoreDamaged) -> None:
-    """Rows that do not match their checksums: set the store aside and compute everything again."""
+def start_over(core: Core, damage: StoreDamaged, since: int) -> None:
+    """Rows that do not match their checksums: set the store aside and compute everything again.
+
+    since    `core.started_over` at a moment before the damage was found. Where it is more by now, another
+             request was quicker, and the store of now is another one
+    """
     with core.lock:
         if core.store is None:
             raise damage
+        if core.started_over != since:
+            return
         core.unsettled = False
         reason = damage.fields.get("reason") or damage.fields.get("row") or damage.headline
         kept = _set_by_host(core)
+        core.started_over += 1
         core.store.start_over(reason)
         core.notes += core.store.notes or [GONE]
         core.store.notes.clear()

@@ -62,6 +62,7 @@ class Store(Proven):
 
     def _adopt(self, opened: Opened) -> None:
         self._opened = opened
+        self._condemned = None
         self._learn()
         self._connection = opened.connection
         self._raw = opened.raw
