@@ -19,6 +19,7 @@ import engine.kept_table
 import engine.look
 import engine.restore
 import engine.running
+import engine.versions
 from engine.advance import Change
 from engine.collection import Collection, force_lookups
 from engine.core import Core
@@ -258,7 +259,7 @@ def take_what_a_dependency_is_now_for_what_it_was(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def seen(history: History, core: Core, node: int) -> Any:
             several = units(core.graph.below(node))
-            found = [[engine.history.seen_now(core, one) for one in unit] for unit in several]
+            found = [[engine.versions.seen_now(core, one) for one in unit] for unit in several]
             if not all(map(all, found)):
                 return None
             return b"".join([one[0] if len(one) == 1 else fingerprint(b"".join(one)) for one in found])
