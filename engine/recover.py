@@ -132,7 +132,8 @@ def release_left(core: Core) -> None:
 def release_rings(core: Core) -> None:
     """Let the rows of cycles be written, now that nothing runs; drop those that were interrupted (Z3, Z4)."""
     graph = core.graph
-    waiting = [node for node in core.ringed if not _is_whole(core, node)]
+    rings: dict[int, bool] = {}
+    waiting = [node for node in core.ringed if not _is_whole(core, node, rings)]
     if core.saves:
         core.dirty.update(core.ringed)
     core.ringed.clear()
@@ -162,12 +163,17 @@ def release_rings(core: Core) -> None:
             graph.suspects.pop(node, None)
 
 
-def _is_whole(core: Core, node: int) -> bool:
-    """Whether all that a member of a cycle read has a memo, and each member has the error of the cycle."""
+def _is_whole(core: Core, node: int, rings: dict[int, bool]) -> bool:
+    """Whether all that a member of a cycle read has a memo, and each member has the error of the cycle.
+
+    rings    of the rings that were looked at, by identity, since all members have the same one: the latter
+    """
     graph = core.graph
     if not all(graph.verified_at[read] for read in entries(graph.below(node))):
         return False
     if graph.flags[node] & REACH:
         return True  # members of collections are marked when it is over, see collection_cycles
     ring = getattr(graph.values[node], "ring", ())
-    return not any(graph.status[member] & MARKED for member in ring)
+    if id(ring) not in rings:
+        rings[id(ring)] = not any(graph.status[member] & MARKED for member in ring)
+    return rings[id(ring)]
