@@ -110,7 +110,7 @@ def _read_ahead(core: Core, nodes: list[int]) -> None:
     """What is asked of each input that differs: who read it, and whether it was ever what it is now."""
     load_readers(core, nodes)
     if core.history is not None:
-        core.history.load_versions(core, nodes)
+        core.history.versions.load(core, nodes)
 
 
 def _is_new(core: Core, change: Change) -> bool:
@@ -140,7 +140,7 @@ def _put(core: Core, change: Change) -> None:
     for snapshot in core.snapshots:
         snapshot.save(node)
     if core.history is not None:
-        core.history.replaced(core, node)
+        core.history.versions.replaced(core, node)
     for level in range(graph.durability[node] + 1):
         core.last_changed[level] = core.revision
     reset = graph.flags[node] & PINNED and not change.pinned

@@ -103,8 +103,8 @@ def _that_run(core: Core, nodes: list[int]) -> list[int]:
     history = core.history
     if history is None or not changed_by:
         return list(changed_by)
-    history.load_versions(core, list(dict.fromkeys(changed_by.values())))
-    return [node for node, changed in changed_by.items() if not history.was_before(core, changed)]
+    history.versions.load(core, list(dict.fromkeys(changed_by.values())))
+    return [node for node, changed in changed_by.items() if not history.versions.was_before(core, changed)]
 
 
 def _first_changed(core: Core, node: int) -> int:

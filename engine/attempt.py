@@ -60,6 +60,7 @@ def _insist(core: Core, attempt: Callable[[Gate], T]) -> T:
     frame = CURRENT.get()
     for tries in count():
         gate: Gate = core.patience if tries >= PATIENCE else nullcontext()
+        started_over = core.started_over
         try:
             return attempt(gate)
         except Cancelled:
@@ -70,7 +71,7 @@ def _insist(core: Core, attempt: Callable[[Gate], T]) -> T:
             rebuilt += 1
             if rebuilt > REBUILDS:
                 raise
-            start_over(core, damage)
+            start_over(core, damage, started_over)
         except RuntimeError as error:
             if not isinstance(error.__context__, KeyboardInterrupt):
                 raise

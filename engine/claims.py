@@ -127,11 +127,18 @@ def _cycle(core: Core, nodes: list[int]) -> Cycle:
 
 def _tie(core: Core, nodes: Sequence[int], cycle: Cycle) -> None:
     """Nodes need each other: note it for those who come to read them, and poison those that run."""
-    knot: set[int] = set()
-    for node in nodes:
-        knot |= core.knots.get(node) or {node}
-    core.knots.update(dict.fromkeys(knot, knot))
-    running = [core.claims[node] for node in nodes if node in core.claims]
+    tied = set(nodes)
+    knot = core.knots.get(nodes[0], set())
+    # When a ring closes again, each of its keys comes here with all of them, and they are tied already.
+    if not tied <= knot:
+        found = [core.knots[node] for node in tied & core.knots.keys()]
+        knots = {id(one): one for one in found}
+        knot = max(knots.values(), key=len, default=knot)
+        for other in (tied, *knots.values()):
+            if other is not knot:
+                knot |= other
+                core.knots.update(dict.fromkeys(other, knot))
+    running = [core.claims[node] for node in tied & core.claims.keys()]
     transient = any(one.transient for one in running)  # what one of them saw, the error of all rests on
     for one in running:
         one.transient |= transient

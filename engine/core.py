@@ -82,6 +82,7 @@ class Core:
         self.sync_lock = threading.Lock()  # one look at the world at a time
         self.patience = threading.RLock()  # held by a request that was cancelled too often: writers wait
         self.generation = 0
+        self.started_over = 0  # how often a damaged store was set aside
         self.unsettled = False
         self.struck: Exception | None = None  # what was raised amid a change of a collection
         self.saves = store is not None and not store.read_only

@@ -46,6 +46,7 @@ MUTABLE: Final = 128  # readers get copies of their own
 UNTRACKED: Final = 256
 REMEMBERED: Final = 512  # earlier memos of it are kept, see history
 RECORDED: Final = 1024  # the memo of now is one of the earlier ones already: it was put back, or tried
+VERSIONED: Final = 2048  # it was something else before, see versions
 REASON_SHIFT: Final = 12  # bits 12-15: why it ran last, a `why.Reason`
 REACH_SHIFT: Final = 16  # bits 16-55: the collections that it rests on, see `collect`
 REACH_BITS: Final = 40  # so that all flags fit into 63 bits

@@ -1,14 +1,14 @@
 """History: the values and memos that nodes had before, so that one that holds again need not run.
 
-A node whose value becomes different leaves a *version*: from which revision to which it was what. A memo
-that is about to be replaced is kept whole as an *earlier memo*: value, code, and its dependencies in order
-with what each of them was. What they were follows from the versions, so nothing is written for a node
+A node whose value becomes different leaves a *version*: from which revision to which it was what (versions).
+A memo that is about to be replaced is kept whole as an *earlier memo*: value, code, and its dependencies in
+order with what each of them was. What they were follows from the versions, so nothing is written for a node
 until something below it changes. See restore for how an earlier memo is taken back.
 
 Invariants
     Y1  An earlier memo says what each of its dependencies was when it held, or there is none.
-    Y2  A version ends where the value was replaced. Between versions nothing is known (no guess is made).
-    Y3  Of a node the newest `per_key` memos are kept; without a store at most `MOST_HELD` in all.
+    Y2  Of a node the newest `per_key` memos are kept; without a store at most `MOST_HELD` in all.
+    Y3  What was read from a store goes when it is more than `MOST_LOADED`, and is read again.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ from engine.graph import (
     entries,
 )
 from engine.persist import KEEP, load, save
-from engine.store import Batch, EarlierRow, VersionRow
+from engine.store import Batch, EarlierRow
 from engine.store.codec import fingerprint
+from engine.versions import ENTRY_BYTES, Versions
 
 if TYPE_CHECKING:
     from engine.core import Core
@@ -46,45 +47,28 @@ if TYPE_CHECKING:
     from engine.restore import Trial
 
 HISTORY: Final = 4  # earlier memos of a key, with a store: three branches beside the one that is checked out
-MOST_VERSIONS: Final = 16  # of a node; who read an older one runs again
 MOST_HELD: Final = 20_000  # earlier memos without a store
 AT_ONCE: Final = 256  # suspects whose earlier memos are read in one go
-MOST_LOADED: Final = 20_000  # nodes whose histories stay in memory after a commit
+MOST_LOADED: Final = 8 << 20  # bytes of earlier memos that stay in memory, values aside
+MEMO_BYTES: Final = 400  # of one, as measured, beside what it says of each dependency
 KEPT_FLAGS: Final = ERROR | UNSTORED
 
 
 @define(eq=False, repr=False)
 class History:
-    """What is known of the past of one engine's nodes. All of it may be forgotten at any time (Y2)."""
+    """What is known of the past of one engine's nodes. All of it may be forgotten at any time."""
 
     per_key: int
     trials: dict[int, Trial] = field(factory=dict)  # earlier memos that are being tried, see restore
-    _versions: dict[int, list[VersionRow]] = field(factory=dict)  # all of a node
-    _new_versions: dict[int, tuple[VersionRow, ...]] = field(factory=dict)
+    versions: Versions = field(factory=Versions)
     _memos: dict[int, list[Earlier]] = field(factory=dict)  # all there are, oldest first
     _new_memos: dict[int, tuple[EarlierRow, ...]] = field(factory=dict)  # with a store: for the next commit
     _read: list[Earlier] = field(factory=list)  # the last that were read, with values that the store has
     _written: list[Earlier] = field(factory=list)  # likewise, with values that it has after the next commit
     _gone: dict[int, None] = field(factory=dict)
-    _last: tuple[int, int, bytes] = (0, 0, b"")  # what a node was in a revision: most ask for the same
-    _again: dict[int, tuple[int, bool]] = field(factory=dict)  # changed_at, and whether it was that before
+    _loaded: int = 0  # bytes of memos that were read
 
     # -- noting --------------------------------------------------------------------------------
-
-    def replaced(self, core: Core, node: int) -> None:
-        """The value of `node` is about to become different: note until when it was what it is."""
-        graph = core.graph
-        above = graph.above(node) if graph.readers[node] is not None else ()
-        if above and all(map(core.collections.__contains__, above)):
-            return  # nobody would ask: collections have no earlier memos. Of no readers one may come back
-        was = seen_now(core, node)
-        if was:
-            version = VersionRow(node, graph.changed_at[node], core.revision, was)
-            self._new_versions[node] = (*self._new_versions.get(node, ()), version)[-MOST_VERSIONS:]
-            known = self._versions.get(node)
-            if known is not None:
-                known.append(version)
-                del known[:-MOST_VERSIONS]
 
     def remember(self, core: Core, node: int, info: QueryInfo, *, tried: bool = False) -> Earlier | None:
         """Keep the memo of a node beyond its replacement. None: it cannot be kept, or is kept already.
@@ -188,7 +172,9 @@ class History:
         flags = core.graph.flags
         if not flags[node] & REMEMBERED:
             self._memos[node] = []
+            self._loaded += ENTRY_BYTES if core.saves else 0
             return
+        self._make_room()
         others = islice(core.graph.suspects, AT_ONCE)
         nodes = [one for one in {node: None, **dict.fromkeys(others)} if one not in self._memos]
         held = [one for one in nodes if flags[one] & REMEMBERED]
@@ -200,21 +186,10 @@ class History:
             self._memos[one] = [*read, *new][-self.per_key :]
             self._read += read
             self._written += new
+            if core.saves:  # else they are nowhere else
+                sizes = (MEMO_BYTES + 5 * len(row.seen) // 4 + len(row.rows) for row in read)
+                self._loaded += ENTRY_BYTES + sum(sizes)
         self._memos.setdefault(node, [])
-
-    def was_before(self, core: Core, node: int) -> bool:
-        """Whether a node was ever what it is now. Else nothing that read it can be what it was, either.
-
-        A memo that holds again read the same as the present one up to what changed first, and then that.
-        So the usual edit, to something new, costs its readers a look into a dict each.
-        """
-        when = core.graph.changed_at[node]
-        known = self._again.get(node)
-        if known is None or known[0] != when:
-            self.load_versions(core, (node,))
-            now = seen_now(core, node)
-            known = self._again[node] = when, any(version.was == now for version in self._versions[node])
-        return known[1]
 
     def rows_of(self, core: Core, node: int) -> tuple[Any, ...] | None:
         """The value of a member whose memo holds again and is stored nowhere; None: it has to be computed."""
@@ -233,10 +208,10 @@ class History:
             return None
         grouped = max(dependencies, default=0) >= GROUP
         reads = entries(dependencies) if grouped else dependencies
-        seen = self._seen(core, reads, graph.verified_at[node])
+        seen = self.versions.seen(core, reads, graph.verified_at[node])
         if b"" in seen:
             load(core, reads)  # most often they are in memory: that is not asked of each
-            seen = self._seen(core, reads, graph.verified_at[node])
+            seen = self.versions.seen(core, reads, graph.verified_at[node])
             if b"" in seen:
                 return None
         if not grouped:
@@ -245,49 +220,24 @@ class History:
         units_seen = (list(islice(each, len(unit))) for unit in units(dependencies))
         return b"".join([one[0] if len(one) == 1 else fingerprint(b"".join(one)) for one in units_seen])
 
-    def _seen(self, core: Core, reads: Sequence[int], when: int) -> list[bytes]:
-        """What each of these was in a revision; b"" where that is not known, or it is not in memory."""
-        changed_at, flags, digests = core.graph.changed_at, core.graph.flags, core.graph.fingerprint
-        seen: list[bytes] = []
-        moved: list[int] = []
-        for read in reads:
-            if changed_at[read] > when:
-                if self._last[0] != read or self._last[1] != when:
-                    moved.append(len(seen))
-                seen.append(self._last[2])
-            elif flags[read] & (ERROR | TRANSIENT):
-                seen.append(seen_now(core, read))
-            else:
-                seen.append(digests[read])
-        if moved:
-            self.load_versions(core, [reads[at] for at in moved])
-        for at in moved:
-            known = reversed(self._versions[reads[at]])
-            seen[at] = next((one.was for one in known if one.since <= when < one.until), b"")
-            self._last = reads[at], when, seen[at]
-        return seen
-
-    def load_versions(self, core: Core, nodes: Sequence[int]) -> None:
-        """Read what these nodes were before, if that is not in memory."""
-        missing = [node for node in nodes if node not in self._versions]
-        if not missing:
-            return
-        stored = core.store.versions(missing) if core.store is not None else {}
-        for node in missing:
-            self._versions[node] = [*stored.get(node, ()), *self._new_versions.get(node, ())]
+    def _make_room(self) -> None:
+        """Before more is read: let go of what is there, if it is too much (Y3)."""
+        if self._loaded > MOST_LOADED:
+            self._memos = {node: self._memos[node] for node in self._gone}  # the store has those still
+            self._loaded = 0
 
     # -- saving --------------------------------------------------------------------------------
 
     @property
     def has_news(self) -> bool:
         """Whether a commit has something to write."""
-        return bool(self._new_memos or self._new_versions or self._gone)
+        return bool(self._new_memos or self.versions.new or self._gone)
 
     def into(self, batch: Batch) -> None:
         """Put what is new into a batch."""
         batch.earlier_kept = self.per_key + 1  # one may still be tried while a long build commits
         batch.earlier_gone.extend(self._gone)
-        batch.versions.extend(chain.from_iterable(self._new_versions.values()))
+        self.versions.into(batch)
         batch.earlier.extend(chain.from_iterable(self._new_memos.values()))
 
     def committed(self) -> None:
@@ -295,21 +245,19 @@ class History:
         _let_go(self._written)
         _let_go(self._read)  # who restores one reads its value again
         self._new_memos.clear()
-        self._new_versions.clear()
         self._gone.clear()
-        if len(self._memos) + len(self._versions) > MOST_LOADED:
-            self._memos.clear()
-            self._versions.clear()
-        self._again.clear()
+        self._make_room()
+        self.versions.committed()
 
     def clear(self) -> None:
         """Forget what is in memory: the lists are built anew."""
-        emptied: list[dict[int, Any]] = [self.trials, self._versions, self._memos, self._gone, self._again]
-        for one in (*emptied, self._new_versions, self._new_memos):
+        emptied: list[dict[int, Any]] = [self.trials, self._memos, self._new_memos, self._gone]
+        for one in emptied:
             one.clear()
+        self.versions.clear()
         _let_go(self._read)
         _let_go(self._written)
-        self._last = 0, 0, b""
+        self._loaded = 0
 
 
 def forget(core: Core, nodes: Sequence[int]) -> None:
@@ -337,13 +285,3 @@ def is_kept(info: QueryInfo) -> bool:
     if info.is_input or info.untracked or info.eq is not None:
         return False
     return info.collection is None or info is info.collection.member
-
-
-def seen_now(core: Core, node: int) -> bytes:
-    """The fingerprint of what a reader sees: of a value, or of a failure. Empty: it is not known."""
-    graph = core.graph
-    flags = graph.flags[node]
-    digest = graph.fingerprint[node]
-    if flags & TRANSIENT or not digest:
-        return b""
-    return fingerprint(b"failure" + digest) if flags & ERROR else digest

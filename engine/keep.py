@@ -172,7 +172,7 @@ def _take_back(core: Core, node: int, info: QueryInfo, reads: Reads, equal: bool
     graph = core.graph
     durability, reach = _rests_on(core, node, info, reads)
     if core.history is not None and not equal:
-        core.history.replaced(core, node)
+        core.history.versions.replaced(core, node)
     if reads or graph.dependencies[node]:
         replace_dependencies(core, node, reads)
         note_calls(core, node, [read for read in reads if read > 0])

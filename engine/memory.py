@@ -11,7 +11,8 @@ Invariants
     M3  What the host set stays, whatever happens to the store (recover Z1).
 
 Not counted are values that are not stored, failures, values of a few bytes, for which the count would take
-more than they do, and the graph itself: keys, stamps and edges.
+more than they do, what is read of histories, which is bounded (history, versions), and the graph
+itself: keys, stamps and edges.
 """
 
 from __future__ import annotations

@@ -108,4 +108,4 @@ def _read_graph(core: Core, store: Store) -> None:
     except StoreDamaged as damage:
         if not store.unproven:
             raise
-        start_over(core, damage)  # found by reading, sooner than by the proof
+        start_over(core, damage, core.started_over)  # found by reading, sooner than by the proof

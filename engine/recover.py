@@ -102,14 +102,21 @@ def _set_by_host(core: Core) -> list[Change]:
     return kept + again
 
 
-def start_over(core: Core, damage: StoreDamaged) -> None:
-    """Rows that do not match their checksums: set the store aside and compute everything again."""
+def start_over(core: Core, damage: StoreDamaged, since: int) -> None:
+    """Rows that do not match their checksums: set the store aside and compute everything again.
+
+    since    `core.started_over` at a moment before the damage was found. Where it is more by now, another
+             request was quicker, and the store of now is another one
+    """
     with core.lock:
         if core.store is None:
             raise damage
+        if core.started_over != since:
+            return
         core.unsettled = False
         reason = damage.fields.get("reason") or damage.fields.get("row") or damage.headline
         kept = _set_by_host(core)
+        core.started_over += 1
         core.store.start_over(reason)
         core.notes += core.store.notes or [GONE]
         core.store.notes.clear()
@@ -125,7 +132,8 @@ def release_left(core: Core) -> None:
 def release_rings(core: Core) -> None:
     """Let the rows of cycles be written, now that nothing runs; drop those that were interrupted (Z3, Z4)."""
     graph = core.graph
-    waiting = [node for node in core.ringed if not _is_whole(core, node)]
+    rings: dict[int, bool] = {}
+    waiting = [node for node in core.ringed if not _is_whole(core, node, rings)]
     if core.saves:
         core.dirty.update(core.ringed)
     core.ringed.clear()
@@ -155,12 +163,17 @@ def release_rings(core: Core) -> None:
             graph.suspects.pop(node, None)
 
 
-def _is_whole(core: Core, node: int) -> bool:
-    """Whether all that a member of a cycle read has a memo, and each member has the error of the cycle."""
+def _is_whole(core: Core, node: int, rings: dict[int, bool]) -> bool:
+    """Whether all that a member of a cycle read has a memo, and each member has the error of the cycle.
+
+    rings    of the rings that were looked at, by identity, since all members have the same one: the latter
+    """
     graph = core.graph
     if not all(graph.verified_at[read] for read in entries(graph.below(node))):
         return False
     if graph.flags[node] & REACH:
         return True  # members of collections are marked when it is over, see collection_cycles
     ring = getattr(graph.values[node], "ring", ())
-    return not any(graph.status[member] & MARKED for member in ring)
+    if id(ring) not in rings:
+        rings[id(ring)] = not any(graph.status[member] & MARKED for member in ring)
+    return rings[id(ring)]

@@ -30,7 +30,7 @@ from engine.earlier import Earlier
 from engine.earlier_rows import unpack_rows
 from engine.failure import Failure
 from engine.graph import ERROR, FORCED, GROUP, LOADED, MARKED, REACH, UNSTORED
-from engine.history import History, is_kept, seen_now
+from engine.history import History, is_kept
 from engine.mark import spread
 from engine.memo import Reads
 from engine.outcome import Outcome
@@ -38,6 +38,7 @@ from engine.persist import load
 from engine.query import QueryInfo
 from engine.reach import closure
 from engine.store.codec import DamagedValue, fingerprint
+from engine.versions import seen_now
 
 if TYPE_CHECKING:
     from engine.verify import Walk
@@ -74,7 +75,7 @@ def restore(core: Core, node: int, changed: int, walk: Walk) -> bool:
     history, info = core.history, _of_interest(core, node)
     if history is None or info is None:
         return False
-    if not history.was_before(core, changed):
+    if not history.versions.was_before(core, changed):
         history.remember(core, node, info)
         return False
     trial = history.trials.get(node)
@@ -103,7 +104,7 @@ def next_wanted(core: Core, node: int, changed: int) -> int:
     Else the dependency that it would bring up to date first.
     """
     history, info = core.history, _of_interest(core, node)
-    if history is None or info is None or not history.was_before(core, changed):
+    if history is None or info is None or not history.versions.was_before(core, changed):
         return node
     trial = _begin(core, history, node, info, None)
     wanted: list[int] = []

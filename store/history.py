@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from engine.store.rows import Batch, EarlierRow, VersionRow
 
 VERSIONS: Final = 16  # of a node; who read an older one runs again
 LARGEST: Final = 1 << 16  # bytes of a value that comes with its memo; a larger one is read when it is wanted
+MOST_AT_ONCE: Final = 8 << 20  # bytes of all values that come with memos, those of the newest ones
 
 _NONE: Final = b"", None
 _VERSION: Final = struct.Struct(f"<qq{checksums.SUM_BYTES}s")
@@ -58,11 +60,22 @@ def versions(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, li
 
 def earlier(connection: sqlite3.Connection, nodes: Sequence[int]) -> dict[int, list[EarlierRow]]:
     result: dict[int, list[EarlierRow]] = {}
+    held: deque[tuple[list[EarlierRow], int, int]] = deque()  # oldest first: where a value is, and its size
+    total = 0
     for node, record in parts.of_nodes(connection, OF_MEMOS, nodes):
         row = EarlierRow(node, *_memo(record))
-        if row.value is not None and len(row.value) > LARGEST:
+        several = result.setdefault(node, [])
+        size = len(row.value or b"")
+        if size > LARGEST:
             row = row._replace(value=None)  # for who asks for it
-        result.setdefault(node, []).append(row)
+        elif size:
+            held.append((several, len(several), size))
+            total += size
+        several.append(row)
+        while total > MOST_AT_ONCE:
+            older, at, size = held.popleft()
+            older[at] = older[at]._replace(value=None)
+            total -= size
     return result
 
 

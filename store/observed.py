@@ -71,6 +71,23 @@ def write_observed(
     still_late = postponed(late, stamps, pinned, stamped)
     grown = write_late(connection, late, still_late)
     given = {row.id: row for row in written.some(list(compress(count(), map(stamps.__contains__, ids))))}
+    return grown + _write_blocks(connection, stamps, pinned, given)
+
+
+def late_to_blocks(connection: sqlite3.Connection) -> int:
+    """Bring the blocks up to the stamps that came late; return by how much the total grows."""
+    late = read_late(connection)
+    grown = write_late(connection, late, {})
+    return grown + _write_blocks(connection, dict[int, bytes | None](late), set(), {})
+
+
+def _write_blocks(
+    connection: sqlite3.Connection,
+    stamps: dict[int, bytes | None],
+    pinned: set[int],
+    given: dict[int, NodeRow],
+) -> int:
+    grown = 0
     parts: dict[int, list[int]] = {}
     for id in sorted({*stamps, *pinned}):
         parts.setdefault(id >> RANGE_BITS, []).append(id)

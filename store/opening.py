@@ -170,21 +170,22 @@ def _open_existing(files: Files, synchronous: str, notes: list[str], *, proves_l
                 raise _Outdated(header.version)
             connection = connect(files, "mode=rw")
             try:
-                nothing = rows.StateRow(rows.State(), b"", b"")
-                opened = Opened(files, connection, raw, nothing, b"", notes, can_write=True)
-                migrated = _migrate(opened, synchronous)
-                opened.stored = repair.load_state(connection)
+                opened = Opened(files, connection, raw, _look(files, connection), b"", notes, can_write=True)
                 rests = found is not None and _rests_on(opened.stored, found, files)
-                if proof is not None and (migrated or not rests):  # what to do depends on it, at once
+                as_sealed = rests and _version(files, connection) == schema.VERSION
+                if proof is not None and not as_sealed:  # what to do depends on it, at once
                     sealed = proof.holds()
                     proof = None
-                if sealed and found and not migrated:
+                if found is not None and sealed:
                     if not rests:
                         raise _StrayWal
                     opened.base = found.base
+                if _migrate(opened, synchronous, header.version):
+                    audit(opened, is_wal=header.is_wal, migrated=True)
+                elif sealed:
                     opened.proof = proof
                 else:
-                    audit(opened, is_wal=header.is_wal, migrated=migrated)
+                    audit(opened, is_wal=header.is_wal)
             except BaseException:
                 close_unmerged(files, connection)
                 raise
@@ -251,19 +252,34 @@ def _check_schema(files: Files, connection: sqlite3.Connection, tables: tuple[st
         raise StoreDamaged(store=files.database, found="another schema than the engine makes")
 
 
-def _migrate(opened: Opened, synchronous: str) -> bool:
-    """Compare the schema, and bring an older version to ours. True: something was migrated."""
+def _look(files: Files, connection: sqlite3.Connection) -> rows.StateRow:
+    """The state in a file of our version, or of one before, whose schema is as that version makes it."""
+    version = _version(files, connection)
+    migration = schema.MIGRATIONS.get(version)
+    if version < schema.VERSION and migration is None:
+        raise _Outdated(version)
+    _check_schema(files, connection, schema.TABLES if migration is None else migration.tables)
+    return repair.load_state(connection)
+
+
+def _migrate(opened: Opened, synchronous: str, sealed_version: int) -> bool:
+    """Bring an older version to ours. True: the main file is of an older one.
+
+    So it is too where a migration was struck before the log was merged: see
+    test_a_migration_that_is_killed_before_its_merge_is_finished_at_the_next_start.
+    """
     connection = opened.connection
     first = version = _version(opened.files, connection)
+    trust(connection, synchronous)
     while version < schema.VERSION:
         migration = schema.MIGRATIONS.get(version)
         if migration is None:
             raise _Outdated(first)
         _check_schema(opened.files, connection, migration.tables)
-        trust(connection, synchronous)
         connection.execute("BEGIN IMMEDIATE")
         try:
             migration.apply(connection)
+            _rest(connection, opened.base)
             version += 1
             connection.execute(f"PRAGMA user_version = {version}")
             connection.execute("COMMIT")
@@ -271,10 +287,18 @@ def _migrate(opened: Opened, synchronous: str) -> bool:
             if connection.in_transaction:
                 connection.rollback()
     _check_schema(opened.files, connection, schema.TABLES)
-    trust(connection, synchronous)
+    opened.stored = repair.load_state(connection)
+    first = min(first, sealed_version)
     if first != version:
         opened.notes.append(MIGRATED.format(first, version))
     return first != version
+
+
+def _rest(connection: sqlite3.Connection, base: bytes) -> None:
+    """Let a commit that changes the tables name the seal that it rests on, as every other does (Z2)."""
+    after = repair.load_state(connection)._replace(base=base)
+    update = "UPDATE state SET base = ?, sum = ? WHERE id = 1"
+    connection.execute(update, (base, checksums.state_sum(after)))
 
 
 def _rests_on(stored: rows.StateRow, found: seal.Seal, files: Files) -> bool:

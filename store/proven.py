@@ -28,6 +28,7 @@ class Proven(Readable):
         self.notes: list[str] = []
         self._guard = threading.RLock()
         self._early: int | None = None  # the thread that may read before the proof
+        self._condemned: str | None = None  # what the audit found: it need not read all again
 
     _opened: Opened
     _closed: bool
@@ -59,14 +60,20 @@ class Proven(Readable):
             proof = self._opened.proof
             if proof is None:
                 return False
-            with translated(self.path):
-                holds = proof.holds()
-                if not holds:
-                    self._opened.base = b""  # commits rest on no seal until there is a new one
-                    try:
-                        audit(self._opened)
-                    except StoreDamaged as damage:
-                        raise StoreDamaged(store=self.path, reason=reason_of(damage)) from damage
+            if self._condemned is not None:
+                raise StoreDamaged(store=self.path, reason=self._condemned)
+            try:
+                with translated(self.path):
+                    holds = proof.holds()
+                    if not holds:
+                        self._opened.base = b""  # commits rest on no seal until there is a new one
+                        try:
+                            audit(self._opened)
+                        except StoreDamaged as damage:
+                            raise StoreDamaged(store=self.path, reason=reason_of(damage)) from damage
+            except StoreDamaged as damage:
+                self._condemned = damage.fields["reason"]
+                raise
             self._opened.proof = None
             self._learn()
             return not holds

@@ -27,29 +27,23 @@ from engine.store import repair, schema, writing
 from engine.store.collections import Collections
 from engine.store.directory import private_directory
 from engine.store.failures import SQLITE_ERRORS, from_sqlite, translated
-from engine.store.merging import Opened, merge
+from engine.store.merging import Opened
 from engine.store.opening import open_for_writing
-from engine.store.proven import Proven
 from engine.store.rows import (
     Batch,
     State,
     StateRow,
 )
+from engine.store.tidying import NOT_MERGED, Tidying
 
 if TYPE_CHECKING:
     from engine.store.inspect import Statistics
 
-WAL_LIMIT_BYTES = 64 << 20  # merged when a commit leaves the log larger
-WAL_WARNING_BYTES = 256 << 20  # a reader that never ends keeps the log from being merged
 CLOSE_WAL_BYTES = 4 << 20  # merged at close when the log is larger,
 CLOSE_FILE_BYTES = 32 << 20  # or when the file is small enough to be sealed in a few milliseconds
-QUIET_PART = 8  # in a quiet moment the log is merged when it has this part of WAL_LIMIT_BYTES
-
-LONG_READER = "A reader keeps the store's log from being merged; it has grown to {} MB."
-NOT_MERGED = "The store's log could not be merged, which will be tried again: {}"
 
 
-class Store(Proven):
+class Store(Tidying):
     """An open store. Made by `open_store`; a context manager that closes it."""
 
     def __init__(self, opened: Opened, *, read_only: bool, synchronous: str) -> None:
@@ -62,12 +56,12 @@ class Store(Proven):
 
     def _adopt(self, opened: Opened) -> None:
         self._opened = opened
+        self._condemned = None
         self._learn()
         self._connection = opened.connection
         self._raw = opened.raw
         self._stored: StateRow | None = opened.stored
-        self._merge_above = WAL_LIMIT_BYTES
-        self._warned = False
+        self._nothing_put_off()
         self._closed = False
         self._lost: StoreError | None = None
         # Forgotten or at exit: the last connection to go would checkpoint on its own, under the seal.
@@ -141,13 +135,6 @@ class Store(Proven):
             self._must_write()
             with translated(self.path):
                 return self._merge(force=True)
-
-    def tidy(self) -> None:
-        """Merge the log if that is worth it by now. For quiet moments: a merge reads the whole file."""
-        with self._guard:
-            self.prove()
-            if not self.read_only and self.files.wal_size() > WAL_LIMIT_BYTES // QUIET_PART:
-                self._merge_large_log()
 
     def shrink(self) -> None:
         """Let go of the pages that are held in memory; those that are needed are read again."""
@@ -276,24 +263,6 @@ class Store(Proven):
             with self.locked() as connection:
                 stored = self._stored = repair.load_state(connection)
         return stored
-
-    def _merge(self, *, force: bool = False) -> bool:
-        self._opened.stored = self._state_row()
-        return merge(self._opened, force=force)
-
-    def _merge_large_log(self) -> None:
-        """After a commit. The commit stands whatever happens here, so a failure is a note."""
-        size = self.files.wal_size()
-        try:
-            with translated(self.path):
-                merged = self._merge(force=size > WAL_WARNING_BYTES)
-        except StoreError as error:
-            merged = False
-            self.notes.append(NOT_MERGED.format(error.fields.get("reason", error.headline)))
-        self._merge_above = WAL_LIMIT_BYTES if merged else size + WAL_LIMIT_BYTES
-        if not merged and size > WAL_WARNING_BYTES and not self._warned:
-            self._warned = True
-            self.notes.append(LONG_READER.format(size >> 20))
 
     def _shut(self) -> None:
         self._closed = True

@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.store import checksums, deltas, history, schema
 from engine.store.merging import state_columns
-from engine.store.observed import write_observed
+from engine.store.observed import late_to_blocks, write_observed
 from engine.store.rows import Batch, NodeColumns, NodeRow, StateRow
 from engine.store.statements import delete, existing, insert, insert_columns, pieces, put
 
@@ -70,7 +70,16 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, 
         total += insert(connection, "revision", sorted(revisions.values()), checksums.revision_sum)
         total -= _forget_revisions(connection, max(revisions) - schema.REVISIONS_KEPT)
     total += deltas.write_collections(connection, batch)
-    after = StateRow(batch.state or stored.state, checksums.total_bytes(total), base)
+    return _write_state(connection, StateRow(batch.state or stored.state, checksums.total_bytes(total), base))
+
+
+def write_late_to_blocks(connection: sqlite3.Connection, stored: StateRow, base: bytes) -> StateRow:
+    """Bring the blocks of observed inputs up to the stamps that came late; return the state row."""
+    total = int.from_bytes(stored.total, "little") + late_to_blocks(connection)
+    return _write_state(connection, StateRow(stored.state, checksums.total_bytes(total), base))
+
+
+def _write_state(connection: sqlite3.Connection, after: StateRow) -> StateRow:
     connection.execute(_UPDATE_STATE, state_columns(after))
     return after
 

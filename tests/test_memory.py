@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 import engine.attempt
+import engine.history
+import engine.store.history
 from engine import Engine, Key, each, input, query
 from engine.core import Core
 from engine.errors import BadSettings
+from engine.history import History
 from engine.locate import find
 from engine.memory import LIMIT, OVERHEAD, PER_BYTE, Memory
 from engine.persist import load, load_readers
@@ -60,6 +63,12 @@ def double(number: int) -> int:
 @query(name="memory:all-doubled")
 def all_doubled(count: int) -> int:
     return sum(double(number) for number in range(count))
+
+
+def history_of(db: Engine) -> History:
+    found = db._core.history
+    assert found is not None
+    return found
 
 
 @pytest.fixture
@@ -167,6 +176,49 @@ def test_values_that_were_put_back_count_as_well(tmp_path: Path) -> None:
         assert db.counts().restored == 20
         held = [value for value in db._core.graph.values if isinstance(value, bytes)]
         assert len(held) <= 1
+
+
+@query(name="memory:half")
+def half(number: int) -> str:
+    return "x" * (200 + size())
+
+
+@query(name="memory:halves")
+def halves(count: int) -> int:
+    return sum(len(one) for one in each(half, range(count)))
+
+
+@pytest.mark.parametrize("most", [1_000, 8 << 20])
+def test_what_is_read_of_histories_is_bounded_and_nothing_runs_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """Up to 256 keys are read at once, with four memos each, and what 20,000 keys were had stayed."""
+    held: list[int] = []
+    loaded: list[int] = []
+    real = History._load_memos
+
+    def load(history: History, core: Core, node: int) -> None:
+        real(history, core, node)
+        held.append(sum(len(one.held) for one in history._read if isinstance(one.held, bytes)))
+        loaded.append(history._loaded)
+
+    monkeypatch.setattr(History, "_load_memos", load)
+    monkeypatch.setattr(engine.store.history, "MOST_AT_ONCE", most)
+    monkeypatch.setattr(engine.history, "MOST_LOADED", 40 * most)
+    with Engine(tmp_path / "store") as db:
+        for value in (1, 2, 3, 4):
+            db.set(size.key(), value)
+            db.get(halves, 600)
+    with Engine(tmp_path / "store") as db:
+        for value in (1, 3, 2, 4):
+            before = db.counts()
+            db.set(size.key(), value)
+            assert db.get(halves, 600) == 600 * (200 + value)
+            assert (db.counts() - before).executed == 0
+            loaded.append(history_of(db)._loaded)
+        db.check_invariants()
+    assert 150 < max(held) <= most
+    assert 0 < max(loaded) < 40 * most + 256 * 5 * 600  # and what is read at once
 
 
 def test_what_the_host_set_stays(db: Engine) -> None:

@@ -12,6 +12,7 @@ import pytest
 import engine.history
 import engine.keep
 import engine.restore
+import engine.versions
 from engine.core import Core
 from engine.earlier import units
 from engine.earlier_rows import pack_rows
@@ -61,7 +62,7 @@ def take_what_a_dependency_is_now_for_what_it_was(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def seen(history: History, core: Core, node: int) -> Any:
             several = units(core.graph.below(node))
-            found = [[engine.history.seen_now(core, one) for one in unit] for unit in several]
+            found = [[engine.versions.seen_now(core, one) for one in unit] for unit in several]
             if not all(map(all, found)):
                 return None
             return b"".join([one[0] if len(one) == 1 else fingerprint(b"".join(one)) for one in found])

@@ -25,6 +25,7 @@ from engine import (
     query,
 )
 from engine.store.sqlite import Store
+from tests.rings import burn, reads_left, told
 from tests.striking import strike
 
 WORLD = {"a": "disk"}
@@ -439,7 +440,6 @@ def test_a_cycle_that_was_interrupted_is_no_answer(db: Engine) -> None:
 
 
 KEYS = 3
-reads_left = [0]  # until an interrupt; 0: there is none
 
 
 @input(name="recover:edges")
@@ -458,19 +458,6 @@ def above(key: int) -> str:
     return f"{key}({', '.join(found)})"
 
 
-def burn() -> None:
-    reads_left[0] -= 1
-    if reads_left[0] == 0:
-        raise KeyboardInterrupt
-
-
-def told_of(db: Engine, key: int) -> str:
-    try:
-        return db.get(above, key)
-    except CycleError:
-        return "a cycle"
-
-
 @pytest.mark.parametrize("stored", [False, True])
 def test_random_cycles_that_are_interrupted_come_to_what_they_are_from_scratch(
     tmp_path: Path, stored: bool
@@ -487,12 +474,12 @@ def test_random_cycles_that_are_interrupted_come_to_what_they_are_from_scratch(
             key = chance.randrange(KEYS)
             reads_left[0] = chance.choice([0, chance.randrange(1, 6)])
             with suppress(KeyboardInterrupt):
-                found = told_of(db, key)
+                found = told(db, above, key)
                 reads_left[0] = 0
                 with Engine(None) as scratch:
                     for one, several in world.items():
                         scratch.set(edges.key(one), several)
-                    assert found == told_of(scratch, key), seed
+                    assert found == told(scratch, above, key), seed
             reads_left[0] = 0
             db.check_invariants()
             if place is not None and chance.random() < 0.3:

@@ -9,16 +9,10 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from engine import CycleError, Engine, Query, input, query, table
+from engine import CycleError, Engine, input, query, table
+from tests.rings import FAILS, told
 
 SECONDS = 60.0  # longest wait before a test counts as hanging
-
-
-def ask(db: Engine, wanted: Query[[], int]) -> int | str:
-    try:
-        return db.get(wanted)
-    except CycleError:
-        return "a cycle"
 
 
 @pytest.mark.parametrize("stored", [False, True])
@@ -45,14 +39,14 @@ def test_a_ring_that_a_revision_overtook_is_not_believed(tmp_path: Path, stored:
             go_on.wait(0.5)  # outdated, and still at it when the other one is asked for
 
     with Engine(tmp_path / "store" if stored else None) as db:
-        thread = threading.Thread(target=ask, args=(db, second), daemon=True)
+        thread = threading.Thread(target=told, args=(db, second), daemon=True)
         thread.start()
         assert entered.wait(SECONDS)
         db.set(cell.key(), 1)
-        assert ask(db, first) == 8
+        assert told(db, first) == 8
         go_on.set()
         thread.join(SECONDS)
-        assert (ask(db, first), ask(db, second)) == (8, 7)
+        assert (told(db, first), told(db, second)) == (8, 7)
         db.check_invariants()
 
 
@@ -141,12 +135,12 @@ def test_a_ring_that_rests_on_a_table_is_settled_with_it() -> None:
     for start in (first, second, outside):
         for wanted, value in ((first, 7), (second, 8), (outside, 9)):
             with Engine(None) as db:
-                assert ask(db, start) == "a cycle"
+                assert told(db, start) == FAILS
                 db.set(numbers.key(), (1,))
-                assert ask(db, wanted) == value
-                assert [ask(db, one) for one in (first, second, outside)] == [7, 8, 9]
+                assert told(db, wanted) == value
+                assert [told(db, one) for one in (first, second, outside)] == [7, 8, 9]
                 db.set(numbers.key(), (1, 2))
-                assert [ask(db, one) for one in (first, second, outside)] == ["a cycle"] * 3
+                assert [told(db, one) for one in (first, second, outside)] == [FAILS] * 3
                 db.check_invariants()
 
 
@@ -182,8 +176,8 @@ def test_a_ring_that_rests_on_a_passing_failure_passes_with_it() -> None:
         for wanted in (first, second, outside):
             fails = True
             with Engine(None) as db:
-                ask(db, start)
+                told(db, start)
                 fails = False
-                ask(db, wanted)
-                assert [ask(db, one) for one in (first, second, outside)] == [3, 13, 13]
+                told(db, wanted)
+                assert [told(db, one) for one in (first, second, outside)] == [3, 13, 13]
                 db.check_invariants()

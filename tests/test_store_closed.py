@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import Closed
-from engine.store import Batch, open_store
+from engine.store import Batch, open_store, tidying
 from engine.store import sqlite as store_sqlite
 from tests.stores import graph, node, run
 
@@ -23,8 +23,8 @@ def test_a_reader_that_leaves_last_does_not_break_the_seal(tmp_path: Path) -> No
 
 
 def test_a_log_that_grows_too_large_is_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_sqlite, "WAL_LIMIT_BYTES", 100_000)
-    monkeypatch.setattr(store_sqlite, "WAL_WARNING_BYTES", 300_000)
+    monkeypatch.setattr(tidying, "WAL_LIMIT_BYTES", 100_000)
+    monkeypatch.setattr(tidying, "WAL_WARNING_BYTES", 300_000)
     with open_store(tmp_path) as store:
         for revision in range(1, 60):
             store.write(graph(100, revision=revision))

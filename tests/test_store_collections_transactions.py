@@ -129,7 +129,7 @@ def test_killed_while_tables_are_made_and_dropped_each_revision_is_whole(tmp_pat
         child = os.fork()
         if child == 0:
             try:
-                from engine.store import sqlite as module
+                from engine.store import tidying as module
 
                 module.WAL_LIMIT_BYTES = 150_000
                 store = open_store(directory)

@@ -215,7 +215,7 @@ def test_a_live_copy_is_right_or_rebuilt(tmp_path: Path) -> None:
     """D8: cp -r at any moment, also in the middle of a merge."""
     writer = run(
         """
-from engine.store import sqlite as m
+from engine.store import tidying as m
 m.WAL_LIMIT_BYTES = 200_000
 store = open_store(Path(sys.argv[1]))
 for revision in range(1, 10**6):
@@ -253,7 +253,7 @@ for revision in range(1, 10**6):
 def test_killed_at_any_moment_nothing_is_torn_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     """M11. Small limits, so that kills hit merges and seals as well."""
     code = """
-from engine.store import sqlite as m
+from engine.store import tidying as m
 m.WAL_LIMIT_BYTES = 150_000
 store = open_store(Path(sys.argv[1]))
 revision = store.state.revision

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -402,6 +403,39 @@ def test_a_damaged_store_is_set_aside_whatever_is_asked_first(root: Path, what: 
         assert db.get(lengths, COUNT) == RIGHT
         assert db.notes() == ()
         assert (db.counts().executed == 0) == (what != "close")
+
+
+@pytest.mark.parametrize("what", ["names", "why", "store", "sync", "get"])
+def test_a_damaged_store_is_read_once_and_set_aside_once_however_many_threads_ask(
+    root: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Each thread that asked before it was set aside had read it again, and set aside the next one."""
+    data = bytearray(database(root / "store").read_bytes())
+    data[-3000:] = bytes(3000)
+    database(root / "store").write_bytes(data)
+    audits: list[None] = []
+    real = repair.audit
+    ASKERS = 6
+    ready = threading.Barrier(ASKERS)
+
+    def slow(*given: Any) -> None:
+        audits.append(None)
+        time.sleep(0.05)  # so that all others wait for it
+        real(*given)
+
+    def ask() -> object:
+        ready.wait()
+        return ASKED[what](db)
+
+    monkeypatch.setattr(repair, "audit", slow)
+    with Engine(root / "store", root=root) as db:
+        threads = [Beside(ask) for _ in range(ASKERS)]
+        assert not [found for one in threads if isinstance(found := one.ended(), Exception)]
+        assert db.get(lengths, COUNT) == RIGHT
+        assert len(db.notes()) == 1
+    assert len(audits) == 1
+    aside = [path.name for path in (root / "store").glob("store.corrupt-*")]
+    assert len([name for name in aside if not name.endswith(("-wal", "-shm"))]) == 1
 
 
 def test_with_any_damage_an_engine_gives_the_right_answer_and_says_what_it_cost(root: Path) -> None:

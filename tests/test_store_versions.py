@@ -1,8 +1,10 @@
-"""Stores of earlier versions: migrated whole or set aside, also when that is interrupted."""
+"""Stores of earlier versions: migrated whole or set aside, also when that is interrupted or killed."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -20,7 +22,9 @@ def version_1(directory: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object,
     return of_version(1, directory, monkeypatch)
 
 
-def of_version(number: int, directory: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
+def of_version(
+    number: int, directory: Path, monkeypatch: pytest.MonkeyPatch, revisions: int = 3
+) -> tuple[object, ...]:
     migration = schema.MIGRATIONS[number]
     assert migration is not None
     text = "".join(migration.tables)
@@ -29,7 +33,7 @@ def of_version(number: int, directory: Path, monkeypatch: pytest.MonkeyPatch) ->
         patch.setattr(schema, "VERSION", number)
         patch.setattr(schema, "TABLES", migration.tables)
         patch.setattr(writing, "write_observed", lambda *given: 0)  # since version 4
-        return closed_store(directory, revisions=3)
+        return closed_store(directory, revisions)
 
 
 TEXTS = {
@@ -156,3 +160,46 @@ def test_a_migration_that_is_interrupted_is_made_again(
     with open_store(tmp_path) as store:
         assert dump(store) == expected
         assert store.notes == [opening.MIGRATED.format(1, schema.VERSION)]
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("number", list(TEXTS))
+def test_a_migration_that_is_killed_before_its_merge_is_finished_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, log: bool
+) -> None:
+    """It had said that a log which does not belong was set aside, and migrated again."""
+    if log:
+        monkeypatch.setattr("engine.store.sqlite.CLOSE_FILE_BYTES", 0)
+    expected = of_version(number, tmp_path, monkeypatch)
+    assert bool((tmp_path / "store.db-wal").stat().st_size) == log
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(opening, "audit", lambda *_, **__: os._exit(42))
+        open_store(tmp_path)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+    for notes in ([opening.MIGRATED.format(number, schema.VERSION)], []):
+        with open_store(tmp_path) as store:
+            assert store.notes == notes
+            assert dump(store) == expected
+            store.check_invariants()
+        with open_store(tmp_path, read_only=True) as store:
+            assert dump(store) == expected
+    assert not list(tmp_path.glob("store.corrupt-*"))
+
+
+@pytest.mark.parametrize("number", list(TEXTS))
+def test_a_log_that_does_not_belong_is_set_aside_before_a_migration_is_made_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The whole store had gone, for the audit after the migration found it in disorder."""
+    expected = of_version(number, tmp_path / "mine", monkeypatch)
+    monkeypatch.setattr("engine.store.sqlite.CLOSE_FILE_BYTES", 0)
+    of_version(number, tmp_path / "other", monkeypatch, revisions=4)
+    shutil.copy(tmp_path / "other" / "store.db-wal", tmp_path / "mine")
+    with open_store(tmp_path / "mine") as store:
+        assert [note.partition("aside")[0] for note in store.notes] == [
+            opening.BEHIND.partition("aside")[0],
+            opening.MIGRATED.format(number, schema.VERSION),
+        ]
+        assert dump(store) == expected

@@ -24,6 +24,7 @@ from engine.watch.inputs import Due
 from engine.watch.parts import STEP_SECONDS, Parts
 
 QUIET_SECONDS = 3.0  # without a change, after which the next one is not expected at once
+BRIEF_SECONDS = 0.1  # likewise, where a commit would have to do what is put off until then
 LEARNED_AT_ONCE = 16  # files: some 50 ms, the longest that learning makes an update wait
 
 
@@ -38,7 +39,7 @@ class Keys:
         self._wanted = True  # the first pass
         self._untold: list[Due] = []  # batches whose deltas were not told yet
         self._working = False  # a refresh is under way
-        self._untidy = False  # something was committed since the store's log was last looked at
+        self._tidy_in: float | None = None  # seconds without a change; None: nothing was committed since
         self._told = 0  # the revision that was told last
         self._looked_again = False  # at what was read before its directory was watched
         self._unlearned: deque[str] = deque()  # files whose version is not known yet, for deltas
@@ -77,6 +78,7 @@ class Keys:
                 self._working = wanted
                 if wanted:
                     self._refresh(self._untold)
+                    self._tidy_in = self._patience()
                     self._worked()
                     self._working = False
                 elif self._unlearned:
@@ -97,25 +99,33 @@ class Keys:
         while not (self._wanted and parts.files.looked and not parts.files.root_is_gone):  # K1
             if parts.ended.is_set() or self._unlearned:
                 return
-            seconds = STEP_SECONDS if parts.files.root_is_gone else QUIET_SECONDS if self._untidy else None
+            seconds = STEP_SECONDS if parts.files.root_is_gone else self._tidy_in
             if not self._news.wait(seconds) and not parts.files.root_is_gone:
                 return
 
     def _tidy(self) -> None:
-        """Merge the store's log while nobody waits: half a second for 500 MB, in which no save is seen."""
-        self._untidy = False
+        """What the store put off, while nobody waits: half a second for 500 MB, in which no save is seen."""
+        self._tidy_in = None
         store = self._parts.core.store
-        if store is not None and not store.read_only:
+        if store is not None:
             try:
                 store.tidy()
             except StoreError as error:
                 self._parts.publish(Trouble(str(store.path), text_of(error), error.hint))
 
+    def _patience(self) -> float:
+        """How long to wait before `_tidy`."""
+        store = self._parts.core.store
+        try:
+            return BRIEF_SECONDS if store is not None and store.is_untidy else QUIET_SECONDS
+        except StoreError:
+            return BRIEF_SECONDS  # `_tidy` meets it too, and tells
+
     def _refresh(self, due: list[Due]) -> None:
         parts, updater = self._parts, self._parts.updater
         began = time.time()
         edited = [node for one in reversed(due) for node in one.nodes]
-        self._untidy = True
+        self._tidy_in = QUIET_SECONDS
         observed = len(parts.core.observed)
         done = updater.refresh(edited, lambda: not parts.ended.is_set())
         if done.counts.executed:
