@@ -7,7 +7,7 @@ Invariants
     N2  A name that is missing counts as absent: binding it later changes the fingerprint.
     N3  What is not the project's is not followed: its name counts, and the version of what installed it.
     N4  An import inside a function body counts by the source of the modules, as they need not be loaded.
-        Nothing is imported here.
+        Nothing is imported here, but for what the `lazy` of 3.15 put off: the name stands for what it brings.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import collections
 import os
 import re
 import sys
+import types
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
@@ -27,6 +28,19 @@ from engine.script import module_name
 
 PLACE = words("__file__ __path__ __cached__ __spec__ __loader__ __builtins__")
 _VERSION = re.compile(r"[-#](?=[0-9a-f])")  # attrs-26.1.0
+
+
+_LAZY = getattr(types, "LazyImportType", ())  # 3.15
+
+
+def brought(found: Any) -> Any:
+    """What a name stands for, whether or not anything has read it yet."""
+    if not isinstance(found, _LAZY):
+        return found
+    try:
+        return found.resolve()
+    except Exception:  # whatever the module raises, it will raise where the code reads the name
+        return None
 
 
 def _imported(name: str) -> str:
@@ -101,7 +115,7 @@ class Names(Values):
             if name not in scope:
                 self.add("absent", f"{where}.{name}", b"")
                 return packed(b"absent", (self.value(scope.get("__getattr__")),)), None
-            found = scope[name]
+            found = brought(scope[name])
             if following is None or not isinstance(found, ModuleType):
                 return self.named(scope, where, name, found), found
             scope, where, name = vars(found), found.__name__, following

@@ -12,9 +12,11 @@ Facts are kept by identity with a weak reference: code objects compare by value,
 from __future__ import annotations
 
 import dis
+import itertools
+import re
 import sys
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from struct import pack
 from types import CodeType, EllipsisType, NotImplementedType
@@ -30,10 +32,12 @@ _NAME_SHIFT = {  # low bits of the argument that are flags, not part of the inde
     dis.opmap["LOAD_GLOBAL"]: 1,
     dis.opmap["LOAD_ATTR"]: 1 if sys.version_info >= (3, 12) else 0,
     dis.opmap.get("LOAD_SUPER_ATTR", -1): 2,
+    dis.opmap["IMPORT_NAME"]: 2 if sys.version_info >= (3, 15) else 0,  # whether it is lazy
 }  # tests/test_code.py compares this with `dis` for every function of some large modules
 _CONST = frozenset(dis.hasconst)
 _NAME = frozenset(dis.hasname)
 _SMALL_INT = dis.opmap.get("LOAD_SMALL_INT", -1)  # 3.14: an int constant in the argument itself
+_COMMON = dis.opmap.get("LOAD_COMMON_CONSTANT", -1)  # 3.14: AssertionError, ...; 3.15: None, ...
 _GLOBAL = frozenset(
     dis.opmap.get(name, -1) for name in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 )
@@ -45,6 +49,8 @@ _STORE_NAME, _IMPORT_NAME = dis.opmap["STORE_NAME"], dis.opmap["IMPORT_NAME"]
 # What a class body stores about its source: lines, a docstring, and (3.13) names in hash order.
 _ABOUT_SOURCE = frozenset(("__doc__", "__firstlineno__", "__static_attributes__"))
 _HAS_DOCSTRING = 0x4000000  # CO_HAS_DOCSTRING of 3.14
+
+_QUOTED, _PROSE = re.compile(r"'[^']*'|\"[^\"]*\""), re.compile(r"\w\s+\w|\b\d+[^\W\d]")
 
 Chain = tuple[str, ...]  # a name and the attributes read from it: ("helpers", "area")
 Import = tuple[int, str, tuple[str, ...]]  # level, module, names: `from ..a import b` is (2, "a", ("b",))
@@ -133,11 +139,23 @@ def facts_of(code: CodeType) -> Facts:
 
 @lru_cache(maxsize=4096)
 def annotation_names(text: str) -> tuple[Chain, ...]:
-    """The names that a string annotation reads."""
+    """The names that a string annotation reads, and those that texts in it do."""
     try:
-        return facts_of(compile(text, "<annotation>", "eval", dont_inherit=True)).names
+        code = compile(text, "<annotation>", "eval", dont_inherit=True)
     except (SyntaxError, ValueError):  # a string annotation may be any text
         return ()
+    inner = map(annotation_names, texts_in(code.co_consts))
+    return (*facts_of(code).names, *itertools.chain.from_iterable(inner))
+
+
+def texts_in(consts: tuple[Any, ...]) -> Iterator[str]:
+    """The texts among the constants of an annotation: each may be one itself, unless it is prose."""
+    for one in consts:
+        if isinstance(one, str):
+            if not _PROSE.search(_QUOTED.sub("", one)):  # the compiler has warnings about "5in"
+                yield one
+        elif isinstance(one, tuple):
+            yield from texts_in(one)
 
 
 class _Scan:
@@ -181,14 +199,14 @@ class _Scan:
             elif op in _NAME:
                 self.named(op, argument, was_constant)
             else:
-                if op == _SMALL_INT:
-                    self.loaded.append(argument)
+                if op in (_SMALL_INT, _COMMON):  # the only common one that an import loads is None
+                    self.loaded.append(argument if op == _SMALL_INT else None)
                 self.out.append(b"%d %d" % (op, argument))
             if op in _FREE and self.locals[argument] in code.co_freevars:
                 self.begin(self.locals[argument], free=True)
             elif op not in _NAME:
                 self.end()
-            was_constant = op in _CONST or op == _SMALL_INT
+            was_constant = op in _CONST or op in (_SMALL_INT, _COMMON)
             argument = 0
         self.end()
         for nested in (c for c in consts if isinstance(c, CodeType)):

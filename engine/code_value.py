@@ -14,6 +14,7 @@ for them. `home`, `outside` and `add` are its too.
 
 from __future__ import annotations
 
+import builtins
 import collections
 import contextlib
 import functools
@@ -90,6 +91,7 @@ _CONTAINERS: tuple[tuple[type, Callable[[Any], object]], ...] = (
     (float, float.__float__),
     (complex, lambda v: complex(v.real, v.imag)),
     (MappingProxyType, lambda v: tuple(v.items())),
+    (getattr(builtins, "frozendict", MappingProxyType), lambda v: tuple(v.items())),  # 3.15
     (BaseException, lambda v: v.args),
 )
 _BUILT_IN = frozenset((object, collections.defaultdict, *(kind for kind, _ in _CONTAINERS)))
@@ -101,11 +103,14 @@ _REDUCED = words(
     """datetime decimal _decimal fractions uuid zoneinfo array types operator _operator collections
     _collections ipaddress"""
 )
-_SLOTTED = words("Attribute ClassProps Factory")  # of attrs: their slots say what its classes are made of
+# What classes are made of: slots say all there is to it.
+_SLOTTED = words("attr._make.Attribute attr._make.ClassProps attr._make.Factory msgspec.Meta")
+_SINGLE = words("builtins.NoDefaultType builtins.sentinel functools._PlaceholderType")  # 3.13, 3.15, 3.14
 _STATELESS = words("_thread threading logging _contextvars dataclasses")  # locks, loggers, sentinels
 _TYPING = sorted(
     words(
-        "__name__ _name __origin__ __args__ __forward_arg__ __supertype__ __value__ __bound__ __constraints__"
+        """__name__ _name __origin__ __args__ __forward_arg__ __supertype__ __value__ __bound__
+        __constraints__ __default__ __metadata__"""
     )
 )
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement
@@ -177,8 +182,11 @@ class Values(ABC):
             return packed(b"enum", map(self.value, (kind, value.name, value.value)))
         if isinstance(value, PurePath):
             return packed(b"path", (value.as_posix().encode("utf-8", "surrogatepass"),))
-        if kind.__module__ == "typing":
+        if kind.__module__ in ("typing", "annotationlib"):  # a ForwardRef of 3.14 is of the latter
             return packed(b"typing", (self.value(peek(value, one)) for one in _TYPING))
+        title = f"{kind.__module__}.{kind.__name__}"
+        if title in _SINGLE:
+            return packed(b"single", map(self.value, (kind, repr(value), peek(value, "__module__"))))
         content = next((read(value) for base, read in _CONTAINERS if isinstance(value, base)), None)
         pieces = [self.value(kind)]
         if self.home(kind.__module__) == "project" or content is not None:
@@ -192,11 +200,7 @@ class Values(ABC):
                 items = [part if part is None or isinstance(part, dict) else list(part) for part in state]
                 return packed(b"reduced", map(self.value, (call, arguments, items)))
             pieces.append(self.opaque(value))
-        elif (
-            hasattr(kind, "__attrs_attrs__")
-            or hasattr(kind, "__dataclass_fields__")
-            or (kind.__module__ == "attr._make" and kind.__name__ in _SLOTTED)
-        ):
+        elif hasattr(kind, "__attrs_attrs__") or hasattr(kind, "__dataclass_fields__") or title in _SLOTTED:
             pieces.append(self.state(value))
         else:
             pieces.append(self.opaque(value))

@@ -13,7 +13,10 @@ Invariants
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import functools
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
@@ -22,6 +25,7 @@ from types import (
     CellType,
     ClassMethodDescriptorType,
     FunctionType,
+    GenericAlias,
     GetSetDescriptorType,
     MemberDescriptorType,
     MethodDescriptorType,
@@ -30,8 +34,8 @@ from types import (
 )
 from typing import Any
 
-from engine.code_names import PLACE, Names
-from engine.code_reach import Chain, annotation_names, facts_of, packed
+from engine.code_names import PLACE, Names, brought
+from engine.code_reach import Chain, annotation_names, facts_of, packed, texts_in
 from engine.code_value import peek, words
 
 _DESCRIPTORS = (
@@ -41,10 +45,13 @@ _DESCRIPTORS = (
     GetSetDescriptorType,
     MemberDescriptorType,
 )
+_ANNOTATING = words("typing types annotationlib typing_extensions")
+_PARTS = sorted(words("__origin__ __bound__ __supertype__ __value__ __forward_arg__"))
+_LISTS = sorted(words("__args__ __constraints__"))
 _NOT_CODE = PLACE | words(
     """__module__ __doc__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __annotations__
-    __annotations_cache__ _abc_impl __abstractmethods__ __protocol_attrs__ __non_callable_proto_members__
-    __attrs_base_of_slotted__ __msgspec_cache__"""
+    __annotations_cache__ __classdictcell__ _abc_impl __abstractmethods__ __protocol_attrs__
+    __non_callable_proto_members__ __attrs_base_of_slotted__ __msgspec_cache__"""
 )
 
 
@@ -95,7 +102,8 @@ class Walk(Names):
 
     def label_outside(self, function: FunctionType, home: str) -> bytes:
         """An installed function: its name, plus what the project put into it (a decorator's wrapper)."""
-        pieces = [self.outside(home, function.__qualname__)]
+        # Not by __qualname__: attrs and dataclasses write the class made last into the `__replace__` of all.
+        pieces = [self.outside(home, f"{function.__code__.co_qualname} {function.__name__}")]
         registry = getattr(function, "registry", None)
         if home == "functools" and isinstance(registry, Mapping):  # singledispatch: its cells hold caches
             pieces += [
@@ -121,12 +129,16 @@ class Walk(Names):
             ]
         if facts.reads_docs:
             pieces += (facts.docs, self.value(function.__doc__))
+        stored = facts.stored
         for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            pieces.append(self.cell(cell, [chain for chain in facts.free if chain[0] == variable]))
+            if variable == "__classdict__":  # the body of a class, where annotations look for names first
+                stored |= set(cell.cell_contents)
+            else:
+                pieces.append(self.cell(cell, [chain for chain in facts.free if chain[0] == variable]))
         if self.follow:
             builtins: Mapping[str, Any] = peek(function, "__builtins__")
             for chain in facts.names:
-                label, target = self.read(scope, builtins, chain, facts.stored)
+                label, target = self.read(scope, builtins, chain, stored)
                 pieces += (".".join(chain).encode(), label)
                 if facts.reads_docs:
                     pieces.append(self.value(peek(target, "__doc__")))
@@ -145,28 +157,47 @@ class Walk(Names):
 
     def annotated(self, function: FunctionType, only: str | None = None) -> list[bytes]:
         """The project classes that the annotations name; `only="return"` for those of the result."""
-        scope, annotate = function.__globals__, peek(function, "__annotate__")
-        if isinstance(annotate, FunctionType):  # 3.14: evaluating them may raise, reading their code cannot
-            found: Iterable[object] = map(".".join, facts_of(annotate.__code__).names)
-        else:
-            found = [one for name, one in function.__annotations__.items() if only in (None, name)]
-        return sorted({label for one in found for label in self.classes_in(one, scope)})
+        for one in (function, peek(function, "__annotate__")):  # of a class, and of a function
+            if isinstance(one, FunctionType) and one.__name__ == "__annotate__":
+                return self.deferred(one)
+        notes: Mapping[str, object] = peek(function, "__annotations__") or {}
+        found = (self.classes_in(one, function.__globals__) for k, one in notes.items() if only in (None, k))
+        return sorted({label for labels in found for label in labels})
 
-    def classes_in(self, annotation: object, scope: Mapping[str, Any]) -> Iterator[bytes]:
-        if isinstance(annotation, str):
-            for chain in annotation_names(annotation):
-                found = scope.get(chain[0])
-                for attribute in chain[1:]:
-                    found = vars(found).get(attribute) if isinstance(found, ModuleType) else found
-                if not isinstance(found, str):
-                    yield from self.classes_in(found, scope)
-        elif isinstance(annotation, type):
+    def deferred(self, annotate: FunctionType) -> list[bytes]:
+        """The same of annotations of 3.14: to evaluate them may raise, to read their code cannot."""
+        code, held = annotate.__code__, dict[str, Any]()
+        for name, cell in zip(code.co_freevars, annotate.__closure__ or (), strict=True):
+            with contextlib.suppress(ValueError):  # not bound yet
+                held[name] = cell.cell_contents
+        scope = collections.ChainMap(held, held.pop("__classdict__", {}), annotate.__globals__)
+        facts = facts_of(code)
+        texts = (*map(".".join, (*facts.names, *facts.free)), *texts_in(code.co_consts))
+        return sorted({label for one in texts for label in self.classes_in(one, scope)})
+
+    def classes_in(
+        self, annotation: Any, scope: Mapping[str, Any], met: dict[object, object] | None = None
+    ) -> Iterator[bytes]:
+        """The labels of the project classes in an annotation; `met` are its parts so far, with their ids."""
+        met = {} if met is None else met  # an alias may name itself
+        if isinstance(annotation, type):
             if self.home(annotation.__module__) == "project":
                 yield self.value(annotation)
-        elif annotation is not None:
-            for inner in (peek(annotation, "__origin__"), *(peek(annotation, "__args__") or ())):
-                if inner is not annotation:
-                    yield from self.classes_in(inner, scope)
+        elif isinstance(annotation, str):
+            for chain in annotation_names(annotation):
+                if chain not in met:
+                    met[chain] = found = brought(scope.get(chain[0]))
+                    for attribute in chain[1:]:
+                        inner = vars(found).get(attribute) if isinstance(found, ModuleType) else found
+                        found = brought(inner)
+                    if not isinstance(found, str):
+                        yield from self.classes_in(found, scope, met)
+        elif isinstance(annotation, GenericAlias) or type(annotation).__module__ in _ANNOTATING:
+            parts = (peek(annotation, name) for name in _PARTS)
+            for inner in itertools.chain(parts, *(peek(annotation, name) or () for name in _LISTS)):
+                if id(inner) not in met:
+                    met[id(inner)] = inner
+                    yield from self.classes_in(inner, scope, met)
 
     # -- classes -----------------------------------------------------------------------------------
 
@@ -196,7 +227,7 @@ class Walk(Names):
         self.where = cls.__module__
         scope = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
         pieces = [self.value(kind) for kind in (*cls.__bases__, type(cls))]
-        for field, annotation in vars(cls).get("__annotations__", {}).items():
+        for field, annotation in _annotations(cls).items():
             pieces += (field.encode(), self.value(annotation), *self.classes_in(annotation, scope))
         members: Mapping[str, Enum] = cls.__members__ if issubclass(cls, Enum) else {}
         pieces += [packed(b"member", (n.encode(), self.value(m.value))) for n, m in members.items()]
@@ -204,6 +235,14 @@ class Walk(Names):
             if not (attribute in _NOT_CODE or attribute in members or _is_scaffold(cls, attribute, value)):
                 pieces += (attribute.encode(), self.value(value))
         self.add("class", name, packed(b"class", pieces))
+
+
+def _annotations(cls: type) -> Mapping[str, object]:
+    """Those that are values. Where the class defers them (3.14), its `__annotate__` counts as a function."""
+    notes, annotate = vars(cls).get("__annotations__"), vars(cls).get("__annotate_func__")
+    if notes is None and annotate is not None and peek(annotate, "__name__") != "__annotate__":
+        notes = peek(cls, "__annotations__")  # made by a library: a NamedTuple has evaluated its own
+    return notes or {}
 
 
 def query_name(value: object) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import importlib
+import textwrap
 import time
 import types
 from collections.abc import Callable, Iterator
@@ -73,6 +74,9 @@ def test_a_request_that_makes_no_sense_is_refused() -> None:
         code_fingerprint(len, version=1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+FREE = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
+
+
 # -- the scan, and what it costs -----------------------------------------------------------------------
 
 
@@ -92,11 +96,35 @@ def test_the_scan_finds_the_names_that_dis_finds(name: str) -> None:
         for step in walk_code(code):
             if step.opname in reads:
                 wanted.add(step.argval)
-            elif step.opname.startswith("IMPORT_NAME"):
+            elif step.opname == "IMPORT_NAME":
                 imports.add(step.argval)
         facts = code_reach.facts_of(code)
         assert {chain[0] for chain in facts.names} == wanted
         assert {one for _, one, _ in facts.imports} == imports
+        steps = dis.get_instructions(code)
+        free = {step.argval for step in steps if step.opname in FREE and step.argval in code.co_freevars}
+        assert {chain[0] for chain in facts.free} >= free
+        assert {chain[0] for chain in facts.free} <= set(code.co_freevars)
+
+
+def test_the_scan_finds_imports_with_their_levels_and_names() -> None:
+    text = """
+    def f():
+        import a.b, c as d
+        from e import g, h as i
+        from . import j
+        from ..k.l import m
+        from n import *
+    """
+    code = compile(textwrap.dedent(text.replace("from n import *", "")) + "from n import *", "<text>", "exec")
+    assert set(code_reach.facts_of(code).imports) == {
+        (0, "a.b", ()),
+        (0, "c", ()),
+        (0, "e", ("g", "h")),
+        (1, "", ("j",)),
+        (2, "k.l", ("m",)),
+        (0, "n", ("*",)),
+    }
 
 
 def walk_code(code: types.CodeType) -> Iterator[dis.Instruction]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import code_newer
 from tests.code_edits import DIFFERENT, QUERY
 from tests.loading import Files, check, fresh
 
@@ -95,6 +96,9 @@ SAME: dict[str, tuple[Files, Files]] = {
         "from enum import Flag\nclass C(Flag):\n A = 1\n B = 2\nC.A | C.B\ndef f(): return C",
     ),
 }
+
+DIFFERENT |= code_newer.here(code_newer.DIFFERENT)
+SAME |= code_newer.here(code_newer.SAME)
 
 
 @pytest.mark.parametrize("claim", DIFFERENT)

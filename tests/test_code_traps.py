@@ -9,6 +9,7 @@ import sys
 import time
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_trap_3_two_lambdas_on_one_line_differ(tmp_path: Path) -> None:
 def test_trap_4_equal_bytecode_with_other_constants_or_names_differs(tmp_path: Path) -> None:
     app = load(
         tmp_path,
-        "def a(x): return x + 1\ndef b(x): return x + 2\ndef c(x): return len(x)\ndef d(x): return sum(x)",
+        "def a(x): return x + .5\ndef b(x): return x + 1.5\ndef c(x): return len(x)\ndef d(x): return sum(x)",
     )
     for one, other in ((app.a, app.b), (app.c, app.d)):
         other = types.FunctionType(other.__code__.replace(co_name=one.__name__), vars(app), one.__name__)
@@ -98,6 +99,33 @@ def test_trap_6_the_fingerprint_is_stable_while_the_interpreter_specialises(tmp_
     assert code_fingerprint(app.f) == before
 
 
+def test_trap_6_the_fingerprint_is_stable_while_a_debugger_or_a_coverage_tool_marks_instructions(
+    tmp_path: Path,
+) -> None:
+    app = load(
+        tmp_path, "N = 1\ndef f(x):\n for i in range(x):\n  x = x + len('a') + N\n return [y for y in [x]]"
+    )
+    before, seen = code_fingerprint(app.f), set[str]()
+
+    def trace(frame: types.FrameType, event: str, argument: object) -> Any:
+        frame.f_trace_opcodes = True
+        if frame.f_code is app.f.__code__:
+            seen.add(event)
+            code_reach._known.clear()
+            assert code_fingerprint(app.f) == before
+        return trace
+
+    outside = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        app.f(3)
+    finally:
+        sys.settrace(outside)
+    assert seen == {"call", "line", "opcode", "return"}
+    code_reach._known.clear()
+    assert code_fingerprint(app.f) == before
+
+
 def test_trap_6_the_python_version_is_a_part(tmp_path: Path) -> None:
     app = load(tmp_path, "def f(): return 1")
     wanted = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
@@ -109,6 +137,8 @@ import sys
 sys.path[:0] = [{root!r}, {place!r}]
 for name in {order!r}: __import__(name)
 import app
+import engine.code
+engine.code.STARTED_NS = 2**62  # the files look older than the process, which starts milliseconds after them
 from engine.code import code_fingerprint
 print(code_fingerprint(app.f).hex())
 """
@@ -172,6 +202,33 @@ def test_traps_7_and_8_processes_agree_whatever_the_hash_seed_and_the_order_of_i
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         seen.add(subprocess.check_output([sys.executable, "-c", script], env=environment, text=True))
     assert len(seen) == 1, seen
+
+
+EACH = """
+import itertools, sys, time
+sys.path.insert(0, {root!r})
+sys.dont_write_bytecode = True
+from pathlib import Path
+from tests import loading, test_code_edits
+import engine.code
+engine.code.STARTED_NS = time.time_ns() + 10**15
+loading.counter = itertools.count({first})
+programs = {{**test_code_edits.DIFFERENT, **test_code_edits.SAME}}
+for claim in sorted(programs, reverse={reverse}):
+    loaded = loading.load(Path({place!r}), programs[claim][0])
+    print(engine.code.code_fingerprint(loaded.f).hex(), claim)
+"""
+
+
+def test_traps_7_and_8_processes_agree_about_every_program_of_these_tests(tmp_path: Path) -> None:
+    seen = []
+    for seed, start, reverse in (("1", 0, False), ("2", 5_000, True)):
+        script = EACH.format(root=str(ROOT), place=str(tmp_path), first=start, reverse=reverse)
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        seen.append(subprocess.check_output([sys.executable, "-c", script], env=environment, text=True))
+    first, second = (sorted(lines.splitlines()) for lines in seen)
+    assert first == second
+    assert len(first) > 150
 
 
 def test_trap_8_equal_values_count_as_equal_whether_or_not_they_are_one_object(tmp_path: Path) -> None:

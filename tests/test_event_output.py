@@ -145,7 +145,7 @@ output.close()
         ("", "No such file"),
         (".", "Is a directory"),
         ("no/such/folder", "No such file"),
-        ("a\0b", "null byte"),
+        ("a\0b", "null (byte|character)"),  # the latter since 3.13
         ("unix:", "not a socket"),
         ("unix:no/such/folder", "No such file"),
         (f"unix:{'n' * 200}", "too long"),

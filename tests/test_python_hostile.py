@@ -16,12 +16,14 @@ import pytest
 from engine.rules.python.facts import Broken, facts, facts_of
 from engine.rules.python.parse import SOURCE_LIMIT, ParseError, parse_text
 
+# What is too deep for the conversion of a tree is only known by the stack since 3.14, and ours is large.
+DEEP = None if sys.version_info >= (3, 14) else "nested"
 HOSTILE = {
-    "a sum of a million terms": ("1+" * 10**6 + "1", "nested"),
+    "a sum of a million terms": ("1+" * 10**6 + "1", DEEP),
     "a hundred thousand parentheses": ("(" * 100_000 + ")" * 100_000, "syntax"),
     "a hundred thousand operators": ("~" * 100_000 + "1", "nested"),
-    "a hundred thousand attributes": ("a" + ".b" * 100_000, "nested"),
-    "a hundred thousand calls": ("a" + "()" * 100_000, "nested"),
+    "a hundred thousand attributes": ("a" + ".b" * 100_000, DEEP),
+    "a hundred thousand calls": ("a" + "()" * 100_000, DEEP),
     "fifty thousand elif": ("if a: pass\n" + "elif b: pass\n" * 50_000, "nested"),
     "a million digits": ("x = " + "1" * 10**6, "syntax"),
     "a NUL": ("x = 1\0", "syntax"),
@@ -39,11 +41,9 @@ HOSTILE = {
 def test_hostile_source_is_a_value(case: str) -> None:
     text, kind = HOSTILE[case]
     parsed = parse_text(text)
-    assert parsed.error is not None
-    assert parsed.error.kind == kind
+    assert (parsed.error and parsed.error.kind) == kind
     found = facts_of(parsed)
-    assert found.broken is not None
-    assert found.broken.kind == kind
+    assert (found.broken and found.broken.kind) == kind
 
 
 FINE = {
@@ -112,6 +112,23 @@ def test_warnings_of_sources_stay_with_them(
             parsed = parse_text(f"x = '\\d' # {action} {number}\nassert (1, 'a')\n1or 2\n")
             assert parsed.error is None
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("action", ["error", "always"])
+def test_warnings_of_sources_stay_with_them_where_filters_are_those_of_a_context(action: str) -> None:
+    program = (
+        "import sys, warnings\n"
+        "from engine.rules.python.parse import parse_text\n"
+        "assert parse_text(\"x = '\\\\d'\").error is None\n"
+        "with warnings.catch_warnings():\n"
+        f"    warnings.simplefilter({action!r})\n"
+        "    for number in range(2):\n"
+        "        assert parse_text(f\"x = '\\\\d' # {number}\").error is None\n"
+    )
+    flags = ["-X", "context_aware_warnings=1"]  # unknown before 3.14, which does no harm
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run([sys.executable, *flags, "-c", program], env=environment, capture_output=True)
+    assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")
 
 
 def test_warnings_that_are_errors_do_not_break_a_file(monkeypatch: pytest.MonkeyPatch) -> None:

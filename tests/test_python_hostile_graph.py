@@ -9,6 +9,7 @@ import pytest
 
 from engine import Engine
 from engine.rules import python
+from engine.rules.python.nodes import LONGEST
 from tests.test_python_spec import TABLES
 
 LONG = 1500
@@ -114,6 +115,18 @@ def test_the_end_of_a_long_chain_is_found(tmp_path: Path) -> None:
     with Engine(None, root=tmp_path) as db:
         (meaning,) = db.get(python.lookup, "m0.py", "x")
         assert (meaning.path, meaning.qualified) == (f"m{LONG}.py", "x")
+
+
+@pytest.mark.parametrize(
+    "text", ["x = {}", "@{}\ndef f(): ...", "class C({}): ...", "def f(x: {}): ...", "{}()"]
+)
+def test_a_name_of_more_attributes_than_anybody_writes_has_few_references(tmp_path: Path, text: str) -> None:
+    """Each beginning of a name may refer to something: 2,000 attributes would give 2,000,000 parts."""
+    (tmp_path / "a.py").write_text(text.format("a" + ".a" * 2_000))
+    with Engine(None, root=tmp_path) as db:
+        names = {row.name for row in db.get(python.references.where)}
+        assert 1 <= len(names) <= 2 * LONGEST
+        assert max(map(len, names)) <= len("a.") * (LONGEST + 1)
 
 
 def test_the_method_of_a_distant_class_is_found(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,10 @@ class Table:
 
 
 @pytest.fixture(params=[OF_VERSIONS, OF_MEMOS], ids=["version", "earlier"])
-def table(request: pytest.FixtureRequest) -> Table:
-    return Table(request.param)
+def table(request: pytest.FixtureRequest) -> Iterator[Table]:
+    table = Table(request.param)
+    yield table
+    table.connection.close()
 
 
 def test_the_newest_records_of_each_node_stay_in_their_order_and_the_rows_of_a_part_few(table: Table) -> None:
@@ -96,9 +99,9 @@ def test_all_rows_together_take_a_bounded_number_of_bytes(
     assert added(row[3] for row in table.rows()) == table.total
 
 
-def test_many_bytes_become_several_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("table", [OF_MEMOS], indirect=True)
+def test_many_bytes_become_several_rows(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "LARGEST", 100)
-    table = Table(OF_MEMOS)
     table.add(*((node, b"x" * size) for node, size in enumerate((10, 60, 60, 120, 1), 1)))
     assert [len(row[2]) // 4 for row in table.rows()] == [2, 1, 1, 1]
     for number in range(60):
@@ -106,10 +109,12 @@ def test_many_bytes_become_several_rows(monkeypatch: pytest.MonkeyPatch) -> None
     table.check()
 
 
-def test_large_records_that_cannot_be_made_one_row_stay_few_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("table", [OF_MEMOS], indirect=True)
+def test_large_records_that_cannot_be_made_one_row_stay_few_as_well(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One node is written again and again, each time with another neighbour."""
     monkeypatch.setattr(parts, "LARGEST", 100)
-    table = Table(OF_MEMOS)
     for number in range(200):
         table.add((1, b"%060d" % number), (2 + number % 100, b"%080d" % number))
         if number % 20 == 0:
@@ -119,12 +124,12 @@ def test_large_records_that_cannot_be_made_one_row_stay_few_as_well(monkeypatch:
     assert sum(len(table.of(node)) for node in range(2, 102)) <= KEPT * 100
 
 
+@pytest.mark.parametrize("table", [OF_MEMOS], indirect=True)
 @pytest.mark.parametrize("largest", [1, 30, 100, 400])
 def test_random_records_of_any_size_stay_as_long_as_they_are_promised(
-    monkeypatch: pytest.MonkeyPatch, largest: int
+    table: Table, monkeypatch: pytest.MonkeyPatch, largest: int
 ) -> None:
     monkeypatch.setattr(parts, "LARGEST", largest)
-    table = Table(OF_MEMOS)
     dice = random.Random(largest)
     for number in range(400):
         several = dice.sample(range(1, 12), dice.choice((1, 1, 2, 6)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -10,11 +12,11 @@ from engine.store.statements import delete, existing
 
 
 @pytest.fixture
-def connection() -> sqlite3.Connection:
-    made = sqlite3.connect(":memory:")
-    made.execute("CREATE TABLE one (id INTEGER PRIMARY KEY, sum BLOB NOT NULL)")
-    made.executemany("INSERT INTO one VALUES (?, ?)", [(id, bytes([id])) for id in range(1, 11)])
-    return made
+def connection() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:")) as made:
+        made.execute("CREATE TABLE one (id INTEGER PRIMARY KEY, sum BLOB NOT NULL)")
+        made.executemany("INSERT INTO one VALUES (?, ?)", [(id, bytes([id])) for id in range(1, 11)])
+        yield made
 
 
 @pytest.mark.parametrize(

@@ -148,8 +148,11 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Rules]]:
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Rules]]:
     """Makes rules of a text."""
+    # Python takes cached bytecode for that of a source of the same size and second, as edits of tests have.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     made: list[Rules] = []
 
     def make(text: str) -> Rules:

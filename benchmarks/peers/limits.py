@@ -12,6 +12,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 from benchmarks.peers.launching import LAUNCHER
@@ -34,7 +35,7 @@ def measured(root: str, state: str) -> dict[str, float]:
 def committed(state: str) -> float:
     """One small commit."""
     Path(state).mkdir(parents=True, exist_ok=True)
-    with sqlite3.connect(f"{state}/limit.sqlite") as connection:
+    with closing(sqlite3.connect(f"{state}/limit.sqlite")) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("CREATE TABLE IF NOT EXISTS kept (id INTEGER PRIMARY KEY, data BLOB)")

@@ -47,10 +47,20 @@ def write(lines: Iterable[str], stream: TextIO | None = None) -> None:
             except UnicodeEncodeError:  # LANG=C: the terminal has no such characters
                 out.write(line.encode("ascii", "backslashreplace").decode() + "\n")
         out.flush()
-    except BrokenPipeError:
-        raise ReaderGone from None
     except OSError as error:
+        if stream is not None:
+            _drop(stream)
+        if isinstance(error, BrokenPipeError):
+            raise ReaderGone from None
         raise CannotAnswer(reason=error.strerror) from None
+
+
+def _drop(stream: TextIO) -> None:
+    """Let what it still has go nowhere: Python >= 3.13 would tell at its end that it could not be written."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def tell(text: str) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+# Attributes in a row that are one name. Each beginning of a name can be a reference: their texts grow
+# with the square of this, and a file of one expression could take all memory.
+LONGEST = 100
+
 
 def dotted(node: Any) -> str:
     """The dotted name an expression starts with: "a.b" for `a.b(1).c[2]`; "" where there is none."""
@@ -34,7 +38,7 @@ def chain(node: Any) -> str:
     if node.__class__ is ast.Name:
         return f"{node.id}{mark}"
     parts: list[str] = []
-    while node.__class__ is ast.Attribute:
+    while node.__class__ is ast.Attribute and len(parts) < LONGEST:
         parts.append(node.attr)
         node = node.value
     if node.__class__ is not ast.Name:

@@ -23,8 +23,9 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 from attrs import field, frozen
 
@@ -40,6 +41,8 @@ RECENT_TREES = 16  # more than threads that parse at a time; a tree of 20 KB tak
 PROBE_BYTES = 64 * 1024 * 1024  # if this can be allocated, a MemoryError was the parser's own limit
 
 FILE_NAME = "<python source>"  # what warnings of the parser are filed under
+# Those in force here. From 3.14 on a host can have some for a context alone (`-X context_aware_warnings`).
+_filters: Callable[[], Sequence[Any]] = getattr(warnings, "_get_filters", lambda: warnings.filters)
 _muted = re.compile(re.escape(FILE_NAME) + r"\Z").pattern
 _stack_size = threading.Lock()
 _warning_filters = threading.Lock()
@@ -142,7 +145,7 @@ def _parse(text: str) -> ast.Module:
     try:
         return ast.parse(text, FILE_NAME)
     except SyntaxError as error:
-        if all(action != "error" for action, *_ in warnings.filters):
+        if all(action != "error" for action, *_ in _filters()):
             raise error
         # Where the host turns warnings into errors, and has put its filter before ours just now, the
         # parser's warning about "\d" arrives as a SyntaxError, though the file is fine (P2).
@@ -157,7 +160,7 @@ def _mute() -> None:
     `warnings.catch_warnings` would be the usual way, but it is not safe with threads. A filter that
     matches our file name alone is; it is put in front again when somebody has reset the filters.
     """
-    first = warnings.filters[0] if warnings.filters else None
+    first = next(iter(_filters()), None)
     if first is None or first[0] != "ignore" or getattr(first[3], "pattern", first[3]) != _muted:
         warnings.filterwarnings("ignore", module=_muted)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from engine.rules.python.exports import Exports
 from engine.rules.python.handlers import CHILDREN, HANDLERS, Context
-from engine.rules.python.nodes import chain, position
+from engine.rules.python.nodes import LONGEST, chain, position
 from engine.rules.python.parse import RECENT_TREES
 from engine.rules.python.scopes import CLASS, FUNCTION, MODULE, Scope, finish
 from engine.rules.python.uses import ANYTHING, CALL, READ, WRITE, Grouped, uses_of
@@ -175,7 +175,7 @@ def _attribute(
     """An attribute of something that is no plain name: the dotted name it forms, see `Use.name`."""
     parts = [node.attr]
     inner = node.value
-    while inner.__class__ is ast.Attribute:
+    while inner.__class__ is ast.Attribute and len(parts) < LONGEST:
         parts.append(inner.attr)
         inner = inner.value
     if inner.__class__ is ast.Name:
