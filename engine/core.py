@@ -67,7 +67,7 @@ class Core:
         self.store = store
         self.root = root
         self.outside = InputFrame(root)
-        self.workers = workers
+        self.workers = workers  # threads for parallel groups
         self.strict = strict
         self.depth_limit = depth_limit
         self.clock = clock  # nanoseconds; the only clock the core looks at, and only to measure costs

@@ -55,8 +55,8 @@ class Engine(Reader):
     path        the store's directory, made if need be (`.engine`); None keeps everything in memory.
     root        the directory that file rules are relative to; default: the directory that holds the store,
                 or the working directory.
-    workers     threads for parallel groups (`each`) of any queries. One is best for queries that compute;
-                those that wait say so themselves: `@query(workers="thread")`.
+    workers     threads of this process for parallel groups (`each`) of any queries. One is best for queries
+                that compute; those that wait say so themselves: `@query(workers="thread")`.
     processes   worker processes for parallel groups of queries that compute; started when that pays. "auto":
                 as many as there are cores. See docs/parallel.md.
     executor    who computes for this engine instead of processes here (`engine.parallel.executor`). Opened

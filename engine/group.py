@@ -1,9 +1,9 @@
-"""Group: many keys asked for at once. None depends on the answer of another, so workers may share them.
+"""Group: many keys asked for at once. None depends on the answer of another, so threads may share them.
 
 Invariants
     O1  All members are brought up to date, whatever becomes of the others; then the first error in the
-        order of the keys is raised. One worker or many: the same keys run.
-    O2  The asking thread works too, so nested groups can never wait for a worker that waits for them.
+        order of the keys is raised. One thread or many: the same keys run.
+    O2  The asking thread works too, so nested groups can never wait for a thread that waits for them.
 """
 
 from __future__ import annotations

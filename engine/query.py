@@ -238,7 +238,8 @@ def each(query: Any, keys: Any = None, /) -> tuple[Any, ...]:
     """The values of many keys, as one parallel group of dependencies.
 
     All members are asked for together: none depends on the answer of another, so the engine may check
-    and run them on workers. Raises the first error in the order of the keys, after all were computed.
+    and run them in threads or in worker processes. Raises the first error in the order of the keys, after all
+    were computed.
     """
     frame = CURRENT.get()
     if keys is None:

@@ -33,8 +33,8 @@ class Settings:
     store: Path  # the store's directory
     rules: tuple[str, ...] = ()  # modules searched for queries that are named without one
     path: tuple[Path, ...] = ()  # directories whose modules can be named, the root first
-    workers: int = 1
-    processes: int | str = 0
+    workers: int = 1  # threads for parallel groups
+    processes: int | str = 0  # worker processes
     strict: bool = False
     depth_limit: int = 50_000
     history: int = 4
