@@ -139,6 +139,39 @@ def total() -> int:
         assert pids == {HERE}
 
 
+def test_one_key_that_waited_when_it_was_tried_sends_no_others_out(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
+    monkeypatch.setattr("engine.parallel.dispatch.WORTH_US", 30_000)  # more than others take amid nothing
+    rules = make("""
+@input
+def factor() -> int:
+    return 2
+
+@query(workers="inline")
+def slow() -> int:
+    time.sleep(0.5)  # the first that reads it waits for it
+    return factor() - factor()
+
+@query
+def member(n: int) -> int:
+    note(n)
+    time.sleep(0.005 if factor() == 3 else 0.02)
+    return n * factor() + (slow() if factor() == 3 else 0)
+
+@query
+def total() -> int:
+    return sum(each(member, range(40)))
+""")
+    with Engine(tmp_path / "store", processes=2) as db:
+        assert db.get(rules.total) == 2 * sum(range(40))
+        rules.noted()
+        db.set(rules.factor.key(), 3)
+        assert db.get(rules.total) == 3 * sum(range(40))
+        assert rules.noted()[1] == {HERE}
+
+
 def test_a_value_that_cannot_be_read_here_is_not_given(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

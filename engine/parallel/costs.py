@@ -2,15 +2,17 @@
 
 The cost in a memo is that of a run with all that ran below it for the first time. A key that runs again finds
 most of that there: see `test_what_a_key_finds_ready_is_none_of_its_cost`. So a few run here first, and what
-they take is compared with what their memos say.
+they take is compared with what their memos say: the median of them, since the first one may find nothing in
+memory, and any of them may have waited for a busy machine.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable
 from typing import Final
 
-from attrs import define
+from attrs import define, field
 
 from engine.core import Core
 
@@ -19,12 +21,11 @@ SAMPLE: Final = 4  # keys of a query that run here first, to learn what one cost
 
 @define
 class _Cost:
-    """Of one query: runs, microseconds of all; of some with a memo what that said, and what they took."""
+    """Of one query: runs, microseconds of all; of some with a memo how many times what that said they took."""
 
     runs: int = 0
     total: int = 0
-    said: int = 0
-    took: int = 0
+    ratios: list[float] = field(factory=list)  # ascending
 
 
 class Costs:
@@ -47,8 +48,7 @@ class Costs:
         if known is None:
             known = self._costs[row] = _Cost()
         if node in self._said:
-            known.said += self._said.pop(node) + 1
-            known.took += microseconds
+            insort(known.ratios, microseconds / (self._said.pop(node) + 1))
         known.runs += 1
         known.total += microseconds
 
@@ -59,5 +59,6 @@ class Costs:
         if known is None:
             return None
         if graph.verified_at[node]:
-            return graph.cost[node] * known.took / known.said if known.said else None
+            ratios = known.ratios
+            return graph.cost[node] * ratios[(len(ratios) - 1) // 2] if ratios else None
         return known.total / known.runs if known.runs >= SAMPLE else None
