@@ -103,17 +103,28 @@ def test_what_a_key_read_when_it_last_ran_travels_with_it(
             assert HERE not in pids
 
 
-def test_what_a_key_finds_ready_is_none_of_its_cost(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Their memos say that members took long. What took long was below them, and is there: none goes out."""
-    monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
-    monkeypatch.setattr("engine.parallel.dispatch.WORTH_US", 30_000)  # more than others take amid nothing
-    rules = make("""
+FACTOR = """
 @input
 def factor() -> int:
     return 2
 
+"""
+
+
+def send_what_takes_30_ms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than keys take of which little is expected, on a machine that others use as well."""
+    monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
+    monkeypatch.setattr("engine.parallel.dispatch.WORTH_US", 30_000)
+
+
+def test_what_a_key_finds_ready_is_none_of_its_cost(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their memos say that members took long. What took long was below them, and is there: none goes out."""
+    send_what_takes_30_ms(monkeypatch)
+    rules = make(
+        FACTOR
+        + """
 @query
 def leaf(n: int) -> int:
     time.sleep(0.05)
@@ -127,7 +138,8 @@ def member(n: int) -> int:
 @query
 def total() -> int:
     return sum(each(member, range(40)))
-""")
+"""
+    )
     with Engine(tmp_path / "store", processes=2) as db:
         assert db.get(rules.total) == 2 * sum(range(40))
         _, pids = rules.noted()
@@ -142,13 +154,10 @@ def total() -> int:
 def test_one_key_that_waited_when_it_was_tried_sends_no_others_out(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
-    monkeypatch.setattr("engine.parallel.dispatch.WORTH_US", 30_000)  # more than others take amid nothing
-    rules = make("""
-@input
-def factor() -> int:
-    return 2
-
+    send_what_takes_30_ms(monkeypatch)
+    rules = make(
+        FACTOR
+        + """
 @query(workers="inline")
 def slow() -> int:
     time.sleep(0.5)  # the first that reads it waits for it
@@ -163,7 +172,8 @@ def member(n: int) -> int:
 @query
 def total() -> int:
     return sum(each(member, range(40)))
-""")
+"""
+    )
     with Engine(tmp_path / "store", processes=2) as db:
         assert db.get(rules.total) == 2 * sum(range(40))
         rules.noted()

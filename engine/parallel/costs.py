@@ -21,7 +21,7 @@ SAMPLE: Final = 4  # keys of a query that run here first, to learn what one cost
 
 @define
 class _Cost:
-    """Of one query: runs, microseconds of all; of some with a memo how many times what that said they took."""
+    """Of one query: runs, and microseconds of all; of some with a memo, what they took by what that said."""
 
     runs: int = 0
     total: int = 0
