@@ -165,7 +165,7 @@ class History:
 
     def has(self, core: Core, node: int, one: Earlier) -> bool:
         """Whether this is still one of the earlier memos of a node."""
-        return any(known is one for known in self.of(core, node))
+        return any(known is one or known.same(one) for known in self.of(core, node))
 
     def _load_memos(self, core: Core, node: int) -> None:
         """Bring the earlier memos of a node into memory, and of other suspects: they will be wanted next."""
