@@ -113,6 +113,8 @@ class FileWatcher(Coverage):
             self.doubt(f"nothing was heard for {silent:.1f} s: this process, or the machine, slept")
         elif len(hinted) > HUGE_BATCH:
             self.doubt(f"{len(hinted)} paths at once: the kernel may have lost some")
+        if self._cookies.directory in cookies and not self._cookies.are_there():
+            self.fail("the directory of cookies was removed")  # as `git clean -dfx` does
         for path in cookies:  # last: who waits for one finds what came before it hinted, and doubted
             self._cookies.seen(voice, path)
 
