@@ -55,9 +55,8 @@ def refresh(
     conclude    called with that revision at the moment of the commit, while the lock is held; what it returns
                 is returned too
 
-       Where the revision moves on meanwhile, all keys are gone through again (the unchanged ones cost
-       nothing). Ends
-    as a stopped engine does, with what was computed committed, when it is not `wanted` any more.
+    Where the revision moves on meanwhile, all keys are gone through again (the unchanged ones cost nothing).
+    Ends as a stopped engine does, with what was computed committed, when it is not `wanted` any more.
     """
 
     def attempt(info: QueryInfo, args: tuple[Any, ...], tries: int, gate: Gate) -> None:

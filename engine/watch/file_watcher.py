@@ -98,9 +98,8 @@ class FileWatcher(Coverage):
         now, worked = self._clock(), time.process_time()
         heard, before = self._heard.get(voice, (now, worked))
         self._heard[voice] = now, worked
-        silent = (
-            now - heard - (worked - before)
-        )  # a long collection, say, keeps a voice from speaking: no sleep
+        # A long collection, say, keeps a voice from speaking: that is work, and no sleep.
+        silent = now - heard - (worked - before)
         told = list(paths)
         cookies = [path for path in told if self._cookies.owns(path)]
         hinted = told if not cookies else [path for path in told if not self._cookies.owns(path)]
