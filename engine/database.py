@@ -159,21 +159,21 @@ class Engine(Reader):
 
     # -- changing inputs -----------------------------------------------------------------------
 
-    def set(self, key: Key[R], value: R, *, durability: Durability | None = None) -> int:
+    def set(self, key: Key[R] | Query[[], R], value: R, *, durability: Durability | None = None) -> int:
         """Give an input another value. Returns the revision now: a new one if the value differs.
 
         On an observed input it is an overlay (an unsaved buffer): it beats the world until `reset`, or
         until the engine is closed. The value of a host cell is stored.
         """
         self._outside("set")
-        change = request.prepare(self._core, key.query, key.args, value, durability)
-        return self._commit([change], f"{key} set")
+        key = key_of(key, (), {})
+        return self._commit([request.prepare(self._core, key, value, durability)], f"{key} set")
 
-    def reset(self, key: Key[Any]) -> int:
+    def reset(self, key: Key[Any] | Query[[], Any]) -> int:
         """Give an input back to its function: the world, or its default. Returns the revision now."""
         self._outside("reset")
-        change = request.prepare_reset(self._core, key.query, key.args)
-        return self._commit([change], f"{key} reset")
+        key = key_of(key, (), {})
+        return self._commit([request.prepare_reset(self._core, key.query, key.args)], f"{key} reset")
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -207,10 +207,10 @@ class Engine(Reader):
         self._outside("gc")
         core = settled(self._core)
         core.check_usable()
-        if core.store is None or core.store.read_only:
-            raise StoreReadOnly(
-                cause="there is no store to collect" if core.store is None else "read_only=True"
-            )
+        if core.store is None:
+            raise BadSettings(cause="there is no store to collect", hint="Open one: Engine(path).")
+        if core.store.read_only:
+            raise StoreReadOnly(cause="read_only=True")
         return request.collect(core)
 
     # -- being told ----------------------------------------------------------------------------

@@ -36,8 +36,7 @@ def escaped(text: object, limit: int = 2000) -> str:
 class EngineError(Exception):
     """Base of all errors the engine raises on purpose.
 
-    Attributes: `headline` (one sentence), `fields` (name to text), `hint` (what to do about it),
-    `exit_code` (what the command line answers with).
+    Attributes: `headline` (one sentence), `fields` (name to text), `hint` (what to do), `exit_code`.
     """
 
     headline: ClassVar[str] = "something went wrong"
@@ -194,6 +193,12 @@ class WrongColumn(WrongValue):
 
     headline = "no row of this table can have such a value"
     hint = "Look for a value of the column's type."
+    exit_code = EXIT_BAD_REQUEST
+
+
+class WrongInput(WrongValue):
+    headline = "an input was set to something other than its annotation says"
+    hint = "Set a value of that type, or correct the annotation."
     exit_code = EXIT_BAD_REQUEST
 
 

@@ -45,8 +45,9 @@ def open_core(
     relax_collector: bool,
 ) -> Core:
     """The core of an engine with these settings; `Engine` says what they mean."""
-    if workers < 1 or depth_limit < 1:
-        raise BadSettings(workers=workers, depth_limit=depth_limit, hint="Both are at least 1.")
+    if not all(isinstance(count, int) and count >= 1 for count in (workers, depth_limit)):
+        hint = "Both are whole numbers, at least 1."
+        raise BadSettings(workers=workers, depth_limit=depth_limit, hint=hint)
     if history is None:
         history = HISTORY if path is not None else 0
     if history < 0:

@@ -247,7 +247,7 @@ def each(query: Any, keys: Any = None, /) -> tuple[Any, ...]:
         if frame is None:
             return tuple(key.query.call(key.args) for key in named)
         return frame.fetch_group([(key.query, key.args) for key in named])
-    info: QueryInfo = query.__query__
+    info = info_of(query)
     if frame is None:
         return tuple(info.function(key) for key in keys) if info.many is None else tuple(info.many([*keys]))
     if len(info.parameters) == 1 and info.kinds is not None:

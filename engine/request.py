@@ -20,9 +20,10 @@ from engine.collect import below
 from engine.collection_cycles import retry_cycles
 from engine.core import PASSING, Core, Request
 from engine.durability import Durability
-from engine.errors import Cancelled, NotAnInput, StoreDamaged, StoreFull
+from engine.errors import Cancelled, NotAnInput, StoreDamaged, StoreFull, WrongInput, WrongValue
 from engine.explain import annotate
 from engine.graph import ABSENT, PINNED, ROOT, TRANSIENT
+from engine.key import Key
 from engine.locate import bind, locate
 from engine.look import sync
 from engine.mark import settle
@@ -55,9 +56,8 @@ def refresh(
     conclude    called with that revision at the moment of the commit, while the lock is held; what it returns
                 is returned too
 
-       Where the revision moves on meanwhile, all keys are gone through again (the unchanged ones cost
-       nothing). Ends
-    as a stopped engine does, with what was computed committed, when it is not `wanted` any more.
+    Where the revision moves on meanwhile, all keys are gone through again (the unchanged ones cost nothing).
+    Ends as a stopped engine does, with what was computed committed, when it is not `wanted` any more.
     """
 
     def attempt(info: QueryInfo, args: tuple[Any, ...], tries: int, gate: Gate) -> None:
@@ -170,12 +170,13 @@ def _rebind(core: Core) -> None:
 # -- changing inputs -----------------------------------------------------------------------------
 
 
-def prepare(
-    core: Core, info: QueryInfo, args: tuple[Any, ...], value: Any, durability: Durability | None
-) -> Change:
+def prepare(core: Core, key: Key[Any], value: Any, durability: Durability | None) -> Change:
     """Check and encode a value to be set; makes the node if it is new."""
-    node = _input_node(core, info, args)
-    return change_of(node, info, args, value, pinned=True, durability=durability)
+    node = _input_node(core, key.query, key.args)
+    try:
+        return change_of(node, key.query, key.args, value, pinned=True, durability=durability)
+    except WrongValue as error:
+        raise WrongInput(**{"input": str(key), **error.fields}) from None
 
 
 def prepare_reset(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Change:

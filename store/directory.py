@@ -88,7 +88,8 @@ def private_directory(directory: Path, *, create: bool) -> Files:
     try:
         found = os.lstat(resolved)
     except FileNotFoundError:
-        raise StoreError(directory=directory, reason="there is no such directory") from None
+        hint = "Nothing was stored there yet, or it is another place."
+        raise StoreError(directory=directory, reason="there is no such directory", hint=hint) from None
     if not stat.S_ISDIR(found.st_mode):
         raise StoreForeign(directory=directory, kind=kind_of(found.st_mode))
     if found.st_uid != os.geteuid() and (create or found.st_uid != 0):

@@ -54,6 +54,31 @@ def test_events_go_on_in_the_same_file_and_on_the_same_socket(place: Path) -> No
     assert kept == ["started", "rules_changed", "stopped", "started", "stopped"]
 
 
+def test_a_run_that_finds_a_watch_just_starting_is_answered_by_it(place: Path) -> None:
+    lock = place / ".engine" / "lock"
+    for _ in range(3):
+        with Watching(place, "total") as watch:
+            watch.until(lambda: lock.exists() and lock.read_text())
+            found = Asked(place, "run", "total")
+            assert (found.code, found.err.endswith(", by the watch\n")) == (0, True), found.err
+            assert watch.ends(signal.SIGINT) == 130
+
+
+def test_a_store_that_is_removed_is_made_again_and_the_watch_can_be_asked_as_before(place: Path) -> None:
+    """`git clean -dfx` does it."""
+    with Watching(place, "total") as watch:
+        watch.ready()
+        shutil.rmtree(place / ".engine")
+        save(place / "a.txt", "1\n2\n3\n4\n")
+        watch.until(lambda: (place / ".engine" / "watch.sock").exists())
+        watch.until(lambda: "by the watch" in Asked(place, "run", "total").err)
+        alone = Asked(place, "run", "total", "--no-store", "-q")
+        assert Asked(place, "run", "total", "-q").out == alone.out
+        assert "Traceback" not in watch.told()
+        assert watch.ends(signal.SIGINT) == 130
+    assert Asked(place, "run", "total", "-q").out == alone.out
+
+
 def test_clients_of_the_event_socket_can_come_back(place: Path) -> None:
     with Watching(place, "total", "--events", "unix:e.sock") as watch:
         watch.ready()

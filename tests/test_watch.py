@@ -326,6 +326,22 @@ def test_a_removed_directory_of_cookies_costs_a_crawl(root: Path, tmp_path: Path
         assert any("cookie" in reason for reason in told.reasons())
 
 
+def test_a_removed_directory_of_cookies_is_noticed_at_once_and_new_directories_are_watched(
+    root: Path, tmp_path: Path
+) -> None:
+    with watching(root, store=tmp_path / "store") as (db, watch, told):
+        before = watch._cookies.directory
+        shutil.rmtree(before)
+        until(lambda: os.path.isdir(watch._cookies.directory) and watch._cookies.directory != before)
+        until(lambda: watch.files.state == "live" and watch.files.why_not_to_rely_on_events() == "")
+        (root / "new").mkdir()
+        save(root / "new" / "one.txt", "one")
+        db.sync()
+        assert answers(db) == truth(root)
+        until(lambda: watch.files.backend.covers(str(root / "new")))
+        assert not any("failed" in reason for reason in told.reasons())
+
+
 def test_strange_files_among_the_cookies_mean_nothing(root: Path, tmp_path: Path) -> None:
     with watching(root, store=tmp_path / "store") as (db, watch, _):
         place = Path(watch._cookies.directory)

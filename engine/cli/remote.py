@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS: Final = 5.0  # for a watch that was just there to give up its store
 SOCKET: Final = "watch.sock"  # as `engine.watch.wire` has it, which is not imported in vain (F1)
+START_SECONDS: Final = 0.7  # from a watch having its store to its answering there: 0.1 as a rule
 LOOK_SECONDS: Final = 5.0  # of silence; the store itself can be looked at in 0.2 s, but knows less
 
 
@@ -65,6 +66,18 @@ def run(
         return _early(reply)
     _finish(reply, far, progress, quiet)
     return None
+
+
+def comes(settings: Settings) -> bool:
+    """Whether whoever has the store turns out to be a watch, which took it a moment ago."""
+    import time
+
+    until = time.monotonic() + START_SECONDS
+    while not _may_be_watched(settings):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def value(query: str, args: tuple[str, ...], settings: Settings) -> tuple[Any, int] | Alone:

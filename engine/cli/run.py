@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from signal import SIGINT
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +53,9 @@ def command(query: str, args: tuple[str, ...], named: tuple[str, ...], json_: bo
     query's parameters: texts as they are, numbers, true/false, paths, names of enum members, and JSON for
     everything else. While `engine watch` has the store, it answers.
     """
-    from engine.cli.remote import Alone, run
+    from engine.cli.remote import Alone, comes, run
     from engine.cli.session import settings_of, tell_notes, writing
+    from engine.errors import StoreInUse
 
     quiet, read_only, no_store = (options.pop(name) for name in ("quiet", "read_only", "no_store"))
     far = {"json": json_, "quiet": quiet, "sync": options.pop("sync"), "crawl": options.pop("crawl")}
@@ -68,7 +70,14 @@ def command(query: str, args: tuple[str, ...], named: tuple[str, ...], json_: bo
     from engine.modules import load_query
 
     key = key_to_run(load_query(query, settings), args, named)
-    with writing(settings, read_only=read_only, in_memory=no_store, **alone.opening()) as db:
+    with ExitStack() as stack:
+        try:
+            opened = writing(settings, read_only=read_only, in_memory=no_store, **alone.opening())
+            db = stack.enter_context(opened)
+        except StoreInUse:
+            if alone != Alone() or not comes(settings) or run(query, args, named, settings, far) is not None:
+                raise
+            return  # a watch had just begun
         value, progress = compute(db, key, settings, quiet)
         document = {
             "query": key.query.name,

@@ -2,13 +2,14 @@
 
 Invariants
     S1  The socket is there exactly while a watch holds the store; a watch that goes on in a fresh interpreter
-        keeps it, and who connects meanwhile waits.
+        keeps it, and who connects meanwhile waits. Where its file is removed it is made again.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.answers import answer
@@ -46,14 +47,30 @@ class Serving:
         self._rules = rules
         self._since = handed.since
         self._path = socket_path(settings.store)
+        self._end = end
         self._server: Server | None = None
         try:
-            self._listener = _listener(handed, self._path)
+            self._serve(_listener(handed, self._path))
         except OSError as error:
             tell(f"note: other commands cannot ask this watch: {error.strerror or error} ({self._path})")
             return
         handed.place = self._path
-        self._server = Server(self._listener, self, end, answer)
+
+    def _serve(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._server = Server(listener, self, self._end, answer)
+
+    def look(self) -> None:
+        """Listen anew where the file of the socket is gone, as with the whole directory of the store.
+
+        As long as that is not there, nobody looks for a socket in it: it is tried at the next look.
+        """
+        if self._server is None or os.path.lexists(self._path):
+            return
+        with suppress(OSError):
+            listener = listen(self._path)
+            self._server.close()
+            self._serve(listener)
 
     def sync(self, *, crawl: bool = False) -> int:
         """See `Served.sync`."""

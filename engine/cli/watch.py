@@ -209,7 +209,7 @@ class _Command:
                 inside.enter_context(answer_only())
                 watch, rules = self._make_watch(db, keys, settings, outside)
                 serving = self._serve(db, watch, rules, settings)  # who sees the first answer may ask
-                self._follow(watch, rules)
+                self._follow(watch, rules, serving)
             finally:
                 if self._state is not None:
                     self._state.unwound()  # nothing here waits for a query any more
@@ -258,7 +258,7 @@ class _Command:
             return None
         return Serving(db, watch, rules, settings, self._start.environment, self._handed, self._end)
 
-    def _follow(self, watch: Watch, rules: RuleCode) -> None:
+    def _follow(self, watch: Watch, rules: RuleCode, serving: Serving | None) -> None:
         """Tell what happens, until the end. Looks at the rules itself, so that no build delays that."""
         import gc
 
@@ -268,6 +268,8 @@ class _Command:
         mailbox = iter(watch)  # it starts here
         while not self._stop:
             look()
+            if serving is not None:
+                serving.look()
             try:
                 event = mailbox.get(TURN_SECONDS)
             except TimeoutError:

@@ -46,13 +46,17 @@ class Cookies:
 
     def renew(self) -> None:
         """Make the directory; again, if somebody removed it."""
-        if self.directory and os.path.isdir(self.directory):
+        if self.directory and self.are_there():
             return
         if self._place is not None and not self.directory:
             for old in self._place.glob(PREFIX + "*"):  # of watches that were killed: we may write the store
                 shutil.rmtree(old, ignore_errors=True)
         place = self._place if self._place is not None and os.access(self._place, os.W_OK) else None
         self.directory = os.path.realpath(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+
+    def are_there(self) -> bool:
+        """Whether the directory is where it was made."""
+        return os.path.isdir(self.directory)
 
     def drop(self, voices: Iterable[int]) -> Cookie:
         """Put down a cookie that these voices will tell of. Raises OSError where it cannot be made."""

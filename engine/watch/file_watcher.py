@@ -98,9 +98,8 @@ class FileWatcher(Coverage):
         now, worked = self._clock(), time.process_time()
         heard, before = self._heard.get(voice, (now, worked))
         self._heard[voice] = now, worked
-        silent = (
-            now - heard - (worked - before)
-        )  # a long collection, say, keeps a voice from speaking: no sleep
+        # A long collection, say, keeps a voice from speaking: that is work, and no sleep.
+        silent = now - heard - (worked - before)
         told = list(paths)
         cookies = [path for path in told if self._cookies.owns(path)]
         hinted = told if not cookies else [path for path in told if not self._cookies.owns(path)]
@@ -113,6 +112,8 @@ class FileWatcher(Coverage):
             self.doubt(f"nothing was heard for {silent:.1f} s: this process, or the machine, slept")
         elif len(hinted) > HUGE_BATCH:
             self.doubt(f"{len(hinted)} paths at once: the kernel may have lost some")
+        if self._cookies.directory in cookies and not self._cookies.are_there():
+            self.fail("the directory of cookies was removed")  # as `git clean -dfx` does
         for path in cookies:  # last: who waits for one finds what came before it hinted, and doubted
             self._cookies.seen(voice, path)
 

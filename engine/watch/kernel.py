@@ -80,6 +80,9 @@ class KernelBackend:
             ]
             if not fresh and self._large is not None:
                 return frozenset()
+            if not os.path.isdir(self._cookies):  # N2: who makes it anew makes us anew
+                self._fail("the directory of cookies was removed")
+                return frozenset()
             later = [*(self._small.directories if self._small else ()), *fresh]
             large = len(self._large.directories) if self._large else 0
             everything = not large or large + len(later) <= SMALL or len(later) > large // 4

@@ -72,8 +72,10 @@ class Parts:
         if self.ending:
             return
         self._errors += 1
-        # Where it was raised is told once: the next times are the same as long as nothing works.
-        log.error("%s failed", what, exc_info=error if self._errors == 1 else None)
+        # Where it was raised is told once: the next times are the same as long as nothing works. An error of
+        # ours says itself what is the matter.
+        unknown = self._errors == 1 and not isinstance(error, EngineError)
+        log.error("%s failed", what, exc_info=error if unknown else None)
         remedy = (
             error.hint if isinstance(error, EngineError) else "The watch goes on and looks at everything."
         )
