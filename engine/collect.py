@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 def below(core: Core, nodes: Iterable[int], asker: Request) -> None:
     """Settle the collections that `nodes` rest on (S1). The lock is held, and given away meanwhile."""
     skipped: set[int] = set()  # not their bits: others may have the same (see kinds)
+    rested: dict[int, list[int]] = {}  # see `doubt_lookups`
     nodes = list(nodes)
     load(core, nodes)
     while core.doubtful:
@@ -68,9 +69,10 @@ def below(core: Core, nodes: Iterable[int], asker: Request) -> None:
         elif asker.node and shares_bit(core, one) and not rest_on(core, nodes, one):
             skipped.add(one.node)  # a running query may wait for no more than it rests on (S5)
         elif needs_above(core, one, asker):
-            doubt_lookups(core, one, nodes)
+            doubt_lookups(core, one, nodes, wanted, asker, rested)
             skipped.add(one.node)
         else:
+            rested.clear()  # memos will be others
             verify.ensure(core, one.node, asker)
             spread(core)
 

@@ -38,30 +38,53 @@ def _rests_on(core: Core, one: Collection, other: Collection) -> bool:
     return not shares_bit(core, other) or rest_on(core, [one.node], other)
 
 
-def doubt_lookups(core: Core, one: Collection, nodes: Iterable[int]) -> None:
+def doubt_lookups(
+    core: Core, one: Collection, nodes: list[int], wanted: int, asker: Request, rested: dict[int, list[int]]
+) -> None:
     """Inside of a collection somebody asks for what rested on it: if it still does, that is a cycle.
 
     The lookups below are forced, so that verification meets them, and they meet the claim (see collect S4).
+
+    wanted    the bits of all collections that are wanted like this one
+    rested    of collections the lookups that `nodes` rested on, as far as they were looked for: for all that
+              are in the same case at once, so that a ring of tables is not walked through for each of them
     """
-    info = one.definition
-    assert info is not None
-    queries = [*info.lookups.values(), *([] if info.value is None else [info.value])]
-    rows = {core.rows.get(query.name) for query in queries}
+    if one.node not in rested:
+        several = [one]  # where bits are shared, one by one
+        if len(core.collections) <= REACH_BITS:
+            all_wanted = [other for other in core.collections.values() if other.bit & wanted]
+            several += [
+                other
+                for other in all_wanted
+                if other is not one and other.definition is not None and needs_above(core, other, asker)
+            ]
+        rested.update(_lookups_below(core, several, nodes))
+    force_lookups(core, [node for node in rested[one.node] if not _met_claim(core, node)])
+    spread(core)
+
+
+def _lookups_below(core: Core, several: Sequence[Collection], nodes: list[int]) -> dict[int, list[int]]:
+    """Of each of some collections with bits of their own: the lookups into it that nodes rested on.
+
+    What they rested on is walked through once for all of them; for one of them as far as its own lookups.
+    """
     graph = core.graph
-    waiting, seen, found = list(nodes), set(nodes), []
+    bits = {row: one.bit for one in several for row in _rows_of(core, one)}
+    found: dict[int, list[int]] = {one.bit: [] for one in several}
+    waiting, seen = dict.fromkeys(nodes, sum(found)), dict[int, int]()
     load(core, waiting)
     while waiting:
-        node = waiting.pop()
-        if graph.query[node] in rows:
-            if not _met_claim(core, node):
-                found.append(node)
-            continue
-        for read in _reads_with(core, node, one.bit):
-            if read not in seen:
-                seen.add(read)
-                waiting.append(read)
-    force_lookups(core, found)
-    spread(core)
+        node, new = waiting.popitem()
+        seen[node] = seen.get(node, 0) | new
+        bit = bits.get(graph.query[node], 0)
+        if bit & new:
+            found[bit].append(node)
+            new &= ~bit
+        for read in _reads_with(core, node, new) if new else ():
+            further = graph.flags[read] & new & ~seen.get(read, 0)
+            if further:
+                waiting[read] = waiting.get(read, 0) | further
+    return {one.node: found[one.bit] for one in several}
 
 
 def _met_claim(core: Core, node: int) -> bool:
@@ -115,19 +138,23 @@ def rest_on(core: Core, nodes: Iterable[int], one: Collection) -> bool:
     return False
 
 
-def _reads_with(core: Core, node: int, bit: int) -> list[int]:
-    """What a memo in memory read, and the members of a collection, of that which has a bit; loads it."""
+def _reads_with(core: Core, node: int, bits: int) -> list[int]:
+    """What a memo in memory read, and the members of a collection, of that which has some bits; loads it."""
     graph = core.graph
     reads: Sequence[int] = graph.below(node)
     if node in core.collections:
         reads = [*reads, *core.collections[node].load_members()]
     load(core, reads)
-    return [read for read in reads if read < GROUP and graph.flags[read] & bit]
+    return [read for read in reads if read < GROUP and graph.flags[read] & bits]
 
 
 def lookups_of(core: Core, one: Collection) -> list[int]:
+    return [node for row in _rows_of(core, one) for node in nodes_of(core, row)]
+
+
+def _rows_of(core: Core, one: Collection) -> list[int]:
+    """The queries of its lookups."""
     info = one.definition
     assert info is not None
     queries = [*info.lookups.values(), *([] if info.value is None else [info.value])]
-    rows = [core.rows[query.name] for query in queries if query.name in core.rows]
-    return [node for row in rows for node in nodes_of(core, row)]
+    return [core.rows[query.name] for query in queries if query.name in core.rows]

@@ -29,7 +29,7 @@ def note(core: Core, row: int, flags: int) -> None:
 
 def closure(core: Core, flags: int) -> int:
     """The bits of all collections that something with these flags rests on, directly or by way of others."""
-    found, seen = flags & REACH, -1
+    found, seen = flags & REACH, 0  # most rest on none
     while found != seen:
         seen = found
         for one in core.collections.values():

@@ -2,7 +2,8 @@
 
 Invariants
     N1  A version ends where the value was replaced. Between versions nothing is known (no guess is made).
-    N2  A node without VERSIONED has none in the store: it need not be asked.
+    N2  A node without VERSIONED has none in the store, which need not be asked. (Versions of before there was
+        that flag are not found any more: who would come back by them runs.)
     N3  What was read from the store goes when it is more than `MOST_LOADED`, and is read again.
 """
 
