@@ -21,7 +21,8 @@ from benchmarks.repository import encoded, repository
 from engine import Engine, Event, Sum, What, each, fold, input, query, table
 from engine.query import Query
 from engine.rules.files import exists, read_text
-from tests.worlds import Settings, switch_branches
+from tests.timelines import switch_branches
+from tests.worlds import Settings
 
 RAN = (What.EXECUTED, What.CUT_OFF, What.FAILED)
 
