@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
-from tests.worlds import fuzz
+from tests.timelines import fuzz
 
 STEPS = 2_000  # within which each mutant must be found
 

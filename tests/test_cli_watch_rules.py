@@ -22,17 +22,14 @@ from tests.watch_process import (
     Asked,
     Watching,
     environment,
-    project,
+    place,
     save,
     take_log,
 )
 
+__all__ = ["place"]  # a fixture
+
 REPLACEMENTS = 4  # after which descriptors are counted
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    return project(tmp_path / "a project")  # with a space
 
 
 def test_changed_rules_run_in_the_same_process_and_only_queries_with_changed_code_run_again(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import code_newer
-from tests.code_edits import DIFFERENT, QUERY
+from tests import code_edits, code_edits_of_modules, code_edits_of_objects, code_newer
+from tests.code_edits import QUERY
 from tests.loading import Files, check, fresh
 
 __all__ = ["fresh"]  # a fixture
@@ -97,7 +97,12 @@ SAME: dict[str, tuple[Files, Files]] = {
     ),
 }
 
-DIFFERENT |= code_newer.here(code_newer.DIFFERENT)
+DIFFERENT = {
+    **code_edits.DIFFERENT,
+    **code_edits_of_modules.DIFFERENT,
+    **code_edits_of_objects.DIFFERENT,
+    **code_newer.here(code_newer.DIFFERENT),
+}
 SAME |= code_newer.here(code_newer.SAME)
 
 

@@ -16,10 +16,12 @@ import pytest
 from engine import Engine
 from tests.expressions import Choose, Outcome, value_of
 from tests.killing import KILLED, KillingStore, directory, possible, run
+from tests.live import WORLD, Live, Program
 from tests.oracle import Oracle
 from tests.programs import ARGUMENTS, CELLS, Node
+from tests.timelines import random_program
 from tests.trial import small_limits
-from tests.worlds import WORLD, Live, Program, Settings, random_program
+from tests.worlds import Settings
 
 __all__ = ["directory"]  # a fixture
 

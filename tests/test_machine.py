@@ -23,9 +23,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests import worlds
+from tests import timelines
 from tests.expressions import Choose
-from tests.worlds import Program, Settings, World, fuzz, random_program
+from tests.live import Program
+from tests.timelines import fuzz, random_program
+from tests.worlds import Settings, World
 
 NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 VARIANTS = {
@@ -80,7 +82,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def get(self, data: st.DataObject) -> None:
-        self.step(data, lambda choose, world: ["get", *worlds.random_key(choose, world)])
+        self.step(data, lambda choose, world: ["get", *timelines.random_key(choose, world)])
 
     @rule(data=st.data())
     def get_another(self, data: st.DataObject) -> None:
@@ -88,29 +90,29 @@ class Machine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def set(self, data: st.DataObject) -> None:
-        self.step(data, worlds.random_set)
+        self.step(data, timelines.random_set)
 
     @rule(data=st.data())
     def reset(self, data: st.DataObject) -> None:
-        self.step(data, worlds.random_reset)
+        self.step(data, timelines.random_reset)
 
     @precondition(lambda self: not self.settings.cyclic)
     @rule(data=st.data())
     def write_or_sync(self, data: st.DataObject) -> None:
-        self.step(data, worlds.random_write)
+        self.step(data, timelines.random_write)
 
     @rule(data=st.data())
     def change_code(self, data: st.DataObject) -> None:
-        self.step(data, worlds.random_code_step)
+        self.step(data, timelines.random_code_step)
 
     @rule(data=st.data())
     def forget(self, data: st.DataObject) -> None:
-        self.step(data, worlds.random_forget)
+        self.step(data, timelines.random_forget)
 
     @precondition(lambda self: self.settings.stored)
     @rule(data=st.data())
     def restart_or_crash(self, data: st.DataObject) -> None:
-        self.step(data, worlds.random_restart)
+        self.step(data, timelines.random_restart)
 
     @precondition(lambda self: self.settings.exotic)
     @rule(data=st.data())
@@ -119,7 +121,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def hold_or_read_a_snapshot(self, data: st.DataObject) -> None:
-        self.step(data, worlds.random_snapshot)
+        self.step(data, timelines.random_snapshot)
 
     def teardown(self) -> None:
         if self.world is not None:

@@ -18,7 +18,7 @@ import pytest
 
 from engine.store import Batch, open_store, opening, schema
 from engine.store.statements import take
-from tests import table_world, worlds
+from tests import table_world, timelines, worlds
 from tests.stores import sql
 from tests.table_programs import random_program as random_tables
 from tests.trial import Trial
@@ -89,8 +89,8 @@ def test_a_random_store_of_an_earlier_version_runs_what_one_of_this_version_woul
         for seed in range(12):
             chance = random.Random(f"{number} {seed}")
             settings = worlds.Settings(stored=True, exotic=exotic)
-            program = worlds.random_program(chance.randint, settings)
-            play(worlds.World(settings, program), worlds.random_step, chance)
+            program = timelines.random_program(chance.randint, settings)
+            play(worlds.World(settings, program), timelines.random_step, chance)
     assert len(migrated) > 30
 
 

@@ -23,7 +23,8 @@ from engine.store import Batch
 from engine.store.codec import fingerprint
 from tests import table_world
 from tests.mutants import Mutant, planted, replace, steps_to_find
-from tests.worlds import Settings, switch_branches
+from tests.timelines import switch_branches
+from tests.worlds import Settings
 
 HISTORY_MUTANTS: dict[str, tuple[Mutant, Settings]] = {}
 

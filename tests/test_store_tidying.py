@@ -13,8 +13,8 @@ from engine.rules.files import read_text
 from engine.store import Batch, InputRow, State, late, merging, open_store, rows, tidying, writing
 from engine.store.sqlite import Store
 from engine.watch import keys
+from tests.input_blocks import OBSERVED, RANGE, Statements, in_blocks, in_rows, node, written
 from tests.stores import dump, graph
-from tests.test_store_observed import OBSERVED, RANGE, Statements, in_blocks, in_rows, node, written
 from tests.watch_world import until
 
 SEVERAL = range(1, 40 * RANGE, RANGE)

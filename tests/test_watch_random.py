@@ -17,10 +17,10 @@ import pytest
 from engine.watch import file_watcher
 from engine.watch.scanning import ScanningBackend
 from tests.scripted import Script, spoiled
+from tests.watch_edits import Edits
 from tests.watch_modes import polling
 from tests.watch_world import (
     WATCHED,
-    Edits,
     answers,
     planted,
     truth,

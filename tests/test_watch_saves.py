@@ -20,10 +20,10 @@ from engine import Engine, each, query
 from engine.rules.directories import glob
 from engine.watch import update_scheduler
 from engine.watch.events import Trouble
+from tests.watch_edits import Edits
 from tests.watch_modes import MODES, background, check, child
 from tests.watch_world import (
     PATIENCE,
-    Edits,
     answers,
     planted,
     text,

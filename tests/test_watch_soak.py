@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.watch_world import Edits, answers, planted, text, tree, truth, until_equal, watching
+from tests.watch_edits import Edits
+from tests.watch_world import answers, planted, text, tree, truth, until_equal, watching
 
 RATE = 100.0  # edits a second
 PARTS = 10  # of the time; after each one everything is compared

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 START = "import sys; sys.path.insert(0, {!r}); from engine.__main__ import main; main()"
 SCRIPT = (sys.executable, "-P", "-c", START.format(str(ROOT)))  # what the console script does
@@ -96,6 +98,11 @@ def project(place: Path) -> Path:
     }.items():
         (place / name).write_text(text)
     return place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return project(tmp_path / "a project")  # with a space
 
 
 def save(path: Path, text: str) -> None:

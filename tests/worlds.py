@@ -6,32 +6,20 @@ the model, and the same question again runs and verifies nothing.
 
 from __future__ import annotations
 
-import json
-import random
 from collections import Counter
 from collections.abc import Sequence
-from contextvars import ContextVar
 from typing import Any
 
 from attrs import asdict, frozen
 
-from engine import Durability, Engine, View, each, input, query
+from engine import Durability
 from engine.key import Key
-from tests.expressions import Choose, Expression, Outcome, outcome_of, value_of
+from tests.expressions import Expression, value_of
+from tests.live import WORLD, Live, Program
 from tests.model import Model
 from tests.oracle import Oracle
-from tests.programs import (
-    ARGUMENTS,
-    CELLS,
-    FILES,
-    Node,
-    evaluate,
-    random_expression,
-)
+from tests.programs import Node
 from tests.trial import Held, Opening, Trial
-
-# How inputs find the world. A closure cell would count as their code, and change with the world.
-WORLD: ContextVar[Live] = ContextVar("world")
 
 
 @frozen
@@ -42,125 +30,8 @@ class Settings(Opening):
     exotic: bool = False  # lists, values that are not stored, untracked queries
 
 
-@frozen
-class Program:
-    """Expressions and the kind of each query: "plain", "list", "memory" (not stored) or "untracked"."""
-
-    expressions: Sequence[Expression]
-    kinds: Sequence[str]
-    durability: int = 0  # of cells that are set without saying one
-
-
-def random_program(choose: Choose, settings: Settings) -> Program:
-    size = choose(1, 6 if settings.cyclic else choose(2, 12))
-    kinds = ["plain", "list", "memory", "untracked"] if settings.exotic else ["plain"]
-    chosen = [kinds[choose(0, len(kinds) - 1)] for _ in range(size)]
-    durability = max(0, choose(0, 3) - 1)
-    code = [random_code(choose, settings, q, size, chosen[q], durability) for q in range(size)]
-    return Program(code, chosen, durability)
-
-
-def random_code(
-    choose: Choose, settings: Settings, q: int, size: int, kind: str, durability: int
-) -> Expression:
-    below = range(size if settings.cyclic else q)
-    leaves = "cells" if settings.cyclic else "switches" if durability else "cells and files"
-    code = random_expression(choose, below, choose(1, 3), leaves)
-    return ("add", code, ("wild",)) if kind == "untracked" else code
-
-
 class NotLookedAt(Exception):
     """A snapshot would need an input that nobody looked at while it was current."""
-
-
-class Live:
-    """A program as the engine runs it: `cell`, `file` and a query for each expression."""
-
-    def __init__(self, program: Program, name: str = "world") -> None:
-        self.name = name  # queries of one name take each other over
-        self.expressions: list[Any] = json.loads(json.dumps(program.expressions))
-        self.kinds = list(program.kinds)
-        self.durability = program.durability
-        self.files: list[tuple[int | None, int]] = [(0, 0)] * FILES  # content, stamp; None: it is missing
-        self.wild = 0
-        self.cell, self.file = self._inputs(Durability(self.durability))
-        self.queries: list[Any] = [None] * len(self.expressions)
-        for q in range(len(self.expressions)):
-            self._define(q)
-
-    def ask(self, db: Engine | View, node: Node) -> Outcome:
-        """What an engine answers."""
-        WORLD.set(self)
-        return outcome_of(lambda: self._plain(db.get(self.key(node))))
-
-    def look(self, node: Node) -> Outcome:
-        """What an input is that nobody has set."""
-        if node[0] != "file":
-            return "value", 0
-        content = self.files[node[1]][0]
-        return ("error", "ValueError", ("missing", node[1])) if content is None else ("value", content)
-
-    def key(self, node: Node) -> Key[Any]:
-        kind, n = node
-        made = self.cell if kind == "cell" else self.file if kind == "file" else self.queries[kind]
-        key: Key[Any] = made.key(n)
-        return key
-
-    def _inputs(self, durability: Durability) -> tuple[Any, Any]:
-        @input(name=f"{self.name}:cell", durability=durability)
-        def cell(i: int) -> int:
-            return 0
-
-        @input(name=f"{self.name}:file", stamp=lambda i: b"%d" % WORLD.get().files[i][1])
-        def file(i: int) -> int:
-            content = WORLD.get().files[i][0]
-            if content is None:
-                raise ValueError("missing", i)
-            return content
-
-        return cell, file
-
-    def _define(self, q: int) -> None:
-        kind, code = self.kinds[q], self.expressions[q]
-
-        def compute(n: int) -> int:
-            return evaluate(code, n, self)
-
-        def compute_list(n: int) -> list[int]:
-            return [evaluate(code, n, self)]
-
-        make = query(
-            name=f"{self.name}:q{q}",
-            code="version",
-            version=json.dumps(code),
-            persist=kind != "memory",
-            untracked=kind == "untracked",
-        )
-        self.queries[q] = make(compute_list) if kind == "list" else make(compute)
-
-    def read(self, node: Node) -> int:
-        """A read of a running query (see `programs.Reader`)."""
-        kind, n = node
-        if kind == "cell":
-            return int(self.cell(n))
-        if kind == "file":
-            return int(self.file(n))
-        if kind == "wild":
-            return self.wild
-        return self._plain(self.queries[kind](n))
-
-    def group(self, nodes: Sequence[Node]) -> list[int]:
-        queries = {q for q, _ in nodes}
-        if len(queries) == 1:
-            return [self._plain(value) for value in each(self.queries[queries.pop()], [n for _, n in nodes])]
-        return [self._plain(value) for value in each([self.queries[q].key(n) for q, n in nodes])]
-
-    def _plain(self, value: Any) -> int:
-        if isinstance(value, list):
-            number = int(value[0])
-            value[0] = 777  # what a reader does to its copy must reach nobody else
-            return number
-        return int(value)
 
 
 class World(Trial, Live):
@@ -330,116 +201,3 @@ def node_of(key: Key[Any]) -> Node:
     """The node of an engine's key: its query's number, or the kind of input."""
     name = key.query.name.partition(":")[2]
     return (int(name[1:]) if name[0] == "q" else name), key.args[0]
-
-
-# -- random steps --------------------------------------------------------------------------------
-
-
-def fuzz(seed: int, settings: Settings, steps: int = 40) -> None:
-    """A random program and a random timeline, checked at every step."""
-    choose = random.Random(seed).randint
-    world = World(settings, random_program(choose, settings))
-    try:
-        for _ in range(steps):
-            world.apply(random_step(choose, world))
-    finally:
-        world.close()
-
-
-def switch_branches(seed: int, settings: Settings, steps: int = 40) -> int:
-    """Go to and fro between states of all inputs, asking a few keys; returns how many memos came back."""
-    choose = random.Random(seed).randint
-    world = World(settings, random_program(choose, settings))
-    try:
-        states = [[choose(0, 2) for _ in range(CELLS + FILES)] for _ in range(choose(2, 3))]
-        keys = [random_key(choose, world) for _ in range(3)]
-        for _ in range(steps // 4):
-            state = states[choose(0, len(states) - 1)]
-            world.apply(["set", [["cell", i, state[i], None] for i in range(CELLS)]])
-            for i in range(FILES):
-                world.apply(["write", i, state[CELLS + i] or None])
-            world.apply(["sync"])
-            for key in keys[: choose(1, 3)]:
-                world.apply(["get", *key])
-            kind = choose(0, 19)
-            if kind < 3:
-                world.apply(random_restart(choose, world))
-            elif kind < 5:
-                world.apply(random_step(choose, world))
-        return world.model.restored
-    finally:
-        world.close()
-
-
-def random_step(choose: Choose, world: World) -> list[Any]:
-    """One step, made of small integers; the smallest of them make the simplest step."""
-    kind = choose(0, 99)
-    if kind < 40:
-        return ["get", *random_key(choose, world)]
-    for share, make in ((62, random_set), (66, random_reset), (79, random_write), (83, random_code_step)):
-        if kind < share:
-            return make(choose, world)
-    if kind < 86:
-        return random_forget(choose, world)
-    if kind < 91:
-        return random_restart(choose, world)
-    if kind < 93:
-        return ["wild", choose(0, 4)]
-    return random_snapshot(choose, world)
-
-
-def random_key(choose: Choose, world: World) -> list[int]:
-    last = len(world.queries) - 1  # more often the upper ones, and the same argument again
-    return [max(choose(0, last), choose(0, last)), choose(0, ARGUMENTS - 1) * choose(0, 1)]
-
-
-def random_input(choose: Choose, world: World) -> list[Any]:
-    if not world.settings.cyclic and choose(0, 9) == 9:
-        return ["file", choose(0, FILES - 1)]
-    return ["cell", choose(0, CELLS - 1)]
-
-
-def random_set(choose: Choose, world: World) -> list[Any]:
-    count = max(1, choose(0, 8) - 4)
-    changes: list[list[Any]] = []
-    for _ in range(count):
-        level = max(-1, choose(0, 22) - 20)
-        changes.append([*random_input(choose, world), choose(0, 4), None if level < 0 else level])
-    return ["set", changes]
-
-
-def random_reset(choose: Choose, world: World) -> list[Any]:
-    return ["reset", *random_input(choose, world)]
-
-
-def random_write(choose: Choose, world: World) -> list[Any]:
-    if choose(0, 1):
-        return ["sync"]
-    content = choose(0, 4)
-    return ["write", choose(0, FILES - 1), None if content > 2 else content]
-
-
-def random_code_step(choose: Choose, world: World) -> list[Any]:
-    return ["code", *random_new_code(choose, world)]
-
-
-def random_forget(choose: Choose, world: World) -> list[Any]:
-    return ["forget", choose(0, len(world.queries) - 1)]
-
-
-def random_new_code(choose: Choose, world: World) -> list[Any]:
-    size = len(world.queries)
-    q = choose(0, size - 1)
-    return [q, random_code(choose, world.settings, q, size, world.kinds[q], world.durability)]
-
-
-def random_restart(choose: Choose, world: World) -> list[Any]:
-    changes = [random_new_code(choose, world)] if choose(0, 2) == 2 else []
-    return [("restart", "crash")[choose(0, 1)], changes]
-
-
-def random_snapshot(choose: Choose, world: World) -> list[Any]:
-    kind = choose(0, 3)
-    if kind == 0 or not world.held:
-        return ["hold"]
-    return ["release"] if kind == 1 else ["recall", choose(0, 3), *random_key(choose, world)]

@@ -1,0 +1,58 @@
+"""`engine why`, `deps` and `rdeps` take keys as they are displayed, and say what is wrong with others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.commands import Command, check_refused, engine
+
+__all__ = ["engine"]  # a fixture
+
+
+def test_why_takes_displayed_keys_and_arguments(engine: Command) -> None:
+    engine("run", "rules.py:report")
+    Path("a.txt").write_text("1\n")
+    engine("run", "rules.py:report")
+    for key in (("rules:lines('a.txt')",), ("rules.py:lines", "a.txt"), ("rules:lines", "a.txt")):
+        found = engine("why", *key)
+        assert found.code == 0, found.err
+        assert found.out.startswith("rules:lines('a.txt') ran last because engine.rules.files:read_text")
+        assert "R2" in found.out
+    document = engine("why", "rules:lines('a.txt')", "--json").json
+    assert document["why"]["chain"][0]["key"] == "engine.rules.files:read_text('a.txt')"
+    assert engine("why", "rules:lines('new.txt')").out == "rules:lines('new.txt') was never computed\n"
+
+
+def test_deps_and_rdeps_list_keys(engine: Command) -> None:
+    engine("run", "rules.py:report")
+    assert engine("deps", "rules:report()").out == "rules:lines('a.txt')\nrules:lines('b.txt')\n"
+    assert engine("deps", "rules:report", "--json").json["dependencies"][0] == "rules:lines('a.txt')"
+    assert engine("rdeps", "rules:lines('b.txt')").out == "rules:report()\n"
+    never = engine("deps", "rules:lines('c.txt')")
+    assert (never.code, never.out) == (0, "")
+    assert "was never computed" in never.err
+
+
+def test_what_a_listing_prints_can_be_asked_for(engine: Command) -> None:
+    engine("run", "rules.py:total", "[1]", '{"name": "x", "lines": 1}')
+    engine("run", "rules.py:total", "[1]")
+    for key in ("rules:total((1,), Row(name='x', lines=1))", "rules:total((1,), None)"):
+        assert engine("deps", key, "--json").json["known"] is True, key
+
+
+@pytest.mark.parametrize(
+    ("key", "parts"),
+    [
+        ("rules:lines(__import__('os'))", ("is not a literal",)),
+        ("rules:lines('a)", ("cannot be read",)),
+        ("rules:lines('a…b)", ("it is shortened", "one by one")),
+        ("rules:lines(path='a')", ("by position",)),
+        ("rules:linse('a.txt')", ("Did you mean lines?",)),
+        ("nowhere:lines('a.txt')", ("there is no such module",)),
+    ],
+)
+def test_a_key_that_cannot_be_read_is_explained(engine: Command, key: str, parts: tuple[str, ...]) -> None:
+    engine("run", "rules.py:report")
+    check_refused(engine("why", key), 2, *parts)

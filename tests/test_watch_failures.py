@@ -1,0 +1,99 @@
+"""What fails under a watch stops nothing else, is tried again, and heals."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.watch import update_scheduler
+from engine.watch.events import Started, Trouble
+from tests.watch_queries import TROUBLE, root, shaky
+from tests.watch_world import (
+    answers,
+    key,
+    save,
+    size_of,
+    truth,
+    until,
+    until_equal,
+    watching,
+)
+
+__all__ = ["root"]  # a fixture
+
+
+def test_one_failing_file_stops_no_other(root: Path) -> None:
+    watched = [key(size_of, path) for path in ("a/one.txt", "b/two.txt", "top.txt")]
+    with watching(root, *watched) as (db, watch, told):
+        (root / "a" / "one.txt").unlink()
+        save(root / "top.txt", "changed in the same batch")
+        until(lambda: "size_of('top.txt')" in told.names())
+        failed = "size_of('a/one.txt')"  # told with it, or in the next event: two saves may be two batches
+        until(lambda: [one for event in told.revised() for one in event.failures if failed in one.key])
+        assert all(one.watched for event in told.revised() for one in event.failures if failed in one.key)
+        save(root / "b" / "two.txt", "later")
+        until(lambda: "size_of('b/two.txt')" in told.names())
+        save(root / "a" / "one.txt", "back")
+        until(lambda: not watch.failing)
+        assert db.get(size_of, "a/one.txt") == 4
+
+
+def test_a_transient_failure_is_tried_again_and_heals(root: Path) -> None:
+    TROUBLE["top.txt"] = 3
+    with watching(root, key(shaky, "top.txt"), key(shaky, "b/two.txt")) as (db, watch, told):
+        assert told.of(Started)[0].failures[0].again_in > 0
+        until(lambda: not watch.failing, "it heals by itself")
+        assert db.get(shaky, "top.txt") == "top.txt at first"
+        assert TROUBLE["top.txt"] == 0
+        assert not told.of(Trouble)
+
+
+def test_what_fails_for_ever_is_given_up_and_heals_at_the_next_change(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = iter([0.01] * 3)
+    monkeypatch.setattr(update_scheduler._Retry, "next_wait", lambda self: next(waits, None))
+    TROUBLE["top.txt"] = 1_000_000
+    with watching(root, key(shaky, "top.txt")) as (db, watch, told):
+        trouble = until(lambda: told.of(Trouble), "it is given up")
+        assert trouble[0].gave_up
+        assert "shaky" in trouble[0].place
+        TROUBLE.clear()
+        save(root / "top.txt", "the next change")
+        until(lambda: not watch.failing)
+        assert db.get(shaky, "top.txt") == "the next change"
+
+
+def test_a_retry_that_is_due_during_a_crawl_is_not_forgotten(root: Path) -> None:
+    TROUBLE["top.txt"] = 4
+    with watching(root, key(shaky, "top.txt")) as (_, watch, _):
+        for _ in range(1_000):
+            if not watch.failing:
+                break
+            watch.sync(crawl=True)
+            time.sleep(0.005)
+        assert not watch.failing
+
+
+def test_a_bug_in_one_part_is_told_and_the_watch_goes_on(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with watching(root) as (db, watch, told):
+        right = watch.files.nodes_of
+        bugs = iter([ValueError("a bug of ours")])
+
+        def nodes_of(paths: Any) -> Any:
+            for bug in bugs:
+                raise bug
+            return right(paths)
+
+        monkeypatch.setattr(watch.files, "nodes_of", nodes_of)
+        save(root / "top.txt", "in spite of it")
+        until_equal(db, root)  # a request looks at the file itself, perhaps before the watch is told
+        until(lambda: any("a bug of ours" in event.cause for event in told.of(Trouble)))
+        save(root / "top.txt", "and afterwards")
+        db.sync()
+        assert answers(db) == truth(root)

@@ -1,0 +1,121 @@
+"""Who listens to a watch: each gets every event, may use the engine, may fail, and stops nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import Engine
+from engine.rules.files import read_text
+from engine.watch.events import Revised, Skipped, Started, Stopped
+from tests.watch_queries import codes, root
+from tests.watch_world import (
+    PATIENCE,
+    save,
+    text,
+    tree,
+    until,
+    watching,
+)
+
+__all__ = ["root"]  # a fixture
+
+
+def test_every_consumer_gets_every_event_and_a_slow_one_stops_nobody(root: Path) -> None:
+    gate = threading.Event()
+    slow_values: list[Any] = []
+    with watching(root, tree) as (db, watch, told):
+
+        def be_slow(value: Any) -> None:
+            gate.wait(PATIENCE)
+            slow_values.append(value)
+
+        watch.subscribe(tree, be_slow)
+        others = [watch.events() for _ in range(3)]
+        for number in range(5):
+            save(root / "top.txt", f"{number}")
+            until(lambda number: len(told.revised()) > number, "", number)
+        gate.set()
+        until(lambda: slow_values and slow_values[-1] == db.get(tree))
+        for mailbox in others:  # each is told in its turn, maybe after `told`
+            until(lambda mailbox: sum(isinstance(one, Revised) for one in mailbox._events) >= 5, "", mailbox)
+            seen = [mailbox.get(1) for _ in range(mailbox.waiting())]
+            assert isinstance(seen[0], Started)
+            assert sum(isinstance(event, Revised) for event in seen) == 5
+
+
+def test_a_consumer_that_never_reads_is_told_how_much_it_lost(root: Path) -> None:
+    with watching(root, codes) as (_, watch, told):
+        small = watch._subscribers.subscribe(limit=2)
+        for number in range(6):
+            save(root / "top.txt", "x\n" * (number + 3))
+            until(lambda number: len(told.revised()) > number, "", number)
+        watch.close()  # everybody was told then
+        first, *rest = small
+        assert isinstance(first, Skipped)
+        assert first.events >= 4
+        assert [type(event) for event in rest] == [Revised, Stopped]
+
+
+def test_callbacks_may_use_the_engine(root: Path) -> None:
+    done: list[Any] = []
+    with watching(root, tree) as (db, watch, _):
+
+        def use(value: Any) -> None:
+            db.sync()
+            db.set(read_text.key("b/two.txt"), f"set in a callback {len(done)}")
+            done.append(db.get(text, "b/two.txt"))
+            if len(done) > 3:
+                caller.close()
+
+        caller = watch.subscribe(text.key("top.txt"), use)
+        for number in range(4):
+            save(root / "top.txt", f"{number}")
+            until(lambda number: len(done) > number, "", number)
+        assert done[0] == "set in a callback 0"
+        assert db.get(text, "b/two.txt").startswith("set in a callback")
+
+
+def test_subscribers_of_the_engine_are_called_by_the_watch(root: Path) -> None:
+    heard: list[Any] = []
+    with watching(root, tree) as (db, _, _), db.subscribe(text.key("b/two.txt"), heard.append):
+        save(root / "b" / "new", "heard")
+        (root / "b" / "new").rename(root / "b" / "two.txt")  # at once: no empty file is heard of
+        until(lambda: heard == ["heard"])
+        db.set(read_text.key("b/two.txt"), "heard too")
+        until(lambda: heard == ["heard", "heard too"])
+
+
+def test_a_failing_callback_is_logged_and_called_again(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    called: list[Any] = []
+
+    def fail(value: Any) -> None:
+        called.append(value)
+        raise ValueError("a bug of the host")
+
+    with watching(root, tree) as (_, watch, _):
+        watch.subscribe(text.key("top.txt"), fail)
+        for number in range(2):
+            save(root / "top.txt", f"{number}")
+            until(lambda number: len(called) > number, "", number)
+    assert "a bug of the host" in caplog.text
+
+
+def test_events_can_be_awaited(root: Path) -> None:
+    async def consume(watch: Any) -> list[Any]:
+        seen: list[Any] = []
+        async for event in watch:
+            seen.append(event)
+            if isinstance(event, Started):
+                save(root / "top.txt", "written in a coroutine")
+            if isinstance(event, Revised):
+                break
+        return seen
+
+    with Engine(None, root=root) as db, db.watch(tree) as watch:
+        seen = asyncio.run(asyncio.wait_for(consume(watch), PATIENCE))
+    assert isinstance(seen[-1], Revised)

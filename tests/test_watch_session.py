@@ -1,0 +1,88 @@
+"""A watch is one at a time, has settings that make sense, and is closed from anywhere and twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import Engine
+from engine.errors import BadSettings, Closed, EngineError
+from engine.watch.events import Stopped
+from tests.scripted import ByHand
+from tests.watch_queries import root
+from tests.watch_world import (
+    PATIENCE,
+    probes,
+    save,
+    text,
+    tree,
+    truth,
+    until,
+    watching,
+)
+
+__all__ = ["root"]  # a fixture
+
+
+def test_it_can_be_closed_from_a_callback(root: Path) -> None:
+    with Engine(None, root=root) as db:
+        watch = db.watch(tree)
+        watch.subscribe(text.key("top.txt"), lambda value: watch.close("seen enough"))
+        assert watch.wait_until_ready(PATIENCE)
+        save(root / "top.txt", "the end")
+        until(lambda: watch.ended == "seen enough")
+        until(lambda: not [one for one in threading.enumerate() if one.name.startswith("engine-watch")])
+        assert db.sync() == 0
+        assert db.get(text, "top.txt") == "the end"
+
+
+def test_who_waits_in_a_sync_while_it_ends_is_let_go(root: Path) -> None:
+    hand = ByHand()  # its cookies never come
+    with watching(root, backend=hand) as (_, watch, _):
+        raised: list[BaseException] = []
+
+        def sync() -> None:
+            try:
+                watch.sync()
+            except EngineError as error:
+                raised.append(error)
+
+        threads = [threading.Thread(target=sync) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.05)
+        watch.close()
+        for thread in threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+        assert all(isinstance(error, Closed) for error in raised)
+
+
+def test_closing_twice_and_iterating_afterwards_is_fine(root: Path) -> None:
+    with Engine(None, root=root) as db:
+        watch = db.watch(tree)
+        watch.start()
+        watch.close()
+        watch.close()
+        assert [type(event) for event in watch][-1] is Stopped
+        assert db.get(tree) == truth(root)["tree"]
+        assert db.sync() == 0
+
+
+def test_one_watch_at_a_time(root: Path) -> None:
+    with watching(root) as (db, watch, _):
+        with pytest.raises(BadSettings):
+            db.watch(tree)
+        watch.close()
+        with db.watch(probes) as second:
+            assert second.wait_until_ready(PATIENCE)
+
+
+@pytest.mark.parametrize("options", [{"audit_seconds": 0}, {"poll_seconds": -1}])
+def test_settings_that_make_no_sense_are_refused(root: Path, options: Any) -> None:
+    with Engine(None, root=root) as db, pytest.raises(BadSettings):
+        db.watch(tree, **options)

@@ -1,0 +1,85 @@
+"""Workers see what this process sees: what the host set, files, directory and variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine import Engine
+from engine.rules.files import read_text
+from tests.workers import Rules, make, others
+
+__all__ = ["make", "others"]  # fixtures
+
+Make = Callable[[str], Rules]
+
+
+def test_workers_see_what_the_host_set(make: Make, tmp_path: Path) -> None:
+    rules = make("""
+@input
+def cell(n: int) -> int:
+    return 0
+
+@query(workers="process")
+def both(n: int) -> tuple[int, str]:
+    return cell(n), read_text("file")
+
+@query
+def all_both() -> tuple[tuple[int, str], ...]:
+    return each(both, range(6))
+""")
+    (tmp_path / "file").write_text("disk")
+    with Engine(tmp_path / "store", root=tmp_path, processes=2) as db:
+        db.set(rules.cell.key(3), 33)
+        db.set(read_text.key("file"), "buffer")
+        assert db.get(rules.all_both) == tuple((33 * (n == 3), "buffer") for n in range(6))
+        db.reset(read_text.key("file"))
+        assert db.get(rules.all_both)[3] == (33, "disk")
+    with Engine(tmp_path / "store", root=tmp_path, processes=2) as db:
+        db.forget("*")
+        assert db.get(rules.all_both)[3] == (33, "disk")
+
+
+def test_a_file_that_changes_behind_the_engine_is_one_state_in_the_answer(make: Make, tmp_path: Path) -> None:
+    rules = make("""
+@query(workers="process")
+def seen(n: int) -> str:
+    return read_text("file") + str(n)
+
+@query
+def all_seen() -> tuple[str, ...]:
+    first = read_text("file")
+    (LOG.parent / "file").write_text("new" if LOG.parent.joinpath("armed").exists() else first)
+    return (first, *each(seen, range(10)))
+""")
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "armed").touch()
+    with Engine(tmp_path / "store", root=tmp_path, processes=2) as db:
+        first, *others = db.get(rules.all_seen)
+        assert others == [f"{first}{n}" for n in range(10)]
+        db.sync()
+        assert set(db.get(rules.all_seen)) == {"new", *(f"new{n}" for n in range(10))}
+
+
+def test_directory_and_variables_are_those_of_now(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = make("""
+@query(workers="process", untracked=False)
+def around(n: int) -> tuple[str, str | None, str]:
+    return os.getcwd(), env("WORKERS_SEE"), os.environ.get("WORKERS_SEE", "")
+
+@query
+def all_around() -> tuple[tuple[str, str | None, str], ...]:
+    return each(around, range(4))
+""")
+    with Engine(None, root=tmp_path, processes=2) as db:
+        for place in ("one", "two"):
+            (tmp_path / place).mkdir()
+            monkeypatch.chdir(tmp_path / place)
+            monkeypatch.setenv("WORKERS_SEE", place)
+            db.sync()
+            db.forget("*around*")
+            assert db.get(rules.all_around) == ((str(tmp_path / place), place, place),) * 4
