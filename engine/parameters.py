@@ -19,8 +19,9 @@ def parameters_of(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]
         from annotationlib import Format
 
         signature = inspect.signature(function, annotation_format=Format.FORWARDREF)
-        return tuple(map(_as_text, signature.parameters.values()))
-    return tuple(inspect.signature(function).parameters.values())
+    else:
+        signature = inspect.signature(function)
+    return tuple(map(_as_text, signature.parameters.values()))
 
 
 def _as_text(parameter: inspect.Parameter) -> inspect.Parameter:
