@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from engine.errors import BadQuery, WrongCount
 from engine.frame import CURRENT, Frame
+from engine.parameters import parameters_of
 
 if TYPE_CHECKING:
     from engine.query import QueryInfo
@@ -46,7 +47,7 @@ class SealedFrame(Frame):
 
 def one_of(function: Callable[..., Any], name: str) -> tuple[Callable[[Any], Any], Many, Callable[[], Any]]:
     """From a function of many keys to one of one key, to what runs it, and to the annotation of one value."""
-    parameters = tuple(inspect.signature(function).parameters.values())
+    parameters = parameters_of(function)
     if len(parameters) != 1 or parameters[0].kind not in (
         inspect.Parameter.POSITIONAL_ONLY,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,

@@ -24,6 +24,7 @@ from engine.durability import Durability
 from engine.errors import BadQuery
 from engine.frame import CURRENT
 from engine.key import Key
+from engine.parameters import parameters_of
 from engine.query import ABSENT, READY, REGISTRY, TAKEN_OVER, Input, Query, QueryInfo
 from engine.script import module_name
 
@@ -165,7 +166,7 @@ def define_query(
     if options.get("batch"):
         function, options["many"], options["returns"] = one_of(function, name)
         options["batch"] = LARGEST_BATCH if options["batch"] is True else options["batch"]
-    parameters = tuple(inspect.signature(function).parameters.values())
+    parameters = parameters_of(function)
     info = kind(
         name=name,
         function=function,
@@ -187,7 +188,7 @@ def _refuse_unfit(function: Callable[..., Any], name: str) -> None:
         raise BadQuery(query=name, at=where, cause="it is async", hint="Queries are plain functions.")
     if inspect.isgeneratorfunction(function):
         raise BadQuery(query=name, at=where, cause="it is a generator", hint="Return a tuple instead.")
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in parameters_of(function):
         if parameter.kind is parameter.VAR_KEYWORD:
             raise BadQuery(
                 query=name,

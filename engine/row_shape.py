@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
+import sys
 import typing
 from collections.abc import Iterable
 from typing import Any, Final
@@ -59,13 +60,22 @@ def _fields(kind: type) -> Iterable[str] | None:
         return [field.name for field in dataclasses.fields(kind)]
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
         return list(getattr(kind, "_fields"))  # noqa: B009 -- no class of tuples is known to have it
-    return list(kind.__annotations__) if typing.is_typeddict(kind) else None
+    return list(_written(kind)) if typing.is_typeddict(kind) else None
 
 
 def _hints(kind: type) -> dict[str, Any]:
     try:
         return typing.get_type_hints(kind)
     except NameError:  # a class that is only there for type checkers: as it is written
+        return _written(kind)
+
+
+def _written(kind: type) -> dict[str, Any]:
+    if sys.version_info >= (3, 14):  # to read `__annotations__` is to evaluate them
+        from annotationlib import Format, get_annotations
+
+        return get_annotations(kind, format=Format.STRING)
+    else:  # noqa: RET505 -- without it, mypy on 3.14 finds what follows unreachable
         return dict(kind.__annotations__)
 
 

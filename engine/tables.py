@@ -44,6 +44,7 @@ from engine.lookup import (
     lookup_of,
     tuple_of,
 )
+from engine.parameters import parameters_of
 from engine.query import Query, QueryInfo, info_of
 
 K = TypeVar("K")
@@ -185,7 +186,7 @@ def _collection(
     identity: tuple[str, ...],
     options: dict[str, Any],
 ) -> CollectionInfo:
-    if not inspect.isfunction(function) or len(inspect.signature(function).parameters) != 1:
+    if not inspect.isfunction(function) or len(parameters_of(function)) != 1:
         raise BadTable(
             table=getattr(function, "__qualname__", function),
             cause="it is not a function of one argument",

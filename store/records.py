@@ -121,6 +121,11 @@ def field_types(cls: type, names: tuple[str, ...], arguments: tuple[Any, ...]) -
     return {name: _bind(hints.get(name, Any), bound) for name in names}
 
 
+def keys_of(cls: Any) -> tuple[str, ...]:
+    """The keys of a `TypedDict`. Not by its annotations: from Python 3.14 on, to read is to evaluate them."""
+    return tuple(sorted(cls.__required_keys__ | cls.__optional_keys__))
+
+
 def _bind(hint: Any, bound: dict[Any, Any]) -> Any:
     if isinstance(hint, TypeVar):
         return bound.get(hint, Any)
@@ -171,7 +176,7 @@ def learn_annotation(annotation: Any) -> None:
                 learn(cls)
                 todo.extend(field_types(cls, record.names, arguments).values())
             elif typing.is_typeddict(cls):
-                todo.extend(field_types(cls, tuple(cls.__annotations__), arguments).values())
+                todo.extend(field_types(cls, keys_of(cls), arguments).values())
 
 
 _records: dict[type, Record | None] = {}

@@ -40,7 +40,7 @@ from engine.store.fits import (
     fit_union,
     name_of,
 )
-from engine.store.records import caches_hash, field_types, learn, record_of
+from engine.store.records import caches_hash, field_types, keys_of, learn, record_of
 
 _MAX_GENERIC_DEPTH = 50  # a class G[T] with a field G[list[T]] has no end
 
@@ -155,9 +155,7 @@ class Reader:
         return Shape(fit_mapping(key, item), frozenset({dict}), why_not=key.why_not or item.why_not)
 
     def _typed_dict(self, cls: Any, arguments: tuple[Any, ...]) -> Shape:
-        shapes = {
-            n: self.shape(a) for n, a in field_types(cls, tuple(cls.__annotations__), arguments).items()
-        }
+        shapes = {n: self.shape(a) for n, a in field_types(cls, keys_of(cls), arguments).items()}
         required: frozenset[str] = cls.__required_keys__
         self.shareable = False
         lost = first_reason(shape for name, shape in shapes.items() if name in required)

@@ -1,0 +1,30 @@
+"""Parameters: what a function takes, asked when it is defined.
+
+From Python 3.14 on, annotations are evaluated when somebody reads them, and may name what stands further
+down in the file.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from collections.abc import Callable
+from typing import Any
+
+
+def parameters_of(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    """The parameters of a function. An annotation that cannot be evaluated yet is its text."""
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        signature = inspect.signature(function, annotation_format=Format.FORWARDREF)
+    else:
+        signature = inspect.signature(function)
+    return tuple(map(_as_text, signature.parameters.values()))
+
+
+def _as_text(parameter: inspect.Parameter) -> inspect.Parameter:
+    if isinstance(parameter.annotation, typing.ForwardRef):
+        return parameter.replace(annotation=parameter.annotation.__forward_arg__)
+    return parameter

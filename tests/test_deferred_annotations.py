@@ -1,0 +1,120 @@
+"""Annotations may name what stands further down, or is there for type checkers alone.
+
+From Python 3.14 on without quotes and without an import from `__future__`; before that, those make it so.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import Engine
+from engine.cli.arguments import key_of_texts
+from engine.errors import BadArguments
+from engine.row_shape import row_shape
+from tests.loading import fresh, load
+
+__all__ = ["fresh"]  # a fixture
+
+HEADS = ["from __future__ import annotations\n", *([""] if sys.version_info >= (3, 14) else [])]
+RULES = """
+from typing import TYPE_CHECKING, Iterable, NamedTuple, TypedDict
+import attrs
+from engine import Sum, each, fold, input, query, table
+if TYPE_CHECKING:
+    from nowhere import Nobody
+
+@input
+def start() -> Later:
+    return Later(1)
+
+@query
+def following(later: Later, steps: int = 1) -> Later:
+    return Later(later.n + steps)
+
+@query(batch=True)
+def doubled(several: list[Later]) -> list[Later]:
+    return [Later(2 * one.n) for one in several]
+
+@query
+def total() -> int:
+    return following(start()).n + sum(one.n for one in each(doubled, [Later(1), Later(2)]))
+
+@query
+def numbers() -> tuple[int, ...]:
+    return (1, 2)
+
+@table(each=numbers, index=("half",))
+def rows(number: int) -> Iterable[Row]:
+    yield Row(number, number // 2)
+
+@query
+def sizes() -> Sizes:
+    return {"one": Later(1), "two": 2}
+
+@query
+def unknown() -> Unknown:
+    return {"one": 1, "two": 2}
+
+@query
+def plus(number: int, later: Later | None = None) -> int:
+    return number + 1
+
+class Later(NamedTuple):
+    n: int
+
+@attrs.frozen
+class Row:
+    number: int
+    half: int
+
+class Sizes(TypedDict, total=False):
+    one: Later
+    two: int
+
+class Unknown(TypedDict):
+    one: Nobody
+    two: int
+"""
+
+
+@pytest.fixture(params=HEADS, ids=lambda head: head.strip() or "plain")
+def rules(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    return load(tmp_path, request.param + RULES)
+
+
+def test_queries_inputs_batches_and_tables_may_name_what_stands_further_down(
+    rules: Any, tmp_path: Path
+) -> None:
+    for number in range(2):
+        with Engine(tmp_path / "store") as db:
+            assert db.get(rules.total) == 2 + 2 + 4
+            assert db.get(rules.following, rules.Later(3), steps=2) == rules.Later(5)
+            assert db.get(rules.rows.where, half=1) == (rules.Row(2, 1),)
+            assert db.get(rules.sizes) == {"one": rules.Later(1), "two": 2}
+            assert (db.counts().executed == 0) is (number > 0)
+
+
+def test_a_refused_call_shows_such_a_parameter_as_it_is_written(rules: Any) -> None:
+    with pytest.raises(BadArguments) as refused:
+        rules.following.key()
+    assert "Later" in str(refused.value)
+    assert "ForwardRef" not in str(refused.value)
+
+
+def test_arguments_of_the_command_line_are_read_by_such_annotations(rules: Any) -> None:
+    assert key_of_texts(rules.plus, ["2"]) == rules.plus.key(2)
+
+
+def test_a_class_with_a_field_that_is_known_to_type_checkers_alone_has_a_shape(rules: Any) -> None:
+    assert "one: " in row_shape(rules.Unknown)
+    assert row_shape(rules.Unknown) == row_shape(rules.Unknown)
+    assert "two: " in row_shape(rules.Sizes)
+
+
+def test_such_a_field_is_taken_for_anything(rules: Any) -> None:
+    with Engine(None) as db:
+        assert db.get(rules.unknown) == {"one": 1, "two": 2}
