@@ -1,0 +1,71 @@
+"""A lost or collected store costs nothing that the host set, and its snapshots say that they are lost."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from engine import Engine, SnapshotLost
+from tests.interrupts import cell, loud, ten, text
+
+
+def test_an_overlay_survives_a_collection(store: Path) -> None:
+    with Engine(store) as db:
+        assert db.get(loud, "a", 0) == "disk!0"
+        db.set(text.key("a"), "overlay")
+        assert db.get(loud, "a", 0) == "overlay!0"
+        db.gc()
+        assert [db.get(loud, "a", number) for number in (0, 1)] == ["overlay!0", "overlay!1"]
+        db.reset(text.key("a"))
+        assert db.get(loud, "a", 0) == "disk!0"
+
+
+def test_what_the_host_set_survives_a_removed_store(store: Path) -> None:
+    with Engine(store) as db:
+        db.set(cell.key(0), 5)
+        assert db.get(ten, 0) == 50
+        revision = db.revision
+        shutil.rmtree(store)
+        assert db.get(ten, 2) == 52
+        assert db.revision >= revision
+        assert any("damaged or removed" in note for note in db.notes())
+
+
+def test_set_survives_a_removed_store(store: Path) -> None:
+    with Engine(store) as db:
+        db.set(cell.key(0), 5)
+        db.set(cell.key(1), 8)
+        assert db.get(ten, 0) == 50
+        shutil.rmtree(store)
+        revision = db.set(cell.key(0), 7)
+        assert revision == db.revision
+        assert (db.get(ten, 2), db.get(cell, 1)) == (72, 8)
+    with Engine(store) as db:
+        assert (db.get(ten, 2), db.get(cell, 1)) == (72, 8)
+
+
+def test_a_snapshot_that_a_collection_took_away_says_so(store: Path) -> None:
+    with Engine(store) as db:
+        db.set(cell.key(0), 5)
+        assert [db.get(ten, number) for number in range(3)] == [50, 51, 52]
+        with db.snapshot() as old:
+            assert old.get(ten, 0) == 50
+            db.gc()
+            db.set(cell.key(0), 6)
+            assert [db.get(ten, number) for number in range(3)] == [60, 61, 62]
+            with pytest.raises(SnapshotLost, match="collected or rebuilt"):
+                old.get(ten, 1)
+
+
+def test_a_snapshot_of_a_removed_store_never_answers_from_other_nodes(store: Path) -> None:
+    with Engine(store) as db:
+        db.set(cell.key(0), 5)
+        assert [db.get(ten, number) for number in range(3)] == [50, 51, 52]
+        with db.snapshot() as old:
+            shutil.rmtree(store)
+            assert [db.get(ten, number) for number in (7, 2, 1)] == [57, 52, 51]
+            for number in range(3):
+                with pytest.raises(SnapshotLost):
+                    old.get(ten, number)
