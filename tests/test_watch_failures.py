@@ -8,8 +8,13 @@ from typing import Any
 
 import pytest
 
+from engine.errors import StoreDamaged
+from engine.recover import start_over
 from engine.watch import update_scheduler
+from engine.watch.delta_processor import DeltaProcessor
+from engine.watch.echo import Echo
 from engine.watch.events import Started, Trouble
+from engine.watch.inputs import Inputs
 from tests.watch_queries import TROUBLE, root, shaky
 from tests.watch_world import (
     answers,
@@ -65,6 +70,36 @@ def test_what_fails_for_ever_is_given_up_and_heals_at_the_next_change(
         save(root / "top.txt", "the next change")
         until(lambda: not watch.failing)
         assert db.get(shaky, "top.txt") == "the next change"
+
+
+@pytest.mark.parametrize("place", ["edited", "_different", "_saved_at", "_stop_echoes", "_reader_of"])
+def test_a_store_that_is_given_up_while_a_batch_is_worked_on_fails_no_batch(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """The lists of all nodes are built anew by the other thread: numbers of nodes mean nothing any more."""
+    struck: list[str] = []
+    failed: list[Exception] = []
+    one: Any = DeltaProcessor if place == "edited" else Inputs
+    original = getattr(one, place)
+    with watching(root, key(size_of, "top.txt"), store=tmp_path / "store", deltas=True) as (db, _, _):
+
+        def begins_anew(self: Any, *args: Any) -> Any:
+            if not struck:
+                struck.append(place)
+                start_over(db._core, StoreDamaged(reason="it was removed"), db._core.started_over)
+            try:
+                return original(self, *args)
+            except Exception as error:
+                failed.append(error)
+                raise
+
+        monkeypatch.setattr(one, place, begins_anew)
+        monkeypatch.setattr(Echo, "of", lambda self, places: dict.fromkeys(places, 0.0))
+        monkeypatch.setattr(Echo, "is_new", lambda self, path: True)
+        save(root / "top.txt", "longer than it was")
+        until(lambda: struck)
+        until_equal(db, root)
+        assert not failed
 
 
 def test_a_retry_that_is_due_during_a_crawl_is_not_forgotten(root: Path) -> None:

@@ -74,9 +74,9 @@ class DeltaProcessor:
         """The files among what differs, with their versions of before (P2)."""
         core = self._core
         found: dict[str, Edited] = {}
-        graph = core.graph
         with core.lock:
-            for change in looked.changes:
+            graph = core.graph
+            for change in looked.changes if graph is looked.graph else ():
                 node = change.node
                 load(core, (node,))
                 if change.info.name not in TEXT_NAMES or change.digest == graph.fingerprint[node]:

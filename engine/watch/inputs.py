@@ -171,7 +171,7 @@ class Inputs:
                 edited = parts.processor.edited(looked) if parts.deltas and not commits else []
                 different = self._different(looked)
                 note = batch.crawl or _named(batch.paths, looked)
-                saved = self._saved_at(batch, different) if different else 0.0
+                saved = self._saved_at(batch, different, looked.graph) if different else 0.0
                 differing = take(core, looked, note, commits=commits, hurried=hurried)
                 if looked.changes or looked.retry:  # at once: the other thread may tell of it now
                     applied = (time.perf_counter() - began) * 1000
@@ -179,53 +179,61 @@ class Inputs:
                 return looked, different, differing
 
         looked, different, differing = insist(core, attempt)
-        if core.graph is not looked.graph:
-            different = []
         for node in looked.retry:
             with core.lock:
+                if core.graph is not looked.graph:  # the other thread may begin anew at any time
+                    break
                 name = core.name_of(node)
             parts.try_again(node, f"input {name} could not be read")
+        if core.graph is not looked.graph:
+            different = []
         parts.scheduler.healed(change.node for change in looked.changes)
         parts.files.differ(different)
         if looked.changes or looked.retry:
-            self._stop_echoes(different)
+            self._stop_echoes(different, looked.graph)
         return differing
 
     def _different(self, looked: Looked) -> list[int]:
         """The inputs whose content is another one, before that is put in place; most urgent first."""
         core = self._parts.core
         with core.lock:
+            if core.graph is not looked.graph:
+                return []
             load(core, [change.node for change in looked.changes])
             known = core.graph.fingerprint
             return [change.node for change in looked.changes if change.digest != known[change.node]]
 
-    def _stop_echoes(self, different: list[int]) -> None:
+    def _stop_echoes(self, different: list[int], graph: Graph) -> None:
         """Find files that queries keep writing, tell of them, and wait with them."""
         parts, core = self._parts, self._parts.core
         with core.lock:
-            places = {
-                place: node for node in different[:FEW] if (place := _place_of(parts, node)) is not None
-            }
+            nodes = different[:FEW] if core.graph is graph else []
+            places = {place: node for node in nodes if (place := _place_of(parts, node)) is not None}
         for path, seconds in parts.echo.of(places).items():
             parts.scheduler.postpone(path, seconds)
             if parts.echo.is_new(path):
-                cause = f"{self._reader_of(places[path])} changes its own input {path}, or a callback does"
+                cause = (
+                    f"{self._reader_of(places[path], graph)} changes its own input {path}, or a callback does"
+                )
                 remedy = "Write it somewhere else, or do not read it. It is looked at less and less often."
                 parts.publish(Trouble(path, cause, remedy))
 
-    def _reader_of(self, node: int) -> str:
+    def _reader_of(self, node: int, graph: Graph) -> str:
         core = self._parts.core
         with core.lock:
+            if core.graph is not graph:
+                return "a query"
             load_readers(core, [node])
             readers = core.graph.above(node)
             return core.name_of(readers[0]) if readers else "a query"
 
-    def _saved_at(self, batch: Batch[Any], different: list[int]) -> float:
+    def _saved_at(self, batch: Batch[Any], different: list[int], graph: Graph) -> float:
         """When the oldest change of a batch was saved, by the wall clock; 0 where nobody knows."""
         if not batch.paths:
             return 0.0
         with self._parts.core.lock:
-            places = {_place_of(self._parts, node) for node in different[:FEW]}
+            nodes = different[:FEW] if self._parts.core.graph is graph else []
+            places = {_place_of(self._parts, node) for node in nodes}
         hinted = time.time() - (time.monotonic() - batch.first)
         times = [self._parts.files.saved_at(path) for path in places.intersection(batch.paths) if path]
         near = [at for at in times if at is not None and hinted - RECENT_SECONDS < at <= hinted]
