@@ -36,7 +36,7 @@ def escaped(text: object, limit: int = 2000) -> str:
 class EngineError(Exception):
     """Base of all errors the engine raises on purpose.
 
-    Attributes: `headline` (one sentence), `fields` (name to text), `hint` (what to do), `exit_code`.
+    Attributes: `headline` (sentence), `fields` (name to text), `hint` (a remedy), `exit_code` (of commands).
     """
 
     headline: ClassVar[str] = "something went wrong"

@@ -149,9 +149,7 @@ def save_made(core: Core, node: int, data: bytes | None) -> None:
 
 def chunk(core: Core, nodes: int | None = None) -> None:
     """Commit in the middle of a long build, when enough has come together, `nodes` rows say."""
-    if (
-        core.ringed or not core.dirty
-    ):  # a cycle is half computed: its rows would name dependencies that have none
+    if core.ringed or not core.dirty:  # a cycle is half computed: rows would name dependencies that have none
         return
     large = not core.full and (
         len(core.dirty) >= (nodes or CHUNK_NODES)

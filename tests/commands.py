@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,22 +105,31 @@ def engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Command]:
     """Run the command line in a project that holds rules.py, a.txt and b.txt."""
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rules.py").write_text(RULES)
+    (tmp_path / "a.txt").write_text("1\n2\n")
+    (tmp_path / "b.txt").write_text("3\n")
+    with commands_in(tmp_path, monkeypatch, capfd) as run:
+        yield run
+
+
+@contextmanager
+def commands_in(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Command]:
+    """Run the command line in a directory, each time as a new process would."""
+    monkeypatch.chdir(place)
     for name in [name for name in os.environ if name.startswith("ENGINE_")]:
         monkeypatch.delenv(name)
-    Path("rules.py").write_text(RULES)
-    Path("a.txt").write_text("1\n2\n")
-    Path("b.txt").write_text("3\n")
     loaded, path = set(sys.modules), list(sys.path)
 
     def forget_modules() -> None:
         for name in set(sys.modules) - loaded:
-            if str(tmp_path) in (getattr(sys.modules[name], "__file__", None) or ""):
+            if str(place) in (getattr(sys.modules[name], "__file__", None) or ""):
                 del sys.modules[name]
         sys.path[:] = path
 
     def run(*arguments: str) -> Answer:
-        forget_modules()  # as a new process would have it
+        forget_modules()
         capfd.readouterr()
         code = answer(list(arguments))
         out, err = capfd.readouterr()

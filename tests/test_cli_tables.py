@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sqlite3
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from engine.__main__ import answer
 from engine.explain import _SENTENCE
 from engine.reason import Reason
+from tests.commands import Command, commands_in
 from tests.watch_process import Asked, Watching
 
 RULES = """\
@@ -66,19 +64,6 @@ def shouts() -> str:
 """
 
 
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Command = Callable[..., Answer]
-
-
 def project(place: Path) -> None:
     for name, text in {
         "rules.py": RULES,
@@ -95,27 +80,9 @@ def engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Command]:
     """Run the command line in a project with tables."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("ENGINE_")]:
-        monkeypatch.delenv(name)
     project(tmp_path)
-    loaded, path = set(sys.modules), list(sys.path)
-
-    def forget_modules() -> None:
-        for name in set(sys.modules) - loaded:
-            if str(tmp_path) in (getattr(sys.modules[name], "__file__", None) or ""):
-                del sys.modules[name]
-        sys.path[:] = path
-
-    def run(*arguments: str) -> Answer:
-        forget_modules()
-        capfd.readouterr()
-        code = answer(list(arguments))
-        out, err = capfd.readouterr()
-        return Answer(code, out, err)
-
-    yield run
-    forget_modules()
+    with commands_in(tmp_path, monkeypatch, capfd) as run:
+        yield run
 
 
 # -- run -----------------------------------------------------------------------------------------
