@@ -60,11 +60,6 @@ def origin(module: str) -> str:
     return _origin_of_file(module, file_of(module))
 
 
-def in_project(module: str) -> bool:
-    """Whether a module is the user's own: not installed, not of the standard library."""
-    return origin(module) == "project"
-
-
 def file_of(module: str) -> str | None:
     """The file (or folder, for a namespace package) of a module, loaded or not; None without one."""
     loaded = sys.modules.get(module)
