@@ -53,15 +53,21 @@ def read_on(core: Core, node: int, frame: Running) -> None:
     frame.ahead = at, min(2 * size, AT_MOST) if enough else size // 4
 
 
-def _read(core: Core, nodes: list[int]) -> None:
-    graph = core.graph
+def load_rows(core: Core, nodes: list[int]) -> tuple[list[int], list[int]]:
+    """Read the rows that verification looks at first: which nodes a change concerns, and what they read."""
     _load_marked(core, nodes)
-    concerned = [node for node in nodes if graph.status[node] & (SUSPECT | RUNNING) == SUSPECT]
-    if len(concerned) < 2:
-        return
+    concerned = [node for node in nodes if core.graph.status[node] & (SUSPECT | RUNNING) == SUSPECT]
     load(core, concerned)
     reads = _reads_of(core, concerned)
     load(core, reads)
+    return concerned, reads
+
+
+def _read(core: Core, nodes: list[int]) -> None:
+    graph = core.graph
+    concerned, reads = load_rows(core, nodes)
+    if len(concerned) < 2:
+        return
     absent = {read for read in reads if graph.values[read] is ABSENT}
     if absent:  # of what runs here for the first time: later all of it is in memory
         recall_all(core, [read for read in _reads_of(core, _that_run(core, concerned)) if read in absent])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import engine.collect as collect
 import engine.verify as verify
+from engine.ahead import load_rows
 from engine.claims import Cycle
 from engine.core import Core, Request
 from engine.errors import Cancelled
@@ -199,6 +200,7 @@ class Offer:
         """Round by round: what pays goes out; keys below members that do not pay run here."""
         dispatch = self._dispatch
         own = set(self._members)
+        load_rows(self._core, self._members)  # at once, not one by one as `next_of` would
         while True:
             units: dict[int, list[int]] = {}
             for member in self._members:
