@@ -147,17 +147,22 @@ def save_made(core: Core, node: int, data: bytes | None) -> None:
             core.dirty_bytes += len(data)
 
 
-def chunk(core: Core, nodes: int | None = None) -> None:
-    """Commit in the middle of a long build, when enough has come together, `nodes` rows say."""
+def chunk(core: Core) -> None:
+    """Commit in the middle of a long build, when enough has come together."""
+    if is_due(core):
+        commit(core)
+
+
+def is_due(core: Core, nodes: int | None = None) -> bool:
+    """Whether so much waits that it is to be committed in the middle of a long build, `nodes` rows say."""
     if core.ringed or not core.dirty:  # a cycle is half computed: rows would name dependencies that have none
-        return
+        return False
     large = not core.full and (
         len(core.dirty) >= (nodes or CHUNK_NODES)
         or core.dirty_bytes >= CHUNK_BYTES
         or (core.memory is not None and core.memory.unsaved_bytes > core.memory.most_unsaved)
     )
-    if large or core.ran_at - core.waiting_since >= CHUNK_NS:
-        commit(core)
+    return large or core.ran_at - core.waiting_since >= CHUNK_NS
 
 
 def commit(core: Core) -> None:

@@ -64,7 +64,7 @@ def test_where_nothing_waits_nothing_is_committed_and_what_passes_stays(tmp_path
         before = db.counts()
         core.ran_at = core.waiting_since + CHUNK_NS + 1
         with core.lock:
-            chunk(core, 1_000)
-            chunk(core, 1_000)
+            chunk(core)
+            chunk(core)
         assert db.get(passing, 1) == 1
         assert (db.counts() - before).executed == 0

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 # is computed twice, until it is known what has to be given along.
 ENOUGH_US: Final = 500_000
 REPEATED: Final = 0.5  # the part of it that may go into what is known here: with two workers it gains nothing
+PIECE: Final = 2_048  # members that are looked at before workers get the first keys: 20 ms of work
 MISSES: Final = 16  # keys of one query refused, beyond those that were computed, before it is sent no more
 
 
@@ -198,32 +199,68 @@ class Offer:
 
     def bring_up(self) -> None:
         """Round by round: what pays goes out; keys below members that do not pay run here."""
-        dispatch = self._dispatch
-        own = set(self._members)
-        load_rows(self._core, self._members)  # at once, not one by one as `next_of` would
-        while True:
-            units: dict[int, list[int]] = {}
-            for member in self._members:
-                unit = self._next_of(member)
-                if unit:
-                    units.setdefault(unit, []).append(member)
-            fit = [unit for unit in units if unit not in self._tried and dispatch.is_fit(unit)]
+        while self._round():
+            pass
+
+    def _round(self) -> bool:
+        """One of them. False: nothing is left for one."""
+        dispatch, members = self._dispatch, self._members
+        units: dict[int, list[int]] = {}
+        fit: list[int] = []
+        for start, end in ((0, PIECE), (PIECE, len(members))):
+            fresh = self._look_at(members[start:end], units)
+            fit += [unit for unit in fresh if unit not in self._tried and dispatch.is_fit(unit)]
             sample = self._sample(fit)
             if sample:
                 dispatch.costs.compare(sample)
                 self._run_here(sample)
-            elif dispatch.pays(fit):
+                return True
+            if dispatch.pays(fit):
                 self._waiting = {unit: units[unit] for unit in fit if dispatch.is_worth(unit)}
-                self._tried |= self._waiting.keys()
-                order = Order(self._asker, self._outer, self._done, self._refused, dispatch.repeated)
-                dispatch.run(tuple(self._waiting), order)
-                if order.first:
-                    self._settle(order.first)
-            else:
-                below = [unit for unit in units if unit not in own]
-                if not below:
-                    return
-                self._run_here(below)
+                self._send(end)
+                return True
+        own = set(members)
+        below = [unit for unit in units if unit not in own]
+        self._run_here(below)
+        return bool(below)
+
+    def _send(self, looked_at: int) -> None:
+        """Let workers compute what waits; members after so many are looked at while they work."""
+        self._tried |= self._waiting.keys()
+        starts = iter(range(looked_at, len(self._members), PIECE))
+
+        def more() -> list[int]:
+            found: list[int] = []
+            while not found and (start := next(starts, None)) is not None:
+                found = self._further(self._look_at(self._members[start : start + PIECE], self._waiting))
+            return found
+
+        dispatch = self._dispatch
+        order = Order(self._asker, self._outer, more, self._done, self._refused, dispatch.repeated)
+        dispatch.run(tuple(self._waiting), order)
+        if order.first:
+            self._settle(order.first)
+
+    def _further(self, units: list[int]) -> list[int]:
+        """Those that go out too. The others are for the next round."""
+        going = [unit for unit in units if unit not in self._tried and self._goes(unit)]
+        self._tried.update(going)
+        for unit in set(units).difference(going):
+            del self._waiting[unit]
+        return going
+
+    def _look_at(self, members: list[int], units: dict[int, list[int]]) -> list[int]:
+        """Note what has to run next for these members; what of it is new is returned."""
+        load_rows(self._core, members)  # at once, not one by one as `next_of` would
+        fresh: list[int] = []
+        for member in members:
+            unit = self._next_of(member)
+            if unit in units:
+                units[unit].append(member)
+            elif unit:
+                units[unit] = [member]
+                fresh.append(unit)
+        return fresh
 
     def _sample(self, nodes: list[int]) -> list[int]:
         """Some to run here first, where nobody knows what their query costs."""

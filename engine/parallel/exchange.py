@@ -16,11 +16,10 @@ from typing import Final
 
 from engine.core import Core
 from engine.errors import Cancelled, TimedOut, WorkerLost
-from engine.graph import MARKED
-from engine.outcome import Outcome
 from engine.parallel.executor import Executor
 from engine.parallel.graft import Conflict, graft
 from engine.parallel.held import Held
+from engine.parallel.lost import Lost
 from engine.parallel.order import Order
 from engine.parallel.pending import Pending
 from engine.parallel.questions import reply
@@ -38,14 +37,16 @@ from engine.parallel.units import (
     decode_told,
     encode,
 )
-from engine.persist import chunk
+from engine.persist import commit, is_due
 from engine.query import QueryInfo
 from engine.store import canonical
 
 AHEAD: Final = 2  # batches under way in one worker: it goes on with the second while we take over the first
+AT_COMMIT: Final = 8  # the same when we are about to commit: as long as that takes
+FEW: Final = 4_096  # units that wait, below which more are looked for
 # Bytes of memos, made and given, after which a worker starts anew, so that its memory stays bounded.
 RECEIVED: Final = 128 << 20
-COMMIT_ROWS: Final = 6_000  # rows of a commit meanwhile: more take longer than the batches that workers have
+COMMIT_ROWS: Final = 20_000  # rows of a commit meanwhile: more take longer than the batches that workers have
 TICK_SECONDS: Final = 0.1  # how long a request may be outdated, or the engine closed, before it is noticed
 STALE_SECONDS: Final = 1.0  # what a worker is given to end a batch that nobody wants any more
 
@@ -60,8 +61,7 @@ class Exchange:
         self._shared = Shared(core)
         self._slots: dict[int, Slot] = {}
         self._pending = Pending(core)
-        self._generation = -1
-        self.lost: dict[int, Exception] = {}  # nodes that are given up in this generation, until that is told
+        self.lost = Lost(core)
 
     @property
     def is_started(self) -> bool:
@@ -70,11 +70,9 @@ class Exchange:
 
     def start(self) -> None:
         """A new generation."""
-        self._generation = self._core.generation
         self._pending.start()
-        self.lost.clear()
+        self.lost.start()
         self._shared.start()
-        self._core.supply = None
 
     def run(self, units: Iterable[int], order: Order) -> None:
         """Send units out until all are done with, or something has to be done here first (`Order.first`).
@@ -88,13 +86,17 @@ class Exchange:
             while self._is_wanted(order):
                 for number, slot in self._slots.items():
                     self._tell_owed(number, slot)
+                if not order.first and len(self._pending) < FEW:
+                    self._pending.add(order.more())
+                due = is_due(self._core, COMMIT_ROWS)
                 numbers = self._executor.slots(len(self._pending))
                 for number in numbers:
                     slot = self._slots.setdefault(number, Slot())
-                    while self._pending and not order.first and self._takes_more(slot, len(numbers)):
+                    while self._pending and not order.first and self._takes_more(slot, len(numbers), due):
                         if not self._send(number, slot, len(numbers), around):
                             break
-                chunk(self._core, COMMIT_ROWS)  # now, when workers have enough to go on with
+                if due:
+                    commit(self._core)  # now, when workers have enough to go on with
                 said = self._wait()
                 self._core.ran_at = self._core.clock()
                 order.fence()
@@ -129,15 +131,20 @@ class Exchange:
 
     # -- sending and waiting -------------------------------------------------------------------
 
-    def _takes_more(self, slot: Slot, slots: int) -> bool:
-        """Whether a slot can be given a batch; one ahead only where there is work for all."""
+    def _takes_more(self, slot: Slot, slots: int, due: bool) -> bool:
+        """Whether a slot can be given a batch; some ahead only where there is work for all.
+
+        What is under way at the same time may be computed twice: more of it only while a commit is due.
+        """
         if not slot.flight:
             return True
-        if len(slot.flight) >= AHEAD or slot.stale_since or slot.generation != self._core.generation:
+        if len(slot.flight) >= (AT_COMMIT if due else AHEAD) or slot.stale_since:
+            return False
+        if slot.generation != self._core.generation:
             return False
         if not slot.sent_at or slot.received > RECEIVED or self._pending.is_alone(slot.units[0]):
             return False
-        return self._pending.is_plenty(slots)
+        return self._pending.is_plenty(slots, len(slot.flight))
 
     def _send(self, number: int, slot: Slot, slots: int, around: Surroundings) -> bool:
         """Give a slot a batch. False: there is none for it now."""
@@ -303,7 +310,7 @@ class Exchange:
         worked_on, *ahead = slot.flight
         for node in worked_on:
             if node in self._pending.retried:
-                self._give_up(node, WorkerLost(key=self._core.name_of(node), cause=how))
+                self.lost.give_up(node, WorkerLost(key=self._core.name_of(node), cause=how))
             else:
                 self._pending.retried.add(node)
                 self._pending.add((node,))
@@ -324,21 +331,8 @@ class Exchange:
                 self._pending.add(slot.units)
             for node in slot.units if len(slot.units) == 1 else ():
                 seconds = self._info(node).timeout
-                self._give_up(node, TimedOut(key=self._core.name_of(node), seconds=seconds))
+                self.lost.give_up(node, TimedOut(key=self._core.name_of(node), seconds=seconds))
                 self._pending.add(order.done(node))
-
-    def _give_up(self, node: int, error: Exception) -> None:
-        """Let a key fail: the error is raised where its function would run."""
-        if self._core.graph.status[node] & MARKED:
-            self.lost[node] = error
-            self._core.supply = self._tell_lost
-
-    def _tell_lost(self, node: int) -> Outcome | None:
-        """Stands in for the functions of keys that are given up."""
-        error = self.lost.pop(node, None) if self._generation == self._core.generation else None
-        if error is not None:
-            raise error
-        return None
 
     def _release(self, slot: Slot) -> None:
         slot.limit = None

@@ -17,6 +17,7 @@ class Order:
 
     asker: Request
     outer: Walk | None
+    more: Callable[[], list[int]]  # units that are found while workers have others; none: that was all
     done: Callable[[int], Iterable[int]]  # told a unit that is done with; gives units that can go out now
     refused: Callable[[int, str, bool], None]  # told a unit, why, and whether that holds for its whole query
     # told one of some units, and microseconds: what of their work was known here, and what they cost

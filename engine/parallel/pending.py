@@ -53,9 +53,9 @@ class Pending:
         timed = info.timeout is not None or info.limit is not None
         return timed or info.many is not None or node in self.retried
 
-    def is_plenty(self, slots: int) -> bool:
-        """Whether there is more than one batch for each of so many."""
-        return len(self._queue) > slots * self._size
+    def is_plenty(self, slots: int, ahead: int) -> bool:
+        """Whether each of so many slots can be given so many batches more."""
+        return len(self._queue) > slots * self._size * ahead
 
     def next_batch(self, slots: int, idle: int, *, ahead: bool) -> list[int]:
         """The units of a batch for one of so many slots. Those that travel alone go to an idle one."""
