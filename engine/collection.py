@@ -107,9 +107,12 @@ class Collection:
 
     @property
     def definition(self) -> CollectionInfo | None:
-        """What its module says of it now, if that is loaded."""
+        """What its module says of it now, if that is loaded. None where a plain query took its name over."""
         known = REGISTRY.get(self._members)
-        return self.info if known is None else known.collection
+        info: CollectionInfo | None = self.info if known is None else known.collection
+        if info is not None and info.row is not None and REGISTRY.get(info.name) is not info.member:
+            return None
+        return info
 
     def is_of_members(self, node: int) -> bool:
         """Whether its query is that of the members: what gives the keys is read by the collection too."""

@@ -181,3 +181,26 @@ def test_the_name_of_a_table_may_become_that_of_a_query_which_gives_keys(reopen:
     assert found(db, fed) == [1, 2]
     db.set(listed.key(2), (1, 5))
     assert found(db, fed) == [5]
+
+
+def test_the_name_of_a_table_may_become_that_of_a_query_of_the_same_keys(reopen: Reopen) -> None:
+    keys = keys_of(2)
+    db = reopen()
+    rows = rows_of(keys)
+    assert db.get(rows, 1) == (Row(1, "1"),)
+    assert found(db, rows) == [0, 1, 2]
+
+    @query(name="redefined:rows")
+    def plain(key: int) -> int:
+        return key * 10 + len(listed(2))
+
+    db = reopen()
+    assert [db.get(plain, key) for key in range(3)] == [3, 13, 23]
+    db.set(listed.key(2), ())
+    assert [db.get(plain, key) for key in range(3)] == [0, 10, 20]
+    db.check_invariants()
+    again = rows_of(keys, first=1)
+    db = reopen()
+    assert found(db, again) == []
+    db.set(listed.key(2), (4,))
+    assert found(db, again) == [5]
