@@ -6,11 +6,13 @@ not computed at that revision is computed here, from the inputs as they were, an
 Invariants
     H1  Every answer is the from-scratch answer for the inputs of `revision`.
     H2  Nothing that a snapshot computes enters the engine.
+    H3  What needed an input that is lost is lost as well, also where a query or a table caught the error.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
@@ -57,6 +59,7 @@ class Snapshot:
         self._saved: dict[int, tuple[Any, int]] = {}  # node -> value as held, flags
         self._memo: dict[tuple[str, object], Any] = {}  # computed here: value or Failure
         self._rings: dict[tuple[str, object], Exception] = {}  # keys that stand on a cycle
+        self._loss: SnapshotLost | None = None  # what the request of now needed is nowhere any more
         self.lost = False  # the lists were built anew: what it held is gone
         self.code_changed = False  # a query was bound since, with other code: memos are not of our code
         self._running: dict[tuple[str, object], str] = {}
@@ -79,12 +82,12 @@ class Snapshot:
         if self.lost:
             raise SnapshotLost(cause="the store was collected or rebuilt", hint="Take another snapshot.")
         with self._lock:
-            return hand_out(self._value(info, args))
+            return self._whole(lambda: hand_out(self._value(info, args)))
 
     def fresh(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         """What the function gives now for what it reads at this revision, whatever is kept of it."""
         with self._lock:
-            return self._call(info, args)
+            return self._whole(lambda: self._call(info, args))
 
     def fingerprint_of(self, info: QueryInfo, value: Any) -> bytes:
         """The fingerprint that a memo with this value has."""
@@ -109,6 +112,23 @@ class Snapshot:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _whole(self, compute: Callable[[], Any]) -> Any:
+        """What a request comes to. Raises `SnapshotLost` where anything below it did (H3)."""
+        if not self._running:
+            self._loss = None
+        try:
+            value = compute()
+        except Exception:
+            self.check_loss()
+            raise
+        self.check_loss()
+        return value
+
+    def check_loss(self) -> None:
+        """Raise what the request of now has met already, if that is lost."""
+        if self._loss is not None:
+            raise self._loss from None
 
     def _value(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         name = info.name, info.memo_key(args)
@@ -136,7 +156,8 @@ class Snapshot:
                 if closure(core, flags) & self._doubtful:
                     return ABSENT
                 if held is ABSENT and flags & INPUT:
-                    raise SnapshotLost(key=display(info.name, args), revision=self.revision)
+                    self._loss = SnapshotLost(key=display(info.name, args), revision=self.revision)
+                    raise self._loss
             else:
                 if closure(core, core.graph.flags[node]) & self._doubtful:
                     return ABSENT
@@ -161,11 +182,13 @@ class Snapshot:
                 value = run_on_fresh_stack(self._core, lambda: self._call(info, args))
             if name in self._rings:
                 raise self._rings[name]
+            self.check_loss()
             if not info.codec.storable:
                 return value
             data, seen = info.codec.settle(value)
             return seen if info.codec.shareable else Copied(info, data)
         except Exception as error:  # of the query: its value
+            self.check_loss()
             error = self._rings.get(name, error)
             if is_transient(error):
                 raise
@@ -218,6 +241,7 @@ class SnapshotFrame(Frame):
             rows = KeptRows(None, 0, table.columns.names)
             for number, (source, columns) in enumerate(scratch(table, self.fetch)):
                 rows.put(number, source, (columns,), True)
+            self.snapshot.check_loss()
             self.snapshot._rows[table.name] = rows
         pairs = zip(terms[::2], terms[1::2], strict=True)
         equal = [(name, table.columns.encode_one(name, value)) for name, value in pairs]
