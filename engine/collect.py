@@ -242,10 +242,8 @@ def _bring_up(
         below(core, todo, frame)
         try:
             group.ensure_all(core, todo, frame)
-        except Cycle as cycle:
-            closed = (
-                cycle  # the others go on: one that stays marked would keep later marks from the collection
-            )
+        except Cycle as cycle:  # the others go on: one that stays marked would keep later marks from us
+            closed = cycle
         for node in todo:
             if node in one.missed and not status[node] & MARKED:
                 _take_value(core, one, node, frame)

@@ -176,7 +176,7 @@ def text(name: str) -> str:
 def careful(name: str) -> str:
     try:
         return text(name)
-    except Exception:
+    except Exception:  # whatever it is, as queries of users do it
         return "unreadable"
 
 
