@@ -12,7 +12,8 @@ Invariants
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from attrs import frozen
@@ -64,7 +65,7 @@ class Snapshot:
         self.code_changed = False  # a query was bound since, with other code: memos are not of our code
         self._running: dict[tuple[str, object], str] = {}
         self._rows: dict[str, KeptRows] = {}  # by name of the table
-        with core.lock:
+        with self._locked():
             spread(core)
             self.revision = core.revision
             self._status = bytes(core.graph.status)
@@ -140,10 +141,20 @@ class Snapshot:
             self._memo[name] = held
         return held
 
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """With the engine's lists, which an interrupt may leave half changed."""
+        try:
+            with self._core.lock:
+                yield
+        except KeyboardInterrupt as error:
+            self._core.interrupted(error)
+            raise
+
     def _held(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         """What the engine had at our revision, in the form readers get it; ABSENT where it had nothing."""
         core = self._core
-        with core.lock:
+        with self._locked():
             if core.closed:
                 raise Closed()  # its lists are gone: what the host set would be taken for its default
             node = find(core, info, args)
@@ -170,8 +181,8 @@ class Snapshot:
     def _compute(self, info: QueryInfo, args: tuple[Any, ...], name: tuple[str, object]) -> Any:
         if name in self._running:
             raise self._close_ring(name)
-        self._running[name] = display(info.name, args)
         try:
+            self._running[name] = display(info.name, args)
             if info.is_input:
                 value, error, _ = look(self._core.outside, info, args)
                 if error is not None:
@@ -194,7 +205,7 @@ class Snapshot:
                 raise
             return Failure.of(error, ())
         finally:
-            del self._running[name]
+            self._running.pop(name, None)
 
     def _close_ring(self, name: tuple[str, object]) -> CycleError:
         """A running key is asked for: every key from it down to here is on the ring, and gets its error."""

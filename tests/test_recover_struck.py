@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, database, recover
+from engine import Engine, database, query, recover
 from engine.core import Core
+from engine.graph import NEW, Graph
 from tests.interrupts import cell, db, interrupt, loud, ten, text
 from tests.striking import strike
 
@@ -115,3 +116,49 @@ def test_an_interrupt_where_a_batch_begins_leaves_none_open(db: Engine) -> None:
     with pytest.raises(KeyboardInterrupt), db.batch():
         pass
     assert db._open.batch is None
+
+
+@query
+def above(number: int) -> int:
+    return ten(number) + 1
+
+
+def test_an_interrupt_amid_a_read_of_a_query_is_not_taken_for_one_of_its_function(
+    db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(db)
+    real = Graph.new
+
+    def half(graph: Graph, info: Any, row: int, args: Any) -> int:
+        if args != 3 or info is above.__query__:
+            return real(graph, info, row, args)
+        monkeypatch.setattr(Graph, "new", real)
+        graph.status.append(NEW)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Graph, "new", half)
+    with pytest.raises(KeyboardInterrupt):
+        db.get(above, 3)
+    assert db.get(above, 3) == 54
+    check(db)
+
+
+def test_an_interrupt_in_a_function_that_another_one_reads_leaves_all_that_was_made(db: Engine) -> None:
+    struck = [KeyboardInterrupt]
+
+    @query
+    def interrupted(number: int) -> int:
+        for error in struck:
+            raise error
+        return ten(number)
+
+    @query
+    def reads() -> int:
+        return ten(4) + interrupted(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        db.get(reads)
+    struck.clear()
+    before = db.counts()
+    assert db.get(reads) == 25
+    assert (db.counts() - before).executed == 3  # not `ten(4)` again
