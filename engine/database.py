@@ -183,10 +183,13 @@ class Engine(Reader):
             raise BadSettings(cause="a batch is already open", hint="Batches do not nest.")
         changes: list[Change] = []
         try:
-            self._open.batch = changes  # in here: an interrupt must not leave it open
-            yield
+            try:
+                self._open.batch = changes  # in here: an interrupt must not leave it open
+                yield
+            finally:
+                self._open.batch = None
         finally:
-            self._open.batch = None
+            self._open.batch = None  # where an interrupt came before it above: later changes would be lost
         if changes:
             self._commit(changes, f"{len(changes)} inputs set")
 

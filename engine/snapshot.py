@@ -116,8 +116,10 @@ class Snapshot:
 
     def _whole(self, compute: Callable[[], Any]) -> Any:
         """What a request comes to. Raises `SnapshotLost` where anything below it did (H3)."""
-        if not self._running:
+        frame = CURRENT.get()
+        if not isinstance(frame, SnapshotFrame) or frame.snapshot is not self:
             self._loss = None
+            self._running.clear()  # what an interrupt left: it would be on a cycle for ever
         try:
             value = compute()
         except Exception:

@@ -102,15 +102,20 @@ def test_an_engine_whose_closing_is_interrupted_can_be_closed(
         assert not again.notes()
 
 
-def test_an_interrupt_where_a_batch_begins_leaves_none_open(db: Engine) -> None:
+@pytest.mark.parametrize("begins", [True, False])
+def test_an_interrupt_where_a_batch_begins_or_ends_leaves_none_open(begins: bool, db: Engine) -> None:
     class Struck:
         def __init__(self) -> None:
-            self.batch = None
+            object.__setattr__(self, "batch", None)
+            object.__setattr__(self, "struck", False)
 
         def __setattr__(self, name: str, value: object) -> None:
-            object.__setattr__(self, name, value)
-            if value is not None:
+            if (value is not None) is begins and not self.struck:
+                object.__setattr__(self, "struck", True)
+                if begins:
+                    object.__setattr__(self, name, value)
                 raise KeyboardInterrupt
+            object.__setattr__(self, name, value)
 
     db._open = Struck()  # type: ignore[assignment]  # stands for what a thread has open
     with pytest.raises(KeyboardInterrupt), db.batch():
@@ -162,3 +167,19 @@ def test_an_interrupt_in_a_function_that_another_one_reads_leaves_all_that_was_m
     before = db.counts()
     assert db.get(reads) == 25
     assert (db.counts() - before).executed == 3  # not `ten(4)` again
+
+
+def test_a_key_that_was_interrupted_in_a_snapshot_is_on_no_cycle_afterwards(
+    db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Struck(dict[Any, Any]):
+        def pop(self, *args: Any) -> Any:
+            held._running = {**self}
+            raise KeyboardInterrupt
+
+    with db.snapshot() as old:
+        held = old._snapshot
+        held._running = Struck()
+        with pytest.raises(KeyboardInterrupt):
+            old.get(ten, 8)
+        assert old.get(ten, 8) == 18
