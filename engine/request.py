@@ -122,6 +122,9 @@ def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, comm
         except Exception as error:  # any: told where it was met
             annotate(core, node, error)
             raise
+        except KeyboardInterrupt as error:
+            core.interrupted(error)  # before anybody commits, or believes, what is half changed
+            raise
         finally:
             if commits:
                 finish(core)

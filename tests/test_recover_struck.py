@@ -142,8 +142,10 @@ def test_an_interrupt_amid_a_read_of_a_query_is_not_taken_for_one_of_its_functio
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Graph, "new", half)
+    before = db.counts().commits
     with pytest.raises(KeyboardInterrupt):
         db.get(above, 3)
+    assert db.counts().commits == before, "half a node was committed"
     assert db.get(above, 3) == 54
     check(db)
 
