@@ -22,7 +22,7 @@ from engine.core import Core
 from engine.errors import Closed, CycleError, SnapshotLost
 from engine.failure import Failure, is_transient
 from engine.frame import CURRENT, Frame
-from engine.graph import ABSENT, INPUT, MARKED, MUTABLE
+from engine.graph import ABSENT, INPUT, MARKED, MUTABLE, TRANSIENT
 from engine.kept import KeptRows
 from engine.key import display
 from engine.locate import find
@@ -176,6 +176,8 @@ class Snapshot:
                     return ABSENT
                 recall(core, node)
                 held, flags = core.graph.values[node], core.graph.flags[node]
+        if flags & TRANSIENT:
+            return ABSENT  # a failure that is not kept: it is tried again, here as well
         if held is not ABSENT and not isinstance(held, Failure) and flags & MUTABLE:
             return info.codec.decode(held)
         return held

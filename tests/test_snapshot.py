@@ -216,3 +216,24 @@ def test_what_needs_an_input_that_is_lost_is_lost_too_although_a_query_or_a_tabl
                 with pytest.raises(SnapshotLost):
                     old.get(asked)
         assert old.get(careful, "b") == "old"
+
+
+def test_a_failure_that_is_not_kept_is_tried_again_in_a_snapshot_too(db: Engine) -> None:
+    in_the_way: list[OSError] = []
+
+    @query(persist=False)
+    def shy() -> int:
+        for error in in_the_way:
+            raise error
+        return cell("a")
+
+    assert db.get(shy) == 0
+    for number in range(4):  # its value goes, its memo holds
+        db.set(cell.key("b"), number)
+        db.get(double, "b")
+    with db.snapshot() as old:
+        in_the_way.append(OSError("busy"))
+        with pytest.raises(OSError, match="busy"):
+            db.get(shy)
+        in_the_way.clear()
+        assert old.get(shy) == 0
