@@ -34,7 +34,7 @@ from engine.errors import Cancelled, CycleError
 from engine.failure import Failure
 from engine.graph import ERROR, FORCED, MARKED, REACH, RUNNING, TRANSIENT
 from engine.kept_table import KeptTable
-from engine.kinds import made, parts_of, shape_of, stand_for
+from engine.kinds import made, parts_of, reshape, shape_of, stand_for
 from engine.locate import bind, locate
 from engine.mark import spread, suspect
 from engine.members import enter, leave
@@ -127,6 +127,8 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, was: int,
         one = core.collections.get(reader)
         if one is None:
             return
+        if not one.is_of_members(node):
+            continue  # its source keys, by a query whose name was that of a table's members once
         _grow_reach(core, one, graph.flags[node])
         if not _is_known(one):
             # A fold whose module is not loaded, over a query whose module is; or it was defined anew since.
@@ -175,7 +177,7 @@ def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:
         info.member.codec  # noqa: B018 -- teaches `canonical` the classes of what is kept
         one.info = info
     if one.shape != shape:
-        one.shape, one.rebuild, one.dirty = shape, True, True
+        reshape(core, one, shape)
     return one
 
 
@@ -199,7 +201,10 @@ def _keys(frame: Running, one: Collection, info: CollectionInfo) -> Iterable[Any
         keys = frame.fetch(info.each, ())
         with core.lock:
             node = locate(core, info.each, ())
-            unchanged = core.graph.changed_at[node] <= core.graph.verified_at[one.node]
+            # Read last time as well: else it is another query that gives the keys now. See
+            # test_another_query_that_gives_the_keys_of_a_table_is_asked_although_it_did_not_change.
+            unchanged = node in core.graph.below(one.node)
+            unchanged = unchanged and core.graph.changed_at[node] <= core.graph.verified_at[one.node]
         return None if one.complete and not one.rebuild and unchanged else keys
     source = info.each.table.__collection__
     frame.fetch(source.settle, ())
@@ -237,10 +242,8 @@ def _bring_up(
         below(core, todo, frame)
         try:
             group.ensure_all(core, todo, frame)
-        except Cycle as cycle:
-            closed = (
-                cycle  # the others go on: one that stays marked would keep later marks from the collection
-            )
+        except Cycle as cycle:  # the others go on: one that stays marked would keep later marks from us
+            closed = cycle
         for node in todo:
             if node in one.missed and not status[node] & MARKED:
                 _take_value(core, one, node, frame)
@@ -275,8 +278,11 @@ def _todo(core: Core, one: Collection) -> list[int]:
     """The members that have to be looked at."""
     gather(core)
     status = core.graph.status
-    for node in [node for node in one.pending if not status[node] & MARKED]:
-        del one.pending[node]  # not before it is right: the settling may be cancelled
+    load(core, one.pending)
+    # Not before it is right: the settling may be cancelled. What gives the source keys was asked for already,
+    # or is not asked for any more: see test_a_query_that_gave_the_keys_of_a_table_may_be_removed.
+    for node in [node for node in one.pending if not (status[node] & MARKED and one.is_of_members(node))]:
+        del one.pending[node]
     return list(dict.fromkeys([*one.missed, *one.pending]))
 
 

@@ -69,13 +69,8 @@ class Collection:
         self.bit = bit
         self.name = name
         self._members = f"{name}.members"
-        self.shape = shape
+        self.reshape(shape)
         self.info: CollectionInfo | None = None  # once its queries were bound in this process
-        self.member_query = str(json.loads(shape)["member"])
-        self.fed_by: tuple[str, str] | None = None  # table and column that give the keys
-        fed_by = json.loads(shape).get("fed")
-        if fed_by:
-            self.fed_by = fed_by[0], fed_by[1]
         self.patterns: dict[Pattern, None] = {}
         self.pending: dict[int, None] = {}  # members that are marked
         self.missed: dict[int, None] = {}  # members whose contribution is not kept yet
@@ -102,11 +97,26 @@ class Collection:
         found.dirty, found.looked, found.complete = False, True, True
         return found
 
+    def reshape(self, shape: str) -> None:
+        """Take over what a definition says of it (see `kinds.shape_of`)."""
+        self.shape = shape
+        said = json.loads(shape)
+        self.member_query = str(said["member"])
+        fed_by = said.get("fed")  # table and column that give the keys
+        self.fed_by: tuple[str, str] | None = (fed_by[0], fed_by[1]) if fed_by else None
+
     @property
     def definition(self) -> CollectionInfo | None:
-        """What its module says of it now, if that is loaded."""
+        """What its module says of it now, if that is loaded. None where a plain query took its name over."""
         known = REGISTRY.get(self._members)
-        return self.info if known is None else known.collection
+        info: CollectionInfo | None = self.info if known is None else known.collection
+        if info is not None and info.row is not None and REGISTRY.get(info.name) is not info.member:
+            return None
+        return info
+
+    def is_of_members(self, node: int) -> bool:
+        """Whether its query is that of the members: what gives the keys is read by the collection too."""
+        return self.core.rows.get(self.member_query) == self.core.graph.query[node]
 
     @property
     def is_doubtful(self) -> bool:
@@ -252,3 +262,10 @@ def key_changed(core: Core, one: Collection, value: Plain) -> None:
     force_lookups(core, (one.node,))
     # Also while it runs, which ends that: killed meanwhile, it must not think that it knows its keys.
     suspect(core, one.node, FORCED)
+
+
+def keys_unknown(core: Core, one: Collection) -> None:
+    """What gives the keys of a collection is built anew: nobody tells which values went. The lock is held."""
+    one.complete = False
+    force_lookups(core, (one.node,))
+    suspect(core, one.node, FORCED)  # as above

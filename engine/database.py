@@ -182,11 +182,14 @@ class Engine(Reader):
         if getattr(self._open, "batch", None) is not None:
             raise BadSettings(cause="a batch is already open", hint="Batches do not nest.")
         changes: list[Change] = []
-        self._open.batch = changes
         try:
-            yield
+            try:
+                self._open.batch = changes  # in here: an interrupt must not leave it open
+                yield
+            finally:
+                self._open.batch = None
         finally:
-            self._open.batch = None
+            self._open.batch = None  # where an interrupt came before it above: later changes would be lost
         if changes:
             self._commit(changes, f"{len(changes)} inputs set")
 
@@ -284,13 +287,16 @@ class Engine(Reader):
     def close(self) -> None:
         """Commit and let the store go. Later calls raise `Closed`; requests under way end with it too."""
         core = self._core
-        if core.closed:
-            return
-        if self._watch is not None and os.getpid() == core.pid:
-            self._watch.close("the engine was closed")
         if os.getpid() != core.pid:
             core.closed = True  # a forked child: the store belongs to its parent, and so may the lock
             return
+        if core.closed:
+            with core.lock:  # another thread may be at it
+                if core.store is not None:
+                    core.store.close()  # again, which does nothing unless an interrupt came before it
+            return
+        if self._watch is not None:
+            self._watch.close("the engine was closed")
         try:
             settled(core)
         finally:
@@ -301,8 +307,8 @@ class Engine(Reader):
         core.outdate()  # requests give the lock away
         with core.lock:
             core.closed = True
-            core.outdate()  # what has begun since
             try:
+                core.outdate()  # what has begun since
                 finish(core)
             finally:
                 try:

@@ -20,7 +20,7 @@ from engine.outcome import Outcome, conclude, fail
 from engine.persist import load
 from engine.query import QueryInfo
 from engine.recall import recall
-from engine.running import Running
+from engine.running import Running, struck_amid_a_read
 from engine.stack import HOP, run_on_fresh_stack
 
 
@@ -96,7 +96,8 @@ def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old
             value = run_on_fresh_stack(core, partial(_call, frame, info, args))
             conclude(core, frame, info, value, old, outcome)
     except KeyboardInterrupt as error:
-        setattr(error, HARMLESS, True)  # it came out of the function: no list is half changed
+        if not struck_amid_a_read(error):
+            setattr(error, HARMLESS, True)  # it came out of the function: no list is half changed
         raise
     except RecursionError as error:
         _retry_recursion(core, frame, info, args, old, outcome, error)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from engine.collection import Collection, force_lookups, key_changed
+from engine.collection import Collection, force_lookups, key_changed, keys_unknown
 from engine.columns import Plain, order, plain
 from engine.errors import CycleError
 from engine.failure import Failure
@@ -123,6 +123,9 @@ class KeptTable(Collection):
         for query in info.lookups.values():
             if query.name in self.core.rows:
                 force_lookups(self.core, nodes_of(self.core, self.core.rows[query.name]))
+        for several in self.feeds.values():
+            for fed in several:
+                keys_unknown(self.core, fed)
 
     def came_or_went(self, node: int) -> None:
         """See `Collection.came_or_went`."""
@@ -161,6 +164,8 @@ class KeptTable(Collection):
         """Let everybody know whose answer may be another one (T2)."""
         names = {name: at for at, name in enumerate(self._names)}
         for column, fed in self.feeds.items():
+            if column not in names:
+                continue  # who got its keys from there is defined anew, or cannot be settled
             for value in {row[names[column]] for row in changed}:
                 for one in fed:
                     key_changed(self.core, one, value)

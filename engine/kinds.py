@@ -78,6 +78,18 @@ def stand_for(core: Core, one: Collection) -> None:
             _connect(one, other)
 
 
+def reshape(core: Core, one: Collection, shape: str) -> None:
+    """Another definition of a collection: it is built anew, and follows what gives its keys from now on."""
+    for other in core.collections.values():
+        for fed in other.feeds.values():
+            if one in fed:
+                fed.remove(one)
+    one.reshape(shape)
+    one.rebuild = one.dirty = True
+    for other in core.collections.values():
+        _connect(other, one)
+
+
 def parts_of(core: Core, one: Collection) -> set[int]:
     """The rows of a collection's own queries."""
     names = [f"{one.name}.{suffix}" for suffix in SUFFIXES]

@@ -147,12 +147,12 @@ def _distrust(core: Core, row: int, why: str) -> None:
     for snapshot in core.snapshots:
         snapshot.code_changed = True
     if nodes:
-        core.unsettled = True
+        before, core.unsettled = core.unsettled, True
         start_revision(core, why, all_levels=True)
         force(core, nodes, Reason.CODE)
         if core.claims:
             spread(core)  # frames are running: no stale value may look ready to them
-        core.unsettled = False
+        core.unsettled = before
 
 
 def _take_over(core: Core, before: QueryInfo, info: QueryInfo) -> None:

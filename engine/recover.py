@@ -31,7 +31,6 @@ GONE = "The store was damaged or removed; everything will be computed again."
 
 def recover(core: Core) -> None:
     """An interrupt struck in the middle of a change to the lists. The lock is held."""
-    core.unsettled = False
     core.outdate()
     core.claims.clear()
     core.released.notify_all()
@@ -43,9 +42,12 @@ def reopen(core: Core, kept: list[Change] | None = None) -> None:
     """Drop what is in memory and not committed, but for what the host set; go on from the store."""
     if kept is None:
         kept = _set_by_host(core)
+    tables = len(core.graph.tables)
+    # Interrupted in here, it begins once more: with what the host set, and with none of the old lists.
+    core.unsettled, core.applying = True, [evolve(change, node=0) for change in kept]
+    core.graph = Graph(1)
     for snapshot in core.snapshots:
         snapshot.lost = True
-    tables = len(core.graph.tables)
     emptied: list[Any] = [
         *(core.dirty, core.dirty_readers, core.dirty_stamps, core.dirty_queries, core.ringed, core.adopted),
         *(core.observed, core.transients, core.untracked, core.moved, core.rows, core.row_of),
@@ -64,12 +66,11 @@ def reopen(core: Core, kept: list[Change] | None = None) -> None:
     core.outdate()
     if core.store is not None:
         open_graph(core)
-    else:
-        core.graph = Graph(1)
     restore_collections(core)
     core.graph.tables.extend({} for _ in range(tables))
     core.synced = core.store is None
     put_in_place(core, kept, "what the host set is kept")
+    core.unsettled, core.applying = False, []
 
 
 def put_in_place(core: Core, changes: Iterable[Change], note: str) -> int:
@@ -84,7 +85,7 @@ def put_in_place(core: Core, changes: Iterable[Change], note: str) -> int:
 def _set_by_host(core: Core) -> list[Change]:
     """Changes that make the inputs that are set, or were just being set, what they are."""
     graph = core.graph
-    half_done, core.applying = core.applying, []
+    half_done = core.applying
     again = [change for change in half_done if change.pinned or not change.info.observed]
     done = {change.node for change in half_done}
     kept = []

@@ -122,6 +122,9 @@ def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, comm
         except Exception as error:  # any: told where it was met
             annotate(core, node, error)
             raise
+        except KeyboardInterrupt as error:
+            core.interrupted(error)  # before anybody commits, or believes, what is half changed
+            raise
         finally:
             if commits:
                 finish(core)
@@ -266,10 +269,16 @@ def collect(core: Core) -> Collected:
     from engine.store.gc import collect as collect_store  # not needed by anything else: imported late
 
     assert core.store is not None
-    with core.patience, core.lock:
-        finish(core)
-        if core.dirty:
-            raise StoreFull(store=core.store.path, cause="what is in memory could not be saved before")
-        collected = collect_store(core.store, ROOT | PINNED)  # what the host set is kept too
-        reopen(core)
+    try:
+        with core.patience, core.lock:
+            if core.unsettled:
+                recover(core)
+            finish(core)
+            if core.dirty:
+                raise StoreFull(store=core.store.path, cause="what is in memory could not be saved before")
+            collected = collect_store(core.store, ROOT | PINNED)  # what the host set is kept too
+            reopen(core)
+    except KeyboardInterrupt as error:
+        core.interrupted(error)
+        raise
     return collected

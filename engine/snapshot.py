@@ -6,11 +6,14 @@ not computed at that revision is computed here, from the inputs as they were, an
 Invariants
     H1  Every answer is the from-scratch answer for the inputs of `revision`.
     H2  Nothing that a snapshot computes enters the engine.
+    H3  What needed an input that is lost is lost as well, also where a query or a table caught the error.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from attrs import frozen
@@ -19,7 +22,7 @@ from engine.core import Core
 from engine.errors import Closed, CycleError, SnapshotLost
 from engine.failure import Failure, is_transient
 from engine.frame import CURRENT, Frame
-from engine.graph import ABSENT, INPUT, MARKED, MUTABLE
+from engine.graph import ABSENT, INPUT, MARKED, MUTABLE, TRANSIENT
 from engine.kept import KeptRows
 from engine.key import display
 from engine.locate import find
@@ -57,11 +60,12 @@ class Snapshot:
         self._saved: dict[int, tuple[Any, int]] = {}  # node -> value as held, flags
         self._memo: dict[tuple[str, object], Any] = {}  # computed here: value or Failure
         self._rings: dict[tuple[str, object], Exception] = {}  # keys that stand on a cycle
+        self._loss: SnapshotLost | None = None  # what the request of now needed is nowhere any more
         self.lost = False  # the lists were built anew: what it held is gone
         self.code_changed = False  # a query was bound since, with other code: memos are not of our code
         self._running: dict[tuple[str, object], str] = {}
         self._rows: dict[str, KeptRows] = {}  # by name of the table
-        with core.lock:
+        with self._locked():
             spread(core)
             self.revision = core.revision
             self._status = bytes(core.graph.status)
@@ -79,12 +83,12 @@ class Snapshot:
         if self.lost:
             raise SnapshotLost(cause="the store was collected or rebuilt", hint="Take another snapshot.")
         with self._lock:
-            return hand_out(self._value(info, args))
+            return self._whole(lambda: hand_out(self._value(info, args)))
 
     def fresh(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         """What the function gives now for what it reads at this revision, whatever is kept of it."""
         with self._lock:
-            return self._call(info, args)
+            return self._whole(lambda: self._call(info, args))
 
     def fingerprint_of(self, info: QueryInfo, value: Any) -> bytes:
         """The fingerprint that a memo with this value has."""
@@ -110,6 +114,25 @@ class Snapshot:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def _whole(self, compute: Callable[[], Any]) -> Any:
+        """What a request comes to. Raises `SnapshotLost` where anything below it did (H3)."""
+        frame = CURRENT.get()
+        if not isinstance(frame, SnapshotFrame) or frame.snapshot is not self:
+            self._loss = None
+            self._running.clear()  # what an interrupt left: it would be on a cycle for ever
+        try:
+            value = compute()
+        except Exception:
+            self.check_loss()
+            raise
+        self.check_loss()
+        return value
+
+    def check_loss(self) -> None:
+        """Raise what the request of now has met already, if that is lost."""
+        if self._loss is not None:
+            raise self._loss from None
+
     def _value(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         name = info.name, info.memo_key(args)
         if name in self._memo:
@@ -120,10 +143,20 @@ class Snapshot:
             self._memo[name] = held
         return held
 
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """With the engine's lists, which an interrupt may leave half changed."""
+        try:
+            with self._core.lock:
+                yield
+        except KeyboardInterrupt as error:
+            self._core.interrupted(error)
+            raise
+
     def _held(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         """What the engine had at our revision, in the form readers get it; ABSENT where it had nothing."""
         core = self._core
-        with core.lock:
+        with self._locked():
             if core.closed:
                 raise Closed()  # its lists are gone: what the host set would be taken for its default
             node = find(core, info, args)
@@ -136,12 +169,15 @@ class Snapshot:
                 if closure(core, flags) & self._doubtful:
                     return ABSENT
                 if held is ABSENT and flags & INPUT:
-                    raise SnapshotLost(key=display(info.name, args), revision=self.revision)
+                    self._loss = SnapshotLost(key=display(info.name, args), revision=self.revision)
+                    raise self._loss
             else:
                 if closure(core, core.graph.flags[node]) & self._doubtful:
                     return ABSENT
                 recall(core, node)
                 held, flags = core.graph.values[node], core.graph.flags[node]
+        if flags & TRANSIENT:
+            return ABSENT  # a failure that is not kept: it is tried again, here as well
         if held is not ABSENT and not isinstance(held, Failure) and flags & MUTABLE:
             return info.codec.decode(held)
         return held
@@ -149,8 +185,8 @@ class Snapshot:
     def _compute(self, info: QueryInfo, args: tuple[Any, ...], name: tuple[str, object]) -> Any:
         if name in self._running:
             raise self._close_ring(name)
-        self._running[name] = display(info.name, args)
         try:
+            self._running[name] = display(info.name, args)
             if info.is_input:
                 value, error, _ = look(self._core.outside, info, args)
                 if error is not None:
@@ -161,17 +197,19 @@ class Snapshot:
                 value = run_on_fresh_stack(self._core, lambda: self._call(info, args))
             if name in self._rings:
                 raise self._rings[name]
+            self.check_loss()
             if not info.codec.storable:
                 return value
             data, seen = info.codec.settle(value)
             return seen if info.codec.shareable else Copied(info, data)
         except Exception as error:  # of the query: its value
+            self.check_loss()
             error = self._rings.get(name, error)
             if is_transient(error):
                 raise
             return Failure.of(error, ())
         finally:
-            del self._running[name]
+            self._running.pop(name, None)
 
     def _close_ring(self, name: tuple[str, object]) -> CycleError:
         """A running key is asked for: every key from it down to here is on the ring, and gets its error."""
@@ -218,6 +256,7 @@ class SnapshotFrame(Frame):
             rows = KeptRows(None, 0, table.columns.names)
             for number, (source, columns) in enumerate(scratch(table, self.fetch)):
                 rows.put(number, source, (columns,), True)
+            self.snapshot.check_loss()
             self.snapshot._rows[table.name] = rows
         pairs = zip(terms[::2], terms[1::2], strict=True)
         equal = [(name, table.columns.encode_one(name, value)) for name, value in pairs]

@@ -172,6 +172,7 @@ class Store(Tidying):
         """Close; a second time does nothing. What was committed stays, merged or in the log."""
         with self._guard:
             if self._closed:
+                self._finalizer()  # does nothing, unless an interrupt came before it
                 return
             self._usable()
             try:
@@ -266,8 +267,7 @@ class Store(Tidying):
 
     def _shut(self) -> None:
         self._closed = True
-        self._finalizer.detach()
-        self._opened.shut()
+        self._finalizer()
 
 
 def _abandon(opened: Opened, pid: int) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from engine import Closed, Engine, each, input, query
+from engine import Closed, Engine, SnapshotLost, each, input, query, table
 
 
 @input
@@ -161,3 +162,78 @@ def test_a_snapshot_whose_engine_is_closed_meanwhile_answers_no_more(db: Engine)
                 old.get(closing)
         finally:
             opened.clear()
+
+
+WORLD = {"a": "old", "b": "old"}
+
+
+@input(observed=True, persist=False)
+def text(name: str) -> str:
+    return WORLD[name]
+
+
+@query
+def careful(name: str) -> str:
+    try:
+        return text(name)
+    except Exception:  # whatever it is, as queries of users do it
+        return "unreadable"
+
+
+@query
+def names() -> tuple[str, ...]:
+    return ("a", "b")
+
+
+class Line(NamedTuple):
+    of: str
+    text: str
+
+
+@table(each=names, index=("text",))
+def lines(name: str) -> Iterable[Line]:
+    yield Line(name, text(name))
+
+
+@query
+def count() -> int:
+    return lines.count(text="old")
+
+
+def test_what_needs_an_input_that_is_lost_is_lost_too_although_a_query_or_a_table_caught_that(
+    db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(WORLD, "a", "old")
+    assert (db.get(careful, "a"), db.get(count)) == ("old", 2)
+    db.forget("*careful*")
+    db.forget("*count*")
+    with db.snapshot() as old:
+        monkeypatch.setitem(WORLD, "a", "new")
+        db.sync()
+        db.get(text, "a")
+        for _ in range(2):
+            for asked in (careful.key("a"), count.key(), lines.where.key()):
+                with pytest.raises(SnapshotLost):
+                    old.get(asked)
+        assert old.get(careful, "b") == "old"
+
+
+def test_a_failure_that_is_not_kept_is_tried_again_in_a_snapshot_too(db: Engine) -> None:
+    in_the_way: list[OSError] = []
+
+    @query(persist=False)
+    def shy() -> int:
+        for error in in_the_way:
+            raise error
+        return cell("a")
+
+    assert db.get(shy) == 0
+    for number in range(4):  # its value goes, its memo holds
+        db.set(cell.key("b"), number)
+        db.get(double, "b")
+    with db.snapshot() as old:
+        in_the_way.append(OSError("busy"))
+        with pytest.raises(OSError, match="busy"):
+            db.get(shy)
+        in_the_way.clear()
+        assert old.get(shy) == 0

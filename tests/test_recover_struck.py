@@ -1,0 +1,187 @@
+"""Interrupts that strike where lists are built anew, and where an engine is closed, lose nothing."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import Engine, database, query, recover
+from engine.core import Core
+from engine.graph import NEW, Graph
+from tests.interrupts import cell, db, interrupt, loud, ten, text
+from tests.striking import strike
+
+__all__ = ["db"]  # a fixture
+
+AMID = ["restore_collections", "put_in_place", "locate"]
+
+
+def fill(db: Engine) -> None:
+    db.set(cell.key(0), 5)
+    db.set(cell.key(1), 7)
+    assert (db.get(ten, 1), db.get(loud, "a", 0)) == (51, "disk!0")
+    db.set(text.key("a"), "overlay")
+
+
+def check(db: Engine) -> None:
+    assert (db.get(ten, 0), db.get(cell, 1), db.get(loud, "a", 1)) == (50, 7, "overlay!1")
+    db.set(cell.key(0), 6)
+    assert (db.get(ten, 0), db.get(ten, 1)) == (60, 61)
+    db.check_invariants()
+
+
+@pytest.mark.parametrize("function", AMID)
+def test_an_interrupt_while_an_interrupt_is_recovered_from_loses_nothing_that_was_set(
+    function: str, db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(db)
+    interrupt(db, monkeypatch)
+    for _ in range(2):
+        strike(monkeypatch, recover, function)
+        with pytest.raises(KeyboardInterrupt):
+            db.get(ten, 1)
+    check(db)
+
+
+@pytest.mark.parametrize("function", [*AMID, "open_graph"])
+def test_an_interrupt_while_a_store_is_collected_loses_nothing(
+    function: str, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Engine(store) as db:
+        fill(db)
+        strike(monkeypatch, recover, function)
+        with pytest.raises(KeyboardInterrupt):
+            db.gc()
+        check(db)
+        db.gc()
+    with Engine(store) as db:
+        assert (db.get(ten, 0), db.get(cell, 1)) == (60, 7)
+
+
+def test_a_collection_after_an_interrupt_keeps_what_was_set(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Engine(store) as db:
+        fill(db)
+        interrupt(db, monkeypatch)
+        db.gc()
+        check(db)
+
+
+def amid(patch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+    """The next close is interrupted by the last thing that it does before it would let the store go."""
+    real = getattr(owner, name)
+
+    def struck(*args: Any, **named: Any) -> Any:
+        core = args[0]
+        if not isinstance(core, Core) or core.closed:
+            patch.setattr(owner, name, real)
+            raise KeyboardInterrupt
+        return real(*args, **named)
+
+    patch.setattr(owner, name, struck)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(Core, "outdate"), (database, "finish"), (weakref.finalize, "__call__")]
+)
+def test_an_engine_whose_closing_is_interrupted_can_be_closed(
+    owner: Any, name: str, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = Engine(store)
+    fill(db)
+    amid(monkeypatch, owner, name)
+    with pytest.raises(KeyboardInterrupt):
+        db.close()
+    db.close()
+    with Engine(store) as again:
+        assert (again.get(ten, 0), again.get(cell, 1)) == (50, 7)
+        assert not again.notes()
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_an_interrupt_where_a_batch_begins_or_ends_leaves_none_open(begins: bool, db: Engine) -> None:
+    class Struck:
+        def __init__(self) -> None:
+            object.__setattr__(self, "batch", None)
+            object.__setattr__(self, "struck", False)
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if (value is not None) is begins and not self.struck:
+                object.__setattr__(self, "struck", True)
+                if begins:
+                    object.__setattr__(self, name, value)
+                raise KeyboardInterrupt
+            object.__setattr__(self, name, value)
+
+    db._open = Struck()  # type: ignore[assignment]  # stands for what a thread has open
+    with pytest.raises(KeyboardInterrupt), db.batch():
+        pass
+    assert db._open.batch is None
+
+
+@query
+def above(number: int) -> int:
+    return ten(number) + 1
+
+
+def test_an_interrupt_amid_a_read_of_a_query_is_not_taken_for_one_of_its_function(
+    db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(db)
+    real = Graph.new
+
+    def half(graph: Graph, info: Any, row: int, args: Any) -> int:
+        if args != 3 or info is above.__query__:
+            return real(graph, info, row, args)
+        monkeypatch.setattr(Graph, "new", real)
+        graph.status.append(NEW)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Graph, "new", half)
+    before = db.counts().commits
+    with pytest.raises(KeyboardInterrupt):
+        db.get(above, 3)
+    assert db.counts().commits == before, "half a node was committed"
+    assert db.get(above, 3) == 54
+    check(db)
+
+
+def test_an_interrupt_in_a_function_that_another_one_reads_leaves_all_that_was_made(db: Engine) -> None:
+    struck = [KeyboardInterrupt]
+
+    @query
+    def interrupted(number: int) -> int:
+        for error in struck:
+            raise error
+        return ten(number)
+
+    @query
+    def reads() -> int:
+        return ten(4) + interrupted(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        db.get(reads)
+    struck.clear()
+    before = db.counts()
+    assert db.get(reads) == 25
+    assert (db.counts() - before).executed == 3  # not `ten(4)` again
+
+
+def test_a_key_that_was_interrupted_in_a_snapshot_is_on_no_cycle_afterwards(
+    db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Struck(dict[Any, Any]):
+        def pop(self, *args: Any) -> Any:
+            held._running = {**self}
+            raise KeyboardInterrupt
+
+    with db.snapshot() as old:
+        held = old._snapshot
+        held._running = Struck()
+        with pytest.raises(KeyboardInterrupt):
+            old.get(ten, 8)
+        assert old.get(ten, 8) == 18
