@@ -48,7 +48,8 @@ def execute(core: Core, node: int, walk: Any) -> None:
                 core.emit()
             outcome = (_run if info.limit is None else _run_limited)(core, frame, info, args, old)
             if frame.met is not None:
-                frame.met.let_go()
+                failure, raised = frame.met
+                failure.let_go(raised)
         finally:
             core.regain()
         if frame.generation != core.generation or core.unsettled:

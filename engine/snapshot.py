@@ -27,6 +27,7 @@ from engine.lookup import matches, scratch
 from engine.mark import spread
 from engine.observe import look
 from engine.query import QueryInfo
+from engine.raising import own
 from engine.reach import closure
 from engine.recall import recall
 from engine.stack import HOP, run_on_fresh_stack
@@ -148,7 +149,7 @@ class Snapshot:
 
     def _compute(self, info: QueryInfo, args: tuple[Any, ...], name: tuple[str, object]) -> Any:
         if name in self._running:
-            raise self._close_ring(name)
+            raise own(self._close_ring(name))
         self._running[name] = display(info.name, args)
         try:
             if info.is_input:
@@ -160,16 +161,16 @@ class Snapshot:
             else:
                 value = run_on_fresh_stack(self._core, lambda: self._call(info, args))
             if name in self._rings:
-                raise self._rings[name]
+                raise own(self._rings[name])
             if not info.codec.storable:
                 return value
             data, seen = info.codec.settle(value)
             return seen if info.codec.shareable else Copied(info, data)
         except Exception as error:  # of the query: its value
-            error = self._rings.get(name, error)
-            if is_transient(error):
+            kept = self._rings.get(name, error)
+            if is_transient(kept):
                 raise
-            return Failure.of(error, ())
+            return Failure.of(kept, (), error.__traceback__)
         finally:
             del self._running[name]
 
