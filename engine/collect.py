@@ -40,7 +40,6 @@ from engine.mark import spread, suspect
 from engine.members import enter, leave
 from engine.persist import load, load_readers, save
 from engine.query import QueryInfo
-from engine.raising import own
 from engine.reach import closure, note
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def settle(frame: Running, info: CollectionInfo) -> str | None:
             try:
                 _bring_up(core, one, info, keys, frame)
             except Cycle as cycle:
-                raise own(cycle.error) from None
+                raise cycle.raised() from None
             one.check_members()
     except Exception as error:  # whatever it is, lookups are concerned
         with core.lock:

@@ -16,7 +16,6 @@ from engine.failure import Failure, is_transient
 from engine.frame import CURRENT
 from engine.graph import ABSENT
 from engine.query import QueryInfo
-from engine.raising import own
 from engine.store.codec import fingerprint
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class Outcome:
 def conclude(core: Core, frame: Running, info: QueryInfo, value: Any, old: Any, outcome: Outcome) -> None:
     """What a function returned becomes an outcome, unless it stands on a cycle."""
     if frame.cycle is not None:
-        raise own(frame.cycle.error)  # also when the function caught it: see claims S3
+        raise frame.cycle.raised()  # also when the function caught it: see claims S3
     codec = info._codec or info.codec
     if codec.storable:
         try:

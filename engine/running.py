@@ -30,7 +30,6 @@ from engine.key import short
 from engine.lookup import LookupInfo
 from engine.persist import load
 from engine.query import READY, QueryInfo
-from engine.raising import own
 from engine.reach import readable
 from engine.recall import may_be_stored, recall_group
 
@@ -76,7 +75,7 @@ class Running(Request):
             if self.generation != core.generation:
                 raise Cancelled
             if self.cycle is not None:
-                raise own(self.cycle.error) from None  # caught once: see claims S3
+                raise self.cycle.raised() from None  # caught once: see claims S3
             node = locate.locate(core, info, args)
             if self.generation != core.generation:
                 raise Cancelled  # binding the query found that its code changed
@@ -94,14 +93,14 @@ class Running(Request):
                     return core.graph.values[node]
                 return answer.answer(core, node, self)
             except Cycle as cycle:
-                raise own(cycle.error) from None
+                raise cycle.raised() from None
 
     def fetch_group(self, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> tuple[Any, ...]:
         """See `Frame.fetch_group`."""
         core = self.core
         with core.lock:
             if self.cycle is not None:
-                raise own(self.cycle.error) from None
+                raise self.cycle.raised() from None
             nodes = group.record(self, many)
             try:
                 if core.doubtful:
@@ -111,7 +110,7 @@ class Running(Request):
                 return tuple([answer.answer(core, node, self) for node in several])
             except Cycle as cycle:
                 answer.join_rings(core, nodes, self)
-                raise own(cycle.error) from None
+                raise cycle.raised() from None
             except Exception:  # of the first member that fails: another one may lead back here
                 answer.join_rings(core, nodes, self)
                 raise

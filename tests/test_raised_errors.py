@@ -21,6 +21,7 @@ import pytest
 from engine import CycleError, Engine, input, query
 from engine.explain import WHILE
 from engine.raising import own
+from engine.reader import Reader, View
 from engine.rules.files import FileMissing
 
 
@@ -123,9 +124,12 @@ def public(error: Exception) -> dict[str, object]:
     return {name: value for name, value in held.items() if not callable(value)}
 
 
-def read(db: Engine, *key: object) -> Exception:
-    # Any: what the tests are about.
-    with pytest.raises(Exception) as caught:  # noqa: PT011
+def names(error: Exception) -> list[str]:
+    return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+
+
+def read(db: Reader | View, *key: object) -> Exception:
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # any: what the tests are about
         db.get(*key)  # type: ignore[call-overload]  # any key
     return caught.value
 
@@ -227,9 +231,6 @@ def test_the_traceback_that_a_reader_holds_is_its_own_and_does_not_grow(db: Engi
     def other_host() -> Exception:
         return read(db, broken)
 
-    def names(error: Exception) -> list[str]:
-        return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
-
     first = read(db, broken)
     told = names(first)
     second = other_host()
@@ -259,7 +260,7 @@ def test_threads_that_read_one_failure_at_once_see_only_their_own_frames(db: Eng
             try:
                 ways[n](lambda: db.get(broken))  # type: ignore[operator]  # it was made by `exec`
             except ValueError as error:
-                frames = [one.name for one in traceback.extract_tb(error.__traceback__)]
+                frames = names(error)
                 strange = [one for one in frames if one.startswith("way_") and one != f"way_{n}"]
                 if strange or frames.count(f"way_{n}") != 1 or frames[-1] != "broken":
                     mixed.append(f"{n}: {frames}")
@@ -320,8 +321,7 @@ def test_a_query_that_passes_an_error_on_has_the_same_failure(db: Engine) -> Non
     second = read(db, high)
     assert runs == ["high", "low", "low"], "an equal failure is cut off"
     assert str(first) == str(second)
-    frames = [one.name for one in traceback.extract_tb(second.__traceback__)]
-    assert frames.count("low") == 1, "told once, however far it goes"
+    assert names(second).count("low") == 1, "told once, however far it goes"
 
 
 def test_a_snapshot_hands_out_errors_of_its_own(db: Engine) -> None:
@@ -330,12 +330,7 @@ def test_a_snapshot_hands_out_errors_of_its_own(db: Engine) -> None:
         raise ValueError("no")
 
     with db.snapshot() as held:
-        given = []
-        for _ in range(2):
-            with pytest.raises(ValueError, match="no") as caught:
-                held.get(seen)
-            given.append(caught.value)
-    assert given[0] is not given[1]
+        assert read(held, seen) is not read(held, seen)
 
 
 def test_an_exception_that_cannot_be_copied_is_one_object(db: Engine) -> None:
