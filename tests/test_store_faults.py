@@ -140,7 +140,7 @@ with open_store(Path(sys.argv[1])) as store:
     store.check_invariants()
     print(store.read_only, store.state.revision, *store.notes)
 """
-    place = ["bash", "-c", FULL_DISK, "bash", tmp_path, *command(code, tmp_path / "mount")]
+    place = ["bash", "-c", FULL_DISK, "bash", str(tmp_path), *command(code, tmp_path / "mount")]
     done = subprocess.run(
         ["unshare", "-Urm", *place], capture_output=True, text=True, timeout=240, check=False
     )

@@ -255,15 +255,17 @@ def test_edits_without_end_have_no_commit_that_merges_the_log(
 def test_what_a_reader_is_in_the_way_of_is_pressing_again_after_as_much_as_before(
     tmp_path: Path, merges: Merges
 ) -> None:
-    with open_store(tmp_path) as store:
+    def fill() -> None:
         while not store.is_pressing:
             store.write(graph(100))
+
+    with open_store(tmp_path) as store:
+        fill()
         with open_store(tmp_path, read_only=True):
             store.tidy()
             assert (len(merges), store.is_pressing) == (1, False)
             assert store.is_untidy, "a quiet moment will do"
-            while not store.is_pressing:
-                store.write(graph(100))
+            fill()
             assert store.files.wal_size() > 800_000
         store.tidy()
         assert (store.files.wal_size(), store.is_pressing) == (0, False)
