@@ -31,7 +31,8 @@ def own(error: Exception, traceback: TracebackType | None = None) -> Exception:
     kind: type = type(error)
     plan = _plan(kind)
     if plan is None:
-        return BaseException.with_traceback(error, traceback)
+        BaseException.with_traceback(error, traceback)
+        return error
     solid, fields = plan
     copy: Exception
     if issubclass(solid, BaseExceptionGroup):
@@ -51,7 +52,8 @@ def own(error: Exception, traceback: TracebackType | None = None) -> Exception:
     if attributes:
         _ATTRIBUTES.__get__(copy).update(attributes)
         set_notes(copy, notes_of(error))
-    return BaseException.with_traceback(copy, traceback)
+    BaseException.with_traceback(copy, traceback)
+    return copy
 
 
 def notes_of(error: BaseException) -> list[str]:
