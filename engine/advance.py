@@ -10,13 +10,13 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from attrs import frozen
 
 from engine.core import Core
 from engine.durability import Durability
-from engine.errors import WrongValue
+from engine.errors import Cancelled, WrongValue
 from engine.event import What
 from engine.failure import Failure
 from engine.graph import (
@@ -167,6 +167,7 @@ def _put(core: Core, change: Change) -> None:
 def start_revision(core: Core, note: str, *, changed_inputs: int = 0, all_levels: bool = False) -> None:
     """Begin the next revision. Running frames are outdated from here on. The lock is held."""
     core.revision += 1
+    core.reopened = False
     core.outdate()
     core.dirty_state = True
     if all_levels:
@@ -178,6 +179,16 @@ def start_revision(core: Core, note: str, *, changed_inputs: int = 0, all_levels
         core.last_changed = [core.revision] * len(core.last_changed)
     if core.waiting:
         core.released.notify_all()
+
+
+def renew(core: Core) -> NoReturn:
+    """A key is about to run because the store lists it (`core.reopened`): begin a revision for that (R2).
+
+    Not sooner: where nobody asks for such a key, an opening that finds nothing changed makes none. Raises
+    Cancelled, since whoever asks began in the one before. The lock is held.
+    """
+    start_revision(core, "opened again", all_levels=True)
+    raise Cancelled
 
 
 def force(core: Core, nodes: Iterable[int], why: Reason) -> None:

@@ -35,13 +35,15 @@ def answer(core: Core, node: int, asker: Request) -> Any:
     if flags & TRANSIENT and running is not None:
         running.transient = True
     if isinstance(held, Failure):
+        raised = held.raised()
         if running is not None:
             if running.met is not None:
-                running.met.let_go()
-            running.met = held
+                failure, before = running.met
+                failure.let_go(before)
+            running.met = held, raised
         if held.ring:
             join_ring(core, held.error, held.ring, asker)
-        raise held.raised()
+        raise raised
     if flags & MUTABLE:
         info = core.bound[core.graph.query[node]]
         assert info is not None

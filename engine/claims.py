@@ -18,6 +18,7 @@ from engine.core import NO_TABLES, Core, Request
 from engine.errors import Cancelled, CycleError
 from engine.failure import Failure
 from engine.graph import ERROR
+from engine.raising import own
 from engine.recall import recall
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ class Cycle(Exception):
     def __init__(self, error: Exception, ring: tuple[int, ...]) -> None:
         self.error = error
         self.ring = ring
+
+    def raised(self) -> Exception:
+        """The error, for one who stands on the ring."""
+        return own(self.error)
 
 
 def wait_for(core: Core, node: int, walk: Walk) -> None:

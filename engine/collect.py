@@ -94,7 +94,7 @@ def settle(frame: Running, info: CollectionInfo) -> str | None:
             try:
                 _bring_up(core, one, info, keys, frame)
             except Cycle as cycle:
-                raise cycle.error from None
+                raise cycle.raised() from None
             one.check_members()
     except Exception as error:  # whatever it is, lookups are concerned
         with core.lock:

@@ -113,7 +113,7 @@ class Core:
         self.transients: dict[int, int] = {}  # failures that are not kept -> revision of the run, or PASSING
         self.untracked: dict[int, None] = {}
         self.forced_for: dict[int, int] = {}  # forced nodes -> the Reason
-        self.reopened = False  # the store lists nodes that must run: their values need a newer revision
+        self.reopened = False  # the store lists nodes that must run, for which no revision was begun yet
         self.moved: dict[int, None] = {}  # found to differ when read again; need a new revision
         self.passing: list[int] = []  # values of persist=False queries, dropped after two commits
         self.passed: list[int] = []

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import engine.keep as keep
+from engine.advance import renew
 from engine.core import HARMLESS, Core
 from engine.errors import Cancelled, DepthLimit, EngineError, WrongValue
 from engine.frame import CURRENT
@@ -37,7 +38,11 @@ def execute(core: Core, node: int, walk: Any) -> None:
         args = (args,)
     elif not isinstance(args, tuple):
         args = core.args_of(node)
-    old = _before(core, node, info) if graph.verified_at[node] else ABSENT
+    old: Any = ABSENT
+    if graph.verified_at[node]:
+        if core.reopened and graph.status[node] & FORCED:
+            renew(core)
+        old = _before(core, node, info)
     frame = Running(core, node, walk)
     core.claims[node] = frame
     graph.status[node] |= RUNNING
@@ -48,7 +53,8 @@ def execute(core: Core, node: int, walk: Any) -> None:
                 core.emit()
             outcome = (_run if info.limit is None else _run_limited)(core, frame, info, args, old)
             if frame.met is not None:
-                frame.met.let_go()
+                failure, raised = frame.met
+                failure.let_go(raised)
         finally:
             core.regain()
         if frame.generation != core.generation or core.unsettled:

@@ -12,6 +12,7 @@ from engine.kinds import parts_of
 from engine.locate import nodes_of
 from engine.mark import spread
 from engine.persist import load, load_readers
+from engine.raising import notes_of, set_notes
 from engine.reason import Reason
 
 CHAIN = 50  # links shown at most; a longer chain says where it ends
@@ -146,7 +147,7 @@ def _chain(core: Core, node: int) -> tuple[Link, ...]:
 
 
 def annotate(core: Core, node: int, error: Exception) -> None:
-    """Say on an exception which keys led to it: one note, replaced at every request. The lock is held."""
+    """Say on an exception which keys led to it: one note, that of the outermost request. The lock is held."""
     graph = core.graph
     path = dict.fromkeys([node])
     here: int | None = node
@@ -166,8 +167,8 @@ def annotate(core: Core, node: int, error: Exception) -> None:
             f"… {len(names) - CHAIN_SHOWN} more …",
             *names[-CHAIN_SHOWN // 2 :],
         ]
-    notes = [note for note in getattr(error, "__notes__", ()) if not note.startswith(WHILE)]
-    error.__notes__ = [*notes, WHILE + " -> ".join(names)]
+    notes = [note for note in notes_of(error) if not note.startswith(WHILE)]
+    set_notes(error, [*notes, WHILE + " -> ".join(names)])
 
 
 def dependencies(core: Core, node: int) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Final
 from attrs import field, frozen
 
 from engine.errors import ChangedInsideQuery, CycleError, DepthLimit, Transient, UnkeyableArgument
+from engine.raising import own
 from engine.store import canonical
 from engine.store.codec import fingerprint
 
@@ -44,9 +45,9 @@ class Failure:
         return fingerprint(self.data) if self.data is not None else self.identity
 
     @classmethod
-    def of(cls, error: Exception, ring: tuple[int, ...]) -> Failure:
-        """Make the memo of an exception that a query raised."""
-        trace = error.__traceback__
+    def of(cls, error: Exception, ring: tuple[int, ...] = (), trace: TracebackType | None = None) -> Failure:
+        """Make the memo of an exception that a query raised, from `trace` if it does not say that itself."""
+        trace = trace or error.__traceback__
         if isinstance(error, CycleError) and ring:
             whole = canonical.canonical((CYCLE, error.path, ring))
             return cls(error, fingerprint(whole), whole, ring, trace)
@@ -86,15 +87,15 @@ class Failure:
         return cls(error, fingerprint(canonical.canonical((name, args))), data)
 
     def raised(self) -> Exception:
-        """The exception to raise, with the traceback of where it was raised first."""
-        return self.error.with_traceback(self.traceback)
+        """An exception to raise to one reader, with the traceback of where it was raised first."""
+        return own(self.error, self.traceback)
 
-    def let_go(self) -> None:
+    def let_go(self, raised: Exception) -> None:
         """Who read it is done: let go of the frames that it went through, and of their callers' locals.
 
         Not of the host's, whose debugger may show them: see test_the_locals_of_a_host_are_left_alone.
         """
-        self.error.__traceback__ = self.traceback
+        BaseException.with_traceback(raised, self.traceback)
         frame = None if self.traceback is None else self.traceback.tb_frame.f_back
         while frame is not None and frame.f_globals.get("__name__") != OUTERMOST:
             if not frame.f_code.co_flags & SUSPENDED:  # to clear a generator is to close it

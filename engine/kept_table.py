@@ -83,7 +83,7 @@ class KeptTable(Collection):
             load(self.core, (node,))
             held = self.core.graph.values[node]
             known = isinstance(held, Failure) and isinstance(held.error, CycleError)
-            raise held.error if known else CycleError((self.core.name_of(node),))
+            raise held.raised() if known else CycleError((self.core.name_of(node),))
 
     def cyclic_members(self) -> list[int]:
         """See `Collection.cyclic_members`."""

@@ -42,7 +42,7 @@ class Outcome:
 def conclude(core: Core, frame: Running, info: QueryInfo, value: Any, old: Any, outcome: Outcome) -> None:
     """What a function returned becomes an outcome, unless it stands on a cycle."""
     if frame.cycle is not None:
-        raise frame.cycle.error  # also when the function caught it: see claims S3
+        raise frame.cycle.raised()  # also when the function caught it: see claims S3
     codec = info._codec or info.codec
     if codec.storable:
         try:
@@ -69,16 +69,17 @@ def _without_bytes(core: Core, info: QueryInfo, value: Any, why: str, outcome: O
 def fail(frame: Running, outcome: Outcome, error: Exception) -> None:
     """A failure becomes an outcome: that of the cycle that the frame stands on, where there is one."""
     ring: Collection[int] = ()
+    trace = error.__traceback__
     if frame.cycle is not None:
         error = frame.cycle.error
         ring = frame.core.knots.get(frame.node, frame.cycle.ring)
-    passed_on = frame.met
-    if passed_on is not None and passed_on.error is error and (not ring or _is_same(passed_on.ring, ring)):
+    passed_on, raised = frame.met or (None, None)
+    is_same = raised is error if frame.cycle is None else passed_on is not None and passed_on.error is error
+    if passed_on is not None and is_same and (not ring or _is_same(passed_on.ring, ring)):
         # The same failure: one traceback and one fingerprint, however far it goes.
         outcome.failure = passed_on
-        error.__traceback__ = passed_on.traceback
     else:
-        outcome.failure = Failure.of(error, tuple(sorted(ring)))
+        outcome.failure = Failure.of(error, tuple(sorted(ring)), trace)
     outcome.data = outcome.failure.data
     outcome.digest = outcome.failure.digest
     outcome.value = ABSENT

@@ -142,9 +142,6 @@ def _take_care(core: Core) -> None:
     release_left(core)
     if core.taken_over != len(TAKEN_OVER):
         _rebind(core)
-    if core.reopened:
-        core.reopened = False
-        start_revision(core, "opened again", all_levels=True)
     if core.moved:
         start_revision(core, f"{len(core.moved)} found changed when read again", all_levels=True)
         force(core, list(core.moved), Reason.OBSERVED)

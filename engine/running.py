@@ -56,7 +56,9 @@ class Running(Request):
         self.status = graph.status
         self.values = graph.values
         self.cycle: Cycle | None = None  # poison: this key is part of a cycle
-        self.met: Failure | None = None  # the failure that was raised to it last
+        self.met: tuple[Failure, Exception] | None = (
+            None  # the failure that was raised to it last, and as what
+        )
         self.transient = False
         self.ahead: tuple[int, int] | None = None  # how far it came, see `ahead.read_on`
         self.trusted: frozenset[int] | None = None
@@ -73,7 +75,7 @@ class Running(Request):
             if self.generation != core.generation:
                 raise Cancelled
             if self.cycle is not None:
-                raise self.cycle.error from None  # caught once: see claims S3
+                raise self.cycle.raised() from None  # caught once: see claims S3
             node = locate.locate(core, info, args)
             if self.generation != core.generation:
                 raise Cancelled  # binding the query found that its code changed
@@ -91,14 +93,14 @@ class Running(Request):
                     return core.graph.values[node]
                 return answer.answer(core, node, self)
             except Cycle as cycle:
-                raise cycle.error from None
+                raise cycle.raised() from None
 
     def fetch_group(self, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> tuple[Any, ...]:
         """See `Frame.fetch_group`."""
         core = self.core
         with core.lock:
             if self.cycle is not None:
-                raise self.cycle.error from None
+                raise self.cycle.raised() from None
             nodes = group.record(self, many)
             try:
                 if core.doubtful:
@@ -108,7 +110,7 @@ class Running(Request):
                 return tuple([answer.answer(core, node, self) for node in several])
             except Cycle as cycle:
                 answer.join_rings(core, nodes, self)
-                raise cycle.error from None
+                raise cycle.raised() from None
             except Exception:  # of the first member that fails: another one may lead back here
                 answer.join_rings(core, nodes, self)
                 raise

@@ -30,6 +30,7 @@ from engine.lookup import matches, scratch
 from engine.mark import spread
 from engine.observe import look
 from engine.query import QueryInfo
+from engine.raising import own
 from engine.reach import closure
 from engine.recall import recall
 from engine.stack import HOP, run_on_fresh_stack
@@ -184,7 +185,7 @@ class Snapshot:
 
     def _compute(self, info: QueryInfo, args: tuple[Any, ...], name: tuple[str, object]) -> Any:
         if name in self._running:
-            raise self._close_ring(name)
+            raise own(self._close_ring(name))
         try:
             self._running[name] = display(info.name, args)
             if info.is_input:
@@ -196,7 +197,7 @@ class Snapshot:
             else:
                 value = run_on_fresh_stack(self._core, lambda: self._call(info, args))
             if name in self._rings:
-                raise self._rings[name]
+                raise own(self._rings[name])
             self.check_loss()
             if not info.codec.storable:
                 return value
@@ -204,10 +205,10 @@ class Snapshot:
             return seen if info.codec.shareable else Copied(info, data)
         except Exception as error:  # of the query: its value
             self.check_loss()
-            error = self._rings.get(name, error)
-            if is_transient(error):
+            kept = self._rings.get(name, error)
+            if is_transient(kept):
                 raise
-            return Failure.of(error, ())
+            return Failure.of(kept, (), error.__traceback__)
         finally:
             self._running.pop(name, None)
 

@@ -4,6 +4,7 @@ Incremental equals from scratch: this is how to have it proven, at any time, for
 
 Invariants
     V1  The other engine begins with nothing and takes nothing over but what the host set: no memo, no row.
+        Where the first has worker processes this one has its own: what kills one, or is late, fails in both.
     V2  What changes in the world while it is at work is seen by both before anything is called a difference.
     V3  What it finds it tells, and mends nothing (comparison P5). Only the keys that it was asked for are
         brought up to date, as any other request would do it.
@@ -13,16 +14,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from attrs import frozen
 
 from engine.advance import Change, change_of
+from engine.attempt import Gate, insist
+from engine.claims import Cycle
 from engine.collection import Collection
 from engine.comparison import Compared, KeyDifference, Seen, compare
-from engine.core import Core
+from engine.core import Core, Request
 from engine.durability import Durability
-from engine.graph import ABSENT, INPUT, MARKED, PINNED, ROOT, entries
+from engine.graph import ABSENT, INPUT, MARKED, PINNED, ROOT, TRANSIENT, entries
+from engine.group import ensure_all
 from engine.key import Key
 from engine.locate import bind, locate
 from engine.look import sync
@@ -73,6 +78,8 @@ class Verifier:
         )
         self.scratch.relaxes_collector = core.relaxes_collector
         self.scratch.limits = core.limits.of_another(self.scratch.released)
+        if core.dispatch is not None:
+            self.scratch.dispatch = core.dispatch.of_another(self.scratch)
         self._keys = keys
         self._sample = sample
         self._chance = chance
@@ -81,6 +88,13 @@ class Verifier:
 
     def run(self) -> Verification:
         """Bring the keys up to date in both engines, until no input moves any more, and compare (V2)."""
+        try:
+            return self._run()
+        finally:
+            if self.scratch.dispatch is not None:
+                self.scratch.dispatch.close()
+
+    def _run(self) -> Verification:
         settle_inputs(self.core)
         asked = self._asked()
         chosen: list[Asked] | None = None
@@ -94,6 +108,8 @@ class Verifier:
             if chosen is None:
                 chosen = asked if self._sample is None else self._chosen(asked, self._sample)
             self._set_what_the_host_set()
+            if not number:
+                self._together(chosen)
             refresh(self.scratch, chosen, lambda: True, int)
             again = compare(self.core, self.scratch, seen)
             if again is None:
@@ -131,6 +147,20 @@ class Verifier:
             self._left_out = tuple(sorted(name.removesuffix(".members") for name in unknown))
             return [(key.query, key.args) for key in keys.values() if key is not None]
 
+    def _together(self, asked: list[Asked]) -> None:
+        """Compute keys as a group, so that they go to workers as they may in the engine that is verified."""
+        scratch = self.scratch
+        if scratch.dispatch is None:
+            return
+
+        def attempt(gate: Gate) -> None:
+            with gate, scratch.lock:
+                nodes = [locate(scratch, info, args) for info, args in asked]
+                with suppress(Cycle):  # it is met again when each is asked for
+                    ensure_all(scratch, nodes, Request(scratch))
+
+        insist(scratch, attempt)
+
     def _chosen(self, asked: list[Asked], sample: int) -> list[Asked]:
         """Some nodes that hold, among those that the keys rest on. Inputs come with who reads them."""
         core = self.core
@@ -140,7 +170,7 @@ class Verifier:
             fit = [
                 node
                 for node in self._below([locate(core, info, args) for info, args in asked])
-                if not graph.flags[node] & INPUT
+                if not graph.flags[node] & (INPUT | TRANSIENT)
                 and not graph.status[node] & MARKED
                 and not closure(core, graph.flags[node]) & core.doubtful
             ]

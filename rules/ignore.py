@@ -25,7 +25,6 @@ from attrs import frozen
 IGNORE_FILE = ".gitignore"
 ALWAYS_SKIPPED = frozenset((".git", ".engine"))  # what git and the engine keep: never sources
 
-_SPECIAL = re.compile(rb"[*?\[\\]")
 _ASCII = frozenset(range(128))
 _SPACE = frozenset(b" \t\n\r")  # git's own idea: no form feed
 _CONTROL = frozenset((*range(32), 127))
@@ -140,8 +139,6 @@ def _any_of(patterns: Iterable[re.Pattern[bytes]]) -> re.Pattern[bytes]:
 def _tokens(pattern: bytes, crossing: bool) -> _Tokens:
     """`pattern` cut into regular expressions of one byte, and tokens."""
     tokens: _Tokens = []
-    special = _SPECIAL.search(pattern)
-    first_special = special.start() if special else len(pattern)
     at = 0
     while at < len(pattern):
         byte = pattern[at : at + 1]
@@ -149,8 +146,9 @@ def _tokens(pattern: bytes, crossing: bool) -> _Tokens:
             start = at
             while pattern[at + 1 : at + 2] == b"*":
                 at += 1
-            # git compares the text before the first wildcard by itself, so there `a**` crosses too.
-            opens = start == first_special or pattern[start - 1 : start] == b"/"
+            # As the manual says. To git 2.47 and older that of `a/b**` crosses too, an accident: they compare
+            # the text before the first wildcard by itself.
+            opens = start == 0 or pattern[start - 1 : start] == b"/"
             closes = pattern[at + 1 : at + 2] in (b"", b"/") or pattern.startswith(b"\\/", at + 1)
             tokens.append(_Token.STARS if crossing and at > start and opens and closes else _Token.STAR)
         elif byte == b"?":

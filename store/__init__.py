@@ -17,7 +17,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from engine.errors import StoreReadOnly
+from engine.errors import StoreError, StoreFull, StoreReadOnly
 from engine.store.checksums import fingerprint_of
 from engine.store.rows import (
     GROUP_MARKER,
@@ -85,12 +85,13 @@ def open_store(
     """
     # Imported here: an engine in memory only needs no sqlite3, which takes 11 ms.
     from engine.store.directory import private_directory
-    from engine.store.failures import NO_WRITING, from_os
+    from engine.store.failures import FULL, NO_WRITING, from_os
     from engine.store.opening import FALLBACK, open_for_reading, open_for_writing
     from engine.store.sqlite import Store
 
     if synchronous not in ("OFF", "NORMAL", "FULL"):
         raise ValueError(f"synchronous must be OFF, NORMAL or FULL, not {synchronous!r}")
+    told: StoreError | None = None
     reason = ""
     if not read_only:
         try:
@@ -98,15 +99,24 @@ def open_store(
             opened = open_for_writing(files, synchronous, proves_later=proves_later)
             return Store(opened, read_only=False, synchronous=synchronous)
         except OSError as error:
-            if error.errno not in NO_WRITING or not os.path.exists(directory / "store.db"):
-                raise from_os(error, directory) from error
+            told = from_os(error, directory)
+            if error.errno not in (*NO_WRITING, *FULL) or not os.path.exists(directory / "store.db"):
+                raise told from error
             reason = error.strerror or str(error)
-        except StoreReadOnly as error:
+        except (StoreReadOnly, StoreFull) as error:
             if not os.path.exists(directory / "store.db"):
                 raise
-            reason = error.fields["reason"]
+            told, reason = error, error.fields["reason"]
     files = private_directory(directory, create=False)
-    store = Store(open_for_reading(files), read_only=True, synchronous=synchronous)
+    try:
+        opened = open_for_reading(files)
+    except StoreError:
+        if isinstance(
+            told, StoreFull
+        ):  # say what would help: an older version, say, needs room to be migrated
+            raise told from None
+        raise
+    store = Store(opened, read_only=True, synchronous=synchronous)
     if not read_only:
         store.notes.insert(0, FALLBACK.format(reason))
     return store

@@ -17,6 +17,9 @@ from engine.errors import StoreDamaged, StoreError, StoreFull, StoreInUse, Store
 
 _CANNOT_WRITE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 _NOT_ABOUT_THE_FILE = (sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_TOOBIG)
+# A quota, a limit on file sizes, or the disk; the second of the index of the log, which readers need too.
+NO_ROOM = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_WRITING = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -36,7 +39,7 @@ def from_sqlite(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> StoreE
         pass
     elif primary == sqlite3.SQLITE_FULL:
         kind = StoreFull
-    elif code == sqlite3.SQLITE_IOERR_WRITE:  # a quota, a limit on file sizes, or the disk
+    elif code in NO_ROOM:
         kind, hint = StoreFull, "Answers stay right from memory; the next commit tries again."
     elif primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         kind, hint = StoreInUse, "Another program holds a transaction on the file: close it."
@@ -53,7 +56,7 @@ def from_os(error: OSError, path: Path) -> StoreError:
     """The error to raise when a file of the store cannot be made or changed."""
     if error.errno in NO_WRITING:
         return StoreReadOnly(store=path, reason=error.strerror)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return StoreFull(store=path, reason=error.strerror)
     return StoreError(store=path, reason=error.strerror or error, hint="Name another store.")
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from engine.errors import StoreInUse
+from engine.store.failures import FULL
 
 # Who is named as holder has just died or is about to write its name: look again for this long.
 RETRY_SECONDS = 0.5
@@ -63,9 +64,7 @@ class WriterLock(Held):
                 if _is_alive(holder) or time.monotonic() > deadline:
                     raise in_use(path, holder)
                 time.sleep(RETRY_STEP_SECONDS)
-            started = datetime.now().astimezone().isoformat(timespec="seconds")
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n{os.uname().nodename}\n{started}\n".encode(), 0)
+            _name_holder(fd)
         except BaseException:
             os.close(fd)
             raise
@@ -73,8 +72,7 @@ class WriterLock(Held):
 
     def release(self) -> None:
         if self in self._all:
-            # The name is only for messages. On a full disk it may have to stay.
-            with suppress(OSError):
+            with suppress(OSError):  # on a full disk it may have to stay
                 os.ftruncate(self._fd, 0)
         super().release()
 
@@ -142,6 +140,17 @@ def in_use(path: Path, holder: bytes) -> StoreInUse:
         return StoreInUse(store=path.parent, holder=f"process {pid}, this one, since {since}", hint=hint)
     where = "" if host == os.uname().nodename else f" on {host}"
     return StoreInUse(store=path.parent, holder=f"process {pid}{where}, since {since}")
+
+
+def _name_holder(fd: int) -> None:
+    """Write who holds the lock, for messages (L3). A full disk is no reason not to hold it."""
+    started = datetime.now().astimezone().isoformat(timespec="seconds")
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n{os.uname().nodename}\n{started}\n".encode(), 0)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
 
 
 def _flock(fd: int, kind: int) -> bool:

@@ -16,14 +16,14 @@ from attrs import define, field
 
 from engine.store import checksums, rows, schema, seal
 from engine.store.directory import Files
-from engine.store.failures import SQLITE_ERRORS
+from engine.store.failures import NO_ROOM, SQLITE_ERRORS
 from engine.store.lock import Held, while_no_reader
 from engine.store.proof import Proof
 from engine.store.rawfile import RawFile
 
 BUSY_SECONDS = 5.0  # another program may hold a transaction while somebody looks at the store
 
-IMMUTABLE = "The store lies on a read-only file system: changes still in its log are not seen."
+IMMUTABLE = "Nothing can be written where the store lies: changes still in its log are not seen."
 
 
 @define(eq=False, repr=False)
@@ -177,13 +177,14 @@ def trust(connection: sqlite3.Connection, synchronous: str) -> None:
 
 
 def connect_read_only(files: Files, notes: list[str]) -> sqlite3.Connection:
-    """On a read-only file system a WAL cannot be read at all: then only the main file is (M14)."""
+    """On a read-only or a full file system a WAL may not be read at all: then only the main file is (M14)."""
     connection = connect(files, "mode=ro")
     try:
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
     except sqlite3.OperationalError as error:
         connection.close()
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        cannot = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        if not cannot and error.sqlite_errorcode not in NO_ROOM:
             raise
         if files.wal_size():
             notes.append(IMMUTABLE)

@@ -5,7 +5,8 @@ And stamps that came late go to their blocks, some 60 ms for a thousand.
 
 Invariants
     Q10  Who never calls `tidy` has it done by a commit: the log is never larger than WAL_LIMIT_BYTES and what
-         one commit writes, as long as no reader keeps it from being merged; late stamps: see late.
+         one commit writes, as long as no reader keeps it from being merged; late stamps: see late. A watch
+         calls it: in quiet moments, and where there are none between two edits when it is pressing.
     Q11  What fails here is tried again later. Nothing that was committed depends on it.
 """
 
@@ -27,6 +28,7 @@ from engine.store.rows import StateRow
 WAL_LIMIT_BYTES = 128 << 20  # merged when a commit leaves the log larger
 WAL_WARNING_BYTES = 256 << 20  # a reader that never ends keeps the log from being merged
 SOON_PART = 2  # with this part of a limit, even a short quiet moment is to be used
+LAST_PART = 4  # where less than this part of a limit is left, it is done as soon as a commit has been told
 QUIET_PART = 16  # a long one is worth while with this part of it
 
 LONG_READER = "A reader keeps the store's log from being merged; it has grown to {} MB."
@@ -53,6 +55,15 @@ class Tidying(Proven):
     def is_untidy(self) -> bool:
         """Whether so much was put off that a commit will have to do it before long: then `tidy` soon."""
         return self._has_put_off(SOON_PART)
+
+    @property
+    def is_pressing(self) -> bool:
+        """Whether one of the next commits will have to do it: then `tidy` even while more is to be done."""
+        with self._guard:
+            if self.read_only or self._closed:
+                return False
+            left = self._merge_above - self.files.wal_size(), late.MOST - self._late()
+            return left[0] < WAL_LIMIT_BYTES // LAST_PART or left[1] < late.MOST // LAST_PART
 
     def tidy(self) -> None:
         """Do what was put off, if that is worth it by now. For quiet moments: see above."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from engine.errors import StoreDamaged, StoreFull, StoreInUse
-from engine.store import Batch, State, open_store
-from tests.stores import dump, graph, node, run
+from engine.store import Batch, State, open_store, opening
+from tests.stores import command, dump, graph, node, run
 
 
 def test_on_a_full_disk_nothing_is_half_written_and_it_goes_on_when_there_is_space(tmp_path: Path) -> None:
@@ -95,3 +96,59 @@ def test_a_store_that_another_process_took_over_says_so_to_everybody(tmp_path: P
                     store.start_over("was removed")
                 with pytest.raises(StoreInUse):
                     store.nodes([1])
+
+
+FULL_DISK = """
+set -e
+mkdir -p "$1/mount"
+mount -t tmpfs -o size=600k,mode=700 tmpfs "$1/mount"
+cp -r "$1/s/." "$1/mount/"
+dd if=/dev/zero of="$1/mount/fill" bs=1k 2>/dev/null || true
+shift
+exec "$@"
+"""
+
+
+@pytest.mark.parametrize("has_index", [True, False])
+def test_a_store_is_opened_on_a_full_disk_and_answers(tmp_path: Path, has_index: bool) -> None:
+    """The name of who holds it is left out. Without its index (-shm) it can be read, and then not its log."""
+    probe = subprocess.run(["unshare", "-Urm", "true"], capture_output=True, check=False)
+    if probe.returncode:
+        pytest.skip("no user namespaces here: nothing can be mounted")
+    with open_store(tmp_path / "s") as store:
+        store.write(graph(10))
+        store.checkpoint()
+    if not has_index:
+        (tmp_path / "s/store.db-shm").unlink()
+    code = """
+import os
+from engine.errors import StoreFull, StoreReadOnly
+store = open_store(Path(sys.argv[1]))
+print(store.read_only, store.state.revision, len(store.nodes(range(20))), *store.notes, sep="|")
+try:
+    store.write(graph(10, revision=2))
+except (StoreFull, StoreReadOnly) as error:
+    print(type(error).__name__, store.state.revision)
+store.close()
+try:
+    open_store(Path(sys.argv[1]) / "none")
+except StoreFull as error:
+    print("StoreFull")
+os.unlink(Path(sys.argv[1]) / "fill")
+with open_store(Path(sys.argv[1])) as store:
+    store.write(graph(10, revision=3))
+    store.check_invariants()
+    print(store.read_only, store.state.revision, *store.notes)
+"""
+    place = ["bash", "-c", FULL_DISK, "bash", str(tmp_path), *command(code, tmp_path / "mount")]
+    done = subprocess.run(
+        ["unshare", "-Urm", *place], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.stderr == ""
+    first, second, third, last = done.stdout.splitlines()
+    if has_index:
+        assert (first, second) == ("False|1|10", "StoreFull 1")
+    else:
+        assert first == "True|1|10|" + opening.FALLBACK.format("disk I/O error")
+        assert second == "StoreReadOnly 1"
+    assert (third, last) == ("StoreFull", "False 3")

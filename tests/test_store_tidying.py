@@ -227,3 +227,45 @@ def test_a_row_of_watched_edits_has_no_commit_that_merges_the_log(
         db.check_invariants()
     assert len(merges) > 2
     assert not any(merges)
+
+
+def test_edits_without_end_have_no_commit_that_merges_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, merges: Merges
+) -> None:
+    """No moment is quiet: it is merged between two edits, after the first was told."""
+    monkeypatch.setattr(keys, "QUIET_SECONDS", 600.0)
+    monkeypatch.setattr(keys, "BRIEF_SECONDS", 600.0)
+    for number in range(COUNT):
+        (tmp_path / f"{number}.txt").write_text(TEXT)
+    with Engine(tmp_path / "store", root=tmp_path) as db, db.watch(ends) as watch:
+        watch.wait_until_ready(60)
+        assert db.store is not None
+        db.store.checkpoint()
+        merges.clear()
+        for edit in range(60):
+            (tmp_path / f"{edit % COUNT}.txt").write_text(f"{TEXT}the end {edit}\n")
+            db.sync()
+        assert db.get(ends)[-1].startswith("the end")
+        db.check_invariants()
+    assert len(merges) > 2
+    assert not any(merges)
+    assert max(merges.sizes) < 800_000
+
+
+def test_what_a_reader_is_in_the_way_of_is_pressing_again_after_as_much_as_before(
+    tmp_path: Path, merges: Merges
+) -> None:
+    def fill() -> None:
+        while not store.is_pressing:
+            store.write(graph(100))
+
+    with open_store(tmp_path) as store:
+        fill()
+        with open_store(tmp_path, read_only=True):
+            store.tidy()
+            assert (len(merges), store.is_pressing) == (1, False)
+            assert store.is_untidy, "a quiet moment will do"
+            fill()
+            assert store.files.wal_size() > 800_000
+        store.tidy()
+        assert (store.files.wal_size(), store.is_pressing) == (0, False)

@@ -25,6 +25,7 @@ from engine.errors import (
     escaped,
 )
 from engine.explain import WHILE
+from engine.raising import notes_of, set_notes
 from engine.signals import Interrupted
 from engine.usertrace import frames_of_user, shown, where
 
@@ -79,7 +80,7 @@ def report(error: BaseException) -> int:
 
 def _origin(error: BaseException) -> str:
     """The key that failed first, from the engine's note of the keys that led to it."""
-    for note in getattr(error, "__notes__", ()):
+    for note in notes_of(error):
         if note.startswith(WHILE):
             return str(note.rpartition(" -> ")[2]).removeprefix(WHILE)
     return ""
@@ -90,8 +91,8 @@ def of_query(error: BaseException, key: str) -> BaseException:
     if isinstance(error, EngineError):
         place = where(error)
         if place:  # instead of what was said before: a failure that is kept is raised many times
-            notes = [note for note in getattr(error, "__notes__", ()) if not note.startswith(RAISED)]
-            error.__notes__ = [*notes, f"{RAISED}{place}"]
+            notes = [note for note in notes_of(error) if not note.startswith(RAISED)]
+            set_notes(error, [*notes, f"{RAISED}{place}"])
         return error
     if _is_bug(error):
         return error

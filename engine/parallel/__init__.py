@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ def for_engine(core: Core, processes: int | str, executor: Executor | None) -> D
         made.open(encode(Setup(os.fsencode(core.root), core.depth_limit, core.limits.names)))
         return made
 
-    return Dispatch(core, opened)
+    # An executor of the host is open for one engine: what is computed beside that one is computed here.
+    return Dispatch(
+        core, opened, partial(for_engine, processes=count, executor=None) if executor is None else None
+    )
 
 
 def cores() -> int:

@@ -50,8 +50,14 @@ MISSES: Final = 16  # keys of one query refused, beyond those that were computed
 class Dispatch:
     """The work of one engine that goes elsewhere."""
 
-    def __init__(self, core: Core, executor: Callable[[], Executor]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        executor: Callable[[], Executor],
+        another: Callable[[Core], Dispatch | None] | None = None,
+    ) -> None:
         self._core = core
+        self._another = another
         self._held = Held(core)
         self._executor = executor  # made when something is sent first: most starts send nothing
         self._exchange: Exchange | None = None
@@ -94,6 +100,10 @@ class Dispatch:
                 self.exchange.run(units, order)
         finally:
             self._busy = False
+
+    def of_another(self, core: Core) -> Dispatch | None:
+        """As many workers for an engine beside this one; None where they cannot be had twice."""
+        return self._another(core) if self._another is not None else None
 
     def close(self) -> None:
         """End everything that works for this engine."""

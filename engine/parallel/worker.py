@@ -165,7 +165,7 @@ class Worker:
             else:
                 held = core.graph.values[self._supplies.unit]
                 if isinstance(held, Failure) and isinstance(held.error, MemoryError):
-                    raise held.error
+                    raise held.raised()
                 return
         demand(core, info, arguments)
 

@@ -21,13 +21,14 @@ from attrs import define
 from engine.core import Core
 from engine.errors import EngineError, escaped
 from engine.event import Counts, What
-from engine.explain import WHILE, reason_of
-from engine.failure import is_transient
+from engine.explain import WHILE, annotate, reason_of
+from engine.failure import Failure, is_transient
 from engine.graph import ERROR, INPUT
 from engine.key import Key
 from engine.locate import find
 from engine.persist import load_readers
 from engine.query import REGISTRY
+from engine.raising import notes_of
 from engine.request import refresh
 from engine.usertrace import where
 from engine.watch.delta_processor import LISTING_NAME, TEXT_NAMES
@@ -254,8 +255,11 @@ class GraphUpdater:
 
     def _error_of(self, node: int) -> str:
         value = self._core.graph.values[node]
-        error = getattr(value, "error", None)
-        return text_of(error) if isinstance(error, Exception) else "it failed"
+        if not isinstance(value, Failure):
+            return "it failed"
+        error = value.raised()
+        annotate(self._core, node, error)
+        return text_of(error)
 
 
 _OF_INPUTS = (What.READ, What.SET, What.RESET)
@@ -268,8 +272,7 @@ def text_of(error: BaseException, key: str = "") -> str:
         text = f"{error.headline} ({fields})" if fields else error.headline
     else:
         text = " ".join(part.strip() for part in str(error).split("\n"))
-    notes = (str(note) for note in getattr(error, "__notes__", ()))
-    chain = next((note.removeprefix(WHILE) for note in notes if note.startswith(WHILE)), "")
+    chain = next((note.removeprefix(WHILE) for note in notes_of(error) if note.startswith(WHILE)), "")
     first = chain.rpartition(" -> ")[2]
     place = where(error)
     by = f"{first}: " if first and first != key else ""

@@ -81,6 +81,8 @@ class Keys:
                     self._tidy_in = self._patience()
                     self._worked()
                     self._working = False
+                    if self._tidy_in == 0:
+                        self._tidy()  # while edits come without end there is no quiet moment
                 elif self._unlearned:
                     count = min(LEARNED_AT_ONCE, len(self._unlearned))
                     parts.processor.learn([self._unlearned.popleft() for _ in range(count)])
@@ -114,9 +116,11 @@ class Keys:
                 self._parts.publish(Trouble(str(store.path), text_of(error), error.hint))
 
     def _patience(self) -> float:
-        """How long to wait before `_tidy`."""
+        """How long to wait before `_tidy`; 0: what was just told was all that may come before it."""
         store = self._parts.core.store
         try:
+            if store is not None and store.is_pressing:
+                return 0.0
             return BRIEF_SECONDS if store is not None and store.is_untidy else QUIET_SECONDS
         except StoreError:
             return BRIEF_SECONDS  # `_tidy` meets it too, and tells
