@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from engine.collection import Collection, force_lookups, key_changed
-from engine.columns import Plain, order, plain
+from engine.columns import Found, Plain, in_order, plain
 from engine.errors import CycleError
 from engine.failure import Failure
-from engine.kept import Found, KeptRows
+from engine.kept import Columns, KeptRows
 from engine.locate import find, nodes_of
 from engine.log import Log
 from engine.lookup import FAILURES, OF, STARTING, describe
@@ -26,8 +26,6 @@ from engine.store.codec import FINGERPRINT_BYTES, fingerprint
 
 if TYPE_CHECKING:
     from engine.core import Core
-
-Columns = tuple[Plain, ...]
 
 
 class KeptTable(Collection):
@@ -195,7 +193,7 @@ class KeptTable(Collection):
 
     def all_rows(self) -> list[Found]:
         """Source and columns of all rows, sorted."""
-        return sorted(self.kept.select(()), key=lambda row: (order((row[0],)), order(row[1])))
+        return in_order(self.kept.select(()))
 
     # -- what lookups ask ----------------------------------------------------------------------
 
@@ -251,8 +249,6 @@ class KeptTable(Collection):
         if self.core.store is not None:
             found.update({row.node: row.data for row in self.core.store.derived.members(self.node)})
         found.update(self.news)
-        if self.core.store is None:
-            found = dict(self.news)
         return [(node, data.decode()) for node, data in found.items() if data]
 
     def has_member(self, node: int | None) -> bool:

@@ -84,8 +84,8 @@ def test_every_page_is_reached_from_the_index(page: Path) -> None:
     assert page.name == "index.md" or f"]({page.name})" in index
 
 
-def test_every_test_that_the_guarantees_name_exists() -> None:
-    text = (CHECKOUT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+def test_every_test_that_a_page_names_exists() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in ALL_PAGES)
     named = re.findall(r"`(test_\w+)(?:\.py)?(?:::(test_\w+))?`", text)
     there = {path.stem: path.read_text(encoding="utf-8") for path in (CHECKOUT / "tests").glob("test_*.py")}
     assert named
