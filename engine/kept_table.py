@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.collection import Collection, force_lookups, key_changed
 from engine.columns import Found, Plain, in_order, plain
@@ -26,6 +26,8 @@ from engine.store.codec import FINGERPRINT_BYTES, fingerprint
 
 if TYPE_CHECKING:
     from engine.core import Core
+
+_SUMS: Final = 1 << 8 * FINGERPRINT_BYTES
 
 
 class KeptTable(Collection):
@@ -150,7 +152,7 @@ class KeptTable(Collection):
         gone = [row for row in before if row not in now]
         came = [row for row in after if row not in was]
         self.sum += sum([_number(source, row) for row in came]) - sum([_number(source, row) for row in gone])
-        self.sum %= 1 << 8 * FINGERPRINT_BYTES
+        self.sum %= _SUMS
         self.dirty = True
         self.log.add(-1, source, gone)
         self.log.add(1, source, came)
@@ -269,6 +271,13 @@ class KeptTable(Collection):
     def digest(self) -> str | None:
         """See `Collection.digest`."""
         return self.sum.to_bytes(FINGERPRINT_BYTES, "big").hex()
+
+    def check_invariants(self) -> None:
+        """See `Collection.check_invariants`."""
+        super().check_invariants()
+        if not (self.rebuild or self.rebuilding or self.missed):
+            total = sum(_number(source, row) for source, row in self.kept.select(()))
+            assert self.sum == total % _SUMS, f"the digest of {self.name} is not that of its rows"
 
     # -- keeping -------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ import pytest
 from attrs import frozen
 
 import engine
+from benchmarks.run import CASES
 from tests.watch_process import save
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -127,6 +128,11 @@ def test_every_module_is_in_the_architecture() -> None:
             inside = path.relative_to(CHECKOUT / folder)
             if path.name != "__init__.py":
                 assert f"`{inside.as_posix()}`" in text, f"{folder}/{inside}"
+
+
+def test_every_family_of_benchmarks_is_named_with_the_command() -> None:
+    text = (CHECKOUT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert f"one family: {', '.join(CASES)}\n" in text
 
 
 def test_hello_runs_what_its_comment_says(tmp_path: Path) -> None:
