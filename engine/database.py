@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
-from engine import look, request
+from engine import invariants, look, request
 from engine.advance import Change
 from engine.attempt import finish
 from engine.core import DEPTH_LIMIT
@@ -268,10 +268,8 @@ class Engine(Reader):
 
     def check_invariants(self) -> None:
         """Raise AssertionError if what the engine keeps contradicts itself. For tests, at rest; O(nodes)."""
-        from engine.invariants import check_invariants  # late: for tests
-
         with self._core.lock:
-            check_invariants(self._core)
+            invariants.check_invariants(self._core)
 
     # -- ending --------------------------------------------------------------------------------
 
