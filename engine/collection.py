@@ -195,6 +195,7 @@ class Collection:
 
     def check_invariants(self) -> None:
         """Raise AssertionError where what is kept contradicts itself. For tests, at rest."""
+        assert self.core.graph.readers[self.node] is NOBODY, f"C2: {self.name} has readers"
         if self.members is None:
             return
         for node in self.members:

@@ -21,6 +21,8 @@ def check_invariants(core: Core) -> None:
     _check_reach(core)
     if core.memory is not None:
         core.memory.check_invariants()
+    if core.history is not None:
+        core.history.check_invariants()
     for one in core.collections.values():
         if not core.graph.frontier and one.looked and one.is_doubtful:
             assert one.bit & core.doubtful, f"collect S1: nobody waits for {one.name}, which is marked"
