@@ -1,7 +1,4 @@
-"""Tree:
-
-a Python repository of any size, the same at every run. Imports have a power law: few modules are hubs.
-"""
+"""Tree: a Python repository of any size, the same at every run. Imports follow a power law: hubs are few."""
 
 from __future__ import annotations
 
@@ -12,11 +9,11 @@ from pathlib import Path
 FILES_PER_DIRECTORY = 10
 
 
-def plant(root: Path, files: int, seed: int = 1) -> list[str]:
+def plant(root: Path, files: int) -> list[str]:
     """Write `files` modules below an existing directory; returns their paths, relative, in order."""
     made: list[str] = []
     directories: set[Path] = set()
-    for path, text in modules(files, seed):
+    for path, text in modules(files):
         place = root / path
         if place.parent not in directories:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -26,9 +23,9 @@ def plant(root: Path, files: int, seed: int = 1) -> list[str]:
     return made
 
 
-def modules(files: int, seed: int = 1) -> Iterator[tuple[str, str]]:
+def modules(files: int) -> Iterator[tuple[str, str]]:
     """Path and text of each module. A module imports only earlier ones, so there are no cycles."""
-    chance = random.Random(seed)
+    chance = random.Random(1)
     for number in range(files):
         yield path_of(number), text_of(number, chance)
 

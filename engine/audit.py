@@ -33,6 +33,7 @@ from engine.reach import closure
 from engine.request import demand, settle_inputs
 from engine.snapshot import Snapshot, SnapshotFrame
 from engine.store.canonical import Unpackable, pack
+from engine.store.codec import fingerprint
 
 if TYPE_CHECKING:
     import random
@@ -270,6 +271,5 @@ def _lookup(core: Core, node: int, snapshot: Snapshot) -> Iterable[Difference]:
         if not failing:
             yield Difference(name, "a value", repr(error))
         return
-    digest = snapshot.fingerprint_of(info, value)
-    if failing or digest != before:
+    if failing or fingerprint(info.codec.settle(value)[0]) != before:
         yield Difference(name, "an error" if failing else "another answer", short(value))

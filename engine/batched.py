@@ -11,11 +11,10 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from engine.errors import BadQuery, WrongCount
-from engine.frame import CURRENT, Frame
+from engine.frame import CURRENT, SealedFrame
 from engine.parameters import parameters_of
 
 if TYPE_CHECKING:
@@ -24,14 +23,10 @@ if TYPE_CHECKING:
 Many = Callable[[Sequence[Any]], list[Any]]
 
 
-class SealedFrame(Frame):
-    """The frame in which a batch runs: it knows the root, and nothing can be read (K1)."""
+class BatchFrame(SealedFrame):
+    """The frame in which a batch runs (K1)."""
 
     __slots__ = ()
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.tables = []  # every read comes to `fetch`
 
     def fetch(self, info: QueryInfo, args: tuple[Any, ...]) -> NoReturn:
         """Refused: whose dependency would it be?"""
@@ -39,10 +34,6 @@ class SealedFrame(Frame):
             cause=f"a query with batch= read {info.name}",
             hint="Let who asks read it, and make it a part of the key: each(lint, [(path, text), ...]).",
         )
-
-    def fetch_group(self, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> tuple[Any, ...]:
-        """Refused, as in `fetch`."""
-        return (self.fetch(*many[0]),) if many else ()
 
 
 def one_of(function: Callable[..., Any], name: str) -> tuple[Callable[[Any], Any], Many, Callable[[], Any]]:
@@ -60,7 +51,7 @@ def one_of(function: Callable[..., Any], name: str) -> tuple[Callable[[Any], Any
 
     def many(keys: Sequence[Any]) -> list[Any]:
         frame = CURRENT.get()
-        token = CURRENT.set(None if frame is None else SealedFrame(frame.root))
+        token = CURRENT.set(None if frame is None else BatchFrame(frame.root))
         try:
             values = list(function(list(keys)))
         finally:

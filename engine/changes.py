@@ -19,14 +19,14 @@ Invariants
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from attrs import frozen
 
 from engine.attempt import Gate, finish, insist
-from engine.columns import order
+from engine.columns import Found, in_order
 from engine.core import Core
 from engine.errors import BadCursor, StoreFull
 from engine.graph import MARKED
@@ -37,7 +37,6 @@ from engine.log import Cursor, Entry
 from engine.request import demand
 
 if TYPE_CHECKING:
-    from engine.kept import Found
     from engine.tables import CollectionInfo
 
 Row = TypeVar("Row")
@@ -167,8 +166,8 @@ class TableChanges(Generic[Row]):
         total: dict[Found, int] = {}
         for _, sign, source, columns in entries:
             total[source, columns] = total.get((source, columns), 0) + sign
-        came = sorted_rows(found for found, sum in total.items() if sum > 0)
-        went = sorted_rows(found for found, sum in total.items() if sum < 0)
+        came = in_order(found for found, sum in total.items() if sum > 0)
+        went = in_order(found for found, sum in total.items() if sum < 0)
         pairs: dict[Found, Found] = {}
         if self._info.identity:
             at = [self._info.columns.names.index(name) for name in self._info.identity]
@@ -200,11 +199,6 @@ def _parted(entries: list[tuple[int, Entry]], netted: int) -> list[Part]:
     elif late:
         parts.insert(0, (late[-1][1][0], late))
     return parts
-
-
-def sorted_rows(rows: Iterable[Found]) -> list[Found]:
-    """In the order of answers."""
-    return sorted(rows, key=lambda row: (order((row[0],)), order(row[1])))
 
 
 def with_table(core: Core, info: CollectionInfo, work: Callable[[KeptTable], T]) -> T:

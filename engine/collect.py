@@ -139,7 +139,7 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, was: int,
                 changed = not one.arrived(node) and compared
                 one.take(node, value, failure, failed, changed)
         if graph.frontier and graph.status[reader] & RUNNING:
-            spread(core)  # lookups that were forced: while marks wait, every read of the others is slow (N2)
+            spread(core)  # lookups that were forced: while marks wait, every read is slow (running N2)
 
 
 def _is_known(one: Collection) -> bool:

@@ -203,6 +203,16 @@ class Collection:
         """Whether anything waits to be written."""
         return bool(self.dirty or self._ready)
 
+    def check_invariants(self) -> None:
+        """Raise AssertionError where what is kept contradicts itself. For tests, at rest."""
+        assert self.core.graph.readers[self.node] is NOBODY, f"C2: {self.name} has readers"
+        if self.members is None:
+            return
+        for node in self.members:
+            if self.core.graph.readers[node] is not None:
+                assert self.is_member(node), f"C1: {node} does not know that it is in {self.name}"
+        assert self.members.issuperset(self.missed), f"{self.name} misses what is no member"
+
     # -- what the kinds do ---------------------------------------------------------------------
 
     kind = ""

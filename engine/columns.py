@@ -16,7 +16,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ from engine.store.codec import ValueCodec, fingerprint
 
 Plain = str | int | float | bytes | None
 """What SQLite keeps as it is."""
+Found = tuple[Plain, tuple[Plain, ...]]
+"""Source and columns of a row."""
 
 ODD: Final = b"\xc1"  # before the bytes of a value that its own type cannot say; no msgpack starts with it
 PLAIN: Final = (str, int, float, bytes)
@@ -49,6 +51,11 @@ def plain(value: Any) -> Plain:
 def order(columns: Sequence[Plain]) -> tuple[tuple[int, Any], ...]:
     """What rows are sorted by: nothing before numbers before texts before bytes."""
     return tuple([_rank(value) for value in columns])
+
+
+def in_order(rows: Iterable[Found]) -> list[Found]:
+    """Rows as answers and deltas give them: by source, then by columns."""
+    return sorted(rows, key=lambda row: (order((row[0],)), order(row[1])))
 
 
 class Columns:

@@ -21,19 +21,18 @@ from typing import Any, Final
 from attrs import define, field, frozen
 
 from engine.collection import Collection
-from engine.columns import Plain, order, plain
+from engine.columns import Found, Plain, order, plain
 from engine.core import Core
 from engine.errors import StoreDamaged
 from engine.failure import Failure
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ERROR, INPUT, MARKED, MUTABLE, TRANSIENT, UNSTORED, UNTRACKED, entries
-from engine.kept import Found
 from engine.kept_fold import KeptFold
 from engine.kept_table import KeptTable
+from engine.key import shown
 from engine.locate import find
 from engine.lookup import describe
 from engine.mark import spread
-from engine.observe import InputFrame
 from engine.persist import load
 from engine.reach import closure
 from engine.recall import recall
@@ -169,7 +168,7 @@ def _damaged(core: Core, nodes: list[int]) -> dict[int, str]:
             found[node] = f"a value in memory that has no bytes: {describe(error)}"
             continue
         if expected and fingerprint(data) != expected:
-            found[node] = f"in memory: {_cut(_repr(_held(core, node)))}"
+            found[node] = f"in memory: {_cut(shown(_held(core, node)))}"
     if core.store is not None:
         stored = [node for node in nodes if node not in core.dirty and not core.graph.flags[node] & UNSTORED]
         try:
@@ -200,7 +199,7 @@ def _same_by_eq(core: Core, kept: int, scratch: Core, node: int) -> bool:
     ours, right = _held(core, kept), _held(scratch, node)
     if ours is ABSENT or right is ABSENT or isinstance(ours, Failure) or isinstance(right, Failure):
         return False
-    token = CURRENT.set(InputFrame(core.root))
+    token = CURRENT.set(core.outside)
     try:
         return bool(info.eq(ours, right))
     except Exception:
@@ -305,7 +304,7 @@ def _text(core: Core, node: int) -> str:
         return f"an error: {describe(value.error)}"
     if value is ABSENT:
         return f"a value that is not kept (fingerprint {core.graph.fingerprint[node].hex()})"
-    return _repr(value)
+    return shown(value)
 
 
 def _held(core: Core, node: int) -> Any:
@@ -314,13 +313,6 @@ def _held(core: Core, node: int) -> Any:
         return recall(core, node)
     except StoreDamaged:
         return ABSENT
-
-
-def _repr(value: Any) -> str:
-    try:
-        return repr(value)
-    except Exception as error:  # a broken __repr__ of a user's class must not hide the difference
-        return f"<{type(value).__name__}: repr failed with {type(error).__name__}>"
 
 
 def _cut(text: str, at: int = 0) -> str:

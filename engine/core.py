@@ -239,14 +239,14 @@ class Core:
     def tell(
         self, what: What, node: int, microseconds: int = 0, before: bytes = b"", after: bytes = b""
     ) -> None:
-        """Queue an event; listeners get it when the lock is free (V2)."""
+        """Queue an event; listeners get it when the lock is free (event V2)."""
         if self.journal is not None and what is not What.VERIFIED:
             self.journal.append((what, node, microseconds, before, after))
         if self.listeners:
             self.events.append(Event(what, self.key_of(node) if node else None, self.revision, microseconds))
 
     def emit(self) -> None:
-        """Hand queued events to the listeners. The lock is not held (V2)."""
+        """Hand queued events to the listeners. The lock is not held (event V2)."""
         while self.events and self.emitting.acquire(blocking=False):
             try:
                 while self.events:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
-from engine import look, request
+from engine import invariants, look, request
 from engine.advance import Change
 from engine.attempt import finish
 from engine.core import DEPTH_LIMIT
@@ -270,10 +270,9 @@ class Engine(Reader):
         return lambda: self._core.listeners.remove(listener)
 
     def check_invariants(self) -> None:
-        """Raise AssertionError if the engine's lists contradict each other. For tests; O(nodes)."""
+        """Raise AssertionError if what the engine keeps contradicts itself. For tests, at rest; O(nodes)."""
         with self._core.lock:
-            cyclic = any(one.cyclic for one in self._core.collections.values())
-            self._core.graph.check_invariants(cyclic=cyclic)
+            invariants.check_invariants(self._core)
 
     # -- ending --------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ then binds keywords and defaults, and a hit costs one dict probe and one integer
 
 Invariants
     D1  What cannot be a query is refused where it is defined, with its place and a way out.
-    D2  The wrapper answers a hit only where the short memo key is the key (Q2 of `query`); all else goes to
+    D2  The wrapper answers a hit only where the short memo key is the key (query Q2); all else goes to
         the frame.
     D3  Every definition has an index of its own, also one that takes a name over.
 """

@@ -9,8 +9,9 @@ Invariants
 from __future__ import annotations
 
 from enum import Enum
+from operator import sub
 
-from attrs import frozen
+from attrs import astuple, frozen
 
 from engine.key import Key
 
@@ -67,6 +68,4 @@ class Counts:
 
     def __sub__(self, earlier: Counts) -> Counts:
         """What happened between two counts."""
-        return Counts(
-            *(getattr(self, name) - getattr(earlier, name) for name in Counts.__slots__ if name[0] != "_")
-        )
+        return Counts(*map(sub, astuple(self), astuple(earlier)))

@@ -69,6 +69,20 @@ class Frame:
         return None
 
 
+class SealedFrame(Frame):
+    """A frame that knows the root, and in which no query may be read."""
+
+    __slots__ = ()
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.tables = []  # every read comes to `fetch`
+
+    def fetch_group(self, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> tuple[Any, ...]:
+        """Refused, as in `fetch`."""
+        return (self.fetch(*many[0]),) if many else ()
+
+
 CURRENT: ContextVar[Frame | None] = ContextVar("engine_frame", default=None)
 
 

@@ -47,7 +47,7 @@ UNTRACKED: Final = 256
 REMEMBERED: Final = 512  # earlier memos of it are kept, see history
 RECORDED: Final = 1024  # the memo of now is one of the earlier ones already: it was put back, or tried
 VERSIONED: Final = 2048  # it was something else before, see versions
-REASON_SHIFT: Final = 12  # bits 12-15: why it ran last, a `why.Reason`
+REASON_SHIFT: Final = 12  # bits 12-15: why it ran last, a `Reason`
 REACH_SHIFT: Final = 16  # bits 16-55: the collections that it rests on, see `collect`
 REACH_BITS: Final = 40  # so that all flags fit into 63 bits
 REACH: Final = (1 << REACH_BITS) - 1 << REACH_SHIFT
@@ -197,7 +197,7 @@ class Graph:
             for dependency in entries(self.below(node)):
                 if self.status[node] & self.status[dependency] & LOADED and not self.status[node] & MARKED:
                     assert self.durability[node] <= self.durability[dependency], (
-                        f"E3: {node} over {dependency}"
+                        f"D1: {node} over {dependency}"
                     )
 
     def _check_edges(self) -> None:

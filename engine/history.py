@@ -7,7 +7,7 @@ until something below it changes. See restore for how an earlier memo is taken b
 
 Invariants
     Y1  An earlier memo says what each of its dependencies was when it held, or there is none.
-    Y2  Of a node the newest `per_key` memos are kept; without a store at most `MOST_HELD` in all.
+    Y2  Of a node the newest `per_key` memos are kept; without a store those of at most `MOST_HELD` nodes.
     Y3  What was read from a store goes when it is more than `MOST_LOADED`, and is read again.
 """
 
@@ -38,7 +38,7 @@ from engine.graph import (
 )
 from engine.persist import KEEP, load, save
 from engine.store import Batch, EarlierRow
-from engine.store.codec import fingerprint
+from engine.store.codec import FINGERPRINT_BYTES, fingerprint
 from engine.versions import ENTRY_BYTES, Versions
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from engine.restore import Trial
 
 HISTORY: Final = 4  # earlier memos of a key, with a store: three branches beside the one that is checked out
-MOST_HELD: Final = 20_000  # earlier memos without a store
+MOST_HELD: Final = 20_000  # nodes whose earlier memos are kept without a store
 AT_ONCE: Final = 256  # suspects whose earlier memos are read in one go
 MOST_LOADED: Final = 8 << 20  # bytes of earlier memos that stay in memory, values aside
 MEMO_BYTES: Final = 400  # of one, as measured, beside what it says of each dependency
@@ -258,6 +258,14 @@ class History:
         _let_go(self._read)
         _let_go(self._written)
         self._loaded = 0
+
+    def check_invariants(self) -> None:
+        """Raise AssertionError where one does not hold of what is in memory. For tests."""
+        for node, several in self._memos.items():
+            assert len(several) <= self.per_key, f"history Y2: {len(several)} earlier memos of {node}"
+            for one in several:
+                size = FINGERPRINT_BYTES * sum(1 for _ in units(one.dependencies))
+                assert len(one.seen) == size, f"history Y1: one of {node} does not say what it read"
 
 
 def forget(core: Core, nodes: Sequence[int]) -> None:

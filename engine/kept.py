@@ -14,14 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from engine.columns import Plain
+from engine.columns import Found, Plain
 from engine.store import Batch, MemberRows
 
 if TYPE_CHECKING:
     from engine.store.sqlite import Store
 
 Columns = tuple[Plain, ...]
-Found = tuple[Plain, Columns]  # source and columns of a row
 
 
 class KeptRows:

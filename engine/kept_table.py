@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.collection import Collection, force_lookups, key_changed, keys_unknown
-from engine.columns import Plain, order, plain
+from engine.columns import Found, Plain, in_order, plain
 from engine.errors import CycleError
 from engine.failure import Failure
-from engine.kept import Found, KeptRows
+from engine.kept import Columns, KeptRows
 from engine.locate import find, nodes_of
 from engine.log import Log
 from engine.lookup import FAILURES, OF, STARTING, describe
@@ -27,7 +27,7 @@ from engine.store.codec import FINGERPRINT_BYTES, fingerprint
 if TYPE_CHECKING:
     from engine.core import Core
 
-Columns = tuple[Plain, ...]
+_SUMS: Final = 1 << 8 * FINGERPRINT_BYTES
 
 
 class KeptTable(Collection):
@@ -155,7 +155,7 @@ class KeptTable(Collection):
         gone = [row for row in before if row not in now]
         came = [row for row in after if row not in was]
         self.sum += sum([_number(source, row) for row in came]) - sum([_number(source, row) for row in gone])
-        self.sum %= 1 << 8 * FINGERPRINT_BYTES
+        self.sum %= _SUMS
         self.dirty = True
         self.log.add(-1, source, gone)
         self.log.add(1, source, came)
@@ -200,7 +200,7 @@ class KeptTable(Collection):
 
     def all_rows(self) -> list[Found]:
         """Source and columns of all rows, sorted."""
-        return sorted(self.kept.select(()), key=lambda row: (order((row[0],)), order(row[1])))
+        return in_order(self.kept.select(()))
 
     # -- what lookups ask ----------------------------------------------------------------------
 
@@ -256,8 +256,6 @@ class KeptTable(Collection):
         if self.core.store is not None:
             found.update({row.node: row.data for row in self.core.store.derived.members(self.node)})
         found.update(self.news)
-        if self.core.store is None:
-            found = dict(self.news)
         return [(node, data.decode()) for node, data in found.items() if data]
 
     def has_member(self, node: int | None) -> bool:
@@ -278,6 +276,13 @@ class KeptTable(Collection):
     def digest(self) -> str | None:
         """See `Collection.digest`."""
         return self.sum.to_bytes(FINGERPRINT_BYTES, "big").hex()
+
+    def check_invariants(self) -> None:
+        """See `Collection.check_invariants`."""
+        super().check_invariants()
+        if not (self.rebuild or self.rebuilding or self.missed):
+            total = sum(_number(source, row) for source, row in self.kept.select(()))
+            assert self.sum == total % _SUMS, f"the digest of {self.name} is not that of its rows"
 
     # -- keeping -------------------------------------------------------------------------------
 

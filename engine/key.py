@@ -51,8 +51,13 @@ def display(name: str, args: tuple[Any, ...]) -> str:
 
 def short(value: object) -> str:
     """`repr`, shortened in the middle, and never raising."""
-    try:
-        text = repr(value)
-    except Exception as error:  # a broken __repr__ of a user's class must not hide the real message
-        text = f"<{type(value).__name__}: repr failed with {type(error).__name__}>"
+    text = shown(value)
     return text if len(text) <= 120 else text[:70] + "…" + text[-40:]
+
+
+def shown(value: object) -> str:
+    """`repr`, never raising."""
+    try:
+        return repr(value)
+    except Exception as error:  # a broken __repr__ of a user's class must not hide the real message
+        return f"<{type(value).__name__}: repr failed with {type(error).__name__}>"

@@ -9,7 +9,7 @@ Invariants
         look is seen by it.
     K2  Nothing is stamped or read while `lock` is held.
     K3  What was found goes into the lists it was asked from, or nowhere: a rebuild cancels the look.
-    K4  One look makes at most one revision of values that differ; none where all are equal (B3).
+    K4  One look makes at most one revision of values that differ; none where all are equal (observe B3).
     K5  Not looked at: what the host set, and what no loaded module defines.
 """
 
@@ -116,7 +116,7 @@ def take(
     """Make one revision of what a look found, if a value differs. Returns how many do.
 
     commits     whether to commit as well; otherwise the next request does
-    hurried     asked from time to time while a request that lost its patience is waited for (`attempt` A1);
+    hurried     asked from time to time while a request that lost its patience is waited for (attempt A1);
                 True cancels that request once more, because somebody waits for this look
 
     `sync_lock` is held since before the look. Raises Cancelled when the lists were built anew meanwhile.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
 
 from attrs import define, frozen
 
-from engine.columns import Plain, order, plain
+from engine.columns import Found, Plain, in_order, order, plain
 from engine.define import define_query
 from engine.errors import BadLookup, CycleError, EngineError, escaped
 from engine.frame import CURRENT, Frame
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 R_co = TypeVar("R_co", covariant=True)
 
-Found = tuple[Plain, tuple[Plain, ...]]  # source and columns of a row
 WHERE, FIRST, EXISTS, COUNT, STARTING = "where", "first", "exists", "count", "starting"
 OF, FAILURES = "of", "failures"
 LARGEST: Final = 16_384  # bytes of an answer that are stored again: some hundred rows
@@ -233,9 +232,7 @@ def matches(
 
 def _select(found: CollectionInfo, terms: tuple[Any, ...], starting: bool = False) -> list[Found]:
     """Source and columns of the rows that match, sorted."""
-    rows = _matching(found, terms, starting)
-    rows.sort(key=lambda row: (order((row[0],)), order(row[1])))
-    return rows
+    return in_order(_matching(found, terms, starting))
 
 
 def _matching(found: CollectionInfo, terms: tuple[Any, ...], starting: bool = False) -> list[Found]:

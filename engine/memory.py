@@ -93,6 +93,14 @@ class Memory:
         self._unsaved.clear()
         self._saved_bytes = self.unsaved_bytes = 0
 
+    def check_invariants(self) -> None:
+        """Raise AssertionError where the count is not that of what is listed. For tests."""
+        assert self._saved_bytes == sum(self._saved.values()), "the bytes of values that are stored"
+        assert self.unsaved_bytes == sum(self._unsaved.values()), (
+            "the bytes of values that are not stored yet"
+        )
+        assert self._saved.keys().isdisjoint(self._unsaved), "a value is counted twice"
+
     def _sweep(self, core: Core, newest: int) -> None:
         """Let values go until the limit is met, the oldest first, and never the newest: it is being read."""
         graph = core.graph

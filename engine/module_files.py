@@ -80,7 +80,7 @@ def forget_since(before: set[str]) -> None:
             sys.modules.pop(name, None)
 
 
-class _Fresh(SourceFileLoader):
+class Uncached(SourceFileLoader):
     """Compiles the source every time: bytecode is matched by size and second, so it can be outdated."""
 
     def path_stats(self, path: str) -> Any:
@@ -137,7 +137,7 @@ def _relative(whole: Path, root: Path) -> Path | None:
 
 
 def _execute(file: Path, name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, file, loader=_Fresh(name, str(file)))
+    spec = importlib.util.spec_from_file_location(name, file, loader=Uncached(name, str(file)))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -17,7 +17,7 @@ from attrs import define, field
 
 from engine.errors import BadQuery, ChangedWhileRead
 from engine.failure import is_transient
-from engine.frame import CURRENT, Frame
+from engine.frame import CURRENT, SealedFrame
 from engine.graph import ABSENT
 from engine.key import display
 from engine.query import QueryInfo
@@ -28,24 +28,16 @@ PLAIN = (str, int, bytes, bool)  # classes whose equal values are one argument
 UNSETTLED = b""  # the stored stamp of an input that must be read again
 
 
-class InputFrame(Frame):
-    """The frame in which an input looks at the world: it knows the root and may read no query."""
+class InputFrame(SealedFrame):
+    """The frame in which an input looks at the world."""
 
     __slots__ = ()
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.tables = []  # every read comes to `fetch`
 
     def fetch(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         """Refused: what an input read would not be recorded."""
         raise BadQuery(
             cause=f"an input read {info.name}", hint="Inputs may not read queries: make it a @query."
         )
-
-    def fetch_group(self, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> tuple[Any, ...]:
-        """Refused, as in `fetch`."""
-        return (self.fetch(*many[0]),) if many else ()
 
 
 @define(eq=False, repr=False)

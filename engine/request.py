@@ -22,7 +22,7 @@ from engine.core import PASSING, Core, Request
 from engine.durability import Durability
 from engine.errors import Cancelled, NotAnInput, StoreDamaged, StoreFull, WrongInput, WrongValue
 from engine.explain import annotate
-from engine.graph import ABSENT, PINNED, ROOT, TRANSIENT
+from engine.graph import ABSENT, ROOT, TRANSIENT
 from engine.key import Key
 from engine.locate import bind, locate
 from engine.look import sync
@@ -159,9 +159,9 @@ def _take_care(core: Core) -> None:
 
 def _rebind(core: Core) -> None:
     """Queries were defined again (a module was reloaded): the newest definition counts from now on."""
-    names = dict.fromkeys(TAKEN_OVER[core.taken_over :])
-    core.taken_over += len(TAKEN_OVER) - core.taken_over
-    for name in names:
+    names = TAKEN_OVER[core.taken_over :]
+    core.taken_over += len(names)
+    for name in dict.fromkeys(names):
         row = core.rows.get(name)
         if row is not None and core.bound[row] is not REGISTRY[name]:
             bind(core, REGISTRY[name])
@@ -273,7 +273,7 @@ def collect(core: Core) -> Collected:
             finish(core)
             if core.dirty:
                 raise StoreFull(store=core.store.path, cause="what is in memory could not be saved before")
-            collected = collect_store(core.store, ROOT | PINNED)  # what the host set is kept too
+            collected = collect_store(core.store)
             reopen(core)
     except KeyboardInterrupt as error:
         core.interrupted(error)

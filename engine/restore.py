@@ -7,8 +7,8 @@ Invariants
     T1  A memo that is put back is what running the key would give.
     T2  A dependency is asked for only when everything before it is what it was: then the function, were it
         run, would ask for the same. So nothing is brought up to date here that a run would not need.
-    T3  Verification does not recurse here either (W3): a dependency that has to be looked at first goes on
-        the walk, and the trial goes on when the walk comes back.
+    T3  Verification does not recurse here either (verify W3): a dependency that has to be looked at first
+        goes on the walk, and the trial goes on when the walk comes back.
 
 Not tried are earlier memos of other code, whatever rests on a table that is not settled, and who stands on
 a cycle or reads the error of one: who is on it now follows from more than from values. That runs.

@@ -34,7 +34,6 @@ from engine.raising import own
 from engine.reach import closure
 from engine.recall import recall
 from engine.stack import HOP, run_on_fresh_stack
-from engine.store.codec import fingerprint
 
 
 @frozen(slots=True, eq=False, repr=False)
@@ -70,9 +69,7 @@ class Snapshot:
             spread(core)
             self.revision = core.revision
             self._status = bytes(core.graph.status)
-            self._doubtful = (
-                core.doubtful
-            )  # collections that were not settled: who rests on them is not known
+            self._doubtful = core.doubtful  # not settled: what rests on these is not known
             core.snapshots.append(self)
 
     def get(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
@@ -90,10 +87,6 @@ class Snapshot:
         """What the function gives now for what it reads at this revision, whatever is kept of it."""
         with self._lock:
             return self._whole(lambda: self._call(info, args))
-
-    def fingerprint_of(self, info: QueryInfo, value: Any) -> bytes:
-        """The fingerprint that a memo with this value has."""
-        return fingerprint(info.codec.settle(value)[0])
 
     def save(self, node: int) -> None:
         """Keep the memo of `node` before the engine replaces it. The engine's lock is held."""

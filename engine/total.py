@@ -109,7 +109,7 @@ def _shifted(state: Totals, value: object, sign: int) -> Totals:
             if count:
                 return (*state[:index], (kind, exponent, count, total), *state[index + 1 :])
             if not total:
-                return state[:index] + state[index + 1 :]  # as if this kind had never been there (A1)
+                return state[:index] + state[index + 1 :]  # as if this kind had never been there (T1)
             break
     else:
         if sign > 0:

@@ -20,7 +20,13 @@ def check(
     """Raise StoreDamaged unless the checksum of these columns is the one that is stored."""
     try:
         matches = compute(*columns) == stored
-    except (TypeError, struct.error, AttributeError, OverflowError, UnicodeEncodeError):  # see R3, L5
+    except (
+        TypeError,
+        struct.error,
+        AttributeError,
+        OverflowError,
+        UnicodeEncodeError,
+    ):  # checksums R3, layout L5
         matches = False
     if not matches:
         raise StoreDamaged(table=table, row=row)

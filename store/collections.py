@@ -77,15 +77,13 @@ class Collections:
             found = [] if made is None else _matching(connection, made, made.select, equal, prefix)
         return [] if made is None else [(row[1], row[2], row[3:-1]) for row in made.checked(found)]
 
-    def count(
-        self, collection: int, equal: Sequence[tuple[str, Any]], prefix: tuple[str, str | bytes] | None = None
-    ) -> int:
-        """How many rows `select` would give."""
+    def count(self, collection: int, equal: Sequence[tuple[str, Any]]) -> int:
+        """How many rows have all these values."""
         with self._store.locked() as connection:
             made = find_layout(connection, collection)
             if made is None:
                 return 0
-            found = _matching(connection, made, f"SELECT count(*) FROM {made.table}", equal, prefix)
+            found = _matching(connection, made, f"SELECT count(*) FROM {made.table}", equal, None)
         return int(found[0][0]) if found else 0
 
     def blocks(self, collection: int, keys: Sequence[tuple[int, bytes]]) -> dict[tuple[int, bytes], bytes]:

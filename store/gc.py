@@ -1,8 +1,9 @@
 """Garbage collection: delete nodes that nothing asked for depends on.
 
 Invariants
-    C1  What is reachable from a root over dependencies stays: a later answer needs no extra execution.
-        A collection reaches its members as well, and a node what its earlier memos read.
+    C1  What is reachable from a root, or from what the host has set, over dependencies stays: a later answer
+        needs no extra execution. A collection reaches its members as well, and a node what its earlier memos
+        read.
     C2  Deletion is one transaction; killed anywhere, the store is as before or as after.
     C3  The file is rewritten only when that gives back a quarter of it.
     C4  With the node of a collection go its members' entries, its rows, blocks, changes and cursors.
@@ -18,6 +19,7 @@ from attrs import frozen
 from engine.store import history, repair, rows
 from engine.store.sqlite import Store
 
+_ROOTS = rows.ROOT_FLAG | rows.PINNED_FLAG
 VACUUM_SHARE = 0.25  # of the pages must be free; rewriting costs about as much as a checkpoint of all
 
 
@@ -33,7 +35,7 @@ class Collected:
     compacted: bool
 
 
-def collect(store: Store, roots_flag: int = rows.ROOT_FLAG, *, compact: bool = True) -> Collected:
+def collect(store: Store) -> Collected:
     """Delete what no root reaches. Reads every node once: about 3 us a node."""
     with store.locked() as connection:
         before = _size(store)
@@ -41,7 +43,7 @@ def collect(store: Store, roots_flag: int = rows.ROOT_FLAG, *, compact: bool = T
         pending: list[int] = []
         for node, flags, dependencies in connection.execute("SELECT id, flags, dependencies FROM node"):
             edges[node] = dependencies
-            if flags & roots_flag:
+            if flags & _ROOTS:
                 pending.append(node)
         members = _members(connection)
         kept = _reachable(edges, members, history.dependencies(connection), pending)
@@ -60,7 +62,7 @@ def collect(store: Store, roots_flag: int = rows.ROOT_FLAG, *, compact: bool = T
             )
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-        pays = compact and free > pages * VACUUM_SHARE
+        pays = free > pages * VACUUM_SHARE
         if pays:
             store.compact()
         elif deleted:

@@ -2,7 +2,7 @@
 
 Invariants
     L1  The text of the table and of its indexes follows from the collection's row alone, so that a file
-        can be compared with it (S1).
+        can be compared with it (schema S1).
     L2  No two collections share a name: a table's ends in the id, and an index's begins with the table's.
     L3  A column has no declared type, so a value comes back as what it was, also 1.0, -0.0 or b"".
     L4  The checksum of a row covers the collection, the row's id and every column, each with its type.

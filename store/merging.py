@@ -177,7 +177,7 @@ def trust(connection: sqlite3.Connection, synchronous: str) -> None:
 
 
 def connect_read_only(files: Files, notes: list[str]) -> sqlite3.Connection:
-    """On a read-only or a full file system a WAL may not be read at all: then only the main file is (M14)."""
+    """On a read-only or a full file system a WAL may not be read at all: then only the main file is."""
     connection = connect(files, "mode=ro")
     try:
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()

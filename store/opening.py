@@ -295,14 +295,14 @@ def _migrate(opened: Opened, synchronous: str, sealed_version: int) -> bool:
 
 
 def _rest(connection: sqlite3.Connection, base: bytes) -> None:
-    """Let a commit that changes the tables name the seal that it rests on, as every other does (Z2)."""
+    """Let a commit that changes the tables name the seal that it rests on, as every other does (seal Z2)."""
     after = repair.load_state(connection)._replace(base=base)
     update = "UPDATE state SET base = ?, sum = ? WHERE id = 1"
     connection.execute(update, (base, checksums.state_sum(after)))
 
 
 def _rests_on(stored: rows.StateRow, found: seal.Seal, files: Files) -> bool:
-    """Whether the commit that is seen through the WAL was made on top of the sealed file (Z2)."""
+    """Whether the commit that is seen through the WAL was made on top of the sealed file (seal Z2)."""
     return files.wal_size() == 0 or stored.base == found.base or checksums.state_sum(stored) == found.state
 
 

@@ -301,7 +301,6 @@ def _path_back(data: bytes, depth: int, classes: Mapping[str, type]) -> PurePath
     return _PATHS[name](value_of(node, depth, classes))
 
 
-_records: dict[type, Record | None] = {}
 _MICROSECOND = timedelta(microseconds=1)
 _PATHS: dict[str, Callable[[str], PurePath]] = {
     "Path": Path,

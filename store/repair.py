@@ -10,7 +10,6 @@ Invariants
 from __future__ import annotations
 
 import sqlite3
-import struct
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 
@@ -86,8 +85,6 @@ def unpack(packed: bytes) -> array[int]:
     """The ids in a packed column."""
     ids = array("I")
     ids.frombytes(packed)
-    if _SWAPPED:
-        ids.byteswap()
     return ids
 
 
@@ -126,6 +123,3 @@ def _audit_nodes(connection: sqlite3.Connection) -> tuple[int, dict[int, list[in
 
     readers = transposed(edges())
     return total, readers, known
-
-
-_SWAPPED = struct.pack("=I", 1) != struct.pack("<I", 1)

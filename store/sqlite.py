@@ -103,10 +103,6 @@ class Store(Tidying):
 
     # -- writing -----------------------------------------------------------------------------------
 
-    def batch(self) -> Batch:
-        """An empty batch, to be filled and written."""
-        return Batch()
-
     def write(self, batch: Batch) -> None:
         """Commit a batch in one transaction.
 
@@ -196,10 +192,6 @@ class Store(Tidying):
         with self.locked() as connection:
             return statistics(connection, self.files, self.state)
 
-    def schema(self) -> str:
-        """The tables, as documented text."""
-        return schema.text()
-
     def check_invariants(self) -> None:
         """StoreDamaged unless checksums, index, readers and totals all agree. Reads everything."""
         with self.locked() as connection:
@@ -244,7 +236,7 @@ class Store(Tidying):
 
     @contextmanager
     def _transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """Commit, or leave nothing. SQLite may have rolled back already, so ask first (M12, M13)."""
+        """Commit, or leave nothing. SQLite may have rolled back already, so ask first (Q2)."""
         try:
             if connection.in_transaction:  # interrupted between an error and its rollback
                 connection.rollback()

@@ -16,7 +16,7 @@ from engine.errors import UnkeyableArgument
 from engine.store import canonical as module
 from engine.store.canonical import canonical, restore
 from tests.canonical_cases import Point
-from tests.values import Loose, same
+from tests.values import same, self_containing, stray
 
 
 @attrs.define
@@ -37,18 +37,6 @@ def too_deep() -> Any:
     value: Any = ()
     for _ in range(10**5):
         value = (value,)
-    return value
-
-
-def self_containing() -> Any:
-    value: list[Any] = []
-    value.extend((value, value))
-    return value
-
-
-def stray() -> Any:
-    value = Loose(1)
-    value.__dict__["other"] = 2
     return value
 
 

@@ -81,7 +81,7 @@ def test_a_wrong_request_is_one_message(
 
 def test_a_failing_query_shows_the_users_frames(engine: Command) -> None:
     found = engine("run", "rules.py:outer", "3")
-    assert (found.code, found.out) == (1, "")  # what it printed is not the answer (W1)
+    assert (found.code, found.out) == (1, "")  # what it printed is not the answer (output W1)
     assert "looking at 3\n" in found.err
     assert "from a child\n" in found.err
     assert "rules:outer(3) failed\n" in found.err

@@ -15,7 +15,7 @@ __all__ = ["engine"]  # a fixture
 def test_status_and_db_describe_the_store(engine: Command) -> None:
     assert engine("status").out.endswith("nothing was stored here yet\n")
     assert engine("status", "--json").json["exists"] is False
-    assert not Path(".engine").exists()  # E2
+    assert not Path(".engine").exists()  # session E2
     engine("run", "rules.py:report")
     Path("a.txt").write_text("1\n")
     engine("run", "rules.py:report")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import code_edits, code_edits_of_modules, code_edits_of_objects, code_newer
+from tests import code_edits, code_edits_of_modules, code_edits_of_objects, code_newer, code_newer_same
 from tests.code_edits import QUERY
 from tests.loading import Files, check, fresh
 
@@ -103,7 +103,7 @@ DIFFERENT = {
     **code_edits_of_objects.DIFFERENT,
     **code_newer.here(code_newer.DIFFERENT),
 }
-SAME |= code_newer.here(code_newer.SAME)
+SAME |= code_newer.here(code_newer_same.SAME)
 
 
 @pytest.mark.parametrize("claim", DIFFERENT)

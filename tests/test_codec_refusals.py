@@ -43,7 +43,9 @@ from tests.values import (
     Word,
     chain,
     deep,
+    self_containing,
     stable,
+    stray,
 )
 
 
@@ -168,18 +170,6 @@ def test_what_the_annotation_does_not_admit_is_refused_with_its_place(
 def test_a_constraint_of_a_field_is_kept() -> None:
     with pytest.raises(WrongValue, match="Expected `int` >= 1"):
         ValueCodec(Limited).settle(Limited(-1))
-
-
-def self_containing() -> list[Any]:
-    value: list[Any] = []
-    value.extend((value, value))
-    return value
-
-
-def stray() -> Any:
-    value = Loose(1)
-    value.__dict__["other"] = 2
-    return value
 
 
 UNSTORABLE: list[tuple[Any, Any, str | None]] = [

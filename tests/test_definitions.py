@@ -13,7 +13,7 @@ import pytest
 import engine
 from engine import Engine, Query, query
 from tests.cells import cell, db
-from tests.test_threads import run_all
+from tests.threads import run_all
 
 __all__ = ["db"]
 

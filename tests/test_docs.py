@@ -25,6 +25,7 @@ import pytest
 from attrs import frozen
 
 import engine
+from benchmarks.run import CASES
 from tests.watch_process import save
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -84,8 +85,8 @@ def test_every_page_is_reached_from_the_index(page: Path) -> None:
     assert page.name == "index.md" or f"]({page.name})" in index
 
 
-def test_every_test_that_the_guarantees_name_exists() -> None:
-    text = (CHECKOUT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+def test_every_test_that_a_page_names_exists() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in ALL_PAGES)
     named = re.findall(r"`(test_\w+)(?:\.py)?(?:::(test_\w+))?`", text)
     there = {path.stem: path.read_text(encoding="utf-8") for path in (CHECKOUT / "tests").glob("test_*.py")}
     assert named
@@ -127,6 +128,11 @@ def test_every_module_is_in_the_architecture() -> None:
             inside = path.relative_to(CHECKOUT / folder)
             if path.name != "__init__.py":
                 assert f"`{inside.as_posix()}`" in text, f"{folder}/{inside}"
+
+
+def test_every_family_of_benchmarks_is_named_with_the_command() -> None:
+    text = (CHECKOUT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert f"one family: {', '.join(CASES)}\n" in text
 
 
 def test_hello_runs_what_its_comment_says(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from engine.watch import file_watcher
 from engine.watch.events import Trouble
+from engine.watch.filesystem import why_silent
 from engine.watch.scanning import ScanningBackend
 from tests.watch_world import planted
 from tests.watcher_rig import Rig, rig
@@ -60,3 +61,18 @@ def test_a_root_on_a_silent_mount_is_scanned(rig: Rig, monkeypatch: pytest.Monke
     assert rig.hand.made == 0
     assert rig.files.backend.mode == "scanning"
     assert any("nfs" in event.cause for event in rig.told if isinstance(event, Trouble))
+
+
+@pytest.mark.parametrize("name", ["shared", "two words", "d\u00e9p\u00f4t", "next\x85line", "back\\slash"])
+def test_the_mount_nearest_the_root_says_whether_it_is_silent(tmp_path: Path, name: str) -> None:
+    mounts, written = tmp_path / "mountinfo", name.replace("\\", r"\134").replace(" ", r"\040")
+    mounts.write_text(
+        "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        f"31 22 0:40 / {tmp_path}/{written} rw shared:9 - nfs4 host:/export rw\n"
+        f"32 31 8:2 / {tmp_path}/{written}/local rw - ext4 /dev/sdb1 rw\n"
+    )
+    silent = tmp_path / name
+    assert why_silent(silent / "project", str(mounts)).startswith(f"{silent} is a nfs4 mount")
+    for told in (tmp_path, tmp_path / f"{name}er", silent / "local" / "project"):
+        assert why_silent(told, str(mounts)) == ""
+    assert why_silent(silent, str(tmp_path / "no such file")) == ""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+from tests.sources import CHECKOUT, FOLDERS, below, shown, tree
+
 TOP_LEVEL = {"benchmarks", "docs", "engine", "examples", "rules", "store", "tests"}
 OURS = ("engine", "store", "rules", "tests", "examples", "benchmarks")
 
@@ -119,14 +120,18 @@ def test_examples_import_of_ours_only_the_faces_and_rules() -> None:
     assert refused == []
 
 
+def test_what_tests_share_has_a_home_of_its_own() -> None:
+    assert offenders(below("tests"), lambda name: name.startswith("tests.test_")) == []
+
+
 def test_nothing_imports_tests_examples_or_benchmarks() -> None:
     outside = ("tests", "examples", "benchmarks")
-    sources = [*below("engine"), *below("store"), *below("rules")]
+    sources = below("engine", "store", "rules")
     assert offenders(sources, lambda name: name.partition(".")[0] in outside) == []
 
 
 def test_only_the_store_knows_sqlite() -> None:
-    sources = [*below("engine"), *below("rules")]
+    sources = below("engine", "rules")
     assert offenders(sources, lambda name: name.partition(".")[0] in ("sqlite3", "sqlite_utils")) == []
     statements = ("SELECT ", "INSERT ", "UPDATE ", "DELETE FROM", "CREATE TABLE", "PRAGMA ")
     found = [
@@ -173,7 +178,7 @@ def test_one_function_starts_a_revision() -> None:
 
 
 def test_only_the_codec_knows_pickle() -> None:
-    sources = [*below("engine"), *below("store"), *below("rules")]
+    sources = below("engine", "store", "rules")
     assert {path for path in sources if "pickle" in set(imports(path))} == {CHECKOUT / "store" / "codec.py"}
 
 
@@ -197,7 +202,7 @@ with Engine(None) as db:
     assert loaded_by(program) & LATE == set()
 
 
-@pytest.mark.parametrize("folder", ["engine", "store", "rules", "benchmarks", "examples", "tests"])
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_what_silences_a_check_has_its_reason_beside_it(folder: str) -> None:
     """A marker has one behind it or in the line above; so has what catches everything and goes on."""
     silent = []
@@ -216,19 +221,11 @@ def test_what_silences_a_check_has_its_reason_beside_it(folder: str) -> None:
 
 
 def test_a_file_is_one_phase_or_one_noun_and_so_it_is_short() -> None:
-    sources = [*below("engine"), *below("store"), *below("rules")]
-    longer = {shown(path) for path in sources if path.read_bytes().count(b"\n") > LONGEST}
+    longer = {shown(path) for path in below(*FOLDERS) if path.read_bytes().count(b"\n") > LONGEST}
     assert not longer
 
 
 # -- what they use -------------------------------------------------------------------------------
-
-
-def below(folder: str) -> list[Path]:
-    """The modules of a folder; of `engine` those that lie in it, not behind its links."""
-    links = [CHECKOUT / "engine" / "store", CHECKOUT / "engine" / "rules"]
-    found = sorted((CHECKOUT / folder).rglob("*.py"))
-    return [path for path in found if not any(path.is_relative_to(link) for link in links)]
 
 
 def nouns() -> list[Path]:
@@ -303,14 +300,6 @@ def in_store(name: str) -> bool:
 
 def in_rules(name: str) -> bool:
     return name == "engine.rules" or name.startswith("engine.rules.")
-
-
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes())
-
-
-def shown(path: Path) -> str:
-    return path.relative_to(CHECKOUT).as_posix()
 
 
 def loaded_by(program: str) -> set[str]:

@@ -14,7 +14,7 @@ from engine.look import look_at
 from engine.query import info_of
 from engine.request import _answer
 from tests.looking import SECONDS, db, looked, node_of, shouted, taken, trusting, write
-from tests.test_threads import run_all
+from tests.threads import run_all
 
 __all__ = ["db", "trusting"]
 

@@ -23,7 +23,7 @@ from engine.store import Batch
 from engine.store.sqlite import Store
 from tests import table_world
 from tests.mutants import Mutant, planted, replace, steps_to_find
-from tests.test_tables_machine import FOUND, run_again
+from tests.table_timelines import FOUND, run_again
 
 TABLE_MUTANTS: dict[str, tuple[Mutant, table_world.Settings]] = {}
 

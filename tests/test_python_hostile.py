@@ -61,7 +61,7 @@ def test_large_source_is_read(case: str) -> None:
 
 
 def test_no_signal_with_a_huge_recursion_limit() -> None:
-    """A host that raised the limit would crash in `ast.parse` itself (M19)."""
+    """A host that raised the limit would crash in `ast.parse` itself."""
     program = (
         "import sys; sys.setrecursionlimit(10**7)\n"
         "from engine.rules.python.parse import parse_text\n"

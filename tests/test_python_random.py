@@ -10,9 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from benchmarks.questions import TABLES
 from engine import Engine
 from engine.rules import python
-from tests.test_python_spec import TABLES
 
 NAMES = ("a", "b", "pkg", "sub", "os")
 FOLDERS = ("", "pkg", "pkg/sub", "src", "src/pkg")
@@ -88,8 +88,8 @@ class Project(RuleBasedStateMachine):
             for query in (python.code_graph, python.import_cycles, python.import_graph, python.broken_files):
                 assert self.db.get(query) == fresh.get(query)
             assert self.db.get(python.python_files) == fresh.get(python.python_files)
-            for table in TABLES:
-                assert self.db.get(table.where) == fresh.get(table.where), table.__name__
+            for name, table in TABLES.items():
+                assert self.db.get(table.where) == fresh.get(table.where), name
                 assert fresh.get(table.failures) == ()
             for path in ("a.py", "pkg/__init__.py", "src/pkg/b.py"):
                 assert self.db.get(python.importers, path) == fresh.get(python.importers, path)

@@ -27,7 +27,8 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, Event, Key, Table, What
+from benchmarks.questions import TABLES
+from engine import Engine, Event, Key, What
 from engine.rules import python
 from engine.rules.files import read_text
 
@@ -35,16 +36,6 @@ SPECS = Path(__file__).parent / "python_spec"
 PACKAGE = "engine.rules.python."
 _heading = re.compile(
     r"\[(case|file|demand|edit|bytes|overlay|delete|folder|executed|cut off|value)(?: (\d+))?(?: (.*))?\]$"
-)
-
-TABLES: tuple[Table[Any, Any], ...] = (
-    python.project_files,
-    python.definitions,
-    python.bindings,
-    python.imports,
-    python.bases,
-    python.references,
-    python.verdicts,
 )
 
 Section = tuple[str, int, str, list[str]]  # kind, step, rest of the heading, lines
@@ -147,8 +138,8 @@ def _same_as_from_scratch(db: Engine, root: Path, demanded: list[str], overlays:
             fresh.set(read_text.key(path), text)
         for line in [*demanded, "code_graph", "import_graph", "import_cycles", "broken_files"]:
             assert db.get(_key(line)) == fresh.get(_key(line)), line
-        for table in TABLES:
-            assert db.get(table.where) == fresh.get(table.where), table.__name__
+        for name, table in TABLES.items():
+            assert db.get(table.where) == fresh.get(table.where), name
         for path in fresh.get(python.python_files):
             for each in (python.facts, python.spans, python.importers, python.import_targets):
                 assert db.get(each, path) == fresh.get(each, path), (each, path)

@@ -13,7 +13,7 @@ from engine import Closed, Engine, each, keep, query, subscribe
 from engine.request import demand
 from tests.cells import SECONDS, cell, db, ten, until
 from tests.striking import strike
-from tests.test_threads import run_all
+from tests.threads import run_all
 
 __all__ = ["db"]
 

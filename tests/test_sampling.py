@@ -151,7 +151,7 @@ def test_figures_name_the_disagreements_only_where_there_are_some() -> None:
     tracker.audited(100, 3)
     assert "3 disagreements of audits" in status_lines(tracker.snapshot())[0]
     assert "engine_watch_disagreements_total 3\n" in render(tracker.snapshot())
-    assert Progress.from_dict(tracker.as_dict()).disagreements == 3
+    assert Progress.from_dict(tracker.snapshot().as_dict()).disagreements == 3
 
 
 def test_a_watch_takes_no_negative_quiet(db: Engine) -> None:

@@ -24,7 +24,7 @@ def test_without_files_the_working_directory_is_the_project(tmp_path: Path) -> N
     assert settings.store == tmp_path / ".engine"
     assert settings.path == (tmp_path,)
     assert set(settings.origins.values()) == {"default"}
-    assert list(tmp_path.iterdir()) == []  # S2
+    assert list(tmp_path.iterdir()) == []  # settings S2
 
 
 def test_each_source_beats_the_one_before_it(tmp_path: Path) -> None:

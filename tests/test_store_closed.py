@@ -71,7 +71,7 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
 
 
 def test_opening_many_nodes_walks_nothing(tmp_path: Path) -> None:
-    """O4: the time to open grows with the bytes to hash only. Measured for 300,000 nodes: 15 ms."""
+    """The time to open grows with the bytes to hash only. Measured for 300,000 nodes: 15 ms."""
     with open_store(tmp_path) as store:
         store.write(Batch(nodes=[node(i) for i in range(1, 20_001)]))
     statements: list[str] = []

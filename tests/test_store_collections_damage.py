@@ -43,7 +43,7 @@ PLANTED = {
 
 @pytest.mark.parametrize("kind", PLANTED)
 def test_tables_that_do_not_follow_from_the_collections_are_never_used(tmp_path: Path, kind: str) -> None:
-    """S1, also for somebody who renews the seal."""
+    """Also for somebody who renews the seal."""
     with open_store(tmp_path) as store:
         store.write(filled())
     sql(tmp_path, PLANTED[kind], renew_seal=True)
@@ -120,7 +120,6 @@ def test_a_row_of_another_table_is_not_a_row_of_this_one(tmp_path: Path) -> None
 
 
 def test_a_checksum_tells_where_one_part_ends_and_the_next_begins() -> None:
-    """R2."""
     parts = (("ab", "c", "d"), ("a", "bc", "d"), ("a", "b", "cd"))
     assert len({collection_sum(1, *texts, b"") for texts in parts}) == 3
     assert collection_sum(1, "a", "b", "cd", b"") != collection_sum(1, "a", "b", "c", b"d")

@@ -51,7 +51,7 @@ def test_lookups_find_what_python_finds(tmp_path: Path) -> None:
             expected = matching(rows, equal, prefix)
             found = [(member, values) for member, _, values in store.derived.select(TABLE, equal, prefix)]
             assert sorted(map(repr, found)) == sorted(map(repr, expected)), (turn, equal, prefix)
-            assert store.derived.count(TABLE, equal, prefix) == len(expected)
+            assert store.derived.count(TABLE, equal) == len(matching(rows, equal, None))
 
 
 def test_the_bound_of_a_prefix_is_the_next_text_that_there_is() -> None:
@@ -71,7 +71,6 @@ def test_what_sqlite_cannot_hold_is_equal_to_nothing(tmp_path: Path) -> None:
             assert store.derived.select(TABLE, [("name", value)]) == []
             assert store.derived.count(TABLE, [("name", value)]) == 0
         assert store.derived.select(TABLE, [], ("name", "\udfff")) == []
-        assert store.derived.count(TABLE, [], ("name", "na")) == 18
 
 
 def test_lookups_use_the_index_where_there_is_one(tmp_path: Path) -> None:
@@ -81,7 +80,7 @@ def test_lookups_use_the_index_where_there_is_one(tmp_path: Path) -> None:
         store.derived.select(TABLE, [("name", "a")])
         store.derived.select(TABLE, [("name", None)])
         store.derived.select(TABLE, [], ("name", "a"))
-        store.derived.count(TABLE, [("name", "a")], ("kind", "f"))
+        store.derived.count(TABLE, [("name", "a")])
         store.derived.rows_of(TABLE, [1])
         store.connection.set_trace_callback(None)
         looked = [text for text in found if "FROM rows_" in text]

@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,50 +18,15 @@ from engine.errors import (
     StoreTooNew,
 )
 from engine.store import Batch, State, open_store
+from tests.damage import damage_cases
 from tests.stores import closed_store, copy, database, dump, graph, node, run
 
 # -- damage ---------------------------------------------------------------------------------------------
 
 
-def damage_cases(size: int) -> list[tuple[str, Callable[[bytearray], None]]]:
-    """200 single-bit flips, 50 zeroed pages, 50 overwrites, 50 truncations, always the same ones."""
-    dice = random.Random(20)
-
-    def flip(place: int, bit: int) -> Callable[[bytearray], None]:
-        def apply(data: bytearray) -> None:
-            data[place] ^= 1 << bit
-
-        return apply
-
-    def fill(start: int, filler: bytes) -> Callable[[bytearray], None]:
-        def apply(data: bytearray) -> None:
-            data[start : start + len(filler)] = filler
-
-        return apply
-
-    def cut(length: int) -> Callable[[bytearray], None]:
-        def apply(data: bytearray) -> None:
-            del data[length:]
-
-        return apply
-
-    cases: list[tuple[str, Callable[[bytearray], None]]] = []
-    # the first page decides about version, schema and kind of file: 100 of its bits, one by one
-    places = [(dice.randrange(100), dice.randrange(8)) for _ in range(50)]
-    places += [(dice.randrange(size), dice.randrange(8)) for _ in range(150)]
-    cases += [(f"bit {bit} of byte {place}", flip(place, bit)) for place, bit in places]
-    pages = [dice.randrange(size // 4096) * 4096 for _ in range(50)]
-    cases += [(f"page at {page} zeroed", fill(page, bytes(4096))) for page in pages]
-    starts = [dice.randrange(size - 64) for _ in range(50)]
-    cases += [(f"64 bytes at {start}", fill(start, dice.randbytes(64))) for start in starts]
-    lengths = [0, 1, 99, 100, 512, 4095, 4096, *(dice.randrange(size) for _ in range(43))]
-    cases += [(f"cut to {length}", cut(length)) for length in lengths]
-    return cases
-
-
 @pytest.mark.parametrize("sealed", [True, False])
 def test_damage_to_the_main_file_never_gives_a_wrong_row(tmp_path: Path, sealed: bool) -> None:
-    """M9. Without the seal the audit has to find it by reading."""
+    """Without the seal the audit has to find it by reading."""
     expected = closed_store(tmp_path / "good")
     clean = database(tmp_path / "good").read_bytes()
     cases = damage_cases(len(clean))
@@ -99,7 +63,6 @@ def test_damage_to_the_main_file_never_gives_a_wrong_row(tmp_path: Path, sealed:
 def test_a_log_that_is_cut_anywhere_gives_an_earlier_whole_revision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """M10."""
     monkeypatch.setattr("engine.store.sqlite.CLOSE_FILE_BYTES", 0)
     states: dict[int, object] = {}
     with open_store(tmp_path / "good") as store:
@@ -212,7 +175,7 @@ def test_a_planted_rollback_journal_is_not_replayed(tmp_path: Path) -> None:
 
 
 def test_a_live_copy_is_right_or_rebuilt(tmp_path: Path) -> None:
-    """D8: cp -r at any moment, also in the middle of a merge."""
+    """With `cp -r` at any moment, also in the middle of a merge."""
     writer = run(
         """
 from engine.store import tidying as m
@@ -251,7 +214,7 @@ for revision in range(1, 10**6):
 
 
 def test_killed_at_any_moment_nothing_is_torn_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
-    """M11. Small limits, so that kills hit merges and seals as well."""
+    """Small limits, so that kills hit merges and seals as well."""
     code = """
 from engine.store import tidying as m
 m.WAL_LIMIT_BYTES = 150_000

@@ -14,7 +14,7 @@ from tests.stores import command, dump, graph, node, run
 
 
 def test_on_a_full_disk_nothing_is_half_written_and_it_goes_on_when_there_is_space(tmp_path: Path) -> None:
-    """M12. Each number of pages in turn, so that every step of a commit is the one that fails."""
+    """Each number of pages in turn, so that every step of a commit is the one that fails."""
     with open_store(tmp_path) as store:
         store.write(graph(20))
         before = dump(store)

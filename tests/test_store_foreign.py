@@ -97,7 +97,7 @@ PLANTED = {
 
 @pytest.mark.parametrize("kind", PLANTED)
 def test_a_schema_that_was_tampered_with_is_never_used(tmp_path: Path, kind: str) -> None:
-    """X2, M21: even by somebody who renews the seal."""
+    """Even by somebody who renews the seal."""
     closed_store(tmp_path)
     with sqlite3.connect(database(tmp_path), isolation_level=None) as connection:
         connection.executescript(PLANTED[kind])

@@ -29,7 +29,7 @@ exec "$@"
 def test_on_a_read_only_mount_the_store_is_read_and_a_note_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_index: bool
 ) -> None:
-    """M14: without its index (-shm) a log cannot be read there; what was merged last is what is seen."""
+    """Without its index (-shm) a log cannot be read there; what was merged last is what is seen."""
     monkeypatch.setattr("engine.store.sqlite.CLOSE_FILE_BYTES", 0)
     probe = subprocess.run(["unshare", "-Urm", "true"], capture_output=True, check=False)
     if probe.returncode:

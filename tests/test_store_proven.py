@@ -14,9 +14,9 @@ import pytest
 from engine.errors import StoreDamaged, StoreError
 from engine.store import Batch, open_store, opening
 from engine.store.sqlite import Store
+from tests.damage import damage_cases
 from tests.late_proofs import Beside, always, gate, later
 from tests.stores import closed_store, copy, database, dump, node
-from tests.test_store_damage import damage_cases
 
 __all__ = ["always", "gate"]  # fixtures
 

@@ -14,9 +14,9 @@ import pytest
 from engine import Engine, each, query
 from engine.rules.files import read_text
 from engine.store import State, opening, proof, repair
+from tests.damage import damage_cases
 from tests.late_proofs import Beside, always, gate
 from tests.stores import copy, database
-from tests.test_store_damage import damage_cases
 
 __all__ = ["always", "gate"]  # fixtures
 
@@ -68,8 +68,10 @@ def test_an_engine_answers_nothing_before_its_store_is_proven(
 ) -> None:
     with Engine(root / "store", root=root) as db:
         beside = Beside(lambda: ASKED[what](db))
-        assert beside.waits()
-        gate.set()
+        try:
+            assert beside.waits(), beside.result
+        finally:
+            gate.set()  # or closing would wait for it
         assert not isinstance(beside.ended(), Exception)
         if what != "close":
             assert db.get(lengths, COUNT) == RIGHT

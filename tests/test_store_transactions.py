@@ -32,7 +32,7 @@ def test_a_batch_that_fails_leaves_nothing(tmp_path: Path) -> None:
 def test_an_interrupt_stays_an_interrupt_and_the_store_stays_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
-    """M13: at the N-th SQL call of a commit, also right after COMMIT."""
+    """At the N-th SQL call of a commit, also right after COMMIT."""
     with open_store(tmp_path) as store:
         store.write(graph(20))
         real = store._connection

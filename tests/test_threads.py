@@ -6,13 +6,12 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from engine import CycleError, Engine, each, input, query
-
-SECONDS = 60.0  # longest wait before a test counts as hanging
+from tests.threads import SECONDS, run_all
 
 
 @pytest.fixture
@@ -33,25 +32,6 @@ def often() -> Iterator[None]:
 @input
 def cell(number: int) -> int:
     return number
-
-
-def run_all(*works: Callable[[], object]) -> list[object]:
-    """Run each work in a thread of its own; results or exceptions in order."""
-    outcomes: list[object] = [None] * len(works)
-
-    def run(at: int, work: Callable[[], object]) -> None:
-        try:
-            outcomes[at] = work()
-        except Exception as error:  # an outcome
-            outcomes[at] = error
-
-    threads = [threading.Thread(target=run, args=(at, work), daemon=True) for at, work in enumerate(works)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(SECONDS)
-        assert not thread.is_alive(), "a thread hangs"
-    return outcomes
 
 
 def test_sixteen_threads_that_want_one_key_run_it_once(db: Engine) -> None:

@@ -1,7 +1,4 @@
-"""Links under a watch: what is read through them is followed under its real name.
-
-The names begin with the number of their scenario in the list of faults that the engine survives (W1 to W15).
-"""
+"""Links under a watch: what is read through them is followed under its real name."""
 
 from __future__ import annotations
 
@@ -18,11 +15,11 @@ def root(tmp_path: Path) -> Path:
     return planted(tmp_path / "root")
 
 
-# -- W15: links ------------------------------------------------------------------------------------
+# -- links -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_w15_a_file_that_is_read_through_links_is_followed_under_its_real_name(root: Path, mode: str) -> None:
+def test_a_file_that_is_read_through_links_is_followed_under_its_real_name(root: Path, mode: str) -> None:
     (root / "link").symlink_to("a")
     (root / "b" / "up").symlink_to("../link/deep")
     (root / "l.txt").symlink_to("b/up/two.txt")
@@ -50,7 +47,7 @@ def test_w15_a_file_that_is_read_through_links_is_followed_under_its_real_name(r
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("before", ["a file", "nothing", "a directory"])
-def test_w15_what_becomes_a_link_is_followed_from_then_on(root: Path, mode: str, before: str) -> None:
+def test_what_becomes_a_link_is_followed_from_then_on(root: Path, mode: str, before: str) -> None:
     place = root / "b" / "two.txt"
     (root / "new").mkdir()
     (root / "new" / "one.txt").write_text("first")
@@ -75,7 +72,7 @@ def test_w15_what_becomes_a_link_is_followed_from_then_on(root: Path, mode: str,
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_w15_links_out_of_the_root_and_in_circles_are_answers(root: Path, tmp_path: Path, mode: str) -> None:
+def test_links_out_of_the_root_and_in_circles_are_answers(root: Path, tmp_path: Path, mode: str) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "one.txt").write_text("outside")
@@ -96,7 +93,7 @@ def test_w15_links_out_of_the_root_and_in_circles_are_answers(root: Path, tmp_pa
         assert db.get(text, "link/one.txt") == "inside, edited"
 
 
-def test_w15_a_link_that_leads_out_and_in_again_is_looked_at_every_second(root: Path, tmp_path: Path) -> None:
+def test_a_link_that_leads_out_and_in_again_is_looked_at_every_second(root: Path, tmp_path: Path) -> None:
     (tmp_path / "back").symlink_to(root / "a")
     (root / "link").symlink_to(tmp_path / "back")
     with watching(root, poll_seconds=0.1) as (db, _, _):

@@ -1,7 +1,4 @@
-"""Events that never come: the kernel lost them, or never told them. The answers are those from scratch.
-
-The names begin with the number of their scenario in the list of faults that the engine survives (W1 to W15).
-"""
+"""Events that never come: the kernel lost them, or never told them. The answers are those from scratch."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ def root(tmp_path: Path) -> Path:
     return planted(tmp_path / "root")
 
 
-# -- W1: the kernel's queue overflows --------------------------------------------------------------
+# -- the kernel's queue overflows ------------------------------------------------------------------
 
 STOPPED = """
 import json, sys
@@ -46,7 +43,7 @@ with watching(root, tree) as (db, watch, told):
 """
 
 
-def test_w1_a_process_that_was_stopped_while_the_queue_overflowed_is_right_and_says_why(root: Path) -> None:
+def test_a_process_that_was_stopped_while_the_queue_overflowed_is_right_and_says_why(root: Path) -> None:
     queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     files = min(queue // 3 + 500, 7_000)  # a new file is three events
     with child(STOPPED, str(root)) as process:
@@ -76,7 +73,7 @@ def test_w1_a_process_that_was_stopped_while_the_queue_overflowed_is_right_and_s
         assert process.wait(PATIENCE) == 0
 
 
-def test_w1_a_queue_that_overflowed_with_events_of_two_files_hides_no_third(root: Path) -> None:
+def test_a_queue_that_overflowed_with_events_of_two_files_hides_no_third(root: Path) -> None:
     with child(STOPPED, str(root)) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -101,7 +98,7 @@ def test_w1_a_queue_that_overflowed_with_events_of_two_files_hides_no_third(root
     assert right
 
 
-# -- W5: the system's limit of watches -------------------------------------------------------------
+# -- the system's limit of watches -----------------------------------------------------------------
 
 LIMITED = """
 import sys
@@ -138,7 +135,7 @@ print("right")
 
 
 @pytest.mark.parametrize("when", ["from the start", "while it runs"])
-def test_w5_without_enough_watches_it_says_what_to_do_and_looks_by_itself(root: Path, when: str) -> None:
+def test_without_enough_watches_it_says_what_to_do_and_looks_by_itself(root: Path, when: str) -> None:
     probe = ["unshare", "-Ur", "sh", "-c", "echo 100 > /proc/sys/user/max_inotify_watches"]
     if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True).returncode:
         pytest.skip("no user namespaces here")
@@ -152,7 +149,7 @@ def test_w5_without_enough_watches_it_says_what_to_do_and_looks_by_itself(root: 
     assert done.stdout == "right\n", done.stderr
 
 
-# -- W6: writes that no event tells of -------------------------------------------------------------
+# -- writes that no event tells of -----------------------------------------------------------------
 
 
 def write_by_map(path: Path, content: bytes) -> None:
@@ -162,7 +159,7 @@ def write_by_map(path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_w6_what_no_event_tells_is_seen_by_a_sync_with_a_crawl(root: Path, tmp_path: Path, mode: str) -> None:
+def test_what_no_event_tells_is_seen_by_a_sync_with_a_crawl(root: Path, tmp_path: Path, mode: str) -> None:
     with watching(root, **MODES[mode]) as (db, watch, _):
         write_by_map(root / "top.txt", b"MAPPED")
         watch.sync(crawl=True)
@@ -174,7 +171,7 @@ def test_w6_what_no_event_tells_is_seen_by_a_sync_with_a_crawl(root: Path, tmp_p
         assert answers(db) == truth(root)
 
 
-def test_w6_what_no_event_tells_is_seen_within_the_audit_period(
+def test_what_no_event_tells_is_seen_within_the_audit_period(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_watcher, "AUDIT_SHARE", 1.0)

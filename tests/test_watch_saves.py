@@ -1,7 +1,4 @@
-"""Saves at any moment and in any way: what was written is read, and one file holds up no other.
-
-The names begin with the number of their scenario in the list of faults that the engine survives (W1 to W15).
-"""
+"""Saves at any moment and in any way: what was written is read, and one file holds up no other."""
 
 from __future__ import annotations
 
@@ -45,7 +42,7 @@ def texts() -> tuple[str, ...]:
     return each(text, glob("**/*.txt"))
 
 
-# -- W7: read your writes --------------------------------------------------------------------------
+# -- read your writes ------------------------------------------------------------------------------
 
 WRITER = """
 import sys, time
@@ -64,7 +61,7 @@ while True:
 
 
 @pytest.mark.parametrize(("mode", "times"), [("events", 60), ("polling", 20), ("scanning", 20)])
-def test_w7_what_was_written_before_a_sync_is_read_after_it(root: Path, mode: str, times: int) -> None:
+def test_what_was_written_before_a_sync_is_read_after_it(root: Path, mode: str, times: int) -> None:
     with child(WRITER, str(root / "b")) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
@@ -80,7 +77,7 @@ def test_w7_what_was_written_before_a_sync_is_read_after_it(root: Path, mode: st
             writer.kill()
 
 
-def test_w7_threads_that_sync_at_the_same_time_all_read_their_writes(root: Path) -> None:
+def test_threads_that_sync_at_the_same_time_all_read_their_writes(root: Path) -> None:
     wrong: list[str] = []
     with watching(root) as (db, _, _):
 
@@ -100,10 +97,10 @@ def test_w7_threads_that_sync_at_the_same_time_all_read_their_writes(root: Path)
     assert not wrong
 
 
-# -- W8, W9: the start -----------------------------------------------------------------------------
+# -- the start -------------------------------------------------------------------------------------
 
 
-def test_w8_a_change_during_the_start_is_not_missed(root: Path) -> None:
+def test_a_change_during_the_start_is_not_missed(root: Path) -> None:
     for number in range(25):
         chance = random.Random(number)
         counter = iter(range(1_000_000))
@@ -120,7 +117,7 @@ def test_w8_a_change_during_the_start_is_not_missed(root: Path) -> None:
             until_equal(db, root)
 
 
-def test_w9_edits_while_the_watch_was_off_are_in_the_first_answer(root: Path, tmp_path: Path) -> None:
+def test_edits_while_the_watch_was_off_are_in_the_first_answer(root: Path, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     edits = Edits(root, 9, tmp_path / "outside")
     for _ in range(10):
@@ -134,10 +131,10 @@ def test_w9_edits_while_the_watch_was_off_are_in_the_first_answer(root: Path, tm
         edits.edit(30)
 
 
-# -- W10: a switch of branches ---------------------------------------------------------------------
+# -- a switch of branches --------------------------------------------------------------------------
 
 
-def test_w10_a_switch_under_git_s_lock_is_one_revision(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_switch_under_git_s_lock_is_one_revision(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(update_scheduler, "HELD_CAP", PATIENCE)  # however slow the switch is
     (root / ".git").mkdir()
     for number in range(300):
@@ -162,7 +159,7 @@ def test_w10_a_switch_under_git_s_lock_is_one_revision(root: Path, monkeypatch: 
         assert len(contents) == 300
 
 
-# -- W11: editors ----------------------------------------------------------------------------------
+# -- editors ---------------------------------------------------------------------------------------
 
 
 def save_like_vim(path: Path, content: str) -> None:
@@ -215,7 +212,7 @@ def save_slowly(path: Path, content: str) -> None:
 @pytest.mark.parametrize(
     "save", [save_like_vim, save_like_emacs, save_like_code, save_like_sed, save_twice, save_slowly]
 )
-def test_w11_a_save_of_any_editor_is_right(root: Path, save: Callable[[Path, str], None]) -> None:
+def test_a_save_of_any_editor_is_right(root: Path, save: Callable[[Path, str], None]) -> None:
     with watching(root, texts) as (db, _, _):
         for number in range(5):
             save(root / "a" / "one.txt", f"saved {number}")
@@ -224,10 +221,10 @@ def test_w11_a_save_of_any_editor_is_right(root: Path, save: Callable[[Path, str
             time.sleep(0.06)  # nobody saves as often as a busy path is written
 
 
-# -- W12: a file that never rests ------------------------------------------------------------------
+# -- a file that never rests -----------------------------------------------------------------------
 
 
-def test_w12_a_file_written_all_the_time_holds_up_nobody(root: Path) -> None:
+def test_a_file_written_all_the_time_holds_up_nobody(root: Path) -> None:
     with watching(root) as (db, watch, told):
         began = time.monotonic()
 
@@ -247,10 +244,10 @@ def test_w12_a_file_written_all_the_time_holds_up_nobody(root: Path) -> None:
         assert len(told.revised()) <= 12 * 2 + seconds * 3 / update_scheduler.BUSY_WINDOW + 20
 
 
-# -- W13: a rule that writes into its own input ----------------------------------------------------
+# -- a rule that writes into its own input ---------------------------------------------------------
 
 
-def test_w13_a_rule_that_changes_its_own_input_is_stopped(root: Path) -> None:
+def test_a_rule_that_changes_its_own_input_is_stopped(root: Path) -> None:
     with watching(root, tree) as (_, watch, told):
 
         def write(value: Any) -> None:

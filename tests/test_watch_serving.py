@@ -8,7 +8,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,23 +22,13 @@ from engine.watch.wire import Message
 from tests.watch_serving import (
     Serving,
     by_watch,
+    project,
     request_of,
-    rules_in,
     run,
-    served,
+    serving,
 )
 
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with rules_in(tmp_path, monkeypatch) as place:
-        yield place
-
-
-@pytest.fixture
-def serving(project: Path) -> Iterator[Serving]:
-    with served(project) as found:
-        yield found
+__all__ = ["project", "serving"]  # fixtures
 
 
 # -- the same answers --------------------------------------------------------------------------

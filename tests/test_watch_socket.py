@@ -10,9 +10,8 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -25,23 +24,13 @@ from tests.watch_serving import (
     SCRIPT,
     Serving,
     exchange,
+    project,
     request_of,
-    rules_in,
-    served,
+    serving,
     wait_for,
 )
 
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with rules_in(tmp_path, monkeypatch) as place:
-        yield place
-
-
-@pytest.fixture
-def serving(project: Path) -> Iterator[Serving]:
-    with served(project) as found:
-        yield found
+__all__ = ["project", "serving"]  # fixtures
 
 
 # -- the socket --------------------------------------------------------------------------------

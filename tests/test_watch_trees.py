@@ -1,7 +1,4 @@
-"""Trees that are made, moved, replaced or oddly named under a watch: the answers are those from scratch.
-
-The names begin with the number of their scenario in the list of faults that the engine survives (W1 to W15).
-"""
+"""Trees that are made, moved, replaced or oddly named under a watch: the answers are those from scratch."""
 
 from __future__ import annotations
 
@@ -38,11 +35,11 @@ def names_in(directory: str) -> tuple[str, ...]:
         return (f"<{error.kind.removeprefix('dangling link') or 'missing'}>",)
 
 
-# -- W2: new trees ---------------------------------------------------------------------------------
+# -- new trees -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_w2_every_file_of_trees_that_are_made_quickly_is_known(root: Path, mode: str) -> None:
+def test_every_file_of_trees_that_are_made_quickly_is_known(root: Path, mode: str) -> None:
     with watching(root, **MODES[mode]) as (db, _, _):
         for number in range(100):
             deep = root / f"n{number}" / "b" / "c"
@@ -54,7 +51,7 @@ def test_w2_every_file_of_trees_that_are_made_quickly_is_known(root: Path, mode:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_w2_new_trees_are_found_without_a_sync(root: Path, mode: str) -> None:
+def test_new_trees_are_found_without_a_sync(root: Path, mode: str) -> None:
     with watching(root, **MODES[mode]) as (db, _, told):
         for number in range(20):
             deep = root / f"n{number}" / "b" / "c"
@@ -67,7 +64,7 @@ def test_w2_new_trees_are_found_without_a_sync(root: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_w2_trees_that_are_moved_are_known_at_their_new_place(root: Path, tmp_path: Path, mode: str) -> None:
+def test_trees_that_are_moved_are_known_at_their_new_place(root: Path, tmp_path: Path, mode: str) -> None:
     outside = tmp_path / "outside" / "deep"
     outside.mkdir(parents=True)
     for number in range(300):
@@ -87,7 +84,7 @@ def test_w2_trees_that_are_moved_are_known_at_their_new_place(root: Path, tmp_pa
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_w2_a_directory_that_was_missing_is_watched_once_it_is_there(root: Path, mode: str) -> None:
+def test_a_directory_that_was_missing_is_watched_once_it_is_there(root: Path, mode: str) -> None:
     with watching(root, names_in.key("new"), names_in.key("link"), **MODES[mode]) as (db, _, _):
         (root / "link").symlink_to("far")
         db.sync()
@@ -105,11 +102,11 @@ def test_w2_a_directory_that_was_missing_is_watched_once_it_is_there(root: Path,
         until(lambda: db.get(names_in, "new") == db.get(names_in, "link") == ("x", "y"))
 
 
-# -- W3: names -------------------------------------------------------------------------------------
+# -- names -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_w3_no_file_name_ends_the_watch(root: Path, mode: str) -> None:
+def test_no_file_name_ends_the_watch(root: Path, mode: str) -> None:
     names = [
         b"caf\xe9.txt",
         b"new\nline.txt",
@@ -135,7 +132,7 @@ def test_w3_no_file_name_ends_the_watch(root: Path, mode: str) -> None:
         assert not watch.ended
 
 
-def test_w3_a_name_that_kills_watchfiles_costs_at_most_one_restart_a_second(root: Path) -> None:
+def test_a_name_that_kills_watchfiles_costs_at_most_one_restart_a_second(root: Path) -> None:
     made: list[float] = []
 
     def backend(cookies: str, suggest: Any, fail: Any) -> KernelBackend:
@@ -155,7 +152,7 @@ def test_w3_a_name_that_kills_watchfiles_costs_at_most_one_restart_a_second(root
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_w3_directories_with_such_names_are_watched_by_looking(root: Path, mode: str) -> None:
+def test_directories_with_such_names_are_watched_by_looking(root: Path, mode: str) -> None:
     strange = os.fsencode(root) + b"/caf\xe9"
     with (
         watching(root, **MODES[mode], poll_seconds=0.1)
@@ -174,12 +171,12 @@ def test_w3_directories_with_such_names_are_watched_by_looking(root: Path, mode:
         check(db, root)
 
 
-# -- W4: the root ----------------------------------------------------------------------------------
+# -- the root --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("how", ["removed", "renamed"])
-def test_w4_a_root_that_is_gone_is_told_and_refused_and_comes_back(root: Path, mode: str, how: str) -> None:
+def test_a_root_that_is_gone_is_told_and_refused_and_comes_back(root: Path, mode: str, how: str) -> None:
     away = root.with_name("away")
     with watching(root, **MODES[mode]) as (db, _, told):
         shutil.copytree(root, away, symlinks=True)
@@ -200,7 +197,7 @@ def test_w4_a_root_that_is_gone_is_told_and_refused_and_comes_back(root: Path, m
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_w4_a_root_that_is_replaced_at_once_is_noticed(root: Path, tmp_path: Path, mode: str) -> None:
+def test_a_root_that_is_replaced_at_once_is_noticed(root: Path, tmp_path: Path, mode: str) -> None:
     other = planted(tmp_path / "other")
     (other / "top.txt").write_text("another tree")
     with watching(root, **MODES[mode]) as (db, _, _):
@@ -211,7 +208,7 @@ def test_w4_a_root_that_is_replaced_at_once_is_noticed(root: Path, tmp_path: Pat
         until_equal(db, root)
 
 
-def test_w4_a_root_that_is_made_again_under_its_old_number_is_noticed(
+def test_a_root_that_is_made_again_under_its_old_number_is_noticed(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_watcher, "_identity", lambda root: (1, 1) if os.path.isdir(root) else None)
@@ -224,7 +221,7 @@ def test_w4_a_root_that_is_made_again_under_its_old_number_is_noticed(
         until_equal(db, root)
 
 
-def test_w4_a_root_behind_a_link_that_is_turned_is_noticed(root: Path, tmp_path: Path) -> None:
+def test_a_root_behind_a_link_that_is_turned_is_noticed(root: Path, tmp_path: Path) -> None:
     other = planted(tmp_path / "other")
     (other / "top.txt").write_text("the other tree")
     link = tmp_path / "current"

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,24 +26,14 @@ from tests.watch_serving import (
     Serving,
     by_watch,
     exchange,
+    project,
     request_of,
-    rules_in,
     run,
-    served,
+    serving,
     wait_for,
 )
 
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with rules_in(tmp_path, monkeypatch) as place:
-        yield place
-
-
-@pytest.fixture
-def serving(project: Path) -> Iterator[Serving]:
-    with served(project) as found:
-        yield found
+__all__ = ["project", "serving"]  # fixtures
 
 
 # -- no watch, or none that can answer ---------------------------------------------------------

@@ -5,10 +5,14 @@ from __future__ import annotations
 import ast
 import dataclasses
 import enum
+import os
 import re
 import struct
+import subprocess
+import sys
 from datetime import date
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Generic, NamedTuple, NewType, Protocol, TypedDict, TypeVar
 
 import attrs
@@ -22,6 +26,33 @@ def stable(part: object) -> str:
     except RecursionError:  # a value that is too deep to be shown, which is what its test is about
         text = type(part).__name__
     return re.sub(r"0x[0-9a-f]+|\{.*\}", "…", text)[:50]
+
+
+def printed_with_hash_seeds(program: str) -> set[bytes]:
+    """What several processes print, each with another order of sets."""
+    root = Path(__file__).resolve().parent.parent
+    return {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)},
+            check=True,
+            capture_output=True,
+        ).stdout
+        for seed in "0123"
+    }
+
+
+def self_containing() -> list[Any]:
+    value: list[Any] = []
+    value.extend((value, value))
+    return value
+
+
+def stray() -> Any:
+    """A record with an attribute that is no field."""
+    value = Loose(1)
+    value.__dict__["other"] = 2
+    return value
 
 
 T = TypeVar("T")

@@ -21,41 +21,16 @@ from engine.watch import wire
 from engine.watch.server import Server
 from engine.watch.unix_socket import connect, listen, withdraw
 from engine.watch.wire import Lines, Message
+from tests.small_project import working_in, write_project
 
 ROOT = Path(__file__).resolve().parent.parent
 START = "import sys; sys.path.insert(0, {!r}); from engine.__main__ import main; main()"
 SCRIPT = [sys.executable, "-P", "-c", START.format(str(ROOT))]
 
-RULES = """\
-import enum, os, sys, time
-from attrs import frozen
-from engine import each, query
-from engine.rules.files import read_text
-
-@frozen
-class Row:
-    name: str
-    lines: int
-
-class Color(enum.Enum):
-    RED = 1
-    BLUE = 2
-
-@query
-def lines(path: str) -> int:
-    return len(read_text(path).splitlines())
-
-@query
-def report() -> tuple[Row, ...]:
-    return tuple(Row(path, lines(path)) for path in ("a.txt", "b.txt"))
-
+RULES = """
 @query
 def both() -> int:
     return lines("a.txt") + lines("b.txt")
-
-@query
-def echo(text: str, number: int = 0, *, color: Color = Color.RED) -> str:
-    return f"{text} {number} {color.name}"
 
 @query
 def noisy() -> str:
@@ -99,14 +74,6 @@ def other_loop() -> int:
     return loop()
 
 @query
-def leaves() -> int:
-    sys.exit(7)
-
-@query
-def opaque() -> object:
-    return object()
-
-@query
 def gated() -> int:
     while not os.path.exists("go"):
         time.sleep(0.01)
@@ -147,24 +114,6 @@ class Serving(NamedTuple):
 
 
 @contextmanager
-def rules_in(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """rules.py, a.txt and b.txt. What is loaded from there is forgotten afterwards."""
-    monkeypatch.chdir(place)
-    monkeypatch.delenv("PYTHONPATH", raising=False)
-    for name in [name for name in os.environ if name.startswith("ENGINE_")]:
-        monkeypatch.delenv(name)
-    (place / "rules.py").write_text(RULES)
-    (place / "a.txt").write_text("1\n2\n")
-    (place / "b.txt").write_text("3\n")
-    path = list(sys.path)
-    yield place
-    for name, module in list(sys.modules.items()):
-        if str(place) in (getattr(module, "__file__", None) or ""):
-            del sys.modules[name]
-    sys.path[:] = path
-
-
-@contextmanager
 def served(project: Path) -> Iterator[Serving]:
     """A fake watch that serves the project's store."""
     store = project / ".engine"
@@ -179,6 +128,19 @@ def served(project: Path) -> Iterator[Serving]:
             serves.close()
             withdraw(listener, wire.socket_path(store))
     wait_for(lambda: set(threading.enumerate()) <= threads)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    write_project(tmp_path, RULES)
+    with working_in(tmp_path, monkeypatch):
+        yield tmp_path
+
+
+@pytest.fixture
+def serving(project: Path) -> Iterator[Serving]:
+    with served(project) as found:
+        yield found
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 import msgspec
-from attrs import frozen
+from attrs import asdict, frozen
 
 from engine.errors import (
     EXIT_BAD_REQUEST,
@@ -34,7 +34,7 @@ from engine.errors import (
 )
 from engine.settings import Settings
 from engine.watch import wire
-from engine.watch.server import Served, counts_of
+from engine.watch.server import Served
 from engine.watch.wire import Message
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _run(request: Message, served: Served) -> Iterator[Message]:
         else:
             last = _failed(of_query(error, str(key)))
     else:
-        revision, counts = db.revision, counts_of(db.counts() - before)
+        revision, counts = db.revision, asdict(db.counts() - before)
         differing = _differing(asked, served)  # it may have read variables that nobody read before
         if differing:
             yield _of_another_environment(differing)

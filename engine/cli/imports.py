@@ -13,9 +13,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 from engine.code_origin import origin
+from engine.module_files import Uncached
 
 RACY_NANOSECONDS: Final = 2_000_000_000  # bytecode made so soon after its source may be of another version
 
@@ -42,7 +43,7 @@ class Finder:
             return None
         if _is_older(spec.cached, spec.origin):
             return None
-        spec.loader = _Uncached(name, spec.origin)
+        spec.loader = Uncached(name, spec.origin)
         return spec
 
     def files(self) -> Iterator[str]:
@@ -54,13 +55,6 @@ class Finder:
                 place = os.path.join(directory, name.rpartition(".")[2])
                 yield f"{place}.py"
                 yield os.path.join(place, "__init__.py")
-
-
-class _Uncached(SourceFileLoader):
-    """Compiles the source every time."""
-
-    def path_stats(self, path: str) -> Any:
-        raise OSError
 
 
 def _is_older(source_bytecode: str | None, source: str) -> bool:

@@ -2,7 +2,7 @@
 
 Invariants
     W1  Standard output holds the answer and nothing else; what queries print goes to stderr.
-    W2  No control character reaches a terminal, whatever a file is called or a value says (X5).
+    W2  No control character reaches a terminal, whatever a file is called or a value says.
     W3  JSON is one document, keys sorted, ASCII: the same bytes for the same answer.
     W4  A reader that goes away (`| head -1`) ends the command quietly.
 """

@@ -60,8 +60,7 @@ def run(
         with progress:
             reply = ask(settings.store, request, progress=far.hear)
     except NotServed as error:
-        _tell_why(error)
-        return Alone(error.hint, PATIENCE_SECONDS if error.leaving else 0.0)
+        return _alone(error)
     if "error" in reply.last and reply.last["error"].get("early"):
         return _early(reply)
     _finish(reply, far, progress, quiet)
@@ -94,8 +93,7 @@ def value(query: str, args: tuple[str, ...], settings: Settings) -> tuple[Any, i
     try:
         reply = ask(settings.store, _to_run(query, args, (), settings, True, "yes"))
     except NotServed as error:
-        _tell_why(error)
-        return Alone(error.hint, PATIENCE_SECONDS if error.leaving else 0.0)
+        return _alone(error)
     failed = reply.last.get("error")
     if failed is None:
         document = json.loads(reply.out)
@@ -127,8 +125,7 @@ def changes(request: dict[str, Any], settings: Settings) -> dict[str, Any] | Alo
     try:
         reply = ask(settings.store, asked)
     except NotServed as error:
-        _tell_why(error)
-        return Alone(error.hint, PATIENCE_SECONDS if error.leaving else 0.0)
+        return _alone(error)
     if "error" not in reply.last:
         found: dict[str, Any] = reply.last["ok"]
         return found
@@ -150,7 +147,7 @@ def _ask(settings: Settings, request: dict[str, Any]) -> dict[str, Any] | None:
     try:
         reply = ask(settings.store, request, silence=LOOK_SECONDS)
     except NotServed as error:
-        _tell_why(error)
+        _alone(error)
         return None
     found: dict[str, Any] | None = reply.last.get("ok")
     return found  # an error is told by who looks at the store, in its own words
@@ -255,9 +252,11 @@ def _finish(reply: Reply, far: _Far, progress: Any, quiet: bool) -> None:
         tell(f"{progress.summary()}, by the watch")
 
 
-def _tell_why(error: NotServed) -> None:
+def _alone(error: NotServed) -> Alone:
+    """The watch does not answer: say why, if it gave a reason."""
     if error.reason:
         from engine.cli.output import tell
         from engine.errors import escaped
 
         tell(f"note: the watch of this store is not asked: {escaped(error.reason)}")
+    return Alone(error.hint, PATIENCE_SECONDS if error.leaving else 0.0)

@@ -65,6 +65,8 @@ def command(query: str, args: tuple[str, ...], named: tuple[str, ...], json_: bo
     alone = Alone() if read_only or no_store else run(query, args, named, settings, far)
     if alone is None:
         return
+    from attrs import asdict
+
     from engine.cli.arguments import key_to_run
     from engine.cli.output import plain, plain_answer, shown, write, write_json
     from engine.modules import load_query
@@ -84,7 +86,7 @@ def command(query: str, args: tuple[str, ...], named: tuple[str, ...], json_: bo
             "args": [plain(value) for value in key.args],
             "revision": db.revision,
             "value": plain_answer(key, value) if json_ else None,
-            "counts": counts_of(progress),
+            "counts": asdict(progress.counts()),
         }
         tell_notes(db)
     if json_:
@@ -119,9 +121,3 @@ def compute(db: Engine, key: Key[Any], settings: Settings, quiet: bool) -> tuple
             kept = f"{db.counts().executed} results kept" if saved else "nothing is saved"
             raise Interrupted(state.number, kept)
     return value, progress
-
-
-def counts_of(progress: Progress) -> dict[str, int]:
-    """Counts for JSON."""
-    counts = progress.counts()
-    return {name: getattr(counts, name) for name in counts.__slots__ if not name.startswith("_")}

@@ -67,7 +67,7 @@ def serve(hear: Callable[[], bytes | None], tell: Callable[[bytes], None]) -> No
 
 def main() -> None:
     """Serve until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # R3
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # processes R3
     source = os.dup(0)
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what queries print must not get between the messages

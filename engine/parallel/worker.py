@@ -177,7 +177,7 @@ class Worker:
     # -- telling -------------------------------------------------------------------------------
 
     def _news(self, codes: dict[str, bytes]) -> list[Record]:
-        """The memos that were made and not sent yet, in the order in which they were made (U3)."""
+        """The memos that were made and not sent yet, in the order in which they were made (units U3)."""
         core, found = self._core, []
         for node, data in core.dirty.items():
             if node in self._known:

@@ -1,7 +1,7 @@
 """Client: asks the watch that holds a store. Finds out quickly that there is none, and never waits for ever.
 
 Invariants
-    K1  What `ask` returns is whole: nothing of an answer is handed out before its end arrived (W1 of `wire`).
+    K1  What `ask` returns is whole: nothing of an answer is handed out before its end arrived (wire W1).
     K2  A lost connection is tried again: the watch may be replacing itself, and its socket stays open.
     K3  Silence, refusal, and a watch that goes are `NotServed`: the caller does the work itself.
 """

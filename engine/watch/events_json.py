@@ -49,7 +49,7 @@ def to_json(event: WatchEvent) -> str:
     """The event as one line, without the end of the line. Times are rounded to DIGITS."""
     import msgspec
 
-    document = _rounded(msgspec.to_builtins(event))
+    document = rounded(msgspec.to_builtins(event), DIGITS)
     document["schema"] = SCHEMA
     document["event"] = _NAME_OF[type(event)]
     return json.dumps(document, sort_keys=True, allow_nan=False)
@@ -80,14 +80,15 @@ def from_json(line: str | bytes) -> WatchEvent:
         raise BadEvent(line=_shown(line), cause=error) from None
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any, digits: int) -> Any:
+    """What a document says, its numbers rounded."""
     match value:
         case float():
-            return round(value, DIGITS) if math.isfinite(value) else 0.0  # a clock that failed: unknown
+            return round(value, digits) if math.isfinite(value) else 0.0  # a clock that failed: unknown
         case dict():
-            return {name: _rounded(part) for name, part in value.items()}
+            return {name: rounded(part, digits) for name, part in value.items()}
         case list() | tuple():
-            return [_rounded(part) for part in value]
+            return [rounded(part, digits) for part in value]
     return value
 
 

@@ -7,7 +7,8 @@ watcher doubtful, and a crawl looks at every observed input.
 
 Invariants
     F2  Every transition is logged and told, with its reason.
-    (F1, F3 and F4 are those of `coverage`.)
+
+Not here: which directories are watched, and what is looked at when something happened there (coverage).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from engine.core import Core
+from engine.errors import RootGone
 from engine.watch.backend import Factory
 from engine.watch.cookies import Cookies
 from engine.watch.coverage import HUGE_BATCH, Coverage, log
@@ -168,7 +170,7 @@ class FileWatcher(Coverage):
         self._tell(Watching(state, before, reason))
 
     def begin_crawl(self, reason: str) -> None:
-        """Before everything is looked at: what failed is installed anew (F1), once a second at most."""
+        """Before all is looked at: what failed is installed anew (coverage F1), once a second at most."""
         # What was lost may have told of a replaced directory.
         self._reinstall = self._reinstall or self.backend.missing() > 0
         if self._reinstall and self._clock() - self._installed_at >= RESTART_SECONDS:
@@ -278,7 +280,7 @@ class FileWatcher(Coverage):
         if identity is None:
             if not self.root_is_gone:
                 self.root_is_gone = True
-                trouble = Trouble(str(self._core.root), "the root is gone", "Put it back, or end the watch.")
+                trouble = Trouble(str(self._core.root), RootGone.headline, "Put it back, or end the watch.")
                 log.info("%s: %s", trouble.place, trouble.cause)
                 self._tell(trouble)
                 if self.state == LIVE:

@@ -7,6 +7,7 @@ them; cocoindex warns). Here such a root is scanned.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 _NAMES = (
@@ -14,13 +15,14 @@ _NAMES = (
     "gfs2 glusterfs gpfs lustre nfs nfs4 ocfs2 prl_fs smb2 smb3 smbfs vboxsf virtiofs vmhgfs"
 )
 SILENT = frozenset(_NAMES.split())
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def why_silent(root: Path, mounts: str = "/proc/self/mountinfo") -> str:
     """Why changes below a root go by without events; "" where they do not, or nobody knows."""
     try:
-        with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
+        with open(mounts, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            lines = list(file)
     except OSError:  # another system: it has no such mounts listed
         return ""
     place = os.path.realpath(root)
@@ -30,7 +32,7 @@ def why_silent(root: Path, mounts: str = "/proc/self/mountinfo") -> str:
         fields = before.split(" ")
         if len(fields) < 5 or not after:
             continue
-        point = fields[4].encode("utf-8", "surrogateescape").decode("unicode_escape")  # "\040" is a space
+        point = _ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), fields[4])  # "\040" is a space
         inside = place == point or place.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(longest):
             longest, kind = point, after.split(" ")[0]

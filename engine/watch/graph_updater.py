@@ -3,7 +3,7 @@
 Invariants
     G1  Inputs are put in place in one revision for each batch, before anything runs.
     G2  A failing key stops no other: its failure is told, and its readers have it as their value.
-    G3  What is told is committed (`events` E2), and true at the end of the pass that tells it.
+    G3  What is told is committed (events E2), and true at the end of the pass that tells it.
     G4  A batch that comes while keys are refreshed cancels what it makes outdated; whatever else was
         computed stays (the core's own rule: memos are proven, not trusted).
 """

@@ -215,7 +215,7 @@ class _Voice:
         """Asked by watchfiles at each step: whether to come back.
 
         That means the end: whatever watchfiles has at such a moment it throws away, and at a timeout too, so
-        there is none. The voice says from here that it is alive (K4).
+        there is none. The voice says from here that it is alive (backend K4).
         """
         now = time.monotonic()
         if now - self._spoken_at >= TURN_SECONDS and not self._over:

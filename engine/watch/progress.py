@@ -16,6 +16,7 @@ from engine.errors import escaped
 SLOWEST: Final = 10  # queries and files that people are shown
 MEASURED: Final = 100  # queries that have metrics of their own
 RUNNING: Final = 3  # keys that are named in a line
+DIGITS: Final = 6  # of seconds and milliseconds
 
 
 @frozen(slots=True)
@@ -84,9 +85,11 @@ class Progress:
         """As JSON can say it: `engine status --json`. Only the SLOWEST queries."""
         import msgspec
 
-        document = msgspec.to_builtins(self)
+        from engine.watch.events_json import rounded
+
+        document: dict[str, Any] = rounded(msgspec.to_builtins(self), DIGITS)
         document["queries"] = document["queries"][:SLOWEST]
-        return {name: _rounded(value) for name, value in document.items()}
+        return document
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Progress:
@@ -94,17 +97,6 @@ class Progress:
         import msgspec
 
         return msgspec.convert(document, cls)
-
-
-def _rounded(value: Any) -> Any:
-    match value:
-        case float():
-            return round(value, 6)
-        case dict():
-            return {name: _rounded(part) for name, part in value.items()}
-        case list() | tuple():
-            return [_rounded(part) for part in value]
-    return value
 
 
 # -- for people ----------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from attrs import define, field
 
@@ -242,10 +242,6 @@ class ProgressTracker:
                 queries=self._queries.slowest(),
                 files=self._files.slowest(),
             )
-
-    def as_dict(self) -> dict[str, Any]:
-        """`snapshot().as_dict()`"""
-        return self.snapshot().as_dict()
 
 
 def quantile(ordered: list[float], part: float) -> float | None:

@@ -27,7 +27,9 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import Any, Final, Protocol
 
-from engine import Engine
+from attrs import asdict
+
+from engine import Counts, Engine
 from engine.watch import wire
 from engine.watch.unix_socket import peer_user
 from engine.watch.wire import Lines, Malformed, Message
@@ -183,7 +185,7 @@ class _Connection:
         self._ending = threading.Lock()  # so that `end` never meets a descriptor that is another's by now
         self._poller = select.poll()
         self._poller.register(connection, select.POLLOUT)
-        self._before: Any = None  # counts of the engine when the work began
+        self._before: Counts | None = None  # of the engine when the work began
         self._gone = False  # nobody reads any more
         self._closed = False
 
@@ -198,7 +200,7 @@ class _Connection:
             if state & (select.POLLHUP | select.POLLERR):
                 self._gone = True
             elif state & select.POLLOUT:
-                counts = counts_of(self._server.served.db.counts() - self._before)
+                counts = asdict(self._server.served.db.counts() - self._before)
                 line = wire.encoded({"progress": counts})
                 self._gone = self._socket.send(line) != len(line)
         except OSError:  # it went between the two calls
@@ -261,11 +263,6 @@ class _Connection:
                 except OSError:  # gone, or not reading: nobody to tell
                     self._gone = True
             return not self._gone
-
-
-def counts_of(counts: Any) -> dict[str, int]:
-    """Counts of an engine, ready for JSON."""
-    return {name: getattr(counts, name) for name in counts.__slots__ if not name.startswith("_")}
 
 
 def _shut(connection: socket.socket) -> None:

@@ -168,9 +168,9 @@ class Watch:
         """The host changed an input: what is watched is brought up to date, and told."""
         self._keys.wake()
 
-    def follow_rules(self, others: Iterable[str] = (), since: int | None = None) -> RuleCode:
+    def follow_rules(self, others: Iterable[str] = ()) -> RuleCode:
         """Tell `RulesChanged` when a file changes that the queries were loaded from, or one of `others`."""
-        rules = RuleCode(others, since)
+        rules = RuleCode(others)
         self._inputs.steps.append(rules.follow(lambda paths: self._publish(RulesChanged(paths))))
         return rules
 

@@ -125,12 +125,6 @@ def _sites(rows: Iterable[Defined]) -> tuple[Site, ...]:
 
 
 @query
-def definitions_in(path: str, name: str) -> tuple[Definition, ...]:
-    """The definitions of one plain name in one file, sorted."""
-    return tuple(definition for definition in facts(path).definitions if definition.name == name)
-
-
-@query
 def names_in(path: str) -> tuple[str, ...]:
     """The plain names that a file defines, sorted. Equal however their definitions change."""
     return tuple(sorted({definition.name for definition in facts(path).definitions}))

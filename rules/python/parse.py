@@ -36,7 +36,7 @@ from engine.rules.python.source import source
 
 SOURCE_LIMIT = 2 * 1024 * 1024  # characters: a tree takes some 100 bytes of memory per character
 STACK_BYTES = 256 * 1024 * 1024  # address space, not memory; 10**6 nested terms were measured to fit 512 MB
-SAFE_RECURSION = 10_000  # frames that an 8 MB stack holds; above it a RecursionError may be a crash (M19)
+SAFE_RECURSION = 10_000  # frames that an 8 MB stack holds; above it a RecursionError may be a crash
 RECENT_TREES = 16  # more than threads that parse at a time; a tree of 20 KB takes 1 MB
 PROBE_BYTES = 64 * 1024 * 1024  # if this can be allocated, a MemoryError was the parser's own limit
 

@@ -1,0 +1,51 @@
+"""Invariants: what the modules of the core state of their data, compared with it. For tests, at rest.
+
+Not here: what costs more to check than to look at once (`audit`, `verification`), and the rows of the store
+(`Store.check_invariants`).
+"""
+
+from __future__ import annotations
+
+from engine.core import Core
+from engine.graph import LOADED, MARKED, REACH, entries
+
+
+def check_invariants(core: Core) -> None:
+    """Raise AssertionError where one does not hold. The lock is held, and nothing runs."""
+    assert not core.unsettled, "core C3: a change is half done"
+    assert not core.claims, f"claims: {list(core.claims)} were never given back"
+    assert not core.waiting, f"claims: {list(core.waiting)} are waited for, and nothing runs"
+    assert core.limits.is_free, "limits N4: a place is taken, and nothing runs"
+    core.graph.check_invariants(cyclic=any(one.cyclic for one in core.collections.values()))
+    _check_keys(core)
+    _check_reach(core)
+    if core.memory is not None:
+        core.memory.check_invariants()
+    if core.history is not None:
+        core.history.check_invariants()
+    for one in core.collections.values():
+        if not core.graph.frontier and one.looked and one.is_doubtful:
+            assert one.bit & core.doubtful, f"collect S1: nobody waits for {one.name}, which is marked"
+        one.check_invariants()
+
+
+def _check_keys(core: Core) -> None:
+    for table in core.graph.tables:
+        assert len(set(table.values())) == len(table), "locate L1: a node stands for two keys"
+
+
+def _check_reach(core: Core) -> None:
+    graph = core.graph
+    for node in range(1, len(graph)):
+        if not graph.status[node] & LOADED:
+            continue
+        reach = graph.flags[node] & REACH
+        known = core.reach.get(graph.query[node], 0)
+        assert not reach & ~known, f"reach R1: {node} rests on more than its query"
+        if graph.status[node] & MARKED or not graph.verified_at[node] or node in core.collections:
+            continue
+        for read in entries(graph.below(node)):
+            one = core.collections.get(read)
+            below = (graph.flags[read] & REACH) if one is None else one.bit
+            loaded = graph.status[read] & LOADED
+            assert not loaded or not below & ~reach, f"collect S2: {node} does not rest on what {read} does"

@@ -1,0 +1,27 @@
+"""Works that run at the same time, each in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+SECONDS = 60.0  # longest wait before a test counts as hanging
+
+
+def run_all(*works: Callable[[], object]) -> list[object]:
+    """Run each work in a thread of its own; results or exceptions in order."""
+    outcomes: list[object] = [None] * len(works)
+
+    def run(at: int, work: Callable[[], object]) -> None:
+        try:
+            outcomes[at] = work()
+        except Exception as error:  # an outcome
+            outcomes[at] = error
+
+    threads = [threading.Thread(target=run, args=(at, work), daemon=True) for at, work in enumerate(works)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+        assert not thread.is_alive(), "a thread hangs"
+    return outcomes
