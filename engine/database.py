@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from engine import look, request
 from engine.advance import Change
@@ -22,6 +22,7 @@ from engine.event import Event
 from engine.graph import Graph
 from engine.key import Key
 from engine.opening import open_core
+from engine.options import WatchOptions, check_called, check_sample, check_watch
 from engine.proven import settled
 from engine.query import Query
 from engine.reader import Reader, key_of
@@ -31,22 +32,10 @@ if TYPE_CHECKING:
     from engine.parallel.executor import Executor
     from engine.store.gc import Collected
     from engine.verification import Verification, Verifier
-    from engine.watch.backend import Factory
     from engine.watch.session import Watch
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class WatchOptions(TypedDict, total=False):
-    """Options of `Engine.watch`."""
-
-    deltas: bool
-    audit_seconds: float
-    poll_seconds: float
-    backend: Factory
-    threads: int
-    check_seconds: float
 
 
 class Engine(Reader):
@@ -148,6 +137,7 @@ class Engine(Reader):
         from engine.verification import Verifier  # late: who never asks pays nothing
 
         self._outside("verify")
+        check_sample(sample)
         verifier = Verifier(
             settled(self._core), [key_of(key, (), {}) for key in keys], sample, random.Random()
         )
@@ -234,6 +224,7 @@ class Engine(Reader):
 
         self._outside("watch")
         settled(self._core).check_usable()
+        check_watch(options)
         if self._watch is not None:
             if self._watch.active:
                 raise BadSettings(cause="a watch is running already", hint="Add keys, or close it first.")
@@ -263,6 +254,7 @@ class Engine(Reader):
 
         It may be called from any thread that computes, one event at a time.
         """
+        check_called(listener, "listener")
         self._core.listeners.append(listener)
         return lambda: self._core.listeners.remove(listener)
 
