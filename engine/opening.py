@@ -76,7 +76,7 @@ def open_core(
             )
         except (StoreFull, StoreReadOnly) as error:
             cure = "Make room" if isinstance(error, StoreFull) else "Check the permissions"
-            error.hint = f"{cure}, or name another store; Engine(None), or --no-store, works without one."
+            error.hint = f"{cure}, or name another store; Engine(None) works without one."
             raise
     place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
     core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
