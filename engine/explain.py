@@ -175,6 +175,10 @@ def annotate(core: Core, node: int, error: Exception) -> None:
     error.__notes__ = [*notes, WHILE + " -> ".join(names)]
 
 
+def _is_as(value: object, failure: Failure) -> bool:
+    return isinstance(value, Failure) and value.identity == failure.identity
+
+
 def dependencies(core: Core, node: int) -> list[str]:
     """Display names of what a node read, in order; of a table or fold also its members. The lock is held."""
     load(core, (node,))

@@ -220,7 +220,7 @@ class Watch:
 
     @property
     def failing(self) -> dict[Key[Any], str]:
-        """The watched keys whose value is an error now, and what it says."""
+        """The watched keys whose value was an error in the event told last, and what it says."""
         return dict(self._parts.updater.failing)
 
     @property
