@@ -26,6 +26,16 @@ def test_config_shows_values_and_origins(engine: Command) -> None:
     assert document["workers"]["value"] == 3
 
 
+def test_limits_of_the_configuration_hold_for_what_runs(engine: Command) -> None:
+    Path("engine.toml").write_text("limits = {gpu = 1}\n")
+    assert re.search(r"^limits +gpu=1$", engine("config").out, re.M)
+    assert engine("config", "--json").json["settings"]["limits"]["value"] == {"gpu": 1}
+    Path("rules.py").write_text(
+        "from engine import query\n\n\n@query(limit='net')\ndef fetched() -> int:\n    return 1\n"
+    )
+    assert "none of those that the engine has: gpu" in engine("run", "rules.py:fetched").err
+
+
 def test_a_wrong_configuration_is_one_message_for_every_command(engine: Command) -> None:
     Path("engine.toml").write_text("workers = 'two'\n")
     for command in (("run", "rules.py:report"), ("status",), ("config",), ("gc",), ("forget", "*")):

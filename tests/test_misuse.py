@@ -144,6 +144,21 @@ def test_an_option_that_cannot_be_meant_is_refused_where_it_is_said(
     assert error.value.fields["option"].partition("=")[2] in ("'two'", "0", "-1.5", "'all'")
 
 
+def test_a_limit_that_the_engine_does_not_have_is_told_where_it_has_others() -> None:
+    @query(name="limited", limit="gpu")
+    def limited() -> int:
+        return 1
+
+    for limits, told in (({"gp": 1}, 1), ({"gp": 1, "gpu": 1}, 0), ({}, 0)):
+        with Engine(None, limits=limits) as db:
+            assert db.get(limited) == 1
+            assert len(db.notes()) == told
+    with Engine(None, limits={"gp": 1}) as db:
+        db.get(limited)
+        cause = "limit='gpu' is none of those that the engine has: gp"
+        assert db.notes() == (f"limited runs without a limit: {cause}",)
+
+
 def test_an_option_that_there_is_not_is_told_with_those_that_there_are() -> None:
     with pytest.raises(BadQuery, match="there is no option untraced=") as error:
         query(**MISSPELT)

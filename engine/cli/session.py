@@ -87,6 +87,7 @@ def writing(
                 root=settings.root,
                 workers=settings.workers,
                 processes=settings.processes,
+                limits=settings.limits,
                 strict=settings.strict,
                 depth_limit=settings.depth_limit,
                 history=settings.history,
