@@ -153,7 +153,8 @@ class Engine(Reader):
         """Give an input another value. Returns the revision now: a new one if the value differs.
 
         On an observed input it is an overlay (an unsaved buffer): it beats the world until `reset`, or
-        until the engine is closed. The value of a host cell is stored.
+        until the engine is closed. It is one of that input alone: what is read of the file or of its
+        directory in another way is as the disk has it. The value of a host cell is stored.
         """
         self._outside("set")
         key = key_of(key, (), {})

@@ -141,7 +141,7 @@ class NotAnInput(EngineError):
 
 
 class Closed(EngineError):
-    headline = "the engine is closed"
+    headline = "the engine, the watch or the snapshot is closed"
     hint = "Open it again with Engine(...)."
     exit_code = EXIT_BUG
 

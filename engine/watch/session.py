@@ -120,7 +120,7 @@ class Watch:
             if self._threads:
                 return
             if self._parts.ending:
-                raise Closed()
+                raise Closed(hint="Begin another watch.")
             self._parts.updater.begin()
             self._own = self._subscribers.subscribe()
             bodies = {"inputs": self._inputs.run, "keys": self._keys.run, "audits": self._audit}
