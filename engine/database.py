@@ -253,7 +253,8 @@ class Engine(Reader):
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Call `listener` with every event; returns the function that ends it.
 
-        It may be called from any thread that computes, one event at a time.
+        It may be called from any thread that computes, one event at a time. Where it fails, the first time is
+        logged, and it is called on.
         """
         check_called(listener, "listener")
         self._core.listeners.append(listener)

@@ -10,6 +10,7 @@ import pytest
 from engine import Engine, Query, each, query
 from engine.errors import StoreFull
 from engine.persist import CHUNK_NS, chunk
+from engine.store import Batch
 
 
 @query
@@ -84,7 +85,12 @@ def test_what_a_long_request_computes_is_committed_two_seconds_later_at_most(
         assert core.store is not None
         write = core.store.write
         monkeypatch.setattr(core, "clock", clock)
-        monkeypatch.setattr(core.store, "write", lambda batch: (committed.append(now), write(batch)))
+
+        def noted(batch: Batch) -> None:
+            committed.append(now)
+            write(batch)
+
+        monkeypatch.setattr(core.store, "write", noted)
         core.waiting_since = core.ran_at = 0
         db.get(long, 1_000)
     gaps = [after - before for before, after in pairwise([0, *committed])]

@@ -16,6 +16,7 @@ from engine import (
     BadTable,
     Engine,
     EngineError,
+    Event,
     Sum,
     WrongValue,
     each,
@@ -198,6 +199,28 @@ def test_what_cannot_be_called_back_is_refused_at_once() -> None:
             with pytest.raises(BadArguments, match="it cannot be called"):
                 tell()
         assert db.get(doubled) == 2
+
+
+def test_a_listener_that_fails_is_logged_once_and_called_on(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+
+    def failing(event: Event) -> None:
+        told.append(str(event.key))
+        raise ValueError("of the host")
+
+    with Engine(None) as db:
+        end = db.listen(failing)
+        db.get(doubled)
+        db.set(limit, 7)
+        assert db.get(doubled) == 14
+        assert len(told) > 2
+        assert [record.getMessage() for record in caplog.records] == [
+            "a listener failed on R1 read test_misuse:limit(); its later failures are not logged"
+        ]
+        end()
+        db.set(limit, 8)
+        db.get(doubled)
+        assert len(caplog.records) == 1
 
 
 def test_a_key_takes_no_further_arguments() -> None:
