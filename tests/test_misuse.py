@@ -56,6 +56,16 @@ def halved(number: int) -> float:
 class Half:
     half: float
 
+    @query
+    def times(self, number: int) -> float:
+        return self.half * number
+
+
+@query
+def products() -> tuple[float, ...]:
+    times: Any = Half.times
+    return each(times, [(Half(1.0), 2)])
+
 
 @table(each=numbers)
 def halves(number: int) -> tuple[Half, ...]:
@@ -97,6 +107,8 @@ def test_a_value_of_another_type_is_told_with_the_input_that_it_was_meant_for() 
         (lambda db: db.watch(doubled, audit_seconds=TWO), BadSettings, "more than 0 seconds"),
         (lambda db: db.watch(doubled, **MISSPELT), BadSettings, "check_seconds"),
         (lambda db: db.watch(doubled).add(TWO), BadQuery, "Decorate the function"),
+        (lambda db: db.get(Half(1.0).times, 2), BadQuery, "db.get(Class.method, instance, ...)"),
+        (lambda db: db.get(products), BadArguments, "each(query.key(a, b) for a, b in pairs)"),
         (lambda db: table(each=numbers, index=TWO), BadTable, 'index=("two",)'),
     ],
 )
