@@ -65,6 +65,7 @@ from engine.query import Input, Query, each
 
 if TYPE_CHECKING:
     from engine.accumulate import Associative, Count, Invertible, Max, Merge, Min, Set, Sum
+    from engine.changes import Delta
     from engine.database import Engine
     from engine.event import Counts, Event, What
     from engine.explain import Why
@@ -94,6 +95,7 @@ __all__ = [
     "Count",
     "Counts",
     "CycleError",
+    "Delta",
     "DepthLimit",
     "Durability",
     "EmptyFold",
@@ -153,6 +155,7 @@ _LATE = {
     "Associative": "engine.accumulate",
     "Count": "engine.accumulate",
     "Counts": "engine.event",
+    "Delta": "engine.changes",
     "Engine": "engine.database",
     "Event": "engine.event",
     "Fold": "engine.folds",
