@@ -22,6 +22,7 @@ from engine.durability import Durability
 from engine.errors import (
     BadArguments,
     BadCursor,
+    BadFold,
     BadLookup,
     BadModule,
     BadQuery,
@@ -33,10 +34,12 @@ from engine.errors import (
     Closed,
     CycleError,
     DepthLimit,
+    EmptyFold,
     EngineError,
     ForkedEngine,
     NotAnInput,
     NotImportable,
+    RootGone,
     SnapshotLost,
     StoreDamaged,
     StoreError,
@@ -48,6 +51,7 @@ from engine.errors import (
     StoreUnsafe,
     TimedOut,
     Transient,
+    UnfoldableValue,
     UnkeyableArgument,
     UnknownQuery,
     UnstorableValue,
@@ -61,6 +65,7 @@ from engine.query import Input, Query, each
 
 if TYPE_CHECKING:
     from engine.accumulate import Associative, Count, Invertible, Max, Merge, Min, Set, Sum
+    from engine.changes import Delta
     from engine.database import Engine
     from engine.event import Counts, Event, What
     from engine.explain import Why
@@ -77,6 +82,7 @@ __all__ = [
     "Associative",
     "BadArguments",
     "BadCursor",
+    "BadFold",
     "BadLookup",
     "BadModule",
     "BadQuery",
@@ -89,8 +95,10 @@ __all__ = [
     "Count",
     "Counts",
     "CycleError",
+    "Delta",
     "DepthLimit",
     "Durability",
+    "EmptyFold",
     "Engine",
     "EngineError",
     "Event",
@@ -106,6 +114,7 @@ __all__ = [
     "NotAnInput",
     "NotImportable",
     "Query",
+    "RootGone",
     "Set",
     "SnapshotLost",
     "StoreDamaged",
@@ -121,6 +130,7 @@ __all__ = [
     "Table",
     "TimedOut",
     "Transient",
+    "UnfoldableValue",
     "UnkeyableArgument",
     "UnknownQuery",
     "UnstorableValue",
@@ -145,6 +155,7 @@ _LATE = {
     "Associative": "engine.accumulate",
     "Count": "engine.accumulate",
     "Counts": "engine.event",
+    "Delta": "engine.changes",
     "Engine": "engine.database",
     "Event": "engine.event",
     "Fold": "engine.folds",

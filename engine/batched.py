@@ -10,11 +10,12 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from engine.errors import BadQuery, WrongCount
 from engine.frame import CURRENT, SealedFrame
+from engine.key import short
 from engine.parameters import parameters_of
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ def one_of(function: Callable[..., Any], name: str) -> tuple[Callable[[Any], Any
         frame = CURRENT.get()
         token = CURRENT.set(None if frame is None else BatchFrame(frame.root))
         try:
-            values = list(function(list(keys)))
+            returned = function(list(keys))
+            if not isinstance(returned, Iterable):
+                raise WrongCount(query=name, keys=len(keys), returned=short(returned))
+            values = list(returned)
         finally:
             CURRENT.reset(token)
         if len(values) != len(keys):

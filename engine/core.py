@@ -144,6 +144,7 @@ class Core:
         self.knots: dict[int, set[int]] = {}  # of members of rings: all that they need and that need them
         # telling
         self.listeners: list[Callable[[Event], None]] = []
+        self.failing_listeners: list[Callable[[Event], None]] = []  # each is told of once
         self.events: deque[Event] = deque()
         self.journal: deque[Record] | None = None  # what ran and what was looked at, kept for a watch
         self.emitting = threading.Lock()
@@ -255,9 +256,13 @@ class Core:
                         try:
                             listener(event)
                         except Exception:  # of the host: it must not fail the query that is told of
+                            if any(one is listener for one in self.failing_listeners):
+                                continue
                             import logging  # late: of no use where no listener fails
 
-                            logging.getLogger("engine").exception("a listener failed on %s", event)
+                            self.failing_listeners.append(listener)
+                            text = "a listener failed on %s; its later failures are not logged"
+                            logging.getLogger("engine").exception(text, event)
             finally:
                 self.emitting.release()
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from engine import invariants, look, request
 from engine.advance import Change
@@ -22,6 +22,7 @@ from engine.event import Event
 from engine.graph import Graph
 from engine.key import Key
 from engine.opening import open_core
+from engine.options import WatchOptions, check_called, check_sample, check_watch
 from engine.proven import settled
 from engine.query import Query
 from engine.reader import Reader, key_of
@@ -31,22 +32,10 @@ if TYPE_CHECKING:
     from engine.parallel.executor import Executor
     from engine.store.gc import Collected
     from engine.verification import Verification, Verifier
-    from engine.watch.backend import Factory
     from engine.watch.session import Watch
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class WatchOptions(TypedDict, total=False):
-    """Options of `Engine.watch`."""
-
-    deltas: bool
-    audit_seconds: float
-    poll_seconds: float
-    backend: Factory
-    threads: int
-    check_seconds: float
 
 
 class Engine(Reader):
@@ -148,6 +137,7 @@ class Engine(Reader):
         from engine.verification import Verifier  # late: who never asks pays nothing
 
         self._outside("verify")
+        check_sample(sample)
         verifier = Verifier(
             settled(self._core), [key_of(key, (), {}) for key in keys], sample, random.Random()
         )
@@ -163,7 +153,8 @@ class Engine(Reader):
         """Give an input another value. Returns the revision now: a new one if the value differs.
 
         On an observed input it is an overlay (an unsaved buffer): it beats the world until `reset`, or
-        until the engine is closed. The value of a host cell is stored.
+        until the engine is closed. It is one of that input alone: what is read of the file or of its
+        directory in another way is as the disk has it. The value of a host cell is stored.
         """
         self._outside("set")
         key = key_of(key, (), {})
@@ -237,6 +228,7 @@ class Engine(Reader):
 
         self._outside("watch")
         settled(self._core).check_usable()
+        check_watch(options)
         if self._watch is not None:
             if self._watch.active:
                 raise BadSettings(cause="a watch is running already", hint="Add keys, or close it first.")
@@ -264,8 +256,10 @@ class Engine(Reader):
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Call `listener` with every event; returns the function that ends it.
 
-        It may be called from any thread that computes, one event at a time.
+        It may be called from any thread that computes, one event at a time. Where it fails, the first time is
+        logged, and it is called on.
         """
+        check_called(listener, "listener")
         self._core.listeners.append(listener)
         return lambda: self._core.listeners.remove(listener)
 

@@ -24,6 +24,7 @@ from engine.durability import Durability
 from engine.errors import BadQuery
 from engine.frame import CURRENT
 from engine.key import Key
+from engine.options import OF_A_QUERY, OF_AN_INPUT, check_names, check_options
 from engine.parameters import parameters_of
 from engine.query import ABSENT, READY, REGISTRY, TAKEN_OVER, Input, Query, QueryInfo
 from engine.script import module_name
@@ -32,7 +33,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
 
-PLACES: Final = ("auto", "process", "thread", "inline")  # where members of a group may run
 LARGEST_BATCH: Final = 1024  # keys in one call, where the query does not say it
 SHORT_KINDS: dict[object, type] = {}
 for _kind in (str, int, bytes, bool):
@@ -95,11 +95,13 @@ def query(function: Any = None, /, **options: Any) -> Any:
         batch      True, or how many at most: the function takes a list of keys and returns the list of their
                    values. It may read nothing else: what it needs is part of the key.
 
-    Raises `BadQuery` for functions that cannot be queries (async, generators, `**kwargs`).
+    Raises `BadQuery` for functions that cannot be queries (async, generators, `**kwargs`), and for options
+    that there are not.
     """
+    check_names(options, OF_A_QUERY)
     if function is None:
         return functools.partial(define_query, **options)
-    return define_query(function)
+    return define_query(function, **options)
 
 
 @overload
@@ -138,12 +140,13 @@ def input(function: Any = None, /, **options: Any) -> Any:
         as_stamped  `as_stamped(stamp, *args) -> (value,)`: what the function gives, read in one look that can
                     tell that the stamp, which was just taken, still held when the reading was done; None
                     where it did not, or the function would raise. Saves the second stamp of a read.
-        durability  how rarely it changes.
+        durability  how rarely it changes: `Durability.LOW` (the default), `MEDIUM` or `HIGH`.
         persist     False: the value is not stored and is read again where it is needed.
 
     The function may not read queries. A failure that it raises is the input's value until it changes,
     except transient ones (`OSError`, `Transient`).
     """
+    check_names(options, OF_AN_INPUT)
     options["observed"] = bool(options.get("observed") or options.get("stamp"))
     if function is None:
         return functools.partial(define_query, is_input=True, **options)
@@ -160,9 +163,11 @@ def define_query(
     """What `query` and `input` do; a table gives its queries a name and a kind of their own."""
     if not inspect.isfunction(function):
         raise BadQuery(f"{function!r} is not a plain function", hint="Put @query below other decorators.")
+    at = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
+    check_options(function.__qualname__, at, {"name": name})
     name = name or f"{module_name(function.__module__)}:{function.__qualname__}"
-    _refuse_unfit(function, name)
-    _refuse_options(name, **options)
+    _refuse_unfit(function, name, at)
+    check_options(name, at, options)
     if options.get("batch"):
         function, options["many"], options["returns"] = one_of(function, name)
         options["batch"] = LARGEST_BATCH if options["batch"] is True else options["batch"]
@@ -182,8 +187,7 @@ def define_query(
     return info.wrapper
 
 
-def _refuse_unfit(function: Callable[..., Any], name: str) -> None:
-    where = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
+def _refuse_unfit(function: Callable[..., Any], name: str, where: str) -> None:
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise BadQuery(query=name, at=where, cause="it is async", hint="Queries are plain functions.")
     if inspect.isgeneratorfunction(function):
@@ -196,21 +200,6 @@ def _refuse_unfit(function: Callable[..., Any], name: str) -> None:
                 cause=f"it takes **{parameter.name}",
                 hint="Name its arguments: they are the key.",
             )
-
-
-def _refuse_options(
-    name: str, workers: str = "auto", timeout: float | None = None, batch: object = 0, **_: Any
-) -> None:
-    sized = isinstance(batch, int) and batch >= 0
-    if workers not in PLACES or (timeout or 1) <= 0 or not sized:
-        raise BadQuery(
-            query=name,
-            workers=workers,
-            timeout=timeout,
-            batch=batch,
-            hint=f"workers= is one of {', '.join(PLACES)}; timeout= is more than 0 seconds; "
-            "batch= is True or how many keys it takes at most.",
-        )
 
 
 def _kinds(parameters: tuple[inspect.Parameter, ...]) -> tuple[type, ...] | None:

@@ -44,6 +44,12 @@ class EngineError(Exception):
     exit_code: ClassVar[int] = EXIT_BAD_REQUEST
     is_answer: ClassVar[bool] = False  # of the world, and no mistake in code: kept without a traceback
 
+    def __init_subclass__(cls) -> None:
+        """What `help` says of a class: the headline, what it says of itself, and the remedy."""
+        own = " ".join((cls.__doc__ or "").split())
+        told = f"{cls.headline[:1].upper()}{cls.headline[1:]}."
+        cls.__doc__ = "\n\n".join(filter(None, (told, own, cls.hint)))
+
     def __init__(self, *args: object, hint: str | None = None, **fields: object) -> None:
         super().__init__(*args)
         self.fields = {name.replace("_", " "): escaped(value) for name, value in fields.items()}
@@ -72,6 +78,7 @@ class UnknownQuery(EngineError):
 
 class UnknownSymbol(EngineError):
     headline = "no definition of this project can be meant"
+    hint = "Look for it: engine graph definitions NAME --starting, or engine search WORDS."
 
 
 class UnknownFile(EngineError):
@@ -134,7 +141,7 @@ class NotAnInput(EngineError):
 
 
 class Closed(EngineError):
-    headline = "the engine is closed"
+    headline = "the engine, the watch or the snapshot is closed"
     hint = "Open it again with Engine(...)."
     exit_code = EXIT_BUG
 
@@ -165,7 +172,7 @@ class CycleError(EngineError, graphlib.CycleError):
         self.path = path
         shown = path if len(path) <= 20 else (*path[:10], f"… {len(path) - 20} more …", *path[-10:])
         super().__init__(cycle=" -> ".join(shown))
-        self.args = (headline_of(type(self)), list(path))  # the shape graphlib documents
+        self.args = (self.headline, list(path))  # the shape graphlib documents
 
 
 class DepthLimit(EngineError):
@@ -210,8 +217,6 @@ class UnfoldableValue(EngineError):
 
 
 class EmptyFold(EngineError):
-    """`Min` or `Max` of no members."""
-
     headline = "a fold without members has no smallest or largest value"
     hint = "Say which value to give then: Min(default=...), Max(default=...)."
     exit_code = EXIT_QUERY_FAILED
@@ -326,11 +331,6 @@ class StoreDamaged(StoreError):
 
     headline = "the store is damaged"
     hint = "Open it for writing once (any `engine run`): it is set aside, and everything is computed again."
-
-
-def headline_of(kind: type[EngineError]) -> str:
-    """The headline of an error class."""
-    return kind.headline
 
 
 class CannotWatch(EngineError):

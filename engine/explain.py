@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from attrs import frozen
 
 from engine.core import Core
+from engine.failure import Failure
 from engine.graph import ERROR, FORCED, INPUT, MARKED, PINNED, REASON_SHIFT, TRANSIENT, entries
 from engine.kinds import parts_of
 from engine.locate import nodes_of
@@ -157,6 +158,10 @@ def annotate(core: Core, node: int, error: Exception) -> None:
         load(core, below)
         digest = graph.fingerprint[here]
         failed = [n for n in below if graph.flags[n] & ERROR and graph.fingerprint[n] == digest]
+        if graph.flags[here] & TRANSIENT:  # it has no fingerprint, and is held while the request goes on
+            failed = [
+                n for n in below if isinstance(held := graph.values[n], Failure) and held.error is error
+            ]
         if not failed and graph.flags[here] & ERROR:
             failed = [n for n in below[-1:] if graph.flags[n] & ERROR]  # what it read last is what it raised
         here = next((n for n in failed if n not in path), None)
@@ -169,6 +174,10 @@ def annotate(core: Core, node: int, error: Exception) -> None:
         ]
     notes = [note for note in notes_of(error) if not note.startswith(WHILE)]
     set_notes(error, [*notes, WHILE + " -> ".join(names)])
+
+
+def _is_as(value: object, failure: Failure) -> bool:
+    return isinstance(value, Failure) and value.identity == failure.identity
 
 
 def dependencies(core: Core, node: int) -> list[str]:

@@ -24,7 +24,7 @@ from engine.accumulate import Accumulator, Associative, Invertible, is_invertibl
 from engine.blocks import Blocks
 from engine.columns import Plain, plain
 from engine.define import define_query
-from engine.errors import BadFold
+from engine.errors import BadFold, escaped
 from engine.frame import CURRENT
 from engine.key import Key
 from engine.lookup import OF, LookupInfo, keys_of
@@ -48,6 +48,9 @@ class Fold(Generic[R]):
         assert info.value is not None
         self.__query__ = info.value
         self.__name__ = info.name
+
+    def __repr__(self) -> str:
+        return f"<Fold {escaped(self.__name__)}>"
 
     def __call__(self) -> R:
         """The value; inside a query it is recorded as a dependency."""

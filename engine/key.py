@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 R_co = TypeVar("R_co", covariant=True)
 
 
-@frozen(slots=True)
+@frozen(slots=True, repr=False)
 class Key(Generic[R_co]):
     """Names one value: made by `query.key(*args)`, given to `Engine.get`, `set`, `why`.
 
@@ -27,9 +27,9 @@ class Key(Generic[R_co]):
     commands print and accept.
     """
 
-    query: QueryInfo = field(repr=False)
+    query: QueryInfo
     args: tuple[Any, ...]
-    typed: object = field(init=False, repr=False)
+    typed: object = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "typed", self.query.memo_key(self.args))
@@ -42,6 +42,9 @@ class Key(Generic[R_co]):
 
     def __str__(self) -> str:
         return self.query.display(self.args)
+
+    def __repr__(self) -> str:
+        return f"<Key {self}>"
 
 
 def display(name: str, args: tuple[Any, ...]) -> str:

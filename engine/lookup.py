@@ -126,6 +126,9 @@ class Lookup(Generic[R_co]):
         self.__name__ = info.mode
         info.wrapper = self
 
+    def __repr__(self) -> str:
+        return f"<Lookup {escaped(self.__query__.name)}>"
+
     def __call__(self, *args: Any, **columns: Any) -> R_co:
         """The answer; inside a query it is recorded as a dependency."""
         info = self.__query__

@@ -45,23 +45,22 @@ def open_core(
     relax_collector: bool,
 ) -> Core:
     """The core of an engine with these settings; `Engine` says what they mean."""
-    if not all(isinstance(count, int) and count >= 1 for count in (workers, depth_limit)):
-        hint = "Both are whole numbers, at least 1."
-        raise BadSettings(workers=workers, depth_limit=depth_limit, hint=hint)
+    _check_counts(workers=workers, depth_limit=depth_limit)
+    if processes not in ("auto", 0):
+        _check_counts('It is a whole number, 0 for none, or "auto".', processes=processes)
+    if not isinstance(limits or {}, Mapping) or not all(map(_is_count, (limits or {}).values())):
+        raise BadSettings(limits=limits, hint='Whole numbers, at least 1, by name: {"gpu": 1}.')
     if history is None:
         history = HISTORY if path is not None else 0
-    if history < 0:
-        raise BadSettings(history=history, hint="It is at least 0.")
-    if max_memory is not None and (max_memory < 1 or path is None):
-        hint = "Values that go are read from a store: name one." if path is None else "It is at least 1."
-        raise BadSettings(max_memory=max_memory, hint=hint)
-    counts = [*(limits or {}).values(), 1 if processes in ("auto", 0) else processes]
-    if not all(isinstance(count, int) and count >= 1 for count in counts):
-        raise BadSettings(
-            processes=processes,
-            limits=limits,
-            hint='Whole numbers, at least 1; processes also 0 or "auto".',
-        )
+    if not isinstance(history, int) or history < 0:
+        raise BadSettings(history=history, hint="It is a whole number, 0 for none.")
+    if max_memory is not None:
+        _check_counts(max_memory=max_memory)
+        if path is None:
+            raise BadSettings(max_memory=max_memory, hint="Values that go are read from a store: name one.")
+    if root is not None and not os.path.isdir(root):
+        cause = "it is not a directory" if os.path.exists(root) else "there is no such directory"
+        raise BadSettings(root=Path(root).absolute(), cause=cause, hint="Make it, or name another one.")
     if processes and executor is not None:
         raise BadSettings(processes=processes, executor=executor, hint="One of them computes.")
     if synchronous not in ("NORMAL", "FULL"):
@@ -77,7 +76,7 @@ def open_core(
             )
         except (StoreFull, StoreReadOnly) as error:
             cure = "Make room" if isinstance(error, StoreFull) else "Check the permissions"
-            error.hint = f"{cure}, or name another store; Engine(None), or --no-store, works without one."
+            error.hint = f"{cure}, or name another store; Engine(None) works without one."
             raise
     place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
     core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
@@ -99,6 +98,16 @@ def open_core(
         core.notes += store.notes
         store.notes.clear()
     return core
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 1
+
+
+def _check_counts(hint: str = "It is a whole number, at least 1.", **counts: object) -> None:
+    for name, count in counts.items():
+        if not _is_count(count):
+            raise BadSettings(**{name: count}, hint=hint)
 
 
 def _read_graph(core: Core, store: Store) -> None:

@@ -16,6 +16,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Iterable, Sequence
+from types import MethodType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -55,6 +56,7 @@ class Absent:
 
 
 ABSENT: Final = Absent()
+SEVERAL: Final = "With each, of several arguments: each(query.key(a, b) for a, b in pairs)."
 READY = 3  # status of a node whose value is in memory, shareable and known correct: LOADED | VALUE
 
 
@@ -165,7 +167,8 @@ class QueryInfo:
             bound = inspect.Signature(list(self.parameters)).bind(*args, **kwargs)
         except TypeError as error:
             signature = f"{self.name}{inspect.Signature(list(self.parameters))}"
-            raise BadArguments(query=self.name, cause=str(error), signature=signature) from None
+            hint = SEVERAL if len(args) == 1 and isinstance(args[0], tuple) else None
+            raise BadArguments(query=self.name, cause=str(error), signature=signature, hint=hint) from None
         bound.apply_defaults()
         return tuple(bound.arguments.values())
 
@@ -237,6 +240,7 @@ def each(keys: Iterable[Key[R]], /) -> tuple[R, ...]: ...
 def each(query: Any, keys: Any = None, /) -> tuple[Any, ...]:
     """The values of many keys, as one parallel group of dependencies.
 
+    `each(lines, paths)`; of a query that takes several arguments `each(price.key(a, b) for a, b in pairs)`.
     All members are asked for together: none depends on the answer of another, so the engine may check
     and run them in threads or in worker processes. Raises the first error in the order of the keys, after all
     were computed.
@@ -257,6 +261,9 @@ def each(query: Any, keys: Any = None, /) -> tuple[Any, ...]:
 
 def info_of(query: object) -> QueryInfo:
     """The definition behind a query; raises `BadQuery` for anything else."""
+    if isinstance(query, MethodType):
+        cause = f"{query.__qualname__} is bound to an instance, which is a part of the key"
+        raise BadQuery(cause=cause, hint="Ask by its class: db.get(Class.method, instance, ...).")
     info = getattr(query, "__query__", None)
     if not isinstance(info, QueryInfo):
         raise BadQuery(f"{query!r} is not a query", hint="Decorate the function with @query or @input.")

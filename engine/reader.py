@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from engine import explain, request
 from engine.core import Core
-from engine.errors import BadTable, ChangedInsideQuery, StoreReadOnly
+from engine.errors import BadArguments, BadTable, ChangedInsideQuery, StoreReadOnly, escaped
 from engine.event import Counts
 from engine.folds import Fold
 from engine.frame import CURRENT
@@ -23,6 +23,7 @@ from engine.graph import ABSENT, ROOT
 from engine.key import Key, display
 from engine.locate import find, find_named
 from engine.lookup import Lookup
+from engine.options import check_sample
 from engine.proven import settled
 from engine.query import READY, REGISTRY, Query, info_of
 from engine.snapshot import Snapshot
@@ -45,6 +46,11 @@ class Reader:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+
+    def __repr__(self) -> str:
+        core = self._core
+        place = "in memory" if core.store is None else f"at {core.store.path.parent}"
+        return f"<Engine {escaped(place)}, {'closed' if core.closed else f'revision {core.revision}'}>"
 
     @overload
     def get(self, key: Key[R], /) -> R: ...
@@ -168,6 +174,7 @@ class Reader:
 
         from engine.audit import audit
 
+        check_sample(sample)
         return audit(self._core, info, sample, random.Random())
 
     def counts(self) -> Counts:
@@ -235,6 +242,8 @@ class View:
 def key_of(query: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Key[Any]:
     """The key that somebody outside means."""
     if isinstance(query, Key):
+        if args or kwargs:
+            raise BadArguments(key=query, cause="a key has its arguments already")
         return query
     if isinstance(query, Table) and not args and not kwargs:
         return Key(query.__collection__.settle, ())  # the whole of it: its value is a digest of all rows

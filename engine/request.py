@@ -28,6 +28,7 @@ from engine.locate import bind, locate
 from engine.look import sync
 from engine.mark import settle
 from engine.observe import look
+from engine.options import check_level
 from engine.persist import KEEP, load, save
 from engine.query import REGISTRY, TAKEN_OVER, QueryInfo
 from engine.reason import Reason
@@ -172,6 +173,7 @@ def _rebind(core: Core) -> None:
 
 def prepare(core: Core, key: Key[Any], value: Any, durability: Durability | None) -> Change:
     """Check and encode a value to be set; makes the node if it is new."""
+    check_level(key, durability)
     node = _input_node(core, key.query, key.args)
     try:
         return change_of(node, key.query, key.args, value, pinned=True, durability=durability)

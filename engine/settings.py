@@ -35,6 +35,7 @@ class Settings:
     path: tuple[Path, ...] = ()  # directories whose modules can be named, the root first
     workers: int = 1  # threads for parallel groups
     processes: int | str = 0  # worker processes
+    limits: Mapping[str, int] = field(factory=dict)  # keys that run at a time, of queries with that `limit=`
     strict: bool = False
     depth_limit: int = 50_000
     history: int = 4
@@ -207,6 +208,12 @@ def _processes(value: object, base: Path) -> object:
     return value if value in ("auto", 0) and not isinstance(value, bool) else _count(value, base)
 
 
+def _limits(value: object, base: Path) -> dict[str, int]:
+    if not isinstance(value, Mapping) or "" in value:
+        raise ValueError
+    return {name: _count(size, base) for name, size in value.items()}
+
+
 def _flag(value: object, base: Path) -> bool:
     if not isinstance(value, bool):
         raise ValueError
@@ -222,6 +229,11 @@ def _sync(value: object, base: Path) -> str:
 
 def _split(text: str) -> list[str]:
     return [part for part in text.split(os.pathsep) if part]
+
+
+def _sizes(text: str) -> object:
+    parts = [part.rpartition("=") for part in _split(text)]
+    return {name: _number(size) for name, _, size in parts}
 
 
 def parse_flag(text: str) -> object:
@@ -247,6 +259,7 @@ _KINDS: Final[dict[str, _Kind]] = {
     "path": _Kind(_LIST, _paths, _split),
     "workers": _Kind("a whole number, at least 1", _count, _number),
     "processes": _Kind('a whole number, or "auto": as many as there are cores', _processes, _number),
+    "limits": _Kind(f"whole numbers by name; in the environment gpu=1{os.pathsep}net=4", _limits, _sizes),
     "strict": _Kind("true or false", _flag, parse_flag),
     "depth_limit": _Kind("a whole number, at least 1", _count, _number),
     "history": _Kind("a whole number, 0 for none", _natural, _number),

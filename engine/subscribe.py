@@ -8,6 +8,7 @@ from typing import Any
 from engine.core import Core
 from engine.key import Key
 from engine.locate import find
+from engine.options import check_called
 from engine.query import REGISTRY
 from engine.request import demand
 
@@ -18,6 +19,7 @@ class Subscription:
     """One callback on one key; `close()` ends it."""
 
     def __init__(self, owner: list[Subscription], key: Key[Any], callback: Callable[[Any], None]) -> None:
+        check_called(callback, "callback")
         self._owner = owner
         self.key = key
         self.callback = callback

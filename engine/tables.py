@@ -26,7 +26,7 @@ from attrs import define, frozen
 
 from engine.columns import Columns, Plain, field_names
 from engine.define import define_query
-from engine.errors import BadTable
+from engine.errors import BadTable, escaped
 from engine.frame import CURRENT
 from engine.key import Key
 from engine.lookup import (
@@ -133,6 +133,9 @@ class Table(Generic[K, Row]):
         """Names the rows of one source key."""
         return Key(self.__query__, self.__query__.bind((key,), {}))
 
+    def __repr__(self) -> str:
+        return f"<Table {escaped(self.__collection__.name)}>"
+
     def __iter__(self) -> Iterator[Row]:
         """All rows, sorted."""
         return iter(self.where())
@@ -170,6 +173,9 @@ def table(
 
     Raises `BadTable`.
     """
+    for option, columns in {"index": index, "identity": identity}.items():
+        if isinstance(columns, str):
+            raise BadTable(cause=f"{option}= takes several names", hint=f'Say {option}=("{columns}",).')
     index, identity = tuple(index), tuple(identity)
 
     def make(function: Callable[[K], Iterable[Row]]) -> Table[K, Row]:

@@ -35,6 +35,7 @@ READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _FIND: int | None = getattr(os, "O_PATH", None)
 
 _HINTS = {
+    "not a string": "Say str(path), or engine.rules.files.canonical_path(path): one file is one key.",
     "not a canonical path": "Call engine.rules.files.canonical_path first: one file is one key.",
     "outside root": "Queries see only what lies below the engine's root.",
     "not text": "Read it with read_bytes, or save it as UTF-8.",
@@ -48,7 +49,7 @@ class FileError(EngineError):
 
     Kinds: "missing", "dangling link", "directory", "not a directory", "fifo", "socket", "device",
     "unreadable", "too large", "link loop", "name too long", "bad name", "not text", "outside root",
-    "not a canonical path", "too deep".
+    "not a canonical path", "not a string", "too deep".
     """
 
     headline = "this path is not what the query needs"
@@ -209,6 +210,8 @@ def canonical_path(path: str | os.PathLike[str]) -> str:
 
 def full_path(path: str) -> str:
     """The path of the operating system behind a canonical path; raises FileError for any other (F1)."""
+    if path.__class__ is not str:  # a pathlib.Path, most likely: it would be another key
+        raise FileError(os.fsdecode(path), "not a string")
     if path and (path[0] in "/." or posixpath.normpath(path) != path):
         if path.startswith("/"):
             canonical_path(path)  # raises where it is not below the root

@@ -116,6 +116,11 @@ def test_a_value_for_each_key_and_nothing_read() -> None:
     def short(numbers: list[int]) -> list[int]:
         return numbers[1:]
 
+    @query(name="batched:nothing", batch=True)
+    def nothing(numbers: list[int]) -> list[int]:
+        returned: Any = None
+        return returned  # type: ignore[no-any-return]  # that is what is tested
+
     @query(name="batched:reading", batch=True)
     def reading(numbers: list[int]) -> list[int]:
         return [number + len(names()) for number in numbers]
@@ -123,6 +128,8 @@ def test_a_value_for_each_key_and_nothing_read() -> None:
     with Engine(None) as db:
         with pytest.raises(WrongCount, match=r"keys: +1"):
             db.get(short, 1)
+        with pytest.raises(WrongCount, match=r"returned: None"):
+            db.get(nothing, 1)
         with pytest.raises(BadQuery, match="a query with batch= read batched:names"):
             db.get(reading, 1)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from engine import Engine, query
+from engine import Engine, Query, each, query
 from engine.errors import StoreFull
 from engine.persist import CHUNK_NS, chunk
+from engine.store import Batch
 
 
 @query
@@ -54,6 +56,46 @@ def test_a_full_disk_is_tried_again_after_a_while_not_after_every_key(
         before = db.counts()
         db.get(total, 1_000)
         assert (db.counts() - before).executed == 0
+
+
+@query(batch=10)
+def many(numbers: list[int]) -> list[int]:
+    return numbers
+
+
+@query
+def total_of_calls(count: int) -> int:
+    return sum(each(many, range(count)))
+
+
+@pytest.mark.parametrize("long", [total, total_of_calls])
+def test_what_a_long_request_computes_is_committed_two_seconds_later_at_most(
+    long: Query[[int], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0
+    committed: list[int] = []
+
+    def clock() -> int:
+        nonlocal now
+        now += CHUNK_NS // 10
+        return now
+
+    with Engine(tmp_path / "store") as db:
+        core = db._core
+        assert core.store is not None
+        write = core.store.write
+        monkeypatch.setattr(core, "clock", clock)
+
+        def noted(batch: Batch) -> None:
+            committed.append(now)
+            write(batch)
+
+        monkeypatch.setattr(core.store, "write", noted)
+        core.waiting_since = core.ran_at = 0
+        db.get(long, 1_000)
+    gaps = [after - before for before, after in pairwise([0, *committed])]
+    assert len(gaps) > 10
+    assert max(gaps) <= CHUNK_NS + 4 * CHUNK_NS // 10  # and what ran meanwhile
 
 
 def test_where_nothing_waits_nothing_is_committed_and_what_passes_stays(tmp_path: Path) -> None:

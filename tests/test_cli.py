@@ -13,6 +13,7 @@ from engine.memory import LIMIT
 from tests.commands import Command, check_refused, engine
 
 __all__ = ["engine"]  # a fixture
+CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def test_config_shows_values_and_origins(engine: Command) -> None:
@@ -24,6 +25,54 @@ def test_config_shows_values_and_origins(engine: Command) -> None:
     assert document["max_memory"] == {"value": LIMIT, "origin": "default"}
     assert document["store"] == {"value": str(Path.cwd() / "elsewhere"), "origin": "--store"}
     assert document["workers"]["value"] == 3
+
+
+def test_limits_of_the_configuration_hold_for_what_runs(engine: Command) -> None:
+    Path("engine.toml").write_text("limits = {gpu = 1}\n")
+    assert re.search(r"^limits +gpu=1$", engine("config").out, re.M)
+    assert engine("config", "--json").json["settings"]["limits"]["value"] == {"gpu": 1}
+    Path("rules.py").write_text(
+        "from engine import query\n\n\n@query(limit='net')\ndef fetched() -> int:\n    return 1\n"
+    )
+    assert "none of those that the engine has: gpu" in engine("run", "rules.py:fetched").err
+
+
+COUNT = ("rules.py:count",)
+ASKED = {
+    "run": COUNT, "graph": ("cycles",), "search": ("count",), "why": COUNT, "deps": COUNT, "rdeps": COUNT,
+    "status": (), "db": (), "verify": COUNT, "audit": ("rules.py:total",), "forget": ("nothing*",),
+    "gc": (), "config": (),
+}  # fmt: skip
+RULES = """\
+from engine import Sum, fold, query
+
+@query
+def keys() -> tuple[int, ...]:
+    return (1, 2)
+
+@query
+def same(key: int) -> int:
+    return key
+
+total = fold(each=keys, of=same, into=Sum())
+
+@query
+def count() -> int:
+    return total()
+"""
+
+
+def test_programs_find_the_fields_that_the_docs_name(engine: Command) -> None:
+    text = (CHECKOUT / "docs" / "cli.md").read_text(encoding="utf-8").partition("## Answers for programs")[2]
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", text.partition("## Configuration")[0], re.MULTILINE)
+    Path("rules.py").write_text(RULES)
+    assert [command for command, _ in rows] == list(ASKED)
+    for command, fields in rows:
+        found = engine(command, *ASKED[command], "--json").json
+        named = set(re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", fields)))
+        inner = found.get("why", {})
+        assert {*found, *inner} == named | {"schema"}, command
+        assert found["schema"] == 1
 
 
 def test_a_wrong_configuration_is_one_message_for_every_command(engine: Command) -> None:

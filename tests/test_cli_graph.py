@@ -134,7 +134,9 @@ def test_a_name_that_several_have_or_nobody_is_an_error_that_says_which(
 ) -> None:
     several = said(capsys, "callers", "area", code=2)
     assert several[0] == "no definition of this project can be meant"
-    assert several[-1].endswith("shop/models.py:Base.area, shop/models.py:Shape.area")
+    assert several[-2].endswith("shop/models.py:Base.area, shop/models.py:Shape.area")
+    assert several[-1] == "  Say which: PATH:QUALIFIED."
+    assert "engine search" in said(capsys, "callers", "zzz", code=2)[-1]
     assert said(capsys, "callers", "helpr", code=2)[-1] == "  Did you mean helper?"
     assert said(capsys, "callers", "shop/models.py:helpr", code=2)[-1] == "  Did you mean helper?"
 

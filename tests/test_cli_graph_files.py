@@ -1,12 +1,16 @@
-"""A file that somebody asks about and the project does not have is an error, never an empty answer."""
+"""A file that somebody asks about and the project does not have, or that cannot be read: it is told."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from engine.__main__ import answer
+from tests.folders import place, without_privileges
+
+__all__ = ["place"]  # a fixture
 
 
 @pytest.mark.parametrize("question", ["imports", "importers"])
@@ -39,3 +43,46 @@ def test_a_file_that_is_not_there_is_told_with_the_one_that_may_be_meant(
     assert told.out == ""
     assert says in told.err
     assert answer(["graph", question, "shop/models.py"]) == 0
+
+
+def test_files_that_cannot_be_read_are_told_with_what_is_wrong_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "right.py").write_text("x = 1\n")
+    (tmp_path / "wrong.py").write_text("x = 1\ndef y(:\n")
+    (tmp_path / "latin.py").write_bytes(b"\xff = 1\n")
+    monkeypatch.chdir(tmp_path)
+    assert answer(["graph", "broken"]) == 0
+    latin, wrong = capsys.readouterr().out.splitlines()
+    assert latin.startswith("latin.py")
+    assert wrong == "wrong.py:2  invalid syntax"
+    assert answer(["graph", "broken", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["answer"]
+    assert [(one["path"], one["kind"]) for one in told] == [("latin.py", "encoding"), ("wrong.py", "syntax")]
+    (tmp_path / "wrong.py").write_text("x = 1\n")
+    (tmp_path / "latin.py").unlink()
+    assert answer(["graph", "broken"]) == 0
+    assert capsys.readouterr() == ("", "nothing was found\n")
+
+
+def test_what_a_file_that_is_not_there_affects_is_answered_and_it_is_told_to_be_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "test_a.py").write_text("import lib\n\n\ndef test_a():\n    pass\n")
+    (tmp_path / "lib.py").write_text("x = 1\n")
+    monkeypatch.chdir(tmp_path)
+    assert answer(["graph", "affected", "lib.py", "li.py", "--tests"]) == 0
+    assert capsys.readouterr() == ("test_a.py\n", "there is no file li.py now: it counts as removed\n")
+
+
+def test_where_nothing_can_be_written_a_question_says_what_to_do_and_that_works(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("lib.py").write_text("def f():\n    g()\n\n\ndef g():\n    pass\n")
+    with without_privileges():
+        assert answer(["graph", "callers", "g"]) == 73
+        assert capsys.readouterr().err.endswith("or keep none with --no-store.\n")
+        assert answer(["graph", "callers", "g", "--no-store"]) == 0
+        assert capsys.readouterr() == ("lib.py:1 f  f calls g\n", "")
+        assert answer(["search", "g"]) == 73
+        assert capsys.readouterr().err.endswith("or name another one with --store.\n")

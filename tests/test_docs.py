@@ -104,6 +104,17 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert {*engine.__all__, *methods} - shown == set()
 
 
+def test_help_says_of_every_public_name_what_it_is_and_not_what_its_base_is() -> None:
+    said = {name: getattr(engine, name).__doc__ for name in engine.__all__ if name != "__version__"}
+    assert [name for name, text in said.items() if not text] == []
+    assert len(set(said.values())) == len(said)
+    assert engine.StoreInUse.__doc__ == (
+        "The store is in use.\n\nWait for it to end, or read with read_only=True."
+    )
+    for name in (name for name in dir(engine.Engine) if name[0] != "_"):
+        assert getattr(engine.Engine, name).__doc__, name
+
+
 def test_every_query_to_read_the_world_through_is_in_the_reference_and_no_other() -> None:
     text = (CHECKOUT / "docs" / "reference.md").read_text(encoding="utf-8")
     rules = text.partition("## Ready-made rules")[2].partition("## Errors")[0]

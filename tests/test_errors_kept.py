@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import CycleError, Engine, Transient, input, query
+from engine import CycleError, Engine, Transient, each, input, query
 from engine.failure import Failure
 from engine.rules.files import FileMissing, read_text
 from tests.watching import Watch
@@ -84,6 +84,32 @@ def test_a_transient_failure_is_not_kept(db: Engine) -> None:
     assert len(attempts) == 3
     assert db.get(top) == 8
     assert len(attempts) == 3
+
+
+def test_a_failure_that_is_not_kept_is_told_with_the_keys_that_led_to_it_too(db: Engine) -> None:
+    @query
+    def vector(text: str) -> int:
+        if text == "b":
+            raise Transient("503")
+        return 1
+
+    @query(batch=True)
+    def vectors(texts: list[str]) -> list[int]:
+        return [1 // (text != "b") for text in texts]
+
+    @query
+    def index() -> int:
+        return sum(each(vector, "abc"))
+
+    @query
+    def many() -> int:
+        return sum(each(vectors, "abc"))
+
+    for top, member in ((index, vector), (many, vectors)):
+        with pytest.raises((Transient, ZeroDivisionError)) as caught:
+            db.get(top)
+        names = [top.key(), member.key("b")]
+        assert caught.value.__notes__ == ["while computing " + " -> ".join(map(str, names))]
 
 
 def test_what_caught_a_transient_failure_is_not_kept_either(db: Engine) -> None:

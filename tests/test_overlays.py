@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 from engine import Engine, input, query
+from engine.rules.directories import Entry, glob, listing
+from engine.rules.files import exists, read_text
 from tests.cells import SECONDS, cell, db, ten
 
 __all__ = ["db"]
@@ -50,3 +53,17 @@ def test_why_tells_a_reset_from_a_change_of_the_world(db: Engine) -> None:
     assert db.get(ten, 1) == 10
     for asked in (cell.key(1), ten.key(1)):
         assert "given back to its function" in f"{db.why(asked)}"
+
+
+def test_a_buffer_that_was_never_saved_is_listed_where_its_directory_is_set_too(tmp_path: Path) -> None:
+    (tmp_path / "old.txt").write_text("old")
+    with Engine(None, root=tmp_path) as db:
+        db.set(read_text.key("new.txt"), "new")
+        assert db.get(read_text, "new.txt") == "new"
+        assert (db.get(glob, "*.txt"), db.get(exists, "new.txt")) == (("old.txt",), False)
+        db.set(listing.key(""), (Entry("new.txt", "file"), *db.get(listing, "")))
+        db.set(exists.key("new.txt"), True)
+        assert (db.get(glob, "*.txt"), db.get(exists, "new.txt")) == (("new.txt", "old.txt"), True)
+        for key in (listing.key(""), exists.key("new.txt"), read_text.key("new.txt")):
+            db.reset(key)
+        assert (db.get(glob, "*.txt"), db.get(exists, "new.txt")) == (("old.txt",), False)

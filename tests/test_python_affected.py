@@ -10,8 +10,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from engine import Engine
+import pytest
+
+from engine import BadArguments, Engine
 from engine.rules import python
 
 TREE = {
@@ -91,3 +94,12 @@ def test_definitions_that_a_test_reaches_are_likely_before_the_others(tmp_path: 
             "tests/test_prices.py:test_price",
             "tests/test_report.py:test_report",
         ]
+
+
+def test_one_text_where_several_are_asked_for_is_refused_and_not_taken_apart(tmp_path: Path) -> None:
+    (tmp_path / "lib.py").write_text("def f(): pass\n")
+    text: Any = "lib.py:f"
+    with Engine(None, root=tmp_path) as db:
+        for query in (python.affected, python.affected_by):
+            with pytest.raises(BadArguments, match="one text, not several"):
+                db.get(query, text)

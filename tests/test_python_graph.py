@@ -105,6 +105,15 @@ def test_digest_is_the_same_in_every_process_and_place(project: Path) -> None:
     assert len(digests) == 1
 
 
+def test_a_directory_without_files_that_is_left_behind_is_not_in_the_digest(project: Path) -> None:
+    with Engine(None, root=project) as db:
+        before = db.get(python.code_graph)
+        (project / "gone" / "deeper").mkdir(parents=True)
+        (project / "gone" / "notes.txt").write_text("not Python")
+        assert db.sync() > 0
+        assert db.get(python.code_graph) == before
+
+
 def test_a_file_name_that_is_no_text(project: Path) -> None:
     (project / os.fsdecode(b"pkg/\xff.py")).write_text("def strange(): ...\n")
     with Engine(project.parent / "store", root=project) as db:

@@ -11,6 +11,7 @@ import unicodedata
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ from engine.rules.files import (
     read_text,
 )
 from engine.rules.stat import file_stamp
-from tests.folders import HOSTILE, answer, place, trusting
+from tests.folders import HOSTILE, answer, grow, place, trusting
 
 __all__ = ["place", "trusting"]  # fixtures
 
@@ -91,6 +92,17 @@ def test_an_impossible_name_is_an_answer(path: str, what: str, place: Path) -> N
             assert db.get(kind, path) == what
             assert db.get(exists, path) is False
             db.sync()
+
+
+def test_a_path_that_is_no_text_is_told_what_to_say(place: Path) -> None:
+    grow("d/f")
+    given: Any = Path("d/f")
+    with Engine(None) as db:
+        for ask in (read_text, read_bytes, exists, listing):
+            with pytest.raises(FileError, match=r"Say str\(path\)") as error:
+                db.get(ask, given)
+            assert error.value.kind == "not a string"
+        assert db.get(read_text, canonical_path(given)) == "x"
 
 
 def test_a_path_has_one_spelling() -> None:

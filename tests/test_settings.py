@@ -45,6 +45,22 @@ def test_each_source_beats_the_one_before_it(tmp_path: Path) -> None:
     assert workers({"ENGINE_WORKERS": "4"}, 5) == (5, "--workers")
 
 
+def test_limits_are_numbers_by_name(tmp_path: Path) -> None:
+    own = tmp_path / "engine.toml"
+    own.write_text("limits = {gpu = 1, net = 4}\n")
+    assert load_settings(tmp_path, environment={}).limits == {"gpu": 1, "net": 4}
+    assert load_settings(tmp_path, environment={"ENGINE_LIMITS": f"a=2{os.pathsep}b=3"}).limits == {
+        "a": 2,
+        "b": 3,
+    }
+    for wrong in ('{gpu = "1"}', "{gpu = 0}", "1", '["gpu"]'):
+        own.write_text(f"limits = {wrong}\n")
+        check_refused(tmp_path, "limits", "whole numbers by name")
+    own.unlink()
+    for text in ("gpu", "gpu=", "gpu=many", "=1"):
+        check_refused(tmp_path, "ENGINE_LIMITS", environment={"ENGINE_LIMITS": text})
+
+
 def test_the_project_is_the_first_configured_directory_upwards(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.engine]\nstore = 'cache/store'\n")
     deep = tmp_path / "a" / "b"

@@ -7,12 +7,15 @@ Invariants
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import click
 
+from engine.cli.output import tell
 from engine.cli.questions import Asker, asked, located, named, written
+from engine.errors import escaped
 
 DEPTH: Final = click.option(
     "--depth",
@@ -45,6 +48,16 @@ def summary(ask: Asker) -> Iterable[str]:
     """The project in numbers."""
     found = ask("code_graph")
     return [f"{name}: {value}" for name, value in found.items()]
+
+
+@command.command("broken")
+@asked
+def broken(ask: Asker) -> Iterable[str]:
+    """Files that cannot be read as a whole, and why. What can be read of them counts in all answers."""
+    errors = {path: ask("parse_error", path) for path in ask("broken_files")}
+    ask.answer = [{"path": path, **error} for path, error in errors.items()]
+    places = [f"{path}:{one['line']}" if one["line"] else path for path, one in errors.items()]
+    return [f"{place}  {one['message']}" for place, one in zip(places, errors.values(), strict=True)]
 
 
 @command.command("definitions")
@@ -194,6 +207,9 @@ def affected(ask: Asker, files: tuple[str, ...], since: str | None, tests: bool,
     if bool(files) == (since is not None):
         raise click.UsageError("Name the files that changed, or a commit with --since.")
     changed = ask.changed_since(since) if since is not None else tuple(map(ask.file, files))
+    for name in files:  # a wrong path would be an answer without tests
+        if not os.path.lexists(name) and not os.path.lexists(ask.settings.root / name):
+            tell(f"there is no file {escaped(name)} now: it counts as removed")
     found = ask("affected", ask.as_argument(changed), str(depth))
     ask.answer = {"changed": changed, **found}
     if tests:

@@ -17,6 +17,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import click
+
 from engine.cli.session import as_json, places, settings_of
 from engine.errors import UnknownFile, UnknownSymbol
 
@@ -31,8 +33,9 @@ SHOWN: Final = 8  # definitions named in an error
 class Asker:
     """Answers queries of the code graph as JSON says them."""
 
-    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+    def __init__(self, settings: Settings, stack: ExitStack, in_memory: bool = False) -> None:
         self.settings = settings
+        self._in_memory = in_memory
         self.answer: Any = None  # of the whole command; by default that of the last query
         self.revision = 0
         self._stack = stack
@@ -44,7 +47,7 @@ class Asker:
 
         name = f"{RULES}:{query}"
         if self._db is None:
-            found = value(name, args, self.settings)
+            found = Alone() if self._in_memory else value(name, args, self.settings)
             if not isinstance(found, Alone):
                 self.answer, self.revision = found
                 return self.answer
@@ -69,7 +72,10 @@ class Asker:
         if several:
             more = f", and {len(several) - SHOWN} more" if len(several) > SHOWN else ""
             raise UnknownSymbol(
-                name=text, cause="several definitions have this name", are=", ".join(several[:SHOWN]) + more
+                name=text,
+                cause="several definitions have this name",
+                are=", ".join(several[:SHOWN]) + more,
+                hint="Say which: PATH:QUALIFIED.",
             )
         raise UnknownSymbol(name=text, hint=self._close(plain))
 
@@ -116,7 +122,8 @@ class Asker:
         from engine.errors import StoreInUse
 
         try:
-            self._db = self._stack.enter_context(writing(self.settings, **alone.opening()))
+            opened = writing(self.settings, in_memory=self._in_memory, **alone.opening())
+            self._db = self._stack.enter_context(opened)
         except StoreInUse:
             self._db = self._stack.enter_context(writing(self.settings, read_only=True))
 
@@ -137,16 +144,17 @@ class Asker:
 def asked(function: Callable[..., Iterable[str]]) -> Callable[..., None]:
     """Make a command of a function that asks, and gives lines for people."""
 
+    @click.option("--no-store", is_flag=True, help="Compute everything in memory.")
     @as_json
     @places
     @functools.wraps(function)
-    def command(json_: bool, **options: Any) -> None:
+    def command(json_: bool, no_store: bool, **options: Any) -> None:
         from engine.cli.output import tell, write, write_json
         from engine.errors import escaped
 
         settings = settings_of(options)
         with ExitStack() as stack:
-            ask = Asker(settings, stack)
+            ask = Asker(settings, stack, no_store)
             lines = list(function(ask, **options))
         if json_:
             question = function.__name__

@@ -77,7 +77,7 @@ def writing(
     hint, patience      for a store that is in use: what to do, and for how many seconds to try again
     """
     from engine import Engine
-    from engine.errors import StoreInUse
+    from engine.errors import StoreFull, StoreInUse, StoreReadOnly
 
     until = time.monotonic() + patience
     while True:
@@ -87,6 +87,7 @@ def writing(
                 root=settings.root,
                 workers=settings.workers,
                 processes=settings.processes,
+                limits=settings.limits,
                 strict=settings.strict,
                 depth_limit=settings.depth_limit,
                 history=settings.history,
@@ -99,12 +100,23 @@ def writing(
             if time.monotonic() >= until:
                 error.hint = hint
                 raise
+        except (StoreFull, StoreReadOnly) as error:
+            cure = "Make room" if isinstance(error, StoreFull) else "Check the permissions"
+            error.hint = f"{cure}, or name another one with --store{_or_none()}."
+            raise
         time.sleep(STEP_SECONDS)
     try:
         with db:
             yield db
     finally:
         tell_notes(db)
+
+
+def _or_none() -> str:
+    """Said where the command can do without a store."""
+    context = click.get_current_context(silent=True)
+    options = context.command.params if context is not None else []
+    return ", or keep none with --no-store" if any(one.name == "no_store" for one in options) else ""
 
 
 @contextmanager

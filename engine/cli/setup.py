@@ -52,10 +52,12 @@ def config(show_origin: bool, json_: bool, **options: Any) -> None:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [str(one) for one in value]
-    return value if isinstance(value, int) else str(value)
+    return value if isinstance(value, int | dict) else str(value)
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        value = [f"{name}={size}" for name, size in value.items()]
     if isinstance(value, list):
         return ", ".join(value) or "(none)"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -27,7 +27,7 @@ def catch_up(parts: Parts, cookies: Cookies, *, crawl: bool) -> int:
     ticket = parts.scheduler.flush(why)
     while not ticket.wait(STEP_SECONDS):
         if parts.ended.is_set() or parts.core.closed:
-            raise Closed()
+            raise Closed(hint=None if parts.core.closed else "Begin another watch.")
     if ticket.error is not None:
         raise ticket.error
     return ticket.differing

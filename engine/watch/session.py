@@ -21,10 +21,11 @@ from typing import Any
 
 from engine.attempt import finish
 from engine.core import Core
-from engine.errors import BadSettings, Closed
+from engine.errors import Closed
 from engine.key import Key
 from engine.locate import find
-from engine.query import QueryInfo, info_of
+from engine.query import QueryInfo
+from engine.reader import key_of
 from engine.subscribe import Subscription, refresh
 from engine.watch.backend import Factory
 from engine.watch.catch_up import catch_up
@@ -78,12 +79,6 @@ class Watch:
         threads: int = 1,
         check_seconds: float = CHECK_SECONDS,
     ) -> None:
-        if audit_seconds <= 0 or poll_seconds <= 0:
-            raise BadSettings(
-                audit_seconds=audit_seconds, poll_seconds=poll_seconds, hint="Both are above 0."
-            )
-        if check_seconds < 0:
-            raise BadSettings(check_seconds=check_seconds, hint="It is 0 (never) or above.")
         self._core = core
         self._publish_to_engine = publish
         self._subscribers = Subscribers()
@@ -125,7 +120,7 @@ class Watch:
             if self._threads:
                 return
             if self._parts.ending:
-                raise Closed()
+                raise Closed(hint="Begin another watch.")
             self._parts.updater.begin()
             self._own = self._subscribers.subscribe()
             bodies = {"inputs": self._inputs.run, "keys": self._keys.run, "audits": self._audit}
@@ -150,9 +145,9 @@ class Watch:
         self.start()
         return self._parts.live.wait(timeout)
 
-    def add(self, key: Key[Any]) -> None:
-        """Watch one more key."""
-        self._parts.updater.watched[key] = None
+    def add(self, query: Any) -> None:
+        """Watch one more key, or query without arguments."""
+        self._parts.updater.watched[key_of(query, (), {})] = None
         self._keys.wake()
 
     def look_again(self, keys: Iterable[tuple[QueryInfo, tuple[Any, ...]]]) -> None:
@@ -178,9 +173,9 @@ class Watch:
         """Tell everybody an event of the host's own."""
         self._publish(event)
 
-    def remove(self, key: Key[Any]) -> None:
-        """Watch a key no longer. Its memo stays."""
-        self._parts.updater.watched.pop(key, None)
+    def remove(self, query: Any) -> None:
+        """Watch a key, or query without arguments, no longer. Its memo stays."""
+        self._parts.updater.watched.pop(key_of(query, (), {}), None)
 
     def events(self) -> Mailbox:
         """The events from now on, for one more consumer; a `Started` with the state of now comes first."""
@@ -190,7 +185,7 @@ class Watch:
     def subscribe(self, query: Any, callback: Callable[[Any], None]) -> Caller:
         """Call back with the value of a key or query without arguments whenever it changed, in a thread of
         its own. The key is watched from now on. A failing query is told as its exception."""
-        key: Key[Any] = query if isinstance(query, Key) else Key(info_of(query), info_of(query).bind((), {}))
+        key = key_of(query, (), {})
         subscription = Subscription([], key, callback)
         refresh(self._core, subscription, tell=False)
         self.add(key)
@@ -225,7 +220,7 @@ class Watch:
 
     @property
     def failing(self) -> dict[Key[Any], str]:
-        """The watched keys whose value is an error now, and what it says."""
+        """The watched keys whose value was an error in the event told last, and what it says."""
         return dict(self._parts.updater.failing)
 
     @property

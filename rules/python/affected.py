@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
-from engine import query
+from engine import BadArguments, query
 from engine.rules.python.calls import referrers
 from engine.rules.python.definitions import definitions
 from engine.rules.python.hierarchy import overridden
@@ -50,6 +50,7 @@ class Affected:
 @query
 def affected(changed: tuple[str, ...], depth: int = 0) -> Affected:
     """What a change of these files can reach, over at most `depth` steps (0: any number)."""
+    _refuse_one(changed, "lib.py")
     python = sorted({path for path in changed if path.endswith((".py", ".pyi"))})
     files = [Reached(path, "file", ()) for path in python]
     files += reach(python, _importing, depth).values()
@@ -76,9 +77,15 @@ class AffectedBy:
 def affected_by(symbols: tuple[str, ...], depth: int = 0) -> AffectedBy:
     """What a change of these definitions "path:qualified" can reach, over at most `depth` steps (0: any
     number). Narrower than `affected`, which takes the whole file for changed."""
+    _refuse_one(symbols, "lib.py:f")
     own = {row.symbol: row.kind for symbol in symbols for row in definitions.where(symbol=symbol)}
     found = _definitions(own, [symbol for symbol in symbols if symbol not in own], depth)
     return AffectedBy(tuple(found), tuple(_likely(found)))
+
+
+def _refuse_one(several: object, example: str) -> None:
+    if isinstance(several, str):  # its letters would be files that nothing rests on: an answer without tests
+        raise BadArguments(given=several, cause="it is one text, not several", hint=f'Say ("{example}",).')
 
 
 def _definitions(own: dict[str, str], more: Iterable[str], depth: int) -> list[Reached]:

@@ -103,7 +103,10 @@ def _total(parts: Iterable[Summary]) -> Summary:
     parts = tuple(parts)
     digest = blake3()
     for part in parts:
-        digest.update(bytes.fromhex(part.digest))
+        if (
+            part.files
+        ):  # a directory that is left behind without any says nothing: git does not know it either
+            digest.update(bytes.fromhex(part.digest))
     return Summary(
         files=sum(part.files for part in parts),
         broken=sum(part.broken for part in parts),
