@@ -10,7 +10,7 @@ import pytest
 from attrs import frozen
 
 from engine import Count, Engine, fold, input, query, table
-from engine.query import REGISTRY
+from engine.query import REGISTRY, Query
 
 
 @frozen
@@ -31,7 +31,7 @@ def listed(which: int) -> tuple[int, ...]:
     return tuple(range(which + 1))
 
 
-def keys_of(which: int, name: str = "") -> Any:
+def keys_of(which: int, name: str = "") -> Query[[], tuple[int, ...]]:
     @query(name=f"redefined:keys{which}{name}")
     def keys() -> tuple[int, ...]:
         return listed(which)
