@@ -68,7 +68,7 @@ class Several(ExceptionGroup[Exception]):
         made.code = code
         return made
 
-    message = property()  # nothing of the class is asked
+    message = property()  # pyright: ignore[reportIncompatibleMethodOverride]  # nothing of the class is asked
 
 
 class Two(KeyError, AttributeError):
