@@ -22,6 +22,8 @@ _HEAP: Final = 1 << 9  # of `type.__flags__`: a class that was made while the pr
 _POINTER: Final = object.__basicsize__ // 2  # a count of references, and a type
 _NEVER: Final = object()
 _BASE: Final[Any] = BaseException.__dict__
+_MESSAGE: Final[Any] = BaseExceptionGroup.__dict__["message"]
+_EXCEPTIONS: Final[Any] = BaseExceptionGroup.__dict__["exceptions"]
 _ATTRIBUTES: Final = _BASE["__dict__"]
 _ALWAYS: Final = tuple(_BASE[name] for name in ("args", "__cause__", "__context__", "__suppress_context__"))
 
@@ -36,7 +38,7 @@ def own(error: Exception, traceback: TracebackType | None = None) -> Exception:
     solid, fields = plan
     copy: Exception
     if issubclass(solid, BaseExceptionGroup):
-        copy = solid.__new__(kind, error.message, error.exceptions)  # type: ignore[attr-defined]  # as asked
+        copy = solid.__new__(kind, _MESSAGE.__get__(error), _EXCEPTIONS.__get__(error))
     else:
         copy = solid.__new__(kind)
     for one in _ALWAYS:  # in this order: a cause suppresses the context
