@@ -242,7 +242,8 @@ class Engine(Reader):
         """Call back with the new value whenever `set`, `reset`, `batch` or `sync` changed it.
 
         The key is computed now, so that later values have something to differ from. A query that fails
-        is told as its exception. Callbacks run in the thread that made the change.
+        is told as its exception, a whole table as a digest of its rows (which ones, `changes` tells).
+        Callbacks run in the thread that made the change.
         """
         self._core.check_usable()
         subscription = Subscription(self._subscriptions, key_of(query, (), {}), callback)

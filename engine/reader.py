@@ -59,17 +59,22 @@ class Reader:
     @overload
     def get(self, lookup: Lookup[R], /, *args: Any, **columns: Any) -> R: ...
     @overload
+    def get(self, table: Table[K, Row], /) -> tuple[Row, ...]: ...
+    @overload
     def get(self, table: Table[K, Row], key: K, /) -> tuple[Row, ...]: ...
     @overload
     def get(self, query: Query[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     def get(self, query: Any, /, *args: Any, **kwargs: Any) -> Any:
         """The value of a key now: `get(report)`, `get(lines, "a.py")` or `get(lines.key("a.py"))`.
 
+        Of a table, all rows, or those of one source key: `get(words)`, `get(words, "notes/a.txt")`.
         Runs what must run, and nothing else. Raises the query's own exception, with a note of the keys
         that led to it. A hit costs about a microsecond; what a change costs is proportional to the change.
         Looks at the world only at the first call after opening; later ones see it at `sync`.
         """
         core = self._core
+        if query.__class__ is Table and not args:
+            query = query.where
         key = key_of(query, args, kwargs)
         info = key.query
         graph = core.graph
@@ -225,11 +230,15 @@ class View:
     @overload
     def get(self, lookup: Lookup[R], /, *args: Any, **columns: Any) -> R: ...
     @overload
+    def get(self, table: Table[K, Row], /) -> tuple[Row, ...]: ...
+    @overload
     def get(self, table: Table[K, Row], key: K, /) -> tuple[Row, ...]: ...
     @overload
     def get(self, query: Query[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     def get(self, query: Any, /, *args: Any, **kwargs: Any) -> Any:
         """The value of a key at this revision."""
+        if query.__class__ is Table and not args:
+            query = query.where
         key = key_of(query, args, kwargs)
         return self._snapshot.get(key.query, key.args)
 
