@@ -261,8 +261,8 @@ def each(query: Any, keys: Any = None, /) -> tuple[Any, ...]:
 
 def info_of(query: object) -> QueryInfo:
     """The definition behind a query; raises `BadQuery` for anything else."""
-    if isinstance(query, MethodType):
-        cause = f"{query.__qualname__} is bound to an instance, which is a part of the key"
+    if query.__class__ is MethodType:
+        cause = f"{short(query)} is bound to an instance, which is a part of the key"
         raise BadQuery(cause=cause, hint="Ask by its class: db.get(Class.method, instance, ...).")
     info = getattr(query, "__query__", None)
     if not isinstance(info, QueryInfo):
