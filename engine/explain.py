@@ -157,10 +157,9 @@ def annotate(core: Core, node: int, error: Exception) -> None:
         load(core, below)
         digest = graph.fingerprint[here]
         failed = [n for n in below if graph.flags[n] & ERROR and graph.fingerprint[n] == digest]
-        if graph.flags[here] & TRANSIENT:  # it has no fingerprint, and is held while the request goes on
-            failed = [
-                n for n in below if isinstance(held := graph.values[n], Failure) and held.error is error
-            ]
+        held = graph.values[here]
+        if graph.flags[here] & TRANSIENT and isinstance(held, Failure):  # held for now, without a fingerprint
+            failed = [n for n in below if _is_as(graph.values[n], held)]
         if not failed and graph.flags[here] & ERROR:
             failed = [n for n in below[-1:] if graph.flags[n] & ERROR]  # what it read last is what it raised
         here = next((n for n in failed if n not in path), None)
