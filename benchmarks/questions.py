@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from engine import Engine
+from engine.reader import whole_of
 from engine.rules import python
 
 TABLES: dict[str, Any] = {
@@ -22,7 +23,7 @@ TABLES: dict[str, Any] = {
 
 def digests(db: Engine) -> dict[str, object]:
     """A digest of each table: settled as a whole, nothing looked up."""
-    return {name: db.get(table) for name, table in TABLES.items()}
+    return {name: db.get(whole_of(table)) for name, table in TABLES.items()}
 
 
 def whole(db: Engine) -> dict[str, object]:

@@ -25,7 +25,7 @@ from engine.opening import open_core
 from engine.options import WatchOptions, check_called, check_sample, check_watch
 from engine.proven import settled
 from engine.query import Query
-from engine.reader import Reader, key_of
+from engine.reader import Reader, whole_of
 from engine.subscribe import Subscription, refresh
 
 if TYPE_CHECKING:
@@ -138,9 +138,7 @@ class Engine(Reader):
 
         self._outside("verify")
         check_sample(sample)
-        verifier = Verifier(
-            settled(self._core), [key_of(key, (), {}) for key in keys], sample, random.Random()
-        )
+        verifier = Verifier(settled(self._core), [whole_of(key) for key in keys], sample, random.Random())
         self._verifiers.append(verifier)
         try:
             return verifier.run()
@@ -157,13 +155,13 @@ class Engine(Reader):
         directory in another way is as the disk has it. The value of a host cell is stored.
         """
         self._outside("set")
-        key = key_of(key, (), {})
+        key = whole_of(key)
         return self._commit([request.prepare(self._core, key, value, durability)], f"{key} set")
 
     def reset(self, key: Key[Any] | Query[[], Any]) -> int:
         """Give an input back to its function: the world, or its default. Returns the revision now."""
         self._outside("reset")
-        key = key_of(key, (), {})
+        key = whole_of(key)
         return self._commit([request.prepare_reset(self._core, key.query, key.args)], f"{key} reset")
 
     @contextmanager
@@ -233,7 +231,7 @@ class Engine(Reader):
             if self._watch.active:
                 raise BadSettings(cause="a watch is running already", hint="Add keys, or close it first.")
             self._watch.close("another watch took its place")
-        keys = [key_of(query, (), {}) for query in queries]
+        keys = [whole_of(query) for query in queries]
         self._watch = Watch(self._core, keys, self._publish_now, **options)
         return self._watch
 
@@ -245,10 +243,11 @@ class Engine(Reader):
         """Call back with the new value whenever `set`, `reset`, `batch` or `sync` changed it.
 
         The key is computed now, so that later values have something to differ from. A query that fails
-        is told as its exception. Callbacks run in the thread that made the change.
+        is told as its exception, a whole table as a digest of its rows (which ones, `changes` tells).
+        Callbacks run in the thread that made the change.
         """
         self._core.check_usable()
-        subscription = Subscription(self._subscriptions, key_of(query, (), {}), callback)
+        subscription = Subscription(self._subscriptions, whole_of(query), callback)
         refresh(self._core, subscription, tell=False)
         self._subscriptions.append(subscription)
         return subscription

@@ -33,7 +33,7 @@ from attrs import define, field
 
 from engine.errors import BadArguments, BadQuery, escaped
 from engine.frame import CURRENT
-from engine.key import Key, display
+from engine.key import Key, display, short
 
 if TYPE_CHECKING:
     from engine.store.codec import ValueCodec
@@ -261,10 +261,13 @@ def each(query: Any, keys: Any = None, /) -> tuple[Any, ...]:
 
 def info_of(query: object) -> QueryInfo:
     """The definition behind a query; raises `BadQuery` for anything else."""
-    if isinstance(query, MethodType):
-        cause = f"{query.__qualname__} is bound to an instance, which is a part of the key"
+    if query.__class__ is MethodType:
+        cause = f"{short(query)} is bound to an instance, which is a part of the key"
         raise BadQuery(cause=cause, hint="Ask by its class: db.get(Class.method, instance, ...).")
     info = getattr(query, "__query__", None)
     if not isinstance(info, QueryInfo):
-        raise BadQuery(f"{query!r} is not a query", hint="Decorate the function with @query or @input.")
+        cure = "Decorate the function with @query or @input."
+        if not callable(query):
+            cure = "Name the query itself, not its value: report, and not report()."
+        raise BadQuery(f"{short(query)} is not a query", hint=cure)
     return info

@@ -59,12 +59,15 @@ class Reader:
     @overload
     def get(self, lookup: Lookup[R], /, *args: Any, **columns: Any) -> R: ...
     @overload
+    def get(self, table: Table[K, Row], /) -> tuple[Row, ...]: ...
+    @overload
     def get(self, table: Table[K, Row], key: K, /) -> tuple[Row, ...]: ...
     @overload
     def get(self, query: Query[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     def get(self, query: Any, /, *args: Any, **kwargs: Any) -> Any:
         """The value of a key now: `get(report)`, `get(lines, "a.py")` or `get(lines.key("a.py"))`.
 
+        Of a table, all rows, or those of one source key: `get(words)`, `get(words, "notes/a.txt")`.
         Runs what must run, and nothing else. Raises the query's own exception, with a note of the keys
         that led to it. A hit costs about a microsecond; what a change costs is proportional to the change.
         Looks at the world only at the first call after opening; later ones see it at `sync`.
@@ -115,7 +118,7 @@ class Reader:
                 if isinstance(query, str) and query not in REGISTRY:
                     yield find_named(core, query, args), display(query, args)
                 else:
-                    key = key_of(REGISTRY[query].wrapper if isinstance(query, str) else query, args, kwargs)
+                    key = whole_of(REGISTRY[query].wrapper if isinstance(query, str) else query, args, kwargs)
                     yield find(core, key.query, key.args), str(key)
         except KeyboardInterrupt as error:
             core.interrupted(error)
@@ -159,7 +162,7 @@ class Reader:
             return TableChanges(self._core, what.__collection__, since, after)
         from engine.value_changes import ValueChanges
 
-        return ValueChanges(self._core, key_of(what, (), {}), since, after)
+        return ValueChanges(self._core, whole_of(what), since, after)
 
     def audit(self, what: Table[Any, Any] | Fold[Any], /, *, sample: int | None = None) -> Audit:
         """Compute a table or a fold from its members once more, and compare with what is kept.
@@ -225,6 +228,8 @@ class View:
     @overload
     def get(self, lookup: Lookup[R], /, *args: Any, **columns: Any) -> R: ...
     @overload
+    def get(self, table: Table[K, Row], /) -> tuple[Row, ...]: ...
+    @overload
     def get(self, table: Table[K, Row], key: K, /) -> tuple[Row, ...]: ...
     @overload
     def get(self, query: Query[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -240,12 +245,19 @@ class View:
 
 
 def key_of(query: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Key[Any]:
-    """The key that somebody outside means."""
+    """The key whose value somebody outside wants: that of a whole table is its rows."""
     if isinstance(query, Key):
         if args or kwargs:
             raise BadArguments(key=query, cause="a key has its arguments already")
         return query
     if isinstance(query, Table) and not args and not kwargs:
-        return Key(query.__collection__.settle, ())  # the whole of it: its value is a digest of all rows
+        return query.where.key()
     info = info_of(query)
     return Key(info, info.bind(args, kwargs))
+
+
+def whole_of(query: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Key[Any]:
+    """The key that somebody means who wants to know of it: that of a whole table has a digest of its rows."""
+    if isinstance(query, Table) and not args and not kwargs:
+        return Key(query.__collection__.settle, ())
+    return key_of(query, args, kwargs or {})

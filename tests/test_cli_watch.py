@@ -42,6 +42,24 @@ def test_a_value_is_printed_each_time_that_it_is_another_one(place: Path, mode: 
         assert watch.ends(signal.SIGINT) == 130
 
 
+def test_of_a_table_the_rows_are_printed(place: Path) -> None:
+    save(
+        place / "lines.py",
+        "from attrs import frozen\nfrom engine import query, table\n"
+        "from engine.rules.files import read_text\n\n\n"
+        "@frozen\nclass Line:\n    text: str\n\n\n"
+        "@query\ndef files() -> tuple[str, ...]:\n    return ('a.txt',)\n\n\n"
+        "@table(each=files)\ndef lines(path: str) -> tuple[Line, ...]:\n"
+        "    return tuple(map(Line, read_text(path).split()))\n",
+    )
+    save(place / "a.txt", "one\n")
+    with Watching(place, "lines.py:lines", "--print") as watch:
+        watch.prints("Line(text='one')")
+        save(place / "a.txt", "one two\n")
+        watch.prints("Line(text='one')", "Line(text='one')", "Line(text='two')")
+        assert watch.ends(signal.SIGINT) == 130
+
+
 def test_quiet_tells_only_what_goes_wrong(place: Path) -> None:
     with Watching(place, "number", "--quiet", "--print", "--deltas") as watch:
         watch.prints("1")

@@ -106,7 +106,7 @@ def test_a_value_of_another_type_is_told_with_the_input_that_it_was_meant_for() 
         (lambda db: db.watch(doubled, threads=0), BadSettings, "at least 1"),
         (lambda db: db.watch(doubled, audit_seconds=TWO), BadSettings, "more than 0 seconds"),
         (lambda db: db.watch(doubled, **MISSPELT), BadSettings, "check_seconds"),
-        (lambda db: db.watch(doubled).add(TWO), BadQuery, "Decorate the function"),
+        (lambda db: db.watch(doubled).add(TWO), BadQuery, "report, and not report()"),
         (lambda db: db.get(Half(1.0).times, 2), BadQuery, "db.get(Class.method, instance, ...)"),
         (lambda db: db.get(products), BadArguments, "each(query.key(a, b) for a, b in pairs)"),
         (lambda db: table(each=numbers, index=TWO), BadTable, 'index=("two",)'),

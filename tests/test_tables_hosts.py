@@ -33,6 +33,16 @@ def test_a_snapshot_answers_lookups_as_they_were_also_those_asked_for_first_in_i
     assert db.get(singles) == ()
 
 
+def test_a_table_that_is_got_is_its_rows_now_and_in_a_snapshot(db: Engine) -> None:
+    write(db, a="cat", b="dog")
+    rows = (Word("cat", 3), Word("dog", 3))
+    assert db.get(words) == rows
+    with db.snapshot() as old:
+        write(db, b="cow")
+        assert old.get(words) == rows
+    assert (db.get(words), db.get(words, "b")) == ((Word("cat", 3), Word("cow", 3)), (Word("cow", 3),))
+
+
 def test_a_subscription_on_a_lookup_is_told_changes_of_its_rows_alone(db: Engine) -> None:
     told: list[Any] = []
     write(db, a="cat")

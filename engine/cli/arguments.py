@@ -74,6 +74,13 @@ def key_to_run(query: Query[..., Any], texts: Sequence[str], named: Iterable[str
     return key_of_texts(query, texts, named) if table is None else Key(table.lookups["where"], ())
 
 
+def key_to_show(key: Key[Any]) -> Key[Any]:
+    """The key whose value people want to see: of a table as a whole its rows, for its own is a digest."""
+    whole = key.query.collection
+    is_table = whole is not None and whole.kind == "table" and whole.settle is key.query
+    return Key(whole.lookups["where"], ()) if is_table else key
+
+
 def split_displayed(text: str) -> tuple[str, str] | None:
     """Name and argument part of the display form `module:query('a', 3)`; None for another form."""
     name, parenthesis, rest = text.strip().partition("(")

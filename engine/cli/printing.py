@@ -105,10 +105,11 @@ class Printer:
     def _print_one(self, db: Engine, name: str) -> None:
         from blake3 import blake3
 
+        from engine.cli.arguments import key_to_show
         from engine.cli.output import shown, write
 
         try:
-            lines = list(shown(db.get(self._keys[name])))
+            lines = list(shown(db.get(key_to_show(self._keys[name]))))
         except Closed:
             raise
         except Exception:  # it fails by now: told with the next event

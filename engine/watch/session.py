@@ -25,7 +25,7 @@ from engine.errors import Closed
 from engine.key import Key
 from engine.locate import find
 from engine.query import QueryInfo
-from engine.reader import key_of
+from engine.reader import whole_of
 from engine.subscribe import Subscription, refresh
 from engine.watch.backend import Factory
 from engine.watch.catch_up import catch_up
@@ -147,7 +147,7 @@ class Watch:
 
     def add(self, query: Any) -> None:
         """Watch one more key, or query without arguments."""
-        self._parts.updater.watched[key_of(query, (), {})] = None
+        self._parts.updater.watched[whole_of(query)] = None
         self._keys.wake()
 
     def look_again(self, keys: Iterable[tuple[QueryInfo, tuple[Any, ...]]]) -> None:
@@ -175,7 +175,7 @@ class Watch:
 
     def remove(self, query: Any) -> None:
         """Watch a key, or query without arguments, no longer. Its memo stays."""
-        self._parts.updater.watched.pop(key_of(query, (), {}), None)
+        self._parts.updater.watched.pop(whole_of(query), None)
 
     def events(self) -> Mailbox:
         """The events from now on, for one more consumer; a `Started` with the state of now comes first."""
@@ -185,7 +185,7 @@ class Watch:
     def subscribe(self, query: Any, callback: Callable[[Any], None]) -> Caller:
         """Call back with the value of a key or query without arguments whenever it changed, in a thread of
         its own. The key is watched from now on. A failing query is told as its exception."""
-        key = key_of(query, (), {})
+        key = whole_of(query)
         subscription = Subscription([], key, callback)
         refresh(self._core, subscription, tell=False)
         self.add(key)
