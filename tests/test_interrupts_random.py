@@ -119,7 +119,8 @@ class Program:
         self.options: dict[str, Any] = {"history": self.random.choice([0, 4])}
         if store is not None:
             self.options["max_memory"] = self.random.choice([None, 1])
-        self.cells, self.listed = list(range(CELLS)), (0, 1, 2)
+        self.cells = list(range(CELLS))
+        self.listed: tuple[int, ...] = (0, 1, 2)
         self.told: list[str] = [f"{seed} {self.options}"]
         self.strikes = 0
         self.db = Engine(store, **self.options)

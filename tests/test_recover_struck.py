@@ -105,6 +105,9 @@ def test_an_engine_whose_closing_is_interrupted_can_be_closed(
 @pytest.mark.parametrize("begins", [True, False])
 def test_an_interrupt_where_a_batch_begins_or_ends_leaves_none_open(begins: bool, db: Engine) -> None:
     class Struck:
+        batch: object
+        struck: bool
+
         def __init__(self) -> None:
             object.__setattr__(self, "batch", None)
             object.__setattr__(self, "struck", False)

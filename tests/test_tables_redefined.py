@@ -174,7 +174,7 @@ def test_the_name_of_a_table_may_become_that_of_a_query_which_gives_keys(reopen:
 
     @query(name="redefined:rows")
     def rows() -> tuple[int, ...]:
-        return keys()[1:]
+        return tuple(keys()[1:])
 
     db = reopen()
     fed = above(rows)
