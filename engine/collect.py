@@ -18,7 +18,6 @@ Invariants
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -34,7 +33,7 @@ from engine.errors import Cancelled, CycleError
 from engine.failure import Failure
 from engine.graph import ERROR, FORCED, MARKED, REACH, RUNNING, TRANSIENT
 from engine.kept_table import KeptTable
-from engine.kinds import made, parts_of, reshape, shape_of, stand_for
+from engine.kinds import is_known, made, parts_of, reshape, shape_of, stand_for
 from engine.locate import bind, locate
 from engine.mark import spread, suspect
 from engine.members import enter, leave
@@ -86,7 +85,11 @@ def settle(frame: Running, info: CollectionInfo) -> str | None:
     if info.reduced is not None:
         frame.fetch(info.reduced, ())
     with core.lock:
-        one = opened(core, info, frame)
+        try:
+            one = opened(core, info, frame)
+        except MemoryError:
+            core.unsettled = True
+            raise
     try:
         keys = _keys(frame, one, info)
         with core.lock:
@@ -130,7 +133,7 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, was: int,
         if not one.is_of_members(node):
             continue  # its source keys, by a query whose name was that of a table's members once
         _grow_reach(core, one, graph.flags[node])
-        if not _is_known(one):
+        if not is_known(one):
             # A fold whose module is not loaded, over a query whose module is; or it was defined anew since.
             one.rebuild = one.dirty = True
             suspect(core, one.node, FORCED)
@@ -140,15 +143,6 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, was: int,
                 one.take(node, value, failure, failed, changed)
         if graph.frontier and graph.status[reader] & RUNNING:
             spread(core)  # lookups that were forced: while marks wait, every read of the others is slow (N2)
-
-
-def _is_known(one: Collection) -> bool:
-    """Whether what is kept is what the definition of now keeps, as far as that shows before it is opened."""
-    info = one.definition
-    if info is None or info is one.info:
-        return info is not None
-    kept, wanted = json.loads(one.shape), json.loads(shape_of(info, ""))
-    return bool({**kept, "code": ""} == wanted)
 
 
 def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:

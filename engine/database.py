@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from engine import look, request
 from engine.advance import Change
@@ -31,22 +31,10 @@ if TYPE_CHECKING:
     from engine.parallel.executor import Executor
     from engine.store.gc import Collected
     from engine.verification import Verification, Verifier
-    from engine.watch.backend import Factory
-    from engine.watch.session import Watch
+    from engine.watch.session import Watch, WatchOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class WatchOptions(TypedDict, total=False):
-    """Options of `Engine.watch`."""
-
-    deltas: bool
-    audit_seconds: float
-    poll_seconds: float
-    backend: Factory
-    threads: int
-    check_seconds: float
 
 
 class Engine(Reader):

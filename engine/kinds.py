@@ -43,6 +43,15 @@ def shape_of(info: CollectionInfo, code: str) -> str:
     })  # fmt: skip
 
 
+def is_known(one: Collection) -> bool:
+    """Whether what is kept is what the definition of now keeps, as far as that shows before it is opened."""
+    info = one.definition
+    if info is None or info is one.info:
+        return info is not None
+    kept, wanted = json.loads(one.shape), json.loads(shape_of(info, ""))
+    return bool({**kept, "code": ""} == wanted)
+
+
 def restore_collections(core: Core) -> None:
     """Take over the collections that the store knows. Reads a row for each, none of their members."""
     core.collections.clear()
