@@ -123,6 +123,9 @@ class Snapshot:
             self._running.clear()  # what an interrupt left: it would be on a cycle for ever
         try:
             value = compute()
+        except KeyboardInterrupt:
+            CURRENT.set(frame)  # it may strike between setting and resetting it
+            raise
         except Exception:
             self.check_loss()
             raise
