@@ -63,7 +63,7 @@ def below(core: Core, nodes: Iterable[int], asker: Request) -> None:
         one = next((one for one in doubtful if one.node not in skipped), None)
         if one is None:
             return
-        if one.definition is None or core.bound[core.graph.query[one.node]] is None:
+        if not one.can_settle:
             skipped.add(one.node)  # its lookups are forced, which makes their readers run (`bind`)
         elif asker.node and shares_bit(core, one) and not rest_on(core, nodes, one):
             skipped.add(one.node)  # a running query may wait for no more than it rests on (S5)
@@ -85,7 +85,11 @@ def settle(frame: Running, info: CollectionInfo) -> str | None:
     if info.reduced is not None:
         frame.fetch(info.reduced, ())
     with core.lock:
-        one = opened(core, info, frame)
+        try:
+            one = opened(core, info, frame)
+        except MemoryError:
+            core.unsettled = True
+            raise
     try:
         keys = _keys(frame, one, info)
         with core.lock:

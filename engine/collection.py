@@ -114,6 +114,11 @@ class Collection:
             return None
         return info
 
+    @property
+    def can_settle(self) -> bool:
+        """Whether it is defined in this process; else nobody here can bring it up to date."""
+        return self.definition is not None and self.core.bound[self.core.graph.query[self.node]] is not None
+
     def is_of_members(self, node: int) -> bool:
         """Whether its query is that of the members: what gives the keys is read by the collection too."""
         return self.core.rows.get(self.member_query) == self.core.graph.query[node]

@@ -19,7 +19,7 @@ from engine.blocks import Blocks
 from engine.collection import Collection, force_lookups
 from engine.columns import plain
 from engine.errors import BadFold, StoreDamaged
-from engine.failure import Failure
+from engine.failure import Failure, is_transient
 from engine.folds import key_bytes, learn_values, merging
 from engine.frame import CURRENT
 from engine.locate import find
@@ -137,6 +137,9 @@ class KeptFold(Collection):
         info = self.definition
         if info is None or self._is_invertible(info.into):
             return b""
+        return self._place(node)
+
+    def _place(self, node: int) -> bytes:
         return key_bytes(plain(self.core.args_of(node)[0]))
 
     def _is_invertible(self, into: Any) -> bool:
@@ -232,11 +235,7 @@ class KeptFold(Collection):
             held.update({row.node: row.data for row in self.core.store.derived.members(self.node)})
         held.update(self.news)
         load(self.core, held)
-        several = {
-            key_bytes(plain(self.core.args_of(node)[0])): unpack(data[1:], known)
-            for node, data in held.items()
-            if data
-        }
+        several = {self._place(node): unpack(data[1:], known) for node, data in held.items() if data}
         return dict(sorted(several.items()))
 
     def _forget_tree(self) -> None:
@@ -306,24 +305,24 @@ class KeptFold(Collection):
     def first_failing(self) -> int:
         """The member whose error is the value of the fold, or 0."""
         load(self.core, self.failing_members)
-        return min(
-            self.failing_members, key=lambda node: key_bytes(plain(self.core.args_of(node)[0])), default=0
-        )
+        return min(self.failing_members, key=self._place, default=0)
 
     def result(self) -> Any:
         """The value. Raises what the accumulator raises."""
         self._reduce()
-        if self.broken is not None:
-            raise self.broken
         info = self.definition
         assert info is not None
+        into = info.into
+        if self.broken is not None and is_transient(self.broken):
+            self.broken = None  # tried again: what the members contribute is kept
+            self._begin_anew(into)
+        if self.broken is not None:
+            raise self.broken
         learn_values(info)
-        if is_invertible(info.into):
-            return self._pure(lambda: info.into.result(self._state))
-        root = self._tree(info.into).root()
-        return self._pure(
-            lambda: info.into.result(info.into.empty() if root is None else unpack(root, known))
-        )
+        if is_invertible(into):
+            return self._pure(lambda: into.result(self._state))
+        root = self._tree(into).root()
+        return self._pure(lambda: into.result(into.empty() if root is None else unpack(root, known)))
 
     # -- keeping -------------------------------------------------------------------------------
 

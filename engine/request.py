@@ -106,17 +106,21 @@ def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, comm
         sync(core)
     with gate, core.lock:
         _take_care(core)
-        node = locate(core, info, args)
-        request = Request(core)
-        if not core.graph.flags[node] & ROOT:
-            core.graph.flags[node] |= ROOT
-            if core.graph.verified_at[node]:
-                save(core, node, KEEP)
         try:
-            settle(core, node, lambda suspect: ensure(core, suspect, request))
-            if core.doubtful:
-                below(core, (node,), request)
-            ensure(core, node, request)
+            node = _asked_outside(core, info, args)
+        except MemoryError as error:  # as below
+            core.interrupted(error)
+            raise
+        request = Request(core)
+        try:
+            try:
+                settle(core, node, lambda suspect: ensure(core, suspect, request))
+                if core.doubtful:
+                    below(core, (node,), request)
+                ensure(core, node, request)
+            except MemoryError as error:  # not a query's own, which is a value: it struck amid our lists
+                core.interrupted(error)
+                raise
             return answer(core, node, request)
         except StoreDamaged:
             raise
@@ -129,6 +133,15 @@ def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, comm
         finally:
             if commits:
                 finish(core)
+
+
+def _asked_outside(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
+    node = locate(core, info, args)
+    if not core.graph.flags[node] & ROOT:
+        core.graph.flags[node] |= ROOT
+        if core.graph.verified_at[node]:
+            save(core, node, KEEP)
+    return node
 
 
 def _take_care(core: Core) -> None:

@@ -76,19 +76,25 @@ class Running(Request):
                 raise Cancelled
             if self.cycle is not None:
                 raise self.cycle.raised() from None  # caught once: see claims S3
-            node = locate.locate(core, info, args)
-            if self.generation != core.generation:
-                raise Cancelled  # binding the query found that its code changed
-            self.reads[node] = None
-            if self.trusted is not None:
-                self.look_twice(node)
-            graph = core.graph
-            if graph.status[node] == READY and not (core.doubtful and graph.flags[node] & REACH):
-                return graph.values[node]  # most reads while some collection is doubtful: rests on none
             try:
+                node = locate.locate(core, info, args)
+                if self.generation != core.generation:
+                    raise Cancelled  # binding the query found that its code changed
+                self.reads[node] = None
+                if self.trusted is not None:
+                    self.look_twice(node)
+                graph = core.graph
+                if graph.status[node] == READY and not (core.doubtful and graph.flags[node] & REACH):
+                    return graph.values[node]  # most reads while some collection is doubtful: rests on none
                 if core.doubtful:
                     collect.below(core, (node,), self)
                 verify.ensure(core, node, self)
+            except MemoryError:  # not a query's own, which is a value: it struck amid our lists
+                core.unsettled = True
+                raise
+            except Cycle as cycle:
+                raise cycle.raised() from None
+            try:
                 if core.graph.status[node] == READY:
                     return core.graph.values[node]
                 return answer.answer(core, node, self)
@@ -101,11 +107,16 @@ class Running(Request):
         with core.lock:
             if self.cycle is not None:
                 raise self.cycle.raised() from None
-            nodes = group.record(self, many)
+            nodes: list[int] = []
             try:
-                if core.doubtful:
-                    collect.below(core, nodes, self)
-                group.ensure_all(core, nodes, self)
+                try:
+                    nodes = group.record(self, many)
+                    if core.doubtful:
+                        collect.below(core, nodes, self)
+                    group.ensure_all(core, nodes, self)
+                except MemoryError:  # as in `fetch`
+                    core.unsettled = True
+                    raise
                 several = recall_group(core, nodes) if may_be_stored(core) else nodes
                 return tuple([answer.answer(core, node, self) for node in several])
             except Cycle as cycle:

@@ -61,6 +61,7 @@ class Snapshot:
         self._memo: dict[tuple[str, object], Any] = {}  # computed here: value or Failure
         self._rings: dict[tuple[str, object], Exception] = {}  # keys that stand on a cycle
         self._loss: SnapshotLost | None = None  # what the request of now needed is nowhere any more
+        self.passed = 0  # failures that are not kept
         self.lost = False  # the lists were built anew: what it held is gone
         self.code_changed = False  # a query was bound since, with other code: memos are not of our code
         self._running: dict[tuple[str, object], str] = {}
@@ -116,6 +117,9 @@ class Snapshot:
             self._running.clear()  # what an interrupt left: it would be on a cycle for ever
         try:
             value = compute()
+        except KeyboardInterrupt:
+            CURRENT.set(frame)  # it may strike between setting and resetting it
+            raise
         except Exception:
             self.check_loss()
             raise
@@ -133,8 +137,10 @@ class Snapshot:
             return self._memo[name]
         held = self._held(info, args)
         if held is ABSENT:
+            before = self.passed
             held = self._compute(info, args, name)
-            self._memo[name] = held
+            if before == self.passed:  # else it may rest on a failure that is not kept
+                self._memo[name] = held
         return held
 
     @contextmanager
@@ -200,6 +206,7 @@ class Snapshot:
             self.check_loss()
             kept = self._rings.get(name, error)
             if is_transient(kept):
+                self.passed += 1
                 raise
             return Failure.of(kept, (), error.__traceback__)
         finally:
@@ -247,11 +254,13 @@ class SnapshotFrame(Frame):
         """See `Frame.select`. The rows of a table are computed once for each snapshot, from its members."""
         rows = self.snapshot._rows.get(table.name)
         if rows is None:
+            before = self.snapshot.passed
             rows = KeptRows(None, 0, table.columns.names)
             for number, (source, columns) in enumerate(scratch(table, self.fetch)):
                 rows.put(number, source, (columns,), True)
             self.snapshot.check_loss()
-            self.snapshot._rows[table.name] = rows
+            if before == self.snapshot.passed:
+                self.snapshot._rows[table.name] = rows
         pairs = zip(terms[::2], terms[1::2], strict=True)
         equal = [(name, table.columns.encode_one(name, value)) for name, value in pairs]
         if not starting:

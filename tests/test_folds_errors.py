@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -293,3 +293,47 @@ def test_a_state_without_canonical_bytes_is_an_error_that_names_the_fold(db: Eng
     assert caught.value.fields["fold"] == "folds:bad"
     put(db, b=2)
     assert db.get(bad) == before
+
+
+class Shy:
+    """Adds numbers, unless there is something in the way."""
+
+    in_the_way: ClassVar[list[Exception]] = []
+
+    def zero(self) -> int:
+        return 0
+
+    def add(self, state: int, value: int, /) -> int:
+        for error in self.in_the_way:
+            raise error
+        return state + value
+
+    def remove(self, state: int, value: int, /) -> int:
+        return state - value
+
+    def result(self, state: int, /) -> int:
+        return state
+
+
+@query
+def numbers() -> tuple[int, ...]:
+    return (1, 2, 3)
+
+
+@query
+def number_of(key: int) -> int:
+    return key
+
+
+shy = fold(each=numbers, of=number_of, into=Shy(), name="shy", version=1)
+
+
+@pytest.mark.parametrize("error", [OSError("busy"), MemoryError("full")])
+def test_an_accumulator_that_raises_for_a_moment_is_tried_again(db: Engine, error: Exception) -> None:
+    Shy.in_the_way.append(error)
+    for _ in range(2):
+        with pytest.raises(type(error)):
+            db.get(shy)
+    Shy.in_the_way.clear()
+    assert db.get(shy) == 6
+    assert not db.audit(shy).differences

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, database, query, recover
+from engine import Engine, database, query, recover, snapshot
 from engine.core import Core
+from engine.frame import CURRENT
 from engine.graph import NEW, Graph
 from tests.interrupts import cell, db, interrupt, loud, ten, text
 from tests.striking import strike
@@ -105,6 +106,7 @@ def test_an_engine_whose_closing_is_interrupted_can_be_closed(
 @pytest.mark.parametrize("begins", [True, False])
 def test_an_interrupt_where_a_batch_begins_or_ends_leaves_none_open(begins: bool, db: Engine) -> None:
     class Struck:
+        batch: object
         struck: bool
 
         def __init__(self) -> None:
@@ -171,6 +173,25 @@ def test_an_interrupt_in_a_function_that_another_one_reads_leaves_all_that_was_m
     before = db.counts()
     assert db.get(reads) == 25
     assert (db.counts() - before).executed == 3  # not `ten(4)` again
+
+
+def test_an_interrupt_in_a_snapshot_leaves_nobody_inside_a_query(
+    db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Struck:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(CURRENT, name)
+
+        def reset(self, token: object) -> None:
+            monkeypatch.setattr(snapshot, "CURRENT", CURRENT)
+            raise KeyboardInterrupt
+
+    with db.snapshot() as old:
+        monkeypatch.setattr(snapshot, "CURRENT", Struck())
+        with pytest.raises(KeyboardInterrupt):
+            old.get(ten, 8)
+    db.set(cell.key(0), 3)
+    assert db.get(ten, 8) == 38
 
 
 def test_a_key_that_was_interrupted_in_a_snapshot_is_on_no_cycle_afterwards(

@@ -237,3 +237,23 @@ def test_a_failure_that_is_not_kept_is_tried_again_in_a_snapshot_too(db: Engine)
             db.get(shy)
         in_the_way.clear()
         assert old.get(shy) == 0
+
+
+def test_rows_that_a_failure_for_a_moment_hid_are_seen_by_who_asks_a_snapshot_again(db: Engine) -> None:
+    in_the_way: list[OSError] = [OSError("busy")]
+
+    @query
+    def shy(name: str) -> str:
+        for error in in_the_way:
+            raise error
+        return name
+
+    @table(each=names, index=("text",), name="snapshot:shy")
+    def shown(name: str) -> Iterable[Line]:
+        yield Line(name, shy(name))
+
+    with db.snapshot() as old:
+        assert old.get(shown.count) == 0
+        in_the_way.clear()
+        assert old.get(shown.count) == 2
+        assert len(old.get(shown.where)) == 2
