@@ -1,4 +1,4 @@
-"""Random tables, folds and queries that become others, at once or between two starts: answers as from scratch.
+"""Random tables, folds and queries that become others, live or between two starts: answers as from scratch.
 
 Each slot is a name. What it stands for changes: where its keys come from, columns, index, identity, what is
 reduced, or from a table to a fold or a plain query and back. `REDEFINED_PROGRAMS=300` makes more of them.
