@@ -33,7 +33,7 @@ from engine.errors import Cancelled, CycleError
 from engine.failure import Failure
 from engine.graph import ERROR, FORCED, MARKED, REACH, RUNNING, TRANSIENT
 from engine.kept_table import KeptTable
-from engine.kinds import is_known, made, parts_of, reshape, shape_of, stand_for
+from engine.kinds import is_known, made, of_other_kind, parts_of, reshape, shape_of, stand_for
 from engine.locate import bind, locate
 from engine.mark import spread, suspect
 from engine.members import enter, leave
@@ -156,6 +156,8 @@ def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:
         core.graph.verified_at[node] = core.revision  # a row for its members to name: see persist P1
         suspect(core, node, FORCED)
         save(core, node, None)
+    if one.kind != info.kind:
+        one = of_other_kind(core, one, info.kind, shape)
     if one.info is not info:
         for query in (info.member, *info.lookups.values()):
             bind(core, query)
@@ -247,8 +249,7 @@ def _bring_up(
     closed = closed or frame.cycle
     if closed is not None:
         raise closed
-    one.dirty |= one.rebuilding
-    one.rebuilding = False
+    one.dirty, one.rebuilding = one.dirty or one.rebuilding, False
 
 
 def _follow(core: Core, one: Collection, info: CollectionInfo) -> None:
@@ -273,8 +274,7 @@ def _todo(core: Core, one: Collection) -> list[int]:
     gather(core)
     status = core.graph.status
     load(core, one.pending)
-    # Not before it is right: the settling may be cancelled. What gives the source keys was asked for already,
-    # or is not asked for any more: see test_a_query_that_gave_the_keys_of_a_table_may_be_removed.
+    # Not before it is right: the settling may be cancelled. What gives the source keys is no member.
     for node in [node for node in one.pending if not (status[node] & MARKED and one.is_of_members(node))]:
         del one.pending[node]
     return list(dict.fromkeys([*one.missed, *one.pending]))

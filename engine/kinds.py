@@ -87,12 +87,20 @@ def stand_for(core: Core, one: Collection) -> None:
             _connect(one, other)
 
 
+def of_other_kind(core: Core, one: Collection, kind: str, shape: str) -> Collection:
+    """A table whose name is a fold's now, or the other way round: built anew of the same members."""
+    _disconnect(core, one)
+    found = KINDS[kind](core, one.node, one.bit, one.name, shape)
+    for node in one.load_members():
+        found.tell(node, b"")  # what is kept of it says nothing to the other kind
+    found.members = one.members
+    stand_for(core, found)
+    return found
+
+
 def reshape(core: Core, one: Collection, shape: str) -> None:
     """Another definition of a collection: it is built anew, and follows what gives its keys from now on."""
-    for other in core.collections.values():
-        for fed in other.feeds.values():
-            if one in fed:
-                fed.remove(one)
+    _disconnect(core, one)
     one.reshape(shape)
     one.rebuild = one.dirty = True
     for other in core.collections.values():
@@ -110,6 +118,13 @@ def parts_of(core: Core, one: Collection) -> set[int]:
 def _connect(table: Collection, fed: Collection) -> None:
     if fed.fed_by is not None and fed.fed_by[0] == table.name:
         table.feeds.setdefault(fed.fed_by[1], []).append(fed)
+
+
+def _disconnect(core: Core, one: Collection) -> None:
+    for other in core.collections.values():
+        for fed in other.feeds.values():
+            if one in fed:
+                fed.remove(one)
 
 
 def _free_bit(core: Core) -> int:

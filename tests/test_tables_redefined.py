@@ -223,3 +223,28 @@ def test_an_audit_ends_although_the_table_once_rested_on_one_that_is_no_more(reo
     db.set(listed.key(2), (1, 5))  # what was a table may have other rows: nobody will know
     assert found(db, above(keys)) == [1, 5]
     assert db.get(plain, 3) == 3
+
+
+def test_the_name_of_a_fold_may_become_that_of_a_table_and_back(reopen: Reopen) -> None:
+    keys = keys_of(2)
+
+    @query(name="redefined:rows member")
+    def member(key: int) -> int:
+        return key
+
+    def reduced() -> Any:
+        return fold(each=keys, of=member, into=Count(), name="redefined:rows")
+
+    db = reopen()
+    assert db.get(reduced()) == 3
+    rows = rows_of(keys)
+    db = reopen()
+    assert found(db, rows) == [0, 1, 2]
+    db.set(listed.key(2), (1, 5))
+    assert (found(db, rows), db.get(rows.failures)) == ([1, 5], ())
+    again = reduced()
+    db = reopen()
+    assert db.get(again) == 2
+    db.set(listed.key(2), (1, 5, 6))
+    assert db.get(again) == 3
+    db.check_invariants()
