@@ -14,6 +14,7 @@ if __name__ != "engine.store":
     raise ImportError("import it as engine.store: a top-level name `store` belongs to somebody else")
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -79,7 +80,8 @@ def open_store(
 
     What cannot be written is opened for reading, with a note; StoreReadOnly when there is nothing to read.
     StoreInUse names the process that writes to it; StoreForeign, StoreTooNew and StoreUnsafe say what
-    to do. A damaged store is set aside, and the one returned is empty.
+    to do; StoreError, that this machine is big-endian. A damaged store is set aside, and the one returned
+    is empty.
 
     With `proves_later`, the file may still be compared with its seal when this returns: see `Store.prove`.
     """
@@ -91,6 +93,12 @@ def open_store(
 
     if synchronous not in ("OFF", "NORMAL", "FULL"):
         raise ValueError(f"synchronous must be OFF, NORMAL or FULL, not {synchronous!r}")
+    if sys.byteorder != "little":  # packed ids are written as they lie in memory
+        raise StoreError(
+            store=directory,
+            cause="its numbers are little-endian, those of this machine are not",
+            hint="Compute in memory: Engine(None), or --no-store.",
+        )
     told: StoreError | None = None
     reason = ""
     if not read_only:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import StoreDamaged, StoreFull, StoreInUse
+from engine.errors import StoreDamaged, StoreError, StoreFull, StoreInUse
 from engine.store import Batch, State, open_store, opening
 from tests.stores import command, dump, graph, node, run
 
@@ -152,3 +152,12 @@ with open_store(Path(sys.argv[1])) as store:
         assert first == "True|1|10|" + opening.FALLBACK.format("disk I/O error")
         assert second == "StoreReadOnly 1"
     assert (third, last) == ("StoreFull", "False 3")
+
+
+def test_a_machine_that_writes_numbers_the_other_way_round_gets_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.byteorder", "big")
+    with pytest.raises(StoreError, match=r"little-endian[\s\S]*--no-store"):
+        open_store(tmp_path / "store")
+    assert not (tmp_path / "store").exists()

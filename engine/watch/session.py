@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, TypedDict
+from typing import Any
 
 from engine.attempt import finish
 from engine.core import Core
@@ -54,17 +54,6 @@ JOIN_SECONDS = 0.9  # for a thread to end: an ended watch has to be gone within 
 def kernel(cookies: str, suggest: Any, fail: Any) -> KernelBackend:
     """The backend that listens to the operating system."""
     return KernelBackend(cookies, suggest, fail)
-
-
-class WatchOptions(TypedDict, total=False):
-    """Options of `Engine.watch`."""
-
-    deltas: bool
-    audit_seconds: float
-    poll_seconds: float
-    backend: Factory
-    threads: int
-    check_seconds: float
 
 
 class Watch:
