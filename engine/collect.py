@@ -19,7 +19,6 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import engine.answer as answer
@@ -36,7 +35,7 @@ from engine.kept_table import KeptTable
 from engine.kinds import is_known, made, of_other_kind, parts_of, reshape, shape_of, stand_for
 from engine.locate import bind, locate
 from engine.mark import spread, suspect
-from engine.members import enter, leave
+from engine.members import enter, gather, leave
 from engine.persist import load, load_readers, save
 from engine.query import QueryInfo
 from engine.reach import closure, note
@@ -82,6 +81,19 @@ def settle(frame: Running, info: CollectionInfo) -> str | None:
     That value changes whenever a row does, for who watches the table. Lookups do not rest on it (see verify).
     """
     core = frame.core
+    try:
+        return _settled(frame, info)
+    except Exception as error:  # whatever it is, lookups are concerned
+        with core.lock:
+            one = core.collections.get(frame.node)
+            if one is not None:
+                of_cycle = CYCLIC if isinstance(error, CycleError) else b""
+                _set_failing(core, one, of_cycle + Failure.of(error).identity)
+        raise
+
+
+def _settled(frame: Running, info: CollectionInfo) -> str | None:
+    core = frame.core
     if info.reduced is not None:
         frame.fetch(info.reduced, ())
     with core.lock:
@@ -90,22 +102,14 @@ def settle(frame: Running, info: CollectionInfo) -> str | None:
         except MemoryError:
             core.unsettled = True
             raise
-    try:
-        keys = _keys(frame, one, info)
-        with core.lock:
-            _fence(frame)
-            try:
-                _bring_up(core, one, info, keys, frame)
-            except Cycle as cycle:
-                raise cycle.raised() from None
-            one.check_members()
-    except Exception as error:  # whatever it is, lookups are concerned
-        with core.lock:
-            of_cycle = CYCLIC if isinstance(error, CycleError) else b""
-            _set_failing(core, one, of_cycle + Failure.of(error, ()).identity)
-        raise
+    keys = _keys(frame, one, info)
     with core.lock:
         _fence(frame)
+        try:
+            _bring_up(core, one, info, keys, frame)
+        except Cycle as cycle:
+            raise cycle.raised() from None
+        one.check_members()
         one.conclude()
         one.complete = one.looked = True
         _set_failing(core, one, b"")
@@ -278,20 +282,6 @@ def _todo(core: Core, one: Collection) -> list[int]:
     for node in [node for node in one.pending if not (status[node] & MARKED and one.is_of_members(node))]:
         del one.pending[node]
     return list(dict.fromkeys([*one.missed, *one.pending]))
-
-
-def gather(core: Core) -> None:
-    """Complete the marks, and let every collection know which of its members are among the marked."""
-    spread(core)
-    graph, collections = core.graph, core.collections
-    for node in islice(graph.marked, core.gathered, None):
-        readers = graph.above(node)
-        if readers and readers[0] in collections:
-            for reader in readers:
-                if reader not in collections:
-                    break
-                collections[reader].pending[node] = None
-    core.gathered = len(graph.marked)
 
 
 def _take_value(core: Core, one: Collection, node: int, frame: Running) -> None:

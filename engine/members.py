@@ -1,4 +1,4 @@
-"""Members: nodes enter a collection and leave it.
+"""Members: nodes enter a collection and leave it; which of them are marked.
 
 Invariants
     M1  The readers of a member begin with the collections that it is in (see collection C1).
@@ -9,9 +9,11 @@ Invariants
 from __future__ import annotations
 
 from array import array
+from itertools import islice
 
 from engine.collection import Collection
 from engine.core import Core
+from engine.mark import spread
 from engine.persist import load, load_readers
 
 
@@ -51,3 +53,17 @@ def leave(core: Core, one: Collection, node: int) -> None:
         if one.members is not None:
             one.members.discard(node)
         one.came_or_went(node)
+
+
+def gather(core: Core) -> None:
+    """Complete the marks, and let every collection know which of its members are among the marked."""
+    spread(core)
+    graph, collections = core.graph, core.collections
+    for node in islice(graph.marked, core.gathered, None):
+        readers = graph.above(node)
+        if readers and readers[0] in collections:
+            for reader in readers:
+                if reader not in collections:
+                    break
+                collections[reader].pending[node] = None
+    core.gathered = len(graph.marked)

@@ -18,6 +18,8 @@ from engine import Engine, fold, input, query, table
 from engine.accumulate import Max, Sum
 from engine.code import code_fingerprint
 from engine.kinds import shape_of
+from engine.query import QueryInfo
+from engine.running import Running
 from tests.folding import FAILS, FOLDS, NUMBERS, cell, check, drop, keys, outcome, put, ran, text, wanted
 from tests.watching import Watch
 
@@ -289,3 +291,25 @@ def test_folds_over_a_damaged_store_are_made_anew(tmp_path: Path) -> None:
             put(db, k07=50)
             check(db)
             assert db.notes()
+
+
+def test_a_fold_that_cannot_be_settled_for_a_moment_does_not_answer_as_before(
+    db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    total = FOLDS["max"][0]
+    put(db, a=1, b=5)
+    assert db.get(total) == "b5"
+    drop(db, "b")
+    fetch, struck = Running.fetch, [MemoryError("full")]
+
+    def full(self: Running, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+        if struck and self.node in self.core.collections:  # it is about to be settled
+            raise struck.pop()
+        return fetch(self, info, args)
+
+    monkeypatch.setattr(Running, "fetch", full)
+    with pytest.raises(MemoryError):
+        db.get(total)
+    assert not struck
+    assert db.get(total) == "a1"
+    db.check_invariants()
