@@ -98,7 +98,7 @@ def test_a_watch_is_right_after_others_were_killed_at_any_moment(tmp_path: Path,
                 while time.monotonic() < until:
                     world.edit()
             assert watch.ends(signal.SIGKILL) == -signal.SIGKILL
-            assert "Traceback" not in watch.told()
+            assert "Traceback" not in watch.told(), watch.told()
             assert "damaged" not in watch.told()
         for _ in range(world.chance.randrange(3)):
             world.edit()
