@@ -77,8 +77,9 @@ def key_to_run(query: Query[..., Any], texts: Sequence[str], named: Iterable[str
 def key_to_show(key: Key[Any]) -> Key[Any]:
     """The key whose value people want to see: of a table as a whole its rows, for its own is a digest."""
     whole = key.query.collection
-    is_table = whole is not None and whole.kind == "table" and whole.settle is key.query
-    return Key(whole.lookups["where"], ()) if is_table else key
+    if whole is not None and whole.kind == "table" and whole.settle is key.query:
+        return Key(whole.lookups["where"], ())
+    return key
 
 
 def split_displayed(text: str) -> tuple[str, str] | None:
