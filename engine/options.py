@@ -7,7 +7,7 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeGuard
 
 from engine.durability import Durability
 from engine.errors import BadArguments, BadQuery, BadSettings
@@ -39,7 +39,7 @@ class WatchOptions(TypedDict, total=False):
     check_seconds: float
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether it is one that can be compared with another."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
@@ -54,7 +54,7 @@ def _may_be_called(value: object) -> bool:
 
 
 def _is_positive(value: object) -> bool:
-    return is_number(value) and value > 0  # type: ignore[operator]  # a number, as was asked before
+    return is_number(value) and value > 0
 
 
 _SECONDS: Final = (_is_positive, "more than 0 seconds")

@@ -56,9 +56,7 @@ class Running(Request):
         self.status = graph.status
         self.values = graph.values
         self.cycle: Cycle | None = None  # poison: this key is part of a cycle
-        self.met: tuple[Failure, Exception] | None = (
-            None  # the failure that was raised to it last, and as what
-        )
+        self.met: tuple[Failure, Exception] | None = None  # what was raised to it last, and as what
         self.transient = False
         self.ahead: tuple[int, int] | None = None  # how far it came, see `ahead.read_on`
         self.trusted: frozenset[int] | None = None

@@ -120,7 +120,7 @@ class Snapshot:
         except KeyboardInterrupt:
             CURRENT.set(frame)  # it may strike between setting and resetting it
             raise
-        except Exception:
+        except Exception:  # of a query: what it came to without the lost input is no answer (H3)
             self.check_loss()
             raise
         self.check_loss()
