@@ -151,6 +151,33 @@ def total() -> int:
         assert pids == {HERE}
 
 
+def test_what_a_query_asks_of_itself_is_none_of_its_average(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As walks of trees do: each large key rests on many small ones, and the large ones are what is sent."""
+    send_what_takes_30_ms(monkeypatch)
+    rules = make(
+        """
+@query
+def walk(tree: int, depth: int) -> int:
+    if depth:
+        return 1
+    note(tree)
+    time.sleep(0.06)
+    return sum(each(walk.key(tree, leaf) for leaf in range(1, 7)))
+
+@query
+def total() -> int:
+    return sum(each(walk.key(tree, 0) for tree in range(40)))
+"""
+    )
+    with Engine(tmp_path / "store", processes=2) as db:
+        assert db.get(rules.total) == 240
+        counts, pids = rules.noted()
+        assert sum(counts.values()) == 40
+        assert pids - {HERE}
+
+
 def test_one_key_that_waited_when_it_was_tried_sends_no_others_out(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

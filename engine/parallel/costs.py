@@ -29,21 +29,29 @@ class _Cost:
 
 
 class Costs:
-    """What the queries of one engine take."""
+    """What the queries of one engine take.
+
+    A query that asks for itself, as walks of trees do, would seem cheap by the many small keys that each of
+    its large ones rests on: while some run here to learn the cost, only these count.
+    """
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._costs: dict[int, _Cost] = {}  # by row of a query
         self._said: dict[int, int] = {}  # nodes that run here to learn it -> what their memos say
+        self._first: dict[int, int] = {}  # such nodes without a memo -> rows of their queries
 
     def compare(self, nodes: Iterable[int]) -> None:
-        """These run now: what they take tells of those of their queries that have a memo too."""
+        """These run now: what they take tells of others of their queries. None: they have run."""
         graph = self._core.graph
         self._said = {node: graph.cost[node] for node in nodes if graph.verified_at[node]}
+        self._first = {node: graph.query[node] for node in nodes if not graph.verified_at[node]}
 
     def made(self, node: int, microseconds: int) -> None:
         """A memo was made, here or elsewhere."""
         row = self._core.graph.query[node]
+        if self._first and self._first.pop(node, None) is None and row in self._first.values():
+            return  # one of those rests on it. See test_what_a_query_asks_of_itself_is_none_of_its_average
         known = self._costs.get(row)
         if known is None:
             known = self._costs[row] = _Cost()

@@ -223,7 +223,10 @@ class Offer:
             sample = self._sample(fit)
             if sample:
                 dispatch.costs.compare(sample)
-                self._run_here(sample)
+                try:
+                    self._run_here(sample)
+                finally:
+                    dispatch.costs.compare(())
                 return True
             if dispatch.pays(fit):
                 self._waiting = {unit: units[unit] for unit in fit if dispatch.is_worth(unit)}
