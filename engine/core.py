@@ -29,6 +29,7 @@ from engine.observe import InputFrame
 from engine.observed import Observed
 from engine.query import TAKEN_OVER, QueryInfo
 from engine.store import canonical
+from engine.tally import Tally
 
 if TYPE_CHECKING:
     from engine.collection import Collection
@@ -151,8 +152,7 @@ class Core:
         self.notes: list[str] = []
         self.noted: set[str] = set()
         self.snapshots: list[Snapshot] = []
-        self.executed = self.cut_off = self.failed = self.verified = 0
-        self.visited = self.read = self.stamped = self.commits = self.restored = self.loaded = 0
+        self.tally = Tally()
         self.revision = 1
         self.last_changed = [1, 1, 1]
         self.graph = Graph(1)
@@ -276,19 +276,7 @@ class Core:
 
     def counts(self) -> Counts:
         """Figures since opening."""
-        return Counts(
-            self.executed,
-            self.cut_off,
-            self.failed,
-            self.verified,
-            self.visited,
-            self.read,
-            self.stamped,
-            self.commits,
-            self.restored,
-            self.loaded,
-            0 if self.memory is None else self.memory.evicted,
-        )
+        return self.tally.counts(0 if self.memory is None else self.memory.evicted)
 
     def check_usable(self) -> None:
         """Raise `Closed` or `ForkedEngine`."""

@@ -196,15 +196,15 @@ def _settled(core: Core, node: int) -> None:
 def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bool) -> None:
     """Count it, and tell it."""
     if info.is_input:
-        core.read += 1
+        core.tally.read += 1
     elif outcome.restored:
-        core.restored += 1
+        core.tally.restored += 1
     elif not info.quiet:
-        core.executed += 1
+        core.tally.executed += 1
         if outcome.failure is not None:
-            core.failed += 1
+            core.tally.failed += 1
         if equal:
-            core.cut_off += 1
+            core.tally.cut_off += 1
         if core.dispatch is not None:
             core.dispatch.made(node, outcome.microseconds)
     if core.journal is not None or core.listeners:
@@ -246,8 +246,8 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, reads: Reads, outcome:
     core.unsettled = False
     if info.quiet:
         return
-    core.executed += 1
-    core.failed += outcome.failure is not None
+    core.tally.executed += 1
+    core.tally.failed += outcome.failure is not None
     core.tell(What.FAILED if outcome.failure else What.EXECUTED, node, outcome.microseconds)
 
 

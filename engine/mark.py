@@ -67,7 +67,7 @@ def spread(core: Core, budget: int | None = None) -> bool:
                 return False
     finally:
         del frontier[:at]
-        core.visited += len(marked) - before
+        core.tally.visited += len(marked) - before
     if core.collections:
         doubt_collections(core)
     return True
@@ -168,7 +168,7 @@ def _climb(core: Core, node: int, aims: set[int]) -> bool | None:
             seen.add(reader)
             found = reader in aims
             stack.append(_above(core, reader))
-    core.visited += len(seen)
+    core.tally.visited += len(seen)
     return True if found else False if stack else None
 
 
@@ -230,5 +230,5 @@ def _is_lowest(core: Core, node: int) -> bool:
                 return False
             seen.add(below)
             stack.append(below)
-    core.visited += len(seen)
+    core.tally.visited += len(seen)
     return True

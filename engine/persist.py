@@ -226,7 +226,7 @@ def commit(core: Core) -> None:
         core.memory.committed(core)
     core.dirty_bytes = 0
     core.dirty_state = False
-    core.commits += 1
+    core.tally.commits += 1
     core.tell(What.COMMITTED, 0)
 
 

@@ -34,7 +34,7 @@ def recall(core: Core, node: int) -> Any:
     data = core.dirty.get(node)
     if not isinstance(data, bytes):
         data = core.store.value(node, graph.fingerprint[node])
-        core.loaded += data is not None
+        core.tally.loaded += data is not None
     return ABSENT if data is None else _take(core, node, info, data)
 
 
@@ -66,7 +66,7 @@ def recall_all(core: Core, nodes: Iterable[int]) -> bool:
                 return False
         info = core.bound[graph.query[node]]
         assert info is not None
-        core.loaded += 1
+        core.tally.loaded += 1
         try:
             _take(core, node, info, data)
         except DamagedValue:  # a class of it is not loaded here, say: that concerns who reads it, if anybody

@@ -120,7 +120,7 @@ def _rerun(core: Core, node: int, walk: Walk) -> None:
 def _enter(core: Core, node: int, walk: Walk) -> None:
     """First look at a node: load what its check needs, or see that it needs none."""
     graph = core.graph
-    core.visited += 1
+    core.tally.visited += 1
     load(core, (node,))
     state = graph.status[node]
     if state & SUSPECT:
@@ -202,7 +202,7 @@ def _green(core: Core, node: int) -> None:
     graph.verified_at[node] = core.revision
     if graph.suspects.pop(node, 0) is None:
         core.dirty_state = True
-    core.verified += 1
+    core.tally.verified += 1
     core.tell(What.VERIFIED, node)
 
 
