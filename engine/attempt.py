@@ -83,7 +83,7 @@ def _insist(core: Core, attempt: Callable[[Gate], T]) -> T:
             core.interrupted(error)
             raise
         finally:
-            core.emit()
+            core.telling.emit()
     raise AssertionError("count() ends never")
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -30,6 +29,7 @@ from engine.observed import Observed
 from engine.query import TAKEN_OVER, QueryInfo
 from engine.store import canonical
 from engine.tally import Tally
+from engine.telling import Telling
 
 if TYPE_CHECKING:
     from engine.collection import Collection
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 NO_TABLES: Final[list[dict[Any, int]]] = []  # makes every read of a frame come to `fetch`
 HARMLESS: Final = "__engine_harmless__"  # attribute of an interrupt that struck outside our own lists
-# What happened to a node, its microseconds, and its fingerprints before and after.
-Record = tuple[What, int, int, bytes, bytes]
 PASSING: Final = 0  # instead of a revision: the memo holds, only its value could not be had for a moment
 DEPTH_LIMIT = 50_000  # nested running queries; each 64 of them take one thread, 8 MB of address space
 
@@ -143,14 +141,7 @@ class Core:
         self.claims: dict[int, Running] = {}
         self.waiting: dict[int, list[Walk]] = {}
         self.knots: dict[int, set[int]] = {}  # of members of rings: all that they need and that need them
-        # telling
-        self.listeners: list[Callable[[Event], None]] = []
-        self.failing_listeners: list[Callable[[Event], None]] = []  # each is told of once
-        self.events: deque[Event] = deque()
-        self.journal: deque[Record] | None = None  # what ran and what was looked at, kept for a watch
-        self.emitting = threading.Lock()
-        self.notes: list[str] = []
-        self.noted: set[str] = set()
+        self.telling = Telling()
         self.snapshots: list[Snapshot] = []
         self.tally = Tally()
         self.revision = 1
@@ -241,38 +232,12 @@ class Core:
         self, what: What, node: int, microseconds: int = 0, before: bytes = b"", after: bytes = b""
     ) -> None:
         """Queue an event; listeners get it when the lock is free (event V2)."""
-        if self.journal is not None and what is not What.VERIFIED:
-            self.journal.append((what, node, microseconds, before, after))
-        if self.listeners:
-            self.events.append(Event(what, self.key_of(node) if node else None, self.revision, microseconds))
-
-    def emit(self) -> None:
-        """Hand queued events to the listeners. The lock is not held (event V2)."""
-        while self.events and self.emitting.acquire(blocking=False):
-            try:
-                while self.events:
-                    event = self.events.popleft()
-                    for listener in tuple(self.listeners):
-                        try:
-                            listener(event)
-                        except Exception:  # of the host: it must not fail the query that is told of
-                            if any(one is listener for one in self.failing_listeners):
-                                continue
-                            import logging  # late: of no use where no listener fails
-
-                            self.failing_listeners.append(listener)
-                            text = "a listener failed on %s; its later failures are not logged"
-                            logging.getLogger("engine").exception(text, event)
-            finally:
-                self.emitting.release()
-
-    def note(self, text: str, once: str = "") -> None:
-        """Keep a sentence for the user; with `once`, only the first of its kind."""
-        if once:
-            if once in self.noted:
-                return
-            self.noted.add(once)
-        self.notes.append(text)
+        telling = self.telling
+        if telling.journal is not None and what is not What.VERIFIED:
+            telling.journal.append((what, node, microseconds, before, after))
+        if telling.listeners:
+            key = self.key_of(node) if node else None
+            telling.events.append(Event(what, key, self.revision, microseconds))
 
     def counts(self) -> Counts:
         """Figures since opening."""

@@ -49,8 +49,8 @@ def execute(core: Core, node: int, walk: Any) -> None:
     try:
         try:
             core.lock.release()
-            if core.events:
-                core.emit()
+            if core.telling.events:
+                core.telling.emit()
             outcome = (_run if info.limit is None else _run_limited)(core, frame, info, args, old)
             if frame.met is not None:
                 failure, raised = frame.met

@@ -158,7 +158,7 @@ def _against_memo(core: Core, node: int, info: QueryInfo, outcome: Outcome) -> t
         # Nothing it read changed, and yet the value differs: an impure query, or a file that changed
         # since it was last looked at. Both need a new revision.
         if not info.is_input:
-            core.note(f"{core.name_of(node)} gave another value for the same inputs: it is not pure")
+            core.telling.note(f"{core.name_of(node)} gave another value for the same inputs: it is not pure")
         core.moved[node] = None
         raise Cancelled
     reason = _reason(core, node, state, again)
@@ -207,7 +207,7 @@ def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bo
             core.tally.cut_off += 1
         if core.dispatch is not None:
             core.dispatch.made(node, outcome.microseconds)
-    if core.journal is not None or core.listeners:
+    if core.telling.journal is not None or core.telling.listeners:
         _tell(core, node, info, outcome, equal)
 
 
@@ -217,9 +217,9 @@ def _tell(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bool)
     if not info.quiet:
         took = 0 if outcome.restored else outcome.microseconds
         core.tell(what, node, took, before, outcome.digest)
-    elif core.journal is not None and node in core.collections and not equal:
+    elif core.telling.journal is not None and node in core.collections and not equal:
         # Who watches a table is told when its rows are others: see test_a_watch_of_a_table_tells.
-        core.journal.append((what, node, outcome.microseconds, before, outcome.digest))
+        core.telling.journal.append((what, node, outcome.microseconds, before, outcome.digest))
 
 
 def _what(info: QueryInfo, outcome: Outcome, equal: bool) -> What:

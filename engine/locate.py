@@ -113,7 +113,7 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
     names = core.limits.names
     if info.limit is not None and names and info.limit not in names:  # where none is named, none is meant
         cause = f"limit={info.limit!r} is none of those that the engine has: {', '.join(names)}"
-        core.note(f"{info.name} runs without a limit: {cause}", once=f"limit {info.name}")
+        core.telling.note(f"{info.name} runs without a limit: {cause}", once=f"limit {info.name}")
     code = _code_of(core, info)
     row = core.rows.get(info.name)
     if row is None:

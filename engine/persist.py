@@ -204,11 +204,11 @@ def commit(core: Core) -> None:
     try:
         store.write(batch)
     except StoreFull as error:
-        core.note(str(error), once="full")
+        core.telling.note(str(error), once="full")
         core.full = True
         core.waiting_since = core.clock()  # else all rows would be tried again after every key
         return
-    core.noted.discard("full")
+    core.telling.over("full")
     core.written += len(batch.nodes)
     core.full = False
     core.dirty.clear()

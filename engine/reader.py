@@ -187,7 +187,7 @@ class Reader:
     def notes(self) -> tuple[str, ...]:
         """Sentences for people that came up since the last call: a store set aside, values not stored."""
         core = settled(self._core)
-        notes, core.notes = tuple(core.notes), []
+        notes, core.telling.notes = tuple(core.telling.notes), []
         return notes
 
     @property

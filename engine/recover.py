@@ -119,7 +119,7 @@ def start_over(core: Core, damage: StoreDamaged, since: int) -> None:
         kept = _set_by_host(core)
         core.started_over += 1
         core.store.start_over(reason)
-        core.notes += core.store.notes or [GONE]
+        core.telling.notes += core.store.notes or [GONE]
         core.store.notes.clear()
         reopen(core, kept)
 

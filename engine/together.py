@@ -68,8 +68,8 @@ def _run(core: Core, info: QueryInfo, nodes: list[int], asker: Request, outer: v
     try:
         try:
             core.lock.release()
-            if core.events:
-                core.emit()
+            if core.telling.events:
+                core.telling.emit()
             with nullcontext() if info.limit is None else core.limits.held(info.limit, asker):
                 outcomes = _outcomes(core, info, frames, keys, old)
         finally:

@@ -86,7 +86,7 @@ class Dispatch:
             Offer(self, members, asker, outer).bring_up()
         except CannotStart as why:
             self._off = True
-            self._core.note(f"there are no worker processes, everything runs in this one: {why}")
+            self._core.telling.note(f"there are no worker processes, everything runs in this one: {why}")
         except Cycle:
             return  # it is met again where the members are computed one by one
 
@@ -164,7 +164,9 @@ class Dispatch:
         if for_all or misses > MISSES:
             self._give_up(info)
             if info.workers == PROCESS:
-                self._core.note(f"{info.name} runs in this process: {why}", once=f"workers {info.name}")
+                self._core.telling.note(
+                    f"{info.name} runs in this process: {why}", once=f"workers {info.name}"
+                )
 
     def repeated(self, node: int, known: int, whole: int) -> None:
         """What units like this one cost in workers, and what of it went into keys that were known here."""

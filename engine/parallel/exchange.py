@@ -196,8 +196,8 @@ class Exchange:
         seconds = max(0.0, min([TICK_SECONDS, *(end - time.monotonic() for end in ends)]))
         try:
             core.lock.release()
-            if core.events:
-                core.emit()
+            if core.telling.events:
+                core.telling.emit()
             return self._executor.wait(busy, seconds)
         finally:
             core.regain()

@@ -96,7 +96,7 @@ class GraphUpdater:
     def begin(self) -> None:
         """Have what runs written down from now on."""
         self._graph = self._core.graph
-        self._core.journal = deque()
+        self._core.telling.journal = deque()
 
     def refresh(self, edited: Sequence[int] = (), wanted: Callable[[], bool] = lambda: True) -> Pass:
         """Bring every watched key up to date, those first that rest on what was edited last, and commit.
@@ -217,7 +217,7 @@ class GraphUpdater:
     def digest(self, most: int | None = None) -> None:
         """Fold the journal, all of it or some records, so that it stays short while a long build goes on."""
         core = self._core
-        journal = core.journal
+        journal = core.telling.journal
         left = len(journal or ()) if most is None else most
         while journal and left > 0:
             left -= AT_ONCE
