@@ -124,7 +124,7 @@ def _refresh(core: Core, change: Change) -> None:
     if bool(graph.flags[node] & PINNED) != change.pinned:
         graph.flags[node] = (graph.flags[node] ^ PINNED) & ~TRANSIENT
         core.transients.pop(node, None)
-        info = core.bound[graph.query[node]]
+        info = core.info_of(node)
         assert info is not None
         put_value(core, node, info, change.value, change.data, change.failure, info.keeps(change.data))
         save(core, node, None if graph.flags[node] & UNSTORED else change.data)
@@ -135,7 +135,7 @@ def _refresh(core: Core, change: Change) -> None:
 
 def _put(core: Core, change: Change) -> None:
     graph, node = core.graph, change.node
-    info = core.bound[graph.query[node]]
+    info = core.info_of(node)
     assert info is not None
     for snapshot in core.snapshots:
         snapshot.save(node)

@@ -169,10 +169,10 @@ def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:
             bind(core, info.value)
         _fence(frame)
         row = core.graph.query[node]
-        members = core.rows[info.member.name]
-        core.parts.setdefault(members, set()).update(parts_of(core, one))
-        if members not in core.calls[row]:
-            core.calls[row].add(members)  # its code is compared whenever ours is
+        members = core.queries.by_name[info.member.name]
+        core.queries.parts.setdefault(members, set()).update(parts_of(core, one))
+        if members not in core.queries.calls[row]:
+            core.queries.calls[row].add(members)  # its code is compared whenever ours is
             core.dirty_queries[row] = None
         info.member.codec  # noqa: B018 -- teaches `canonical` the classes of what is kept
         one.info = info
@@ -185,10 +185,12 @@ def _code_of(core: Core, info: CollectionInfo, frame: Running) -> bytes:
     """The code of a user's accumulator, and of what makes its values: after floats, 9.0 may be left of 9."""
     if info.reduced is None:
         return b""
-    if info.member.index not in core.row_of:
+    if info.member.index not in core.queries.by_index:
         bind(core, info.member)
         _fence(frame)
-    return b"".join([core.codes[core.rows[query.name]] for query in (info.reduced, info.member)])
+    return b"".join(
+        [core.queries.codes[core.queries.by_name[query.name]] for query in (info.reduced, info.member)]
+    )
 
 
 # -- settling ------------------------------------------------------------------------------------

@@ -117,11 +117,11 @@ class Collection:
     @property
     def can_settle(self) -> bool:
         """Whether it is defined in this process; else nobody here can bring it up to date."""
-        return self.definition is not None and self.core.bound[self.core.graph.query[self.node]] is not None
+        return self.definition is not None and self.core.info_of(self.node) is not None
 
     def is_of_members(self, node: int) -> bool:
         """Whether its query is that of the members: what gives the keys is read by the collection too."""
-        return self.core.rows.get(self.member_query) == self.core.graph.query[node]
+        return self.core.queries.by_name.get(self.member_query) == self.core.graph.query[node]
 
     @property
     def is_doubtful(self) -> bool:

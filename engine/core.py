@@ -26,7 +26,7 @@ from engine.key import Key, display
 from engine.limits import Limits
 from engine.observe import InputFrame
 from engine.observed import Observed
-from engine.query import TAKEN_OVER, QueryInfo
+from engine.queries import Queries
 from engine.store import canonical
 from engine.tally import Tally
 from engine.telling import Telling
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from engine.memory import Memory
     from engine.outcome import Outcome
     from engine.parallel.dispatch import Dispatch
+    from engine.query import QueryInfo
     from engine.running import Running
     from engine.snapshot import Snapshot
     from engine.store import CursorRow
@@ -86,17 +87,7 @@ class Core:
         self.struck: Exception | None = None  # what was raised amid a change of a collection
         self.saves = store is not None and not store.read_only
         self.synced = store is None  # whether the world was looked at since opening
-        # queries, by row id in the store (dense from 1; 0 is never used)
-        self.rows: dict[str, int] = {}
-        self.name_of_row: list[str] = [""]
-        self.row_of: dict[int, int] = {}  # definition index -> row
-        self.bound: list[QueryInfo | None] = [None]
-        self.codes: list[bytes] = [b""]
-        self.calls: list[set[int]] = [set()]
-        self.in_store: set[int] = set()  # rows that have nodes in the store since it was opened
-        self.taken_over = len(TAKEN_OVER)  # redefinitions that were seen
-        self.adopted: dict[tuple[int, bytes], int] = {}  # rows in memory whose key is not in a table yet
-        self.checked: set[int] = set()  # rows whose code was compared in this process
+        self.queries = Queries()
         # work not yet committed
         self.dirty: dict[int, bytes | None] = {}  # node -> value bytes
         self.dirty_readers: dict[int, None] = {}
@@ -122,7 +113,6 @@ class Core:
         self.full = False  # the last commit found no space
         # tables and folds
         self.collections: dict[int, Collection] = {}  # by the node that stands for it
-        self.parts: dict[int, set[int]] = {}  # row of a member's query -> rows of the collections' own
         self.doubtful = 0  # bits of the collections that are marked
         self.reach: dict[int, int] = {}  # row of a query -> what its nodes rest on, see reach
         self.readable: dict[int, list[dict[Any, int]]] = {}  # `doubtful` -> tables that frames may read
@@ -134,7 +124,6 @@ class Core:
         self.earlier_gone: dict[int, None] = {}  # without one: nodes whose stored earlier memos have to go
         self.memory: Memory | None = None  # counts the values in memory; None: they all stay
         self.dispatch: Dispatch | None = None  # work that goes elsewhere
-        self.takes_many = False  # whether a query with `batch=` is bound
         self.limits = Limits({}, self.released)
         # asked instead of a function for what it would give; None: run it
         self.supply: Callable[[int], Outcome | None] | None = None
@@ -156,7 +145,7 @@ class Core:
         if isinstance(args, ALONE):
             return (args,)
         if isinstance(args, bytes):
-            info = self.bound[self.graph.query[node]]
+            info = self.info_of(node)
             if info is not None:
                 info.codec  # noqa: B018 -- teaches `canonical` the classes its annotations name
             args = canonical.restore(args)  # anew each time: a function may change a list it was given
@@ -165,8 +154,8 @@ class Core:
 
     def name_of(self, node: int) -> str:
         """The display form of a node's key."""
-        name = self.name_of_row[self.graph.query[node]]
-        info = self.bound[self.graph.query[node]]
+        name = self.queries.names[self.graph.query[node]]
+        info = self.info_of(node)
         if node in self.collections:
             return escaped(self.collections[node].name)
         try:
@@ -175,18 +164,13 @@ class Core:
         except LookupError:
             return f"{name}(…)"  # its class is not loaded in this process
 
-    def add_query(self, name: str, code: bytes, calls: set[int]) -> int:
-        """Give a query name the next row."""
-        row = self.rows[name] = len(self.bound)
-        self.name_of_row.append(name)
-        self.bound.append(None)
-        self.codes.append(code)
-        self.calls.append(calls)
-        return row
+    def info_of(self, node: int) -> QueryInfo | None:
+        """The definition of a node's query, or None when no loaded module has one."""
+        return self.queries.bound[self.graph.query[node]]
 
     def key_of(self, node: int) -> Key[Any] | None:
         """The key of a node, or None when its query is not defined in this process."""
-        info = self.bound[self.graph.query[node]]
+        info = self.info_of(node)
         try:
             return None if info is None else Key(info, self.args_of(node))
         except LookupError:  # a class of its arguments is not loaded in this process
@@ -259,7 +243,7 @@ class Core:
             and not self.moved
             and not self.doubtful
             and not (self.transients and self.collections)  # who looked at rows may lack some
-            and self.taken_over == len(TAKEN_OVER)
+            and self.queries.are_newest
         )
 
 

@@ -31,7 +31,7 @@ def execute(core: Core, node: int, walk: Any) -> None:
     Raises `Cancelled` when the revision moved on meanwhile, and whatever is not an `Exception`.
     """
     graph = core.graph
-    info = core.bound[graph.query[node]]
+    info = core.queries.bound[graph.query[node]]
     assert info is not None, f"{core.name_of(node)} has no definition here"
     args = graph.args[node]
     if isinstance(args, str):
@@ -71,7 +71,7 @@ def execute(core: Core, node: int, walk: Any) -> None:
 def _before(core: Core, node: int, info: QueryInfo) -> Any:
     """The value of the memo, where the new one is compared with it by `eq`, or by `==` without bytes."""
     graph = core.graph
-    if core.in_store and graph.status[node] & (SUSPECT | FORCED) != SUSPECT:
+    if core.queries.stored and graph.status[node] & (SUSPECT | FORCED) != SUSPECT:
         # At once, not one by one: what it read last time it will likely read again. Of a suspect it was
         # read when it was verified.
         load(core, graph.below(node))

@@ -66,6 +66,7 @@ class Graph:
     """The nodes of one engine. Lists are indexed by node id; id 0 is never used."""
 
     __slots__ = (
+        "adopted",
         "args",
         "cause",
         "changed_at",
@@ -103,6 +104,7 @@ class Graph:
         self.readers: list[array[int] | int | None] = [None] * size
         self.values: list[Any] = [ABSENT] * size
         self.tables: list[dict[Any, int]] = []
+        self.adopted: dict[tuple[int, bytes], int] = {}  # by query and arguments: loaded, and in no table yet
         self.suspects: dict[int, None] = {}
         self.frontier: list[int] = []  # marked nodes whose readers are not marked yet
         self.marked: list[int] = []  # every node that became MARKED since marks were last cleared

@@ -135,7 +135,7 @@ class History:
             node,
             flags & KEPT_FLAGS,
             graph.cost[node],
-            core.codes[graph.query[node]],
+            core.queries.codes[graph.query[node]],
             graph.fingerprint[node],
             below.tobytes() if isinstance(below, array) else array("I", below).tobytes(),
             seen,

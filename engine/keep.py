@@ -120,7 +120,7 @@ def _put(
     graph.durability[node] = durability
     graph.cost[node] = outcome.microseconds
     put_value(core, node, info, outcome.value, data, failure, keeps)
-    if query in core.parts:
+    if query in core.queries.parts:
         given = outcome.value if outcome.rows is None else outcome.rows
         collect.absorb(core, node, given, failure, before, equal)
     if outcome.stamp is not None:
@@ -144,7 +144,7 @@ def _put_failure(core: Core, node: int, digest: bytes, failure: Failure) -> None
 
 def _against_memo(core: Core, node: int, info: QueryInfo, outcome: Outcome) -> tuple[int, bool]:
     """Why the new memo is made, as flags, and whether its value is that of the memo before."""
-    if core.transients.get(node) == core.revision and core.graph.query[node] in core.parts:
+    if core.transients.get(node) == core.revision and core.graph.query[node] in core.queries.parts:
         # It is a member: in this revision lookups were answered without its rows, and are not marked for it.
         # See test_rows_that_a_transient_failure_hid_are_seen_by_who_looked_meanwhile.
         core.moved[node] = None
@@ -262,7 +262,7 @@ def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, out
         graph.flags[node] |= reach
         note(core, graph.query[node], graph.flags[node])
         raise_reach(core, node, graph.flags[node] & REACH)
-    if graph.query[node] in core.parts:
+    if graph.query[node] in core.queries.parts:
         collect.absorb(core, node, outcome.value, outcome.failure, before, None)
     graph.verified_at[node] = graph.verified_at[node] or core.revision
     graph.durability[node] = min(graph.durability[node], durability)

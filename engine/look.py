@@ -165,7 +165,7 @@ def _askable(
 
     Four lists, not one of tuples: these would wake the garbage collector, for a fifth of the time of a look.
     """
-    graph, bound, observed = core.graph, core.bound, core.observed.stamps
+    graph, bound, observed = core.graph, core.queries.bound, core.observed.stamps
     flags, query, known = graph.flags, graph.query, graph.args
     found: list[int] = []
     before: list[bytes] = []

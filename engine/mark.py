@@ -203,7 +203,7 @@ def _cheap(core: Core) -> int:
 def _can_run(core: Core, node: int) -> bool:
     """Whether its query is defined in this process, and its code was compared."""
     load(core, (node,))
-    return core.bound[core.graph.query[node]] is not None and node not in core.collections
+    return core.info_of(node) is not None and node not in core.collections
 
 
 def _is_quiet(core: Core, node: int) -> bool:
@@ -212,7 +212,7 @@ def _is_quiet(core: Core, node: int) -> bool:
     See test_other_code_or_arguments_of_an_accumulator_build_the_fold_anew_without_its_members.
     """
     load(core, (node,))
-    info = core.bound[core.graph.query[node]]
+    info = core.info_of(node)
     return info is not None and info.quiet
 
 

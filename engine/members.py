@@ -40,7 +40,7 @@ def leave(core: Core, one: Collection, node: int) -> None:
     load(core, (node,))
     if graph.readers[node] is None:
         load_readers(core, [node])
-    info = core.bound[graph.query[node]]
+    info = core.info_of(node)
     if core.history is not None and info is not None:
         core.history.remember(core, node, info)  # its rows go, and it may come again
     with core.half_done():

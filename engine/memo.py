@@ -127,10 +127,10 @@ def first_dependencies(core: Core, node: int, info: QueryInfo, reads: Reads) -> 
         return durability, reach
     graph = core.graph
     query, flags, known, readers = graph.query, graph.flags, graph.durability, graph.readers
-    called = core.calls[query[node]]
+    called = core.queries.calls[query[node]]
     grouped = len(reads) > 2 and min(reads) < 0
     nodes = dict.fromkeys([read for read in reads if read > 0]) if grouped else reads
-    if core.in_store:
+    if core.queries.stored:
         load_readers(core, nodes)
     graph.dependencies[node] = _entries_of(reads)
     for read in nodes:
@@ -170,8 +170,8 @@ def note_calls(core: Core, node: int, nodes: Iterable[int]) -> None:
     graph = core.graph
     row = graph.query[node]
     rows = set(map(graph.query.__getitem__, nodes))
-    if not rows <= core.calls[row]:
-        core.calls[row] |= rows
+    if not rows <= core.queries.calls[row]:
+        core.queries.calls[row] |= rows
         core.dirty_queries[row] = None
 
 

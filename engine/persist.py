@@ -54,12 +54,12 @@ def open_graph(core: Core) -> None:
     core.revision = max(state.revision, core.revision)  # it never goes back, also when a store is lost
     core.last_changed = list(state.last_changed)
     for row in sorted(store.queries(), key=lambda row: row.id):
-        while len(core.bound) < row.id:  # a gap that a collection left
-            core.add_query(f"\x00{len(core.bound)}", b"", set())
+        while len(core.queries.bound) < row.id:  # a gap that a collection left
+            core.queries.add(f"\x00{len(core.queries.bound)}", b"", set())
         calls = array("I")
         calls.frombytes(row.calls)
-        core.add_query(row.name, row.code, set(calls))
-        core.in_store.add(row.id)
+        core.queries.add(row.name, row.code, set(calls))
+        core.queries.stored.add(row.id)
     listed = array("I")
     listed.frombytes(state.suspects)
     for entry in listed:
@@ -82,7 +82,7 @@ def load(core: Core, nodes: Iterable[int]) -> None:
             if node not in rows:
                 raise StoreDamaged(row=f"node {node} is missing")
             adopt(core, rows[node])
-            core.adopted[rows[node].query, rows[node].args] = node
+            core.graph.adopted[rows[node].query, rows[node].args] = node
 
 
 def adopt(core: Core, row: NodeRow) -> None:
@@ -106,10 +106,10 @@ def adopt(core: Core, row: NodeRow) -> None:
         note(core, row.query, row.flags)
     if row.flags & UNTRACKED:
         core.untracked[node] = None
-    if core.bound[row.query] is None:
-        known = REGISTRY.get(core.name_of_row[row.query])
-        if known is not None and row.query in core.checked:
-            core.bound[row.query] = known
+    if core.queries.bound[row.query] is None:
+        known = REGISTRY.get(core.queries.names[row.query])
+        if known is not None and row.query in core.queries.checked:
+            core.queries.bound[row.query] = known
 
 
 def load_readers(core: Core, nodes: Iterable[int]) -> None:
@@ -181,8 +181,8 @@ def commit(core: Core) -> None:
     batch.readers = _readers(core).items()
     batch.inputs = core.dirty_stamps.items()
     for row in core.dirty_queries:
-        calls = array("I", sorted(core.calls[row])).tobytes()
-        batch.queries.append(QueryRow(row, core.name_of_row[row], core.codes[row], calls))
+        calls = array("I", sorted(core.queries.calls[row])).tobytes()
+        batch.queries.append(QueryRow(row, core.queries.names[row], core.queries.codes[row], calls))
     for one in core.collections.values():
         one.into(batch)
     for (node, name), cursor in core.value_cursors.items():
@@ -197,7 +197,7 @@ def commit(core: Core) -> None:
     batch.state = State(
         revision=core.revision,
         next_node=len(graph),
-        next_query=len(core.bound),
+        next_query=len(core.queries.bound),
         suspects=_listed(core),
         last_changed=(core.last_changed[0], core.last_changed[1], core.last_changed[2]),
     )

@@ -51,7 +51,7 @@ def readable(core: Core) -> list[dict[Any, int]]:
 
 def _is_safe(core: Core, index: int) -> bool:
     """Whether no node of a definition rests on anything doubtful."""
-    row = core.row_of.get(index)
+    row = core.queries.by_index.get(index)
     return row is not None and not closure(core, core.reach.get(row, 0)) & core.doubtful
 
 

@@ -126,7 +126,7 @@ class Reader:
 
     def query_names(self) -> tuple[str, ...]:
         """The names of all queries that the engine knows, in this process or from the store; sorted."""
-        return tuple(sorted(settled(self._core).rows))
+        return tuple(sorted(settled(self._core).queries.by_name))
 
     @contextmanager
     def snapshot(self) -> Iterator[View]:

@@ -49,15 +49,14 @@ def reopen(core: Core, kept: list[Change] | None = None) -> None:
     for snapshot in core.snapshots:
         snapshot.lost = True
     emptied: list[Any] = [
-        *(core.dirty, core.dirty_readers, core.dirty_stamps, core.dirty_queries, core.ringed, core.adopted),
-        *(core.observed, core.transients, core.untracked, core.moved, core.rows, core.row_of),
-        *(core.passing, core.passed, core.checked, core.in_store, core.forced_for),
+        *(core.dirty, core.dirty_readers, core.dirty_stamps, core.dirty_queries, core.ringed),
+        *(core.observed, core.transients, core.untracked, core.moved),
+        *(core.passing, core.passed, core.forced_for),
         core.earlier_gone,
     ]
     for collection in emptied:
         collection.clear()
-    for by_row in (core.bound, core.codes, core.calls, core.name_of_row):
-        del by_row[1:]
+    core.queries.clear()
     if core.history is not None:
         core.history.clear()
     if core.memory is not None:
@@ -90,7 +89,7 @@ def _set_by_host(core: Core) -> list[Change]:
     done = {change.node for change in half_done}
     kept = []
     for node in range(1, len(graph.values)):  # the list that grows last, if a new node was interrupted
-        info = core.bound[graph.query[node]]
+        info = core.info_of(node)
         if not graph.flags[node] & PINNED or node in done or info is None:
             continue
         try:

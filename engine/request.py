@@ -30,7 +30,7 @@ from engine.mark import settle
 from engine.observe import look
 from engine.options import check_level
 from engine.persist import KEEP, load, save
-from engine.query import REGISTRY, TAKEN_OVER, QueryInfo
+from engine.query import REGISTRY, QueryInfo
 from engine.reason import Reason
 from engine.recover import put_in_place, recover, release_left, reopen
 from engine.verify import ensure
@@ -154,7 +154,7 @@ def _take_care(core: Core) -> None:
             raise struck
         raise Cancelled  # begin again: the world has to be looked at first
     release_left(core)
-    if core.taken_over != len(TAKEN_OVER):
+    if not core.queries.are_newest:
         _rebind(core)
     if core.moved:
         start_revision(core, f"{len(core.moved)} found changed when read again", all_levels=True)
@@ -173,11 +173,9 @@ def _take_care(core: Core) -> None:
 
 def _rebind(core: Core) -> None:
     """Queries were defined again (a module was reloaded): the newest definition counts from now on."""
-    names = TAKEN_OVER[core.taken_over :]
-    core.taken_over += len(names)
-    for name in dict.fromkeys(names):
-        row = core.rows.get(name)
-        if row is not None and core.bound[row] is not REGISTRY[name]:
+    for name in core.queries.redefined():
+        row = core.queries.by_name.get(name)
+        if row is not None and core.queries.bound[row] is not REGISTRY[name]:
             bind(core, REGISTRY[name])
 
 
@@ -250,7 +248,7 @@ def settle_inputs(core: Core) -> None:
 def load_all(core: Core) -> None:
     """Bring every row of the store into memory. O(nodes). The lock is held."""
     if core.store is not None:
-        for row in sorted(core.in_store):
+        for row in sorted(core.queries.stored):
             load(core, core.store.nodes_of(row))
 
 

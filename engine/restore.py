@@ -124,7 +124,7 @@ def next_wanted(core: Core, node: int, changed: int) -> int:
 
 def _of_interest(core: Core, node: int) -> QueryInfo | None:
     """The definition of a key that may have earlier memos that can be put back."""
-    info = core.bound[core.graph.query[node]]
+    info = core.info_of(node)
     return None if info is None or not is_kept(info) or was_ringed(core, node) else info
 
 
@@ -136,7 +136,7 @@ def _begin(core: Core, history: History, node: int, info: QueryInfo, walk: Walk 
         present = history.remember(core, node, info, tried=True)
     if present is not None and present not in known:
         known.append(present)
-    code = core.codes[core.graph.query[node]]
+    code = core.queries.codes[core.graph.query[node]]
     return Trial(walk, core.generation, present, [one for one in known if one.code == code])
 
 
@@ -226,7 +226,7 @@ def _put_back(core: Core, history: History, node: int, info: QueryInfo, one: Ear
     outcome.digest = one.fingerprint
     if not one.flags & UNSTORED and not _take_value(core, info, one, outcome):
         return False
-    if core.graph.query[node] in core.parts and outcome.failure is None:
+    if core.graph.query[node] in core.queries.parts and outcome.failure is None:
         # A member: a table or fold takes its value over at once.
         outcome.rows = unpack_rows(core, node, one.rows)
         if outcome.rows is None and (outcome.data is None or not _decode(info, outcome)):

@@ -189,7 +189,7 @@ class Running(Request):
             return core.collections[locate.locate(core, table.settle, ())]
 
     def _mode(self) -> str:
-        info = self.core.bound[self.core.graph.query[self.node]]
+        info = self.core.info_of(self.node)
         assert isinstance(info, LookupInfo)
         return info.mode
 

@@ -34,11 +34,11 @@ def run_together(core: Core, nodes: Iterable[int], asker: Request, outer: verify
     graph = core.graph
     found: dict[int, list[int]] = {}
     for node in nodes:
-        info = core.bound[graph.query[node]]
+        info = core.info_of(node)
         if info is not None and info.many is not None and not core.limits.bars(info.limit):
             found.setdefault(graph.query[node], []).append(node)
     for row, several in found.items():
-        info = core.bound[row]
+        info = core.queries.bound[row]
         assert info is not None
         for start in range(0, len(several), info.batch):
             # Asked at the last moment: another thread may have been quicker.

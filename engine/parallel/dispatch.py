@@ -128,7 +128,7 @@ class Dispatch:
 
     def info(self, node: int) -> QueryInfo:
         """The definition of a node that can run."""
-        info = self._core.bound[self._core.graph.query[node]]
+        info = self._core.info_of(node)
         assert info is not None
         return info
 

@@ -132,7 +132,7 @@ class Worker:
         except ValueError as error:
             raise Refused(f"its arguments cannot be read: {error}") from None
         node = locate(core, info, arguments)
-        if core.codes[core.rows[unit.query]] != unit.code:
+        if core.queries.codes[core.queries.by_name[unit.query]] != unit.code:
             raise Refused("its code is another one in a fresh interpreter", for_all=True)
         return info, arguments, node
 
@@ -191,7 +191,7 @@ class Worker:
             found.append(record)
             if record.query not in self._told:
                 self._told.add(record.query)
-                codes[record.query] = core.codes[core.graph.query[node]]
+                codes[record.query] = core.queries.codes[core.graph.query[node]]
         core.dirty.clear()
         core.dirty_stamps.clear()
         core.dirty_bytes = 0
@@ -210,7 +210,7 @@ class Worker:
         for read in entries(below):
             if read not in self._known:
                 raise self._unfit.get(read) or Refused("it stands on a cycle")
-        info = core.bound[graph.query[node]]
+        info = core.info_of(node)
         assert info is not None
         if flags & ERROR:
             held = graph.values[node]

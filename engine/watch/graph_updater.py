@@ -180,8 +180,8 @@ class GraphUpdater:
         failed: list[Failed] = []
         omitted = 0
         with core.lock:
-            own = {core.rows[name] for name in self._own if name in core.rows}
-            own -= {core.rows[key.query.name] for key in self.watched if key.query.name in core.rows}
+            own = core.queries.rows(self._own)
+            own -= core.queries.rows(key.query.name for key in self.watched)
         nodes = iter(collected.items())
         while some := list(islice(nodes, AT_ONCE)):
             with core.lock:
@@ -195,7 +195,7 @@ class GraphUpdater:
                         omitted += 1
                         continue
                     name = core.name_of(node)
-                    query = core.name_of_row[core.graph.query[node]]
+                    query = core.queries.names[core.graph.query[node]]
                     fresh = what is What.READ and not before and not core.graph.flags[node] & ERROR
                     if what is What.READ and query == LISTING_NAME:
                         listed.add(core.args_of(node)[0])
@@ -236,7 +236,7 @@ class GraphUpdater:
                         known = self._collected.get(node)
                         self._collected[node] = (what, before if known is None else known[1], after)
                     if node not in core.collections:  # book-keeping: what its members cost counts
-                        name = core.name_of_row[graph.query[node]]
+                        name = core.queries.names[graph.query[node]]
                         self._record(what, name, self._path_of(node), microseconds)
 
     def _is_own(self, node: int, own: set[int]) -> bool:
