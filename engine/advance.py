@@ -91,7 +91,7 @@ def apply(core: Core, changes: Collection[Change], note: str) -> int:
             _refresh(core, change)
         if change.stamp is not None:
             core.observed[change.node] = change.stamp
-            core.dirty_stamps[change.node] = change.stamp
+            core.unsaved.stamps[change.node] = change.stamp
         if change.durability is not None and change.durability != core.graph.durability[change.node]:
             core.graph.durability[change.node] = int(change.durability)
             lower_durability(core, change.node, int(change.durability))
@@ -169,11 +169,11 @@ def start_revision(core: Core, note: str, *, changed_inputs: int = 0, all_levels
     core.revision += 1
     core.reopened = False
     core.outdate()
-    core.dirty_state = True
+    core.unsaved.state = True
     if all_levels:
         core.last_changed = [core.revision] * len(core.last_changed)
     if core.saves:
-        core.revision_notes.append((core.revision, core.wall_clock(), changed_inputs, note))
+        core.unsaved.revisions.append((core.revision, core.wall_clock(), changed_inputs, note))
     if core.untracked:
         force(core, list(core.untracked), Reason.UNTRACKED)
         core.last_changed = [core.revision] * len(core.last_changed)

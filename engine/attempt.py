@@ -109,7 +109,7 @@ def finish(core: Core) -> None:
         core.knots.clear()
     # Not while half a ring is left: a row of who read it would name dependencies that have none. See
     # test_what_saw_a_ring_is_stored_with_it_or_not_at_all.
-    if not core.ringed:
+    if not core.unsaved.ringed:
         commit(core)
     if core.written >= MANY:
         give_back(core)

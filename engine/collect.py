@@ -173,7 +173,7 @@ def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:
         core.queries.parts.setdefault(members, set()).update(parts_of(core, one))
         if members not in core.queries.calls[row]:
             core.queries.calls[row].add(members)  # its code is compared whenever ours is
-            core.dirty_queries[row] = None
+            core.unsaved.queries[row] = None
         info.member.codec  # noqa: B018 -- teaches `canonical` the classes of what is kept
         one.info = info
     if one.shape != shape:

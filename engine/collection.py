@@ -172,7 +172,7 @@ class Collection:
         del self.missed[node]
         if node in self.news:
             self._ready[node] = None
-            self.core.dirty_readers[node] = None  # they name the collection from now on, see `waits_for`
+            self.core.unsaved.readers[node] = None  # they name the collection from now on, see `waits_for`
         return True
 
     def waits_for(self, node: int) -> bool:

@@ -170,7 +170,9 @@ def _damaged(core: Core, nodes: list[int]) -> dict[int, str]:
         if expected and fingerprint(data) != expected:
             found[node] = f"in memory: {_cut(shown(_held(core, node)))}"
     if core.store is not None:
-        stored = [node for node in nodes if node not in core.dirty and not core.graph.flags[node] & UNSTORED]
+        stored = [
+            node for node in nodes if node not in core.unsaved.nodes and not core.graph.flags[node] & UNSTORED
+        ]
         try:
             core.store.values(stored)
         except StoreDamaged:

@@ -30,6 +30,7 @@ from engine.queries import Queries
 from engine.store import canonical
 from engine.tally import Tally
 from engine.telling import Telling
+from engine.unsaved import Unsaved
 
 if TYPE_CHECKING:
     from engine.collection import Collection
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from engine.query import QueryInfo
     from engine.running import Running
     from engine.snapshot import Snapshot
-    from engine.store import CursorRow
     from engine.store.sqlite import Store
     from engine.verify import Walk
 
@@ -88,16 +88,8 @@ class Core:
         self.saves = store is not None and not store.read_only
         self.synced = store is None  # whether the world was looked at since opening
         self.queries = Queries()
-        # work not yet committed
-        self.dirty: dict[int, bytes | None] = {}  # node -> value bytes
-        self.dirty_readers: dict[int, None] = {}
-        self.dirty_stamps: dict[int, bytes] = {}
-        self.dirty_queries: dict[int, None] = {}
-        self.dirty_state = False
-        self.dirty_bytes = 0
-        self.waiting_since = clock()  # when the first of the rows was made that the next commit writes
+        self.unsaved = Unsaved(clock())
         self.ran_at = clock()  # when a function last began or ended, here or in a worker
-        self.revision_notes: list[tuple[int, float, int, str]] = []
         # nodes that need care at the next request
         self.observed = Observed(self.lock)
         self.transients: dict[int, int] = {}  # failures that are not kept -> revision of the run, or PASSING
@@ -105,23 +97,17 @@ class Core:
         self.forced_for: dict[int, int] = {}  # forced nodes -> the Reason
         self.reopened = False  # the store lists nodes that must run, for which no revision was begun yet
         self.moved: dict[int, None] = {}  # found to differ when read again; need a new revision
-        self.passing: list[int] = []  # values of persist=False queries, dropped after two commits
-        self.passed: list[int] = []
-        self.ringed: dict[int, bytes | None] = {}  # members of rings, and what to write, until all are made
         self.applying: list[Any] = []  # the changes of a revision while they are being put in place
         self.written = 0  # rows since memory was last given back
-        self.full = False  # the last commit found no space
         # tables and folds
         self.collections: dict[int, Collection] = {}  # by the node that stands for it
         self.doubtful = 0  # bits of the collections that are marked
         self.reach: dict[int, int] = {}  # row of a query -> what its nodes rest on, see reach
         self.readable: dict[int, list[dict[Any, int]]] = {}  # `doubtful` -> tables that frames may read
         self.next_change = 0  # number of the next entry of a change log; 0: not known yet
-        self.value_cursors: dict[tuple[int, str], CursorRow | None] = {}  # of consumers of a key's value
         self.gathered = 0  # how many of `graph.marked` the collections know
         # running
         self.history: History | None = None  # what nodes were before; None: it is not kept
-        self.earlier_gone: dict[int, None] = {}  # without one: nodes whose stored earlier memos have to go
         self.memory: Memory | None = None  # counts the values in memory; None: they all stay
         self.dispatch: Dispatch | None = None  # work that goes elsewhere
         self.limits = Limits({}, self.released)

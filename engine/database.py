@@ -312,8 +312,7 @@ class Engine(Reader):
                         core.telling.notes += core.store.notes
                 # Of 100,000 files, the garbage collector walks these lists for 60 ms when the process ends.
                 core.graph = Graph(1)
-                core.dirty.clear()  # of a commit that failed: a request that ends now must not try it again
-                core.ringed.clear()
+                core.unsaved.clear()  # of a commit that failed: a request that ends now must not try it again
                 core.observed.clear()
         core.telling.emit()
 

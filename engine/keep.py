@@ -124,7 +124,7 @@ def _put(
         given = outcome.value if outcome.rows is None else outcome.rows
         collect.absorb(core, node, given, failure, before, equal)
     if outcome.stamp is not None:
-        core.observed[node] = core.dirty_stamps[node] = outcome.stamp
+        core.observed[node] = core.unsaved.stamps[node] = outcome.stamp
     graph.verified_at[node] = core.revision
     graph.status[node] &= CLEAN
     if info.untracked:
@@ -134,8 +134,10 @@ def _put(
 
 
 def _put_failure(core: Core, node: int, digest: bytes, failure: Failure) -> None:
-    if failure.ring and (node in core.dirty or not core.saves):
-        core.ringed[node] = core.dirty.pop(node, None)  # what it read may have no memo yet: see recover
+    if failure.ring and (node in core.unsaved.nodes or not core.saves):
+        core.unsaved.ringed[node] = core.unsaved.nodes.pop(
+            node, None
+        )  # what it read may have no memo yet: see recover
     # Also of an equal failure: the places may differ. Of one that is not stored nobody will have the bytes to
     # compare: see test_a_failure_that_is_not_stored_is_equal_to_itself.
     unstored = core.graph.flags[node] & UNSTORED
@@ -189,7 +191,7 @@ def _settled(core: Core, node: int) -> None:
     if core.doubtful and node in core.collections:
         doubt_collections(core)  # this one is settled now
     if core.graph.suspects.pop(node, 0) is None:
-        core.dirty_state = True
+        core.unsaved.state = True
     core.transients.pop(node, None)
 
 

@@ -58,7 +58,6 @@ def restore_collections(core: Core) -> None:
     core.queries.parts.clear()
     core.reach.clear()
     core.readable.clear()
-    core.value_cursors.clear()
     core.doubtful = core.gathered = core.next_change = 0
     if core.store is None:
         return

@@ -122,7 +122,7 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
     row = core.queries.by_name.get(info.name)
     if row is None:
         row = core.queries.add(info.name, code, set())
-        core.dirty_queries[row] = None
+        core.unsaved.queries[row] = None
     before, core.queries.bound[row] = core.queries.bound[row], info
     first = before is None or row not in core.queries.checked  # or the first time was interrupted
     if before is not None and before is not info:
@@ -139,7 +139,7 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
         core.queries.codes[row] = (
             code  # after its nodes are forced: see test_an_interrupt_while_code_is_compared
         )
-        core.dirty_queries[row] = None
+        core.unsaved.queries[row] = None
     elif info.observed and core.synced and row in core.queries.stored and first:
         # Its module was not loaded when the world was last looked at: nobody compared these stamps. Once is
         # enough: see test_a_verification_of_what_stands_still_is_no_revision_and_reads_nothing.

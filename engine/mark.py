@@ -41,7 +41,7 @@ def suspect(core: Core, node: int, why: int = SUSPECT) -> None:
         graph.frontier.append(node)
     graph.status[node] = state | MARKED | why
     graph.suspects[node] = None
-    core.dirty_state = True
+    core.unsaved.state = True
 
 
 def spread(core: Core, budget: int | None = None) -> bool:

@@ -45,7 +45,7 @@ def leave(core: Core, one: Collection, node: int) -> None:
         core.history.remember(core, node, info)  # its rows go, and it may come again
     with core.half_done():
         graph.remove_reader(node, one.node)
-        core.dirty_readers[node] = None
+        core.unsaved.readers[node] = None
         one.drop(node)
         one.missed.pop(node, None)
         one.pending.pop(node, None)

@@ -31,7 +31,7 @@ def recall(core: Core, node: int) -> Any:
         return held
     if graph.flags[node] & UNSTORED or core.store is None:
         return ABSENT
-    data = core.dirty.get(node)
+    data = core.unsaved.nodes.get(node)
     if not isinstance(data, bytes):
         data = core.store.value(node, graph.fingerprint[node])
         core.tally.loaded += data is not None
@@ -54,7 +54,7 @@ def recall_all(core: Core, nodes: Iterable[int]) -> bool:
         and not graph.flags[node] & UNSTORED
         and not graph.status[node] & MARKED
         and core.info_of(node) is not None
-        and node not in core.dirty
+        and node not in core.unsaved.nodes
     }
     if not missing:
         return True

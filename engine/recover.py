@@ -49,19 +49,17 @@ def reopen(core: Core, kept: list[Change] | None = None) -> None:
     for snapshot in core.snapshots:
         snapshot.lost = True
     emptied: list[Any] = [
-        *(core.dirty, core.dirty_readers, core.dirty_stamps, core.dirty_queries, core.ringed),
         *(core.observed, core.transients, core.untracked, core.moved),
-        *(core.passing, core.passed, core.forced_for),
-        core.earlier_gone,
+        core.forced_for,
     ]
     for collection in emptied:
         collection.clear()
     core.queries.clear()
+    core.unsaved.clear()
     if core.history is not None:
         core.history.clear()
     if core.memory is not None:
         core.memory.clear()
-    core.dirty_bytes = 0
     core.outdate()
     if core.store is not None:
         open_graph(core)
@@ -125,7 +123,7 @@ def start_over(core: Core, damage: StoreDamaged, since: int) -> None:
 
 def release_left(core: Core) -> None:
     """Release the rings that nobody will finish: none of their keys runs, or what runs is outdated."""
-    if core.ringed and core.knots.keys().isdisjoint(core.claims):
+    if core.unsaved.ringed and core.knots.keys().isdisjoint(core.claims):
         release_rings(core)
 
 
@@ -133,20 +131,20 @@ def release_rings(core: Core) -> None:
     """Let the rows of cycles be written, now that nothing runs; drop those that were interrupted (Z3, Z4)."""
     graph = core.graph
     rings: dict[int, bool] = {}
-    waiting = [node for node in core.ringed if not _is_whole(core, node, rings)]
+    waiting = [node for node in core.unsaved.ringed if not _is_whole(core, node, rings)]
     if core.saves:
-        core.dirty.update(core.ringed)
-    core.ringed.clear()
+        core.unsaved.nodes.update(core.unsaved.ringed)
+    core.unsaved.ringed.clear()
     dropped: dict[int, None] = {}
     while waiting:
         node = waiting.pop()
         if node not in dropped and graph.verified_at[node]:
             dropped[node] = None
-            waiting += [reader for reader in graph.above(node) if reader in core.dirty]
+            waiting += [reader for reader in graph.above(node) if reader in core.unsaved.nodes]
     stored = dropped if not core.saves else core.store.nodes(list(dropped)) if core.store is not None else ()
     for node in dropped:
         replace_dependencies(core, node, {})
-        core.dirty.pop(node, None)
+        core.unsaved.nodes.pop(node, None)
         graph.values[node] = ABSENT
         graph.status[node] &= ~VALUE
         if node in stored:

@@ -284,7 +284,7 @@ def collect(core: Core) -> Collected:
             if core.unsettled:
                 recover(core)
             finish(core)
-            if core.dirty:
+            if core.unsaved.nodes:
                 raise StoreFull(store=core.store.path, cause="what is in memory could not be saved before")
             collected = collect_store(core.store)
             reopen(core)

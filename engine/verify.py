@@ -201,7 +201,7 @@ def _green(core: Core, node: int) -> None:
     graph.status[node] &= ~(MARKED | SUSPECT)
     graph.verified_at[node] = core.revision
     if graph.suspects.pop(node, 0) is None:
-        core.dirty_state = True
+        core.unsaved.state = True
     core.tally.verified += 1
     core.tell(What.VERIFIED, node)
 

@@ -20,7 +20,7 @@ def test_a_read_only_engine_saves_nothing_and_says_so(store: Path) -> None:
         db.get(ten, 0)
     with Engine(store, read_only=True) as db:
         assert [db.get(ten, number) for number in range(300)] == [10 + number for number in range(300)]
-        assert (len(db._core.dirty), db._core.dirty_bytes) == (0, 0)
+        assert (len(db._core.unsaved.nodes), db._core.unsaved.value_bytes) == (0, 0)
         with db.batch():
             pass
         assert db.sync() == 0
@@ -118,7 +118,7 @@ def test_no_list_grows_with_the_revisions(db: Engine) -> None:
     db.set(cell.key(1), 7)  # from here on a suspect
     before = revise(1_000, 100)
     after = revise(5_000, 300)
-    assert {"revision_notes", "graph.marked"} <= before.keys()
+    assert {"unsaved.revisions", "graph.marked"} <= before.keys()
     assert {name for name in after if after[name] - before[name] > 100} == set()
 
 

@@ -86,7 +86,7 @@ def bytes_of(core: Core, node: int) -> bytes | None:
     if graph.flags[node] & ERROR:
         failure = held if isinstance(held, Failure) else recall(core, node)
         return failure.data if isinstance(failure, Failure) and not failure.ring else None
-    queued = core.dirty.get(node)
+    queued = core.unsaved.nodes.get(node)
     if queued is not None:
         return queued
     if held is ABSENT:

@@ -70,7 +70,7 @@ class Shared:
                 start, slot.heard[row] = slot.heard.get(row, 0), len(made.nodes)
                 for node, epoch in made.nodes[start:]:
                     # What is in the store already was made long ago: it would come too late, and slowly.
-                    if epoch != slot.epoch and node in self._core.dirty:
+                    if epoch != slot.epoch and node in self._core.unsaved.nodes:
                         self._give(node, slot, found)
         return found
 
