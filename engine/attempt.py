@@ -103,7 +103,7 @@ def finish(core: Core) -> None:
         clear(core)
     elif len(graph.marked) > len(graph):
         graph.marked[:] = [node for node in dict.fromkeys(graph.marked) if graph.status[node] & MARKED]
-        core.gathered = 0
+        core.graph.gathered = 0
     release_left(core)
     if not core.claims:
         core.knots.clear()

@@ -147,7 +147,7 @@ def _holds(core: Core, info: QueryInfo) -> bool:
         return False
     load(core, (node,))
     graph = core.graph
-    reach = closure(core, graph.flags[node]) & core.doubtful
+    reach = closure(core, graph.flags[node]) & core.reach.doubtful
     # But for one that is defined no more: the bits of a collection may say that it rested on that once. See
     # test_an_audit_ends_although_the_table_once_rested_on_one_that_is_no_more.
     rests_on_doubt = reach and any(

@@ -51,11 +51,11 @@ def below(core: Core, nodes: Iterable[int], asker: Request) -> None:
     rested: dict[int, list[int]] = {}  # see `doubt_lookups`
     nodes = list(nodes)
     load(core, nodes)
-    while core.doubtful:
+    while core.reach.doubtful:
         reach = 0
         for node in nodes:
             reach |= core.graph.flags[node]
-        wanted = closure(core, reach) & core.doubtful
+        wanted = closure(core, reach) & core.reach.doubtful
         if not wanted:
             return
         doubtful = (one for one in core.collections.values() if one.bit & wanted and one.is_doubtful)
@@ -319,7 +319,7 @@ def _grow_reach(core: Core, one: Collection, flags: int) -> None:
     node = one.node
     if flags & REACH & ~core.graph.flags[node]:
         core.graph.flags[node] |= flags & REACH
-        core.readable.clear()  # `closure` of others
+        core.reach.tables.clear()  # `closure` of others
         note(core, core.graph.query[node], flags)
         save(core, node, None)
 

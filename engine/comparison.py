@@ -126,7 +126,7 @@ def _pair(core: Core, scratch: Core, node: int, found: _Findings) -> None:
     load(core, (other,))
     graph = core.graph
     holds = graph.verified_at[other] and not graph.status[other] & MARKED
-    if holds and not closure(core, graph.flags[other]) & core.doubtful:
+    if holds and not closure(core, graph.flags[other]) & core.reach.doubtful:
         found.pairs[node] = other
 
 

@@ -27,6 +27,7 @@ from engine.limits import Limits
 from engine.observe import InputFrame
 from engine.observed import Observed
 from engine.queries import Queries
+from engine.reach import Reach, hide
 from engine.store import canonical
 from engine.tally import Tally
 from engine.telling import Telling
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from engine.store.sqlite import Store
     from engine.verify import Walk
 
-NO_TABLES: Final[list[dict[Any, int]]] = []  # makes every read of a frame come to `fetch`
 HARMLESS: Final = "__engine_harmless__"  # attribute of an interrupt that struck outside our own lists
 PASSING: Final = 0  # instead of a revision: the memo holds, only its value could not be had for a moment
 DEPTH_LIMIT = 50_000  # nested running queries; each 64 of them take one thread, 8 MB of address space
@@ -100,12 +100,9 @@ class Core:
         self.applying: list[Any] = []  # the changes of a revision while they are being put in place
         self.written = 0  # rows since memory was last given back
         # tables and folds
+        self.reach = Reach()
         self.collections: dict[int, Collection] = {}  # by the node that stands for it
-        self.doubtful = 0  # bits of the collections that are marked
-        self.reach: dict[int, int] = {}  # row of a query -> what its nodes rest on, see reach
-        self.readable: dict[int, list[dict[Any, int]]] = {}  # `doubtful` -> tables that frames may read
         self.next_change = 0  # number of the next entry of a change log; 0: not known yet
-        self.gathered = 0  # how many of `graph.marked` the collections know
         # running
         self.history: History | None = None  # what nodes were before; None: it is not kept
         self.memory: Memory | None = None  # counts the values in memory; None: they all stay
@@ -193,8 +190,7 @@ class Core:
         self.knots.clear()
         if self.history is not None:
             self.history.trials.clear()
-        for frame in tuple(self.claims.values()):
-            frame.tables = NO_TABLES  # plain hits too come to `fetch`, which raises
+        hide(self)  # plain hits too come to `fetch`, which raises
 
     # -- telling -------------------------------------------------------------------------------
 
@@ -227,7 +223,7 @@ class Core:
             and not self.unsettled
             and not self.graph.frontier
             and not self.moved
-            and not self.doubtful
+            and not self.reach.doubtful
             and not (self.transients and self.collections)  # who looked at rows may lack some
             and self.queries.are_newest
         )

@@ -76,6 +76,7 @@ class Graph:
         "fingerprint",
         "flags",
         "frontier",
+        "gathered",
         "marked",
         "query",
         "readers",
@@ -108,6 +109,7 @@ class Graph:
         self.suspects: dict[int, None] = {}
         self.frontier: list[int] = []  # marked nodes whose readers are not marked yet
         self.marked: list[int] = []  # every node that became MARKED since marks were last cleared
+        self.gathered = 0  # how many of them the collections know
 
     def __len__(self) -> int:
         return len(self.status)

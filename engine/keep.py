@@ -188,7 +188,7 @@ def _take_back(core: Core, node: int, info: QueryInfo, reads: Reads, equal: bool
 
 def _settled(core: Core, node: int) -> None:
     """A node is no suspect any more, and is not tried again."""
-    if core.doubtful and node in core.collections:
+    if core.reach.doubtful and node in core.collections:
         doubt_collections(core)  # this one is settled now
     if core.graph.suspects.pop(node, 0) is None:
         core.unsaved.state = True

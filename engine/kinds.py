@@ -57,8 +57,7 @@ def restore_collections(core: Core) -> None:
     core.collections.clear()
     core.queries.parts.clear()
     core.reach.clear()
-    core.readable.clear()
-    core.doubtful = core.gathered = core.next_change = 0
+    core.graph.gathered = core.next_change = 0
     if core.store is None:
         return
     for row in core.store.derived.collections():
@@ -75,7 +74,7 @@ def stand_for(core: Core, one: Collection) -> None:
     core.collections[node] = one
     core.graph.readers[node] = NOBODY
     core.graph.flags[node] |= one.bit
-    core.readable.clear()
+    core.reach.tables.clear()
     note(core, core.graph.query[node], one.bit)
     member = core.queries.by_name.get(one.member_query)
     if member is not None:

@@ -146,7 +146,7 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
         _distrust(core, row, f"{info.name} was not looked at yet")
     core.queries.takes_many |= info.many is not None
     core.queries.by_index[info.index] = row
-    core.readable.clear()
+    core.reach.tables.clear()
     core.queries.checked.add(row)
     return row
 
@@ -169,7 +169,7 @@ def _take_over(core: Core, before: QueryInfo, info: QueryInfo) -> None:
     """A newer definition of the same name serves the nodes of the older one."""
     tables = core.graph.tables
     core.queries.by_index.pop(before.index, None)
-    core.readable.clear()
+    core.reach.tables.clear()
     nodes = tables[before.index].values()
     tables[info.index].update({info.memo_key(core.args_of(node)): node for node in nodes})
     tables[before.index] = {}

@@ -76,11 +76,11 @@ def spread(core: Core, budget: int | None = None) -> bool:
 def doubt_collections(core: Core) -> None:
     """Note which collections are marked: who rests on them waits (see collect)."""
     status = core.graph.status
-    before, core.doubtful = core.doubtful, 0
+    before, core.reach.doubtful = core.reach.doubtful, 0
     for one in core.collections.values():
         if one.looked and status[one.node] & MARKED:
-            core.doubtful |= one.bit
-    if core.doubtful & ~before:
+            core.reach.doubtful |= one.bit
+    if core.reach.doubtful & ~before:
         hide(core)
 
 
@@ -93,7 +93,7 @@ def clear(core: Core) -> None:
             status[node] &= ~MARKED
     graph.marked.clear()
     graph.frontier.clear()
-    core.doubtful = core.gathered = 0
+    core.reach.doubtful = core.graph.gathered = 0
     for one in core.collections.values():
         one.pending.clear()
 
@@ -115,7 +115,7 @@ def settle(core: Core, target: int, probe: Callable[[int], None]) -> None:
             few = len(graph.frontier) <= HANDFUL and all(node in graph.suspects for node in graph.frontier)
             if few:
                 certain = _certain(core, target)
-                if certain and closure(core, graph.flags[target]) & core.doubtful:
+                if certain and closure(core, graph.flags[target]) & core.reach.doubtful:
                     break  # a table below may decide that it is not needed
                 if certain:
                     probe(certain)

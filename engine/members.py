@@ -59,11 +59,11 @@ def gather(core: Core) -> None:
     """Complete the marks, and let every collection know which of its members are among the marked."""
     spread(core)
     graph, collections = core.graph, core.collections
-    for node in islice(graph.marked, core.gathered, None):
+    for node in islice(graph.marked, core.graph.gathered, None):
         readers = graph.above(node)
         if readers and readers[0] in collections:
             for reader in readers:
                 if reader not in collections:
                     break
                 collections[reader].pending[node] = None
-    core.gathered = len(graph.marked)
+    core.graph.gathered = len(graph.marked)

@@ -115,7 +115,7 @@ def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, comm
         try:
             try:
                 settle(core, node, lambda suspect: ensure(core, suspect, request))
-                if core.doubtful:
+                if core.reach.doubtful:
                     below(core, (node,), request)
                 ensure(core, node, request)
             except MemoryError as error:  # not a query's own, which is a value: it struck amid our lists

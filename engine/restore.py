@@ -152,7 +152,7 @@ def _compare(core: Core, trial: Trial, bring_up: Callable[[array[int]], bool | N
     while trial.position < len(dependencies):
         entry = dependencies[trial.position]
         up_to_date = entry < GROUP and graph.status[entry] & (LOADED | MARKED) == LOADED
-        if plain and up_to_date and not (core.doubtful and graph.flags[entry] & REACH):  # as most are
+        if plain and up_to_date and not (core.reach.doubtful and graph.flags[entry] & REACH):  # as most are
             if seen_now(core, entry) != seen[trial.unit * DIGEST : (trial.unit + 1) * DIGEST]:
                 return False
             if was_ringed(core, entry):
@@ -212,7 +212,7 @@ def _waiting(core: Core, node: int, unit: array[int]) -> list[int] | None:
     load(core, unit)
     if graph.frontier and not set(unit) <= set(graph.below(node)):
         spread(core)  # what the present memo did not read may look clean before that (see running N2)
-    if core.doubtful and any(closure(core, graph.flags[read]) & core.doubtful for read in unit):
+    if core.reach.doubtful and any(closure(core, graph.flags[read]) & core.reach.doubtful for read in unit):
         return None
     return [read for read in reversed(unit) if graph.status[read] & MARKED]
 

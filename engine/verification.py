@@ -172,7 +172,7 @@ class Verifier:
                 for node in self._below([locate(core, info, args) for info, args in asked])
                 if not graph.flags[node] & (INPUT | TRANSIENT)
                 and not graph.status[node] & MARKED
-                and not closure(core, graph.flags[node]) & core.doubtful
+                and not closure(core, graph.flags[node]) & core.reach.doubtful
             ]
             keys = [core.key_of(node) for node in self._chance.sample(fit, min(sample, len(fit)))]
             return [(key.query, key.args) for key in keys if key is not None]

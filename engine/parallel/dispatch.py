@@ -295,7 +295,7 @@ class Offer:
         Members of tables that they look into go out too: nothing is under way now.
         """
         for node in wanted:
-            if self._core.doubtful:
+            if self._core.reach.doubtful:
                 collect.below(self._core, (node,), self._asker)
             self._run_here((node,))
         self._tried &= self._given_back

@@ -93,7 +93,11 @@ class Shared:
     def _give(self, node: int, slot: Slot, found: list[Given]) -> None:
         core, graph = self._core, self._core.graph
         flags, cost = graph.flags[node], graph.cost[node]
-        if graph.status[node] & MARKED or flags & (ERROR | TRANSIENT) or (core.doubtful and flags & REACH):
+        if (
+            graph.status[node] & MARKED
+            or flags & (ERROR | TRANSIENT)
+            or (core.reach.doubtful and flags & REACH)
+        ):
             return  # G1
         if node in slot.given or cost < GIVE_US:
             return
