@@ -268,7 +268,7 @@ def force_lookups(core: Core, nodes: Iterable[int]) -> None:
         if not core.graph.status[node] & (FORCED | RUNNING):
             load(core, (node,))
             suspect(core, node, FORCED)
-            core.forced_for[node] = Reason.ROWS
+            core.care.reasons[node] = Reason.ROWS
 
 
 def key_changed(core: Core, one: Collection, value: Plain) -> None:

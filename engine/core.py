@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from engine.care import Care
 from engine.errors import Closed, ForkedEngine, escaped
 from engine.event import Counts, Event, What
 from engine.frame import Frame
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from engine.verify import Walk
 
 HARMLESS: Final = "__engine_harmless__"  # attribute of an interrupt that struck outside our own lists
-PASSING: Final = 0  # instead of a revision: the memo holds, only its value could not be had for a moment
 DEPTH_LIMIT = 50_000  # nested running queries; each 64 of them take one thread, 8 MB of address space
 
 
@@ -90,13 +90,8 @@ class Core:
         self.queries = Queries()
         self.unsaved = Unsaved(clock())
         self.ran_at = clock()  # when a function last began or ended, here or in a worker
-        # nodes that need care at the next request
         self.observed = Observed(self.lock)
-        self.transients: dict[int, int] = {}  # failures that are not kept -> revision of the run, or PASSING
-        self.untracked: dict[int, None] = {}
-        self.forced_for: dict[int, int] = {}  # forced nodes -> the Reason
-        self.reopened = False  # the store lists nodes that must run, for which no revision was begun yet
-        self.moved: dict[int, None] = {}  # found to differ when read again; need a new revision
+        self.care = Care()
         self.applying: list[Any] = []  # the changes of a revision while they are being put in place
         self.written = 0  # rows since memory was last given back
         # tables and folds
@@ -222,9 +217,9 @@ class Core:
             self.synced
             and not self.unsettled
             and not self.graph.frontier
-            and not self.moved
+            and not self.care.moved
             and not self.reach.doubtful
-            and not (self.transients and self.collections)  # who looked at rows may lack some
+            and not (self.care.transients and self.collections)  # who looked at rows may lack some
             and self.queries.are_newest
         )
 

@@ -40,7 +40,7 @@ def execute(core: Core, node: int, walk: Any) -> None:
         args = core.args_of(node)
     old: Any = ABSENT
     if graph.verified_at[node]:
-        if core.reopened and graph.status[node] & FORCED:
+        if core.care.reopened and graph.status[node] & FORCED:
             renew(core)
         old = _before(core, node, info)
     frame = Running(core, node, walk)

@@ -18,6 +18,7 @@ def check_invariants(core: Core) -> None:
     assert core.limits.is_free, "limits N4: a place is taken, and nothing runs"
     core.queries.check_invariants()
     core.unsaved.check_invariants()
+    core.care.check_invariants(core.graph)
     core.graph.check_invariants(cyclic=any(one.cyclic for one in core.collections.values()))
     _check_keys(core)
     _check_reach(core)

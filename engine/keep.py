@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import Final
 
 import engine.collect as collect
-from engine.core import PASSING, Core
+from engine.care import PASSING
+from engine.core import Core
 from engine.errors import Cancelled
 from engine.event import What
 from engine.failure import Failure
@@ -128,7 +129,7 @@ def _put(
     graph.verified_at[node] = core.revision
     graph.status[node] &= CLEAN
     if info.untracked:
-        core.untracked[node] = None
+        core.care.untracked[node] = None
     if core.saves:
         save_made(core, node, None if flags & UNSTORED else data)
 
@@ -146,10 +147,10 @@ def _put_failure(core: Core, node: int, digest: bytes, failure: Failure) -> None
 
 def _against_memo(core: Core, node: int, info: QueryInfo, outcome: Outcome) -> tuple[int, bool]:
     """Why the new memo is made, as flags, and whether its value is that of the memo before."""
-    if core.transients.get(node) == core.revision and core.graph.query[node] in core.queries.parts:
+    if core.care.transients.get(node) == core.revision and core.graph.query[node] in core.queries.parts:
         # It is a member: in this revision lookups were answered without its rows, and are not marked for it.
         # See test_rows_that_a_transient_failure_hid_are_seen_by_who_looked_meanwhile.
-        core.moved[node] = None
+        core.care.moved[node] = None
         raise Cancelled
     equal = _equal(core, node, outcome)
     state = core.graph.status[node]
@@ -161,7 +162,7 @@ def _against_memo(core: Core, node: int, info: QueryInfo, outcome: Outcome) -> t
         # since it was last looked at. Both need a new revision.
         if not info.is_input:
             core.telling.note(f"{core.name_of(node)} gave another value for the same inputs: it is not pure")
-        core.moved[node] = None
+        core.care.moved[node] = None
         raise Cancelled
     reason = _reason(core, node, state, again)
     if outcome.restored:
@@ -192,7 +193,7 @@ def _settled(core: Core, node: int) -> None:
         doubt_collections(core)  # this one is settled now
     if core.graph.suspects.pop(node, 0) is None:
         core.unsaved.state = True
-    core.transients.pop(node, None)
+    core.care.transients.pop(node, None)
 
 
 def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bool) -> None:
@@ -239,7 +240,7 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, reads: Reads, outcome:
         # Its memo holds, only the value is not kept and cannot be had for now: that concerns who needs it
         # now, and nobody else. See test_a_value_that_cannot_be_had_again_for_a_moment_leaves_its_memo_alone.
         graph.flags[node] |= TRANSIENT
-        core.transients[node] = PASSING
+        core.care.transients[node] = PASSING
     else:
         _keep_without_memo(core, node, info, reads, outcome)
     graph.values[node] = outcome.failure or outcome.value
@@ -270,7 +271,7 @@ def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, out
     graph.durability[node] = min(graph.durability[node], durability)
     graph.flags[node] |= UNSTORED
     save(core, node, None)
-    core.transients[node] = core.revision
+    core.care.transients[node] = core.revision
     if info.observed:
         core.observed.setdefault(node, UNSETTLED)  # it was looked at: a watch has to know its place
     if graph.readers[node] or graph.readers[node] is None:
@@ -312,5 +313,5 @@ def _reason(core: Core, node: int, state: int, again: bool) -> int:
         before = core.graph.flags[node]
         return before >> REASON_SHIFT & 0xF if before & INPUT else Reason.AGAIN
     if state & FORCED:
-        return core.forced_for.pop(node, Reason.LEFT)
+        return core.care.reasons.pop(node, Reason.LEFT)
     return Reason.CHANGED

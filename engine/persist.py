@@ -66,7 +66,7 @@ def open_graph(core: Core) -> None:
         graph.suspects[node] = None
         graph.marked.append(node)
         graph.frontier.append(node)
-        core.reopened |= bool(entry & FORCED_BIT)
+        core.care.reopened |= bool(entry & FORCED_BIT)
 
 
 def load(core: Core, nodes: Iterable[int]) -> None:
@@ -103,7 +103,7 @@ def adopt(core: Core, row: NodeRow) -> None:
     if row.flags & REACH:
         note(core, row.query, row.flags)
     if row.flags & UNTRACKED:
-        core.untracked[node] = None
+        core.care.untracked[node] = None
     if core.queries.bound[row.query] is None:
         known = REGISTRY.get(core.queries.names[row.query])
         if known is not None and row.query in core.queries.checked:
@@ -290,6 +290,5 @@ def _listed(core: Core) -> bytes:
         for node in graph.suspects
         if not status[node] & LOADED or graph.verified_at[node]
     ]
-    again = [node for node, met in core.transients.items() if met] + list(core.untracked)
-    listed += [node | FORCED_BIT for node in again if node not in graph.suspects]
+    listed += [node | FORCED_BIT for node in core.care.run_again() if node not in graph.suspects]
     return array("I", listed).tobytes()

@@ -10,7 +10,6 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from attrs import evolve
 
@@ -48,14 +47,8 @@ def reopen(core: Core, kept: list[Change] | None = None) -> None:
     core.graph = Graph(1)
     for snapshot in core.snapshots:
         snapshot.lost = True
-    emptied: list[Any] = [
-        *(core.observed, core.transients, core.untracked, core.moved),
-        core.forced_for,
-    ]
-    for collection in emptied:
-        collection.clear()
-    core.queries.clear()
-    core.unsaved.clear()
+    for kept_so_far in (core.queries, core.unsaved, core.observed, core.care):
+        kept_so_far.clear()
     if core.history is not None:
         core.history.clear()
     if core.memory is not None:

@@ -18,7 +18,7 @@ from engine.answer import answer
 from engine.attempt import PATIENCE, Gate, finish, insist, stopped
 from engine.collect import below
 from engine.collection_cycles import retry_cycles
-from engine.core import PASSING, Core, Request
+from engine.core import Core, Request
 from engine.durability import Durability
 from engine.errors import Cancelled, NotAnInput, StoreDamaged, StoreFull, WrongInput, WrongValue
 from engine.explain import annotate
@@ -156,19 +156,18 @@ def _take_care(core: Core) -> None:
     release_left(core)
     if not core.queries.are_newest:
         _rebind(core)
-    if core.moved:
-        start_revision(core, f"{len(core.moved)} found changed when read again", all_levels=True)
-        force(core, list(core.moved), Reason.OBSERVED)
-        history.forget(core, list(core.moved))
-        core.moved.clear()
+    if core.care.moved:
+        start_revision(core, f"{len(core.care.moved)} found changed when read again", all_levels=True)
+        force(core, list(core.care.moved), Reason.OBSERVED)
+        history.forget(core, list(core.care.moved))
+        core.care.moved.clear()
     if core.collections and not core.claims:
         retry_cycles(core)
-    if core.transients and not core.claims:
-        for node in [node for node, met in core.transients.items() if met == PASSING]:
-            del core.transients[node]
+    if core.care.transients and not core.claims:
+        for node in core.care.take_passing():
             core.graph.flags[node] &= ~TRANSIENT
             core.graph.values[node] = ABSENT
-        force(core, list(core.transients), Reason.RETRY)
+        force(core, list(core.care.transients), Reason.RETRY)
 
 
 def _rebind(core: Core) -> None:

@@ -52,7 +52,7 @@ def _must_run(core: Core, node: int) -> bool:
     state = core.graph.status[node]
     if state & _CERTAIN != _CERTAIN or state & RUNNING or core.graph.flags[node] & PINNED:
         return False
-    if core.reopened and core.graph.verified_at[node]:
+    if core.care.reopened and core.graph.verified_at[node]:
         return False  # alone, which begins a revision
     return not verify.is_undefined(core, node)
 

@@ -125,7 +125,7 @@ def _enter(core: Core, node: int, walk: Walk) -> None:
     state = graph.status[node]
     if state & SUSPECT:
         load(core, graph.below(node))
-    elif not core.reopened and core.last_changed[graph.durability[node]] <= graph.verified_at[node]:
+    elif not core.care.reopened and core.last_changed[graph.durability[node]] <= graph.verified_at[node]:
         _green(core, node)  # nothing of its durability changed: no look at its dependencies
         return
     elif core.queries.stored:
