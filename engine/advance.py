@@ -91,7 +91,7 @@ def apply(core: Core, changes: Collection[Change], note: str) -> int:
             _refresh(core, change)
         if change.stamp is not None:
             core.observed[change.node] = change.stamp
-            core.dirty_stamps[change.node] = change.stamp
+            core.unsaved.stamps[change.node] = change.stamp
         if change.durability is not None and change.durability != core.graph.durability[change.node]:
             core.graph.durability[change.node] = int(change.durability)
             lower_durability(core, change.node, int(change.durability))
@@ -123,8 +123,8 @@ def _refresh(core: Core, change: Change) -> None:
     graph, node = core.graph, change.node
     if bool(graph.flags[node] & PINNED) != change.pinned:
         graph.flags[node] = (graph.flags[node] ^ PINNED) & ~TRANSIENT
-        core.transients.pop(node, None)
-        info = core.bound[graph.query[node]]
+        core.care.transients.pop(node, None)
+        info = core.info_of(node)
         assert info is not None
         put_value(core, node, info, change.value, change.data, change.failure, info.keeps(change.data))
         save(core, node, None if graph.flags[node] & UNSTORED else change.data)
@@ -135,7 +135,7 @@ def _refresh(core: Core, change: Change) -> None:
 
 def _put(core: Core, change: Change) -> None:
     graph, node = core.graph, change.node
-    info = core.bound[graph.query[node]]
+    info = core.info_of(node)
     assert info is not None
     for snapshot in core.snapshots:
         snapshot.save(node)
@@ -145,7 +145,7 @@ def _put(core: Core, change: Change) -> None:
         core.last_changed[level] = core.revision
     reset = graph.flags[node] & PINNED and not change.pinned
     reason = Reason.SET if change.pinned else Reason.RESET if reset else Reason.OBSERVED
-    core.transients.pop(node, None)
+    core.care.transients.pop(node, None)
     graph.flags[node] = (
         graph.flags[node] & ~(ERROR | UNSTORED | MUTABLE | PINNED | TRANSIENT | 0xF << REASON_SHIFT)
         | (PINNED if change.pinned else 0)
@@ -167,22 +167,22 @@ def _put(core: Core, change: Change) -> None:
 def start_revision(core: Core, note: str, *, changed_inputs: int = 0, all_levels: bool = False) -> None:
     """Begin the next revision. Running frames are outdated from here on. The lock is held."""
     core.revision += 1
-    core.reopened = False
+    core.care.reopened = False
     core.outdate()
-    core.dirty_state = True
+    core.unsaved.state = True
     if all_levels:
         core.last_changed = [core.revision] * len(core.last_changed)
     if core.saves:
-        core.revision_notes.append((core.revision, core.wall_clock(), changed_inputs, note))
-    if core.untracked:
-        force(core, list(core.untracked), Reason.UNTRACKED)
+        core.unsaved.revisions.append((core.revision, core.wall_clock(), changed_inputs, note))
+    if core.care.untracked:
+        force(core, list(core.care.untracked), Reason.UNTRACKED)
         core.last_changed = [core.revision] * len(core.last_changed)
     if core.waiting:
         core.released.notify_all()
 
 
 def renew(core: Core) -> NoReturn:
-    """A key is about to run because the store lists it (`core.reopened`): begin a revision for that (R2).
+    """A key is about to run because the store lists it (`care.reopened`): begin a revision for that (R2).
 
     Not sooner: where nobody asks for such a key, an opening that finds nothing changed makes none. Raises
     Cancelled, since whoever asks began in the one before. The lock is held.
@@ -198,4 +198,4 @@ def force(core: Core, nodes: Iterable[int], why: Reason) -> None:
             continue  # its function is not asked
         if core.graph.verified_at[node] or not core.graph.status[node] & FORCED:
             suspect(core, node, FORCED)
-            core.forced_for[node] = why
+            core.care.reasons[node] = why

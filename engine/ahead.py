@@ -71,7 +71,7 @@ def _read(core: Core, nodes: list[int]) -> None:
     absent = {read for read in reads if graph.values[read] is ABSENT}
     if absent:  # of what runs here for the first time: later all of it is in memory
         recall_all(core, [read for read in _reads_of(core, _that_run(core, concerned)) if read in absent])
-    members = [node for node in concerned if graph.query[node] in core.parts]
+    members = [node for node in concerned if graph.query[node] in core.queries.parts]
     load_readers(core, members)
     by: dict[int, list[int]] = {}
     for node in members:

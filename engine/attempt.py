@@ -83,7 +83,7 @@ def _insist(core: Core, attempt: Callable[[Gate], T]) -> T:
             core.interrupted(error)
             raise
         finally:
-            core.emit()
+            core.telling.emit()
     raise AssertionError("count() ends never")
 
 
@@ -103,13 +103,13 @@ def finish(core: Core) -> None:
         clear(core)
     elif len(graph.marked) > len(graph):
         graph.marked[:] = [node for node in dict.fromkeys(graph.marked) if graph.status[node] & MARKED]
-        core.gathered = 0
+        core.graph.gathered = 0
     release_left(core)
     if not core.claims:
         core.knots.clear()
     # Not while half a ring is left: a row of who read it would name dependencies that have none. See
     # test_what_saw_a_ring_is_stored_with_it_or_not_at_all.
-    if not core.ringed:
+    if not core.unsaved.ringed:
         commit(core)
     if core.written >= MANY:
         give_back(core)

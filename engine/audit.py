@@ -147,7 +147,7 @@ def _holds(core: Core, info: QueryInfo) -> bool:
         return False
     load(core, (node,))
     graph = core.graph
-    reach = closure(core, graph.flags[node]) & core.doubtful
+    reach = closure(core, graph.flags[node]) & core.reach.doubtful
     # But for one that is defined no more: the bits of a collection may say that it rested on that once. See
     # test_an_audit_ends_although_the_table_once_rested_on_one_that_is_no_more.
     rests_on_doubt = reach and any(
@@ -255,7 +255,7 @@ def _lookups(core: Core, info: CollectionInfo, sample: int | None, chance: rando
     """Lookups whose answers are kept and hold; of a fold its value."""
     with core.lock:
         queries = [*info.lookups.values(), *([] if info.value is None else [info.value])]
-        rows = [core.rows[query.name] for query in queries if query.name in core.rows]
+        rows = core.queries.rows(query.name for query in queries)
         nodes = [node for row in rows for node in nodes_of(core, row)]
         load(core, nodes)
         graph = core.graph
@@ -265,7 +265,7 @@ def _lookups(core: Core, info: CollectionInfo, sample: int | None, chance: rando
 
 def _lookup(core: Core, node: int, snapshot: Snapshot) -> Iterable[Difference]:
     with core.lock:
-        info = core.bound[core.graph.query[node]]
+        info = core.info_of(node)
         assert info is not None
         args, before = core.args_of(node), core.graph.fingerprint[node]
         failing = bool(core.graph.flags[node] & (ERROR | TRANSIENT))

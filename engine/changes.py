@@ -223,7 +223,7 @@ def with_table(core: Core, info: CollectionInfo, work: Callable[[KeptTable], T])
 
 def check_written(core: Core) -> None:
     """What is told, and that it was heard, has to be in the store. Raises `StoreFull`."""
-    if core.full:
+    if core.unsaved.disk_full:
         raise StoreFull(cause="how far a consumer has come could not be saved", hint="Make room; then go on.")
 
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from engine.core import NO_TABLES, Core, Request
+from engine.core import Core, Request
 from engine.errors import Cancelled, CycleError
 from engine.failure import Failure
+from engine.frame import NO_TABLES
 from engine.graph import ERROR
 from engine.raising import own
 from engine.recall import recall

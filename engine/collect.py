@@ -51,11 +51,11 @@ def below(core: Core, nodes: Iterable[int], asker: Request) -> None:
     rested: dict[int, list[int]] = {}  # see `doubt_lookups`
     nodes = list(nodes)
     load(core, nodes)
-    while core.doubtful:
+    while core.reach.doubtful:
         reach = 0
         for node in nodes:
             reach |= core.graph.flags[node]
-        wanted = closure(core, reach) & core.doubtful
+        wanted = closure(core, reach) & core.reach.doubtful
         if not wanted:
             return
         doubtful = (one for one in core.collections.values() if one.bit & wanted and one.is_doubtful)
@@ -169,11 +169,11 @@ def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:
             bind(core, info.value)
         _fence(frame)
         row = core.graph.query[node]
-        members = core.rows[info.member.name]
-        core.parts.setdefault(members, set()).update(parts_of(core, one))
-        if members not in core.calls[row]:
-            core.calls[row].add(members)  # its code is compared whenever ours is
-            core.dirty_queries[row] = None
+        members = core.queries.by_name[info.member.name]
+        core.queries.parts.setdefault(members, set()).update(parts_of(core, one))
+        if members not in core.queries.calls[row]:
+            core.queries.calls[row].add(members)  # its code is compared whenever ours is
+            core.unsaved.queries[row] = None
         info.member.codec  # noqa: B018 -- teaches `canonical` the classes of what is kept
         one.info = info
     if one.shape != shape:
@@ -185,10 +185,12 @@ def _code_of(core: Core, info: CollectionInfo, frame: Running) -> bytes:
     """The code of a user's accumulator, and of what makes its values: after floats, 9.0 may be left of 9."""
     if info.reduced is None:
         return b""
-    if info.member.index not in core.row_of:
+    if info.member.index not in core.queries.by_index:
         bind(core, info.member)
         _fence(frame)
-    return b"".join([core.codes[core.rows[query.name]] for query in (info.reduced, info.member)])
+    return b"".join(
+        [core.queries.codes[core.queries.by_name[query.name]] for query in (info.reduced, info.member)]
+    )
 
 
 # -- settling ------------------------------------------------------------------------------------
@@ -317,7 +319,7 @@ def _grow_reach(core: Core, one: Collection, flags: int) -> None:
     node = one.node
     if flags & REACH & ~core.graph.flags[node]:
         core.graph.flags[node] |= flags & REACH
-        core.readable.clear()  # `closure` of others
+        core.reach.tables.clear()  # `closure` of others
         note(core, core.graph.query[node], flags)
         save(core, node, None)
 

@@ -117,11 +117,11 @@ class Collection:
     @property
     def can_settle(self) -> bool:
         """Whether it is defined in this process; else nobody here can bring it up to date."""
-        return self.definition is not None and self.core.bound[self.core.graph.query[self.node]] is not None
+        return self.definition is not None and self.core.info_of(self.node) is not None
 
     def is_of_members(self, node: int) -> bool:
         """Whether its query is that of the members: what gives the keys is read by the collection too."""
-        return self.core.rows.get(self.member_query) == self.core.graph.query[node]
+        return self.core.queries.by_name.get(self.member_query) == self.core.graph.query[node]
 
     @property
     def is_doubtful(self) -> bool:
@@ -172,7 +172,7 @@ class Collection:
         del self.missed[node]
         if node in self.news:
             self._ready[node] = None
-            self.core.dirty_readers[node] = None  # they name the collection from now on, see `waits_for`
+            self.core.unsaved.readers[node] = None  # they name the collection from now on, see `waits_for`
         return True
 
     def waits_for(self, node: int) -> bool:
@@ -268,7 +268,7 @@ def force_lookups(core: Core, nodes: Iterable[int]) -> None:
         if not core.graph.status[node] & (FORCED | RUNNING):
             load(core, (node,))
             suspect(core, node, FORCED)
-            core.forced_for[node] = Reason.ROWS
+            core.care.reasons[node] = Reason.ROWS
 
 
 def key_changed(core: Core, one: Collection, value: Plain) -> None:

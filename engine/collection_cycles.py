@@ -157,4 +157,4 @@ def _rows_of(core: Core, one: Collection) -> list[int]:
     info = one.definition
     assert info is not None
     queries = [*info.lookups.values(), *([] if info.value is None else [info.value])]
-    return [core.rows[query.name] for query in queries if query.name in core.rows]
+    return list(core.queries.rows(query.name for query in queries))

@@ -115,10 +115,10 @@ def compare(core: Core, scratch: Core, seen: Seen) -> Compared | None:
 
 def _pair(core: Core, scratch: Core, node: int, found: _Findings) -> None:
     """Note the other engine's node of the same key, if both are right (P1)."""
-    info = scratch.bound[scratch.graph.query[node]]
+    info = scratch.info_of(node)
     if info is None or not scratch.graph.verified_at[node] or scratch.graph.status[node] & MARKED:
         return
-    if info.name not in core.rows:
+    if info.name not in core.queries.by_name:
         return
     other = find(core, info, scratch.args_of(node))
     if not other:
@@ -126,7 +126,7 @@ def _pair(core: Core, scratch: Core, node: int, found: _Findings) -> None:
     load(core, (other,))
     graph = core.graph
     holds = graph.verified_at[other] and not graph.status[other] & MARKED
-    if holds and not closure(core, graph.flags[other]) & core.doubtful:
+    if holds and not closure(core, graph.flags[other]) & core.reach.doubtful:
         found.pairs[node] = other
 
 
@@ -158,7 +158,7 @@ def _damaged(core: Core, nodes: list[int]) -> dict[int, str]:
     """What is wrong with bytes and values that are held of these nodes, by node (P4)."""
     found: dict[int, str] = {}
     for node in nodes:
-        held, info = core.graph.values[node], core.bound[core.graph.query[node]]
+        held, info = core.graph.values[node], core.info_of(node)
         if held is ABSENT or info is None or isinstance(held, Failure) or not info.codec.storable:
             continue
         expected = core.graph.fingerprint[node]
@@ -170,7 +170,9 @@ def _damaged(core: Core, nodes: list[int]) -> dict[int, str]:
         if expected and fingerprint(data) != expected:
             found[node] = f"in memory: {_cut(shown(_held(core, node)))}"
     if core.store is not None:
-        stored = [node for node in nodes if node not in core.dirty and not core.graph.flags[node] & UNSTORED]
+        stored = [
+            node for node in nodes if node not in core.unsaved.nodes and not core.graph.flags[node] & UNSTORED
+        ]
         try:
             core.store.values(stored)
         except StoreDamaged:
@@ -193,7 +195,7 @@ def _same_failure(core: Core, kept: int, scratch: Core, node: int) -> bool:
 
 
 def _same_by_eq(core: Core, kept: int, scratch: Core, node: int) -> bool:
-    info = scratch.bound[scratch.graph.query[node]]
+    info = scratch.info_of(node)
     if info is None or info.eq is None:
         return False
     ours, right = _held(core, kept), _held(scratch, node)

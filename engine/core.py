@@ -14,11 +14,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from engine.care import Care
 from engine.errors import Closed, ForkedEngine, escaped
 from engine.event import Counts, Event, What
 from engine.frame import Frame
@@ -27,8 +27,12 @@ from engine.key import Key, display
 from engine.limits import Limits
 from engine.observe import InputFrame
 from engine.observed import Observed
-from engine.query import TAKEN_OVER, QueryInfo
+from engine.queries import Queries
+from engine.reach import Reach, hide
 from engine.store import canonical
+from engine.tally import Tally
+from engine.telling import Telling
+from engine.unsaved import Unsaved
 
 if TYPE_CHECKING:
     from engine.collection import Collection
@@ -36,17 +40,13 @@ if TYPE_CHECKING:
     from engine.memory import Memory
     from engine.outcome import Outcome
     from engine.parallel.dispatch import Dispatch
+    from engine.query import QueryInfo
     from engine.running import Running
     from engine.snapshot import Snapshot
-    from engine.store import CursorRow
     from engine.store.sqlite import Store
     from engine.verify import Walk
 
-NO_TABLES: Final[list[dict[Any, int]]] = []  # makes every read of a frame come to `fetch`
 HARMLESS: Final = "__engine_harmless__"  # attribute of an interrupt that struck outside our own lists
-# What happened to a node, its microseconds, and its fingerprints before and after.
-Record = tuple[What, int, int, bytes, bytes]
-PASSING: Final = 0  # instead of a revision: the memo holds, only its value could not be had for a moment
 DEPTH_LIMIT = 50_000  # nested running queries; each 64 of them take one thread, 8 MB of address space
 
 
@@ -87,72 +87,30 @@ class Core:
         self.struck: Exception | None = None  # what was raised amid a change of a collection
         self.saves = store is not None and not store.read_only
         self.synced = store is None  # whether the world was looked at since opening
-        # queries, by row id in the store (dense from 1; 0 is never used)
-        self.rows: dict[str, int] = {}
-        self.name_of_row: list[str] = [""]
-        self.row_of: dict[int, int] = {}  # definition index -> row
-        self.bound: list[QueryInfo | None] = [None]
-        self.codes: list[bytes] = [b""]
-        self.calls: list[set[int]] = [set()]
-        self.in_store: set[int] = set()  # rows that have nodes in the store since it was opened
-        self.taken_over = len(TAKEN_OVER)  # redefinitions that were seen
-        self.adopted: dict[tuple[int, bytes], int] = {}  # rows in memory whose key is not in a table yet
-        self.checked: set[int] = set()  # rows whose code was compared in this process
-        # work not yet committed
-        self.dirty: dict[int, bytes | None] = {}  # node -> value bytes
-        self.dirty_readers: dict[int, None] = {}
-        self.dirty_stamps: dict[int, bytes] = {}
-        self.dirty_queries: dict[int, None] = {}
-        self.dirty_state = False
-        self.dirty_bytes = 0
-        self.waiting_since = clock()  # when the first of the rows was made that the next commit writes
+        self.queries = Queries()
+        self.unsaved = Unsaved(clock())
         self.ran_at = clock()  # when a function last began or ended, here or in a worker
-        self.revision_notes: list[tuple[int, float, int, str]] = []
-        # nodes that need care at the next request
         self.observed = Observed(self.lock)
-        self.transients: dict[int, int] = {}  # failures that are not kept -> revision of the run, or PASSING
-        self.untracked: dict[int, None] = {}
-        self.forced_for: dict[int, int] = {}  # forced nodes -> the Reason
-        self.reopened = False  # the store lists nodes that must run, for which no revision was begun yet
-        self.moved: dict[int, None] = {}  # found to differ when read again; need a new revision
-        self.passing: list[int] = []  # values of persist=False queries, dropped after two commits
-        self.passed: list[int] = []
-        self.ringed: dict[int, bytes | None] = {}  # members of rings, and what to write, until all are made
+        self.care = Care()
         self.applying: list[Any] = []  # the changes of a revision while they are being put in place
         self.written = 0  # rows since memory was last given back
-        self.full = False  # the last commit found no space
         # tables and folds
+        self.reach = Reach()
         self.collections: dict[int, Collection] = {}  # by the node that stands for it
-        self.parts: dict[int, set[int]] = {}  # row of a member's query -> rows of the collections' own
-        self.doubtful = 0  # bits of the collections that are marked
-        self.reach: dict[int, int] = {}  # row of a query -> what its nodes rest on, see reach
-        self.readable: dict[int, list[dict[Any, int]]] = {}  # `doubtful` -> tables that frames may read
         self.next_change = 0  # number of the next entry of a change log; 0: not known yet
-        self.value_cursors: dict[tuple[int, str], CursorRow | None] = {}  # of consumers of a key's value
-        self.gathered = 0  # how many of `graph.marked` the collections know
         # running
         self.history: History | None = None  # what nodes were before; None: it is not kept
-        self.earlier_gone: dict[int, None] = {}  # without one: nodes whose stored earlier memos have to go
         self.memory: Memory | None = None  # counts the values in memory; None: they all stay
         self.dispatch: Dispatch | None = None  # work that goes elsewhere
-        self.takes_many = False  # whether a query with `batch=` is bound
         self.limits = Limits({}, self.released)
         # asked instead of a function for what it would give; None: run it
         self.supply: Callable[[int], Outcome | None] | None = None
         self.claims: dict[int, Running] = {}
         self.waiting: dict[int, list[Walk]] = {}
         self.knots: dict[int, set[int]] = {}  # of members of rings: all that they need and that need them
-        # telling
-        self.listeners: list[Callable[[Event], None]] = []
-        self.failing_listeners: list[Callable[[Event], None]] = []  # each is told of once
-        self.events: deque[Event] = deque()
-        self.journal: deque[Record] | None = None  # what ran and what was looked at, kept for a watch
-        self.emitting = threading.Lock()
-        self.notes: list[str] = []
-        self.noted: set[str] = set()
+        self.telling = Telling()
         self.snapshots: list[Snapshot] = []
-        self.executed = self.cut_off = self.failed = self.verified = 0
-        self.visited = self.read = self.stamped = self.commits = self.restored = self.loaded = 0
+        self.tally = Tally()
         self.revision = 1
         self.last_changed = [1, 1, 1]
         self.graph = Graph(1)
@@ -165,7 +123,7 @@ class Core:
         if isinstance(args, ALONE):
             return (args,)
         if isinstance(args, bytes):
-            info = self.bound[self.graph.query[node]]
+            info = self.info_of(node)
             if info is not None:
                 info.codec  # noqa: B018 -- teaches `canonical` the classes its annotations name
             args = canonical.restore(args)  # anew each time: a function may change a list it was given
@@ -174,8 +132,8 @@ class Core:
 
     def name_of(self, node: int) -> str:
         """The display form of a node's key."""
-        name = self.name_of_row[self.graph.query[node]]
-        info = self.bound[self.graph.query[node]]
+        name = self.queries.names[self.graph.query[node]]
+        info = self.info_of(node)
         if node in self.collections:
             return escaped(self.collections[node].name)
         try:
@@ -184,18 +142,13 @@ class Core:
         except LookupError:
             return f"{name}(…)"  # its class is not loaded in this process
 
-    def add_query(self, name: str, code: bytes, calls: set[int]) -> int:
-        """Give a query name the next row."""
-        row = self.rows[name] = len(self.bound)
-        self.name_of_row.append(name)
-        self.bound.append(None)
-        self.codes.append(code)
-        self.calls.append(calls)
-        return row
+    def info_of(self, node: int) -> QueryInfo | None:
+        """The definition of a node's query, or None when no loaded module has one."""
+        return self.queries.bound[self.graph.query[node]]
 
     def key_of(self, node: int) -> Key[Any] | None:
         """The key of a node, or None when its query is not defined in this process."""
-        info = self.bound[self.graph.query[node]]
+        info = self.info_of(node)
         try:
             return None if info is None else Key(info, self.args_of(node))
         except LookupError:  # a class of its arguments is not loaded in this process
@@ -232,8 +185,7 @@ class Core:
         self.knots.clear()
         if self.history is not None:
             self.history.trials.clear()
-        for frame in tuple(self.claims.values()):
-            frame.tables = NO_TABLES  # plain hits too come to `fetch`, which raises
+        hide(self)  # plain hits too come to `fetch`, which raises
 
     # -- telling -------------------------------------------------------------------------------
 
@@ -241,54 +193,16 @@ class Core:
         self, what: What, node: int, microseconds: int = 0, before: bytes = b"", after: bytes = b""
     ) -> None:
         """Queue an event; listeners get it when the lock is free (event V2)."""
-        if self.journal is not None and what is not What.VERIFIED:
-            self.journal.append((what, node, microseconds, before, after))
-        if self.listeners:
-            self.events.append(Event(what, self.key_of(node) if node else None, self.revision, microseconds))
-
-    def emit(self) -> None:
-        """Hand queued events to the listeners. The lock is not held (event V2)."""
-        while self.events and self.emitting.acquire(blocking=False):
-            try:
-                while self.events:
-                    event = self.events.popleft()
-                    for listener in tuple(self.listeners):
-                        try:
-                            listener(event)
-                        except Exception:  # of the host: it must not fail the query that is told of
-                            if any(one is listener for one in self.failing_listeners):
-                                continue
-                            import logging  # late: of no use where no listener fails
-
-                            self.failing_listeners.append(listener)
-                            text = "a listener failed on %s; its later failures are not logged"
-                            logging.getLogger("engine").exception(text, event)
-            finally:
-                self.emitting.release()
-
-    def note(self, text: str, once: str = "") -> None:
-        """Keep a sentence for the user; with `once`, only the first of its kind."""
-        if once:
-            if once in self.noted:
-                return
-            self.noted.add(once)
-        self.notes.append(text)
+        telling = self.telling
+        if telling.journal is not None and what is not What.VERIFIED:
+            telling.journal.append((what, node, microseconds, before, after))
+        if telling.listeners:
+            key = self.key_of(node) if node else None
+            telling.events.append(Event(what, key, self.revision, microseconds))
 
     def counts(self) -> Counts:
         """Figures since opening."""
-        return Counts(
-            self.executed,
-            self.cut_off,
-            self.failed,
-            self.verified,
-            self.visited,
-            self.read,
-            self.stamped,
-            self.commits,
-            self.restored,
-            self.loaded,
-            0 if self.memory is None else self.memory.evicted,
-        )
+        return self.tally.counts(0 if self.memory is None else self.memory.evicted)
 
     def check_usable(self) -> None:
         """Raise `Closed` or `ForkedEngine`."""
@@ -303,10 +217,10 @@ class Core:
             self.synced
             and not self.unsettled
             and not self.graph.frontier
-            and not self.moved
-            and not self.doubtful
-            and not (self.transients and self.collections)  # who looked at rows may lack some
-            and self.taken_over == len(TAKEN_OVER)
+            and not self.care.moved
+            and not self.reach.doubtful
+            and not (self.care.transients and self.collections)  # who looked at rows may lack some
+            and self.queries.are_newest
         )
 
 

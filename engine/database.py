@@ -259,8 +259,8 @@ class Engine(Reader):
         logged, and it is called on.
         """
         check_called(listener, "listener")
-        self._core.listeners.append(listener)
-        return lambda: self._core.listeners.remove(listener)
+        self._core.telling.listeners.append(listener)
+        return lambda: self._core.telling.listeners.remove(listener)
 
     def check_invariants(self) -> None:
         """Raise AssertionError if what the engine keeps contradicts itself. For tests, at rest; O(nodes)."""
@@ -309,13 +309,12 @@ class Engine(Reader):
                 finally:
                     if core.store is not None:
                         core.store.close()
-                        core.notes += core.store.notes
+                        core.telling.notes += core.store.notes
                 # Of 100,000 files, the garbage collector walks these lists for 60 ms when the process ends.
                 core.graph = Graph(1)
-                core.dirty.clear()  # of a commit that failed: a request that ends now must not try it again
-                core.ringed.clear()
+                core.unsaved.clear()  # of a commit that failed: a request that ends now must not try it again
                 core.observed.clear()
-        core.emit()
+        core.telling.emit()
 
     def __enter__(self) -> Self:
         return self

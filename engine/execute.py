@@ -31,7 +31,7 @@ def execute(core: Core, node: int, walk: Any) -> None:
     Raises `Cancelled` when the revision moved on meanwhile, and whatever is not an `Exception`.
     """
     graph = core.graph
-    info = core.bound[graph.query[node]]
+    info = core.queries.bound[graph.query[node]]
     assert info is not None, f"{core.name_of(node)} has no definition here"
     args = graph.args[node]
     if isinstance(args, str):
@@ -40,7 +40,7 @@ def execute(core: Core, node: int, walk: Any) -> None:
         args = core.args_of(node)
     old: Any = ABSENT
     if graph.verified_at[node]:
-        if core.reopened and graph.status[node] & FORCED:
+        if core.care.reopened and graph.status[node] & FORCED:
             renew(core)
         old = _before(core, node, info)
     frame = Running(core, node, walk)
@@ -49,8 +49,8 @@ def execute(core: Core, node: int, walk: Any) -> None:
     try:
         try:
             core.lock.release()
-            if core.events:
-                core.emit()
+            if core.telling.events:
+                core.telling.emit()
             outcome = (_run if info.limit is None else _run_limited)(core, frame, info, args, old)
             if frame.met is not None:
                 failure, raised = frame.met
@@ -71,7 +71,7 @@ def execute(core: Core, node: int, walk: Any) -> None:
 def _before(core: Core, node: int, info: QueryInfo) -> Any:
     """The value of the memo, where the new one is compared with it by `eq`, or by `==` without bytes."""
     graph = core.graph
-    if core.in_store and graph.status[node] & (SUSPECT | FORCED) != SUSPECT:
+    if core.queries.stored and graph.status[node] & (SUSPECT | FORCED) != SUSPECT:
         # At once, not one by one: what it read last time it will likely read again. Of a suspect it was
         # read when it was verified.
         load(core, graph.below(node))

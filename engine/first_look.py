@@ -88,9 +88,9 @@ def load_observed(core: Core) -> Loaded:
 
 
 def _definition(core: Core, row: int) -> QueryInfo | None:
-    info = core.bound[row]
+    info = core.queries.bound[row]
     if info is None:
-        info = REGISTRY.get(core.name_of_row[row])
+        info = REGISTRY.get(core.queries.names[row])
         if info is None or not info.observed:
             return None  # looked at when its module is loaded, see `bind`
         bind(core, info)

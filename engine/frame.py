@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from engine.query import QueryInfo
@@ -83,6 +83,7 @@ class SealedFrame(Frame):
         return (self.fetch(*many[0]),) if many else ()
 
 
+NO_TABLES: Final[list[dict[Any, int]]] = []  # makes every read of a frame come to `fetch`
 CURRENT: ContextVar[Frame | None] = ContextVar("engine_frame", default=None)
 
 

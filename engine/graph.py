@@ -66,6 +66,7 @@ class Graph:
     """The nodes of one engine. Lists are indexed by node id; id 0 is never used."""
 
     __slots__ = (
+        "adopted",
         "args",
         "cause",
         "changed_at",
@@ -75,6 +76,7 @@ class Graph:
         "fingerprint",
         "flags",
         "frontier",
+        "gathered",
         "marked",
         "query",
         "readers",
@@ -103,9 +105,11 @@ class Graph:
         self.readers: list[array[int] | int | None] = [None] * size
         self.values: list[Any] = [ABSENT] * size
         self.tables: list[dict[Any, int]] = []
+        self.adopted: dict[tuple[int, bytes], int] = {}  # by query and arguments: loaded, and in no table yet
         self.suspects: dict[int, None] = {}
         self.frontier: list[int] = []  # marked nodes whose readers are not marked yet
         self.marked: list[int] = []  # every node that became MARKED since marks were last cleared
+        self.gathered = 0  # how many of them the collections know
 
     def __len__(self) -> int:
         return len(self.status)

@@ -60,7 +60,7 @@ def ensure_all(core: Core, nodes: Iterable[int], asker: Request, outer: verify.W
     if core.dispatch is not None:
         core.dispatch.offer(todo, asker, outer)
         todo = [node for node in todo if status[node] & MARKED]
-    if core.takes_many and len(todo) > 1:
+    if core.queries.takes_many and len(todo) > 1:
         together.run_together(core, todo, asker, outer)
         todo = [node for node in todo if status[node] & MARKED]
     for some, threads in _by_threads(core, todo):
@@ -74,7 +74,7 @@ def ensure_all(core: Core, nodes: Iterable[int], asker: Request, outer: verify.W
 
 def _by_threads(core: Core, todo: list[int]) -> list[tuple[list[int], int]]:
     """The members with the number of threads that work on them; those that wait first."""
-    bound, query = core.bound, core.graph.query
+    bound, query = core.queries.bound, core.graph.query
     waiting: dict[str | None, list[int]] = {}
     for row in {query[node] for node in todo}:
         info = bound[row]
@@ -89,7 +89,7 @@ def _by_threads(core: Core, todo: list[int]) -> list[tuple[list[int], int]]:
 
 
 def _each(core: Core, nodes: list[int]) -> Iterator[int]:
-    return ahead.in_pieces(core, nodes) if core.in_store else iter(nodes)
+    return ahead.in_pieces(core, nodes) if core.queries.stored else iter(nodes)
 
 
 def _work(

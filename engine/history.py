@@ -135,12 +135,12 @@ class History:
             node,
             flags & KEPT_FLAGS,
             graph.cost[node],
-            core.codes[graph.query[node]],
+            core.queries.codes[graph.query[node]],
             graph.fingerprint[node],
             below.tobytes() if isinstance(below, array) else array("I", below).tobytes(),
             seen,
             rows,
-            core.dirty.get(node) if core.saves else None,
+            core.unsaved.nodes.get(node) if core.saves else None,
             bool(flags & UNSTORED),
         )
 
@@ -151,7 +151,7 @@ class History:
             self._new_memos.pop(node, None)
             self._gone[node] = None
             core.graph.flags[node] &= ~RECORDED
-        core.dirty_state |= bool(self._gone)
+        core.unsaved.state |= bool(self._gone)
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -273,8 +273,8 @@ def forget(core: Core, nodes: Sequence[int]) -> None:
     if core.history is not None:
         core.history.forget(core, nodes)
     elif core.saves:
-        core.earlier_gone.update(dict.fromkeys(nodes))
-        core.dirty_state = True
+        core.unsaved.earlier_gone.update(dict.fromkeys(nodes))
+        core.unsaved.state = True
 
 
 def _let_go(several: list[Earlier]) -> None:

@@ -16,6 +16,9 @@ def check_invariants(core: Core) -> None:
     assert not core.claims, f"claims: {list(core.claims)} were never given back"
     assert not core.waiting, f"claims: {list(core.waiting)} are waited for, and nothing runs"
     assert core.limits.is_free, "limits N4: a place is taken, and nothing runs"
+    core.queries.check_invariants()
+    core.unsaved.check_invariants()
+    core.care.check_invariants(core.graph)
     core.graph.check_invariants(cyclic=any(one.cyclic for one in core.collections.values()))
     _check_keys(core)
     _check_reach(core)
@@ -25,7 +28,7 @@ def check_invariants(core: Core) -> None:
         core.history.check_invariants()
     for one in core.collections.values():
         if not core.graph.frontier and one.looked and one.is_doubtful:
-            assert one.bit & core.doubtful, f"collect S1: nobody waits for {one.name}, which is marked"
+            assert one.bit & core.reach.doubtful, f"collect S1: nobody waits for {one.name}, which is marked"
         one.check_invariants()
 
 
@@ -40,7 +43,7 @@ def _check_reach(core: Core) -> None:
         if not graph.status[node] & LOADED:
             continue
         reach = graph.flags[node] & REACH
-        known = core.reach.get(graph.query[node], 0)
+        known = core.reach.of_query.get(graph.query[node], 0)
         assert not reach & ~known, f"reach R1: {node} rests on more than its query"
         if graph.status[node] & MARKED or not graph.verified_at[node] or node in core.collections:
             continue

@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import Final
 
 import engine.collect as collect
-from engine.core import PASSING, Core
+from engine.care import PASSING
+from engine.core import Core
 from engine.errors import Cancelled
 from engine.event import What
 from engine.failure import Failure
@@ -120,22 +121,24 @@ def _put(
     graph.durability[node] = durability
     graph.cost[node] = outcome.microseconds
     put_value(core, node, info, outcome.value, data, failure, keeps)
-    if query in core.parts:
+    if query in core.queries.parts:
         given = outcome.value if outcome.rows is None else outcome.rows
         collect.absorb(core, node, given, failure, before, equal)
     if outcome.stamp is not None:
-        core.observed[node] = core.dirty_stamps[node] = outcome.stamp
+        core.observed[node] = core.unsaved.stamps[node] = outcome.stamp
     graph.verified_at[node] = core.revision
     graph.status[node] &= CLEAN
     if info.untracked:
-        core.untracked[node] = None
+        core.care.untracked[node] = None
     if core.saves:
         save_made(core, node, None if flags & UNSTORED else data)
 
 
 def _put_failure(core: Core, node: int, digest: bytes, failure: Failure) -> None:
-    if failure.ring and (node in core.dirty or not core.saves):
-        core.ringed[node] = core.dirty.pop(node, None)  # what it read may have no memo yet: see recover
+    if failure.ring and (node in core.unsaved.nodes or not core.saves):
+        core.unsaved.ringed[node] = core.unsaved.nodes.pop(
+            node, None
+        )  # what it read may have no memo yet: see recover
     # Also of an equal failure: the places may differ. Of one that is not stored nobody will have the bytes to
     # compare: see test_a_failure_that_is_not_stored_is_equal_to_itself.
     unstored = core.graph.flags[node] & UNSTORED
@@ -144,10 +147,10 @@ def _put_failure(core: Core, node: int, digest: bytes, failure: Failure) -> None
 
 def _against_memo(core: Core, node: int, info: QueryInfo, outcome: Outcome) -> tuple[int, bool]:
     """Why the new memo is made, as flags, and whether its value is that of the memo before."""
-    if core.transients.get(node) == core.revision and core.graph.query[node] in core.parts:
+    if core.care.transients.get(node) == core.revision and core.graph.query[node] in core.queries.parts:
         # It is a member: in this revision lookups were answered without its rows, and are not marked for it.
         # See test_rows_that_a_transient_failure_hid_are_seen_by_who_looked_meanwhile.
-        core.moved[node] = None
+        core.care.moved[node] = None
         raise Cancelled
     equal = _equal(core, node, outcome)
     state = core.graph.status[node]
@@ -158,8 +161,8 @@ def _against_memo(core: Core, node: int, info: QueryInfo, outcome: Outcome) -> t
         # Nothing it read changed, and yet the value differs: an impure query, or a file that changed
         # since it was last looked at. Both need a new revision.
         if not info.is_input:
-            core.note(f"{core.name_of(node)} gave another value for the same inputs: it is not pure")
-        core.moved[node] = None
+            core.telling.note(f"{core.name_of(node)} gave another value for the same inputs: it is not pure")
+        core.care.moved[node] = None
         raise Cancelled
     reason = _reason(core, node, state, again)
     if outcome.restored:
@@ -186,28 +189,28 @@ def _take_back(core: Core, node: int, info: QueryInfo, reads: Reads, equal: bool
 
 def _settled(core: Core, node: int) -> None:
     """A node is no suspect any more, and is not tried again."""
-    if core.doubtful and node in core.collections:
+    if core.reach.doubtful and node in core.collections:
         doubt_collections(core)  # this one is settled now
     if core.graph.suspects.pop(node, 0) is None:
-        core.dirty_state = True
-    core.transients.pop(node, None)
+        core.unsaved.state = True
+    core.care.transients.pop(node, None)
 
 
 def _account(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bool) -> None:
     """Count it, and tell it."""
     if info.is_input:
-        core.read += 1
+        core.tally.read += 1
     elif outcome.restored:
-        core.restored += 1
+        core.tally.restored += 1
     elif not info.quiet:
-        core.executed += 1
+        core.tally.executed += 1
         if outcome.failure is not None:
-            core.failed += 1
+            core.tally.failed += 1
         if equal:
-            core.cut_off += 1
+            core.tally.cut_off += 1
         if core.dispatch is not None:
             core.dispatch.made(node, outcome.microseconds)
-    if core.journal is not None or core.listeners:
+    if core.telling.journal is not None or core.telling.listeners:
         _tell(core, node, info, outcome, equal)
 
 
@@ -217,9 +220,9 @@ def _tell(core: Core, node: int, info: QueryInfo, outcome: Outcome, equal: bool)
     if not info.quiet:
         took = 0 if outcome.restored else outcome.microseconds
         core.tell(what, node, took, before, outcome.digest)
-    elif core.journal is not None and node in core.collections and not equal:
+    elif core.telling.journal is not None and node in core.collections and not equal:
         # Who watches a table is told when its rows are others: see test_a_watch_of_a_table_tells.
-        core.journal.append((what, node, outcome.microseconds, before, outcome.digest))
+        core.telling.journal.append((what, node, outcome.microseconds, before, outcome.digest))
 
 
 def _what(info: QueryInfo, outcome: Outcome, equal: bool) -> What:
@@ -237,7 +240,7 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, reads: Reads, outcome:
         # Its memo holds, only the value is not kept and cannot be had for now: that concerns who needs it
         # now, and nobody else. See test_a_value_that_cannot_be_had_again_for_a_moment_leaves_its_memo_alone.
         graph.flags[node] |= TRANSIENT
-        core.transients[node] = PASSING
+        core.care.transients[node] = PASSING
     else:
         _keep_without_memo(core, node, info, reads, outcome)
     graph.values[node] = outcome.failure or outcome.value
@@ -246,8 +249,8 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, reads: Reads, outcome:
     core.unsettled = False
     if info.quiet:
         return
-    core.executed += 1
-    core.failed += outcome.failure is not None
+    core.tally.executed += 1
+    core.tally.failed += outcome.failure is not None
     core.tell(What.FAILED if outcome.failure else What.EXECUTED, node, outcome.microseconds)
 
 
@@ -262,13 +265,13 @@ def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, out
         graph.flags[node] |= reach
         note(core, graph.query[node], graph.flags[node])
         raise_reach(core, node, graph.flags[node] & REACH)
-    if graph.query[node] in core.parts:
+    if graph.query[node] in core.queries.parts:
         collect.absorb(core, node, outcome.value, outcome.failure, before, None)
     graph.verified_at[node] = graph.verified_at[node] or core.revision
     graph.durability[node] = min(graph.durability[node], durability)
     graph.flags[node] |= UNSTORED
     save(core, node, None)
-    core.transients[node] = core.revision
+    core.care.transients[node] = core.revision
     if info.observed:
         core.observed.setdefault(node, UNSETTLED)  # it was looked at: a watch has to know its place
     if graph.readers[node] or graph.readers[node] is None:
@@ -310,5 +313,5 @@ def _reason(core: Core, node: int, state: int, again: bool) -> int:
         before = core.graph.flags[node]
         return before >> REASON_SHIFT & 0xF if before & INPUT else Reason.AGAIN
     if state & FORCED:
-        return core.forced_for.pop(node, Reason.LEFT)
+        return core.care.reasons.pop(node, Reason.LEFT)
     return Reason.CHANGED

@@ -161,7 +161,7 @@ class KeptFold(Collection):
         info = self.definition
         assert info is not None
         assert info.value is not None
-        if info.value.name in self.core.rows:
+        if info.value.name in self.core.queries.by_name:
             node = find(self.core, info.value, ())
             if node:
                 force_lookups(self.core, (node,))

@@ -121,8 +121,8 @@ class KeptTable(Collection):
         info = self.definition
         assert info is not None
         for query in info.lookups.values():
-            if query.name in self.core.rows:
-                force_lookups(self.core, nodes_of(self.core, self.core.rows[query.name]))
+            if query.name in self.core.queries.by_name:
+                force_lookups(self.core, nodes_of(self.core, self.core.queries.by_name[query.name]))
         for several in self.feeds.values():
             for fed in several:
                 keys_unknown(self.core, fed)
@@ -193,7 +193,7 @@ class KeptTable(Collection):
         info = self.definition
         assert info is not None
         query = info.lookups[mode]
-        if query.name in self.core.rows:
+        if query.name in self.core.queries.by_name:
             node = find(self.core, query, args)
             if node:
                 force_lookups(self.core, (node,))

@@ -55,11 +55,9 @@ def is_known(one: Collection) -> bool:
 def restore_collections(core: Core) -> None:
     """Take over the collections that the store knows. Reads a row for each, none of their members."""
     core.collections.clear()
-    core.parts.clear()
+    core.queries.parts.clear()
     core.reach.clear()
-    core.readable.clear()
-    core.value_cursors.clear()
-    core.doubtful = core.gathered = core.next_change = 0
+    core.graph.gathered = core.next_change = 0
     if core.store is None:
         return
     for row in core.store.derived.collections():
@@ -76,11 +74,11 @@ def stand_for(core: Core, one: Collection) -> None:
     core.collections[node] = one
     core.graph.readers[node] = NOBODY
     core.graph.flags[node] |= one.bit
-    core.readable.clear()
+    core.reach.tables.clear()
     note(core, core.graph.query[node], one.bit)
-    member = core.rows.get(one.member_query)
+    member = core.queries.by_name.get(one.member_query)
     if member is not None:
-        core.parts.setdefault(member, set()).update(parts_of(core, one))
+        core.queries.parts.setdefault(member, set()).update(parts_of(core, one))
     for other in core.collections.values():
         _connect(other, one)
         if other is not one:
@@ -112,7 +110,7 @@ def parts_of(core: Core, one: Collection) -> set[int]:
     names = [f"{one.name}.{suffix}" for suffix in SUFFIXES]
     if one.kind == KeptFold.kind:
         names.append(one.name)
-    return {core.rows[name] for name in names if name in core.rows}
+    return core.queries.rows(names)
 
 
 def _connect(table: Collection, fed: Collection) -> None:

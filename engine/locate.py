@@ -25,14 +25,14 @@ from engine.store import canonical
 
 def locate(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
     """The node of a key, made if there is none. The lock is held."""
-    row = core.row_of.get(info.index)
+    row = core.queries.by_index.get(info.index)
     if row is None:
         row = bind(core, info)
     key = info.memo_key(args)
     table = core.graph.tables[info.index]
     node = table.get(key)
     if node is None:
-        if row in core.in_store:
+        if row in core.queries.stored:
             node = _stored(core, row, args)
         if not node:
             kept: Any = args
@@ -49,7 +49,7 @@ def locate(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
 
 def find(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int | None:
     """The node of a key, or None. Makes nothing."""
-    row = core.row_of.get(info.index)
+    row = core.queries.by_index.get(info.index)
     if row is None:
         row = bind(core, info)
     table, key = core.graph.tables[info.index], info.memo_key(args)
@@ -61,17 +61,21 @@ def find(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int | None:
 
 def find_named(core: Core, name: str, args: tuple[Any, ...]) -> int | None:
     """The node of a key whose query need not be defined here. Raises `UnknownQuery`."""
-    row = core.rows.get(name) if args else core.rows.get(f"{name}.members", core.rows.get(name))
+    row = (
+        core.queries.by_name.get(name)
+        if args
+        else core.queries.by_name.get(f"{name}.members", core.queries.by_name.get(name))
+    )
     if row is None:
-        raise UnknownQuery(query=name, known=", ".join(sorted(core.rows)) or "none")
+        raise UnknownQuery(query=name, known=", ".join(sorted(core.queries.by_name)) or "none")
     return _stored(core, row, args)
 
 
 def _stored(core: Core, row: int, args: tuple[Any, ...]) -> int | None:
-    if core.store is None or row not in core.in_store:
+    if core.store is None or row not in core.queries.stored:
         return None
     key = canonical.canonical(args)
-    node = core.adopted.pop((row, key), 0)
+    node = core.graph.adopted.pop((row, key), 0)
     if node:
         return node
     found = core.store.find(row, key)
@@ -93,14 +97,14 @@ def bind(core: Core, info: QueryInfo) -> int:
     waiting, seen = [first], {first}
     while waiting:
         row = waiting.pop()
-        if row not in core.checked:
-            known = REGISTRY.get(core.name_of_row[row])
+        if row not in core.queries.checked:
+            known = REGISTRY.get(core.queries.names[row])
             if known is not None:
                 _bind_one(core, known)
             else:
-                _distrust(core, row, f"{core.name_of_row[row]} is defined in no loaded module")
-            core.checked.add(row)  # last: an interrupt before must not make old memos look compared
-        fresh = (core.calls[row] | core.parts.get(row, set())) - seen
+                _distrust(core, row, f"{core.queries.names[row]} is defined in no loaded module")
+            core.queries.checked.add(row)  # last: an interrupt before must not make old memos look compared
+        fresh = core.queries.called_by(row) - seen
         seen |= fresh
         waiting += fresh
     return first
@@ -113,35 +117,37 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
     names = core.limits.names
     if info.limit is not None and names and info.limit not in names:  # where none is named, none is meant
         cause = f"limit={info.limit!r} is none of those that the engine has: {', '.join(names)}"
-        core.note(f"{info.name} runs without a limit: {cause}", once=f"limit {info.name}")
+        core.telling.note(f"{info.name} runs without a limit: {cause}", once=f"limit {info.name}")
     code = _code_of(core, info)
-    row = core.rows.get(info.name)
+    row = core.queries.by_name.get(info.name)
     if row is None:
-        row = core.add_query(info.name, code, set())
-        core.dirty_queries[row] = None
-    before, core.bound[row] = core.bound[row], info
-    first = before is None or row not in core.checked  # or the first time was interrupted
+        row = core.queries.add(info.name, code, set())
+        core.unsaved.queries[row] = None
+    before, core.queries.bound[row] = core.queries.bound[row], info
+    first = before is None or row not in core.queries.checked  # or the first time was interrupted
     if before is not None and before is not info:
         if REGISTRY.get(info.name) is not info:
-            core.bound[row] = before
+            core.queries.bound[row] = before
             raise BadQuery(
                 query=info.name,
                 cause="another definition has taken this name over",
                 hint="Queries made in a factory need names of their own: @query(name=...).",
             )
         _take_over(core, before, info)
-    if code != core.codes[row]:
+    if code != core.queries.codes[row]:
         _distrust(core, row, f"the code of {info.name} changed")
-        core.codes[row] = code  # after its nodes are forced: see test_an_interrupt_while_code_is_compared
-        core.dirty_queries[row] = None
-    elif info.observed and core.synced and row in core.in_store and first:
+        core.queries.codes[row] = (
+            code  # after its nodes are forced: see test_an_interrupt_while_code_is_compared
+        )
+        core.unsaved.queries[row] = None
+    elif info.observed and core.synced and row in core.queries.stored and first:
         # Its module was not loaded when the world was last looked at: nobody compared these stamps. Once is
         # enough: see test_a_verification_of_what_stands_still_is_no_revision_and_reads_nothing.
         _distrust(core, row, f"{info.name} was not looked at yet")
-    core.takes_many |= info.many is not None
-    core.row_of[info.index] = row
-    core.readable.clear()
-    core.checked.add(row)
+    core.queries.takes_many |= info.many is not None
+    core.queries.by_index[info.index] = row
+    core.reach.tables.clear()
+    core.queries.checked.add(row)
     return row
 
 
@@ -162,8 +168,8 @@ def _distrust(core: Core, row: int, why: str) -> None:
 def _take_over(core: Core, before: QueryInfo, info: QueryInfo) -> None:
     """A newer definition of the same name serves the nodes of the older one."""
     tables = core.graph.tables
-    core.row_of.pop(before.index, None)
-    core.readable.clear()
+    core.queries.by_index.pop(before.index, None)
+    core.reach.tables.clear()
     nodes = tables[before.index].values()
     tables[info.index].update({info.memo_key(core.args_of(node)): node for node in nodes})
     tables[before.index] = {}
@@ -181,8 +187,8 @@ def _code_of(core: Core, info: QueryInfo) -> bytes:
 
 def nodes_of(core: Core, row: int) -> list[int]:
     """All nodes of a query, in memory and in the store: what is in memory is in the table, or in both."""
-    info, tables = core.bound[row], core.graph.tables
+    info, tables = core.queries.bound[row], core.graph.tables
     nodes = set(tables[info.index].values()) if info is not None and info.index < len(tables) else set()
-    if core.store is not None and row in core.in_store:
+    if core.store is not None and row in core.queries.stored:
         nodes.update(core.store.nodes_of(row))
     return sorted(nodes)

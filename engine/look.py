@@ -99,7 +99,7 @@ def look_at(core: Core, nodes: Iterable[int] | None = None, *, threads: int = 1)
         if new != old or new is None or old == UNSETTLED
     ]
     stamped = len(now) + sum(map(len, first.blocks))
-    core.stamped += stamped
+    core.tally.stamped += stamped
     prove(core)  # as late as this: a start stamps 100,000 files while its store is read
     changes, retry = _read(core, found, threads)
     return Looked(graph, changes, retry, stamped, whole)
@@ -165,7 +165,7 @@ def _askable(
 
     Four lists, not one of tuples: these would wake the garbage collector, for a fifth of the time of a look.
     """
-    graph, bound, observed = core.graph, core.bound, core.observed.stamps
+    graph, bound, observed = core.graph, core.queries.bound, core.observed.stamps
     flags, query, known = graph.flags, graph.query, graph.args
     found: list[int] = []
     before: list[bytes] = []
@@ -195,7 +195,7 @@ def _read(core: Core, asked: list[Asked], threads: int) -> tuple[list[Change], l
             found = [*chain.from_iterable(pool.map(partial(_read_share, core), shares))]
     else:
         found = _read_share(core, asked)
-    core.read += len(found)
+    core.tally.read += len(found)
     changes = [change for change in found if change is not None]
     retry = [node for (node, *_), change in zip(asked, found, strict=True) if change is None]
     return changes, retry

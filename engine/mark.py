@@ -41,7 +41,7 @@ def suspect(core: Core, node: int, why: int = SUSPECT) -> None:
         graph.frontier.append(node)
     graph.status[node] = state | MARKED | why
     graph.suspects[node] = None
-    core.dirty_state = True
+    core.unsaved.state = True
 
 
 def spread(core: Core, budget: int | None = None) -> bool:
@@ -67,7 +67,7 @@ def spread(core: Core, budget: int | None = None) -> bool:
                 return False
     finally:
         del frontier[:at]
-        core.visited += len(marked) - before
+        core.tally.visited += len(marked) - before
     if core.collections:
         doubt_collections(core)
     return True
@@ -76,11 +76,11 @@ def spread(core: Core, budget: int | None = None) -> bool:
 def doubt_collections(core: Core) -> None:
     """Note which collections are marked: who rests on them waits (see collect)."""
     status = core.graph.status
-    before, core.doubtful = core.doubtful, 0
+    before, core.reach.doubtful = core.reach.doubtful, 0
     for one in core.collections.values():
         if one.looked and status[one.node] & MARKED:
-            core.doubtful |= one.bit
-    if core.doubtful & ~before:
+            core.reach.doubtful |= one.bit
+    if core.reach.doubtful & ~before:
         hide(core)
 
 
@@ -93,7 +93,7 @@ def clear(core: Core) -> None:
             status[node] &= ~MARKED
     graph.marked.clear()
     graph.frontier.clear()
-    core.doubtful = core.gathered = 0
+    core.reach.doubtful = core.graph.gathered = 0
     for one in core.collections.values():
         one.pending.clear()
 
@@ -115,7 +115,7 @@ def settle(core: Core, target: int, probe: Callable[[int], None]) -> None:
             few = len(graph.frontier) <= HANDFUL and all(node in graph.suspects for node in graph.frontier)
             if few:
                 certain = _certain(core, target)
-                if certain and closure(core, graph.flags[target]) & core.doubtful:
+                if certain and closure(core, graph.flags[target]) & core.reach.doubtful:
                     break  # a table below may decide that it is not needed
                 if certain:
                     probe(certain)
@@ -168,7 +168,7 @@ def _climb(core: Core, node: int, aims: set[int]) -> bool | None:
             seen.add(reader)
             found = reader in aims
             stack.append(_above(core, reader))
-    core.visited += len(seen)
+    core.tally.visited += len(seen)
     return True if found else False if stack else None
 
 
@@ -203,7 +203,7 @@ def _cheap(core: Core) -> int:
 def _can_run(core: Core, node: int) -> bool:
     """Whether its query is defined in this process, and its code was compared."""
     load(core, (node,))
-    return core.bound[core.graph.query[node]] is not None and node not in core.collections
+    return core.info_of(node) is not None and node not in core.collections
 
 
 def _is_quiet(core: Core, node: int) -> bool:
@@ -212,7 +212,7 @@ def _is_quiet(core: Core, node: int) -> bool:
     See test_other_code_or_arguments_of_an_accumulator_build_the_fold_anew_without_its_members.
     """
     load(core, (node,))
-    info = core.bound[core.graph.query[node]]
+    info = core.info_of(node)
     return info is not None and info.quiet
 
 
@@ -230,5 +230,5 @@ def _is_lowest(core: Core, node: int) -> bool:
                 return False
             seen.add(below)
             stack.append(below)
-    core.visited += len(seen)
+    core.tally.visited += len(seen)
     return True

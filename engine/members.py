@@ -40,12 +40,12 @@ def leave(core: Core, one: Collection, node: int) -> None:
     load(core, (node,))
     if graph.readers[node] is None:
         load_readers(core, [node])
-    info = core.bound[graph.query[node]]
+    info = core.info_of(node)
     if core.history is not None and info is not None:
         core.history.remember(core, node, info)  # its rows go, and it may come again
     with core.half_done():
         graph.remove_reader(node, one.node)
-        core.dirty_readers[node] = None
+        core.unsaved.readers[node] = None
         one.drop(node)
         one.missed.pop(node, None)
         one.pending.pop(node, None)
@@ -59,11 +59,11 @@ def gather(core: Core) -> None:
     """Complete the marks, and let every collection know which of its members are among the marked."""
     spread(core)
     graph, collections = core.graph, core.collections
-    for node in islice(graph.marked, core.gathered, None):
+    for node in islice(graph.marked, core.graph.gathered, None):
         readers = graph.above(node)
         if readers and readers[0] in collections:
             for reader in readers:
                 if reader not in collections:
                     break
                 collections[reader].pending[node] = None
-    core.gathered = len(graph.marked)
+    core.graph.gathered = len(graph.marked)

@@ -69,7 +69,7 @@ def put_value(
     graph.values[node] = value
     graph.status[node] = graph.status[node] & ~VALUE | ready
     if not keeps:
-        core.passing.append(node)
+        core.unsaved.passing.append(node)
     if core.memory is not None:
         if keeps and data is not None and failure is None and value is not ABSENT:
             core.memory.made(core, node, data)
@@ -127,10 +127,10 @@ def first_dependencies(core: Core, node: int, info: QueryInfo, reads: Reads) -> 
         return durability, reach
     graph = core.graph
     query, flags, known, readers = graph.query, graph.flags, graph.durability, graph.readers
-    called = core.calls[query[node]]
+    called = core.queries.calls[query[node]]
     grouped = len(reads) > 2 and min(reads) < 0
     nodes = dict.fromkeys([read for read in reads if read > 0]) if grouped else reads
-    if core.in_store:
+    if core.queries.stored:
         load_readers(core, nodes)
     graph.dependencies[node] = _entries_of(reads)
     for read in nodes:
@@ -145,7 +145,7 @@ def first_dependencies(core: Core, node: int, info: QueryInfo, reads: Reads) -> 
         elif above is not None:
             above.append(node)
     if core.store is not None:
-        core.dirty_readers.update(cast("dict[int, None]", nodes))
+        core.unsaved.readers.update(cast("dict[int, None]", nodes))
     return durability, reach & REACH
 
 
@@ -170,9 +170,9 @@ def note_calls(core: Core, node: int, nodes: Iterable[int]) -> None:
     graph = core.graph
     row = graph.query[node]
     rows = set(map(graph.query.__getitem__, nodes))
-    if not rows <= core.calls[row]:
-        core.calls[row] |= rows
-        core.dirty_queries[row] = None
+    if not rows <= core.queries.calls[row]:
+        core.queries.calls[row] |= rows
+        core.unsaved.queries[row] = None
 
 
 def _entries_of(reads: Reads) -> array[int] | int:
@@ -201,10 +201,10 @@ def replace_dependencies(core: Core, node: int, reads: Reads) -> None:
         if entry > 0 and entry not in before:
             graph.add_reader(entry, node)
             if keep:
-                core.dirty_readers[entry] = None
+                core.unsaved.readers[entry] = None
     for gone in before - reads.keys():
         if readers[gone] is None:
             load_readers(core, [gone])
         graph.remove_reader(gone, node)
         if keep:
-            core.dirty_readers[gone] = None
+            core.unsaved.readers[gone] = None

@@ -95,7 +95,7 @@ def open_core(
         except BaseException:
             store.close()
             raise
-        core.notes += store.notes
+        core.telling.notes += store.notes
         store.notes.clear()
     return core
 

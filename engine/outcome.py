@@ -63,7 +63,9 @@ def conclude(core: Core, frame: Running, info: QueryInfo, value: Any, old: Any, 
 def _without_bytes(core: Core, info: QueryInfo, value: Any, why: str, outcome: Outcome) -> None:
     outcome.value = value
     if info.persist:
-        core.note(f"values of {info.name} are kept in memory only: {why}", once=f"unstorable {info.name}")
+        core.telling.note(
+            f"values of {info.name} are kept in memory only: {why}", once=f"unstorable {info.name}"
+        )
 
 
 def fail(frame: Running, outcome: Outcome, error: Exception) -> None:

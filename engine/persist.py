@@ -17,7 +17,6 @@ from engine.core import Core
 from engine.errors import StoreDamaged, StoreFull
 from engine.event import What
 from engine.graph import (
-    ABSENT,
     ALONE,
     FORCED,
     GROUP,
@@ -28,7 +27,6 @@ from engine.graph import (
     REACH,
     SUSPECT,
     UNTRACKED,
-    VALUE,
     Graph,
     compact,
 )
@@ -54,12 +52,12 @@ def open_graph(core: Core) -> None:
     core.revision = max(state.revision, core.revision)  # it never goes back, also when a store is lost
     core.last_changed = list(state.last_changed)
     for row in sorted(store.queries(), key=lambda row: row.id):
-        while len(core.bound) < row.id:  # a gap that a collection left
-            core.add_query(f"\x00{len(core.bound)}", b"", set())
+        while len(core.queries.bound) < row.id:  # a gap that a collection left
+            core.queries.add(f"\x00{len(core.queries.bound)}", b"", set())
         calls = array("I")
         calls.frombytes(row.calls)
-        core.add_query(row.name, row.code, set(calls))
-        core.in_store.add(row.id)
+        core.queries.add(row.name, row.code, set(calls))
+        core.queries.stored.add(row.id)
     listed = array("I")
     listed.frombytes(state.suspects)
     for entry in listed:
@@ -68,7 +66,7 @@ def open_graph(core: Core) -> None:
         graph.suspects[node] = None
         graph.marked.append(node)
         graph.frontier.append(node)
-        core.reopened |= bool(entry & FORCED_BIT)
+        core.care.reopened |= bool(entry & FORCED_BIT)
 
 
 def load(core: Core, nodes: Iterable[int]) -> None:
@@ -82,7 +80,7 @@ def load(core: Core, nodes: Iterable[int]) -> None:
             if node not in rows:
                 raise StoreDamaged(row=f"node {node} is missing")
             adopt(core, rows[node])
-            core.adopted[rows[node].query, rows[node].args] = node
+            core.graph.adopted[rows[node].query, rows[node].args] = node
 
 
 def adopt(core: Core, row: NodeRow) -> None:
@@ -105,11 +103,11 @@ def adopt(core: Core, row: NodeRow) -> None:
     if row.flags & REACH:
         note(core, row.query, row.flags)
     if row.flags & UNTRACKED:
-        core.untracked[node] = None
-    if core.bound[row.query] is None:
-        known = REGISTRY.get(core.name_of_row[row.query])
-        if known is not None and row.query in core.checked:
-            core.bound[row.query] = known
+        core.care.untracked[node] = None
+    if core.queries.bound[row.query] is None:
+        known = REGISTRY.get(core.queries.names[row.query])
+        if known is not None and row.query in core.queries.checked:
+            core.queries.bound[row.query] = known
 
 
 def load_readers(core: Core, nodes: Iterable[int]) -> None:
@@ -126,12 +124,13 @@ def load_readers(core: Core, nodes: Iterable[int]) -> None:
 def save(core: Core, node: int, data: bytes | None) -> None:
     """Queue the row of a node for the next commit; `KEEP` leaves its stored value."""
     if core.saves:
-        if node in core.ringed or (data is None and core.dirty.get(node) is not None):
+        unsaved = core.unsaved
+        if node in unsaved.ringed or (data is None and unsaved.nodes.get(node) is not None):
             return
-        if not core.dirty:
-            core.waiting_since = core.clock()
-        core.dirty[node] = data
-        core.dirty_bytes += len(data) if data else 0
+        if not unsaved.nodes:
+            unsaved.since = core.clock()
+        unsaved.nodes[node] = data
+        unsaved.value_bytes += len(data) if data else 0
 
 
 def save_made(core: Core, node: int, data: bytes | None) -> None:
@@ -139,12 +138,13 @@ def save_made(core: Core, node: int, data: bytes | None) -> None:
 
     Bytes of the value before may be queued still, where a commit failed: they are not those of this one.
     """
-    if core.saves and node not in core.ringed:
-        if not core.dirty:
-            core.waiting_since = core.ran_at
-        core.dirty[node] = data
+    unsaved = core.unsaved
+    if core.saves and node not in unsaved.ringed:
+        if not unsaved.nodes:
+            unsaved.since = core.ran_at
+        unsaved.nodes[node] = data
         if data:
-            core.dirty_bytes += len(data)
+            unsaved.value_bytes += len(data)
 
 
 def chunk(core: Core) -> None:
@@ -155,14 +155,15 @@ def chunk(core: Core) -> None:
 
 def is_due(core: Core, nodes: int | None = None) -> bool:
     """Whether so much waits that it is to be committed in the middle of a long build, `nodes` rows say."""
-    if core.ringed or not core.dirty:  # a cycle is half computed: rows would name dependencies that have none
+    unsaved = core.unsaved
+    if unsaved.ringed or not unsaved.nodes:  # a cycle is half made: rows would name dependencies without one
         return False
-    large = not core.full and (
-        len(core.dirty) >= (nodes or CHUNK_NODES)
-        or core.dirty_bytes >= CHUNK_BYTES
+    large = not unsaved.disk_full and (
+        len(unsaved.nodes) >= (nodes or CHUNK_NODES)
+        or unsaved.value_bytes >= CHUNK_BYTES
         or (core.memory is not None and core.memory.unsaved_bytes > core.memory.most_unsaved)
     )
-    return large or core.ran_at - core.waiting_since >= CHUNK_NS
+    return large or core.ran_at - unsaved.since >= CHUNK_NS
 
 
 def commit(core: Core) -> None:
@@ -170,89 +171,76 @@ def commit(core: Core) -> None:
 
     A full disk is noted, not raised: answers stay right from memory, and the next commit tries again.
     """
-    _drop_passing(core)
-    store = core.store
-    if store is None or store.read_only or not _has_news(core):
+    unsaved, store = core.unsaved, core.store
+    unsaved.let_passing_go(core.graph)
+    if store is None or store.read_only:
         return
-    batch = Batch()
-    graph = core.graph
-    if core.dirty:
-        batch.nodes = _rows(core)
-    batch.readers = _readers(core).items()
-    batch.inputs = core.dirty_stamps.items()
-    for row in core.dirty_queries:
-        calls = array("I", sorted(core.calls[row])).tobytes()
-        batch.queries.append(QueryRow(row, core.name_of_row[row], core.codes[row], calls))
-    for one in core.collections.values():
-        one.into(batch)
-    for (node, name), cursor in core.value_cursors.items():
-        if cursor is None:
-            batch.cursors_gone.append((node, name))
-        else:
-            batch.cursors.append(cursor)
-    batch.earlier_gone.extend(core.earlier_gone)
-    if core.history is not None:
-        core.history.into(batch)
-    batch.revisions.extend(RevisionRow(*note) for note in core.revision_notes)
-    batch.state = State(
-        revision=core.revision,
-        next_node=len(graph),
-        next_query=len(core.bound),
-        suspects=_listed(core),
-        last_changed=(core.last_changed[0], core.last_changed[1], core.last_changed[2]),
-    )
+    if not unsaved.has_news and not any(one.has_news for one in core.collections.values()):
+        return
+    batch = _news(core)
     try:
         store.write(batch)
     except StoreFull as error:
-        core.note(str(error), once="full")
-        core.full = True
-        core.waiting_since = core.clock()  # else all rows would be tried again after every key
+        core.telling.note(str(error), once="full")
+        unsaved.disk_full = True
+        unsaved.since = core.clock()  # else all rows would be tried again after every key
         return
-    core.noted.discard("full")
+    core.telling.over("full")
     core.written += len(batch.nodes)
-    core.full = False
-    core.dirty.clear()
-    core.dirty_readers.clear()
-    core.dirty_stamps.clear()
-    core.dirty_queries.clear()
-    core.revision_notes.clear()
+    unsaved.committed()
     for one in core.collections.values():
         one.committed()
-    core.value_cursors.clear()
-    core.earlier_gone.clear()
     if core.history is not None:
         core.history.committed()
     if core.memory is not None:
         core.memory.committed(core)
-    core.dirty_bytes = 0
-    core.dirty_state = False
-    core.commits += 1
+    core.tally.commits += 1
     core.tell(What.COMMITTED, 0)
 
 
-def _has_news(core: Core) -> bool:
-    return bool(
-        core.dirty
-        or core.dirty_readers
-        or core.dirty_stamps
-        or core.dirty_queries
-        or core.dirty_state
-        or core.value_cursors
-        or any(one.has_news for one in core.collections.values())
+def _news(core: Core) -> Batch:
+    """All that the store does not know yet."""
+    unsaved, queries = core.unsaved, core.queries
+    batch = Batch()
+    if unsaved.nodes:
+        batch.nodes = _rows(core)
+    batch.readers = _readers(core).items()
+    batch.inputs = unsaved.stamps.items()
+    for row in unsaved.queries:
+        calls = array("I", sorted(queries.calls[row])).tobytes()
+        batch.queries.append(QueryRow(row, queries.names[row], queries.codes[row], calls))
+    for one in core.collections.values():
+        one.into(batch)
+    for (node, name), cursor in unsaved.cursors.items():
+        if cursor is None:
+            batch.cursors_gone.append((node, name))
+        else:
+            batch.cursors.append(cursor)
+    batch.earlier_gone.extend(unsaved.earlier_gone)
+    if core.history is not None:
+        core.history.into(batch)
+    batch.revisions.extend(RevisionRow(*note) for note in unsaved.revisions)
+    batch.state = State(
+        revision=core.revision,
+        next_node=len(core.graph),
+        next_query=len(queries.bound),
+        suspects=_listed(core),
+        last_changed=(core.last_changed[0], core.last_changed[1], core.last_changed[2]),
     )
+    return batch
 
 
 def _rows(core: Core) -> NodeColumns:
     """The rows of all dirty nodes, column by column: a loop in C costs a third of one in Python."""
     graph = core.graph
-    nodes = sorted(core.dirty)
+    nodes = sorted(core.unsaved.nodes)
     columns = (
         graph.query, graph.flags, graph.changed_at, graph.verified_at, graph.durability, graph.cost,
         graph.cause, graph.fingerprint,
     )  # fmt: skip
     query, *rest = (list(map(column.__getitem__, nodes)) for column in columns)
     dependencies = list(map(_packed, map(graph.dependencies.__getitem__, nodes)))
-    values = list(map(core.dirty.__getitem__, nodes))
+    values = list(map(core.unsaved.nodes.__getitem__, nodes))
     return NodeColumns([nodes, query, _args(core, nodes), *rest, dependencies, values])
 
 
@@ -270,7 +258,7 @@ def _args(core: Core, nodes: list[int]) -> list[bytes]:
 def _readers(core: Core) -> dict[int, bytes]:
     """The readers of all dirty nodes, without the collections that wait for them."""
     graph = core.graph
-    nodes = list(core.dirty_readers)
+    nodes = list(core.unsaved.readers)
     found = list(map(graph.readers.__getitem__, nodes))
     if None in found:
         nodes = [node for node in nodes if graph.readers[node] is not None]
@@ -302,19 +290,5 @@ def _listed(core: Core) -> bytes:
         for node in graph.suspects
         if not status[node] & LOADED or graph.verified_at[node]
     ]
-    again = [node for node, met in core.transients.items() if met] + list(core.untracked)
-    listed += [node | FORCED_BIT for node in again if node not in graph.suspects]
+    listed += [node | FORCED_BIT for node in core.care.run_again() if node not in graph.suspects]
     return array("I", listed).tobytes()
-
-
-def _drop_passing(core: Core) -> None:
-    """Let go of values that are not to be kept, two commits after they were made.
-
-    One commit is not enough: a chunk may end between two readers of one value.
-    """
-    graph = core.graph
-    for node in core.passed:
-        if graph.values[node] is not ABSENT and not graph.flags[node] & PINNED:
-            graph.values[node] = ABSENT
-            graph.status[node] &= ~VALUE
-    core.passed, core.passing = core.passing, []

@@ -126,7 +126,7 @@ class Reader:
 
     def query_names(self) -> tuple[str, ...]:
         """The names of all queries that the engine knows, in this process or from the store; sorted."""
-        return tuple(sorted(settled(self._core).rows))
+        return tuple(sorted(settled(self._core).queries.by_name))
 
     @contextmanager
     def snapshot(self) -> Iterator[View]:
@@ -187,7 +187,7 @@ class Reader:
     def notes(self) -> tuple[str, ...]:
         """Sentences for people that came up since the last call: a store set aside, values not stored."""
         core = settled(self._core)
-        notes, core.notes = tuple(core.notes), []
+        notes, core.telling.notes = tuple(core.telling.notes), []
         return notes
 
     @property

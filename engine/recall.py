@@ -24,17 +24,17 @@ def recall(core: Core, node: int) -> Any:
     """The value of a node from memory or the store; ABSENT where neither has it. Never raises its error."""
     graph = core.graph
     held = graph.values[node]
-    info = core.bound[graph.query[node]]
+    info = core.info_of(node)
     if held is not ABSENT or info is None:
         if graph.flags[node] & MUTABLE and held is not ABSENT and info is not None:
             return info.codec.decode(held)
         return held
     if graph.flags[node] & UNSTORED or core.store is None:
         return ABSENT
-    data = core.dirty.get(node)
+    data = core.unsaved.nodes.get(node)
     if not isinstance(data, bytes):
         data = core.store.value(node, graph.fingerprint[node])
-        core.loaded += data is not None
+        core.tally.loaded += data is not None
     return ABSENT if data is None else _take(core, node, info, data)
 
 
@@ -53,8 +53,8 @@ def recall_all(core: Core, nodes: Iterable[int]) -> bool:
         if graph.values[node] is ABSENT
         and not graph.flags[node] & UNSTORED
         and not graph.status[node] & MARKED
-        and core.bound[graph.query[node]] is not None
-        and node not in core.dirty
+        and core.info_of(node) is not None
+        and node not in core.unsaved.nodes
     }
     if not missing:
         return True
@@ -64,9 +64,9 @@ def recall_all(core: Core, nodes: Iterable[int]) -> bool:
             room -= OVERHEAD + PER_BYTE * len(data)
             if room < 0:
                 return False
-        info = core.bound[graph.query[node]]
+        info = core.info_of(node)
         assert info is not None
-        core.loaded += 1
+        core.tally.loaded += 1
         try:
             _take(core, node, info, data)
         except DamagedValue:  # a class of it is not loaded here, say: that concerns who reads it, if anybody
@@ -88,7 +88,7 @@ def recall_group(core: Core, nodes: Sequence[int]) -> Iterator[int]:
 
 def may_be_stored(core: Core) -> bool:
     """Whether there can be values that are in the store and not in memory."""
-    return bool(core.in_store) or (core.memory is not None and core.memory.evicted > 0)
+    return bool(core.queries.stored) or (core.memory is not None and core.memory.evicted > 0)
 
 
 def _take(core: Core, node: int, info: QueryInfo, data: bytes) -> Any:

@@ -10,7 +10,6 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from attrs import evolve
 
@@ -48,21 +47,12 @@ def reopen(core: Core, kept: list[Change] | None = None) -> None:
     core.graph = Graph(1)
     for snapshot in core.snapshots:
         snapshot.lost = True
-    emptied: list[Any] = [
-        *(core.dirty, core.dirty_readers, core.dirty_stamps, core.dirty_queries, core.ringed, core.adopted),
-        *(core.observed, core.transients, core.untracked, core.moved, core.rows, core.row_of),
-        *(core.passing, core.passed, core.checked, core.in_store, core.forced_for),
-        core.earlier_gone,
-    ]
-    for collection in emptied:
-        collection.clear()
-    for by_row in (core.bound, core.codes, core.calls, core.name_of_row):
-        del by_row[1:]
+    for kept_so_far in (core.queries, core.unsaved, core.observed, core.care):
+        kept_so_far.clear()
     if core.history is not None:
         core.history.clear()
     if core.memory is not None:
         core.memory.clear()
-    core.dirty_bytes = 0
     core.outdate()
     if core.store is not None:
         open_graph(core)
@@ -90,7 +80,7 @@ def _set_by_host(core: Core) -> list[Change]:
     done = {change.node for change in half_done}
     kept = []
     for node in range(1, len(graph.values)):  # the list that grows last, if a new node was interrupted
-        info = core.bound[graph.query[node]]
+        info = core.info_of(node)
         if not graph.flags[node] & PINNED or node in done or info is None:
             continue
         try:
@@ -119,14 +109,14 @@ def start_over(core: Core, damage: StoreDamaged, since: int) -> None:
         kept = _set_by_host(core)
         core.started_over += 1
         core.store.start_over(reason)
-        core.notes += core.store.notes or [GONE]
+        core.telling.notes += core.store.notes or [GONE]
         core.store.notes.clear()
         reopen(core, kept)
 
 
 def release_left(core: Core) -> None:
     """Release the rings that nobody will finish: none of their keys runs, or what runs is outdated."""
-    if core.ringed and core.knots.keys().isdisjoint(core.claims):
+    if core.unsaved.ringed and core.knots.keys().isdisjoint(core.claims):
         release_rings(core)
 
 
@@ -134,20 +124,20 @@ def release_rings(core: Core) -> None:
     """Let the rows of cycles be written, now that nothing runs; drop those that were interrupted (Z3, Z4)."""
     graph = core.graph
     rings: dict[int, bool] = {}
-    waiting = [node for node in core.ringed if not _is_whole(core, node, rings)]
+    waiting = [node for node in core.unsaved.ringed if not _is_whole(core, node, rings)]
     if core.saves:
-        core.dirty.update(core.ringed)
-    core.ringed.clear()
+        core.unsaved.nodes.update(core.unsaved.ringed)
+    core.unsaved.ringed.clear()
     dropped: dict[int, None] = {}
     while waiting:
         node = waiting.pop()
         if node not in dropped and graph.verified_at[node]:
             dropped[node] = None
-            waiting += [reader for reader in graph.above(node) if reader in core.dirty]
+            waiting += [reader for reader in graph.above(node) if reader in core.unsaved.nodes]
     stored = dropped if not core.saves else core.store.nodes(list(dropped)) if core.store is not None else ()
     for node in dropped:
         replace_dependencies(core, node, {})
-        core.dirty.pop(node, None)
+        core.unsaved.nodes.pop(node, None)
         graph.values[node] = ABSENT
         graph.status[node] &= ~VALUE
         if node in stored:

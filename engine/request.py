@@ -18,7 +18,7 @@ from engine.answer import answer
 from engine.attempt import PATIENCE, Gate, finish, insist, stopped
 from engine.collect import below
 from engine.collection_cycles import retry_cycles
-from engine.core import PASSING, Core, Request
+from engine.core import Core, Request
 from engine.durability import Durability
 from engine.errors import Cancelled, NotAnInput, StoreDamaged, StoreFull, WrongInput, WrongValue
 from engine.explain import annotate
@@ -30,7 +30,7 @@ from engine.mark import settle
 from engine.observe import look
 from engine.options import check_level
 from engine.persist import KEEP, load, save
-from engine.query import REGISTRY, TAKEN_OVER, QueryInfo
+from engine.query import REGISTRY, QueryInfo
 from engine.reason import Reason
 from engine.recover import put_in_place, recover, release_left, reopen
 from engine.verify import ensure
@@ -115,7 +115,7 @@ def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, comm
         try:
             try:
                 settle(core, node, lambda suspect: ensure(core, suspect, request))
-                if core.doubtful:
+                if core.reach.doubtful:
                     below(core, (node,), request)
                 ensure(core, node, request)
             except MemoryError as error:  # not a query's own, which is a value: it struck amid our lists
@@ -154,30 +154,27 @@ def _take_care(core: Core) -> None:
             raise struck
         raise Cancelled  # begin again: the world has to be looked at first
     release_left(core)
-    if core.taken_over != len(TAKEN_OVER):
+    if not core.queries.are_newest:
         _rebind(core)
-    if core.moved:
-        start_revision(core, f"{len(core.moved)} found changed when read again", all_levels=True)
-        force(core, list(core.moved), Reason.OBSERVED)
-        history.forget(core, list(core.moved))
-        core.moved.clear()
+    if core.care.moved:
+        start_revision(core, f"{len(core.care.moved)} found changed when read again", all_levels=True)
+        force(core, list(core.care.moved), Reason.OBSERVED)
+        history.forget(core, list(core.care.moved))
+        core.care.moved.clear()
     if core.collections and not core.claims:
         retry_cycles(core)
-    if core.transients and not core.claims:
-        for node in [node for node, met in core.transients.items() if met == PASSING]:
-            del core.transients[node]
+    if core.care.transients and not core.claims:
+        for node in core.care.take_passing():
             core.graph.flags[node] &= ~TRANSIENT
             core.graph.values[node] = ABSENT
-        force(core, list(core.transients), Reason.RETRY)
+        force(core, list(core.care.transients), Reason.RETRY)
 
 
 def _rebind(core: Core) -> None:
     """Queries were defined again (a module was reloaded): the newest definition counts from now on."""
-    names = TAKEN_OVER[core.taken_over :]
-    core.taken_over += len(names)
-    for name in dict.fromkeys(names):
-        row = core.rows.get(name)
-        if row is not None and core.bound[row] is not REGISTRY[name]:
+    for name in core.queries.redefined():
+        row = core.queries.by_name.get(name)
+        if row is not None and core.queries.bound[row] is not REGISTRY[name]:
             bind(core, REGISTRY[name])
 
 
@@ -250,7 +247,7 @@ def settle_inputs(core: Core) -> None:
 def load_all(core: Core) -> None:
     """Bring every row of the store into memory. O(nodes). The lock is held."""
     if core.store is not None:
-        for row in sorted(core.in_store):
+        for row in sorted(core.queries.stored):
             load(core, core.store.nodes_of(row))
 
 
@@ -286,7 +283,7 @@ def collect(core: Core) -> Collected:
             if core.unsettled:
                 recover(core)
             finish(core)
-            if core.dirty:
+            if core.unsaved.nodes:
                 raise StoreFull(store=core.store.path, cause="what is in memory could not be saved before")
             collected = collect_store(core.store)
             reopen(core)

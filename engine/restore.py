@@ -124,7 +124,7 @@ def next_wanted(core: Core, node: int, changed: int) -> int:
 
 def _of_interest(core: Core, node: int) -> QueryInfo | None:
     """The definition of a key that may have earlier memos that can be put back."""
-    info = core.bound[core.graph.query[node]]
+    info = core.info_of(node)
     return None if info is None or not is_kept(info) or was_ringed(core, node) else info
 
 
@@ -136,7 +136,7 @@ def _begin(core: Core, history: History, node: int, info: QueryInfo, walk: Walk 
         present = history.remember(core, node, info, tried=True)
     if present is not None and present not in known:
         known.append(present)
-    code = core.codes[core.graph.query[node]]
+    code = core.queries.codes[core.graph.query[node]]
     return Trial(walk, core.generation, present, [one for one in known if one.code == code])
 
 
@@ -152,7 +152,7 @@ def _compare(core: Core, trial: Trial, bring_up: Callable[[array[int]], bool | N
     while trial.position < len(dependencies):
         entry = dependencies[trial.position]
         up_to_date = entry < GROUP and graph.status[entry] & (LOADED | MARKED) == LOADED
-        if plain and up_to_date and not (core.doubtful and graph.flags[entry] & REACH):  # as most are
+        if plain and up_to_date and not (core.reach.doubtful and graph.flags[entry] & REACH):  # as most are
             if seen_now(core, entry) != seen[trial.unit * DIGEST : (trial.unit + 1) * DIGEST]:
                 return False
             if was_ringed(core, entry):
@@ -212,7 +212,7 @@ def _waiting(core: Core, node: int, unit: array[int]) -> list[int] | None:
     load(core, unit)
     if graph.frontier and not set(unit) <= set(graph.below(node)):
         spread(core)  # what the present memo did not read may look clean before that (see running N2)
-    if core.doubtful and any(closure(core, graph.flags[read]) & core.doubtful for read in unit):
+    if core.reach.doubtful and any(closure(core, graph.flags[read]) & core.reach.doubtful for read in unit):
         return None
     return [read for read in reversed(unit) if graph.status[read] & MARKED]
 
@@ -226,7 +226,7 @@ def _put_back(core: Core, history: History, node: int, info: QueryInfo, one: Ear
     outcome.digest = one.fingerprint
     if not one.flags & UNSTORED and not _take_value(core, info, one, outcome):
         return False
-    if core.graph.query[node] in core.parts and outcome.failure is None:
+    if core.graph.query[node] in core.queries.parts and outcome.failure is None:
         # A member: a table or fold takes its value over at once.
         outcome.rows = unpack_rows(core, node, one.rows)
         if outcome.rows is None and (outcome.data is None or not _decode(info, outcome)):

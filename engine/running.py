@@ -20,9 +20,10 @@ import engine.mark as mark
 import engine.verify as verify
 from engine.claims import Cycle, was_ringed
 from engine.collection import Collection
-from engine.core import NO_TABLES, Core, Request
+from engine.core import Core, Request
 from engine.errors import Cancelled
 from engine.failure import Failure
+from engine.frame import NO_TABLES
 from engine.graph import ERROR, FORCED, REACH, TRANSIENT, entries
 from engine.kept_fold import KeptFold
 from engine.kept_table import KeptTable
@@ -60,7 +61,7 @@ class Running(Request):
         self.transient = False
         self.ahead: tuple[int, int] | None = None  # how far it came, see `ahead.read_on`
         self.trusted: frozenset[int] | None = None
-        if core.doubtful:
+        if core.reach.doubtful:
             self.tables = readable(core)
         if graph.frontier:
             self.tables = NO_TABLES
@@ -82,9 +83,9 @@ class Running(Request):
                 if self.trusted is not None:
                     self.look_twice(node)
                 graph = core.graph
-                if graph.status[node] == READY and not (core.doubtful and graph.flags[node] & REACH):
+                if graph.status[node] == READY and not (core.reach.doubtful and graph.flags[node] & REACH):
                     return graph.values[node]  # most reads while some collection is doubtful: rests on none
-                if core.doubtful:
+                if core.reach.doubtful:
                     collect.below(core, (node,), self)
                 verify.ensure(core, node, self)
             except MemoryError:  # not a query's own, which is a value: it struck amid our lists
@@ -109,7 +110,7 @@ class Running(Request):
             try:
                 try:
                     nodes = group.record(self, many)
-                    if core.doubtful:
+                    if core.reach.doubtful:
                         collect.below(core, nodes, self)
                     group.ensure_all(core, nodes, self)
                 except MemoryError:  # as in `fetch`
@@ -189,7 +190,7 @@ class Running(Request):
             return core.collections[locate.locate(core, table.settle, ())]
 
     def _mode(self) -> str:
-        info = self.core.bound[self.core.graph.query[self.node]]
+        info = self.core.info_of(self.node)
         assert isinstance(info, LookupInfo)
         return info.mode
 

@@ -70,7 +70,7 @@ class Snapshot:
             spread(core)
             self.revision = core.revision
             self._status = bytes(core.graph.status)
-            self._doubtful = core.doubtful  # not settled: what rests on these is not known
+            self._doubtful = core.reach.doubtful  # not settled: what rests on these is not known
             core.snapshots.append(self)
 
     def get(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:

@@ -34,11 +34,11 @@ def run_together(core: Core, nodes: Iterable[int], asker: Request, outer: verify
     graph = core.graph
     found: dict[int, list[int]] = {}
     for node in nodes:
-        info = core.bound[graph.query[node]]
+        info = core.info_of(node)
         if info is not None and info.many is not None and not core.limits.bars(info.limit):
             found.setdefault(graph.query[node], []).append(node)
     for row, several in found.items():
-        info = core.bound[row]
+        info = core.queries.bound[row]
         assert info is not None
         for start in range(0, len(several), info.batch):
             # Asked at the last moment: another thread may have been quicker.
@@ -52,7 +52,7 @@ def _must_run(core: Core, node: int) -> bool:
     state = core.graph.status[node]
     if state & _CERTAIN != _CERTAIN or state & RUNNING or core.graph.flags[node] & PINNED:
         return False
-    if core.reopened and core.graph.verified_at[node]:
+    if core.care.reopened and core.graph.verified_at[node]:
         return False  # alone, which begins a revision
     return not verify.is_undefined(core, node)
 
@@ -68,8 +68,8 @@ def _run(core: Core, info: QueryInfo, nodes: list[int], asker: Request, outer: v
     try:
         try:
             core.lock.release()
-            if core.events:
-                core.emit()
+            if core.telling.events:
+                core.telling.emit()
             with nullcontext() if info.limit is None else core.limits.held(info.limit, asker):
                 outcomes = _outcomes(core, info, frames, keys, old)
         finally:

@@ -94,7 +94,7 @@ class ValueChanges(Generic[R]):
         def attempt(gate: Gate) -> None:
             core = self._core
             with core.patience, core.lock:
-                core.value_cursors[locate(core, self._key.query, self._key.args), self._name] = None
+                core.unsaved.cursors[locate(core, self._key.query, self._key.args), self._name] = None
                 finish(core)
 
         insist(self._core, attempt)
@@ -127,7 +127,7 @@ class ValueChanges(Generic[R]):
             else:
                 data = row.data[:NONCE_BYTES] + seen
                 row = row._replace(position=number, revision=core.revision, data=data)
-                core.value_cursors[node, self._name] = row
+                core.unsaved.cursors[node, self._name] = row
 
         self._with_cursor(move)
 
@@ -164,13 +164,13 @@ class ValueChanges(Generic[R]):
 
     def _cursor(self, node: int) -> CursorRow:
         core = self._core
-        found = core.value_cursors.get((node, self._name))
-        if found is None and (node, self._name) not in core.value_cursors and core.store is not None:
+        found = core.unsaved.cursors.get((node, self._name))
+        if found is None and (node, self._name) not in core.unsaved.cursors and core.store is not None:
             stored = {row.name: row for row in core.store.derived.cursors(node)}
             found = stored.get(self._name)
         if found is None:
             found = CursorRow(node, self._name, NOT_STARTED, 0, os.urandom(NONCE_BYTES))
-            core.value_cursors[node, self._name] = found
+            core.unsaved.cursors[node, self._name] = found
         return found
 
 

@@ -136,14 +136,14 @@ class Verifier:
             return [(key.query, key.args) for key in self._keys]
         core = self.core
         with core.lock:
-            for name in tuple(core.rows):
+            for name in tuple(core.queries.by_name):
                 if name in REGISTRY:
                     bind(core, REGISTRY[name])
             load_all(core)
             graph = core.graph
             roots = [node for node in range(1, len(graph)) if graph.flags[node] & ROOT]
             keys = {node: core.key_of(node) for node in roots}
-            unknown = {core.name_of_row[graph.query[node]] for node, key in keys.items() if key is None}
+            unknown = {core.queries.names[graph.query[node]] for node, key in keys.items() if key is None}
             self._left_out = tuple(sorted(name.removesuffix(".members") for name in unknown))
             return [(key.query, key.args) for key in keys.values() if key is not None]
 
@@ -172,7 +172,7 @@ class Verifier:
                 for node in self._below([locate(core, info, args) for info, args in asked])
                 if not graph.flags[node] & (INPUT | TRANSIENT)
                 and not graph.status[node] & MARKED
-                and not closure(core, graph.flags[node]) & core.doubtful
+                and not closure(core, graph.flags[node]) & core.reach.doubtful
             ]
             keys = [core.key_of(node) for node in self._chance.sample(fit, min(sample, len(fit)))]
             return [(key.query, key.args) for key in keys if key is not None]

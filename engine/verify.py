@@ -120,15 +120,15 @@ def _rerun(core: Core, node: int, walk: Walk) -> None:
 def _enter(core: Core, node: int, walk: Walk) -> None:
     """First look at a node: load what its check needs, or see that it needs none."""
     graph = core.graph
-    core.visited += 1
+    core.tally.visited += 1
     load(core, (node,))
     state = graph.status[node]
     if state & SUSPECT:
         load(core, graph.below(node))
-    elif not core.reopened and core.last_changed[graph.durability[node]] <= graph.verified_at[node]:
+    elif not core.care.reopened and core.last_changed[graph.durability[node]] <= graph.verified_at[node]:
         _green(core, node)  # nothing of its durability changed: no look at its dependencies
         return
-    elif core.in_store:
+    elif core.queries.stored:
         below = entries(graph.below(node))
         load(core, [each for each in below if graph.status[each] & MARKED])  # at once, not one by one
     walk.positions[-1] = 0
@@ -187,7 +187,7 @@ def _run(core: Core, node: int, walk: Walk) -> None:
 def is_undefined(core: Core, node: int) -> bool:
     """Whether this process cannot run a node: its query, or a class of its arguments, is not loaded."""
     load(core, (node,))
-    if core.bound[core.graph.query[node]] is None:
+    if core.info_of(node) is None:
         return True
     try:
         core.args_of(node)
@@ -201,8 +201,8 @@ def _green(core: Core, node: int) -> None:
     graph.status[node] &= ~(MARKED | SUSPECT)
     graph.verified_at[node] = core.revision
     if graph.suspects.pop(node, 0) is None:
-        core.dirty_state = True
-    core.verified += 1
+        core.unsaved.state = True
+    core.tally.verified += 1
     core.tell(What.VERIFIED, node)
 
 
@@ -210,7 +210,7 @@ def _waits(core: Core, member: int) -> bool:
     """Whether a group that begins with `member` gains from being checked at once."""
     if core.dispatch is not None:
         return True
-    info = core.bound[core.graph.query[member]]
+    info = core.info_of(member)
     return info is not None and (info.workers == "thread" or info.many is not None)
 
 

@@ -96,6 +96,6 @@ def told(audit: Audit) -> list[tuple[str, str, str]]:
 def state_of(db: Engine) -> Any:
     core = db._core
     return (
-        db.counts(), db.revision, core.commits, bytes(core.graph.status), list(core.graph.flags),
+        db.counts(), db.revision, core.tally.commits, bytes(core.graph.status), list(core.graph.flags),
         list(core.graph.verified_at), len(core.graph), db.notes(),
     )  # fmt: skip

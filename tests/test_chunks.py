@@ -46,7 +46,7 @@ def test_a_full_disk_is_tried_again_after_a_while_not_after_every_key(
     with Engine(tmp_path / "store") as db:
         core = db._core
         monkeypatch.setattr(core, "clock", clock)
-        core.waiting_since = core.ran_at = 0
+        core.unsaved.since = core.ran_at = 0
         with monkeypatch.context() as full:
             full.setattr(core.store, "write", write)
             db.get(total, 1_000)
@@ -91,7 +91,7 @@ def test_what_a_long_request_computes_is_committed_two_seconds_later_at_most(
             write(batch)
 
         monkeypatch.setattr(core.store, "write", noted)
-        core.waiting_since = core.ran_at = 0
+        core.unsaved.since = core.ran_at = 0
         db.get(long, 1_000)
     gaps = [after - before for before, after in pairwise([0, *committed])]
     assert len(gaps) > 10
@@ -104,7 +104,7 @@ def test_where_nothing_waits_nothing_is_committed_and_what_passes_stays(tmp_path
         db.get(passing, 1)
         core = db._core
         before = db.counts()
-        core.ran_at = core.waiting_since + CHUNK_NS + 1
+        core.ran_at = core.unsaved.since + CHUNK_NS + 1
         with core.lock:
             chunk(core)
             chunk(core)

@@ -213,8 +213,8 @@ def test_a_journal_of_a_long_build_is_folded(rig: Rig) -> None:
         rig.write("a.txt", f"{number}")
         rig.db.get(total)
         rig.updater.digest()
-    assert rig.core.journal is not None
-    assert not rig.core.journal
+    assert rig.core.telling.journal is not None
+    assert not rig.core.telling.journal
     done = rig.updater.refresh()
     assert names(done.changed) == ["count('a.txt')", "parsed('a.txt')", "total()"]
 

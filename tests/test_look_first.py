@@ -33,7 +33,7 @@ def reopened(tmp_path: Path) -> Engine:
 def observed(core: Core) -> set[tuple[str, str]]:
     found = set()
     for node in core.observed:
-        info = core.bound[core.graph.query[node]]
+        info = core.info_of(node)
         assert info is not None
         found.add((info.function.__name__, core.args_of(node)[0]))
     return found

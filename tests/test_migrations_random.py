@@ -61,7 +61,7 @@ def each_start_from(number: int) -> Iterator[list[None]]:
         if older:
             migrated.append(None)
             assert list(trial.engine.notes()) == [opening.MIGRATED.format(number, schema.VERSION)]
-            trial.engine._core.notes.clear()
+            trial.engine._core.telling.notes.clear()
 
     with mock.patch.object(Trial, "open", open_older):
         yield migrated

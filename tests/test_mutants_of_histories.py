@@ -78,7 +78,7 @@ def put_memos_of_other_code_back(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def remember(history: History, core: Core, node: int, info: Any, **how: bool) -> Any:
             for one in history.of(core, node):
-                one.code = core.codes[core.graph.query[node]]
+                one.code = core.queries.codes[core.graph.query[node]]
             return original(history, core, node, info, **how)
 
         return remember

@@ -162,7 +162,7 @@ def let_a_member_heal_without_a_revision(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def keep(core: Core, node: int, *rest: Any) -> None:
             original(core, node, *rest)
-            core.transients[node] = -1
+            core.care.transients[node] = -1
 
         return keep
 

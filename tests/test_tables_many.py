@@ -129,7 +129,7 @@ def test_no_commit_of_a_long_build_looks_at_the_members_that_wait(
 
     def commit(core: Core) -> None:
         (one,) = core.collections.values()
-        looked_at.append(len(core.dirty_readers) + len(one._ready))
+        looked_at.append(len(core.unsaved.readers) + len(one._ready))
         real(core)
         assert not one._ready
 

@@ -80,7 +80,7 @@ def test_a_sample_computes_no_more_than_it_names(db: Engine, place: Path) -> Non
     verifier = Verifier(db._core, (), 5, random.Random(1))
     found = verifier.run()
     assert (found.differences, found.keys) == ((), 50)
-    assert verifier.scratch.executed == 5
+    assert verifier.scratch.tally.executed == 5
     assert found.compared == 10  # and the text that each of them read
 
 

@@ -100,7 +100,7 @@ def test_a_watch_that_was_made_and_not_started_changes_nothing(root: Path) -> No
         save(root / "top.txt", "one")
         assert db.sync() == 1
         assert heard == ["one"]
-        assert db._core.journal is None
+        assert db._core.telling.journal is None
         with db.watch(top) as second:
             assert second.wait_until_ready(PATIENCE)
             assert first.ended
@@ -200,7 +200,7 @@ def test_an_embedded_watch_tells_when_rule_code_changes_on_disk_and_not_when_it_
 
 def test_a_full_disk_is_told_at_once(root: Path, tmp_path: Path) -> None:
     with watching(root, top, store=tmp_path / "store") as (db, _, told):
-        db._core.note("the store could not be written: no space left")
+        db._core.telling.note("the store could not be written: no space left")
         save(root / "top.txt", "new")
         until(lambda: [one for one in told.of(Trouble) if "no space left" in one.cause])
 

@@ -54,13 +54,13 @@ def test_a_worker_goes_on_while_this_process_commits(make: Make, monkeypatch: py
 
     def lasting(core: Core) -> None:
         """A commit, when the first answer is here, that takes until two units that were sent have run."""
-        if core.executed and not ran:
+        if core.tally.executed and not ran:
             end, noted = time.monotonic() + (60 if is_wide else 1), 0
             while noted < 3 and time.monotonic() < end:
                 noted = len(rules.log.read_text().splitlines())
             ran.append(noted)
 
-    monkeypatch.setattr("engine.parallel.exchange.is_due", lambda core, rows: core.executed and not ran)
+    monkeypatch.setattr("engine.parallel.exchange.is_due", lambda core, rows: core.tally.executed and not ran)
     monkeypatch.setattr("engine.parallel.exchange.commit", lasting)
     with Engine(None, processes=1) as db:
         assert db.get(rules.total) == 20 * 300_000

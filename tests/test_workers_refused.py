@@ -200,7 +200,7 @@ def test_a_local_query_runs_here_unless_it_says_otherwise() -> None:
         assert db.get(all_local) == tuple(range(40))
         with pytest.raises(NotImportable, match="cannot import it"):
             db.get(all_sure)
-        assert db._core.transients  # not kept: without processes it has a value
+        assert db._core.care.transients  # not kept: without processes it has a value
     with Engine(None) as db:
         assert db.get(all_sure) == tuple(range(4))
 

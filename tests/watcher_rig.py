@@ -82,7 +82,7 @@ class Rig:
         """Paths of inputs."""
         core = self.db._core
         return {
-            f"{core.name_of_row[core.graph.query[node]].rpartition(':')[2]} {core.args_of(node)[0]}"
+            f"{core.queries.names[core.graph.query[node]].rpartition(':')[2]} {core.args_of(node)[0]}"
             for node in nodes
         }
 

@@ -108,7 +108,7 @@ def graph_of(db: Engine) -> dict[str, tuple[Any, ...]]:
                 core.observed.get(node) is not None,
             )
             for node in range(1, len(graph))
-            if graph.verified_at[node] and core.bound[graph.query[node]] is not None
+            if graph.verified_at[node] and core.info_of(node) is not None
         }
 
 

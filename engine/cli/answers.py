@@ -230,7 +230,9 @@ def _variables(db: Engine) -> tuple[str, ...]:
         if known is not None and known[:2] == (core.graph, len(core.observed)):
             return known[2]
         found: set[str] = set()
-        rows = {row: name for name in (VARIABLES, TOOLS) if (row := core.rows.get(name)) is not None}
+        rows = {
+            row: name for name in (VARIABLES, TOOLS) if (row := core.queries.by_name.get(name)) is not None
+        }
         if rows:
             query = core.graph.query
             for node in core.observed:

@@ -38,9 +38,11 @@ def next_of(core: Core, node: int) -> int:
         if node in entered or graph.flags[node] & PINNED:
             return 0
         if status[node] & FORCED:
-            waits = core.reopened and graph.verified_at[node]  # for a revision, see `advance.renew`
+            waits = core.care.reopened and graph.verified_at[node]  # for a revision, see `advance.renew`
             return 0 if waits or is_undefined(core, node) else node
-        quiet = not core.reopened and core.last_changed[graph.durability[node]] <= graph.verified_at[node]
+        quiet = (
+            not core.care.reopened and core.last_changed[graph.durability[node]] <= graph.verified_at[node]
+        )
         if quiet and not status[node] & SUSPECT:
             return 0
         entered.add(node)

@@ -86,7 +86,7 @@ class Dispatch:
             Offer(self, members, asker, outer).bring_up()
         except CannotStart as why:
             self._off = True
-            self._core.note(f"there are no worker processes, everything runs in this one: {why}")
+            self._core.telling.note(f"there are no worker processes, everything runs in this one: {why}")
         except Cycle:
             return  # it is met again where the members are computed one by one
 
@@ -128,7 +128,7 @@ class Dispatch:
 
     def info(self, node: int) -> QueryInfo:
         """The definition of a node that can run."""
-        info = self._core.bound[self._core.graph.query[node]]
+        info = self._core.info_of(node)
         assert info is not None
         return info
 
@@ -164,7 +164,9 @@ class Dispatch:
         if for_all or misses > MISSES:
             self._give_up(info)
             if info.workers == PROCESS:
-                self._core.note(f"{info.name} runs in this process: {why}", once=f"workers {info.name}")
+                self._core.telling.note(
+                    f"{info.name} runs in this process: {why}", once=f"workers {info.name}"
+                )
 
     def repeated(self, node: int, known: int, whole: int) -> None:
         """What units like this one cost in workers, and what of it went into keys that were known here."""
@@ -296,7 +298,7 @@ class Offer:
         Members of tables that they look into go out too: nothing is under way now.
         """
         for node in wanted:
-            if self._core.doubtful:
+            if self._core.reach.doubtful:
                 collect.below(self._core, (node,), self._asker)
             self._run_here((node,))
         self._tried &= self._given_back

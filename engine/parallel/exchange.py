@@ -156,7 +156,7 @@ class Exchange:
         nodes = self._pending.next_batch(slots, idle, ahead=ahead)
         if not nodes:
             return False
-        codes = {row: core.codes[row] for row in {core.graph.query[node] for node in nodes}}
+        codes = {row: core.queries.codes[row] for row in {core.graph.query[node] for node in nodes}}
         if any(slot.sent.get(row, code) != code for row, code in codes.items()):
             # It imported a module that was loaded anew here since: a fresh one imports what is there now.
             self._pending.add(nodes)
@@ -171,7 +171,7 @@ class Exchange:
             module = sys.modules[info.function.__module__]
             if module.__name__ not in slot.modules:
                 modules[module.__name__] = os.fsencode(os.path.abspath(str(module.__file__)))
-            code = core.codes[core.graph.query[node]]
+            code = core.queries.codes[core.graph.query[node]]
             units.append(Unit(info.name, canonical.canonical(core.args_of(node)), code))
             self._held.look_at(node)
             given += self._shared.below(node, slot)
@@ -196,8 +196,8 @@ class Exchange:
         seconds = max(0.0, min([TICK_SECONDS, *(end - time.monotonic() for end in ends)]))
         try:
             core.lock.release()
-            if core.events:
-                core.emit()
+            if core.telling.events:
+                core.telling.emit()
             return self._executor.wait(busy, seconds)
         finally:
             core.regain()
@@ -210,7 +210,7 @@ class Exchange:
         return slot.sent_at + timeout if timeout is not None and slot.sent_at else None
 
     def _info(self, node: int) -> QueryInfo:
-        info = self._core.bound[self._core.graph.query[node]]
+        info = self._core.info_of(node)
         assert info is not None
         return info
 

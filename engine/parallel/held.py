@@ -34,7 +34,7 @@ class Held:
         """A memo is made. The fingerprint of before is still in place."""
         graph = self._core.graph
         if microseconds >= ASK_US and not graph.fingerprint[node]:
-            name = self._core.name_of_row[graph.query[node]]
+            name = self._core.queries.names[graph.query[node]]
             self._digests.setdefault(name, bytearray()).extend(self._digest(node))
 
     def start(self) -> None:
@@ -43,11 +43,11 @@ class Held:
         now: dict[str, bytes] = {}
         pinned = [node for node, flags in enumerate(core.graph.flags) if flags & PINNED]
         for node in {*pinned, *core.claims}:
-            if core.bound[core.graph.query[node]] is not None:
-                name = core.name_of_row[core.graph.query[node]]
+            if core.info_of(node) is not None:
+                name = core.queries.names[core.graph.query[node]]
                 now[name] = now.get(name, b"") + self._digest(node)
         self._now = now
-        for name, info in ((core.name_of_row[row], core.bound[row]) for row in core.in_store):
+        for name, info in ((core.queries.names[row], core.queries.bound[row]) for row in core.queries.stored):
             if info is not None and info.is_input and not info.observed:
                 self._asked.add(name)  # a cell that was set in an earlier process may not be in memory
 
@@ -56,8 +56,8 @@ class Held:
         core, graph = self._core, self._core.graph
         for read in entries(graph.below(node)):
             row = graph.query[read]
-            if row in core.in_store and graph.cost[read] >= ASK_US:
-                self._asked.add(core.name_of_row[row])
+            if row in core.queries.stored and graph.cost[read] >= ASK_US:
+                self._asked.add(core.queries.names[row])
 
     def news(self, told: dict[str, int]) -> tuple[dict[str, bytes], tuple[str, ...]]:
         """Digests beyond those that were told, and queries all of whose keys are asked for."""
@@ -86,14 +86,14 @@ def bytes_of(core: Core, node: int) -> bytes | None:
     if graph.flags[node] & ERROR:
         failure = held if isinstance(held, Failure) else recall(core, node)
         return failure.data if isinstance(failure, Failure) and not failure.ring else None
-    queued = core.dirty.get(node)
+    queued = core.unsaved.nodes.get(node)
     if queued is not None:
         return queued
     if held is ABSENT:
         held = recall(core, node)
     elif graph.flags[node] & MUTABLE and isinstance(held, bytes):
         return held
-    info = core.bound[graph.query[node]]
+    info = core.info_of(node)
     if held is ABSENT or info is None or not info.codec.storable:
         return None
     return info.codec.encode(held)

@@ -85,6 +85,6 @@ class Pending:
         return found
 
     def _info(self, node: int) -> QueryInfo:
-        info = self._core.bound[self._core.graph.query[node]]
+        info = self._core.info_of(node)
         assert info is not None
         return info

@@ -42,7 +42,7 @@ def reply(core: Core, slot: Slot, ask: Ask, order: Order, limited: bool) -> Repl
             return Reply(REFUSED)
     elif (not graph.verified_at[node] or must_run(core, node)) and node not in core.claims:
         return Reply(COMPUTE)
-    if limited and (graph.status[node] & MARKED or core.doubtful):
+    if limited and (graph.status[node] & MARKED or core.reach.doubtful):
         # See test_what_a_worker_asks_for_waits_for_no_limit_of_another_worker.
         order.first[node] = None
         slot.postponed.add(ask.place)
@@ -52,7 +52,7 @@ def reply(core: Core, slot: Slot, ask: Ask, order: Order, limited: bool) -> Repl
     walk = verify.Walk(order.asker, order.outer, unit)
     walk.entered, walk.positions = {unit}, [-1]
     try:
-        if core.doubtful:
+        if core.reach.doubtful:
             collect.below(core, (node,), order.asker)
         verify.ensure(core, node, order.asker, walk)
     except Cycle:
@@ -72,4 +72,4 @@ def _state_of(core: Core, lookup: QueryInfo) -> str:
     if graph.status[node] & RUNNING:
         return BUSY
     settled = graph.verified_at[node] and not graph.status[node] & MARKED
-    return HELD if settled and not closure(core, graph.flags[node]) & core.doubtful else UNSETTLED
+    return HELD if settled and not closure(core, graph.flags[node]) & core.reach.doubtful else UNSETTLED

@@ -49,14 +49,14 @@ class Shared:
     def made(self, node: int, epoch: int) -> None:
         """A worker computed a key on the way to another one. Inputs are cheap to look at there too."""
         row = self._core.graph.query[node]
-        info = self._core.bound[row]
+        info = self._core.queries.bound[row]
         if info is not None and not info.is_input:
             self._of(row).nodes.append((node, epoch))
 
     def made_again(self, node: int) -> int:
         """A worker computed what is known here. Returns what that cost: an input is part of its reader."""
         row = self._core.graph.query[node]
-        info = self._core.bound[row]
+        info = self._core.queries.bound[row]
         if info is None or info.is_input:
             return 0
         self._of(row).again += 1
@@ -70,7 +70,7 @@ class Shared:
                 start, slot.heard[row] = slot.heard.get(row, 0), len(made.nodes)
                 for node, epoch in made.nodes[start:]:
                     # What is in the store already was made long ago: it would come too late, and slowly.
-                    if epoch != slot.epoch and node in self._core.dirty:
+                    if epoch != slot.epoch and node in self._core.unsaved.nodes:
                         self._give(node, slot, found)
         return found
 
@@ -79,7 +79,7 @@ class Shared:
         found: list[Given] = []
         graph = self._core.graph
         for read in entries(graph.below(node)):
-            info = self._core.bound[graph.query[read]]
+            info = self._core.info_of(read)
             if info is not None and not info.is_input and graph.cost[read] >= LOAD_US:
                 self._give(read, slot, found)
         return found
@@ -93,7 +93,11 @@ class Shared:
     def _give(self, node: int, slot: Slot, found: list[Given]) -> None:
         core, graph = self._core, self._core.graph
         flags, cost = graph.flags[node], graph.cost[node]
-        if graph.status[node] & MARKED or flags & (ERROR | TRANSIENT) or (core.doubtful and flags & REACH):
+        if (
+            graph.status[node] & MARKED
+            or flags & (ERROR | TRANSIENT)
+            or (core.reach.doubtful and flags & REACH)
+        ):
             return  # G1
         if node in slot.given or cost < GIVE_US:
             return
@@ -104,7 +108,7 @@ class Shared:
         if data is None or len(data) > (cost + 1) * BYTES_FOR_US:
             return
         args = canonical.canonical(core.args_of(node))
-        name = core.name_of_row[graph.query[node]]
+        name = core.queries.names[graph.query[node]]
         found.append(Given(node, name, args, graph.fingerprint[node], data))
         slot.given.add(node)
         slot.received += len(data)

@@ -72,7 +72,7 @@ class Supplies:
     def supply(self, node: int) -> Outcome | None:
         """The outcome of a key that the parent holds, when it would run here. None: run it."""
         core = self._core
-        info = core.bound[core.graph.query[node]]
+        info = core.info_of(node)
         assert info is not None
         if node == self.unit:
             return None
@@ -105,7 +105,7 @@ class Supplies:
         return outcome
 
     def _supplied(self, node: int, data: bytes | None, fingerprint: bytes) -> Outcome:
-        info = self._core.bound[self._core.graph.query[node]]
+        info = self._core.info_of(node)
         assert info is not None
         self._known.add(node)
         outcome = Outcome()

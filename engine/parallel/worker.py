@@ -93,7 +93,9 @@ class Worker:
         self._epoch = epoch
         self._core = Core(None, Path(os.fsdecode(self._setup.root)), depth_limit=self._setup.depth_limit)
         self._core.limits = self._places = Places(self._setup.limits, self._core.released)
-        self._core.saves = True  # without a store: bytes of values gather in `core.dirty` until they are sent
+        self._core.saves = (
+            True  # without a store: bytes of values gather in `core.unsaved.nodes` until they are sent
+        )
         self._revision = self._core.revision  # another one: what was sent no longer holds
         for one in (self._known, self._unfit, self._told):
             one.clear()
@@ -132,7 +134,7 @@ class Worker:
         except ValueError as error:
             raise Refused(f"its arguments cannot be read: {error}") from None
         node = locate(core, info, arguments)
-        if core.codes[core.rows[unit.query]] != unit.code:
+        if core.queries.codes[core.queries.by_name[unit.query]] != unit.code:
             raise Refused("its code is another one in a fresh interpreter", for_all=True)
         return info, arguments, node
 
@@ -179,7 +181,7 @@ class Worker:
     def _news(self, codes: dict[str, bytes]) -> list[Record]:
         """The memos that were made and not sent yet, in the order in which they were made (units U3)."""
         core, found = self._core, []
-        for node, data in core.dirty.items():
+        for node, data in core.unsaved.nodes.items():
             if node in self._known:
                 continue
             try:
@@ -191,10 +193,10 @@ class Worker:
             found.append(record)
             if record.query not in self._told:
                 self._told.add(record.query)
-                codes[record.query] = core.codes[core.graph.query[node]]
-        core.dirty.clear()
-        core.dirty_stamps.clear()
-        core.dirty_bytes = 0
+                codes[record.query] = core.queries.codes[core.graph.query[node]]
+        core.unsaved.nodes.clear()
+        core.unsaved.stamps.clear()
+        core.unsaved.value_bytes = 0
         return found
 
     def _record(self, node: int, data: bytes | None) -> Record:
@@ -210,7 +212,7 @@ class Worker:
         for read in entries(below):
             if read not in self._known:
                 raise self._unfit.get(read) or Refused("it stands on a cycle")
-        info = core.bound[graph.query[node]]
+        info = core.info_of(node)
         assert info is not None
         if flags & ERROR:
             held = graph.values[node]

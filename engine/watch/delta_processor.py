@@ -102,7 +102,7 @@ class DeltaProcessor:
         """The files whose content is known."""
         core = self._core
         with core.lock:
-            rows = {core.rows[name] for name in TEXT_NAMES if name in core.rows}
+            rows = core.queries.rows(TEXT_NAMES)
             known = (node for node in core.observed if core.graph.query[node] in rows)
             return list(dict.fromkeys(core.args_of(node)[0] for node in known))
 

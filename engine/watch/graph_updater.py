@@ -96,7 +96,7 @@ class GraphUpdater:
     def begin(self) -> None:
         """Have what runs written down from now on."""
         self._graph = self._core.graph
-        self._core.journal = deque()
+        self._core.telling.journal = deque()
 
     def refresh(self, edited: Sequence[int] = (), wanted: Callable[[], bool] = lambda: True) -> Pass:
         """Bring every watched key up to date, those first that rest on what was edited last, and commit.
@@ -180,8 +180,8 @@ class GraphUpdater:
         failed: list[Failed] = []
         omitted = 0
         with core.lock:
-            own = {core.rows[name] for name in self._own if name in core.rows}
-            own -= {core.rows[key.query.name] for key in self.watched if key.query.name in core.rows}
+            own = core.queries.rows(self._own)
+            own -= core.queries.rows(key.query.name for key in self.watched)
         nodes = iter(collected.items())
         while some := list(islice(nodes, AT_ONCE)):
             with core.lock:
@@ -195,7 +195,7 @@ class GraphUpdater:
                         omitted += 1
                         continue
                     name = core.name_of(node)
-                    query = core.name_of_row[core.graph.query[node]]
+                    query = core.queries.names[core.graph.query[node]]
                     fresh = what is What.READ and not before and not core.graph.flags[node] & ERROR
                     if what is What.READ and query == LISTING_NAME:
                         listed.add(core.args_of(node)[0])
@@ -217,7 +217,7 @@ class GraphUpdater:
     def digest(self, most: int | None = None) -> None:
         """Fold the journal, all of it or some records, so that it stays short while a long build goes on."""
         core = self._core
-        journal = core.journal
+        journal = core.telling.journal
         left = len(journal or ()) if most is None else most
         while journal and left > 0:
             left -= AT_ONCE
@@ -236,7 +236,7 @@ class GraphUpdater:
                         known = self._collected.get(node)
                         self._collected[node] = (what, before if known is None else known[1], after)
                     if node not in core.collections:  # book-keeping: what its members cost counts
-                        name = core.name_of_row[graph.query[node]]
+                        name = core.queries.names[graph.query[node]]
                         self._record(what, name, self._path_of(node), microseconds)
 
     def _is_own(self, node: int, own: set[int]) -> bool:

@@ -242,7 +242,7 @@ class Inputs:
 
 def _place_of(parts: Parts, node: int) -> str | None:
     core = parts.core
-    info = core.bound[core.graph.query[node]]
+    info = core.info_of(node)
     return None if info is None else info.place_of(core.args_of(node))
 
 

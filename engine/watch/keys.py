@@ -172,7 +172,7 @@ class Keys:
         """What the engine notes for people (a full disk, a store set aside) is told now, not at the end."""
         core = self._parts.core
         with core.lock:
-            notes, core.notes = core.notes, []
+            notes, core.telling.notes = core.telling.notes, []
         place = str(core.store.path) if core.store is not None else "the engine"
         for note in notes:
             self._parts.publish(Trouble(place, " ".join(note.split())))

@@ -70,7 +70,7 @@ class Places:
             if rebuilt:
                 self._clear()
             fresh = [
-                (node, core.bound[core.graph.query[node]], core.args_of(node), stamp)
+                (node, core.info_of(node), core.args_of(node), stamp)
                 for node, stamp in islice(core.observed.items(), self._seen, None)
             ]
             self._seen += len(fresh)
@@ -100,7 +100,7 @@ class Places:
         """Whether the place of an input leads elsewhere now: a link came, went, or was turned."""
         core = self._core
         with core.lock:
-            info = core.bound[core.graph.query[node]]
+            info = core.info_of(node)
             place = None if info is None else info.place_of(core.args_of(node))
         if place is None:
             return False

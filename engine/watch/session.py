@@ -250,7 +250,7 @@ class Watch:
         if not self._core.closed:
             with self._core.lock:
                 finish(self._core)  # revisions that nobody refreshed for yet
-        self._core.journal = None
+        self._core.telling.journal = None
         for ticket in self._parts.scheduler.abandon():
             ticket.finish(error=Closed())
         self._publish(Stopped(self._core.revision, reason))

@@ -1,0 +1,85 @@
+"""Queries: the queries that one engine knows, by their rows in the store.
+
+Invariants
+    Q1  Rows are dense from 1, and a name keeps its row. The lists by row are equally long; row 0 is nobody's.
+    Q2  A row in `checked` has the code of its definition of now compared with the stored one, and so have all
+        that it called.
+    Q3  `calls` of a row has every query that one of its nodes read. It may have more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from engine.query import TAKEN_OVER, QueryInfo
+
+
+class Queries:
+    """What an engine knows of each query: its name, definition, code, and the queries that it calls."""
+
+    __slots__ = (
+        "bound", "by_index", "by_name", "calls", "checked", "codes", "names", "parts", "stored", "taken_over",
+        "takes_many",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, int] = {}
+        self.by_index: dict[int, int] = {}  # by the index of a definition that was bound
+        # by row
+        self.names: list[str] = [""]
+        self.bound: list[QueryInfo | None] = [None]  # definitions; None: no loaded module has one
+        self.codes: list[bytes] = [b""]  # fingerprints
+        self.calls: list[set[int]] = [set()]
+        self.parts: dict[int, set[int]] = {}  # of a member's query: the collections' own queries
+        self.stored: set[int] = set()  # have nodes in the store since it was opened
+        self.checked: set[int] = set()  # their code was compared in this process
+        self.taken_over = len(TAKEN_OVER)  # redefinitions that were seen
+        self.takes_many = False  # whether a query with `batch=` is bound
+
+    def add(self, name: str, code: bytes, calls: set[int]) -> int:
+        """Give a name the next row."""
+        row = self.by_name[name] = len(self.bound)
+        self.names.append(name)
+        self.bound.append(None)
+        self.codes.append(code)
+        self.calls.append(calls)
+        return row
+
+    def rows(self, names: Iterable[str]) -> set[int]:
+        """The rows of names, of those that have one."""
+        return {self.by_name[name] for name in names if name in self.by_name}
+
+    def called_by(self, row: int) -> set[int]:
+        """The queries that have to be compared with a query, since its answers rest on them."""
+        return self.calls[row] | self.parts.get(row, set())
+
+    @property
+    def are_newest(self) -> bool:
+        """Whether no query was defined again since `redefined` was asked."""
+        return self.taken_over == len(TAKEN_OVER)
+
+    def redefined(self) -> Iterable[str]:
+        """The names that were defined again since this was asked last."""
+        names = TAKEN_OVER[self.taken_over :]
+        self.taken_over += len(names)
+        return dict.fromkeys(names)
+
+    def clear(self) -> None:
+        """Forget all that the store knows, or will not know."""
+        for by_row in (self.names, self.bound, self.codes, self.calls):
+            del by_row[1:]
+        for kept in (self.by_name, self.by_index, self.parts, self.stored, self.checked):
+            kept.clear()
+
+    def check_invariants(self) -> None:
+        """Raise AssertionError where one does not hold. For tests, at rest."""
+        for by_row in (self.bound, self.codes, self.calls):
+            assert len(by_row) == len(self.names), "Q1: the lists by row differ in length"
+        for name, row in self.by_name.items():
+            assert self.names[row] == name, f"Q1: row {row} is not that of {name}"
+        for index, row in self.by_index.items():
+            info = self.bound[row]
+            assert info is not None, f"Q1: row {row} lost its definition"
+            assert info.index == index, f"Q1: row {row} has another definition"
+        for row in self.checked:
+            assert row < len(self.names), f"Q2: there is no row {row}"
