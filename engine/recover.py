@@ -60,7 +60,7 @@ def reopen(core: Core, kept: list[Change] | None = None) -> None:
     core.graph.tables.extend({} for _ in range(tables))
     core.synced = core.store is None
     put_in_place(core, kept, "what the host set is kept")
-    core.unsettled, core.applying = False, []
+    core.unsettled, core.applying, core.struck = False, [], None
 
 
 def put_in_place(core: Core, changes: Iterable[Change], note: str) -> int:

@@ -9,8 +9,9 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import engine.answer as answer
 import engine.collect as collect
@@ -21,7 +22,7 @@ import engine.verify as verify
 from engine.claims import Cycle, was_ringed
 from engine.collection import Collection
 from engine.core import Core, Request
-from engine.errors import Cancelled
+from engine.errors import Cancelled, StoreError
 from engine.failure import Failure
 from engine.frame import NO_TABLES
 from engine.graph import ERROR, FORCED, REACH, TRANSIENT, entries
@@ -36,6 +37,24 @@ from engine.recall import may_be_stored, recall_group
 
 if TYPE_CHECKING:
     from engine.verify import Walk
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def guarded(read: Callable[Concatenate[Running, P], R]) -> Callable[Concatenate[Running, P], R]:
+    """A read whose failure in the store is no value of who reads."""
+
+    @wraps(read)
+    def _guarded(self: Running, /, *args: P.args, **named: P.kwargs) -> R:
+        try:
+            return read(self, *args, **named)
+        except StoreError as error:
+            with self.core.lock:
+                self._struck(error)
+            raise
+
+    return _guarded
 
 
 class Running(Request):
@@ -91,12 +110,18 @@ class Running(Request):
             except MemoryError:  # not a query's own, which is a value: it struck amid our lists
                 core.unsettled = True
                 raise
+            except StoreError as error:
+                self._struck(error)
+                raise
             except Cycle as cycle:
                 raise cycle.raised() from None
             try:
                 if core.graph.status[node] == READY:
                     return core.graph.values[node]
                 return answer.answer(core, node, self)
+            except StoreError as error:
+                self._struck(error)
+                raise
             except Cycle as cycle:
                 raise cycle.raised() from None
 
@@ -118,6 +143,9 @@ class Running(Request):
                     raise
                 several = recall_group(core, nodes) if may_be_stored(core) else nodes
                 return tuple([answer.answer(core, node, self) for node in several])
+            except StoreError as error:
+                self._struck(error)
+                raise
             except Cycle as cycle:
                 answer.join_rings(core, nodes, self)
                 raise cycle.raised() from None
@@ -127,22 +155,26 @@ class Running(Request):
 
     # -- what a table asks of the frame of a lookup --------------------------------------------
 
+    @guarded
     def settle(self, collection: Any) -> str | None:
         """See `Frame.settle`."""
         return collect.settle(self, collection)
 
+    @guarded
     def select(self, table: Any, terms: tuple[Any, ...], starting: bool) -> list[Any] | None:
         """See `Frame.select`."""
         kept = self._kept(table)
         with self.core.lock:
             return kept.select(self._mode(), terms)
 
+    @guarded
     def count(self, table: Any, terms: tuple[Any, ...]) -> int | None:
         """See `Frame.count`."""
         kept = self._kept(table)
         with self.core.lock:
             return kept.count(self._mode(), terms)
 
+    @guarded
     def rows_of(self, table: Any, key: Any) -> Iterable[Any] | None:
         """See `Frame.rows_of`."""
         kept, core = self._kept(table), self.core
@@ -156,6 +188,7 @@ class Running(Request):
                 answer.answer(core, node, self)  # raises
             return kept.kept.of(node)
 
+    @guarded
     def failures(self, table: Any) -> list[tuple[str, str]] | None:
         """See `Frame.failures`."""
         kept, core = self._kept(table), self.core
@@ -164,6 +197,7 @@ class Running(Request):
             load(core, [node for node, _ in found])
             return [(short(core.args_of(node)[0]), why) for node, why in found]
 
+    @guarded
     def fold(self, collection: Any) -> list[Any] | None:
         """See `Frame.fold`."""
         kept, core = self._settled(collection), self.core
@@ -188,6 +222,16 @@ class Running(Request):
             if self.generation != core.generation:
                 raise Cancelled
             return core.collections[locate.locate(core, table.settle, ())]
+
+    def _struck(self, error: StoreError) -> None:
+        """The store failed under a read: no value of this query, whatever its function makes of the error.
+
+        It is raised to who asks instead, and the lists are made anew. Where the query that was read raised
+        it, as one may that opens a store itself, it is an error like any other. The lock is held.
+        """
+        if self.met is None or self.met[1] is not error:
+            self.core.struck, self.core.unsettled = error, True
+            self.core.outdate()
 
     def _mode(self) -> str:
         info = self.core.info_of(self.node)
