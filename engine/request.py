@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 def demand(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Any:
     """The value of a key in the current revision; raises the error that is its value."""
-    return insist(core, lambda gate: _answer(core, info, args, gate))
+    return insist(core, lambda gate: answer_once(core, info, args, gate))
 
 
 def refresh(
@@ -64,7 +64,7 @@ def refresh(
     def attempt(info: QueryInfo, args: tuple[Any, ...], tries: int, gate: Gate) -> None:
         if not wanted():
             raise stopped()
-        _answer(core, info, args, core.patience if tries >= PATIENCE else gate, commits=False)
+        answer_once(core, info, args, core.patience if tries >= PATIENCE else gate, commits=False)
 
     try:
         for tries in count():
@@ -98,7 +98,7 @@ def _finish(core: Core) -> None:
         finish(core)
 
 
-def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, commits: bool = True) -> Any:
+def answer_once(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, commits: bool = True) -> Any:
     core.check_usable()
     if core.stopping:
         raise stopped()
@@ -125,6 +125,8 @@ def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, comm
         except StoreDamaged:
             raise
         except Exception as error:  # any: told where it was met
+            if core.struck is error:
+                core.struck = None  # told now, and not to the next one as well
             annotate(core, node, error)
             raise
         except KeyboardInterrupt as error:
@@ -285,8 +287,10 @@ def collect(core: Core) -> Collected:
             finish(core)
             if core.unsaved.nodes:
                 raise StoreFull(store=core.store.path, cause="what is in memory could not be saved before")
-            collected = collect_store(core.store)
-            reopen(core)
+            try:
+                collected = collect_store(core.store)
+            finally:  # also where there was no room to give back room: what was to go has gone by then
+                reopen(core)
     except KeyboardInterrupt as error:
         core.interrupted(error)
         raise

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import Engine, SnapshotLost
+from engine import Engine, SnapshotLost, StoreFull, query
+from engine.store.sqlite import Store
 from tests.interrupts import cell, loud, ten, text
 
 
@@ -44,6 +45,43 @@ def test_set_survives_a_removed_store(store: Path) -> None:
         assert (db.get(ten, 2), db.get(cell, 1)) == (72, 8)
     with Engine(store) as db:
         assert (db.get(ten, 2), db.get(cell, 1)) == (72, 8)
+
+
+def test_a_collection_that_finds_no_room_to_give_back_room_leaves_nothing_that_is_gone_in_memory(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Engine(store, history=0) as db:
+        db.set(cell.key(0), 1)
+        assert db.get(chosen) == 10
+        db.set(cell.key(0), 2)
+        assert db.get(chosen) == 20
+        db.set(cell.key(1), 5)  # ten(1), which nobody reads any more, is not right any more
+        with monkeypatch.context() as patch:
+            for way in ("checkpoint", "compact"):
+                patch.setattr(Store, way, full)
+            with pytest.raises(StoreFull):
+                db.gc()
+        db.set(cell.key(0), 1)
+        assert db.get(chosen) == 50
+    with Engine(store, history=0) as db:
+        assert db.get(chosen) == 50
+        db.set(cell.key(1), 6)
+        assert (db.get(chosen), db.get(cell, 0)) == (60, 1)
+        assert not db.notes()
+
+
+def full(store: Store) -> None:
+    raise StoreFull(store=store.path)
+
+
+@query
+def tenfold(number: int) -> int:
+    return cell(number) * 10
+
+
+@query
+def chosen() -> int:
+    return tenfold(1) if cell(0) == 1 else cell(0) * 10
 
 
 def test_a_snapshot_that_a_collection_took_away_says_so(store: Path) -> None:
