@@ -90,7 +90,7 @@ def open_for_reading(files: Files) -> Opened:
     """Open without writing anything, not even a lock. The transaction that fixes the revision is begun."""
     if not os.path.lexists(files.database):
         raise StoreError(store=files.database, reason="there is no store to read")
-    with while_no_writer(files.lock) as alone, translated(files.database):
+    with translated(files.database), while_no_writer(files.lock) as alone:
         raw = RawFile.open(files.database)
         held = None
         try:

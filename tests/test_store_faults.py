@@ -154,6 +154,26 @@ with open_store(Path(sys.argv[1])) as store:
     assert (third, last) == ("StoreFull", "False 3")
 
 
+def test_who_has_no_descriptors_left_is_told_that_the_store_cannot_be_read(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.write(graph(3))
+    child = run(
+        """
+import os, resource
+from engine.errors import StoreError
+spent = os.open("/dev/null", os.O_RDONLY)
+resource.setrlimit(resource.RLIMIT_NOFILE, (spent + 1, spent + 1))
+try:
+    open_store(Path(sys.argv[1]), read_only=True)
+except StoreError as error:
+    print(error.fields["reason"])
+""",
+        tmp_path,
+    )
+    out, error = child.communicate(timeout=240)
+    assert (out.strip(), error) == ("Too many open files", "")
+
+
 def test_a_machine_that_writes_numbers_the_other_way_round_gets_no_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
