@@ -16,7 +16,7 @@ from attrs import frozen
 
 from engine.core import Core
 from engine.durability import Durability
-from engine.errors import Cancelled, WrongValue
+from engine.errors import Cancelled, UnstorableValue, WrongValue
 from engine.event import What
 from engine.failure import Failure
 from engine.graph import (
@@ -75,6 +75,25 @@ def change_of(
         raise WrongValue(query=info.name, cause=info.codec.why_not)
     data, seen = info.codec.settle(value)
     return Change(node, info, args, seen, data, fingerprint(data), None, stamp, pinned, durability)
+
+
+def change_found(
+    node: int,
+    info: QueryInfo,
+    args: tuple[Any, ...],
+    value: Any,
+    error: Exception | None,
+    stamp: bytes | None,
+) -> Change:
+    """Prepare what an observed input gave. What is no value of it is an error, as at its first read."""
+    if error is None and not info.codec.storable:
+        error = UnstorableValue(query=info.name, cause=info.codec.why_not)
+    try:
+        return change_of(node, info, args, value, error, stamp)
+    except Exception as wrong:  # of the value, or of what an attribute of it runs
+        if isinstance(wrong, WrongValue):
+            wrong.fields.setdefault("key", info.display(args))
+        return change_of(node, info, args, None, wrong, stamp)
 
 
 def apply(core: Core, changes: Collection[Change], note: str) -> int:

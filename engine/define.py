@@ -144,10 +144,13 @@ def input(function: Any = None, /, **options: Any) -> Any:
         persist     False: the value is not stored and is read again where it is needed.
 
     The function may not read queries. A failure that it raises is the input's value until it changes,
-    except transient ones (`OSError`, `Transient`).
+    except transient ones (`OSError`, `Transient`). So is what is no value of it: something other than its
+    annotation says; where it looks at the world, also something that cannot be stored.
     """
     check_names(options, OF_AN_INPUT)
     options["observed"] = bool(options.get("observed") or options.get("stamp"))
+    if options["observed"]:
+        options["needs_bytes"] = True  # without them nobody could tell whether it is still the same
     if function is None:
         return functools.partial(define_query, is_input=True, **options)
     return define_query(function, is_input=True, **options)

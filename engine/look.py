@@ -22,7 +22,7 @@ from typing import Any, cast
 
 from attrs import frozen
 
-from engine.advance import Change, apply, change_of, force, start_revision
+from engine.advance import Change, apply, change_found, force, start_revision
 from engine.attempt import Gate, finish, insist, stopped
 from engine.core import Core
 from engine.errors import Cancelled
@@ -208,7 +208,7 @@ def _read_share(core: Core, asked: list[Asked]) -> list[Change | None]:
             raise stopped()
         try:
             value, error, stamp = look(core.outside, info, args, now)
-            found.append(change_of(node, info, args, value, error, stamp))
+            found.append(change_found(node, info, args, value, error, stamp))
         except Exception as error:  # of an input
             if not is_transient(error):
                 raise

@@ -13,7 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import engine.history as history
-from engine.advance import Change, change_of, force, start_revision
+from engine.advance import Change, change_found, change_of, force, start_revision
 from engine.answer import answer
 from engine.attempt import PATIENCE, Gate, finish, insist, stopped
 from engine.collect import below
@@ -197,7 +197,8 @@ def prepare_reset(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Change:
     """The change that gives an input back to its function."""
     node = _input_node(core, info, args)
     value, error, stamp = look(core.outside, info, args)
-    return change_of(node, info, args, value, error, stamp)
+    prepared = change_found if info.observed else change_of
+    return prepared(node, info, args, value, error, stamp)
 
 
 def _input_node(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:

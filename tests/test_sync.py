@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from engine import query
+import pytest
+
+from engine import Engine, EngineError, input, query
 from engine.rules.files import FileError, read_text
 from tests.line_counts import lines, opened, report, root, setting
 from tests.watching import Watch
@@ -84,3 +87,54 @@ def test_a_file_rewritten_between_look_and_read_is_not_mixed_in(root: Path) -> N
         db.set(setting.key("x"), 1)
         assert db.get(both, "2.txt") == (1, "XY")
         db.check_invariants()
+
+
+WORLD: dict[str, Any] = {}
+
+
+@input(observed=True)
+def told(name: str) -> str:
+    found: str = WORLD[name]
+    return found
+
+
+@input(observed=True)
+def anything(name: str) -> Any:
+    return WORLD[name]
+
+
+@query
+def louder(name: str) -> str:
+    return f"{told(name)}!"
+
+
+@query
+def shown(name: str) -> str:
+    return f"{anything(name)}!"
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_what_the_world_says_and_is_no_value_is_an_error_and_keeps_nothing_else_from_being_seen(
+    tmp_path: Path, stored: bool
+) -> None:
+    WORLD.update(a="one", b="one")
+    asked = [(louder, "a"), (louder, "b"), (shown, "a"), (shown, "b")]
+
+    def answers(db: Engine) -> list[str]:
+        return [_outcome(db, question, name) for question, name in asked]
+
+    with Engine(tmp_path / "store" if stored else None, root=tmp_path) as db:
+        assert answers(db) == ["one!"] * 4
+        for odd in (5, b"two", object(), len, "one"):
+            WORLD.update(a=odd, b=f"not {odd!r}")
+            assert db.sync() > 0
+            with Engine(None) as fresh:
+                assert answers(db) == answers(fresh)
+            assert db.sync() == 0
+
+
+def _outcome(db: Engine, question: Any, name: str) -> str:
+    try:
+        return str(db.get(question, name))
+    except EngineError as error:
+        return f"{type(error).__name__}: {error.fields}"
