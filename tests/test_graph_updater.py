@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, query
+from engine import Engine, query, request
 from engine.event import What
 from engine.history import History
 from engine.look import take
+from engine.recover import reopen
 from engine.rules.files import FileError, read_text
+from engine.watch import graph_updater
 from engine.watch.delta_processor import DeltaProcessor
 from engine.watch.graph_updater import MOST_KEYS, GraphUpdater, Pass
 from tests.watch_world import key, short
@@ -234,3 +236,22 @@ def test_a_pass_that_is_not_wanted_any_more_ends_as_a_stop(rig: Rig) -> None:
     with pytest.raises(KeyboardInterrupt):
         rig.updater.refresh((), lambda: False)
     assert rig.db.get(total) == 3
+
+
+def test_what_was_collected_of_lists_that_are_no_more_is_lost_whoever_looks_at_the_journal(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lists are built anew between a commit and its telling, and the other thread digests just then."""
+    rig.watch(key(total))
+
+    def overtaken(*asked: Any) -> Any:
+        found = request.refresh(*asked)
+        with rig.core.lock:
+            reopen(rig.core)
+        rig.db.get(count, "c.txt")
+        rig.updater.digest()
+        return found
+
+    monkeypatch.setattr(graph_updater, "refresh", overtaken)
+    done = rig.after("b.txt", "one")
+    assert (done.lost, done.inputs, done.changed) == (True, [], [])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine import Engine, input
+from engine.recover import reopen
 from engine.rules.files import FileError, read_text
 from engine.watch.places import Places
 
@@ -146,15 +147,26 @@ def test_a_link_is_not_followed_at_the_end_of_another_place_by_accident(filed: F
 
 def test_an_input_is_misfiled_once_its_place_leads_elsewhere(filed: Filed) -> None:
     filed.file("b/three.txt", "x")
+    graph = filed.db._core.graph
     nodes = {filed.db._core.args_of(node)[0]: node for node in filed.db._core.observed}
-    assert not any(filed.places.is_misfiled(node) for node in nodes.values())
+    assert not any(filed.places.is_misfiled(node, graph) for node in nodes.values())
     (filed.root / "b" / "three.txt").unlink()
-    assert not filed.places.is_misfiled(nodes["b/three.txt"])
+    assert not filed.places.is_misfiled(nodes["b/three.txt"], graph)
     (filed.root / "b" / "three.txt").symlink_to("../a/one.txt")
-    assert filed.places.is_misfiled(nodes["b/three.txt"])
+    assert filed.places.is_misfiled(nodes["b/three.txt"], graph)
     (filed.root / "x").mkdir()
-    assert filed.places.is_misfiled(nodes["x"])
+    assert filed.places.is_misfiled(nodes["x"], graph)
     assert filed.places.covers("x")
+
+
+def test_nothing_is_misfiled_of_lists_that_are_no_more(filed: Filed) -> None:
+    filed.file("b/three.txt", "a/one.txt")
+    core, before = filed.db._core, filed.db._core.graph
+    last = max(core.observed)
+    with core.lock:
+        reopen(core)
+    assert last >= len(core.graph)
+    assert not filed.places.is_misfiled(last, before)
 
 
 def test_a_rebuilt_graph_rebuilds_the_index(tmp_path: Path) -> None:

@@ -49,10 +49,15 @@ class Cookies:
         if self.directory and self.are_there():
             return
         if self._place is not None and not self.directory:
-            for old in self._place.glob(PREFIX + "*"):  # of watches that were killed: we may write the store
-                shutil.rmtree(old, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # as below
+                for old in self._place.glob(PREFIX + "*"):  # of watches that were killed: we may write there
+                    shutil.rmtree(old, ignore_errors=True)
         place = self._place if self._place is not None and os.access(self._place, os.W_OK) else None
-        self.directory = os.path.realpath(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+        try:
+            made = tempfile.mkdtemp(prefix=PREFIX, dir=place)
+        except FileNotFoundError:  # the store is being removed
+            made = tempfile.mkdtemp(prefix=PREFIX)
+        self.directory = os.path.realpath(made)
 
     def are_there(self) -> bool:
         """Whether the directory is where it was made."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 
 from engine.core import Core
 from engine.errors import CannotWatch
+from engine.graph import Graph
 from engine.watch.backend import Backend
 from engine.watch.events import Trouble, WatchEvent
 from engine.watch.places import Places
@@ -67,10 +68,10 @@ class Coverage:
                 found.update(dict.fromkeys(self._to_look_at(self._cover(replaced))))
         return list(found)
 
-    def differ(self, nodes: Iterable[int]) -> None:
+    def differ(self, nodes: Iterable[int], graph: Graph) -> None:
         """These inputs differ: where one of them leads elsewhere than before, all places are listed anew."""
         with self._lock:
-            if not self.places.stale and any(self.places.is_misfiled(node) for node in nodes):
+            if not self.places.stale and any(self.places.is_misfiled(node, graph) for node in nodes):
                 self.places.stale = True
                 self.cover()
 

@@ -23,7 +23,7 @@ from engine.errors import EngineError, escaped
 from engine.event import Counts, What
 from engine.explain import WHILE, annotate, reason_of
 from engine.failure import Failure, is_transient
-from engine.graph import ERROR, INPUT
+from engine.graph import ERROR, INPUT, Graph
 from engine.key import Key
 from engine.locate import find
 from engine.persist import load_readers
@@ -107,8 +107,7 @@ class GraphUpdater:
         started = time.perf_counter()
         keys = self.in_order(edited)
         asked = [(REGISTRY.get(key.query.name, key.query), key.args) for key in keys]
-        errors, (revision, collected, counts) = refresh(core, asked, wanted, self._conclude)
-        lost, self._lost = self._lost, False
+        errors, (revision, collected, graph, counts) = refresh(core, asked, wanted, self._conclude)
         failures, retry = [], []
         now: dict[Key[Any], str] = {}
         for key, error in zip(keys, errors, strict=True):
@@ -121,7 +120,8 @@ class GraphUpdater:
         self.retrying = bool(retry)
         first_read: list[str] = []
         listed: set[str] = set()
-        inputs, changed, omitted, failed = self._told(collected, first_read, listed)
+        inputs, changed, omitted, failed = self._told(collected, graph, first_read, listed)
+        lost, self._lost = self._lost, False
         watched = {failure.key for failure in failures}
         failures += [one for one in failed if one.key not in watched]
         before, self._counts = self._counts, counts
@@ -129,14 +129,14 @@ class GraphUpdater:
         news = (inputs, changed, omitted, failures, retry, first_read, listed, lost)
         return Pass(revision, counts - before, *news, seconds)
 
-    def _conclude(self, revision: int) -> tuple[int, Collected, Counts]:
-        """What belongs to a pass, at the moment of its commit (G3).
+    def _conclude(self, revision: int) -> tuple[int, Collected, Graph, Counts]:
+        """What belongs to a pass, and the lists whose nodes it names, at the moment of its commit (G3).
 
         The core's lock is held: no time to tell.
         """
         self.digest()
         collected, self._collected = self._collected, {}
-        return revision, collected, self._core.counts()
+        return revision, collected, self._graph, self._core.counts()
 
     def in_order(self, edited: Sequence[int]) -> list[Key[Any]]:
         """The watched keys: those that rest on the inputs edited last come first, the others as given."""
@@ -171,7 +171,7 @@ class GraphUpdater:
         return budget
 
     def _told(
-        self, collected: Collected, first_read: list[str], listed: set[str]
+        self, collected: Collected, graph: Graph, first_read: list[str], listed: set[str]
     ) -> tuple[list[Changed], list[Changed], int, list[Failed]]:
         """What the journal says of a pass: inputs and keys that differ, and what failed."""
         core = self._core
@@ -185,7 +185,7 @@ class GraphUpdater:
         nodes = iter(collected.items())
         while some := list(islice(nodes, AT_ONCE)):
             with core.lock:
-                if core.graph is not self._graph:
+                if core.graph is not graph:
                     self._lost = True
                     break  # the lists were built anew: these numbers mean other keys now
                 for node, (what, before, after) in some:

@@ -185,10 +185,8 @@ class Inputs:
                     break
                 name = core.name_of(node)
             parts.try_again(node, f"input {name} could not be read")
-        if core.graph is not looked.graph:
-            different = []
         parts.scheduler.healed(change.node for change in looked.changes)
-        parts.files.differ(different)
+        parts.files.differ(different, looked.graph)
         if looked.changes or looked.retry:
             self._stop_echoes(different, looked.graph)
         return differing

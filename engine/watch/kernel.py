@@ -88,7 +88,11 @@ class KernelBackend:
             everything = not large or large + len(later) <= SMALL or len(later) > large // 4
             if everything and self._large is not None:
                 later = [*self._large.directories, *later]
-            voice = self._install(dict.fromkeys(later))
+            try:
+                voice = self._install(dict.fromkeys(later))
+            except FileNotFoundError:
+                self._fail("the directory of cookies was removed")  # just now, see above
+                return frozenset()
             before = [self._small, self._large if everything else None]
             if everything:
                 self._large, self._small = voice, None
@@ -119,8 +123,10 @@ class KernelBackend:
                     [self._cookies, *directories], False, self.mode == "polling", POLL_MS, False, False
                 )
             except (FileNotFoundError, PermissionError, NotADirectoryError):
+                if attempt > TRIES:
+                    raise  # the directory of cookies
                 if attempt == TRIES:
-                    raise
+                    asked = ()  # trees come and go faster than that: they are looked at instead (coverage F3)
                 continue
             except (OSError, WatchfilesRustInternalError) as error:
                 raise CannotWatch(
@@ -128,7 +134,7 @@ class KernelBackend:
                 ) from error
             mine = instances() - known
             watches = sum(len(watched_inodes(one)) for one in mine)
-            if attempt == TRIES or not mine or watches > len(directories):
+            if attempt >= TRIES or not mine or watches > len(directories):
                 break
             notify.close()  # a directory vanished meanwhile, or became a link to another one (N4)
         return _Voice(

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from engine.core import Core
+from engine.graph import Graph
 from engine.query import QueryInfo
 from engine.rules.stat import file_stamp, mode_in
 
@@ -96,10 +97,15 @@ class Places:
             return None
         return filed
 
-    def is_misfiled(self, node: int) -> bool:
-        """Whether the place of an input leads elsewhere now: a link came, went, or was turned."""
+    def is_misfiled(self, node: int, graph: Graph) -> bool:
+        """Whether the place of an input leads elsewhere now: a link came, went, or was turned.
+
+        graph    the lists that the node is one of. Where they were built anew meanwhile, so is the index (P3)
+        """
         core = self._core
         with core.lock:
+            if core.graph is not graph:
+                return False
             info = core.info_of(node)
             place = None if info is None else info.place_of(core.args_of(node))
         if place is None:

@@ -1,0 +1,83 @@
+"""What vanishes while it is being watched, or just before, costs a look, and no failure of the watch."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from watchfiles import _rust_notify
+
+from engine.watch.cookies import Cookies
+from engine.watch.kernel import TRIES, KernelBackend
+from tests.watch_world import until
+
+
+class Rig:
+    """A backend, what it says, and a kernel in which directories vanish while they are watched."""
+
+    def __init__(self, root: Path, patch: pytest.MonkeyPatch) -> None:
+        self.cookies, self.tree = root / "cookies", root / "tree"
+        self.cookies.mkdir()
+        self.tree.mkdir()
+        self.failed: list[str] = []
+        self.tries = 0
+        self.vanish: Callable[[list[str]], bool] = lambda paths: False
+        self.backend = KernelBackend(str(self.cookies), lambda voice, paths: None, self.failed.append)
+        real = _rust_notify.RustNotify
+
+        def notify(paths: list[str], *options: Any) -> Any:
+            self.tries += 1
+            if self.vanish(paths):
+                raise FileNotFoundError("No such file or directory (os error 2)")
+            return real(paths, *options)
+
+        patch.setattr(_rust_notify, "RustNotify", notify)
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    rig = Rig(tmp_path, monkeypatch)
+    yield rig
+    rig.backend.close()
+
+
+def test_trees_that_come_and_go_faster_than_they_can_be_watched_stay_uncovered_for_now(rig: Rig) -> None:
+    rig.vanish = lambda paths: len(paths) > 1
+    assert rig.backend.cover([str(rig.tree)]) == frozenset()
+    assert (rig.tries, rig.failed, rig.backend.covers(str(rig.tree))) == (TRIES + 1, [], False)
+    assert rig.backend.voices()
+    rig.vanish = lambda paths: False
+    assert rig.backend.cover([str(rig.tree)]) == {str(rig.tree)}
+    until(lambda: rig.backend.covers(str(rig.tree)))
+
+
+def test_cookies_that_vanish_while_a_watch_is_made_have_it_made_anew(rig: Rig) -> None:
+    def vanish(paths: list[str]) -> bool:
+        shutil.rmtree(rig.cookies, ignore_errors=True)
+        return True
+
+    rig.vanish = vanish
+    assert rig.backend.cover([str(rig.tree)]) == frozenset()
+    assert rig.failed == ["the directory of cookies was removed"]
+
+
+def test_cookies_are_made_elsewhere_where_the_store_is_removed_just_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = tempfile.mkdtemp
+
+    def removed(prefix: str, dir: Path | None = None) -> str:
+        if dir is not None:
+            shutil.rmtree(dir)
+        return real(prefix=prefix, dir=dir)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", removed)
+    (tmp_path / "store").mkdir()
+    cookies = Cookies(tmp_path / "store")
+    cookies.renew()
+    assert cookies.are_there()
+    cookies.close()
