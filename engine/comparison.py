@@ -187,8 +187,8 @@ def _damaged(core: Core, nodes: list[int]) -> dict[int, str]:
 def _same_failure(core: Core, kept: int, scratch: Core, node: int) -> bool:
     """Whether both fail in the same way; the places where they were raised do not matter."""
     ours, right = _held(core, kept), _held(scratch, node)
-    if not isinstance(right, Failure):
-        return False
+    if not isinstance(right, Failure):  # not kept there: then its identity is its fingerprint
+        return isinstance(ours, Failure) and ours.identity == scratch.graph.fingerprint[node]
     if not isinstance(ours, Failure):  # nobody kept it: only its fingerprint, places included, is known
         return ours is ABSENT and right.data is not None and bool(core.graph.flags[kept] & UNSTORED)
     return ours.identity == right.identity or bool(ours.ring and right.ring)

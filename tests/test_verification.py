@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -71,6 +72,27 @@ def test_failures_are_values_and_compared_as_such(db: Engine, place: Path) -> No
     db.sync()
     found = db.verify()
     assert (found.differences, db.get(number, "a.txt")) == ((), 7)
+
+
+def test_a_failure_that_is_stored_is_the_same_where_it_is_not_kept_any_more(place: Path) -> None:
+    """Between two starts, somebody says `persist=False`: the memo of before holds."""
+
+    def picky(number: int) -> int:
+        raise ValueError(number)
+
+    def lenient(number: int) -> int:
+        try:
+            return cast(int, of(number))
+        except ValueError:
+            return -1
+
+    for persist in (True, False):
+        of: Any = query(name="test_verification:picky", persist=persist)(picky)
+        calm = query(name="test_verification:lenient")(lenient)
+        with Engine(place / ".engine", root=place) as db:
+            assert [db.get(calm, number) for number in range(4)] == [-1] * 4
+            assert db.verify().differences == ()
+            assert db.counts().executed == (8 if persist else 0)
 
 
 def test_a_sample_computes_no_more_than_it_names(db: Engine, place: Path) -> None:
