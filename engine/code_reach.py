@@ -123,17 +123,17 @@ class Facts:
     imports: tuple[Import, ...]
 
 
-_known: dict[int, tuple[weakref.ref[CodeType], Facts]] = {}
+known_codes: dict[int, tuple[weakref.ref[CodeType], Facts]] = {}
 
 
 def facts_of(code: CodeType) -> Facts:
     """The facts of `code`, computed once."""
-    found = _known.get(id(code))
+    found = known_codes.get(id(code))
     if found is not None and found[0]() is code:
         return found[1]
     facts = _Scan(code).facts()
     number = id(code)
-    _known[number] = (weakref.ref(code, lambda _: _known.pop(number, None)), facts)
+    known_codes[number] = (weakref.ref(code, lambda _: known_codes.pop(number, None)), facts)
     return facts
 
 

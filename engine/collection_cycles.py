@@ -80,7 +80,7 @@ def _lookups_below(core: Core, several: Sequence[Collection], nodes: list[int]) 
         if bit & new:
             found[bit].append(node)
             new &= ~bit
-        for read in _reads_with(core, node, new) if new else ():
+        for read in reads_with(core, node, new) if new else ():
             further = graph.flags[read] & new & ~seen.get(read, 0)
             if further:
                 waiting[read] = waiting.get(read, 0) | further
@@ -129,7 +129,7 @@ def rest_on(core: Core, nodes: Iterable[int], one: Collection) -> bool:
     load(core, waiting)
     while waiting:
         node = waiting.pop()
-        for read in _reads_with(core, node, one.bit):
+        for read in reads_with(core, node, one.bit):
             if read == one.node:
                 return True
             if read not in seen:
@@ -138,7 +138,7 @@ def rest_on(core: Core, nodes: Iterable[int], one: Collection) -> bool:
     return False
 
 
-def _reads_with(core: Core, node: int, bits: int) -> list[int]:
+def reads_with(core: Core, node: int, bits: int) -> list[int]:
     """What a memo in memory read, and the members of a collection, of that which has some bits; loads it."""
     graph = core.graph
     reads: Sequence[int] = graph.below(node)

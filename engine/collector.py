@@ -26,7 +26,7 @@ from typing import Final
 # with 5,000, 0.14 with this and as much with 200,000, for what stays is looked at once or twice in any case.
 GARBAGE_AFTER: Final = 50_000
 
-_lock = threading.RLock()  # a signal's handler may make a request of its own
+lock = threading.RLock()  # a signal's handler may make a request of its own
 _running: set[object] = set()  # one for each request
 _before: tuple[int, int, int] | None = None  # what to restore; None: nothing was raised
 
@@ -43,7 +43,7 @@ def relax() -> None:
 def begin(request: object) -> None:
     """A request begins: raise the thresholds until the last one has ended."""
     global _before
-    with _lock:
+    with lock:
         _running.add(request)
         found = gc.get_threshold()
         if _before is None and gc.isenabled() and _are_lower(found):
@@ -54,7 +54,7 @@ def begin(request: object) -> None:
 def restore() -> None:
     """Restore the thresholds if no request runs any more."""
     global _before
-    with _lock:
+    with lock:
         if _running or _before is None:
             return
         if gc.get_threshold()[0] == GARBAGE_AFTER:
@@ -64,8 +64,8 @@ def restore() -> None:
 
 def _in_child() -> None:
     """In a process that was forked: what other threads held and ran, nobody gives back and ends here."""
-    global _lock
-    _lock = threading.RLock()
+    global lock
+    lock = threading.RLock()
     _running.clear()
     restore()
 

@@ -22,7 +22,7 @@ CHAIN_SHOWN = 20  # keys named in the note of an exception
 WHILE = "while computing "
 
 _SETTLED = "a member changed, or may have changed"
-_SENTENCE = {
+SENTENCE = {
     Reason.NEW: "it had never run",
     Reason.CODE: "its code, or a project function it calls, changed",
     Reason.FORGOTTEN: "it was forgotten on request",
@@ -71,7 +71,7 @@ class Why:
         because = ", because ".join(f"{link.key} changed in R{link.changed_at}" for link in self.chain)
         last = self.chain[-1].reason if self.chain else ""
         text = f"{self.key} ran last because {because or self.reason}"
-        if self.reason == _SENTENCE[Reason.RESTORED]:
+        if self.reason == SENTENCE[Reason.RESTORED]:
             text = f"{self.key} did not run: {self.reason}"
         if last and last not in text:
             text += f" ({last})"
@@ -126,7 +126,7 @@ def reason_of(core: Core, node: int) -> str:
             if reason is Reason.NEW
             else "the world changed"
         )
-    return _SENTENCE[reason]
+    return SENTENCE[reason]
 
 
 def _chain(core: Core, node: int) -> tuple[Link, ...]:

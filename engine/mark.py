@@ -125,7 +125,7 @@ def settle(core: Core, target: int, probe: Callable[[int], None]) -> None:
         if spread(core, BUDGET):
             return
         if not core.strict:
-            cheap = _cheap(core)
+            cheap = cheap_suspect(core)
             if cheap:
                 probe(cheap)
                 continue
@@ -187,7 +187,7 @@ def _spread_one(core: Core, node: int) -> None:
     graph.frontier.extend(others)
 
 
-def _cheap(core: Core) -> int:
+def cheap_suspect(core: Core) -> int:
     """A suspect that costs little and has no other suspect below it, or 0."""
     graph = core.graph
     if len(graph.suspects) > HANDFUL:

@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 def demand(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> Any:
     """The value of a key in the current revision; raises the error that is its value."""
-    return insist(core, lambda gate: _answer(core, info, args, gate))
+    return insist(core, lambda gate: answer_once(core, info, args, gate))
 
 
 def refresh(
@@ -64,7 +64,7 @@ def refresh(
     def attempt(info: QueryInfo, args: tuple[Any, ...], tries: int, gate: Gate) -> None:
         if not wanted():
             raise stopped()
-        _answer(core, info, args, core.patience if tries >= PATIENCE else gate, commits=False)
+        answer_once(core, info, args, core.patience if tries >= PATIENCE else gate, commits=False)
 
     try:
         for tries in count():
@@ -98,7 +98,7 @@ def _finish(core: Core) -> None:
         finish(core)
 
 
-def _answer(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, commits: bool = True) -> Any:
+def answer_once(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, commits: bool = True) -> Any:
     core.check_usable()
     if core.stopping:
         raise stopped()

@@ -88,7 +88,7 @@ def restore(core: Core, node: int, changed: int, walk: Walk) -> bool:
         one = trial.left[-1]
         if agrees and one is trial.present:
             del history.trials[node]
-            verify._green(core, node)
+            verify.green(core, node)
             return True
         if agrees and _put_back(core, history, node, info, one):
             history.trials.pop(node, None)
@@ -187,7 +187,7 @@ def _bring_up(core: Core, node: int, trial: Trial, unit: array[int], walk: Walk)
             return False
         if len(trial.waiting) > 1 and walk.outer is None:  # nested groups one by one, as in verify
             try:
-                verify._check_group(core, trial.left[-1].dependencies, trial.position, walk)
+                verify.check_group(core, trial.left[-1].dependencies, trial.position, walk)
             except Cycle:  # a member waits for us
                 return False
             return None  # the lock was given away

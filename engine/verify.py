@@ -112,7 +112,7 @@ def _rerun(core: Core, node: int, walk: Walk) -> None:
     load(core, (node,))
     if core.graph.flags[node] & PINNED:
         core.graph.status[node] &= ~FORCED
-        _green(core, node)  # set by the host: its function is not asked
+        green(core, node)  # set by the host: its function is not asked
     else:
         run.execute(core, node, walk)
 
@@ -126,7 +126,7 @@ def _enter(core: Core, node: int, walk: Walk) -> None:
     if state & SUSPECT:
         load(core, graph.below(node))
     elif not core.care.reopened and core.last_changed[graph.durability[node]] <= graph.verified_at[node]:
-        _green(core, node)  # nothing of its durability changed: no look at its dependencies
+        green(core, node)  # nothing of its durability changed: no look at its dependencies
         return
     elif core.queries.stored:
         below = entries(graph.below(node))
@@ -146,7 +146,7 @@ def _step(core: Core, node: int, walk: Walk) -> None:
             several = core.workers > 1 or _waits(core, dependencies[position + 1])
             if several and walk.outer is None:  # nested groups one by one: depth is data (W3)
                 try:
-                    _check_group(core, dependencies, position, walk)
+                    check_group(core, dependencies, position, walk)
                 except Cycle:  # a member waits for us: see `_wait`
                     _run_if_marked(core, node, walk)
                     return
@@ -171,7 +171,7 @@ def _step(core: Core, node: int, walk: Walk) -> None:
             if core.history is None or not restore.restore(core, node, dependency, walk):
                 _run(core, node, walk)
             return
-    _green(core, node)
+    green(core, node)
 
 
 def _run(core: Core, node: int, walk: Walk) -> None:
@@ -196,7 +196,7 @@ def is_undefined(core: Core, node: int) -> bool:
     return False
 
 
-def _green(core: Core, node: int) -> None:
+def green(core: Core, node: int) -> None:
     graph = core.graph
     graph.status[node] &= ~(MARKED | SUSPECT)
     graph.verified_at[node] = core.revision
@@ -214,7 +214,7 @@ def _waits(core: Core, member: int) -> bool:
     return info is not None and (info.workers == "thread" or info.many is not None)
 
 
-def _check_group(core: Core, dependencies: Sequence[int], position: int, walk: Walk) -> None:
+def check_group(core: Core, dependencies: Sequence[int], position: int, walk: Walk) -> None:
     size = dependencies[position] & ~GROUP
     status = core.graph.status
     members = [

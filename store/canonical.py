@@ -57,7 +57,7 @@ def canonical(args: tuple[Any, ...]) -> bytes:
             return encode(args)
         except (UnicodeEncodeError, OverflowError):
             pass  # a lone surrogate or an int beyond 64 bits: the general form below says it
-    return _canonical_cold(args)
+    return canonical_cold(args)
 
 
 def canonicals(found: Sequence[tuple[Any, ...]]) -> list[bytes]:
@@ -110,7 +110,7 @@ def on_fresh_stack(call: Callable[[], T]) -> T:
     return results[0]
 
 
-def _canonical_cold(args: tuple[Any, ...]) -> bytes:
+def canonical_cold(args: tuple[Any, ...]) -> bytes:
     try:
         try:
             return array_of(args, 0, True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine.explain import _SENTENCE
+from engine.explain import SENTENCE
 from engine.reason import Reason
 from tests.commands import Command, commands_in
 from tests.watch_process import Asked, Watching
@@ -156,7 +156,7 @@ def test_why_says_that_rows_changed(engine: Command) -> None:
 
 
 def test_every_reason_but_a_change_has_a_sentence() -> None:
-    assert set(Reason) - set(_SENTENCE) == {Reason.CHANGED}
+    assert set(Reason) - set(SENTENCE) == {Reason.CHANGED}
 
 
 def test_db_counts_the_rows_of_tables(engine: Command) -> None:

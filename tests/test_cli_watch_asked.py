@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 from engine import Engine
-from engine.cli.answers import _variables
+from engine.cli.answers import variables_read
 from engine.rules.env import variable
 from tests.watch_process import Asked, Watching, environment, place, save
 
@@ -104,8 +104,8 @@ def test_the_variables_that_were_read_are_known_of_an_engine_opened_again(tmp_pa
     for _ in range(2):
         with Engine(tmp_path / "store") as db:
             assert db.get(variable, "ENGINE_TEST_COLOUR") is None
-            assert _variables(db) == ("ENGINE_TEST_COLOUR",)
+            assert variables_read(db) == ("ENGINE_TEST_COLOUR",)
             assert db.get(variable, "ENGINE_TEST_SHAPE") is None
-            assert _variables(db) == ("ENGINE_TEST_COLOUR", "ENGINE_TEST_SHAPE")
+            assert variables_read(db) == ("ENGINE_TEST_COLOUR", "ENGINE_TEST_SHAPE")
             db.forget("*")
             shutil.rmtree(tmp_path / "store", ignore_errors=True)

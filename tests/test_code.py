@@ -144,9 +144,9 @@ def test_facts_of_code_that_is_gone_are_forgotten() -> None:
     exec("def f(): return 1", scope)
     number = id(scope["f"].__code__)
     code_fingerprint(scope["f"])
-    assert number in code_reach._known
+    assert number in code_reach.known_codes
     scope.clear()
-    assert number not in code_reach._known
+    assert number not in code_reach.known_codes
 
 
 def best(function: Callable[[], object], times: int) -> float:

@@ -94,7 +94,7 @@ def test_trap_6_the_fingerprint_is_stable_while_the_interpreter_specialises(tmp_
     raw, before = app.f.__code__.co_code, code_fingerprint(app.f)
     for _ in range(2000):
         app.f(50)
-    code_reach._known.clear()
+    code_reach.known_codes.clear()
     assert app.f.__code__.co_code == raw
     assert code_fingerprint(app.f) == before
 
@@ -111,7 +111,7 @@ def test_trap_6_the_fingerprint_is_stable_while_a_debugger_or_a_coverage_tool_ma
         frame.f_trace_opcodes = True
         if frame.f_code is app.f.__code__:
             seen.add(event)
-            code_reach._known.clear()
+            code_reach.known_codes.clear()
             assert code_fingerprint(app.f) == before
         return trace
 
@@ -122,7 +122,7 @@ def test_trap_6_the_fingerprint_is_stable_while_a_debugger_or_a_coverage_tool_ma
     finally:
         sys.settrace(outside)
     assert seen == {"call", "line", "opcode", "return"}
-    code_reach._known.clear()
+    code_reach.known_codes.clear()
     assert code_fingerprint(app.f) == before
 
 

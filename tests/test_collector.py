@@ -192,7 +192,7 @@ def test_an_interrupt_at_any_line_is_made_good_by_the_next_request_at_the_latest
             # A tracer strikes after the body of `with` as well, before the lock is given back, where Python
             # delivers no signal. Left held, it would stop every other thread of the tests to come.
             with contextlib.suppress(RuntimeError):
-                collector._lock.release()
+                collector.lock.release()
             db.sync()
             assert gc.get_threshold() == HOST
     assert struck > 10

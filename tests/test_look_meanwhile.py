@@ -12,7 +12,7 @@ from engine.attempt import PATIENCE, Gate, insist
 from engine.errors import Cancelled
 from engine.look import look_at
 from engine.query import info_of
-from engine.request import _answer
+from engine.request import answer_once
 from tests.looking import SECONDS, db, looked, node_of, shouted, taken, trusting, write
 from tests.threads import run_all
 
@@ -78,7 +78,7 @@ def test_a_request_that_lost_patience_waits_for_no_look(tmp_path: Path) -> None:
             assert entered.wait(SECONDS)
             core.synced = False  # as after a collection
             threading.Timer(0.05, gate.set).start()
-            return _answer(core, info_of(slow_world), (), patience)
+            return answer_once(core, info_of(slow_world), (), patience)
 
         assert run_all(lambda: insist(core, overtaken)) == [1]
         looking.join(SECONDS)

@@ -133,13 +133,13 @@ def test_what_a_ring_of_tables_rests_on_is_walked_through_once_for_all_of_them(
 ) -> None:
     """It had been once for each, at every read: 2.4 s for a ring of 40."""
     looked: list[int] = []
-    real = collection_cycles._reads_with
+    real = collection_cycles.reads_with
 
     def reads_with(core: Core, node: int, bits: int) -> list[int]:
         looked.append(node)
         return real(core, node, bits)
 
-    monkeypatch.setattr(collection_cycles, "_reads_with", reads_with)
+    monkeypatch.setattr(collection_cycles, "reads_with", reads_with)
     size = 16
     close_and_open(db, ring_of(size), "last", known=True)
     assert 0 < len(looked) <= 80 * size**2

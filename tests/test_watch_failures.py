@@ -60,7 +60,7 @@ def test_what_fails_for_ever_is_given_up_and_heals_at_the_next_change(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = iter([0.01] * 3)
-    monkeypatch.setattr(update_scheduler._Retry, "next_wait", lambda self: next(waits, None))
+    monkeypatch.setattr(update_scheduler.Retry, "next_wait", lambda self: next(waits, None))
     TROUBLE["top.txt"] = 1_000_000
     with watching(root, key(shaky, "top.txt")) as (db, watch, told):
         trouble = until(lambda: told.of(Trouble), "it is given up")

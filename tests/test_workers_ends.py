@@ -15,7 +15,7 @@ import pytest
 
 from engine import Engine
 from engine.errors import Closed, WorkerLost
-from engine.parallel.processes import _PROGRAM
+from engine.parallel.processes import PROGRAM
 from tests.workers import SQUARES, Rules, children, is_alive, make, others, wait_until
 
 Make = Callable[[str], Rules]
@@ -100,7 +100,7 @@ def test_where_no_worker_starts_everything_is_computed_here(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rules = make(SQUARES)
-    monkeypatch.setattr("engine.parallel.processes._PROGRAM", "import sys; sys.exit(4); {path!r}")
+    monkeypatch.setattr("engine.parallel.processes.PROGRAM", "import sys; sys.exit(4); {path!r}")
     with Engine(None, processes=2) as db:
         assert db.get(rules.squares) == sum(n * n for n in range(40))
         assert "it ended with exit code 4" in " ".join(db.notes())
@@ -216,7 +216,7 @@ def test_ctrl_c_ends_a_command_and_its_workers(make: Make, tmp_path: Path) -> No
 
 
 def test_a_worker_whose_parent_ends_while_it_starts_says_nothing() -> None:
-    program = _PROGRAM.format(path=[str(ROOT), *sys.path])
+    program = PROGRAM.format(path=[str(ROOT), *sys.path])
     command = [sys.executable, "-c", program]
     worker = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

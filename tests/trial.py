@@ -148,7 +148,7 @@ class Trial(ABC):
             self.ran.append(self.node_of(event.key))
 
     def _watch_probes(self) -> None:
-        cheap = engine.mark._cheap
+        cheap = engine.mark.cheap_suspect
 
         def watched(core: Core) -> int:
             node = cheap(core)
@@ -157,4 +157,4 @@ class Trial(ABC):
                 self.probed.append(self.node_of(key))
             return node
 
-        self.cleanup.enter_context(mock.patch.object(engine.mark, "_cheap", watched))
+        self.cleanup.enter_context(mock.patch.object(engine.mark, "cheap_suspect", watched))

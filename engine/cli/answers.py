@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 AT_IT: Final[Message] = {"progress": {}}  # gives the server the chance to notice a client that has gone
 VARIABLES: Final = "engine.rules.env:variable"
 TOOLS: Final = "engine.rules.command:tool_version"  # found on PATH
-# The last answer of `_variables`. There may be 100,000 inputs; their number tells whether there are new ones.
+# The last `variables_read`. There may be 100,000 inputs; their number tells whether there are new ones.
 _KNOWN: Final[WeakKeyDictionary[Core, tuple[Graph, int, tuple[str, ...]]]] = WeakKeyDictionary()
-_LOADING: Final = threading.Lock()  # a module that another thread is loading is in `sys.modules` already
+LOADING: Final = threading.Lock()  # a module that another thread is loading is in `sys.modules` already
 
 
 @frozen
@@ -125,7 +125,7 @@ def answer(request: Message, served: Served) -> Generator[Message, None, None]:
     except msgspec.ValidationError as error:
         yield _error(f"the request is malformed: {error}", EXIT_BAD_REQUEST)
     except Exception as error:  # told to who asked: the watch goes on
-        yield _failed(error)
+        yield failed(error)
 
 
 # -- run ---------------------------------------------------------------------------------------
@@ -133,28 +133,27 @@ def answer(request: Message, served: Served) -> Generator[Message, None, None]:
 
 def _run(request: Message, served: Served) -> Iterator[Message]:
     from engine.cli.arguments import key_to_run
-    from engine.cli.output import plain, plain_answer, shown
     from engine.cli.report import of_query
     from engine.modules import load_query
 
     asked = msgspec.convert(request, Run)
     db = served.db
-    refused = _elsewhere(asked.place, db)
+    refused = why_elsewhere(asked.place, db)
     if refused:
-        yield _refusal(refused)
+        yield refusal(refused)
         return
     if asked.sync != "no":
         served.sync(crawl=asked.sync == "crawl")
     stale = served.stale_rules()
     if stale:
-        yield _retry(stale)
+        yield retry(stale)
         return
     yield AT_IT
     try:
-        with _LOADING:
+        with LOADING:
             key = key_to_run(load_query(asked.query, asked.place.settings()), asked.args, asked.named)
     except EngineError as error:
-        yield _failed(error, early=True)
+        yield failed(error, early=True)
         return
     differing = _differing(asked, served)
     if differing:
@@ -170,7 +169,7 @@ def _run(request: Message, served: Served) -> Iterator[Message]:
         if isinstance(error, KeyboardInterrupt):  # raised by the query itself
             last = _error("interrupted", EXIT_INTERRUPTED)
         else:
-            last = _failed(of_query(error, str(key)))
+            last = failed(of_query(error, str(key)))
     else:
         revision, counts = db.revision, asdict(db.counts() - before)
         differing = _differing(asked, served)  # it may have read variables that nobody read before
@@ -179,20 +178,26 @@ def _run(request: Message, served: Served) -> Iterator[Message]:
             return
         last = {"ok": {"revision": revision, "counts": counts}}
         try:
-            if asked.json:
-                document = {
-                    "query": key.query.name,
-                    "args": [plain(value) for value in key.args],
-                    "revision": revision,
-                    "value": plain_answer(key, value),
-                    "counts": counts,
-                }
-                yield from wire.pieces(iter([_json_text(document, asked.indent)]))
-            else:
-                yield from wire.pieces(shown(value))
+            yield from _pieces(asked, key, value, revision, counts)
         except Exception as error:  # of a value that cannot be shown, which may be any
-            last = _failed(error)
+            last = failed(error)
     yield {**last, "notes": [*db.notes(), *_ignored(asked.place, db)]}
+
+
+def _pieces(asked: Run, key: Key[Any], value: object, revision: int, counts: object) -> Iterator[Message]:
+    """A value in the form in which it was asked for."""
+    from engine.cli.output import plain, plain_answer, shown
+
+    if not asked.json:
+        return wire.pieces(shown(value))
+    document = {
+        "query": key.query.name,
+        "args": [plain(value) for value in key.args],
+        "revision": revision,
+        "value": plain_answer(key, value),
+        "counts": counts,
+    }
+    return wire.pieces(iter([_json_text(document, asked.indent)]))
 
 
 def _json_text(document: dict[str, Any], indent: int | None) -> str:
@@ -204,7 +209,7 @@ def _json_text(document: dict[str, Any], indent: int | None) -> str:
     return json.dumps(whole, sort_keys=True, indent=indent, allow_nan=False)
 
 
-def _elsewhere(place: Place, db: Engine) -> str:
+def why_elsewhere(place: Place, db: Engine) -> str:
     """How the places of the client are others than ours; empty where they are not."""
     if os.path.realpath(place.root) != os.path.realpath(db.root):
         return f"root {db.root}, not {place.root}"
@@ -219,10 +224,10 @@ def _differing(asked: Run, served: Served) -> str:
     if theirs is None:
         return ""
     ours = getattr(served, "environment", os.environ)
-    return next((name for name in _variables(served.db) if ours.get(name) != theirs.get(name)), "")
+    return next((name for name in variables_read(served.db) if ours.get(name) != theirs.get(name)), "")
 
 
-def _variables(db: Engine) -> tuple[str, ...]:
+def variables_read(db: Engine) -> tuple[str, ...]:
     """The variables of the environment that queries of this engine ever read; sorted."""
     core = db._core
     with core.lock:
@@ -261,17 +266,17 @@ def _look(request: Message, served: Served) -> Iterator[Message]:
 
     asked = msgspec.convert(request, Look)
     db = served.db
-    refused = _elsewhere(asked.place, db)
+    refused = why_elsewhere(asked.place, db)
     stale = served.stale_rules()
     if refused or stale:
-        yield _refusal(refused) if refused else _retry(stale)
+        yield refusal(refused) if refused else retry(stale)
         return
     settings = asked.place.settings()
     try:
-        with _LOADING:
-            key = _loaded_key(asked, settings)
+        with LOADING:
+            key = loaded_key(asked, settings)
     except EngineError as error:
-        yield _failed(error, early=True)
+        yield failed(error, early=True)
         return
     found = (
         look.why_document(db.why(key)) if request["do"] == "why" else look.neighbours(db, request["do"], key)
@@ -279,7 +284,7 @@ def _look(request: Message, served: Served) -> Iterator[Message]:
     yield {"ok": found}
 
 
-def _loaded_key(asked: Look, settings: Settings) -> Key[Any]:
+def loaded_key(asked: Look, settings: Settings) -> Key[Any]:
     from engine.cli.look import loaded_key
     from engine.modules import load_rules
 
@@ -306,7 +311,7 @@ def _sync(request: Message, served: Served) -> Iterator[Message]:
 # -- what went wrong ---------------------------------------------------------------------------
 
 
-def _refusal(reason: str) -> Message:
+def refusal(reason: str) -> Message:
     return {"refused": reason, "because": "place"}
 
 
@@ -318,7 +323,7 @@ def _of_another_environment(name: str) -> Message:
     return error
 
 
-def _retry(stale: tuple[str, ...]) -> Message:
+def retry(stale: tuple[str, ...]) -> Message:
     return {"retry": f"rules changed: {', '.join(map(str, stale[:3]))}"}
 
 
@@ -326,9 +331,9 @@ def _error(text: str, exit_code: int, *, early: bool = False) -> Message:
     return {"error": {"text": text, "exit_code": exit_code, "early": early}}
 
 
-def _failed(error: BaseException, *, early: bool = False) -> Message:
+def failed(error: BaseException, *, early: bool = False) -> Message:
     """What `engine.cli.report.report` would tell, its exit code, and the class of an error of ours."""
-    from engine.cli.report import BUG, REMEMBERED, QueryFailed, _origin
+    from engine.cli.report import BUG, REMEMBERED, QueryFailed, origin
     from engine.errors import EXIT_QUERY_FAILED
     from engine.usertrace import frames_of_user, shown
 
@@ -340,6 +345,6 @@ def _failed(error: BaseException, *, early: bool = False) -> Message:
         case QueryFailed():
             lines = [f"{error.key} failed", shown(error.error)]
             if not frames_of_user(error.error):
-                lines.append(REMEMBERED.format(_origin(error.error) or error.key))
+                lines.append(REMEMBERED.format(origin(error.error) or error.key))
             return _error("\n".join(lines), EXIT_QUERY_FAILED)
     return _error("".join(traceback.format_exception(error)).rstrip() + f"\n{BUG}", EXIT_BUG)

@@ -66,7 +66,7 @@ def report(error: BaseException) -> int:
             tell(f"{error.key} failed")
             tell(shown(error.error))
             if not frames_of_user(error.error):
-                tell(REMEMBERED.format(_origin(error.error) or error.key))
+                tell(REMEMBERED.format(origin(error.error) or error.key))
             return EXIT_QUERY_FAILED
         case KeyboardInterrupt() | click.Abort():
             tell("interrupted")
@@ -78,7 +78,7 @@ def report(error: BaseException) -> int:
     return EXIT_BUG
 
 
-def _origin(error: BaseException) -> str:
+def origin(error: BaseException) -> str:
     """The key that failed first, from the engine's note of the keys that led to it."""
     for note in notes_of(error):
         if note.startswith(WHILE):

@@ -49,19 +49,19 @@ def answer_changes(request: Message, served: Served) -> Iterator[Message]:
     """The messages that answer a request for changes."""
     asked = msgspec.convert(request, Changes)
     db = served.db
-    refused = answers._elsewhere(asked.place, db)
+    refused = answers.why_elsewhere(asked.place, db)
     if asked.sync and not refused:
         served.sync()
     stale = served.stale_rules()
     if refused or stale:
-        yield answers._refusal(refused) if refused else answers._retry(stale)
+        yield answers.refusal(refused) if refused else answers.retry(stale)
         return
     yield answers.AT_IT
     try:
-        with answers._LOADING:
-            key = answers._loaded_key(answers.Look(asked.place, asked.key, ()), asked.place.settings())
+        with answers.LOADING:
+            key = answers.loaded_key(answers.Look(asked.place, asked.key, ()), asked.place.settings())
     except EngineError as error:
-        yield answers._failed(error, early=True)
+        yield answers.failed(error, early=True)
         return
     before = db.counts().executed
     try:
@@ -77,7 +77,7 @@ def answer_changes(request: Message, served: Served) -> Iterator[Message]:
     except Exception as error:  # told to who asked: the watch goes on
         if isinstance(error, Closed) or db._core.stopping:
             raise
-        yield answers._failed(of_query(error, str(key)))
+        yield answers.failed(of_query(error, str(key)))
         return
     yield {"ok": {"delta": None if found is None else found[0]}}
 

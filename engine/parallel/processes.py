@@ -30,7 +30,7 @@ END_SECONDS: Final = 1.0  # from the end of its output to the end of a worker
 PIPE_BYTES: Final = 1 << 20
 # Of the pipes of one engine. Linux gives 64 MiB to all of a user; after that all new ones are narrow.
 ALL_PIPES_BYTES: Final = 16 << 20
-_PROGRAM: Final = "import sys; sys.path[:] = {path!r}; from engine.parallel.serve import main; main()"
+PROGRAM: Final = "import sys; sys.path[:] = {path!r}; from engine.parallel.serve import main; main()"
 
 
 class Child:
@@ -38,7 +38,7 @@ class Child:
 
     def __init__(self, setup: bytes, pipe_bytes: int) -> None:
         # Before `-c` our own path, so that nothing in the working directory takes the place of the engine.
-        program = _PROGRAM.format(path=[os.path.abspath(place) for place in sys.path])
+        program = PROGRAM.format(path=[os.path.abspath(place) for place in sys.path])
         self.process = subprocess.Popen(
             [sys.executable, *_flags(), "-c", program],
             stdin=subprocess.PIPE,

@@ -91,7 +91,7 @@ class UpdateScheduler(Generic[H]):
         self.changed = threading.Condition()  # something became due earlier
         self._pending: dict[str, _Pending] = {}  # in the order of the latest hint
         self._nodes: dict[H, None] = {}
-        self._retries: dict[H, _Retry] = {}
+        self._retries: dict[H, Retry] = {}
         self._crawl = ""
         self._asked = 0.0  # when the crawl or the first of the nodes that wait was asked for; 0: nothing is
         self._tickets: list[Ticket] = []
@@ -175,7 +175,7 @@ class UpdateScheduler(Generic[H]):
     def retry(self, node: H) -> float | None:
         """A node could not be read, or a key not computed. Seconds until the next try; None: given up."""
         with self.changed:
-            known = self._retries.setdefault(node, _Retry())
+            known = self._retries.setdefault(node, Retry())
             wait = known.next_wait()
             if wait is None:
                 del self._retries[node]
@@ -287,7 +287,7 @@ class UpdateScheduler(Generic[H]):
             busy.last, busy.times = now, busy.times + 1
 
 
-class _Retry:
+class Retry:
     """How often one thing was tried, and when it is tried next."""
 
     def __init__(self) -> None:
