@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from engine.core import Core
 from engine.errors import BadSettings, StoreDamaged, StoreFull, StoreReadOnly
@@ -65,19 +65,7 @@ def open_core(
         raise BadSettings(processes=processes, executor=executor, hint="One of them computes.")
     if synchronous not in ("NORMAL", "FULL"):
         raise BadSettings(synchronous=synchronous, hint='Say "NORMAL" or "FULL".')
-    store: Store | None = None
-    if path is not None:
-        try:
-            store = open_store(
-                Path(path),
-                read_only=read_only,
-                synchronous="FULL" if synchronous == "FULL" else "NORMAL",
-                proves_later=True,
-            )
-        except (StoreFull, StoreReadOnly) as error:
-            cure = "Make room" if isinstance(error, StoreFull) else "Check the permissions"
-            error.hint = f"{cure}, or name another store; Engine(None) works without one."
-            raise
+    store = None if path is None else _opened(Path(path), read_only, synchronous)
     place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
     core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
     core.relaxes_collector = relax_collector
@@ -98,6 +86,16 @@ def open_core(
         core.telling.notes += store.notes
         store.notes.clear()
     return core
+
+
+def _opened(path: Path, read_only: bool, synchronous: str) -> Store:
+    full: Literal["FULL", "NORMAL"] = "FULL" if synchronous == "FULL" else "NORMAL"
+    try:
+        return open_store(path, read_only=read_only, synchronous=full, proves_later=True)
+    except (StoreFull, StoreReadOnly) as error:
+        cure = "Make room" if isinstance(error, StoreFull) else "Check the permissions"
+        error.hint = f"{cure}, or name another store; Engine(None) works without one."
+        raise
 
 
 def _is_count(value: object) -> bool:

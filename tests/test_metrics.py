@@ -13,7 +13,8 @@ import pytest
 
 from engine.errors import BadSettings
 from engine.event import What
-from engine.watch.metrics import MetricsServer, render, serve_metrics
+from engine.watch.metrics import render
+from engine.watch.metrics_server import MetricsServer, serve_metrics
 from engine.watch.progress_tracker import ProgressTracker
 from engine.watch.unix_socket import connect
 from tests.telling import (
@@ -133,8 +134,8 @@ def test_only_get_metrics_is_answered(request_: bytes, code: str, capfd: pytest.
 
 
 def test_clients_that_send_nothing_little_or_no_end_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.watch.metrics.SILENCE_SECONDS", 0.2)
-    monkeypatch.setattr("engine.watch.metrics.REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr("engine.watch.metrics_server.Handler.timeout", 0.2)
+    monkeypatch.setattr("engine.watch.metrics_server.REQUEST_SECONDS", 0.5)
     with serve_metrics("0", ProgressTracker().snapshot) as server:
         silent, slow, endless = (client_of(server) for _ in range(3))
         with silent, slow, endless:

@@ -137,10 +137,10 @@ def executor(root: Path) -> Iterator[Processes]:
     made.close()
 
 
-def let_go(exchange: Exchange) -> None:
+def let_go(whole: Exchange) -> None:
     """Instead of ending all workers, which serve further engines: those that still work for this one."""
-    for number in [number for number, slot in exchange._slots.items() if slot.units]:
-        exchange._drop(number)
+    for number in [number for number, slot in whole._slots.items() if slot.units]:
+        whole._drop(number)
 
 
 class Timeline:

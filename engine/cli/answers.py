@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 AT_IT: Final[Message] = {"progress": {}}  # gives the server the chance to notice a client that has gone
 VARIABLES: Final = "engine.rules.env:variable"
 TOOLS: Final = "engine.rules.command:tool_version"  # found on PATH
-# The last answer of `variables_read`. There may be 100,000 inputs; their number tells whether there are new ones.
+# The last `variables_read`. There may be 100,000 inputs; their number tells whether there are new ones.
 _KNOWN: Final[WeakKeyDictionary[Core, tuple[Graph, int, tuple[str, ...]]]] = WeakKeyDictionary()
 LOADING: Final = threading.Lock()  # a module that another thread is loading is in `sys.modules` already
 
@@ -133,7 +133,6 @@ def answer(request: Message, served: Served) -> Generator[Message, None, None]:
 
 def _run(request: Message, served: Served) -> Iterator[Message]:
     from engine.cli.arguments import key_to_run
-    from engine.cli.output import plain, plain_answer, shown
     from engine.cli.report import of_query
     from engine.modules import load_query
 
@@ -179,20 +178,26 @@ def _run(request: Message, served: Served) -> Iterator[Message]:
             return
         last = {"ok": {"revision": revision, "counts": counts}}
         try:
-            if asked.json:
-                document = {
-                    "query": key.query.name,
-                    "args": [plain(value) for value in key.args],
-                    "revision": revision,
-                    "value": plain_answer(key, value),
-                    "counts": counts,
-                }
-                yield from wire.pieces(iter([_json_text(document, asked.indent)]))
-            else:
-                yield from wire.pieces(shown(value))
+            yield from _pieces(asked, key, value, revision, counts)
         except Exception as error:  # of a value that cannot be shown, which may be any
             last = failed(error)
     yield {**last, "notes": [*db.notes(), *_ignored(asked.place, db)]}
+
+
+def _pieces(asked: Run, key: Key[Any], value: object, revision: int, counts: object) -> Iterator[Message]:
+    """A value in the form in which it was asked for."""
+    from engine.cli.output import plain, plain_answer, shown
+
+    if not asked.json:
+        return wire.pieces(shown(value))
+    document = {
+        "query": key.query.name,
+        "args": [plain(value) for value in key.args],
+        "revision": revision,
+        "value": plain_answer(key, value),
+        "counts": counts,
+    }
+    return wire.pieces(iter([_json_text(document, asked.indent)]))
 
 
 def _json_text(document: dict[str, Any], indent: int | None) -> str:

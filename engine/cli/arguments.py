@@ -32,7 +32,7 @@ def key_of_texts(query: Query[..., Any], texts: Sequence[str], named: Iterable[s
     """
     info = info_of(query)
     named = tuple(named)
-    table = None if texts or named else whole_table(query)
+    table = None if texts or named else _whole_table(query)
     if table is not None:
         return Key(table.settle, ())
     if by_columns(info):
@@ -69,9 +69,7 @@ def key_of_texts(query: Query[..., Any], texts: Sequence[str], named: Iterable[s
 
 def key_to_run(query: Query[..., Any], texts: Sequence[str], named: Iterable[str] = ()) -> Key[Any]:
     """The same for who wants to see a value: of a table as a whole that is all its rows."""
-    named = tuple(named)
-    table = None if texts or named else whole_table(query)
-    return key_of_texts(query, texts, named) if table is None else Key(table.lookups["where"], ())
+    return key_to_show(key_of_texts(query, texts, named))
 
 
 def key_to_show(key: Key[Any]) -> Key[Any]:
@@ -117,7 +115,7 @@ def literals(name: str, arguments: str) -> tuple[Any, ...]:
     return tuple(terms)
 
 
-def whole_table(query: Query[..., Any]) -> CollectionInfo | None:
+def _whole_table(query: Query[..., Any]) -> CollectionInfo | None:
     """The table that goes by the name of a query."""
     found = collection_of(query)
     return found if found is not None and found.kind == "table" else None

@@ -61,7 +61,7 @@ class Audience:
 
     def _serve_metrics(self, stack: ExitStack, watch: Watch) -> None:
         from engine.cli.output import tell
-        from engine.watch.metrics import serve_metrics
+        from engine.watch.metrics_server import serve_metrics
 
         # Who asked for any free port goes on at the one that people know by now.
         address = self._handed.metrics or self._options["metrics"]
