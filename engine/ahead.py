@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+import engine.verify as verify
 from engine.core import Core
 from engine.graph import ABSENT, GROUP, MARKED, RUNNING, SUSPECT
 from engine.persist import load, load_readers
@@ -103,7 +104,7 @@ def _that_run(core: Core, nodes: list[int]) -> list[int]:
     """Those that certainly run (R3): the first thing that is not what it was, was never what it is now."""
     changed_by: dict[int, int] = {}
     for node in nodes:
-        changed = _first_changed(core, node)
+        changed = verify.first_changed(core, node)
         if changed:
             changed_by[node] = changed
     history = core.history
@@ -111,16 +112,3 @@ def _that_run(core: Core, nodes: list[int]) -> list[int]:
         return list(changed_by)
     history.versions.load(core, list(dict.fromkeys(changed_by.values())))
     return [node for node, changed in changed_by.items() if not history.versions.was_before(core, changed)]
-
-
-def _first_changed(core: Core, node: int) -> int:
-    """The first dependency that is not what it was; 0 where that is not known yet, or there is none."""
-    graph = core.graph
-    verified_at = graph.verified_at[node]
-    for read in graph.below(node):
-        if read < GROUP:
-            if graph.status[read] & MARKED:
-                return 0
-            if graph.changed_at[read] > verified_at:
-                return read
-    return 0

@@ -84,10 +84,15 @@ class History:
         row = self._row_of(core, node, info)
         if row is None:
             return None
-        # Most memos are replaced for good: what is stored of the node is not read for that.
-        known = self._memos.get(node) if core.saves and not tried else self.of(core, node)
         graph.flags[node] |= REMEMBERED | RECORDED
         made = None
+        if not core.saves or tried:
+            known: list[Earlier] | None = self.of(core, node)
+        elif node in self._gone:  # those that the store still has do not count
+            known = self._memos[node]
+        else:  # most memos are replaced for good: the others are not read for that, nor compared
+            known = None
+            self._memos.pop(node, None)
         if known is not None:
             made = from_row(row)
             for one in known:
@@ -214,7 +219,7 @@ class History:
             seen = self.versions.seen(core, reads, graph.verified_at[node])
             if b"" in seen:
                 return None
-        if not grouped:
+        if not grouped:  # as most are
             return b"".join(seen)
         each = iter(seen)
         units_seen = (list(islice(each, len(unit))) for unit in units(dependencies))

@@ -42,7 +42,6 @@ from engine.memo import (
     doubt_readers,
     first_dependencies,
     lower_durability,
-    note_calls,
     put_value,
     raise_reach,
     replace_dependencies,
@@ -173,12 +172,11 @@ def _against_memo(core: Core, node: int, info: QueryInfo, outcome: Outcome) -> t
 def _take_back(core: Core, node: int, info: QueryInfo, reads: Reads, equal: bool) -> tuple[int, int]:
     """What rests on the memo before learns what it rests on from now on (K1); that is returned."""
     graph = core.graph
-    durability, reach = _rests_on(core, node, info, reads)
     if core.history is not None and not equal:
         core.history.versions.replaced(core, node)
     if reads or graph.dependencies[node]:
         replace_dependencies(core, node, reads)
-        note_calls(core, node, [read for read in reads if read > 0])
+    durability, reach = _rests_on(core, node, info, reads)
     if durability < graph.durability[node]:
         graph.durability[node] = durability
         lower_durability(core, node, durability)
@@ -257,7 +255,6 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, reads: Reads, outcome:
 def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome) -> None:
     graph = core.graph
     replace_dependencies(core, node, reads)
-    note_calls(core, node, [read for read in reads if read > 0])
     before = graph.flags[node]
     graph.flags[node] |= TRANSIENT
     durability, reach = _rests_on(core, node, info, reads)
@@ -302,7 +299,7 @@ def _rests_on(core: Core, node: int, info: QueryInfo, reads: Reads) -> tuple[int
     """
     if info.is_input:
         return info.durability, 0
-    durability, reach = rests_on(core, info, reads)
+    durability, reach = rests_on(core, node, info, reads)
     if node in core.collections:
         reach |= core.graph.flags[node] & REACH
     return durability, reach

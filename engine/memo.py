@@ -119,26 +119,20 @@ def raise_reach(core: Core, node: int, reach: int) -> None:
 def first_dependencies(core: Core, node: int, info: QueryInfo, reads: Reads) -> tuple[int, int]:
     """Put in place what the first run of a node read; returned is what its memo rests on, as by `rests_on`.
 
-    What `replace_dependencies`, `rests_on` and `note_calls` do one after the other is done in one pass here,
-    for every read of a cold build.
+    As `replace_dependencies` and then `rests_on`, where there is nothing to compare with: for every read of a
+    cold build.
     """
-    durability, reach = 0 if _is_lookup(info) else 2, 0
     if not reads:
-        return durability, reach
+        return 0 if _is_lookup(info) else 2, 0
     graph = core.graph
-    query, flags, known, readers = graph.query, graph.flags, graph.durability, graph.readers
-    called = core.queries.calls[query[node]]
+    readers = graph.readers
     grouped = len(reads) > 2 and min(reads) < 0
     nodes = dict.fromkeys([read for read in reads if read > 0]) if grouped else reads
     if core.queries.stored:
         load_readers(core, nodes)
+    note_calls(core, node, nodes)
     graph.dependencies[node] = _entries_of(reads)
     for read in nodes:
-        reach |= flags[read]
-        if known[read] < durability:
-            durability = known[read]
-        if query[read] not in called:
-            note_calls(core, node, (read,))
         above = readers[read]
         if isinstance(above, int):
             readers[read] = array("I", (above, node)) if above else node
@@ -146,18 +140,27 @@ def first_dependencies(core: Core, node: int, info: QueryInfo, reads: Reads) -> 
             above.append(node)
     if core.store is not None:
         core.unsaved.readers.update(cast("dict[int, None]", nodes))
-    return durability, reach & REACH
+    return rests_on(core, node, info, reads)
 
 
-def rests_on(core: Core, info: QueryInfo, reads: Reads) -> tuple[int, int]:
-    """The durability of a memo that read `reads`, and the collections that it rests on, as flags (E3)."""
+def rests_on(core: Core, node: int, info: QueryInfo, reads: Reads) -> tuple[int, int]:
+    """The durability of a memo that read `reads`, and the collections that it rests on, as flags (E3).
+
+    Which queries its query calls is noted.
+    """
     graph = core.graph
-    nodes = [read for read in reads if read > 0]
     reach = 0
-    for read in nodes:
-        reach |= graph.flags[read]
-    lowest = min(map(graph.durability.__getitem__, nodes), default=2)
-    return (0 if _is_lookup(info) else lowest), reach & REACH
+    if not core.reach.of_query.keys().isdisjoint(core.queries.calls[graph.query[node]]):  # else none of them rests on any
+        for read in reads:
+            if read > 0:
+                reach |= graph.flags[read]
+    durability, known = 0 if _is_lookup(info) else 2, graph.durability
+    for read in reads:
+        if not durability:  # as for most from the first one on
+            break
+        if read > 0 and known[read] < durability:
+            durability = known[read]
+    return durability, reach & REACH
 
 
 def _is_lookup(info: QueryInfo) -> bool:
@@ -184,12 +187,13 @@ def _entries_of(reads: Reads) -> array[int] | int:
 
 
 def replace_dependencies(core: Core, node: int, reads: Reads) -> None:
-    """Put in place what a later run read."""
+    """Put in place what a later run read, and note what its query calls."""
     graph = core.graph
     new = _entries_of(reads)
     old = graph.dependencies[node]
-    if new == old:
+    if new == old:  # then what it calls was noted, too
         return
+    note_calls(core, node, [read for read in reads if read > 0])
     before = set(entries(graph.below(node))) if old else set()
     graph.dependencies[node] = new
     readers = graph.readers

@@ -72,11 +72,8 @@ def restore(core: Core, node: int, changed: int, walk: Walk) -> bool:
 
     The lock is held; it is given away while a group is checked by workers.
     """
-    history, info = core.history, _of_interest(core, node)
-    if history is None or info is None:
-        return False
-    if not history.versions.was_before(core, changed):
-        history.remember(core, node, info)
+    history, info = core.history, core.info_of(node)
+    if history is None or info is None or not may_hold_again(core, node, changed):
         return False
     trial = history.trials.get(node)
     if trial is None or trial.walk is not walk or trial.generation != core.generation:
@@ -95,6 +92,20 @@ def restore(core: Core, node: int, changed: int, walk: Walk) -> bool:
             return True
         trial.next()
     history.trials.pop(node, None)
+    return False
+
+
+def may_hold_again(core: Core, node: int, changed: int) -> bool:
+    """Whether some earlier memo of a key is worth a trial, now that this dependency is another one.
+
+    Else the key has to run, and the memo that it has is kept as an earlier one.
+    """
+    history, info = core.history, _of_interest(core, node)
+    if history is None or info is None:
+        return False
+    if history.versions.was_before(core, changed):
+        return True
+    history.remember(core, node, info)
     return False
 
 

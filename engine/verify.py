@@ -14,6 +14,7 @@ Not here: running functions (execute), who may run them (claims), workers for gr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import engine.execute as run
 import engine.group as group
@@ -24,6 +25,10 @@ from engine.event import What
 from engine.graph import FORCED, GROUP, LOADED, MARKED, NEW, PINNED, RUNNING, SUSPECT, TRANSIENT, entries
 from engine.mark import suspect
 from engine.persist import load
+
+_LOADED_OR_MARKED: Final = LOADED | MARKED
+_LOOKED_AT: Final = LOADED | MARKED | SUSPECT | FORCED | RUNNING
+_CONCERNED: Final = LOADED | MARKED | SUSPECT
 
 
 class Walk:
@@ -66,8 +71,39 @@ def ensure(core: Core, node: int, asker: Request, outer: Walk | None = None) -> 
         walk = Walk(asker, outer, node)
         if state & NEW == NEW and not state & RUNNING and not core.graph.flags[node] & PINNED:
             run.execute(core, node, walk)  # nothing to verify: the common case of a cold build
-        else:
+        elif state & _LOOKED_AT != _CONCERNED or not _run_at_once(core, node, walk):
             _walk(core, walk)
+
+
+def _run_at_once(core: Core, node: int, walk: Walk) -> bool:
+    """Run a suspect whose check ends at a change that is known, as for most readers of one change.
+
+    Does what `_walk` would do, and False where that needs more than one look at the dependencies.
+    """
+    changed = first_changed(core, node)
+    if not changed or node in core.collections:
+        return False
+    if core.history is not None and restore.may_hold_again(core, node, changed):
+        return False
+    core.tally.visited += 1
+    core.graph.cause[node] = changed
+    run.execute(core, node, walk)
+    return True
+
+
+def first_changed(core: Core, node: int) -> int:
+    """The first dependency that is not what it was; 0 where that is not known yet, or there is none."""
+    graph = core.graph
+    status, changed_at, flags = graph.status, graph.changed_at, graph.flags
+    verified_at = graph.verified_at[node]
+    for read in graph.below(node):
+        if read & GROUP:
+            continue
+        if status[read] & _LOADED_OR_MARKED != LOADED:
+            return 0
+        if changed_at[read] > verified_at or flags[read] & TRANSIENT:
+            return 0 if read in core.collections else read
+    return 0
 
 
 def _walk(core: Core, walk: Walk) -> None:

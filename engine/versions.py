@@ -26,6 +26,22 @@ MOST_VERSIONS: Final = 16  # of a node; who read an older one runs again
 MOST_LOADED: Final = 8 << 20  # bytes
 VERSION_BYTES: Final = 230  # of one, as measured
 ENTRY_BYTES: Final = 150  # for a node
+MOST_MOMENTS: Final = 4  # revisions in which nodes were looked up and not forgotten
+
+
+class _Then(dict[int, bytes]):
+    """What nodes were in one revision, looked up once: many that run because of one change read the same."""
+
+    __slots__ = ("core", "versions", "when")
+
+    def __init__(self, versions: Versions, core: Core, when: int) -> None:
+        self.versions, self.core, self.when = versions, core, when
+
+    def __missing__(self, node: int) -> bytes:
+        was = self.versions.was(self.core, node, self.when)
+        if was and not self.core.graph.flags[node] & ERROR:  # an equal failure may get other bytes
+            self[node] = was
+        return was
 
 
 @define(eq=False, repr=False)
@@ -34,7 +50,8 @@ class Versions:
 
     new: dict[int, tuple[VersionRow, ...]] = field(factory=dict)  # for the next commit
     _of: dict[int, list[VersionRow]] = field(factory=dict)  # all of a node
-    _last: tuple[int, int, bytes] = (0, 0, b"")  # what a node was in a revision: most ask for the same
+    _then: dict[int, _Then] = field(factory=dict)  # by revision; asked for in the revision of now
+    _asked_in: int = 0
     _again: dict[int, tuple[int, bool]] = field(factory=dict)  # changed_at, and whether it was that before
     _loaded: int = 0  # bytes
 
@@ -73,25 +90,21 @@ class Versions:
 
     def seen(self, core: Core, reads: Sequence[int], when: int) -> list[bytes]:
         """What each of these was in a revision; b"" where that is not known, or it is not in memory."""
-        changed_at, flags, digests = core.graph.changed_at, core.graph.flags, core.graph.fingerprint
-        seen: list[bytes] = []
-        moved: list[int] = []
-        for read in reads:
-            if changed_at[read] > when:
-                if self._last[0] != read or self._last[1] != when:
-                    moved.append(len(seen))
-                seen.append(self._last[2])
-            elif flags[read] & (ERROR | TRANSIENT):
-                seen.append(seen_now(core, read))
-            else:
-                seen.append(digests[read])
-        if moved:
-            self.load(core, [reads[at] for at in moved])
-        for at in moved:
-            known = reversed(self._of[reads[at]])
-            seen[at] = next((one.was for one in known if one.since <= when < one.until), b"")
-            self._last = reads[at], when, seen[at]
-        return seen
+        if self._asked_in != core.revision or len(self._then) > MOST_MOMENTS:
+            self._then.clear()
+            self._asked_in = core.revision
+        then = self._then.get(when)
+        if then is None:
+            then = self._then[when] = _Then(self, core, when)
+        return list(map(then.__getitem__, reads))
+
+    def was(self, core: Core, node: int, when: int) -> bytes:
+        """What a node was in a revision; b"" as in `seen`."""
+        if core.graph.changed_at[node] <= when:
+            return seen_now(core, node)
+        self.load(core, (node,))
+        known = reversed(self._of[node])
+        return next((one.was for one in known if one.since <= when < one.until), b"")
 
     def into(self, batch: Batch) -> None:
         """Put what is new into a batch."""
@@ -113,6 +126,7 @@ class Versions:
         """What is new was written."""
         self.new.clear()
         self._again.clear()
+        self._then.clear()
         self._make_room()
 
     def clear(self) -> None:
@@ -120,7 +134,7 @@ class Versions:
         self.new.clear()
         self._of.clear()
         self._again.clear()
-        self._last = 0, 0, b""
+        self._then.clear()
         self._loaded = 0
 
     def _make_room(self) -> None:
