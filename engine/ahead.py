@@ -69,8 +69,8 @@ def _read(core: Core, nodes: list[int]) -> None:
     concerned, reads = load_rows(core, nodes)
     if len(concerned) < 2:
         return
-    absent = {read for read in reads if graph.values[read] is ABSENT}
-    if absent:  # of what runs here for the first time: later all of it is in memory
+    if ABSENT in map(graph.values.__getitem__, reads):  # later all of it is in memory
+        absent = {read for read in reads if graph.values[read] is ABSENT}
         recall_all(core, [read for read in _reads_of(core, _that_run(core, concerned)) if read in absent])
     members = [node for node in concerned if graph.query[node] in core.queries.parts]
     load_readers(core, members)
@@ -97,7 +97,8 @@ def _reads_of(core: Core, nodes: list[int]) -> list[int]:
     found: set[int] = set()
     for node in nodes:
         found.update(core.graph.below(node))
-    return sorted(read for read in found if read < GROUP)
+    reads = sorted(found)
+    return reads if not reads or reads[-1] < GROUP else [read for read in reads if read < GROUP]
 
 
 def _that_run(core: Core, nodes: list[int]) -> list[int]:

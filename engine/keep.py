@@ -119,10 +119,10 @@ def _put(
     graph.flags[node] = before & _KEPT | flags
     graph.durability[node] = durability
     graph.cost[node] = outcome.microseconds
-    put_value(core, node, info, outcome.value, data, failure, keeps)
-    if query in core.queries.parts:
+    if query in core.queries.parts:  # while the value before is still in place
         given = outcome.value if outcome.rows is None else outcome.rows
         collect.absorb(core, node, given, failure, before, equal)
+    put_value(core, node, info, outcome.value, data, failure, keeps)
     if outcome.stamp is not None:
         core.observed[node] = core.unsaved.stamps[node] = outcome.stamp
     graph.verified_at[node] = core.revision

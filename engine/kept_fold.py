@@ -10,7 +10,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -22,6 +22,7 @@ from engine.errors import BadFold, StoreDamaged
 from engine.failure import Failure, is_transient
 from engine.folds import key_bytes, learn_values, merging
 from engine.frame import CURRENT
+from engine.graph import ABSENT, VALUE
 from engine.locate import find
 from engine.persist import load
 from engine.store import Batch, BlockRow
@@ -29,6 +30,7 @@ from engine.store.canonical import Unpackable, known, pack, unpack
 
 if TYPE_CHECKING:
     from engine.core import Core
+    from engine.tables import CollectionInfo
 
 T = TypeVar("T")
 BYTES: Final = (
@@ -43,6 +45,7 @@ Place = tuple[int, bytes]
 # Before, after, and the place in the tree: who left may be gone from the store when it is reduced.
 # None: what the store has, which is read of all members at once, before it is written anew.
 Change = tuple[bytes | None, bytes, bytes]
+NEITHER: Final = ABSENT, ABSENT
 
 
 class KeptFold(Collection):
@@ -54,8 +57,10 @@ class KeptFold(Collection):
         super().__init__(core, node, bit, name, shape)
         self._blocks: dict[Place, bytes] = {}  # not in the store yet; b"": gone
         self._changes: dict[int, Change] | None = None  # what waits
+        self._values_of: dict[int, tuple[Any, Any]] = {}  # of what waits, before and after, where at hand
         self._failing: dict[int, None] | None = None
         self._held: list[Any] | None = None  # the state of an invertible accumulator, in a list of one
+        self._value = 0  # the node of the fold's value, once there is one
         self._detached = False
         self._asked: tuple[Any, bool] | None = None  # an accumulator, and whether it has an inverse
         self.broken: Exception | None = None
@@ -68,7 +73,7 @@ class KeptFold(Collection):
         """See `Collection.take`."""
         if failure is None:
             try:
-                self._contribute(node, b"\x01" + pack(value), changed=changed)
+                self._contribute(node, b"\x01" + pack(value), value, changed=changed)
             except Unpackable as error:
                 cause = f"a value has no canonical bytes: {error}"
                 self._break(BadFold(fold=self.name, member=self.core.name_of(node), cause=cause, hint=BYTES))
@@ -91,7 +96,8 @@ class KeptFold(Collection):
         self._detached = True
         self.broken = None
         self._blocks.clear()
-        self._changes, self._failing, self._held = {}, {}, None
+        self._nothing_waits()
+        self._failing, self._held = {}, None
         self._forget_tree()  # else a tree that stays empty finds the old one after the commit
         self._blocks[WAITING] = self._blocks[FAILING] = self._blocks[STATE] = b""
         # All: a commit halfway attaches the store again, where those not taken yet have what was kept.
@@ -104,18 +110,23 @@ class KeptFold(Collection):
         """See `Collection.conclude`."""
         self._reduce()
 
-    def _contribute(self, node: int, after: bytes, *, changed: bool = False) -> None:
-        waiting = self._waiting
+    def _contribute(self, node: int, after: bytes, value: Any = ABSENT, *, changed: bool = False) -> None:
+        waiting, graph, info = self._waiting, self.core.graph, self.definition
+        # Else it may be changed by others before it is used.
+        shareable = value is not ABSENT and info is not None and info.member.codec.shareable
         known = waiting.get(node)
         first: bytes | None
+        old = ABSENT
         if known is not None:
             first, before = known[0], known[1]
-        elif changed and self._is_stored(node):
-            first = before = None
+            old = self._values_of.get(node, NEITHER)[0]
         else:
-            first = before = self.contribution(node)
+            if changed and shareable and graph.status[node] & VALUE:
+                old = graph.values[node]  # the one before is still there, see `keep._put`
+            first = before = None if changed and self._is_stored(node) else self.contribution(node)
         if before != after:
-            waiting[node] = first, after, self._key_of(node)
+            waiting[node] = first, after, self._key_of(node, info)
+            self._values_of[node] = old, value if shareable else ABSENT
             self.tell(node, after)
             self._force()
 
@@ -123,9 +134,21 @@ class KeptFold(Collection):
         """Whether it is the store that says what a member contributes."""
         return node not in self.news and self.core.store is not None and not self._detached
 
-    def _read_before(self) -> None:
+    def _moved(self) -> tuple[list[Any], list[Any]]:
+        """The values that go and those that come. Raises what `unpack` raises."""
+        self._read_before([node for node, (old, _) in self._values_of.items() if old is ABSENT])
+        removed, added = list[Any](), list[Any]()
+        for node, (before, after, _) in self._waiting.items():
+            old, new = self._values_of.get(node, NEITHER)
+            if before != b"":
+                removed.append(unpack(before[1:], known) if before and old is ABSENT else old)
+            if after:
+                added.append(unpack(after[1:], known) if new is ABSENT else new)
+        return removed, added
+
+    def _read_before(self, nodes: Iterable[int]) -> None:
         """Read what members contributed before they changed."""
-        unread = [node for node, (before, _, _) in self._waiting.items() if before is None]
+        unread = [node for node in nodes if self._waiting[node][0] is None]
         if unread:
             assert self.core.store is not None
             found = self.core.store.derived.members_among(self.node, unread)
@@ -133,8 +156,7 @@ class KeptFold(Collection):
                 _, after, key = self._waiting[node]
                 self._waiting[node] = found.get(node, b""), after, key
 
-    def _key_of(self, node: int) -> bytes:
-        info = self.definition
+    def _key_of(self, node: int, info: CollectionInfo | None) -> bytes:
         if info is None or self._is_invertible(info.into):
             return b""
         return self._place(node)
@@ -158,18 +180,19 @@ class KeptFold(Collection):
 
     def _force(self) -> None:
         """The value of the fold may be another one."""
-        info = self.definition
-        assert info is not None
-        assert info.value is not None
-        if info.value.name in self.core.queries.by_name:
-            node = find(self.core, info.value, ())
-            if node:
-                force_lookups(self.core, (node,))
+        if not self._value:
+            info = self.definition
+            assert info is not None
+            assert info.value is not None
+            if info.value.name in self.core.queries.by_name:
+                self._value = find(self.core, info.value, ()) or 0
+        if self._value:
+            force_lookups(self.core, (self._value,))
 
     def _break(self, error: Exception) -> None:
         self.broken = error
         self.rebuild = self.dirty = True
-        self._waiting.clear()
+        self._nothing_waits()
         self._force()
 
     # -- reducing ------------------------------------------------------------------------------
@@ -183,9 +206,7 @@ class KeptFold(Collection):
         try:
             learn_values(info)
             if is_invertible(info.into):
-                self._read_before()
-                removed = [unpack(before[1:], known) for before, _, _ in self._waiting.values() if before]
-                added = [unpack(after[1:], known) for _, after, _ in self._waiting.values() if after]
+                removed, added = self._moved()
                 before = self._state
                 readable = True
                 state = self._pure(lambda: change(info.into, before, removed, added))
@@ -201,7 +222,7 @@ class KeptFold(Collection):
             self._begin_anew(info.into)
             if readable and self.broken is None:
                 self._break(error)  # `remove` alone raises it: its author has to know
-        self._waiting.clear()
+        self._nothing_waits()
         self._blocks[WAITING] = b""
 
     def _begin_anew(self, into: Any) -> None:
@@ -246,8 +267,11 @@ class KeptFold(Collection):
 
     def _grow(self, into: Any) -> None:
         leaves: dict[bytes, bytes | None] = {}
-        for _, after, key in self._waiting.values():
-            leaves[key] = pack(into.lift(unpack(after[1:], known))) if after else None
+        for node, (_, after, key) in self._waiting.items():
+            value = self._values_of.get(node, NEITHER)[1]
+            if after and value is ABSENT:
+                value = unpack(after[1:], known)
+            leaves[key] = pack(into.lift(value)) if after else None
         tree = self._tree(into)
         tree.update(leaves)
         self._blocks.update(tree.written)
@@ -287,6 +311,10 @@ class KeptFold(Collection):
             several = () if data is None else unpack(data, {})
             self._changes = {node: (before, after, key) for node, before, after, key in several}
         return self._changes
+
+    def _nothing_waits(self) -> None:
+        self._changes = {}
+        self._values_of.clear()
 
     def _write_failing(self) -> None:
         self._blocks[FAILING] = pack(tuple(self.failing_members))
@@ -331,7 +359,7 @@ class KeptFold(Collection):
         if len(self._waiting) > WAITING_AT_MOST:
             self._reduce()
         if self._waiting:
-            self._read_before()  # now: the batch replaces it
+            self._read_before(self._waiting)  # now: the batch replaces it
             self._blocks[WAITING] = pack(tuple((node, *both) for node, both in self._waiting.items()))
         super().into(batch)
         for (level, key), data in self._blocks.items():

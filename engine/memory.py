@@ -59,11 +59,15 @@ class Memory:
 
     def made(self, core: Core, node: int, data: bytes) -> None:
         """A value was made or set; `data` is its encoding. The lock is held."""
-        if node in self._unsaved or node in self._saved:
-            self.drop(node)
+        before = self._saved.pop(node, 0)
+        if before:
+            self._saved_bytes -= before
+        unsaved = self._unsaved
+        before = unsaved.pop(node, 0) if unsaved else 0
+        size = 0
         if len(data) > FEW and not core.graph.flags[node] & (UNSTORED | PINNED):
-            self._unsaved[node] = size = OVERHEAD + PER_BYTE * len(data)
-            self.unsaved_bytes += size
+            unsaved[node] = size = OVERHEAD + PER_BYTE * len(data)
+        self.unsaved_bytes += size - before
 
     def loaded(self, core: Core, node: int, data: bytes) -> None:
         """A value was read from the store. The lock is held."""

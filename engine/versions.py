@@ -38,8 +38,12 @@ class _Then(dict[int, bytes]):
         self.versions, self.core, self.when = versions, core, when
 
     def __missing__(self, node: int) -> bytes:
-        was = self.versions.was(self.core, node, self.when)
-        if was and not self.core.graph.flags[node] & ERROR:  # an equal failure may get other bytes
+        graph = self.core.graph
+        if graph.flags[node] & (ERROR | TRANSIENT):  # not kept here: an equal failure may get other bytes
+            return self.versions.was(self.core, node, self.when)
+        unmoved = graph.changed_at[node] <= self.when
+        was = graph.fingerprint[node] if unmoved else self.versions.was(self.core, node, self.when)
+        if was:
             self[node] = was
         return was
 
