@@ -116,7 +116,8 @@ class KeptFold(Collection):
         shareable = value is not ABSENT and info is not None and info.member.codec.shareable
         known = waiting.get(node)
         first: bytes | None
-        old = ABSENT
+        before: bytes | None
+        old: Any = ABSENT
         if known is not None:
             first, before = known[0], known[1]
             old = self._values_of.get(node, NEITHER)[0]
