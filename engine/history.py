@@ -25,7 +25,6 @@ from engine.earlier_rows import gives_rows, pack_rows, unpack_rows
 from engine.graph import (
     ERROR,
     FORCED,
-    GROUP,
     INPUT,
     PINNED,
     REACH,
@@ -131,7 +130,7 @@ class History:
         if seen is None:
             return None
         rows = b""
-        if gives_rows(core, node):
+        if flags & UNSTORED and gives_rows(core, node):
             rows = pack_rows(core, node)
             if not rows:
                 return None
@@ -211,19 +210,30 @@ class History:
         dependencies = graph.below(node)
         if graph.flags[node] & REACH and not core.collections.keys().isdisjoint(dependencies):
             return None
-        grouped = max(dependencies, default=0) >= GROUP
-        reads = entries(dependencies) if grouped else dependencies
-        seen = self.versions.seen(core, reads, graph.verified_at[node])
-        if b"" in seen:
+        when = graph.verified_at[node]
+        try:
+            return self._known(core, dependencies, when)
+        except KeyError:  # a marker: most read no group, so it is not looked for
+            pass
+        seen = self._known(core, entries(dependencies), when)
+        if seen is None:
+            return None
+        found, at = [], 0
+        for unit in units(dependencies):
+            size = FINGERPRINT_BYTES * len(unit)
+            one = seen[at : at + size]
+            found.append(one if len(unit) == 1 else fingerprint(one))
+            at += size
+        return b"".join(found)
+
+    def _known(self, core: Core, reads: Sequence[int], when: int) -> bytes | None:
+        """What nodes were in a revision, one after the other; None where that is not known of all."""
+        size = FINGERPRINT_BYTES * len(reads)
+        seen = b"".join(self.versions.seen(core, reads, when))
+        if len(seen) < size:
             load(core, reads)  # most often they are in memory: that is not asked of each
-            seen = self.versions.seen(core, reads, graph.verified_at[node])
-            if b"" in seen:
-                return None
-        if not grouped:  # as most are
-            return b"".join(seen)
-        each = iter(seen)
-        units_seen = (list(islice(each, len(unit))) for unit in units(dependencies))
-        return b"".join([one[0] if len(one) == 1 else fingerprint(b"".join(one)) for one in units_seen])
+            seen = b"".join(self.versions.seen(core, reads, when))
+        return seen if len(seen) == size else None
 
     def _make_room(self) -> None:
         """Before more is read: let go of what is there, if it is too much (Y3)."""

@@ -119,20 +119,26 @@ def raise_reach(core: Core, node: int, reach: int) -> None:
 def first_dependencies(core: Core, node: int, info: QueryInfo, reads: Reads) -> tuple[int, int]:
     """Put in place what the first run of a node read; returned is what its memo rests on, as by `rests_on`.
 
-    As `replace_dependencies` and then `rests_on`, where there is nothing to compare with: for every read of a
-    cold build.
+    What `replace_dependencies` and `rests_on` do one after the other is done in one pass here, for every read
+    of a cold build.
     """
+    durability, reach = 0 if _is_lookup(info) else 2, 0
     if not reads:
-        return 0 if _is_lookup(info) else 2, 0
+        return durability, reach
     graph = core.graph
-    readers = graph.readers
+    query, flags, known, readers = graph.query, graph.flags, graph.durability, graph.readers
+    called = core.queries.calls[query[node]]
     grouped = len(reads) > 2 and min(reads) < 0
     nodes = dict.fromkeys([read for read in reads if read > 0]) if grouped else reads
     if core.queries.stored:
         load_readers(core, nodes)
-    note_calls(core, node, nodes)
     graph.dependencies[node] = _entries_of(reads)
     for read in nodes:
+        reach |= flags[read]
+        if known[read] < durability:
+            durability = known[read]
+        if query[read] not in called:
+            note_calls(core, node, (read,))
         above = readers[read]
         if isinstance(above, int):
             readers[read] = array("I", (above, node)) if above else node
@@ -140,17 +146,17 @@ def first_dependencies(core: Core, node: int, info: QueryInfo, reads: Reads) -> 
             above.append(node)
     if core.store is not None:
         core.unsaved.readers.update(cast("dict[int, None]", nodes))
-    return rests_on(core, node, info, reads)
+    return durability, reach & REACH
 
 
 def rests_on(core: Core, node: int, info: QueryInfo, reads: Reads) -> tuple[int, int]:
     """The durability of a memo that read `reads`, and the collections that it rests on, as flags (E3).
 
-    Which queries its query calls is noted.
+    Which queries its query calls was noted before: mostly that says at once that it rests on none.
     """
     graph = core.graph
     reach = 0
-    if not core.reach.of_query.keys().isdisjoint(core.queries.calls[graph.query[node]]):  # else none of them rests on any
+    if not core.reach.of_query.keys().isdisjoint(core.queries.calls[graph.query[node]]):
         for read in reads:
             if read > 0:
                 reach |= graph.flags[read]

@@ -59,15 +59,13 @@ class Memory:
 
     def made(self, core: Core, node: int, data: bytes) -> None:
         """A value was made or set; `data` is its encoding. The lock is held."""
-        before = self._saved.pop(node, 0)
-        if before:
-            self._saved_bytes -= before
-        unsaved = self._unsaved
-        before = unsaved.pop(node, 0) if unsaved else 0
-        size = 0
+        if node in self._saved:
+            self._saved_bytes -= self._saved.pop(node)
+        elif node in self._unsaved:
+            self.unsaved_bytes -= self._unsaved.pop(node)
         if len(data) > FEW and not core.graph.flags[node] & (UNSTORED | PINNED):
-            unsaved[node] = size = OVERHEAD + PER_BYTE * len(data)
-        self.unsaved_bytes += size - before
+            self._unsaved[node] = size = OVERHEAD + PER_BYTE * len(data)
+            self.unsaved_bytes += size
 
     def loaded(self, core: Core, node: int, data: bytes) -> None:
         """A value was read from the store. The lock is held."""

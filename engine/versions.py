@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
-from engine.graph import ERROR, TRANSIENT, VERSIONED
+from engine.graph import ERROR, GROUP, TRANSIENT, VERSIONED
 from engine.store import Batch, VersionRow
 from engine.store.codec import fingerprint
 
@@ -38,6 +38,8 @@ class _Then(dict[int, bytes]):
         self.versions, self.core, self.when = versions, core, when
 
     def __missing__(self, node: int) -> bytes:
+        if node >= GROUP:
+            raise KeyError(node)
         graph = self.core.graph
         if graph.flags[node] & (ERROR | TRANSIENT):  # not kept here: an equal failure may get other bytes
             return self.versions.was(self.core, node, self.when)
@@ -93,7 +95,10 @@ class Versions:
         return known[1]
 
     def seen(self, core: Core, reads: Sequence[int], when: int) -> list[bytes]:
-        """What each of these was in a revision; b"" where that is not known, or it is not in memory."""
+        """What each of these was in a revision; b"" where that is not known, or it is not in memory.
+
+        Raises KeyError for the marker of a group.
+        """
         if self._asked_in != core.revision or len(self._then) > MOST_MOMENTS:
             self._then.clear()
             self._asked_in = core.revision
