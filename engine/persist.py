@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from itertools import compress, count
 from struct import Struct
 from typing import Final
 
@@ -32,7 +33,7 @@ from engine.graph import (
 )
 from engine.query import REGISTRY
 from engine.reach import note
-from engine.store import Batch, NodeColumns, NodeRow, QueryRow, RevisionRow, State
+from engine.store import Batch, Extent, NodeColumns, NodeRow, QueryRow, RevisionRow, State
 from engine.store.canonical import canonicals as _canonicals
 
 KEEP: Final = None  # data of a row whose value did not change: the store keeps what has this fingerprint
@@ -150,7 +151,7 @@ def save_made(core: Core, node: int, data: bytes | None) -> None:
 def chunk(core: Core) -> None:
     """Commit in the middle of a long build, when enough has come together."""
     if is_due(core):
-        commit(core)
+        commit(core, goes_on=True)
 
 
 def is_due(core: Core, nodes: int | None = None) -> bool:
@@ -166,8 +167,10 @@ def is_due(core: Core, nodes: int | None = None) -> bool:
     return large or core.ran_at - unsaved.since >= CHUNK_NS
 
 
-def commit(core: Core) -> None:
+def commit(core: Core, *, goes_on: bool = False) -> None:
     """Write everything that is new in one transaction. The lock is held.
+
+    goes_on  it is a part of a long build, and others will come
 
     A full disk is noted, not raised: answers stay right from memory, and the next commit tries again.
     """
@@ -177,7 +180,7 @@ def commit(core: Core) -> None:
         return
     if not unsaved.has_news and not any(one.has_news for one in core.collections.values()):
         return
-    batch = _news(core)
+    batch = _news(core, goes_on)
     try:
         store.write(batch)
     except StoreFull as error:
@@ -198,13 +201,15 @@ def commit(core: Core) -> None:
     core.tell(What.COMMITTED, 0)
 
 
-def _news(core: Core) -> Batch:
+def _news(core: Core, goes_on: bool) -> Batch:
     """All that the store does not know yet."""
     unsaved, queries = core.unsaved, core.queries
     batch = Batch()
     if unsaved.nodes:
         batch.nodes = _rows(core)
-    batch.readers = _readers(core).items()
+    batch.extent = _extent(core, goes_on)
+    if batch.extent is not Extent.LATER:
+        batch.readers = _readers(core, batch.extent).items()
     batch.inputs = unsaved.stamps.items()
     for row in unsaved.queries:
         calls = array("I", sorted(queries.calls[row])).tobytes()
@@ -255,10 +260,24 @@ def _args(core: Core, nodes: list[int]) -> list[bytes]:
     return [one if isinstance(one, bytes) else next(left) for one in found]
 
 
-def _readers(core: Core) -> dict[int, bytes]:
-    """The readers of all dirty nodes, without the collections that wait for them."""
+def _extent(core: Core, goes_on: bool) -> Extent:
+    """Of which nodes a commit says the readers. While a store is being filled for the first time, that is
+    left to the end: it takes half of the writing, and all of them are in memory.
+    """
+    store = core.store
+    assert store is not None
+    if core.queries.stored:
+        return Extent.CHANGED
+    indexed = store.is_indexed
+    if goes_on and (not indexed or len(core.unsaved.nodes) > core.written):
+        return Extent.LATER
+    return Extent.CHANGED if indexed else Extent.ALL
+
+
+def _readers(core: Core, extent: Extent) -> dict[int, bytes]:
+    """The readers of all dirty nodes, or of all there are, without the collections that wait for them."""
     graph = core.graph
-    nodes = list(core.unsaved.readers)
+    nodes = list(core.unsaved.readers) if extent is Extent.CHANGED else list(compress(count(), graph.readers))
     found = list(map(graph.readers.__getitem__, nodes))
     if None in found:
         nodes = [node for node in nodes if graph.readers[node] is not None]

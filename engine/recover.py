@@ -55,6 +55,7 @@ def reopen(core: Core, kept: list[Change] | None = None) -> None:
         core.memory.clear()
     core.outdate()
     if core.store is not None:
+        core.store.make_index()
         open_graph(core)
     restore_collections(core)
     core.graph.tables.extend({} for _ in range(tables))

@@ -29,6 +29,7 @@ from engine.store.rows import (
     CollectionRow,
     CursorRow,
     EarlierRow,
+    Extent,
     InputRow,
     MemberRow,
     MemberRows,
@@ -53,6 +54,7 @@ __all__ = [
     "CollectionRow",
     "CursorRow",
     "EarlierRow",
+    "Extent",
     "InputRow",
     "MemberRow",
     "MemberRows",
@@ -105,7 +107,9 @@ def open_store(
         try:
             files = private_directory(directory, create=True)
             opened = open_for_writing(files, synchronous, proves_later=proves_later)
-            return Store(opened, read_only=False, synchronous=synchronous)
+            store = Store(opened, read_only=False, synchronous=synchronous)
+            store.make_index()
+            return store
         except OSError as error:
             told = from_os(error, directory)
             if error.errno not in (*NO_WRITING, *FULL) or not os.path.exists(directory / "store.db"):

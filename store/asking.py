@@ -11,8 +11,9 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Literal
 
-from engine.store import history, observed, reading, schema
+from engine.store import history, index, observed, reading, repair, schema
 from engine.store.input_blocks import InputBlock
 from engine.store.rows import (
     EarlierRow,
@@ -26,6 +27,9 @@ from engine.store.rows import (
 
 class Readable(ABC):
     """The reading half of a store."""
+
+    _index: Literal[True] | dict[int, bytes] | None = None
+    """True: it is there. Else the readers of all nodes. None: nobody has looked since the file changed."""
 
     @abstractmethod
     def locked(self) -> AbstractContextManager[sqlite3.Connection]:
@@ -59,7 +63,11 @@ class Readable(ABC):
     def readers(self, ids: Sequence[int]) -> dict[int, bytes]:
         """Packed ids of the readers of those nodes that have any."""
         with self.locked() as connection:
-            return reading.readers(connection, ids)
+            if self._index is None:
+                self._index = repair.is_indexed(connection) or index.readers(connection)
+            if self._index is True:
+                return reading.readers(connection, ids)
+            return {id: self._index[id] for id in ids if id in self._index}
 
     def inputs(self) -> list[ObservedInput]:
         """All observed inputs with their stamps."""

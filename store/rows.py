@@ -7,6 +7,7 @@ core).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from enum import Enum
 from itertools import islice
 from operator import lt
 from typing import Any, Final, NamedTuple
@@ -205,6 +206,14 @@ class EarlierRow(NamedTuple):
     valueless: bool = False
 
 
+class Extent(Enum):
+    """Of which nodes a batch says the readers."""
+
+    CHANGED = "those whose readers changed"
+    LATER = "none: it is one of a first build, and a later one says them"
+    ALL = "all that the store has and gets: a first build ends with it"
+
+
 @define(eq=False, repr=False)
 class Batch:
     """What one transaction writes. `state` None: the state stays as it is.
@@ -234,6 +243,7 @@ class Batch:
     earlier: list[EarlierRow] = field(factory=list)  # likewise
     earlier_gone: list[int] = field(factory=list)  # nodes whose earlier memos go
     earlier_kept: int = 4  # of each node
+    extent: Extent = Extent.CHANGED  # of `readers`
 
 
 class StateRow(NamedTuple):

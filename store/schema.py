@@ -25,6 +25,9 @@ VERSION = 5  # user_version, at byte 60 of the file
 PAGE_SIZE: Final = 4096  # bytes; 16384 measured no faster, and writes four times as much per change
 REVISIONS_KEPT: Final = 1000
 
+NODE_KEY: Final = "CREATE INDEX node_key ON node(key)"
+"""Not there while a first build goes on: see index."""
+
 _VERSION_1: tuple[str, ...] = (
     """CREATE TABLE node (
   id INTEGER PRIMARY KEY,        -- dense, from 1
@@ -42,7 +45,7 @@ _VERSION_1: tuple[str, ...] = (
   sum BLOB NOT NULL,             -- checksum of all columns but key and value
   value BLOB                     -- last, so that the others are read without it; NULL: not stored
 )""",
-    "CREATE INDEX node_key ON node(key)",
+    NODE_KEY,
     """CREATE TABLE readers (
   dependency INTEGER PRIMARY KEY,  -- node.id
   packed BLOB NOT NULL,            -- node.id of each reader, u32 little-endian
@@ -268,12 +271,16 @@ def read_header(data: bytes) -> Header:
 def same_schema(connection: sqlite3.Connection, tables: tuple[str, ...]) -> bool:
     """Whether the file holds these tables and indexes, those of its collections, and nothing else at all.
 
+    Of the tables of now, the key index may be missing.
+
     StoreDamaged when the collections, from which their tables follow, cannot be read.
     """
     found = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
     others = [name for kind, name, sql in found if kind != "index" or sql is not None]
     texts = sorted(str(sql) for _, _, sql in found if sql is not None)
     automatic = all(name.startswith("sqlite_autoindex_") for _, name, sql in found if sql is None)
+    if tables == TABLES and NODE_KEY not in texts:
+        tables = tuple(text for text in tables if text != NODE_KEY)
     if not automatic or len(others) != len(texts) or not set(tables) <= set(texts):
         return False
     # Of `collection` the text is known by now, and the statement that reads it uses nothing else.

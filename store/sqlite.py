@@ -31,6 +31,7 @@ from engine.store.merging import Opened
 from engine.store.opening import open_for_writing
 from engine.store.rows import (
     Batch,
+    Extent,
     State,
     StateRow,
 )
@@ -62,6 +63,7 @@ class Store(Tidying):
         self._raw = opened.raw
         self._stored: StateRow | None = opened.stored
         self._nothing_put_off()
+        self._index = None
         self._closed = False
         self._lost: StoreError | None = None
         # Forgotten or at exit: the last connection to go would checkpoint on its own, under the seal.
@@ -93,7 +95,7 @@ class Store(Tidying):
                 return False
             if not self._raw.is_at(self.path):
                 raise StoreDamaged(store=self.path, reason="it was replaced: open it again")
-            before, self._stored = self._stored, None
+            before, self._stored, self._index = self._stored, None, None
             if connection.in_transaction:
                 connection.rollback()
             connection.execute("BEGIN")
@@ -118,9 +120,10 @@ class Store(Tidying):
                 raise StoreDamaged(store=self.path, reason="it was removed or replaced while it was in use")
             with self._transaction(connection):
                 stored = self._state_row()
-                self._stored = None  # until the commit is known to have succeeded, ask the file
+                self._stored = self._index = None  # until the commit is known to have succeeded, ask the file
                 after = writing.write_batch(connection, batch, stored, self._opened.base)
             self._stored = after
+            self._index = True if batch.extent is not Extent.LATER else None
             if self.files.wal_size() > self._merge_above:
                 self._merge_large_log()
 

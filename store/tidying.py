@@ -13,11 +13,12 @@ Invariants
 from __future__ import annotations
 
 from abc import abstractmethod
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from sqlite3 import Connection
 
-from engine.errors import StoreError
-from engine.store import late, writing
+from engine.errors import StoreError, StoreFull
+from engine.store import late, repair, writing
 from engine.store.directory import Files
 from engine.store.failures import translated
 from engine.store.merging import merge
@@ -65,6 +66,21 @@ class Tidying(Proven):
             left = self._merge_above - self.files.wal_size(), late.MOST - self._late()
             return left[0] < WAL_LIMIT_BYTES // LAST_PART or left[1] < late.MOST // LAST_PART
 
+    @property
+    def is_indexed(self) -> bool:
+        """Whether keys and readers are found quickly. Not while a first build goes on: see index."""
+        with self._guard, translated(self.path):
+            return repair.is_indexed(self._usable())
+
+    def make_index(self) -> None:
+        """Make what a first build has put off and not come to."""
+        with self._guard:
+            if self.read_only or self.is_indexed:
+                return
+            self.prove()
+            with suppress(StoreFull):  # until a commit succeeds, it goes without
+                self._rewrite(writing.write_index)
+
     def tidy(self) -> None:
         """Do what was put off, if that is worth it by now. For quiet moments: see above."""
         with self._guard:
@@ -72,14 +88,18 @@ class Tidying(Proven):
             if self.read_only or not self._raw.is_at(self.path):  # the next commit tells that it was replaced
                 return
             if self._late() > late.MOST // QUIET_PART:
-                connection = self._usable()
-                with self._transaction(connection):
-                    stored = self._state_row()
-                    self._stored = None  # until the commit is known to have succeeded, ask the file
-                    after = writing.write_late_to_blocks(connection, stored, self._opened.base)
-                self._stored = after
+                self._rewrite(writing.write_late_to_blocks)
             if self.files.wal_size() > WAL_LIMIT_BYTES // QUIET_PART:
                 self._merge_large_log()
+
+    def _rewrite(self, write: Callable[[Connection, StateRow, bytes], StateRow]) -> None:
+        """Write what says nothing new, in a transaction of its own."""
+        connection = self._usable()
+        with self._transaction(connection):
+            stored = self._state_row()
+            self._stored = self._index = None  # until the commit is known to have succeeded, ask the file
+            after = write(connection, stored, self._opened.base)
+        self._stored = after
 
     def _nothing_put_off(self) -> None:
         """A file was opened."""

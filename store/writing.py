@@ -13,10 +13,11 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from engine.store import checksums, deltas, history, schema
+from engine.store import checksums, deltas, history, index, schema
 from engine.store.merging import state_columns
 from engine.store.observed import late_to_blocks, write_observed
-from engine.store.rows import Batch, NodeColumns, NodeRow, StateRow
+from engine.store.repair import is_indexed
+from engine.store.rows import Batch, Extent, NodeColumns, NodeRow, StateRow
 from engine.store.statements import delete, existing, insert, insert_columns, pieces, put
 
 _OF_A_NODE = (("node", "id"), ("readers", "dependency"), ("input", "node"))
@@ -34,6 +35,10 @@ _UPDATE_STATE = """UPDATE state SET revision = ?, next_node = ?, next_query = ?,
 def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, base: bytes) -> StateRow:
     """Write everything; return the state row that was written."""
     total = int.from_bytes(stored.total, "little")
+    if batch.extent is not Extent.CHANGED:
+        total += index.put_off(connection)
+    elif not is_indexed(connection):
+        total += index.make(connection)
     if batch.deleted:
         for table, column in _OF_A_NODE:
             total -= delete(connection, table, column, batch.deleted)
@@ -43,12 +48,10 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, 
     written = NodeColumns.of(batch.nodes) if batch.nodes else NodeColumns([()] * len(NodeRow._fields))
     if written:
         total += _write_nodes(connection, written)
-    if batch.readers:
-        readers = dict(batch.readers)
-        total -= delete(connection, "readers", "dependency", readers)
-        nodes = sorted(readers if all(readers.values()) else [id for id, packed in readers.items() if packed])
-        packed = list(map(readers.__getitem__, nodes))
-        total += insert_columns(connection, "readers", (nodes, packed), checksums.readers_sums)
+    if batch.extent is Extent.ALL:
+        total += index.make(connection, batch.readers)
+    elif batch.readers:
+        total += _write_readers(connection, dict(batch.readers))
     stamped: set[int] = set()  # before
     if batch.inputs or batch.deleted_inputs:
         stamps_of = dict[int, bytes](batch.inputs)
@@ -79,6 +82,12 @@ def write_late_to_blocks(connection: sqlite3.Connection, stored: StateRow, base:
     return _write_state(connection, StateRow(stored.state, checksums.total_bytes(total), base))
 
 
+def write_index(connection: sqlite3.Connection, stored: StateRow, base: bytes) -> StateRow:
+    """Make the index that a first build has put off; return the state row."""
+    total = int.from_bytes(stored.total, "little") + index.make(connection)
+    return _write_state(connection, StateRow(stored.state, checksums.total_bytes(total), base))
+
+
 def _write_state(connection: sqlite3.Connection, after: StateRow) -> StateRow:
     connection.execute(_UPDATE_STATE, state_columns(after))
     return after
@@ -102,6 +111,14 @@ def _write_nodes(connection: sqlite3.Connection, nodes: NodeColumns) -> int:
             raise ValueError("the query or the arguments of a node were changed: it needs a new id")
         grown += checksums.added(sums)
     return grown
+
+
+def _write_readers(connection: sqlite3.Connection, readers: dict[int, bytes]) -> int:
+    """Replace rows; return by how much the total grows."""
+    grown = -delete(connection, "readers", "dependency", readers)
+    nodes = sorted(readers if all(readers.values()) else [id for id, packed in readers.items() if packed])
+    packed = list(map(readers.__getitem__, nodes))
+    return grown + insert_columns(connection, "readers", (nodes, packed), checksums.readers_sums)
 
 
 def _bound(columns: Sequence[Sequence[Any]]) -> tuple[list[Iterable[Any]], list[bytes]]:

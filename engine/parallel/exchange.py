@@ -96,7 +96,7 @@ class Exchange:
                         if not self._send(number, slot, len(numbers), around):
                             break
                 if due:
-                    commit(self._core)  # now, when workers have enough to go on with
+                    commit(self._core, goes_on=True)  # now, when workers have enough to go on with
                 said = self._wait()
                 self._core.ran_at = self._core.clock()
                 order.fence()
