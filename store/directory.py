@@ -18,6 +18,7 @@ from pathlib import Path
 from attrs import frozen
 
 from engine.errors import StoreError, StoreForeign, StoreUnsafe
+from engine.store.failures import NOT_THERE
 from engine.store.rawfile import kind_of
 
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -67,9 +68,12 @@ class Files:
         return self.directory / ".gitignore"
 
     def wal_size(self) -> int:
+        """Bytes of the log; 0 where there is none."""
         try:
             return self.wal.stat().st_size
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise
             return 0
 
     def uri(self, options: str) -> str:

@@ -20,6 +20,7 @@ _NOT_ABOUT_THE_FILE = (sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.S
 # A quota, a limit on file sizes, or the disk; the second of the index of the log, which readers need too.
 NO_ROOM = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
 FULL = (errno.ENOSPC, errno.EDQUOT)
+NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # a path leads nowhere, or somewhere else by now
 NO_WRITING = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 

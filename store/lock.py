@@ -103,7 +103,9 @@ def hold_as_reader(path: Path) -> Held | None:
 @contextmanager
 def while_no_reader(path: Path) -> Iterator[bool]:
     """Yield whether no reader of ours is there, and keep new ones waiting for so long."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.open(
+        path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+    )  # deleted, it comes back
     try:
         yield _flock(fd, fcntl.LOCK_EX)
     finally:

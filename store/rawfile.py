@@ -20,6 +20,7 @@ from typing import ClassVar
 from blake3 import blake3
 
 from engine.errors import StoreForeign
+from engine.store.failures import NOT_THERE
 
 CHUNK_BYTES = 8 << 20  # one read; 4 GiB/s measured, and a mapping would need a second descriptor
 
@@ -73,7 +74,9 @@ class RawFile:
         """Whether the path still names this very file."""
         try:
             found = os.lstat(path)
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise
             return False
         return (found.st_dev, found.st_ino) == self.identity
 

@@ -93,7 +93,7 @@ class Store(Tidying):
         with self.locked() as connection:
             if not self.read_only:
                 return False
-            if not self._raw.is_at(self.path):
+            if not self._is_in_place():
                 raise StoreDamaged(store=self.path, reason="it was replaced: open it again")
             before, self._stored, self._index = self._stored, None, None
             if connection.in_transaction:
@@ -116,7 +116,7 @@ class Store(Tidying):
             self.prove()
             connection = self._usable()
             self._must_write()
-            if not self._raw.is_at(self.path):
+            if not self._is_in_place():
                 raise StoreDamaged(store=self.path, reason="it was removed or replaced while it was in use")
             with self._transaction(connection):
                 stored = self._state_row()
@@ -124,7 +124,9 @@ class Store(Tidying):
                 after = writing.write_batch(connection, batch, stored, self._opened.base)
             self._stored = after
             self._index = True if batch.extent is not Extent.LATER else None
-            if self.files.wal_size() > self._merge_above:
+            with translated(self.path):
+                size = self.files.wal_size()
+            if size > self._merge_above or not size:  # deleted, it can be merged, but not be found
                 self._merge_large_log()
 
     def checkpoint(self) -> bool:
@@ -175,11 +177,11 @@ class Store(Tidying):
                 return
             self._usable()
             try:
-                wal = self.files.wal_size()
-                cheap = wal > CLOSE_WAL_BYTES or self._raw.size() + wal < CLOSE_FILE_BYTES
-                merges = not self.read_only and not self.unproven
-                if merges and wal and cheap and self._raw.is_at(self.path):
-                    with translated(self.path):
+                with translated(self.path):
+                    wal = self.files.wal_size()
+                    cheap = wal > CLOSE_WAL_BYTES or self._raw.size() + wal < CLOSE_FILE_BYTES
+                    merges = not self.read_only and not self.unproven
+                    if merges and wal and cheap and self._is_in_place():
                         self._merge()
             except StoreError as error:  # all is in the log, and the next open tells if it is not sealed
                 self.notes.append(NOT_MERGED.format(error.fields.get("reason", error.headline)))

@@ -85,7 +85,7 @@ class Tidying(Proven):
         """Do what was put off, if that is worth it by now. For quiet moments: see above."""
         with self._guard:
             self.prove()
-            if self.read_only or not self._raw.is_at(self.path):  # the next commit tells that it was replaced
+            if self.read_only or not self._is_in_place():  # the next commit tells that it was replaced
                 return
             if self._late() > late.MOST // QUIET_PART:
                 self._rewrite(writing.write_late_to_blocks)
@@ -100,6 +100,11 @@ class Tidying(Proven):
             self._stored = self._index = None  # until the commit is known to have succeeded, ask the file
             after = write(connection, stored, self._opened.base)
         self._stored = after
+
+    def _is_in_place(self) -> bool:
+        """Whether the path still names the file that is open."""
+        with translated(self.path):
+            return self._raw.is_at(self.path)
 
     def _nothing_put_off(self) -> None:
         """A file was opened."""

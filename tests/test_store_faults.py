@@ -8,9 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from engine import Engine, input, query
 from engine.errors import StoreDamaged, StoreError, StoreFull, StoreInUse
 from engine.store import Batch, State, open_store, opening
-from tests.stores import command, dump, graph, node, run
+from tests.stores import command, copy, dump, graph, node, run
+
+
+@input
+def number() -> int:
+    return 41
+
+
+@query
+def answer() -> int:
+    return number() + 1
 
 
 def test_on_a_full_disk_nothing_is_half_written_and_it_goes_on_when_there_is_space(tmp_path: Path) -> None:
@@ -181,3 +192,46 @@ def test_a_machine_that_writes_numbers_the_other_way_round_gets_no_store(
     with pytest.raises(StoreError, match=r"little-endian[\s\S]*--no-store"):
         open_store(tmp_path / "store")
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("harm", ["file", "file above", "loop"])
+def test_a_store_in_whose_place_something_else_lies_is_told_of_as_such(tmp_path: Path, harm: str) -> None:
+    """`get` and `close` had ended with NotADirectoryError and a traceback."""
+    place = tmp_path / "project" / "store"
+    db = Engine(place)
+    assert db.get(answer) == 42
+    moved = place.parent if harm == "file above" else place
+    moved.rename(tmp_path / "away")
+    if harm == "loop":
+        moved.symlink_to(moved.name)
+    else:
+        moved.write_text("something else")
+    for request in (lambda: db.set(number, 1), lambda: db.get(answer)):
+        with pytest.raises(StoreError) as caught:
+            request()
+        assert str(place) in str(caught.value)
+    with pytest.raises(StoreError):
+        db.close()
+    assert harm == "loop" or moved.read_text() == "something else"
+
+
+def test_a_log_that_is_deleted_while_the_store_is_open_is_not_lost(tmp_path: Path) -> None:
+    """All that was committed since it was last merged had gone with it."""
+    with open_store(tmp_path / "store") as store:
+        store.write(graph(20))
+        store.files.wal.unlink()
+        for revision in (2, 3):
+            store.write(graph(20, revision=revision))
+            with open_store(copy(store.directory, tmp_path / "copy")) as other:
+                assert (other.state.revision, other.audited, other.notes) == (revision, False, [])
+                other.check_invariants()
+
+
+def test_a_deleted_lock_of_the_readers_comes_back(tmp_path: Path) -> None:
+    """Nothing was merged any more."""
+    with open_store(tmp_path / "store") as store:
+        store.write(graph(20))
+        store.files.readers.unlink()
+        assert store.checkpoint()
+        assert store.files.readers.exists()
+    assert store.notes == []
