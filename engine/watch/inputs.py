@@ -23,7 +23,7 @@ from engine.persist import load, load_readers
 from engine.recover import recover
 from engine.watch.delta_processor import Edited
 from engine.watch.events import Trouble
-from engine.watch.file_watcher import AUDIT
+from engine.watch.file_watcher import AUDIT, STARTING
 from engine.watch.parts import STEP_SECONDS, Parts
 from engine.watch.update_scheduler import Batch
 
@@ -117,7 +117,8 @@ class Inputs:
 
     def _crawl(self, batch: Batch[Any]) -> int:
         files, tracker = self._parts.files, self._parts.tracker
-        files.nodes_of(batch.paths)  # covers directories among them that were replaced: only then look
+        if files.state != STARTING:  # else `begin_crawl` lists and covers all places
+            files.nodes_of(batch.paths)  # covers directories among them that were replaced: only then look
         files.begin_crawl(batch.crawl)
         tracker.state(files.state)
         started = time.monotonic()
