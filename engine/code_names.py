@@ -43,7 +43,7 @@ def brought(found: Any) -> Any:
         return None
 
 
-def _imported(name: str) -> str:
+def as_imported(name: str) -> str:
     """A name in the running script as it would be called if the script were imported."""
     if not name.startswith("__main__"):
         return name
@@ -64,14 +64,14 @@ class Names(Values):
         self.homes: dict[tuple[str, bool], str] = {}
 
     def add(self, kind: str, name: str, data: bytes) -> None:
-        name = _imported(name)
+        name = as_imported(name)
         self.parts[f"{kind} {name}"] = (name, kind, digest_of(data))
 
     def label(self, identity: object, kind: str, name: str, fill: Callable[[str], None]) -> bytes:
         """The label of an object, whose part is made later; the same for the same `identity`."""
         found = self.labels.get(identity)
         if found is None:
-            name = _imported(name)
+            name = as_imported(name)
             self.taken[name] += 1
             unique = name if self.taken[name] == 1 else f"{name}#{self.taken[name]}"
             self.keep.append(fill)
@@ -96,7 +96,7 @@ class Names(Values):
         if self.home(module, to_import=to_import) in ("installed", "engine"):
             shipped = release(module)
             self.add("distribution", _VERSION.split(shipped)[0], shipped.encode())
-        return b"O" + f"{module}:{name}".encode("utf-8", "surrogatepass")
+        return b"O" + as_imported(f"{module}:{name}").encode("utf-8", "surrogatepass")
 
     def read(
         self,

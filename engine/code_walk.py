@@ -34,7 +34,7 @@ from types import (
 )
 from typing import Any
 
-from engine.code_names import PLACE, Names, brought
+from engine.code_names import PLACE, Names, as_imported, brought
 from engine.code_reach import Chain, annotation_names, facts_of, packed, texts_in
 from engine.code_value import peek, words
 
@@ -88,7 +88,7 @@ class Walk(Names):
         if self.home(home) != "project":
             return self.outside(home, title)
         if not (self.follow or own):
-            return b"S" + title.encode("utf-8", "surrogatepass")
+            return b"S" + as_imported(title).encode("utf-8", "surrogatepass")
         return self.label(id(value), kind, title, fill)
 
     def label_function(self, function: FunctionType, *, own: bool = False) -> bytes:
@@ -97,7 +97,7 @@ class Walk(Names):
         if not own and self.home(home) != "project":
             return self.label_outside(function, home)
         if not own and not self.follow:
-            return b"S" + name.encode("utf-8", "surrogatepass")
+            return b"S" + as_imported(name).encode("utf-8", "surrogatepass")
         return self.label(id(function), "function", name, lambda unique: self.function(function, unique))
 
     def label_outside(self, function: FunctionType, home: str) -> bytes:
