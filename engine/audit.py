@@ -86,7 +86,7 @@ def glance(core: Core, info: CollectionInfo, sample: int, chance: random.Random)
     Settles nothing, looks at no source key, and computes no lookup and no reduced value. None where the
     collection does not hold now, or the world moved on meanwhile.
     """
-    with Snapshot(core) as snapshot:
+    with Snapshot(core, takes_rows=False) as snapshot:
         with core.lock:
             if not _holds(core, info.settle) or core.revision != snapshot.revision:
                 return None
@@ -103,7 +103,7 @@ def glance(core: Core, info: CollectionInfo, sample: int, chance: random.Random)
 
 def _compared(core: Core, info: CollectionInfo, sample: int | None, chance: random.Random) -> Audit | None:
     """None where the world moved on meanwhile."""
-    with Snapshot(core) as snapshot:
+    with Snapshot(core, takes_rows=False) as snapshot:
         with core.lock:
             if not _holds(core, info.settle) or core.revision != snapshot.revision:
                 return None

@@ -19,10 +19,11 @@ from typing import Any
 from attrs import frozen
 
 from engine.core import Core
+from engine.earlier_rows import gives_rows, pack_rows, unpack_rows
 from engine.errors import Closed, CycleError, SnapshotLost
 from engine.failure import Failure, is_transient
 from engine.frame import CURRENT, Frame
-from engine.graph import ABSENT, INPUT, MARKED, MUTABLE, TRANSIENT
+from engine.graph import ABSENT, ERROR, INPUT, MARKED, MUTABLE, TRANSIENT
 from engine.kept import KeptRows
 from engine.key import display
 from engine.locate import find
@@ -54,8 +55,10 @@ def hand_out(held: Any) -> Any:
 class Snapshot:
     """The engine as it was at `revision`. Use as a context manager, or `close()` it."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, *, takes_rows: bool = True) -> None:
+        """`takes_rows=False`: members of tables are computed, whatever rows are kept of them; for an audit."""
         self._core = core
+        self._takes_rows = takes_rows
         self._lock = threading.RLock()
         self._saved: dict[int, tuple[Any, int]] = {}  # node -> value as held, flags
         self._memo: dict[tuple[str, object], Any] = {}  # computed here: value or Failure
@@ -92,11 +95,7 @@ class Snapshot:
     def save(self, node: int) -> None:
         """Keep the memo of `node` before the engine replaces it. The engine's lock is held."""
         if node < len(self._status) and node not in self._saved:
-            held = self._core.graph.values[node]
-            if held is ABSENT:
-                recall(self._core, node)
-                held = self._core.graph.values[node]
-            self._saved[node] = held, self._core.graph.flags[node]
+            self._saved[node] = self._as_held(node), self._core.graph.flags[node]
 
     def close(self) -> None:
         """Let go of what was kept for it."""
@@ -174,12 +173,27 @@ class Snapshot:
             else:
                 if closure(core, core.graph.flags[node]) & self._doubtful:
                     return ABSENT
-                recall(core, node)
-                held, flags = core.graph.values[node], core.graph.flags[node]
+                held, flags = self._as_held(node), core.graph.flags[node]
         if flags & TRANSIENT:
             return ABSENT  # a failure that is not kept: it is tried again, here as well
-        if held is not ABSENT and not isinstance(held, Failure) and flags & MUTABLE:
+        if isinstance(held, bytes) and flags & MUTABLE:
             return info.codec.decode(held)
+        return held
+
+    def _as_held(self, node: int) -> Any:
+        """The value of a node as the engine holds it now; of a member of a table, its rows."""
+        core = self._core
+        if core.graph.values[node] is ABSENT:
+            recall(core, node)
+        held = core.graph.values[node]
+        if (
+            held is ABSENT
+            and self._takes_rows
+            and gives_rows(core, node)
+            and not core.graph.flags[node] & ERROR
+        ):
+            rows = unpack_rows(core, node, pack_rows(core, node))
+            return ABSENT if rows is None else rows
         return held
 
     def _compute(self, info: QueryInfo, args: tuple[Any, ...], name: tuple[str, object]) -> Any:

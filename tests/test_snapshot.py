@@ -207,6 +207,7 @@ def test_what_needs_an_input_that_is_lost_is_lost_too_although_a_query_or_a_tabl
     assert (db.get(careful, "a"), db.get(count)) == ("old", 2)
     db.forget("*careful*")
     db.forget("*count*")
+    db.forget("*lines*")
     with db.snapshot() as old:
         monkeypatch.setitem(WORLD, "a", "new")
         db.sync()
@@ -257,3 +258,35 @@ def test_rows_that_a_failure_for_a_moment_hid_are_seen_by_who_asks_a_snapshot_ag
         in_the_way.clear()
         assert old.get(shown.count) == 2
         assert len(old.get(shown.where)) == 2
+
+
+def test_a_snapshot_runs_the_members_of_a_table_alone_that_changed_since(db: Engine) -> None:
+    ran: list[str] = []
+
+    @query
+    def many() -> tuple[str, ...]:
+        return tuple(f"n{number}" for number in range(cell("size")))
+
+    @table(each=many, index=("text",), name="snapshot:sized")
+    def sized(name: str) -> Iterable[Line]:
+        ran.append(name)
+        yield Line(name, str(cell(name)))
+        if cell(name) < 0:
+            raise ValueError("negative")
+
+    db.set(cell.key("size"), 50)
+    db.set(cell.key("n4"), -1)
+    assert db.get(sized.count) == 49
+    with db.snapshot() as old:
+        db.set(cell.key("n1"), 7)  # settled before the snapshot is asked
+        db.set(cell.key("size"), 40)
+        assert db.get(sized.count) == 39
+        db.set(cell.key("n2"), 7)  # not settled
+        ran.clear()
+        assert old.get(sized.count, text="0") == 49
+        assert [row.of for row in old.get(sized.where, text="0")][:3] == ["n0", "n1", "n10"]
+        assert len(old.get(sized.failures)) == 1
+        assert old.get(sized.of, "n1") == (Line("n1", "0"),)
+        # Of what failed no rows are kept, and of members that left neither.
+        assert sorted(ran) == ["n4", *(f"n{number}" for number in range(40, 50))]
+        assert db.get(sized.where, text="7") == (Line("n1", "7"), Line("n2", "7"))
