@@ -8,7 +8,7 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import engine.execute as execute
 import engine.verify as verify
@@ -19,6 +19,10 @@ from engine.errors import Cancelled
 from engine.failure import Failure
 from engine.graph import ABSENT, MARKED, MUTABLE, RUNNING, TRANSIENT
 from engine.recall import may_be_stored, recall
+
+_RUN_QUERIES: Final = frozenset(
+    ("engine.execute", "engine.observe", "engine.query")
+)  # and call their functions
 
 
 def answer(core: Core, node: int, asker: Request) -> Any:
@@ -49,6 +53,22 @@ def answer(core: Core, node: int, asker: Request) -> Any:
         assert info is not None
         return info.codec.decode(held)
     return held
+
+
+def shorten(error: Exception) -> None:
+    """Leave out of a traceback our way from the host's call, whose frame is the first, to the query that failed.
+
+    An error that is no query's keeps all its frames: it may be a bug of ours.
+    """
+    call = here = error.__traceback__
+    while here is not None and here.tb_frame.f_code is not answer.__code__:
+        here = here.tb_next
+    if call is None or here is None:
+        return
+    here = here.tb_next
+    while here is not None and here.tb_frame.f_globals.get("__name__") in _RUN_QUERIES:
+        here = here.tb_next
+    call.tb_next = here
 
 
 def join_rings(core: Core, nodes: Iterable[int], asker: Request) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from engine import explain, request
+from engine.answer import shorten
 from engine.core import Core
 from engine.errors import BadArguments, BadTable, ChangedInsideQuery, StoreReadOnly, escaped
 from engine.event import Counts
@@ -86,7 +87,11 @@ class Reader:
         frame = CURRENT.get()
         if frame is not None and getattr(frame, "core", core) is core:
             return frame.fetch(info, key.args)  # asked inside a query: a dependency like any other
-        return request.demand(core, info, key.args)
+        try:
+            return request.demand(core, info, key.args)
+        except Exception as error:  # the query's own, whatever it is
+            shorten(error)
+            raise
 
     def why(self, query: Any, /, *args: Any, **kwargs: Any) -> explain.Why:
         """Why a key ran last, or why it did not run. Computes nothing.
