@@ -39,6 +39,7 @@ from engine.members import enter, gather, leave
 from engine.persist import load, load_readers, save
 from engine.query import QueryInfo
 from engine.reach import closure, note
+from engine.reason import Reason
 
 if TYPE_CHECKING:
     from engine.running import Running
@@ -159,6 +160,7 @@ def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:
         stand_for(core, one)
         core.graph.verified_at[node] = core.revision  # a row for its members to name: see persist P1
         suspect(core, node, FORCED)
+        core.care.reasons[node] = Reason.NEW
         save(core, node, None)
     if one.kind != info.kind:
         one = of_other_kind(core, one, info.kind, shape)

@@ -122,6 +122,11 @@ class BadModule(EngineError):
     headline = "the rule module could not be loaded"
 
 
+class NothingVerified(EngineError):
+    headline = "nothing was compared: no rules of what is stored are loaded"
+    hint = "Name their modules, as in: engine verify --rules rules.py. The setting rules does it for good."
+
+
 class BadSettings(EngineError):
     headline = "the configuration is not valid"
 

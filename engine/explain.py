@@ -8,9 +8,21 @@ from attrs import frozen
 
 from engine.core import Core
 from engine.failure import Failure
-from engine.graph import ERROR, FORCED, INPUT, MARKED, PINNED, REASON_SHIFT, TRANSIENT, entries
+from engine.graph import (
+    ABSENT,
+    ERROR,
+    FORCED,
+    INPUT,
+    MARKED,
+    PINNED,
+    REASON_SHIFT,
+    TRANSIENT,
+    UNSTORED,
+    entries,
+)
 from engine.kinds import parts_of
 from engine.locate import nodes_of
+from engine.lookup import describe
 from engine.mark import spread
 from engine.persist import load, load_readers
 from engine.raising import notes_of, set_notes
@@ -53,6 +65,7 @@ class Why:
 
     state: "unknown" (never computed), "clean", "maybe dirty" (something below changed and nobody asked
     since), "must run". changed_at, verified_at: revisions. chain: from the direct cause down to the input.
+    error: what it failed with, in a line; "" where it did not fail, or the error is not kept.
     """
 
     key: str
@@ -64,6 +77,7 @@ class Why:
     microseconds: int
     failed: bool
     chain: tuple[Link, ...]
+    error: str = ""
 
     def __str__(self) -> str:
         if self.state == "unknown":
@@ -99,7 +113,17 @@ def why(core: Core, node: int | None, name: str) -> Why:
         microseconds=graph.cost[node],
         failed=bool(flags & ERROR),
         chain=_chain(core, node),
+        error=_error_of(core, node) if flags & ERROR else "",
     )
+
+
+def _error_of(core: Core, node: int) -> str:
+    """The failure of a node in a line, also where no module that defines its query is loaded."""
+    held: object = core.graph.values[node]
+    if held is ABSENT and core.store is not None and not core.graph.flags[node] & UNSTORED:
+        data = core.unsaved.nodes.get(node) or core.store.value(node, core.graph.fingerprint[node])
+        held = None if data is None else Failure.restored(data)
+    return describe(held.error) if isinstance(held, Failure) else ""
 
 
 def _has_memo(core: Core, node: int) -> bool:

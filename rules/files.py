@@ -36,7 +36,7 @@ _FIND: int | None = getattr(os, "O_PATH", None)
 
 _HINTS = {
     "not a string": "Say str(path), or engine.rules.files.canonical_path(path): one file is one key.",
-    "not a canonical path": "Call engine.rules.files.canonical_path first: one file is one key.",
+    "not a canonical path": "Pass it through engine.rules.files.canonical_path: one file is one key.",
     "outside root": "Queries see only what lies below the engine's root.",
     "not text": "Read it with read_bytes, or save it as UTF-8.",
     "too large": "64 MiB are read at most. If only its identity matters, use file_digest: up to 64 GiB.",
@@ -57,7 +57,10 @@ class FileError(EngineError):
     is_answer: ClassVar[bool] = True
 
     def __init__(self, path: str, kind: str) -> None:
-        super().__init__(path=path, it_is=kind, hint=_HINTS.get(kind))
+        fields = {"path": path, "it_is": kind}
+        if kind == "not a canonical path" and path[:1] != "/":
+            fields["write"] = canonical_path(path)
+        super().__init__(hint=_HINTS.get(kind), **fields)
         self.args = (path, kind)  # what copy and pickle call the class with
         self.path = path
         self.kind = kind
@@ -66,18 +69,26 @@ class FileError(EngineError):
 class FileMissing(FileError):
     """There is nothing at the path. Its readers run again when something appears."""
 
+    headline = "there is no such file"
+
 
 class FileTooLarge(FileError):
     """More bytes than `MAX_FILE_BYTES` (`MAX_DIGEST_BYTES` for a digest)."""
+
+    headline = "this file is too large to be read"
 
 
 class NotText(FileError):
     """The file is not UTF-8."""
 
+    headline = "this file is not a text"
+
 
 class OutsideRoot(FileError):
     """The path, or where its links lead, is not below the root. Absolute paths are refused as well:
     a key has to mean the same on every machine."""
+
+    headline = "this path leads out of the engine's root"
 
 
 def place_of(path: str) -> str | None:

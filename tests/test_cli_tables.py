@@ -260,11 +260,25 @@ def test_verify_finds_stored_bytes_that_are_damaged(engine: Command, monkeypatch
 def test_verify_leaves_out_keys_of_rules_that_are_not_loaded(tmp_path: Path) -> None:
     project(tmp_path)
     Asked(tmp_path, "run", "line_total")
-    (tmp_path / "engine.toml").write_text("")
+    (tmp_path / "other.py").write_text(RULES)
+    Asked(tmp_path, "run", "other.py:lines", "a.txt")
+    (tmp_path / "engine.toml").write_text('rules = ["other.py"]')
     found = Asked(tmp_path, "verify")
     assert (found.code, found.err) == (0, "")
     assert "rules:lines.Sum is in no rule module that is loaded: its keys were not compared\n" in found.out
-    assert "  Name their modules in the setting rules, or say MODULE:QUERY.\n0 keys" in found.out
+    assert "  Name their modules in the setting rules, or say MODULE:QUERY.\n1 key from" in found.out
+
+
+def test_verify_of_nothing_is_no_verification(tmp_path: Path) -> None:
+    project(tmp_path)
+    Asked(tmp_path, "run", "line_total")
+    (tmp_path / "engine.toml").write_text("")
+    for flags in ((), ("--json",), ("--quiet",)):
+        found = Asked(tmp_path, "verify", *flags)
+        assert (found.code, found.out) == (2, "")
+        assert "nothing was compared" in found.err
+        assert "rules:lines.Sum" in found.err
+        assert "engine verify --rules rules.py" in found.err
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def verify(keys: tuple[str, ...], sample: int | None, json_: bool, quiet: bool, 
     from engine.cli.look import load_quietly, loaded_key
     from engine.cli.output import write, write_json
     from engine.cli.session import settings_of
+    from engine.errors import NothingVerified
 
     settings = settings_of(options)
     load_quietly(settings)
@@ -67,6 +68,8 @@ def verify(keys: tuple[str, ...], sample: int | None, json_: bool, quiet: bool, 
     with _opened(settings) as db:
         _load_ours(db)
         found = _working(db, quiet, lambda: db.verify(*asked, sample=sample), "verify")
+    if found.left_out and not found.keys:
+        raise NothingVerified(queries=", ".join(found.left_out))
     if json_:
         write_json(verification_document(found))
     elif not quiet or found.differences:

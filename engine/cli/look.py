@@ -69,6 +69,7 @@ def _why_lines(text: str, answer: dict[str, Any]) -> Iterable[str]:
             ("changed", f"R{answer['changed_at']}"),
             ("verified", f"R{answer['verified_at']}"),
             ("took", f"{answer['microseconds'] / 1000:.1f} ms"),
+            *([("error", answer["error"] or "not stored; engine run tells it")] if answer["failed"] else ()),
         ),
         indent="  ",
     )

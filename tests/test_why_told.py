@@ -1,0 +1,81 @@
+"""What `why` says of keys that failed, and of tables and folds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from engine import Count, Engine, fold, input, query, table
+from engine.rules.files import read_text
+
+
+@input
+def divisor() -> int:
+    return 0
+
+
+@query
+def quotient(number: int) -> int:
+    return number // divisor()
+
+
+@query
+def first_line(path: str) -> str:
+    return read_text(path).splitlines()[0]
+
+
+@query
+def numbers() -> tuple[int, ...]:
+    return (1, 2)
+
+
+@frozen
+class Row:
+    number: int
+
+
+@table(each=numbers, index=("number",))
+def rows(number: int) -> Iterable[Row]:
+    yield Row(number)
+
+
+@query
+def twice(number: int) -> int:
+    return 2 * number
+
+
+how_many = fold(each=numbers, of=twice, into=Count())
+
+
+@pytest.mark.parametrize("where", [None, ".engine"])
+def test_why_tells_the_error_of_a_key_that_failed(tmp_path: Path, where: str | None) -> None:
+    with Engine(where and tmp_path / where, root=tmp_path) as db:
+        with pytest.raises(ZeroDivisionError) as raised:
+            db.get(quotient, 1)
+        assert db.why(quotient, 1).error == f"ZeroDivisionError: {raised.value}"
+        with pytest.raises(Exception, match="no such file"):
+            db.get(first_line, "a.txt")
+        told = db.why(first_line, "a.txt").error
+        assert told == "FileMissing: there is no such file (path: a.txt, it is: missing)"
+        db.set(divisor.key(), 1)
+        db.get(quotient, 1)
+        assert db.why(quotient, 1).error == ""
+
+
+def test_why_tells_the_error_from_the_store_where_no_module_is_loaded(tmp_path: Path) -> None:
+    with Engine(tmp_path / ".engine", root=tmp_path) as db, pytest.raises(ZeroDivisionError):
+        db.get(quotient, 1)
+    with Engine(tmp_path / ".engine", root=tmp_path, read_only=True) as db:
+        assert db.why(quotient, 1).error.startswith("ZeroDivisionError: ")
+
+
+def test_a_table_and_a_fold_that_ran_for_the_first_time_had_never_run(tmp_path: Path) -> None:
+    for path in (None, tmp_path / ".engine"):
+        with Engine(path, root=tmp_path) as db:
+            assert db.get(rows.count) == 2
+            assert db.get(how_many) == 2
+            assert db.why(rows).reason == "it had never run"
+            assert db.why(how_many).reason == "it had never run"
