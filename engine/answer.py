@@ -56,7 +56,7 @@ def answer(core: Core, node: int, asker: Request) -> Any:
 
 
 def shorten(error: Exception) -> None:
-    """Leave out of a traceback our way from the host's call, whose frame is the first, to the query that failed.
+    """Leave out of a traceback our way from the host's call, whose frame comes first, to the failed query.
 
     An error that is no query's keeps all its frames: it may be a bug of ours.
     """

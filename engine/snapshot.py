@@ -56,7 +56,7 @@ class Snapshot:
     """The engine as it was at `revision`. Use as a context manager, or `close()` it."""
 
     def __init__(self, core: Core, *, takes_rows: bool = True) -> None:
-        """`takes_rows=False`: members of tables are computed, whatever rows are kept of them; for an audit."""
+        """`takes_rows=False`, for an audit: members of tables are computed, whatever rows are kept."""
         self._core = core
         self._takes_rows = takes_rows
         self._lock = threading.RLock()

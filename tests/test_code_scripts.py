@@ -18,12 +18,13 @@ __all__ = ["fresh"]  # a fixture
 # A class statement reads `__name__`, which does differ: of a class in a function it is part of the code.
 BY_NAME = ("def f():\n class", "def f():\n  class")
 PROGRAMS: dict[str, Files] = {
-    claim: before
-    for claim, (before, _) in {**DIFFERENT, **SAME}.items()
-    if isinstance(before, str) and QUERY not in before and not any(text in before for text in BY_NAME)
-} | {
     "rows with slots": "from attrs import frozen\n@frozen\nclass R:\n x: int\ndef f(): return R(1)",
     "a class with slots": "class R:\n __slots__ = ('x',)\ndef f(): return R()",
+    **{
+        claim: before
+        for claim, (before, _) in {**DIFFERENT, **SAME}.items()
+        if isinstance(before, str) and QUERY not in before and not any(text in before for text in BY_NAME)
+    },
 }
 
 

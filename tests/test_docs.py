@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,15 +167,67 @@ def test_the_spreadsheet_cuts_off_reports_a_circle_and_recovers(tmp_path: Path) 
     assert said.endswith("B1 is 123\n")
 
 
-def test_wordcount_counts_one_file_after_an_edit(tmp_path: Path) -> None:
-    for name in ("one", "two", "three"):
-        (tmp_path / f"{name}.md").write_text("a word is a word is a word\n", encoding="utf-8")
-    command: list[str | Path] = [sys.executable, CHECKOUT / "examples" / "03_wordcount.py", tmp_path]
-    assert "two.md: word, a" in run(command, tmp_path)
-    with (tmp_path / "two.md").open("a", encoding="utf-8") as file:
-        file.write("rare\n")
-    assert run(command, tmp_path).endswith("(2 queries ran, 1 of them were cut off)\n")
-    assert run(command, tmp_path).endswith("(0 queries ran, 0 of them were cut off)\n")
+def test_the_site_writes_the_pages_that_are_others_and_removes_those_that_are_gone(tmp_path: Path) -> None:
+    folder, out = tmp_path / "texts", tmp_path / "out"
+    folder.mkdir()
+    for name, text in {
+        "one.md": "# One\nsee [two](two.md) and {{part.txt}}\n",
+        "two.md": "# Two\n{{part.txt}}\n",
+        "three.md": "# Three\na < b\n",
+        "part.txt": "a part",
+    }.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    command: list[str | Path] = [sys.executable, CHECKOUT / "examples" / "03_site.py", folder, out]
+
+    def build(name: str = "", text: str = "") -> str:
+        if name:
+            save(folder / name, text)
+        return run(command, tmp_path)
+
+    assert build().startswith("4 written, 0 removed, ")
+    assert (out / "one.html").read_text() == '<pre># One\nsee <a href="two.html">two</a> and a part\n</pre>\n'
+    assert "a &lt; b" in (out / "three.html").read_text()
+    assert build().startswith("0 written, 0 removed, 0 queries ran")
+    assert build("part.txt", "another part").startswith("2 written, 0 removed, ")
+    assert build("three.md", "# Three\nb > a\n").startswith("1 written, 0 removed, ")  # not the contents
+    assert build("two.md", "# 2\n{{gone.txt}}\n").startswith("2 written, 0 removed, ")
+    assert "(gone.txt cannot be read)" in (out / "two.html").read_text()
+    (folder / "two.md").unlink()
+    said = build()
+    assert said.startswith("1 written, 1 removed, ")
+    assert "one.md: two.md is not there\n" in said
+    assert build("template.html", "<b>BODY</b>").startswith("3 written, 0 removed, ")
+    shutil.rmtree(out)
+    assert build().startswith("3 written, 0 removed, 0 queries ran")
+    assert sorted(path.name for path in out.iterdir()) == [
+        ".position",
+        "index.html",
+        "one.html",
+        "three.html",
+    ]
+
+
+def test_of_tests_as_queries_those_run_that_reach_what_was_edited(tmp_path: Path) -> None:
+    for name, text in {
+        "low.py": "def f():\n    return 1\n",
+        "high.py": "import low\n\ndef g():\n    return low.f()\n",
+        "test_high.py": "import high\n\ndef test_g():\n    assert high.g() == 1\n",
+        "test_low.py": "import low\n\ndef test_f():\n    assert low.f()\n",
+        "test_alone.py": "def test():\n    pass\n",
+    }.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    command: list[str | Path] = [sys.executable, "-B", CHECKOUT / "examples" / "06_tests.py", tmp_path]
+
+    def after(text: str) -> str:
+        save(tmp_path / "low.py", text)
+        return run(command, tmp_path)
+
+    assert run(command, tmp_path) == "3 of 3 test files ran, 3 pass\n"
+    assert after("# why\ndef f():\n    return 1\n") == "0 of 3 test files ran, 3 pass\n"
+    said = after("def f():\n    return 2\n")
+    assert "assert high.g() == 1" in said
+    assert said.endswith("2 of 3 test files ran, 2 pass\n")
+    assert after("def f():\n    return 1\n") == "0 of 3 test files ran, 3 pass\n"  # known from before
 
 
 def test_the_watch_tells_of_an_edit_until_it_is_interrupted(tmp_path: Path) -> None:
