@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -206,7 +207,8 @@ def test_a_store_in_whose_place_something_else_lies_is_told_of_as_such(tmp_path:
         moved.symlink_to(moved.name)
     else:
         moved.write_text("something else")
-    for request in (lambda: db.set(number, 1), lambda: db.get(answer)):
+    requests: tuple[Callable[[], object], ...] = (lambda: db.set(number, 1), lambda: db.get(answer))
+    for request in requests:
         with pytest.raises(StoreError) as caught:
             request()
         assert str(place) in str(caught.value)
