@@ -73,7 +73,7 @@ def change_of(
         return Change(node, info, args, None, failure.data, failure.digest, failure, stamp)
     if not info.codec.storable:
         raise WrongValue(query=info.name, cause=info.codec.why_not)
-    data, seen = info.codec.settle(value)
+    data, seen = info.codec.freeze(value)
     return Change(node, info, args, seen, data, fingerprint(data), None, stamp, pinned, durability)
 
 
@@ -117,11 +117,11 @@ def apply(core: Core, changes: Collection[Change], note: str) -> int:
             save(core, change.node, KEEP)
     if different:
         _read_ahead(core, [change.node for change in different])
-        core.unsettled, core.applying = True, different  # an interrupt from here on: see recover
+        core.torn, core.applying = True, different  # an interrupt from here on: see recover
         start_revision(core, note, changed_inputs=len(different))
         for change in different:
             _put(core, change)
-        core.unsettled, core.applying = False, []
+        core.torn, core.applying = False, []
     return len(different)
 
 

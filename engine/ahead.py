@@ -72,7 +72,7 @@ def _read(core: Core, nodes: list[int]) -> None:
     if ABSENT in map(graph.values.__getitem__, reads):  # later all of it is in memory
         absent = {read for read in reads if graph.values[read] is ABSENT}
         recall_all(core, [read for read in _reads_of(core, _that_run(core, concerned)) if read in absent])
-    members = [node for node in concerned if graph.query[node] in core.queries.parts]
+    members = [node for node in concerned if graph.query[node] in core.queries.of_members]
     load_readers(core, members)
     by: dict[int, list[int]] = {}
     for node in members:

@@ -96,7 +96,7 @@ def stopped() -> KeyboardInterrupt:
 
 def finish(core: Core) -> None:
     """Tidy up after work, and commit it. The lock is held."""
-    if core.unsettled:
+    if core.torn:
         return
     graph = core.graph
     if graph.marked and not graph.suspects and not core.claims:

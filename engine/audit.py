@@ -30,7 +30,7 @@ from engine.mark import spread
 from engine.persist import load, load_readers
 from engine.query import QueryInfo
 from engine.reach import closure
-from engine.request import demand, settle_inputs
+from engine.request import demand, make_calm
 from engine.snapshot import Snapshot, SnapshotFrame
 from engine.store.canonical import Unpackable, pack
 from engine.store.codec import fingerprint
@@ -126,7 +126,7 @@ def _compared(core: Core, info: CollectionInfo, sample: int | None, chance: rand
 
 
 def _failure(core: Core, info: CollectionInfo) -> Exception | None:
-    settle_inputs(core)
+    make_calm(core)
     with core.lock:
         spread(core)
         if _holds(core, info.settle):
@@ -153,7 +153,7 @@ def _holds(core: Core, info: QueryInfo) -> bool:
     rests_on_doubt = reach and any(
         one.bit & reach and one.is_doubtful and one.can_settle for one in core.collections.values()
     )
-    right = graph.verified_at[node] and not graph.status[node] & MARKED and not core.unsettled
+    right = graph.verified_at[node] and not graph.status[node] & MARKED and not core.torn
     return bool(right and not rests_on_doubt and not graph.flags[node] & (ERROR | TRANSIENT))
 
 
@@ -184,7 +184,7 @@ def _member(
     try:
         value = snapshot.fresh(info.member, (key,))
         if info.member.codec.storable:
-            value = info.member.codec.settle(value)[1]  # as readers see it
+            value = info.member.codec.freeze(value)[1]  # as readers see it
         if isinstance(kept, KeptTable):
             right = set(info.columns_of(value))
     except Exception as failure:  # of the query: compared with that which is kept
@@ -276,5 +276,5 @@ def _lookup(core: Core, node: int, snapshot: Snapshot) -> Iterable[Difference]:
         if not failing:
             yield Difference(name, "a value", repr(error))
         return
-    if failing or fingerprint(info.codec.settle(value)[0]) != before:
+    if failing or fingerprint(info.codec.freeze(value)[0]) != before:
         yield Difference(name, "an error" if failing else "another answer", short(value))

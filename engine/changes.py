@@ -209,7 +209,7 @@ def with_table(core: Core, info: CollectionInfo, work: Callable[[KeptTable], T])
             demand(core, info.settle, ())
             with core.patience, core.lock:
                 node = locate(core, info.settle, ())
-                if core.unsettled or core.graph.status[node] & MARKED:
+                if core.torn or core.graph.status[node] & MARKED:
                     continue  # the world moved on: what is told belongs to one revision
                 kept = core.collections[node]
                 assert isinstance(kept, KeptTable)

@@ -42,7 +42,7 @@ def wait_for(core: Core, node: int, walk: Walk) -> None:
     """Wait until `node` is no longer claimed; raises `Cycle` where that would be for ever."""
     claim = core.claims.get(node)
     if claim is None:  # an interrupt struck while it was given back
-        core.unsettled = True
+        core.torn = True
         raise Cancelled
     outdated = claim.generation != walk.asker.generation  # it will unwind at its next read
     ring = None if outdated else _ring(core, node, walk, set())

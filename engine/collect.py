@@ -32,7 +32,7 @@ from engine.errors import Cancelled, CycleError
 from engine.failure import Failure
 from engine.graph import ERROR, FORCED, MARKED, REACH, RUNNING, TRANSIENT
 from engine.kept_table import KeptTable
-from engine.kinds import is_known, made, of_other_kind, parts_of, reshape, shape_of, stand_for
+from engine.kinds import is_known, made, of_other_kind, own_queries, reshape, shape_of, stand_for
 from engine.locate import bind, locate
 from engine.mark import spread, suspect
 from engine.members import enter, gather, leave
@@ -101,7 +101,7 @@ def _settled(frame: Running, info: CollectionInfo) -> str | None:
         try:
             one = opened(core, info, frame)
         except MemoryError:
-            core.unsettled = True
+            core.torn = True
             raise
     keys = _keys(frame, one, info)
     with core.lock:
@@ -172,7 +172,7 @@ def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:
         _fence(frame)
         row = core.graph.query[node]
         members = core.queries.by_name[info.member.name]
-        core.queries.parts.setdefault(members, set()).update(parts_of(core, one))
+        core.queries.of_members.setdefault(members, set()).update(own_queries(core, one))
         if members not in core.queries.calls[row]:
             core.queries.calls[row].add(members)  # its code is compared whenever ours is
             core.unsaved.queries[row] = None

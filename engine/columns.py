@@ -114,7 +114,7 @@ class Columns:
         if codec is None:
             codec = self._codecs[name] = ValueCodec(self._annotations[name])
         try:
-            _, seen = codec.settle(value)
+            _, seen = codec.freeze(value)
         except WrongValue as error:
             raise WrongColumn(**{"table": self.table, "column": name, **error.fields}) from None
         return self._encoders[self.names.index(name)](seen)

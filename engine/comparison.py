@@ -163,7 +163,7 @@ def _damaged(core: Core, nodes: list[int]) -> dict[int, str]:
             continue
         expected = core.graph.fingerprint[node]
         try:
-            data = held if core.graph.flags[node] & MUTABLE else info.codec.settle(held)[0]
+            data = held if core.graph.flags[node] & MUTABLE else info.codec.freeze(held)[0]
         except Exception as error:  # anything may stand in it, with methods that raise
             found[node] = f"a value in memory that has no bytes: {describe(error)}"
             continue

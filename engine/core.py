@@ -83,7 +83,7 @@ class Core:
         self.patience = threading.RLock()  # held by a request that was cancelled too often: writers wait
         self.generation = 0
         self.started_over = 0  # how often a damaged store was set aside
-        self.unsettled = False
+        self.torn = False
         self.struck: Exception | None = None  # what was raised amid a change of a collection
         self.saves = store is not None and not store.read_only
         self.synced = store is None  # whether the world was looked at since opening
@@ -175,7 +175,7 @@ class Core:
     def interrupted(self, error: BaseException) -> None:
         """An interrupt leaves the engine. It is harmless where it came out of a user's function only."""
         if not getattr(error, HARMLESS, False):
-            self.unsettled = True
+            self.torn = True
         with self.lock:  # it may be held already
             self.outdate()
             self.limits.interrupted()
@@ -217,7 +217,7 @@ class Core:
         """Whether nothing waits for the next request: a node that is ready is right."""
         return (
             self.synced
-            and not self.unsettled
+            and not self.torn
             and not self.graph.frontier
             and not self.care.moved
             and not self.reach.doubtful
@@ -238,11 +238,11 @@ class HalfDone:
         self.core = core
 
     def __enter__(self) -> None:
-        self.before, self.core.unsettled = self.core.unsettled, True
+        self.before, self.core.torn = self.core.torn, True
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
-            self.core.unsettled = self.before
+            self.core.torn = self.before
         elif isinstance(error, Exception):
             self.core.struck = error
 

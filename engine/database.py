@@ -23,7 +23,7 @@ from engine.graph import Graph
 from engine.key import Key
 from engine.opening import open_core
 from engine.options import WatchOptions, check_called, check_sample, check_watch
-from engine.proven import settled
+from engine.proven import proven
 from engine.query import Query
 from engine.reader import Reader, whole_of
 from engine.subscribe import Subscription, refresh
@@ -138,7 +138,7 @@ class Engine(Reader):
 
         self._outside("verify")
         check_sample(sample)
-        verifier = Verifier(settled(self._core), [whole_of(key) for key in keys], sample, random.Random())
+        verifier = Verifier(proven(self._core), [whole_of(key) for key in keys], sample, random.Random())
         self._verifiers.append(verifier)
         try:
             return verifier.run()
@@ -197,7 +197,7 @@ class Engine(Reader):
         What the host set is kept. Takes about 3 microseconds a node; the engine must be at rest.
         """
         self._outside("gc")
-        core = settled(self._core)
+        core = proven(self._core)
         core.check_usable()
         if core.store is None:
             raise BadSettings(cause="there is no store to collect", hint="Open one: Engine(path).")
@@ -225,7 +225,7 @@ class Engine(Reader):
         from engine.watch.session import Watch  # late: who never watches pays nothing
 
         self._outside("watch")
-        settled(self._core).check_usable()
+        proven(self._core).check_usable()
         check_watch(options)
         if self._watch is not None:
             if self._watch.active:
@@ -290,7 +290,7 @@ class Engine(Reader):
         if self._watch is not None:
             self._watch.close("the engine was closed")
         try:
-            settled(core)
+            proven(core)
         finally:
             self._close()
 

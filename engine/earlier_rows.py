@@ -38,7 +38,7 @@ def unpack_rows(core: Core, node: int, packed: bytes) -> tuple[Any, ...] | None:
 
 def gives_rows(core: Core, node: int) -> bool:
     """Whether the value of a node is kept as rows and nowhere else."""
-    return core.graph.query[node] in core.queries.parts and bool(core.graph.flags[node] & UNSTORED)
+    return core.graph.query[node] in core.queries.of_members and bool(core.graph.flags[node] & UNSTORED)
 
 
 def _table_of(core: Core, node: int) -> KeptTable | None:

@@ -57,7 +57,7 @@ def execute(core: Core, node: int, walk: Any) -> None:
                 failure.let_go(raised)
         finally:
             core.regain()
-        if frame.generation != core.generation or core.unsettled:
+        if frame.generation != core.generation or core.torn:
             raise Cancelled
         keep.keep(core, node, info, frame.reads, outcome)
     finally:

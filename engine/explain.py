@@ -20,7 +20,7 @@ from engine.graph import (
     UNSTORED,
     entries,
 )
-from engine.kinds import parts_of
+from engine.kinds import own_queries
 from engine.locate import nodes_of
 from engine.lookup import describe
 from engine.mark import spread
@@ -219,7 +219,7 @@ def dependents(core: Core, node: int) -> list[str]:
     above: Iterable[int] = core.graph.above(node)
     if node in core.collections:
         one = core.collections[node]
-        own = [row for row in parts_of(core, one) if core.queries.by_name.get(f"{one.name}.into") != row]
+        own = [row for row in own_queries(core, one) if core.queries.by_name.get(f"{one.name}.into") != row]
         fed = [other.node for several in one.feeds.values() for other in several]
         above = [*fed, *(found for row in own for found in nodes_of(core, row) if found != node)]
     load(core, above)

@@ -21,7 +21,7 @@ from engine.core import Core
 from engine.frame import CURRENT
 from engine.graph import PINNED, Graph
 from engine.locate import bind
-from engine.observe import CHUNK, UNSETTLED, InputFrame, taken_together
+from engine.observe import CHUNK, RACY, InputFrame, taken_together
 from engine.query import REGISTRY, QueryInfo
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def differing(root: Path, graph: Graph, blocks: Sequence[Block]) -> list[Asked]:
         for stored in block.stored:
             end = start + len(stored)
             taken, start = now[start:end], end
-            if not stored.has(taken) or UNSETTLED in taken:
+            if not stored.has(taken) or RACY in taken:
                 found += _differing(graph, block.info, stored, taken)
     return found
 
@@ -159,5 +159,5 @@ def _differing(
     graph: Graph, info: QueryInfo, stored: InputBlock, taken: Sequence[bytes | None]
 ) -> Iterator[Asked]:
     for node, text, old, new in zip(stored.nodes, stored.texts or (), stored.stamps, taken, strict=True):
-        if (new != old or old == UNSETTLED) and not graph.flags[node] & PINNED:
+        if (new != old or old == RACY) and not graph.flags[node] & PINNED:
             yield node, info, (text,), new

@@ -47,7 +47,7 @@ from engine.memo import (
     replace_dependencies,
     rests_on,
 )
-from engine.observe import UNSETTLED
+from engine.observe import RACY
 from engine.outcome import Outcome
 from engine.persist import chunk, save, save_made
 from engine.query import QueryInfo
@@ -67,13 +67,13 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
     needs a new revision.
     """
     if outcome.transient:
-        core.unsettled = True
+        core.torn = True
         _keep_for_now(core, node, info, reads, outcome)
         return
     graph = core.graph
     had_memo = graph.verified_at[node] > 0
     reason, equal = _against_memo(core, node, info, outcome) if had_memo else (_NEW, False)
-    core.unsettled = True
+    core.torn = True
     for snapshot in core.snapshots:
         snapshot.save(node)
     if had_memo:
@@ -86,7 +86,7 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
             raise_reach(core, node, reach)
     _put(core, node, info, outcome, durability, reach | reason, equal if had_memo else None)
     if had_memo or node in graph.suspects:
-        _settled(core, node)
+        _cleared(core, node)
     _account(core, node, info, outcome, equal)
     if outcome.failure is not None:
         _put_failure(core, node, outcome.digest, outcome.failure)
@@ -97,7 +97,7 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
             changed(core, node)
         else:
             graph.changed_at[node] = core.revision
-    core.unsettled = False
+    core.torn = False
     if core.saves:
         chunk(core)
 
@@ -119,7 +119,7 @@ def _put(
     graph.flags[node] = before & _KEPT | flags
     graph.durability[node] = durability
     graph.cost[node] = outcome.microseconds
-    if query in core.queries.parts:  # while the value before is still in place
+    if query in core.queries.of_members:  # while the value before is still in place
         given = outcome.value if outcome.rows is None else outcome.rows
         collect.absorb(core, node, given, failure, before, equal)
     put_value(core, node, info, outcome.value, data, failure, keeps)
@@ -146,7 +146,7 @@ def _put_failure(core: Core, node: int, digest: bytes, failure: Failure) -> None
 
 def _against_memo(core: Core, node: int, info: QueryInfo, outcome: Outcome) -> tuple[int, bool]:
     """Why the new memo is made, as flags, and whether its value is that of the memo before."""
-    if core.care.transients.get(node) == core.revision and core.graph.query[node] in core.queries.parts:
+    if core.care.transients.get(node) == core.revision and core.graph.query[node] in core.queries.of_members:
         # It is a member: in this revision lookups were answered without its rows, and are not marked for it.
         # See test_rows_that_a_transient_failure_hid_are_seen_by_who_looked_meanwhile.
         core.care.moved[node] = None
@@ -185,7 +185,7 @@ def _take_back(core: Core, node: int, info: QueryInfo, reads: Reads, equal: bool
     return durability, reach
 
 
-def _settled(core: Core, node: int) -> None:
+def _cleared(core: Core, node: int) -> None:
     """A node is no suspect any more, and is not tried again."""
     if core.reach.doubtful and node in core.collections:
         doubt_collections(core)  # this one is settled now
@@ -244,7 +244,7 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, reads: Reads, outcome:
     graph.values[node] = outcome.failure or outcome.value
     graph.status[node] &= ~(MARKED | SUSPECT | FORCED | VALUE)
     graph.suspects.pop(node, None)
-    core.unsettled = False
+    core.torn = False
     if info.quiet:
         return
     core.tally.executed += 1
@@ -262,7 +262,7 @@ def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, out
         graph.flags[node] |= reach
         note(core, graph.query[node], graph.flags[node])
         raise_reach(core, node, graph.flags[node] & REACH)
-    if graph.query[node] in core.queries.parts:
+    if graph.query[node] in core.queries.of_members:
         collect.absorb(core, node, outcome.value, outcome.failure, before, None)
     graph.verified_at[node] = graph.verified_at[node] or core.revision
     graph.durability[node] = min(graph.durability[node], durability)
@@ -270,7 +270,7 @@ def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, out
     save(core, node, None)
     core.care.transients[node] = core.revision
     if info.observed:
-        core.observed.setdefault(node, UNSETTLED)  # it was looked at: a watch has to know its place
+        core.observed.setdefault(node, RACY)  # it was looked at: a watch has to know its place
     if graph.readers[node] or graph.readers[node] is None:
         doubt_readers(core, node)  # else they would keep the value of before: see test_a_reader_of_an_input
 

@@ -55,7 +55,7 @@ def is_known(one: Collection) -> bool:
 def restore_collections(core: Core) -> None:
     """Take over the collections that the store knows. Reads a row for each, none of their members."""
     core.collections.clear()
-    core.queries.parts.clear()
+    core.queries.of_members.clear()
     core.reach.clear()
     core.graph.gathered = core.next_change = 0
     if core.store is None:
@@ -78,7 +78,7 @@ def stand_for(core: Core, one: Collection) -> None:
     note(core, core.graph.query[node], one.bit)
     member = core.queries.by_name.get(one.member_query)
     if member is not None:
-        core.queries.parts.setdefault(member, set()).update(parts_of(core, one))
+        core.queries.of_members.setdefault(member, set()).update(own_queries(core, one))
     for other in core.collections.values():
         _connect(other, one)
         if other is not one:
@@ -105,7 +105,7 @@ def reshape(core: Core, one: Collection, shape: str) -> None:
         _connect(other, one)
 
 
-def parts_of(core: Core, one: Collection) -> set[int]:
+def own_queries(core: Core, one: Collection) -> set[int]:
     """The rows of a collection's own queries."""
     names = [f"{one.name}.{suffix}" for suffix in SUFFIXES]
     if one.kind == KeptFold.kind:

@@ -157,12 +157,12 @@ def _distrust(core: Core, row: int, why: str) -> None:
     for snapshot in core.snapshots:
         snapshot.code_changed = True
     if nodes:
-        before, core.unsettled = core.unsettled, True
+        before, core.torn = core.torn, True
         start_revision(core, why, all_levels=True)
         force(core, nodes, Reason.CODE)
         if core.claims:
             spread(core)  # frames are running: no stale value may look ready to them
-        core.unsettled = before
+        core.torn = before
 
 
 def _take_over(core: Core, before: QueryInfo, info: QueryInfo) -> None:

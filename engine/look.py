@@ -29,7 +29,7 @@ from engine.errors import Cancelled
 from engine.failure import is_transient
 from engine.first_look import Asked, Loaded, differing, load_observed
 from engine.graph import PINNED, Graph
-from engine.observe import UNSETTLED, look, stamps
+from engine.observe import RACY, look, stamps
 from engine.proven import prove
 from engine.query import QueryInfo
 from engine.reason import Reason
@@ -65,7 +65,7 @@ def sync(core: Core) -> int:
     def attempt(gate: Gate) -> int:
         with core.sync_lock, gate:
             with core.lock:
-                if core.unsettled:
+                if core.torn:
                     recover(core)
             looked = look_at(core)
             return take(core, looked, f"{len(looked.changes)} inputs looked at")
@@ -84,7 +84,7 @@ def look_at(core: Core, nodes: Iterable[int] | None = None, *, threads: int = 1)
     assert core.sync_lock.locked()
     whole = nodes is None
     with core.lock:
-        if core.unsettled:
+        if core.torn:
             raise Cancelled
         first = _first(core) if nodes is None and not core.synced else Loaded()
         graph = core.graph
@@ -96,7 +96,7 @@ def look_at(core: Core, nodes: Iterable[int] | None = None, *, threads: int = 1)
     found += [
         (asked[at], infos[at], arguments[at], new)
         for at, (old, new) in enumerate(zip(before, now, strict=True))
-        if new != old or new is None or old == UNSETTLED
+        if new != old or new is None or old == RACY
     ]
     stamped = len(now) + sum(map(len, first.blocks))
     core.tally.stamped += stamped
@@ -137,7 +137,7 @@ def take(
 def _take(core: Core, looked: Looked, note: str, commits: bool) -> int:
     with core.lock:
         graph = core.graph
-        if graph is not looked.graph or core.unsettled:
+        if graph is not looked.graph or core.torn:
             raise Cancelled
         changes = [one for one in looked.changes if not graph.flags[one.node] & PINNED]  # set meanwhile
         differing = apply(core, changes, note)

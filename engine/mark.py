@@ -98,7 +98,7 @@ def clear(core: Core) -> None:
         one.pending.clear()
 
 
-def settle(core: Core, target: int, probe: Callable[[int], None]) -> None:
+def complete(core: Core, target: int, probe: Callable[[int], None]) -> None:
     """Spread, or probe, until the marks tell the truth about `target` (M1). The lock is held.
 
     `probe(node)` brings one suspect up to date; it may give the lock away meanwhile.

@@ -25,7 +25,7 @@ from engine.query import QueryInfo
 CHUNK = 4096  # stamps taken in one call: 10 ms for files, so that an interrupt is not kept waiting
 READS = 3  # times a moving input is read before it counts as a transient failure
 PLAIN = (str, int, bytes, bool)  # classes whose equal values are one argument
-UNSETTLED = b""  # the stored stamp of an input that must be read again
+RACY = b""  # the stored stamp of an input that must be read again
 
 
 class InputFrame(SealedFrame):
@@ -63,7 +63,7 @@ def look(
     token = CURRENT.set(outside)
     try:
         if info.stamp is None:
-            return *_attempt(info, args), UNSETTLED if info.observed else None
+            return *_attempt(info, args), RACY if info.observed else None
         if stamp is None:
             stamp = info.stamp_of(args)
         for _ in range(READS):
@@ -71,17 +71,17 @@ def look(
             settled = info.settled is None or info.settled(stamp)
             read = info.read_as_stamped(stamp, args)
             if read is not None:
-                return read[0], None, stamp if settled else UNSETTLED
+                return read[0], None, stamp if settled else RACY
             value, error = _attempt(info, args)
             after = info.stamp_of(args)
             if after == stamp:
-                return value, error, stamp if settled else UNSETTLED
+                return value, error, stamp if settled else RACY
             stamp = after
         raise ChangedWhileRead(f"{display(info.name, args)} kept changing while it was read")
     except Exception as error:  # of `stamp=`
         if is_transient(error):
             raise
-        return ABSENT, error, UNSETTLED  # its stamp fails: that is its value until the next look
+        return ABSENT, error, RACY  # its stamp fails: that is its value until the next look
     finally:
         CURRENT.reset(token)
 

@@ -46,7 +46,7 @@ def conclude(core: Core, frame: Running, info: QueryInfo, value: Any, old: Any, 
     codec = info._codec or info.codec
     if codec.storable:
         try:
-            outcome.data, outcome.value = codec.settle(value)
+            outcome.data, outcome.value = codec.freeze(value)
             outcome.digest = fingerprint(outcome.data)
         except UnstorableValue as error:
             if info.needs_bytes:

@@ -21,7 +21,7 @@ def prove(core: Core) -> None:
         core.store.notes.clear()
 
 
-def settled(core: Core) -> Core:
+def proven(core: Core) -> Core:
     """The core, once its store is proven, or set aside."""
     if core.store is not None and core.store.unproven and core.pid == os.getpid():
         insist(core, lambda gate: prove(core))

@@ -25,7 +25,7 @@ from engine.key import Key, display
 from engine.locate import find, find_named
 from engine.lookup import Lookup
 from engine.options import check_sample
-from engine.proven import settled
+from engine.proven import proven
 from engine.query import READY, REGISTRY, Query, info_of
 from engine.snapshot import Snapshot
 from engine.tables import CollectionInfo, Table
@@ -116,7 +116,7 @@ class Reader:
     def _known(
         self, query: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Iterator[tuple[int | None, str]]:
-        core = settled(self._core)
+        core = proven(self._core)
         core.check_usable()
         try:
             with core.lock:
@@ -131,12 +131,12 @@ class Reader:
 
     def query_names(self) -> tuple[str, ...]:
         """The names of all queries that the engine knows, in this process or from the store; sorted."""
-        return tuple(sorted(settled(self._core).queries.by_name))
+        return tuple(sorted(proven(self._core).queries.by_name))
 
     @contextmanager
     def snapshot(self) -> Iterator[View]:
         """Consistent reads of the revision of now, while the engine goes on: `old.get(report)`."""
-        request.settle_inputs(self._core)
+        request.make_calm(self._core)
         with Snapshot(self._core) as snapshot:
             yield View(snapshot)
 
@@ -191,14 +191,14 @@ class Reader:
 
     def notes(self) -> tuple[str, ...]:
         """Sentences for people that came up since the last call: a store set aside, values not stored."""
-        core = settled(self._core)
+        core = proven(self._core)
         notes, core.telling.notes = tuple(core.telling.notes), []
         return notes
 
     @property
     def revision(self) -> int:
         """The number of the current state of all inputs."""
-        return settled(self._core).revision
+        return proven(self._core).revision
 
     @property
     def root(self) -> Path:
@@ -208,14 +208,14 @@ class Reader:
     @property
     def store(self) -> Store | None:
         """The open store, for inspection; None in memory."""
-        return settled(self._core).store
+        return proven(self._core).store
 
     def _outside(self, what: str) -> None:
         if CURRENT.get() is not None:
             raise ChangedInsideQuery(call=what)
 
     def _writable(self) -> None:
-        settled(self._core)
+        proven(self._core)
         if self._core.store is not None and self._core.store.read_only:
             raise StoreReadOnly(cause="the engine was opened with read_only=True")
 

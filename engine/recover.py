@@ -43,7 +43,7 @@ def reopen(core: Core, kept: list[Change] | None = None) -> None:
         kept = _set_by_host(core)
     tables = len(core.graph.tables)
     # Interrupted in here, it begins once more: with what the host set, and with none of the old lists.
-    core.unsettled, core.applying = True, [evolve(change, node=0) for change in kept]
+    core.torn, core.applying = True, [evolve(change, node=0) for change in kept]
     core.graph = Graph(1)
     for snapshot in core.snapshots:
         snapshot.lost = True
@@ -61,7 +61,7 @@ def reopen(core: Core, kept: list[Change] | None = None) -> None:
     core.graph.tables.extend({} for _ in range(tables))
     core.synced = core.store is None
     put_in_place(core, kept, "what the host set is kept")
-    core.unsettled, core.applying, core.struck = False, [], None
+    core.torn, core.applying, core.struck = False, [], None
 
 
 def put_in_place(core: Core, changes: Iterable[Change], note: str) -> int:
@@ -105,7 +105,7 @@ def start_over(core: Core, damage: StoreDamaged, since: int) -> None:
             raise damage
         if core.started_over != since:
             return
-        core.unsettled = False
+        core.torn = False
         reason = damage.fields.get("reason") or damage.fields.get("row") or damage.headline
         kept = _set_by_host(core)
         core.started_over += 1

@@ -26,7 +26,7 @@ from engine.graph import ABSENT, ROOT, TRANSIENT
 from engine.key import Key
 from engine.locate import bind, locate
 from engine.look import sync
-from engine.mark import settle
+from engine.mark import complete
 from engine.observe import look
 from engine.options import check_level
 from engine.persist import KEEP, load, save
@@ -114,7 +114,7 @@ def answer_once(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, 
         request = Request(core)
         try:
             try:
-                settle(core, node, lambda suspect: ensure(core, suspect, request))
+                complete(core, node, lambda suspect: ensure(core, suspect, request))
                 if core.reach.doubtful:
                     below(core, (node,), request)
                 ensure(core, node, request)
@@ -149,7 +149,7 @@ def _asked_outside(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
 def _take_care(core: Core) -> None:
     """What waited for the next request: interrupted changes, moved inputs, failures to try again."""
     core.check_usable()  # it may have been closed while this thread waited for the lock
-    if core.unsettled:
+    if core.torn:
         struck, core.struck = core.struck, None
         recover(core)
         if struck is not None:
@@ -225,7 +225,7 @@ def commit_changes(core: Core, changes: list[Change], note: str) -> int:
     def attempt(_: Gate) -> int:
         with core.patience, core.lock:
             core.check_usable()
-            if core.unsettled:
+            if core.torn:
                 recover(core)
             put_in_place(core, changes, note)
             finish(core)
@@ -234,7 +234,7 @@ def commit_changes(core: Core, changes: list[Change], note: str) -> int:
     return insist(core, attempt)
 
 
-def settle_inputs(core: Core) -> None:
+def make_calm(core: Core) -> None:
     """What the next request would have taken care of first, so that a snapshot starts clean."""
 
     def attempt(gate: Gate) -> None:
@@ -283,7 +283,7 @@ def collect(core: Core) -> Collected:
     assert core.store is not None
     try:
         with core.patience, core.lock:
-            if core.unsettled:
+            if core.torn:
                 recover(core)
             finish(core)
             if core.unsaved.nodes:

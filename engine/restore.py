@@ -237,7 +237,7 @@ def _put_back(core: Core, history: History, node: int, info: QueryInfo, one: Ear
     outcome.digest = one.fingerprint
     if not one.flags & UNSTORED and not _take_value(core, info, one, outcome):
         return False
-    if core.graph.query[node] in core.queries.parts and outcome.failure is None:
+    if core.graph.query[node] in core.queries.of_members and outcome.failure is None:
         # A member: a table or fold takes its value over at once.
         outcome.rows = unpack_rows(core, node, one.rows)
         if outcome.rows is None and (outcome.data is None or not _decode(info, outcome)):

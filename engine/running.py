@@ -108,7 +108,7 @@ class Running(Request):
                     collect.below(core, (node,), self)
                 verify.ensure(core, node, self)
             except MemoryError:  # not a query's own, which is a value: it struck amid our lists
-                core.unsettled = True
+                core.torn = True
                 raise
             except StoreError as error:
                 self._struck(error)
@@ -139,7 +139,7 @@ class Running(Request):
                         collect.below(core, nodes, self)
                     group.ensure_all(core, nodes, self)
                 except MemoryError:  # as in `fetch`
-                    core.unsettled = True
+                    core.torn = True
                     raise
                 several = recall_group(core, nodes) if may_be_stored(core) else nodes
                 return tuple([answer.answer(core, node, self) for node in several])
@@ -230,7 +230,7 @@ class Running(Request):
         it, as one may that opens a store itself, it is an error like any other. The lock is held.
         """
         if self.met is None or self.met[1] is not error:
-            self.core.struck, self.core.unsettled = error, True
+            self.core.struck, self.core.torn = error, True
             self.core.outdate()
 
     def _mode(self) -> str:

@@ -214,7 +214,7 @@ class Snapshot:
             self.check_loss()
             if not info.codec.storable:
                 return value
-            data, seen = info.codec.settle(value)
+            data, seen = info.codec.freeze(value)
             return seen if info.codec.shareable else Copied(info, data)
         except Exception as error:  # of the query: its value
             self.check_loss()

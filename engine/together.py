@@ -74,7 +74,7 @@ def _run(core: Core, info: QueryInfo, nodes: list[int], asker: Request, outer: v
                 outcomes = _outcomes(core, info, frames, keys, old)
         finally:
             core.regain()
-        if asker.generation != core.generation or core.unsettled:
+        if asker.generation != core.generation or core.torn:
             raise Cancelled
         for frame, outcome in zip(frames, outcomes, strict=False):  # none where the call failed (T2)
             keep.keep(core, frame.node, info, {}, outcome)

@@ -143,7 +143,7 @@ class ValueChanges(Generic[R]):
                 self._value(lambda: demand(core, self._key.query, self._key.args))
                 with core.patience, core.lock:
                     node = locate(core, self._key.query, self._key.args)
-                    if core.unsettled or core.graph.status[node] & MARKED:
+                    if core.torn or core.graph.status[node] & MARKED:
                         continue  # the world moved on: what is told belongs to one revision
                     value, error = self._value(partial(answer, core, node, Request(core)))
                     done = work(node, self._cursor(node), value, error)

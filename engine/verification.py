@@ -37,7 +37,7 @@ from engine.query import REGISTRY, QueryInfo
 from engine.reach import closure
 from engine.recall import recall
 from engine.recover import put_in_place
-from engine.request import load_all, prepare_reset, refresh, settle_inputs
+from engine.request import load_all, prepare_reset, refresh, make_calm
 
 ROUNDS: Final = 8  # looks at a world that does not stand still
 
@@ -95,7 +95,7 @@ class Verifier:
                 self.scratch.dispatch.close()
 
     def _run(self) -> Verification:
-        settle_inputs(self.core)
+        make_calm(self.core)
         asked = self._asked()
         chosen: list[Asked] | None = None
         seen: Seen = {}

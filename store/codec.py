@@ -1,7 +1,7 @@
 """Bytes of results: what a query returned, as its return annotation says it.
 
 Invariants
-    V1  The bytes are those of the value that readers see: `settle(v)` gives `(b, seen)` with
+    V1  The bytes are those of the value that readers see: `freeze(v)` gives `(b, seen)` with
         `encode(seen) == b`, and `decode(b)` gives the same as `seen` in every later process.
     V2  Equal values have equal bytes in every process, whatever the hash seed or the order in a dict or set.
     V3  A value that its annotation does not admit is refused when it is returned, never when it is read.
@@ -62,7 +62,7 @@ class ValueCodec:
         "_fit",
         "_pickled",
         "_scalars",
-        "_settle_native",
+        "_freeze_native",
         "shareable",
         "storable",
         "why_not",
@@ -80,9 +80,9 @@ class ValueCodec:
         self._scalars = shape.scalars
         self._classes = known if reader.is_open else reader.classes
         native = _native(annotation, reader.converts) if reader.is_native and not pickled else None
-        self._settle_native, self._decode_native = native or _NO_NATIVE
+        self._freeze_native, self._decode_native = native or _NO_NATIVE
 
-    def settle(self, value: Any) -> tuple[bytes, Any]:
+    def freeze(self, value: Any) -> tuple[bytes, Any]:
         """The bytes of `value`, and what readers see: the same as after a restart, and theirs alone.
 
         Raises `WrongValue` when the annotation does not admit the value, `UnstorableValue` when it has no
@@ -100,19 +100,19 @@ class ValueCodec:
                     _within_limit(data)
                 return data, value
         try:
-            return self._settle_quick(value) or self._settle_cold(value)
+            return self._freeze_quick(value) or self._freeze_cold(value)
         except RecursionError:
             try:
-                return on_fresh_stack(lambda: self._settle_quick(value) or self._settle_cold(value))
+                return on_fresh_stack(lambda: self._freeze_quick(value) or self._freeze_cold(value))
             except RecursionError as error:
                 raise UnstorableValue(reason="it is nested too deeply, or contains itself") from error
 
     def encode(self, value: Any) -> bytes:
-        """The bytes of `value`; as `settle`, for who needs nothing else."""
-        return self.settle(value)[0]
+        """The bytes of `value`; as `freeze`, for who needs nothing else."""
+        return self.freeze(value)[0]
 
     def decode(self, data: bytes) -> Any:
-        """A new value from the bytes. Raises `DamagedValue` for all that `settle` has not written."""
+        """A new value from the bytes. Raises `DamagedValue` for all that `freeze` has not written."""
         if self._decode_native is not None:
             try:
                 return self._decode_native(data)
@@ -132,26 +132,26 @@ class ValueCodec:
         except Exception as error:  # a class's own __post_init__, __hash__ or pickle can raise anything
             raise DamagedValue(f"{type(error).__name__}: {error}") from error
 
-    def _settle_quick(self, value: Any) -> tuple[bytes, Any] | None:
+    def _freeze_quick(self, value: Any) -> tuple[bytes, Any] | None:
         try:
-            return None if self._settle_native is None else self._settle_native(value)
+            return None if self._freeze_native is None else self._freeze_native(value)
         except (MemoryError, RecursionError, UnstorableValue):
             raise
         except Exception:  # whatever it was: the cold path finds out by the annotation, and says where
             return None
 
-    def _settle_cold(self, value: Any) -> tuple[bytes, Any]:
+    def _freeze_cold(self, value: Any) -> tuple[bytes, Any]:
         if self._pickled:
-            return self._settle_pickled(value)
+            return self._freeze_pickled(value)
         try:
             fitted = self._fit(value)
-            if self._settle_native is not None:
+            if self._freeze_native is not None:
                 try:
-                    settled = self._settle_native(fitted)
+                    frozen = self._freeze_native(fitted)
                 except (UnicodeEncodeError, OverflowError):
-                    settled = None  # as for scalars: the tagged encoding says it
-                if settled is not None:
-                    return settled
+                    frozen = None  # as for scalars: the tagged encoding says it
+                if frozen is not None:
+                    return frozen
             data = _within_limit(_TAGGED + pack(fitted))
             return data, unpack(memoryview(data)[len(_TAGGED) :], self._classes)
         except Misfit as error:
@@ -167,7 +167,7 @@ class ValueCodec:
         except Exception as error:  # a class's own __hash__, __post_init__ or property can raise anything
             raise UnstorableValue(reason=f"{type(error).__name__}: {error}") from error
 
-    def _settle_pickled(self, value: Any) -> tuple[bytes, Any]:
+    def _freeze_pickled(self, value: Any) -> tuple[bytes, Any]:
         import pickle  # few queries need it
 
         try:
@@ -198,12 +198,12 @@ class ValueCodec:
         return self._decode_native(data)
 
 
-_Settle = Callable[[Any], tuple[bytes, Any] | None]
-_NO_NATIVE: tuple[_Settle | None, Callable[[bytes], Any] | None] = (None, None)
+_Freeze = Callable[[Any], tuple[bytes, Any] | None]
+_NO_NATIVE: tuple[_Freeze | None, Callable[[bytes], Any] | None] = (None, None)
 
 
-def _native(annotation: Any, converts: bool) -> tuple[_Settle, Callable[[bytes], Any]] | None:
-    """Functions to settle and to decode by msgspec, if it knows the annotation.
+def _native(annotation: Any, converts: bool) -> tuple[_Freeze, Callable[[bytes], Any]] | None:
+    """Functions to freeze and to decode by msgspec, if it knows the annotation.
 
     Settling answers None when what comes back is not the value again. With `converts`, an equal value
     may still be encoded otherwise (1 for 1.0), which a second encoding shows.
@@ -214,7 +214,7 @@ def _native(annotation: Any, converts: bool) -> tuple[_Settle, Callable[[bytes],
         return None
     encode = msgspec.msgpack.Encoder(enc_hook=_to_plain, order="deterministic").encode
 
-    def settle(value: Any) -> tuple[bytes, Any] | None:
+    def freeze(value: Any) -> tuple[bytes, Any] | None:
         data = encode(value)
         seen = decode(data)
         try:
@@ -229,7 +229,7 @@ def _native(annotation: Any, converts: bool) -> tuple[_Settle, Callable[[bytes],
             _within_limit(data)
         return data, seen
 
-    return settle, decode
+    return freeze, decode
 
 
 def _to_plain(value: Any) -> Any:

@@ -51,7 +51,7 @@ def check(annotation: Any, value: Any, expected: Any = inspect.Parameter.empty) 
     expected = value if expected is inspect.Parameter.empty else expected
     codec = ValueCodec(annotation)
     assert codec.storable, codec.why_not
-    data, seen = codec.settle(value)
+    data, seen = codec.freeze(value)
     assert same(seen, expected), (seen, expected)
     assert same(ValueCodec(annotation).decode(data), seen)
     assert codec.encode(seen) == data

@@ -44,7 +44,7 @@ def interrupt(db: Engine, patch: pytest.MonkeyPatch) -> None:
     strike(patch, keep, "put_value")
     with pytest.raises(KeyboardInterrupt):
         db.get(ten, 1_000)
-    assert db._core.unsettled
+    assert db._core.torn
 
 
 def fill_the_disk(db: Engine) -> None:

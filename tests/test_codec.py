@@ -106,7 +106,7 @@ def test_readers_see_the_annotated_type(annotation: Any, value: Any, seen: Any) 
 def test_what_a_reader_or_the_query_changes_later_reaches_nobody() -> None:
     kept = {"b": [1], "a": [2]}
     codec = ValueCodec(dict[str, list[int]])
-    data, seen = codec.settle(kept)
+    data, seen = codec.freeze(kept)
     kept["b"].append(5)
     assert seen == {"a": [2], "b": [1]}
     seen["a"].append(6)
@@ -118,7 +118,7 @@ def test_what_a_reader_or_the_query_changes_later_reaches_nobody() -> None:
 )
 def test_readers_see_dicts_in_sorted_order(annotation: Any) -> None:
     codec = ValueCodec(annotation)
-    data, seen = codec.settle({"b": 1, "aa": 2, "c": 3})
+    data, seen = codec.freeze({"b": 1, "aa": 2, "c": 3})
     assert codec.encode({"c": 3, "aa": 2, "b": 1}) == data
     assert list(seen) == list(codec.decode(data))
     assert annotation == dict[str | None, int] or list(seen) == ["aa", "b", "c"]
@@ -152,7 +152,7 @@ def test_a_directory_with_undecodable_names_survives() -> None:
 
 def test_a_value_settles_alike_however_deep_its_caller_stands() -> None:
     codec, value = ValueCodec(Tree[int]), chain(250)
-    data, _ = codec.settle(value)
+    data, _ = codec.freeze(value)
 
     def far_down(levels: int) -> None:
         if levels:
@@ -213,7 +213,7 @@ values = [
     (set[float], {i / 3 for i in range(40)}),
 ]
 print([ValueCodec(annotation).encode(value).hex() for annotation, value in values])
-print([list(ValueCodec(annotation).settle(value)[1]) for annotation, value in values[2:5:2]])
+print([list(ValueCodec(annotation).freeze(value)[1]) for annotation, value in values[2:5:2]])
 """
 
 

@@ -32,7 +32,7 @@ def test_two_classes_of_one_name_do_not_meet() -> None:
     for cls in (first, second, first):
         several = tuple[cls, ...]  # type: ignore[valid-type]  # known when it runs
         for annotation, value in ((cls, cls(2**70)), (cls | Other, cls(1)), (several, (cls(2**70),))):
-            data, seen = ValueCodec(annotation).settle(value)
+            data, seen = ValueCodec(annotation).freeze(value)
             assert seen == value == ValueCodec(annotation).decode(data)
 
 
@@ -67,16 +67,16 @@ class Canary:
 def test_pickle_is_used_only_by_who_asks_for_it() -> None:
     asked = ValueCodec(Any, pickled=True)
     value = ast.parse("x = 1")
-    data, seen = asked.settle(value)
+    data, seen = asked.freeze(value)
     assert ast.dump(seen) == ast.dump(value) == ast.dump(asked.decode(data))
     assert seen is not value
     with pytest.raises(UnstorableValue):
-        asked.settle(lambda: 1)
+        asked.freeze(lambda: 1)
     with pytest.raises(UnstorableValue):
-        asked.settle(deep(10**5))
-    assert ValueCodec(ast.AST, pickled=True).settle(value)[0]
+        asked.freeze(deep(10**5))
+    assert ValueCodec(ast.AST, pickled=True).freeze(value)[0]
     with pytest.raises(WrongValue):
-        ValueCodec(int, pickled=True).settle("x")
+        ValueCodec(int, pickled=True).freeze("x")
     evil = pickle.dumps(Canary(), 5)
     for annotation in (Any, int, str, bytes, Entry, Entry | Other, list[int]):
         for payload in (evil, b"\xc1\x02" + evil, b"\xc1\x01" + evil, data):
@@ -108,7 +108,7 @@ def test_mutated_bytes_are_damaged_or_another_value() -> None:
                     data[where:where] = source.randbytes(source.randint(1, 3))
         with contextlib.suppress(DamagedValue):
             seen = codec.decode(bytes(data))
-            codec.settle(seen)  # what was decoded fits the annotation
+            codec.freeze(seen)  # what was decoded fits the annotation
     assert set(sys.modules) == before
 
 
@@ -154,4 +154,4 @@ def test_hostile_bytes_are_damaged(data: bytes) -> None:
 def test_any_bytes_are_damaged_or_a_value(annotation: Any, data: bytes, tagged: bool) -> None:
     codec = ValueCodec(annotation)
     with contextlib.suppress(DamagedValue):
-        codec.settle(codec.decode(b"\xc1\x01" + data if tagged else data))
+        codec.freeze(codec.decode(b"\xc1\x01" + data if tagged else data))

@@ -161,7 +161,7 @@ def test_what_the_annotation_does_not_admit_is_refused_with_its_place(
     annotation: Any, value: Any, inside: str
 ) -> None:
     with pytest.raises(WrongValue) as caught:
-        ValueCodec(annotation).settle(value)
+        ValueCodec(annotation).freeze(value)
     assert caught.value.fields.get("inside", "") == inside
     assert caught.value.fields["expected"]
     assert caught.value.fields["got"]
@@ -169,7 +169,7 @@ def test_what_the_annotation_does_not_admit_is_refused_with_its_place(
 
 def test_a_constraint_of_a_field_is_kept() -> None:
     with pytest.raises(WrongValue, match="Expected `int` >= 1"):
-        ValueCodec(Limited).settle(Limited(-1))
+        ValueCodec(Limited).freeze(Limited(-1))
 
 
 UNSTORABLE: list[tuple[Any, Any, str | None]] = [
@@ -212,14 +212,14 @@ UNSTORABLE: list[tuple[Any, Any, str | None]] = [
 @pytest.mark.parametrize(("annotation", "value", "inside"), UNSTORABLE, ids=stable)
 def test_what_has_no_bytes_says_where(annotation: Any, value: Any, inside: str | None) -> None:
     with pytest.raises(UnstorableValue) as caught:
-        ValueCodec(annotation).settle(value)
+        ValueCodec(annotation).freeze(value)
     assert caught.value.fields["reason"]
     assert inside is None or caught.value.fields.get("inside", "") == inside
 
 
 def test_an_open_file_is_unstorable(tmp_path: Path) -> None:
     with (tmp_path / "a").open("w") as stream, pytest.raises(UnstorableValue):
-        ValueCodec(Any).settle(stream)
+        ValueCodec(Any).freeze(stream)
 
 
 @pytest.mark.parametrize(
@@ -244,5 +244,5 @@ def test_a_value_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "MAX_VALUE_BYTES", 1000)
     for annotation, value in ((bytes, b"x" * 1000), (tuple[str, ...], ("x" * 1000,)), (Any, ["x" * 1000])):
         with pytest.raises(UnstorableValue, match="1000 bytes"):
-            ValueCodec(annotation).settle(value)
-        ValueCodec(annotation).settle(value[:0])
+            ValueCodec(annotation).freeze(value)
+        ValueCodec(annotation).freeze(value[:0])

@@ -131,7 +131,7 @@ class Program:
         for _ in range(steps):
             try:
                 self.step()
-                if not self.db._core.unsettled:
+                if not self.db._core.torn:
                     self.db.check_invariants()
             except BaseException as failure:
                 failure.add_note("\n".join(self.told))

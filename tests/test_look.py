@@ -95,7 +95,7 @@ def test_equal_content_makes_no_revision_and_is_not_read_again(db: Engine) -> No
     write(db, a="1")
     found = looked(db, "a")
     assert (paths_in(found), taken(db, found), db.revision) == (["a"], 0, revision)
-    assert db._core.observed[node] not in (before, observe.UNSETTLED)
+    assert db._core.observed[node] not in (before, observe.RACY)
     assert looked(db, "a").changes == []
 
 

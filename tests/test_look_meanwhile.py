@@ -35,7 +35,7 @@ def test_after_an_interrupted_change_only_a_whole_sync_looks(db: Engine) -> None
     write(db, a="1")
     db.get(shouted, "a")
     node = node_of(db, "a")
-    db._core.unsettled = True
+    db._core.torn = True
     with db._core.sync_lock, pytest.raises(Cancelled):
         look_at(db._core, [node])
     db.sync()

@@ -178,7 +178,7 @@ def test_an_interrupted_first_build_goes_on_with_its_index(
         def stop(event: Event) -> None:
             if event.what is What.COMMITTED and not store.is_indexed:
                 stops.append(event)
-                db._core.unsettled = True  # as an interrupt amid a change leaves it
+                db._core.torn = True  # as an interrupt amid a change leaves it
                 raise KeyboardInterrupt
 
         stops: list[Event] = []

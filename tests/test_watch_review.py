@@ -70,7 +70,7 @@ def test_an_input_that_is_given_back_in_a_batch_is_looked_at_again(root: Path) -
 
 def test_an_interrupt_in_the_host_does_not_stop_the_watch(root: Path) -> None:
     with watching(root, top) as (db, _, told):
-        db._core.unsettled = True  # as a Ctrl-C in `get` leaves it
+        db._core.torn = True  # as a Ctrl-C in `get` leaves it
         save(root / "top.txt", "saved after it")
         db.sync()
         assert db.get(top) == "saved after it"
@@ -177,7 +177,7 @@ def test_what_is_found_is_told_although_its_directories_cannot_be_watched(
             monkeypatch.setattr(watch.files, "cover", cover)
             raise PermissionError("covering")
 
-        monkeypatch.setattr(watch._keys._parts.files, "cover", cover)
+        monkeypatch.setattr(watch._keys._pipeline.files, "cover", cover)
         save(root / "top.txt", "new")
         monkeypatch.setattr(watch.files, "cover", failing)
         until(lambda: "top()" in told.names())
@@ -209,7 +209,7 @@ def test_deltas_follow_files_that_are_moved_removed_and_brought_back(root: Path)
     source = "def area():\n    return 1\n"
     save(root / "a" / "one.py", source)
     with watching(root, sources, deltas=True) as (_, watch, told):
-        parts = watch._parts
+        parts = watch._pipeline
 
         def learned() -> bool:
             with parts.core.lock:

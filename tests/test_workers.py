@@ -107,7 +107,7 @@ def test_after_a_collection_and_after_a_lost_store_workers_go_on(make: Make, tmp
         db.gc()
         db.forget("*")
         assert db.get(rules.squares) == wanted
-        db._core.unsettled = True  # as after an interrupt amid a change
+        db._core.torn = True  # as after an interrupt amid a change
         db.forget("*")
         assert db.get(rules.squares) == wanted
         db.check_invariants()

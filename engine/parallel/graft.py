@@ -106,7 +106,7 @@ def _outcome(core: Core, node: int, info: QueryInfo, record: Record, units: Cont
     outcome.data, outcome.digest = record.data, record.fingerprint
     outcome.microseconds, outcome.stamp = record.cost, record.stamp
     if record.is_error and record.data is None:
-        if core.graph.query[node] in core.queries.parts:
+        if core.graph.query[node] in core.queries.of_members:
             raise Conflict(f"{core.name_of(node)} fails with an error of a class of its own")
         outcome.failure = Failure(_THERE, record.fingerprint, None)
     elif record.is_error:
@@ -114,7 +114,7 @@ def _outcome(core: Core, node: int, info: QueryInfo, record: Record, units: Cont
         if outcome.failure is None:
             raise Conflict(f"{core.name_of(node)} fails with an error of a class of its own")
     elif record.data is not None:
-        kept_elsewhere = core.saves and info.persist and core.graph.query[node] not in core.queries.parts
+        kept_elsewhere = core.saves and info.persist and core.graph.query[node] not in core.queries.of_members
         if node in units or not kept_elsewhere:
             outcome.value = info.codec.decode(record.data)
     assert outcome.value is ABSENT or outcome.failure is None

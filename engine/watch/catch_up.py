@@ -12,50 +12,50 @@ import time
 
 from engine.errors import Closed
 from engine.watch.cookies import Cookies
-from engine.watch.parts import STEP_SECONDS, Parts
+from engine.watch.pipeline import STEP_SECONDS, Pipeline
 
 # A cookie later than this is lost: everything is looked at instead (watchman waits 60 s).
 COOKIE_SECONDS = 1.0
 
 
-def catch_up(parts: Parts, cookies: Cookies, *, crawl: bool) -> int:
+def catch_up(pipeline: Pipeline, cookies: Cookies, *, crawl: bool) -> int:
     """How many inputs differed in the batch that was waited for. Raises what the batch failed by, `Closed`.
 
     crawl   look at every observed input, whatever is known of events
     """
-    why = "asked for" if crawl else _wait_for_cookie(parts, cookies)
-    ticket = parts.scheduler.flush(why)
+    why = "asked for" if crawl else _wait_for_cookie(pipeline, cookies)
+    ticket = pipeline.scheduler.flush(why)
     while not ticket.wait(STEP_SECONDS):
-        if parts.ended.is_set() or parts.core.closed:
-            raise Closed(hint=None if parts.core.closed else "Begin another watch.")
+        if pipeline.ended.is_set() or pipeline.core.closed:
+            raise Closed(hint=None if pipeline.core.closed else "Begin another watch.")
     if ticket.error is not None:
         raise ticket.error
     return ticket.differing
 
 
-def _wait_for_cookie(parts: Parts, cookies: Cookies) -> str:
+def _wait_for_cookie(pipeline: Pipeline, cookies: Cookies) -> str:
     """Wait until everything told up to now has been hinted.
 
     Returns why that cannot be relied on, or "".
     """
-    doubt = parts.files.why_not_to_rely_on_events()
+    doubt = pipeline.files.why_not_to_rely_on_events()
     if doubt:
         return doubt
-    voices = parts.files.backend.voices()
+    voices = pipeline.files.backend.voices()
     try:
         cookie = cookies.drop(voices)
     except OSError as error:
-        parts.files.doubt(f"no cookie could be made: {error}", reinstall=True)
+        pipeline.files.doubt(f"no cookie could be made: {error}", reinstall=True)
         return "no cookie could be made"
     try:
         deadline = time.monotonic() + COOKIE_SECONDS
         while not cookie.complete.wait(0.05):
-            cookie.keep(parts.files.backend.voices())  # a voice that was replaced says nothing any more
-            doubt = parts.files.why_not_to_rely_on_events()
-            if doubt or cookie.complete.is_set() or parts.ended.is_set():
+            cookie.keep(pipeline.files.backend.voices())  # a voice that was replaced says nothing any more
+            doubt = pipeline.files.why_not_to_rely_on_events()
+            if doubt or cookie.complete.is_set() or pipeline.ended.is_set():
                 return doubt
             if time.monotonic() >= deadline:
-                parts.files.doubt("a cookie was late")
+                pipeline.files.doubt("a cookie was late")
                 return "a cookie was late"
     finally:
         cookies.forget(cookie)

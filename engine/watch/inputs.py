@@ -24,7 +24,7 @@ from engine.recover import recover
 from engine.watch.delta_processor import Edited
 from engine.watch.events import Trouble
 from engine.watch.file_watcher import AUDIT, STARTING
-from engine.watch.parts import STEP_SECONDS, Parts
+from engine.watch.pipeline import STEP_SECONDS, Pipeline
 from engine.watch.update_scheduler import Batch
 
 # A file's own time counts as the moment it was saved if it lies this close to its event.
@@ -51,45 +51,45 @@ class Due:
 class Inputs:
     """`run` is the body of the thread. `wake` hands what is due to the keys thread."""
 
-    def __init__(self, parts: Parts, wake: Callable[[Due | None], None]) -> None:
-        self._parts = parts
+    def __init__(self, pipeline: Pipeline, wake: Callable[[Due | None], None]) -> None:
+        self._pipeline = pipeline
         self._wake = wake
         self.steps: list[Callable[[], None]] = []  # called every STEP_SECONDS or so
 
     def run(self) -> None:
         """Until the watch ends."""
-        parts = self._parts
+        pipeline = self._pipeline
         try:
             self._first_crawl()
         except BaseException as error:  # a rule may call sys.exit
-            if parts.is_over(error):
+            if pipeline.is_over(error):
                 return
-            parts.report("the first look", error)
-        while not parts.ended.is_set():
+            pipeline.report("the first look", error)
+        while not pipeline.ended.is_set():
             try:
-                parts.files.step()
-                parts.updater.digest(DIGESTED_AT_ONCE if parts.live.is_set() else None)
+                pipeline.files.step()
+                pipeline.updater.digest(DIGESTED_AT_ONCE if pipeline.live.is_set() else None)
                 for step in self.steps:
                     step()
                 batch = self._next_batch()
                 if batch is not None:
                     self._work_on(batch)
-                    parts.worked()
+                    pipeline.worked()
             except BaseException as error:  # a rule may call sys.exit
-                if parts.is_over(error):
+                if pipeline.is_over(error):
                     return
-                parts.report("a batch", error)
+                pipeline.report("a batch", error)
                 self._wake(None)  # keys to be tried again may have been in it
 
     def _first_crawl(self) -> None:
-        core = self._parts.core
+        core = self._pipeline.core
         with core.sync_lock, core.lock:
             if not core.synced:
                 load_observed(core)
         self._crawl(Batch((), (), "the watch begins", (), time.monotonic()))
 
     def _next_batch(self) -> Batch[Any] | None:
-        scheduler = self._parts.scheduler
+        scheduler = self._pipeline.scheduler
         with scheduler.changed:
             wait = scheduler.due()
             if wait is None or wait > 0:
@@ -100,10 +100,10 @@ class Inputs:
         error: Exception | None = None
         differing = 0
         try:
-            if self._parts.files.look_at_root() and not batch.crawl:
+            if self._pipeline.files.look_at_root() and not batch.crawl:
                 batch = evolve(batch, crawl="the root was replaced")  # a cookie says nothing of the root
-            if self._parts.files.root_is_gone:
-                error = RootGone(root=self._parts.core.root)
+            if self._pipeline.files.root_is_gone:
+                error = RootGone(root=self._pipeline.core.root)
             elif batch.crawl:
                 differing = self._crawl(batch)
             else:
@@ -116,13 +116,13 @@ class Inputs:
                 ticket.finish(differing, error)
 
     def _crawl(self, batch: Batch[Any]) -> int:
-        files, tracker = self._parts.files, self._parts.tracker
+        files, tracker = self._pipeline.files, self._pipeline.tracker
         if files.state != STARTING:  # else `begin_crawl` lists and covers all places
             files.nodes_of(batch.paths)  # covers directories among them that were replaced: only then look
         files.begin_crawl(batch.crawl)
         tracker.state(files.state)
         started = time.monotonic()
-        differing = self._revise(None, batch, self._parts.core.graph)
+        differing = self._revise(None, batch, self._pipeline.core.graph)
         seconds = time.monotonic() - started
         files.end_crawl(seconds)
         if batch.crawl == AUDIT and not batch.paths:
@@ -130,46 +130,46 @@ class Inputs:
         tracker.state(files.state)
         tracker.crawled(time.time(), batch.crawl, seconds, len(files.places))
         # Keys to be tried again, and what failed for a reason that may have passed.
-        again = any(isinstance(node, Key) for node in batch.nodes) or self._parts.updater.retrying
-        if again or not self._parts.live.is_set():
+        again = any(isinstance(node, Key) for node in batch.nodes) or self._pipeline.updater.retrying
+        if again or not self._pipeline.live.is_set():
             self._wake(None)
         return differing
 
     def _look(self, batch: Batch[Any]) -> int:
-        parts, files = self._parts, self._parts.files
-        graph = parts.core.graph  # what the numbers of nodes belong to
+        pipeline, files = self._pipeline, self._pipeline.files
+        graph = pipeline.core.graph  # what the numbers of nodes belong to
         nodes = dict.fromkeys(files.nodes_of(batch.paths))
         keys = [node for node in batch.nodes if isinstance(node, Key)]
         nodes.update(dict.fromkeys(node for node in batch.nodes if not isinstance(node, Key)))
         if batch.tickets:
             files.cover()
             nodes.update(dict.fromkeys(files.uncovered()))
-            nodes.update((node, None) for node in parts.scheduler.nodes() if not isinstance(node, Key))
-            crawl = parts.scheduler.wanted_crawl()
+            nodes.update((node, None) for node in pipeline.scheduler.nodes() if not isinstance(node, Key))
+            crawl = pipeline.scheduler.wanted_crawl()
             if crawl:  # who waits must not be let go before what came up just now
                 return self._crawl(evolve(batch, crawl=crawl))
         differing = self._revise(list(nodes), batch, graph) if nodes else 0
-        if (keys or (batch.tickets and parts.updater.retrying)) and not differing:
+        if (keys or (batch.tickets and pipeline.updater.retrying)) and not differing:
             self._wake(None)
         return differing
 
     def _revise(self, nodes: list[int] | None, batch: Batch[Any], graph: Graph) -> int:
         """Look, and make one revision of what differs; leave the keys to the other thread."""
-        parts, core = self._parts, self._parts.core
+        pipeline, core = self._pipeline, self._pipeline.core
         began = time.perf_counter()
-        commits = not parts.live.is_set()  # later, the keys thread commits: once for each revision
+        commits = not pipeline.live.is_set()  # later, the keys thread commits: once for each revision
 
         def hurried() -> bool:
-            return bool(batch.tickets) or parts.scheduler.is_waited_for()
+            return bool(batch.tickets) or pipeline.scheduler.is_waited_for()
 
         def attempt(gate: Gate) -> tuple[Looked, list[int], int]:
             with core.sync_lock, gate:
                 with core.lock:
-                    if core.unsettled:
+                    if core.torn:
                         recover(core)
                     wanted = nodes if core.graph is graph else None  # numbers of lists that are no more
-                looked = parts.processor.look(wanted)
-                edited = parts.processor.edited(looked) if parts.deltas and not commits else []
+                looked = pipeline.processor.look(wanted)
+                edited = pipeline.processor.edited(looked) if pipeline.deltas and not commits else []
                 different = self._different(looked)
                 note = batch.crawl or _named(batch.paths, looked)
                 saved = self._saved_at(batch, different, looked.graph) if different else 0.0
@@ -185,16 +185,16 @@ class Inputs:
                 if core.graph is not looked.graph:  # the other thread may begin anew at any time
                     break
                 name = core.name_of(node)
-            parts.try_again(node, f"input {name} could not be read")
-        parts.scheduler.healed(change.node for change in looked.changes)
-        parts.files.differ(different, looked.graph)
+            pipeline.try_again(node, f"input {name} could not be read")
+        pipeline.scheduler.healed(change.node for change in looked.changes)
+        pipeline.files.differ(different, looked.graph)
         if looked.changes or looked.retry:
             self._stop_echoes(different, looked.graph)
         return differing
 
     def _different(self, looked: Looked) -> list[int]:
         """The inputs whose content is another one, before that is put in place; most urgent first."""
-        core = self._parts.core
+        core = self._pipeline.core
         with core.lock:
             if core.graph is not looked.graph:
                 return []
@@ -204,21 +204,21 @@ class Inputs:
 
     def _stop_echoes(self, different: list[int], graph: Graph) -> None:
         """Find files that queries keep writing, tell of them, and wait with them."""
-        parts, core = self._parts, self._parts.core
+        pipeline, core = self._pipeline, self._pipeline.core
         with core.lock:
             nodes = different[:FEW] if core.graph is graph else []
-            places = {place: node for node in nodes if (place := _place_of(parts, node)) is not None}
-        for path, seconds in parts.echo.of(places).items():
-            parts.scheduler.postpone(path, seconds)
-            if parts.echo.is_new(path):
+            places = {place: node for node in nodes if (place := _place_of(pipeline, node)) is not None}
+        for path, seconds in pipeline.echo.of(places).items():
+            pipeline.scheduler.postpone(path, seconds)
+            if pipeline.echo.is_new(path):
                 cause = (
                     f"{self._reader_of(places[path], graph)} changes its own input {path}, or a callback does"
                 )
                 remedy = "Write it somewhere else, or do not read it. It is looked at less and less often."
-                parts.publish(Trouble(path, cause, remedy))
+                pipeline.publish(Trouble(path, cause, remedy))
 
     def _reader_of(self, node: int, graph: Graph) -> str:
-        core = self._parts.core
+        core = self._pipeline.core
         with core.lock:
             if core.graph is not graph:
                 return "a query"
@@ -230,17 +230,17 @@ class Inputs:
         """When the oldest change of a batch was saved, by the wall clock; 0 where nobody knows."""
         if not batch.paths:
             return 0.0
-        with self._parts.core.lock:
-            nodes = different[:FEW] if self._parts.core.graph is graph else []
-            places = {_place_of(self._parts, node) for node in nodes}
+        with self._pipeline.core.lock:
+            nodes = different[:FEW] if self._pipeline.core.graph is graph else []
+            places = {_place_of(self._pipeline, node) for node in nodes}
         hinted = time.time() - (time.monotonic() - batch.first)
-        times = [self._parts.files.saved_at(path) for path in places.intersection(batch.paths) if path]
+        times = [self._pipeline.files.saved_at(path) for path in places.intersection(batch.paths) if path]
         near = [at for at in times if at is not None and hinted - RECENT_SECONDS < at <= hinted]
         return min(near, default=hinted)
 
 
-def _place_of(parts: Parts, node: int) -> str | None:
-    core = parts.core
+def _place_of(pipeline: Pipeline, node: int) -> str | None:
+    core = pipeline.core
     info = core.info_of(node)
     return None if info is None else info.place_of(core.args_of(node))
 

@@ -21,7 +21,7 @@ from engine.watch.delta_processor import Edited
 from engine.watch.events import Figures, FileDelta, Revised, Started, Trouble
 from engine.watch.graph_updater import Pass, text_of
 from engine.watch.inputs import Due
-from engine.watch.parts import STEP_SECONDS, Parts
+from engine.watch.pipeline import STEP_SECONDS, Pipeline
 
 QUIET_SECONDS = 3.0  # without a change, after which the next one is not expected at once
 BRIEF_SECONDS = 0.1  # likewise, where a commit would have to do what is put off until then
@@ -31,8 +31,8 @@ LEARNED_AT_ONCE = 16  # files: some 50 ms, the longest that learning makes an up
 class Keys:
     """`run` is the body of the thread, `wake` gives it work."""
 
-    def __init__(self, parts: Parts, worked: Callable[[], None] = lambda: None) -> None:
-        self._parts = parts
+    def __init__(self, pipeline: Pipeline, worked: Callable[[], None] = lambda: None) -> None:
+        self._pipeline = pipeline
         self._worked = worked  # told after every refresh
         self._news = threading.Condition()
         self._due: list[Due] = []
@@ -59,17 +59,17 @@ class Keys:
 
     def pending(self) -> int:
         """How many keys may be outdated."""
-        return len(self._parts.updater.watched) if self._wanted else 0
+        return len(self._pipeline.updater.watched) if self._wanted else 0
 
     def run(self) -> None:
         """Until the watch ends."""
-        parts = self._parts
+        pipeline = self._pipeline
         while True:
             with self._news:
                 self._wait()
-                if parts.ended.is_set():
+                if pipeline.ended.is_set():
                     return
-                wanted = self._wanted and parts.files.looked and not parts.files.root_is_gone
+                wanted = self._wanted and pipeline.files.looked and not pipeline.files.root_is_gone
                 self._wanted = self._wanted and not wanted
                 if wanted:
                     self._untold += self._due
@@ -85,39 +85,39 @@ class Keys:
                         self._tidy()  # while edits come without end there is no quiet moment
                 elif self._unlearned:
                     count = min(LEARNED_AT_ONCE, len(self._unlearned))
-                    parts.processor.learn([self._unlearned.popleft() for _ in range(count)])
-                    parts.updater.discount()
+                    pipeline.processor.learn([self._unlearned.popleft() for _ in range(count)])
+                    pipeline.updater.discount()
                 else:
                     self._tidy()
             except BaseException as error:  # a rule may call sys.exit
-                if parts.is_over(error):
+                if pipeline.is_over(error):
                     return
-                parts.report("a refresh", error)
+                pipeline.report("a refresh", error)
                 self.wake()
 
     def _wait(self) -> None:
         """Until there is something to do. The condition is held."""
-        parts = self._parts
-        while not (self._wanted and parts.files.looked and not parts.files.root_is_gone):  # K1
-            if parts.ended.is_set() or self._unlearned:
+        pipeline = self._pipeline
+        while not (self._wanted and pipeline.files.looked and not pipeline.files.root_is_gone):  # K1
+            if pipeline.ended.is_set() or self._unlearned:
                 return
-            seconds = STEP_SECONDS if parts.files.root_is_gone else self._tidy_in
-            if not self._news.wait(seconds) and not parts.files.root_is_gone:
+            seconds = STEP_SECONDS if pipeline.files.root_is_gone else self._tidy_in
+            if not self._news.wait(seconds) and not pipeline.files.root_is_gone:
                 return
 
     def _tidy(self) -> None:
         """What the store put off, while nobody waits: half a second for 500 MB, in which no save is seen."""
         self._tidy_in = None
-        store = self._parts.core.store
+        store = self._pipeline.core.store
         if store is not None:
             try:
                 store.tidy()
             except StoreError as error:
-                self._parts.publish(Trouble(str(store.path), text_of(error), error.hint))
+                self._pipeline.publish(Trouble(str(store.path), text_of(error), error.hint))
 
     def _patience(self) -> float:
         """How long to wait before `_tidy`; 0: what was just told was all that may come before it."""
-        store = self._parts.core.store
+        store = self._pipeline.core.store
         try:
             if store is not None and store.is_pressing:
                 return 0.0
@@ -126,29 +126,29 @@ class Keys:
             return BRIEF_SECONDS  # `_tidy` meets it too, and tells
 
     def _refresh(self, due: list[Due]) -> None:
-        parts, updater = self._parts, self._parts.updater
+        pipeline, updater = self._pipeline, self._pipeline.updater
         began = time.time()
         edited = [node for one in reversed(due) for node in one.nodes]
         self._tidy_in = QUIET_SECONDS
-        observed = len(parts.core.observed)
-        done = updater.refresh(edited, lambda: not parts.ended.is_set())
+        observed = len(pipeline.core.observed)
+        done = updater.refresh(edited, lambda: not pipeline.ended.is_set())
         if done.counts.executed:
-            parts.echo.worked(began, time.time())
+            pipeline.echo.worked(began, time.time())
         trouble: Exception | None = None
         try:
-            parts.files.cover()
+            pipeline.files.cover()
         except Exception as error:  # what was found is told first: it is in no list any more
             trouble = error
-        waits = {str(key): parts.try_again(key, f"key {key}") for key in done.retry}
+        waits = {str(key): pipeline.try_again(key, f"key {key}") for key in done.retry}
         done.failures = [evolve(one, again_in=waits.get(one.key, 0.0)) for one in done.failures]
-        parts.scheduler.healed(key for key in updater.watched if key not in updater.failing)
-        parts.tracker.observed(len(parts.files.places), parts.files.directories())
-        fresh = len(parts.core.observed) != observed
-        if parts.live.is_set() and not done.lost:
+        pipeline.scheduler.healed(key for key in updater.watched if key not in updater.failing)
+        pipeline.tracker.observed(len(pipeline.files.places), pipeline.files.directories())
+        fresh = len(pipeline.core.observed) != observed
+        if pipeline.live.is_set() and not done.lost:
             trouble = self._tell(due, done) or trouble
-        elif parts.live.is_set() or trouble or not fresh or not self._differs_by_now():
+        elif pipeline.live.is_set() or trouble or not fresh or not self._differs_by_now():
             self._begin(done, began)  # else in the next pass, for which there is work now
-        parts.tracker.verified(done.counts.verified)
+        pipeline.tracker.verified(done.counts.verified)
         self._tell_notes()
         if trouble is not None:
             raise trouble
@@ -161,47 +161,47 @@ class Keys:
         if self._looked_again:
             return False
         self._looked_again = True
-        parts = self._parts
-        ticket = parts.scheduler.flush()
+        pipeline = self._pipeline
+        ticket = pipeline.scheduler.flush()
         while not ticket.wait(STEP_SECONDS):
-            if parts.ended.is_set() or parts.core.closed:
+            if pipeline.ended.is_set() or pipeline.core.closed:
                 return False
         return ticket.differing > 0
 
     def _tell_notes(self) -> None:
         """What the engine notes for people (a full disk, a store set aside) is told now, not at the end."""
-        core = self._parts.core
+        core = self._pipeline.core
         with core.lock:
             notes, core.telling.notes = core.telling.notes, []
         place = str(core.store.path) if core.store is not None else "the engine"
         for note in notes:
-            self._parts.publish(Trouble(place, " ".join(note.split())))
+            self._pipeline.publish(Trouble(place, " ".join(note.split())))
 
     def _begin(self, done: Pass, began: float) -> None:
-        parts = self._parts
-        parts.updater.telling = True
+        pipeline = self._pipeline
+        pipeline.updater.telling = True
         self._told = done.revision
         started = Started(
             done.revision,
-            tuple(str(key) for key in parts.updater.watched),
-            parts.files.backend.mode,
-            len(parts.files.places),
-            parts.files.directories(),
+            tuple(str(key) for key in pipeline.updater.watched),
+            pipeline.files.backend.mode,
+            len(pipeline.files.places),
+            pipeline.files.directories(),
             round(max(0.0, time.time() - began), 3),
             tuple(done.failures),
         )
         self._untold = []
-        parts.tracker.started(started)
-        parts.live.set()
-        parts.publish(started)
-        if parts.deltas:
-            self._unlearned.extend(parts.processor.texts())
+        pipeline.tracker.started(started)
+        pipeline.live.set()
+        pipeline.publish(started)
+        if pipeline.deltas:
+            self._unlearned.extend(pipeline.processor.texts())
 
     def _tell(self, due: list[Due], done: Pass) -> Exception | None:
         """Tell of a pass. Returns what went wrong with the deltas, which are left out then."""
-        parts = self._parts
+        pipeline = self._pipeline
         if done.revision == self._told:
-            watched = {str(key) for key in parts.updater.watched}
+            watched = {str(key) for key in pipeline.updater.watched}
             if not any(one.key in watched for one in done.changed):
                 self._untold = [one for one in due if one.edited]
                 return None  # others were asked for the first time: no news of a change
@@ -222,13 +222,13 @@ class Keys:
         )
         self._told = done.revision
         self._untold = []
-        parts.tracker.revised(event)
-        parts.publish(event)
+        pipeline.tracker.revised(event)
+        pipeline.publish(event)
         return trouble
 
     def _deltas(self, due: list[Due], done: Pass) -> tuple[list[FileDelta], Exception | None]:
-        processor = self._parts.processor
-        if not self._parts.deltas:
+        processor = self._pipeline.processor
+        if not self._pipeline.deltas:
             return [], None
         edited: dict[str, Edited] = {}
         for one in (one for some in due for one in some.edited):
@@ -241,7 +241,7 @@ class Keys:
         except Exception as error:  # reported with the keys that failed
             return [], error
         finally:
-            self._parts.updater.discount()
+            self._pipeline.updater.discount()
 
 
 def figures_of(due: list[Due], done: Pass) -> Figures:

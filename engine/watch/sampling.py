@@ -22,7 +22,7 @@ from engine.watch.events import Trouble
 from engine.watch.progress_tracker import ProgressTracker
 
 if TYPE_CHECKING:
-    from engine.watch.parts import Parts
+    from engine.watch.pipeline import Pipeline
 
 CHECK_SECONDS: Final = 600.0
 SAMPLE: Final = 100  # members: some 0.2 s of Python files
@@ -90,18 +90,18 @@ class Sampling:
         cause = f"an audit disagrees: of {first.where} is kept {first.kept}, right is {first.right}{more}"
         self._publish(Trouble(found.name, cause, REMEDY.format(found.name)))
 
-    def run(self, parts: Parts) -> None:
+    def run(self, pipeline: Pipeline) -> None:
         """The body of the thread, until the watch ends."""
-        while not parts.ended.wait(self.wait()):
+        while not pipeline.ended.wait(self.wait()):
             if self.wait() > 0:
                 continue  # something happened meanwhile
-            if not parts.live.is_set():
+            if not pipeline.live.is_set():
                 self.worked()  # the first build is under way
                 continue
             try:
                 self.look()
             except BaseException as error:  # a rule may call sys.exit
-                if parts.is_over(error):
+                if pipeline.is_over(error):
                     return
                 logging.getLogger("engine.watch").exception("an audit failed")
                 self._publish(Trouble("an audit", f"it failed: {type(error).__name__}: {error}"))

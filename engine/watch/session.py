@@ -40,7 +40,7 @@ from engine.watch.held import Held
 from engine.watch.inputs import Inputs
 from engine.watch.kernel import KernelBackend
 from engine.watch.keys import Keys
-from engine.watch.parts import Parts
+from engine.watch.pipeline import Pipeline
 from engine.watch.progress import Progress
 from engine.watch.progress_tracker import ProgressTracker
 from engine.watch.rule_code import RuleCode
@@ -101,12 +101,12 @@ class Watch:
         updater.watched.update(dict.fromkeys(keys))
         processor = DeltaProcessor(core, threads=threads)
         echo = Echo(self.files.saved_at)
-        self._parts = Parts(
+        self._pipeline = Pipeline(
             core, scheduler, self.files, processor, updater, tracker, echo, self._publish, deltas
         )
         self._sampling = Sampling(core, self._publish, tracker, check_seconds)
-        self._keys = Keys(self._parts, self._sampling.worked)
-        self._inputs = Inputs(self._parts, self._keys.wake)
+        self._keys = Keys(self._pipeline, self._sampling.worked)
+        self._inputs = Inputs(self._pipeline, self._keys.wake)
         self._threads: list[threading.Thread] = []
         self._callers: list[Caller] = []
         self._own: Mailbox | None = None
@@ -119,9 +119,9 @@ class Watch:
         with self._lock:
             if self._threads:
                 return
-            if self._parts.ending:
+            if self._pipeline.ending:
                 raise Closed(hint="Begin another watch.")
-            self._parts.updater.begin()
+            self._pipeline.updater.begin()
             self._own = self._subscribers.subscribe()
             bodies = {"inputs": self._inputs.run, "keys": self._keys.run, "audits": self._audit}
             for name, body in bodies.items():
@@ -138,16 +138,16 @@ class Watch:
         self.close("the engine was stopped")  # where nobody closed it: a watch with half its threads is none
 
     def _audit(self) -> None:
-        self._sampling.run(self._parts)
+        self._sampling.run(self._pipeline)
 
     def wait_until_ready(self, timeout: float | None = None) -> bool:
         """Whether everything watched is right for the first time; waits up to `timeout` seconds."""
         self.start()
-        return self._parts.live.wait(timeout)
+        return self._pipeline.live.wait(timeout)
 
     def add(self, query: Any) -> None:
         """Watch one more key, or query without arguments."""
-        self._parts.updater.watched[whole_of(query)] = None
+        self._pipeline.updater.watched[whole_of(query)] = None
         self._keys.wake()
 
     def look_again(self, keys: Iterable[tuple[QueryInfo, tuple[Any, ...]]]) -> None:
@@ -157,7 +157,7 @@ class Watch:
         with core.lock:
             nodes = [node for info, args in keys if (node := find(core, info, args))]
         if nodes:
-            self._parts.scheduler.look(nodes)
+            self._pipeline.scheduler.look(nodes)
 
     def nudge(self) -> None:
         """The host changed an input: what is watched is brought up to date, and told."""
@@ -175,7 +175,7 @@ class Watch:
 
     def remove(self, query: Any) -> None:
         """Watch a key, or query without arguments, no longer. Its memo stays."""
-        self._parts.updater.watched.pop(whole_of(query), None)
+        self._pipeline.updater.watched.pop(whole_of(query), None)
 
     def events(self) -> Mailbox:
         """The events from now on, for one more consumer; a `Started` with the state of now comes first."""
@@ -206,57 +206,57 @@ class Watch:
         memory map). Raises `RootGone`, `Closed`.
         """
         self.start()
-        return catch_up(self._parts, self._cookies, crawl=crawl)
+        return catch_up(self._pipeline, self._cookies, crawl=crawl)
 
     def progress(self) -> Progress:
         """Figures of now."""
         self._tell_pending()
-        return self._parts.tracker.snapshot()
+        return self._pipeline.tracker.snapshot()
 
     @property
     def watched(self) -> tuple[Key[Any], ...]:
         """The keys that are kept right."""
-        return tuple(self._parts.updater.watched)
+        return tuple(self._pipeline.updater.watched)
 
     @property
     def failing(self) -> dict[Key[Any], str]:
         """The watched keys whose value was an error in the event told last, and what it says."""
-        return dict(self._parts.updater.failing)
+        return dict(self._pipeline.updater.failing)
 
     @property
     def active(self) -> bool:
         """Whether it was started and has not ended."""
-        return bool(self._threads) and not self._parts.ending
+        return bool(self._threads) and not self._pipeline.ending
 
     @property
     def ended(self) -> str:
         """Why the watch ended; "" while it has not."""
-        return self._parts.ending
+        return self._pipeline.ending
 
     def close(self, reason: str = "closed") -> None:
         """End: nothing is watched any more, what was computed is committed. Within about a second."""
         with self._lock:
-            if self._parts.ending:
+            if self._pipeline.ending:
                 return
-            self._parts.end(reason)
+            self._pipeline.end(reason)
         self.files.close()
         self._keys.wake()
         self._core.outdate()
         for thread in self._threads:
             if thread is not threading.current_thread() and thread.is_alive():
                 thread.join(JOIN_SECONDS)
-        self._parts.processor.close()
+        self._pipeline.processor.close()
         self._cookies.close()
         if not self._core.closed:
             with self._core.lock:
                 finish(self._core)  # revisions that nobody refreshed for yet
         self._core.telling.journal = None
-        for ticket in self._parts.scheduler.abandon():
+        for ticket in self._pipeline.scheduler.abandon():
             ticket.finish(error=Closed())
         self._publish(Stopped(self._core.revision, reason))
         for caller in self._callers:
             caller.close()
-        self._parts.live.set()
+        self._pipeline.live.set()
 
     def __enter__(self) -> Watch:
         self.start()
@@ -290,16 +290,16 @@ class Watch:
         try:
             callbacks()
         finally:
-            self._parts.echo.worked(began, time.time())
+            self._pipeline.echo.worked(began, time.time())
 
     def _tell_pending(self) -> None:
-        parts = self._parts
+        pipeline = self._pipeline
         if self.files.last_event:
-            parts.tracker.event_seen(time.time() - self.files.since_last_event())
-        oldest = parts.scheduler.oldest()
+            pipeline.tracker.event_seen(time.time() - self.files.since_last_event())
+        oldest = pipeline.scheduler.oldest()
         hinted = None if oldest is None else time.time() - (time.monotonic() - oldest)
         since = min((at for at in (hinted, self._keys.oldest()) if at is not None), default=None)
-        parts.tracker.pending(parts.scheduler.waiting, self._keys.pending(), since)
+        pipeline.tracker.pending(pipeline.scheduler.waiting, self._keys.pending(), since)
 
 
 def running_names(core: Core) -> tuple[str, ...]:
