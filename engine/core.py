@@ -5,7 +5,7 @@ The verbs live beside it, one to a file: locate, mark, verify, execute, advance,
 Invariants
     C1  All state is changed under `lock`; functions of queries run without it.
     C2  `generation` moves with every revision and interruption; frames of an earlier one are outdated.
-    C3  `unsettled` is true only while a change of several lists is half done. An interrupt that strikes
+    C3  `torn` is true only while a change of several lists is half done. An interrupt that strikes
         there is noticed by the next request, which rebuilds the lists (see `recover`).
 """
 

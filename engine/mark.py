@@ -2,7 +2,7 @@
 
 After a change only the direct readers of it are known (suspects). Before a request is answered, either
 all nodes above them are marked, or it is shown that the answer cannot be concerned, or the one suspect
-that certainly decides is settled first: if its value is equal, nothing above it needs to be walked.
+that certainly decides is brought up to date: if its value is equal, nothing above it needs to be walked.
 
 Invariants
     M1  Nothing is handed out as clean while an unspread suspect may lie below it.
@@ -28,7 +28,7 @@ BUDGET = 4_000  # nodes marked before a probe is thought of: about 2 ms
 HANDFUL = 8  # suspects worth probing one by one
 CHEAP_US = 50_000  # recorded cost in microseconds up to which an uncertain probe is worth it
 CLIMB = 4_000  # nodes looked at to learn where one suspect leads
-PROBES = 8  # suspects settled one after the other before everything is marked: a change that goes on is real
+PROBES = 8  # suspects tried one after the other before everything is marked: a change that goes on is real
 DESCENT = 200  # nodes looked at to learn that no suspect lies below a probe
 
 

@@ -18,8 +18,8 @@ class Queries:
     """What an engine knows of each query: its name, definition, code, and the queries that it calls."""
 
     __slots__ = (
-        "bound", "by_index", "by_name", "calls", "checked", "codes", "names", "parts", "stored", "taken_over",
-        "takes_many",
+        "bound", "by_index", "by_name", "calls", "checked", "codes", "names", "of_members", "stored",
+        "taken_over", "takes_many",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Queries:
         self.bound: list[QueryInfo | None] = [None]  # definitions; None: no loaded module has one
         self.codes: list[bytes] = [b""]  # fingerprints
         self.calls: list[set[int]] = [set()]
-        self.parts: dict[int, set[int]] = {}  # of a member's query: the collections' own queries
+        self.of_members: dict[int, set[int]] = {}  # of a member's query: the collections' own queries
         self.stored: set[int] = set()  # have nodes in the store since it was opened
         self.checked: set[int] = set()  # their code was compared in this process
         self.taken_over = len(TAKEN_OVER)  # redefinitions that were seen
@@ -51,7 +51,7 @@ class Queries:
 
     def called_by(self, row: int) -> set[int]:
         """The queries that have to be compared with a query, since its answers rest on them."""
-        return self.calls[row] | self.parts.get(row, set())
+        return self.calls[row] | self.of_members.get(row, set())
 
     @property
     def are_newest(self) -> bool:
@@ -68,7 +68,7 @@ class Queries:
         """Forget all that the store knows, or will not know."""
         for by_row in (self.names, self.bound, self.codes, self.calls):
             del by_row[1:]
-        for kept in (self.by_name, self.by_index, self.parts, self.stored, self.checked):
+        for kept in (self.by_name, self.by_index, self.of_members, self.stored, self.checked):
             kept.clear()
 
     def check_invariants(self) -> None:

@@ -37,7 +37,7 @@ from engine.query import REGISTRY, QueryInfo
 from engine.reach import closure
 from engine.recall import recall
 from engine.recover import put_in_place
-from engine.request import load_all, prepare_reset, refresh, make_calm
+from engine.request import load_all, make_calm, prepare_reset, refresh
 
 ROUNDS: Final = 8  # looks at a world that does not stand still
 

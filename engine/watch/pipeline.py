@@ -1,4 +1,4 @@
-"""Pipeline: what the two threads of a watch share: the stages of the pipeline, and how the watch ends.
+"""Pipeline: what the two threads of a watch share: its stages, and how the watch ends.
 
 Invariants
     A1  Trouble that nobody foresaw ends nothing: it is told, everything is looked at again, and what keeps
@@ -32,7 +32,7 @@ log = logging.getLogger("engine.watch")
 
 @define(slots=True)
 class Pipeline:
-    """The pipeline. `publish` tells everybody an event; `live` is set once everything watched was right."""
+    """Its stages. `publish` tells everybody an event; `live` is set once everything watched was right."""
 
     core: Core
     scheduler: UpdateScheduler[Any]  # of nodes (int) and of keys
