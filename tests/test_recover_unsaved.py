@@ -124,8 +124,12 @@ def test_no_list_grows_with_the_revisions(db: Engine) -> None:
 
 def kept_by(db: Engine) -> dict[str, Any]:
     """What stands in the core of an engine, and in each of its nouns."""
-    kept = dict(vars(db._core))
-    for name, noun in vars(db._core).items():
-        slots = [slot for slot in getattr(type(noun), "__slots__", ()) if hasattr(noun, slot)]
-        kept |= {f"{name}.{slot}": getattr(noun, slot) for slot in slots}
+    kept = slots_of(db._core)
+    for name, noun in slots_of(db._core).items():
+        kept |= {f"{name}.{slot}": value for slot, value in slots_of(noun).items()}
     return kept
+
+
+def slots_of(owner: object) -> dict[str, Any]:
+    slots = getattr(type(owner), "__slots__", ())
+    return {slot: getattr(owner, slot) for slot in slots if hasattr(owner, slot)}

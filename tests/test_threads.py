@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from engine import CycleError, Engine, each, input, query
+from engine.core import Core
 from tests.threads import SECONDS, run_all
 
 
@@ -209,13 +210,13 @@ def test_closing_ends_waiting_requests(db: Engine, between: bool, monkeypatch: p
     from engine import Closed
 
     if between:
-        outdate = db._core.outdate
+        outdate = Core.outdate
 
-        def lasting() -> None:
-            outdate()
+        def lasting(core: Core) -> None:
+            outdate(core)
             time.sleep(0.1)
 
-        monkeypatch.setattr(db._core, "outdate", lasting)
+        monkeypatch.setattr(Core, "outdate", lasting)
     entered = threading.Event()
 
     @query

@@ -114,20 +114,21 @@ def _loopback(address: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Addre
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: _Server
     timeout = SILENCE_SECONDS
     server_version = "engine"
     sys_version = ""
 
     def do_GET(self) -> None:
+        server = self.server
+        assert isinstance(server, _Server), "it is made by no other"
         # A web page may send its reader's browser here under another name; to a file it cannot.
-        by_network = self.server.socket.family != socket.AF_UNIX
+        by_network = server.socket.family != socket.AF_UNIX
         if by_network and not _is_here(self.headers.get("Host", "")):
             self._answer(403, "text/plain", "This is shown to this machine only.\n")
         elif self.path.partition("?")[0] != "/metrics":
             self._answer(404, "text/plain", "There is only /metrics here.\n")
         else:
-            self._answer(200, CONTENT_TYPE, render(self.server.progress()))
+            self._answer(200, CONTENT_TYPE, render(server.progress()))
 
     def _answer(self, code: int, kind: str, text: str) -> None:
         body = text.encode("utf-8")
