@@ -196,8 +196,7 @@ def start_revision(core: Core, note: str, *, changed_inputs: int = 0, all_levels
     if core.care.untracked:
         force(core, list(core.care.untracked), Reason.UNTRACKED)
         core.last_changed = [core.revision] * len(core.last_changed)
-    if core.waiting:
-        core.released.notify_all()
+    core.claims.wake()
 
 
 def renew(core: Core) -> NoReturn:

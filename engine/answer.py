@@ -13,12 +13,12 @@ from typing import Any, Final
 import engine.execute as execute
 import engine.verify as verify
 from engine.ahead import read_on
-from engine.claims import join_ring, wait_for
 from engine.core import Core, Request
 from engine.errors import Cancelled
 from engine.failure import Failure
 from engine.graph import ABSENT, MARKED, MUTABLE, RUNNING, TRANSIENT
 from engine.recall import may_be_stored, recall
+from engine.rings import join_ring, wait_for
 
 _RUN_QUERIES: Final = frozenset(
     ("engine.execute", "engine.observe", "engine.query")
@@ -28,7 +28,7 @@ _RUN_QUERIES: Final = frozenset(
 def answer(core: Core, node: int, asker: Request) -> Any:
     """The value of `node` for a reader; raises the error that is its value. The lock is held."""
     held = core.graph.values[node]
-    running = core.claims.get(asker.node)
+    running = core.claims.held.get(asker.node)
     while held is ABSENT:
         if running is not None and may_be_stored(core):
             read_on(core, node, running)

@@ -99,14 +99,14 @@ def finish(core: Core) -> None:
     if core.torn:
         return
     graph = core.graph
-    if graph.marked and not graph.suspects and not core.claims:
+    if graph.marked and not graph.suspects and not core.claims.held:
         clear(core)
     elif len(graph.marked) > len(graph):
         graph.marked[:] = [node for node in dict.fromkeys(graph.marked) if graph.status[node] & MARKED]
         core.graph.gathered = 0
     release_left(core)
-    if not core.claims:
-        core.knots.clear()
+    if not core.claims.held:
+        core.claims.knots.clear()
     # Not while half a ring is left: a row of who read it would name dependencies that have none. See
     # test_what_saw_a_ring_is_stored_with_it_or_not_at_all.
     if not core.unsaved.ringed:

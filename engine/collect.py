@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 import engine.answer as answer
 import engine.group as group
 import engine.verify as verify
-from engine.claims import Cycle
 from engine.collection import CYCLIC, Collection, force_lookups
 from engine.collection_cycles import doubt_lookups, lookups_of, needs_above, rest_on, shares_bit
 from engine.core import Core, Request
@@ -40,6 +39,7 @@ from engine.persist import load, load_readers, save
 from engine.query import QueryInfo
 from engine.reach import closure, note
 from engine.reason import Reason
+from engine.rings import Cycle
 
 if TYPE_CHECKING:
     from engine.running import Running

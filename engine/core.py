@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from engine.care import Care
+from engine.claims import Claims
 from engine.errors import Closed, ForkedEngine, escaped
 from engine.event import Counts, Event, What
 from engine.frame import Frame
@@ -28,7 +29,7 @@ from engine.limits import Limits
 from engine.observe import InputFrame
 from engine.observed import Observed
 from engine.queries import Queries
-from engine.reach import Reach, hide
+from engine.reach import Reach
 from engine.store import canonical
 from engine.tally import Tally
 from engine.telling import Telling
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from engine.outcome import Outcome
     from engine.parallel.dispatch import Dispatch
     from engine.query import QueryInfo
-    from engine.running import Running
     from engine.snapshot import Snapshot
     from engine.store.sqlite import Store
     from engine.verify import Walk
@@ -57,6 +57,7 @@ class Core:
     queries      what is known of each query
     collections  what is kept of each table and fold, by the node that stands for it
     reach        which of them nodes rest on, and which are doubtful
+    claims       who computes which key, and who waits for whom
     care         what the next request has to look after
     observed     the inputs that look at the world
     unsaved      what the next commit writes
@@ -67,11 +68,11 @@ class Core:
     # Slots, since the attributes of an object with more than thirty take a third longer to read otherwise.
     __slots__ = (
         "__weakref__", "_is_owned", "applying", "care", "claims", "clock", "closed", "collections",
-        "depth_limit", "dispatch", "generation", "graph", "history", "knots", "last_changed", "limits",
+        "depth_limit", "dispatch", "generation", "graph", "history", "last_changed", "limits",
         "lock", "memory", "next_change", "observed", "outside", "patience", "pid", "queries", "ran_at",
-        "reach", "relaxes_collector", "released", "revision", "root", "saves", "snapshots", "started_over",
+        "reach", "relaxes_collector", "revision", "root", "saves", "snapshots", "started_over",
         "stopping", "store", "strict", "struck", "supply", "sync_lock", "synced", "tally", "telling",
-        "torn", "unsaved", "waiting", "wall_clock", "workers", "written",
+        "torn", "unsaved", "wall_clock", "workers", "written",
     )  # fmt: skip
 
     def __init__(
@@ -99,7 +100,6 @@ class Core:
         self.stopping = False  # a signal asked to end: nothing new is started
         self.lock = threading.RLock()
         self._is_owned = cast(Any, self.lock)._is_owned  # whether this thread holds it
-        self.released = threading.Condition(self.lock)  # a claim was given back
         self.sync_lock = threading.Lock()  # one look at the world at a time
         self.patience = threading.RLock()  # held by a request that was cancelled too often: writers wait
         self.generation = 0
@@ -123,12 +123,10 @@ class Core:
         self.history: History | None = None  # what nodes were before; None: it is not kept
         self.memory: Memory | None = None  # counts the values in memory; None: they all stay
         self.dispatch: Dispatch | None = None  # work that goes elsewhere
-        self.limits = Limits({}, self.released)
+        self.claims = Claims(self.lock)
+        self.limits = Limits({}, self.claims.released)
         # asked instead of a function for what it would give; None: run it
         self.supply: Callable[[int], Outcome | None] | None = None
-        self.claims: dict[int, Running] = {}
-        self.waiting: dict[int, list[Walk]] = {}
-        self.knots: dict[int, set[int]] = {}  # of members of rings: all that they need and that need them
         self.telling = Telling()
         self.snapshots: list[Snapshot] = []
         self.tally = Tally()
@@ -200,15 +198,15 @@ class Core:
         with self.lock:  # it may be held already
             self.outdate()
             self.limits.interrupted()
-            self.released.notify_all()  # who waits for a claim that was never given back looks again
+            self.claims.wake()  # who waits for a claim that was never given back looks again
 
     def outdate(self) -> None:
         """Make every running frame unwind at its next read; what it computes is dropped (C2)."""
         self.generation += 1
-        self.knots.clear()
+        self.claims.knots.clear()
         if self.history is not None:
             self.history.trials.clear()
-        hide(self)  # plain hits too come to `fetch`, which raises
+        self.claims.hide_tables()  # plain hits too come to `fetch`, which raises
 
     # -- telling -------------------------------------------------------------------------------
 

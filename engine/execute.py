@@ -44,7 +44,7 @@ def execute(core: Core, node: int, walk: Any) -> None:
             renew(core)
         old = _before(core, node, info)
     frame = Running(core, node, walk)
-    core.claims[node] = frame
+    core.claims.held[node] = frame
     graph.status[node] |= RUNNING
     try:
         try:
@@ -62,10 +62,7 @@ def execute(core: Core, node: int, walk: Any) -> None:
         keep.keep(core, node, info, frame.reads, outcome)
     finally:
         graph.status[node] &= ~RUNNING
-        if core.claims.get(node) is frame:  # else the lists were built anew meanwhile
-            del core.claims[node]
-        if core.waiting:
-            core.released.notify_all()
+        core.claims.give_back(node, frame)
 
 
 def _before(core: Core, node: int, info: QueryInfo) -> Any:

@@ -18,13 +18,13 @@ import engine.locate as locate
 import engine.mark as mark
 import engine.together as together
 import engine.verify as verify
-from engine.claims import Cycle
 from engine.core import Core, Request
 from engine.errors import Cancelled
 from engine.graph import LOADED, MARKED
 from engine.limits import begin_thread
 from engine.persist import load
 from engine.query import QueryInfo
+from engine.rings import Cycle
 
 if TYPE_CHECKING:
     from engine.running import Running

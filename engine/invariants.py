@@ -13,8 +13,7 @@ from engine.graph import LOADED, MARKED, REACH, entries
 def check_invariants(core: Core) -> None:
     """Raise AssertionError where one does not hold. The lock is held, and nothing runs."""
     assert not core.torn, "core C3: a change is half done"
-    assert not core.claims, f"claims: {list(core.claims)} were never given back"
-    assert not core.waiting, f"claims: {list(core.waiting)} are waited for, and nothing runs"
+    core.claims.check_invariants()
     assert core.limits.is_free, "limits N4: a place is taken, and nothing runs"
     core.queries.check_invariants()
     core.unsaved.check_invariants()

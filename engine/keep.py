@@ -278,7 +278,7 @@ def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, out
 def _equal(core: Core, node: int, outcome: Outcome) -> bool:
     graph = core.graph
     if outcome.failure is not None and graph.flags[node] & ERROR:
-        if node in core.knots:
+        if node in core.claims.knots:
             # What the others on it came to follows from what this one reads, not from its error (K4).
             return False
         old = recall(core, node)

@@ -160,7 +160,7 @@ def _distrust(core: Core, row: int, why: str) -> None:
         before, core.torn = core.torn, True
         start_revision(core, why, all_levels=True)
         force(core, nodes, Reason.CODE)
-        if core.claims:
+        if core.claims.held:
             spread(core)  # frames are running: no stale value may look ready to them
         core.torn = before
 

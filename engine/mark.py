@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from engine.core import Core
 from engine.graph import FORCED, MARKED, REACH, RUNNING, SUSPECT, entries
 from engine.persist import load, load_readers
-from engine.reach import closure, hide
+from engine.reach import closure
 
 BUDGET = 4_000  # nodes marked before a probe is thought of: about 2 ms
 HANDFUL = 8  # suspects worth probing one by one
@@ -81,7 +81,7 @@ def doubt_collections(core: Core) -> None:
         if one.looked and status[one.node] & MARKED:
             core.reach.doubtful |= one.bit
     if core.reach.doubtful & ~before:
-        hide(core)
+        core.claims.hide_tables()
 
 
 def clear(core: Core) -> None:

@@ -72,7 +72,7 @@ def open_core(
     if core.saves:  # else nobody could read again what was computed here
         core.memory = Memory(LIMIT if max_memory is None else max_memory)
     core.history = History(history) if history else None
-    core.limits = Limits(limits or {}, core.released)
+    core.limits = Limits(limits or {}, core.claims.released)
     if processes or executor is not None:
         from engine.parallel import for_engine  # late: most engines have no processes
 

@@ -2,7 +2,7 @@
 
 Invariants
     U1  A value is what readers will see, also after a restart; its bytes are those of that.
-    U2  Who stands on a cycle has the error of the cycle, whatever its function made of it (claims S3).
+    U2  Who stands on a cycle has the error of the cycle, whatever its function made of it (rings S2).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Outcome:
 def conclude(core: Core, frame: Running, info: QueryInfo, value: Any, old: Any, outcome: Outcome) -> None:
     """What a function returned becomes an outcome, unless it stands on a cycle."""
     if frame.cycle is not None:
-        raise frame.cycle.raised()  # also when the function caught it: see claims S3
+        raise frame.cycle.raised()  # also when the function caught it: see rings S2
     codec = info._codec or info.codec
     if codec.storable:
         try:
@@ -74,7 +74,7 @@ def fail(frame: Running, outcome: Outcome, error: Exception) -> None:
     trace = error.__traceback__
     if frame.cycle is not None:
         error = frame.cycle.error
-        ring = frame.core.knots.get(frame.node, frame.cycle.ring)
+        ring = frame.core.claims.knots.get(frame.node, frame.cycle.ring)
     passed_on, raised = frame.met or (None, None)
     is_same = raised is error if frame.cycle is None else passed_on is not None and passed_on.error is error
     if passed_on is not None and is_same and (not ring or _is_same(passed_on.ring, ring)):

@@ -6,14 +6,13 @@ ready and be wrong. Most queries rest on none: their nodes are read on the hot p
 Invariants
     R1  `of_query` has the bits of all nodes in memory of a query. It may have more.
     R2  A frame reads directly only keys of queries whose nodes rest on nothing doubtful. What may change that
-        while it runs takes its tables away (`hide`), so that all its reads come to `fetch`.
+        while it runs takes its tables away (`Claims.hide_tables`), so that all its reads come to `fetch`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine.frame import NO_TABLES
 from engine.graph import REACH
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def note(core: Core, row: int, flags: int) -> None:
         reach.of_query[row] = known | flags & REACH
         reach.tables.clear()
         if reach.doubtful:
-            hide(core)
+            core.claims.hide_tables()
 
 
 def closure(core: Core, flags: int) -> int:
@@ -74,9 +73,3 @@ def _is_safe(core: Core, index: int) -> bool:
     """Whether no node of a definition rests on anything doubtful."""
     row = core.queries.by_index.get(index)
     return row is not None and not closure(core, core.reach.of_query.get(row, 0)) & core.reach.doubtful
-
-
-def hide(core: Core) -> None:
-    """Let all reads of the frames that run come to `fetch` from now on."""
-    for frame in tuple(core.claims.values()):
-        frame.tables = NO_TABLES

@@ -31,8 +31,7 @@ GONE = "The store was damaged or removed; everything will be computed again."
 def recover(core: Core) -> None:
     """An interrupt struck in the middle of a change to the lists. The lock is held."""
     core.outdate()
-    core.claims.clear()
-    core.released.notify_all()
+    core.claims.drop()
     reopen(core)
     start_revision(core, "after an interrupt", all_levels=True)
 
@@ -117,7 +116,7 @@ def start_over(core: Core, damage: StoreDamaged, since: int) -> None:
 
 def release_left(core: Core) -> None:
     """Release the rings that nobody will finish: none of their keys runs, or what runs is outdated."""
-    if core.unsaved.ringed and core.knots.keys().isdisjoint(core.claims):
+    if core.unsaved.ringed and core.claims.knots.keys().isdisjoint(core.claims.held):
         release_rings(core)
 
 

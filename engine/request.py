@@ -163,9 +163,9 @@ def _take_care(core: Core) -> None:
         force(core, list(core.care.moved), Reason.OBSERVED)
         history.forget(core, list(core.care.moved))
         core.care.moved.clear()
-    if core.collections and not core.claims:
+    if core.collections and not core.claims.held:
         retry_cycles(core)
-    if core.care.transients and not core.claims:
+    if core.care.transients and not core.claims.held:
         for node in core.care.take_passing():
             core.graph.flags[node] &= ~TRANSIENT
             core.graph.values[node] = ABSENT

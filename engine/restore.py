@@ -24,7 +24,6 @@ from attrs import define
 
 import engine.keep as keep
 import engine.verify as verify
-from engine.claims import Cycle, was_ringed
 from engine.core import Core
 from engine.earlier import Earlier
 from engine.earlier_rows import unpack_rows
@@ -37,6 +36,7 @@ from engine.outcome import Outcome
 from engine.persist import load
 from engine.query import QueryInfo
 from engine.reach import closure
+from engine.rings import Cycle, was_ringed
 from engine.store.codec import DamagedValue, fingerprint
 from engine.versions import seen_now
 

@@ -19,7 +19,6 @@ import engine.group as group
 import engine.locate as locate
 import engine.mark as mark
 import engine.verify as verify
-from engine.claims import Cycle, was_ringed
 from engine.collection import Collection
 from engine.core import Core, Request
 from engine.errors import Cancelled, StoreError
@@ -34,6 +33,7 @@ from engine.persist import load
 from engine.query import READY, QueryInfo
 from engine.reach import readable
 from engine.recall import may_be_stored, recall_group
+from engine.rings import Cycle, was_ringed
 
 if TYPE_CHECKING:
     from engine.verify import Walk
@@ -93,7 +93,7 @@ class Running(Request):
             if self.generation != core.generation:
                 raise Cancelled
             if self.cycle is not None:
-                raise self.cycle.raised() from None  # caught once: see claims S3
+                raise self.cycle.raised() from None  # caught once: see rings S2
             try:
                 node = locate.locate(core, info, args)
                 if self.generation != core.generation:

@@ -63,7 +63,7 @@ def _run(core: Core, info: QueryInfo, nodes: list[int], asker: Request, outer: v
     old = [_old(core, info, node) for node in nodes]
     frames = [_frame(core, node, asker, outer) for node in nodes]
     for frame in frames:
-        core.claims[frame.node] = frame
+        core.claims.held[frame.node] = frame
         graph.status[frame.node] |= RUNNING
     try:
         try:
@@ -81,10 +81,7 @@ def _run(core: Core, info: QueryInfo, nodes: list[int], asker: Request, outer: v
     finally:
         for frame in frames:
             graph.status[frame.node] &= ~RUNNING
-            if core.claims.get(frame.node) is frame:  # else the lists were built anew meanwhile
-                del core.claims[frame.node]
-        if core.waiting:
-            core.released.notify_all()
+            core.claims.give_back(frame.node, frame)
 
 
 def _old(core: Core, info: QueryInfo, node: int) -> Any:

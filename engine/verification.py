@@ -21,7 +21,6 @@ from attrs import frozen
 
 from engine.advance import Change, change_of
 from engine.attempt import Gate, insist
-from engine.claims import Cycle
 from engine.collection import Collection
 from engine.comparison import Compared, KeyDifference, Seen, compare
 from engine.core import Core, Request
@@ -38,6 +37,7 @@ from engine.reach import closure
 from engine.recall import recall
 from engine.recover import put_in_place
 from engine.request import load_all, make_calm, prepare_reset, refresh
+from engine.rings import Cycle
 
 ROUNDS: Final = 8  # looks at a world that does not stand still
 
@@ -77,7 +77,7 @@ class Verifier:
             None, core.root, workers=core.workers, strict=core.strict, depth_limit=core.depth_limit
         )
         self.scratch.relaxes_collector = core.relaxes_collector
-        self.scratch.limits = core.limits.of_another(self.scratch.released)
+        self.scratch.limits = core.limits.of_another(self.scratch.claims.released)
         if core.dispatch is not None:
             self.scratch.dispatch = core.dispatch.of_another(self.scratch)
         self._keys = keys

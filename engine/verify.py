@@ -19,12 +19,12 @@ from typing import Final
 import engine.execute as run
 import engine.group as group
 import engine.restore as restore
-from engine.claims import Cycle, wait_for
 from engine.core import Core, Request
 from engine.event import What
 from engine.graph import FORCED, GROUP, LOADED, MARKED, NEW, PINNED, RUNNING, SUSPECT, TRANSIENT, entries
 from engine.mark import suspect
 from engine.persist import load
+from engine.rings import Cycle, wait_for
 
 _LOADED_OR_MARKED: Final = LOADED | MARKED
 _LOOKED_AT: Final = LOADED | MARKED | SUSPECT | FORCED | RUNNING

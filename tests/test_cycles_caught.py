@@ -112,7 +112,7 @@ def test_a_ring_that_closes_again_ties_each_of_its_keys_once() -> None:
             return super().get(*given)
 
     with Engine(None) as db:
-        db._core.knots = Counted()
+        db._core.claims.knots = Counted()
         set_edges(db, {2 * key: (2 * ((key + 1) % size),) for key in range(size)})
         assert told(db, node, 0) == FAILS
         set_edges(db, {0: ()})

@@ -221,14 +221,14 @@ def test_a_closed_engine_ends_what_runs_and_refuses_every_call(db: Engine) -> No
     assert running.wait(SECONDS)
     for thread in threads[1:]:
         thread.start()
-    until(lambda: db._core.waiting)
+    until(lambda: db._core.claims.waiting)
     db.close()
     go_on.set()
     for thread in threads:
         thread.join(SECONDS)
         assert not thread.is_alive()
     assert ended == [Closed] * 3
-    assert (db._core.claims, db._core.waiting) == ({}, {})
+    assert (db._core.claims.held, db._core.claims.waiting) == ({}, {})
     refused: list[Callable[[], object]] = [
         lambda: db.get(slow),
         lambda: db.subscribe(slow, ended.append),

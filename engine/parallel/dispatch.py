@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 import engine.collect as collect
 import engine.verify as verify
 from engine.ahead import load_rows
-from engine.claims import Cycle
 from engine.core import Core, Request
 from engine.errors import Cancelled
 from engine.mark import spread
@@ -35,6 +34,7 @@ from engine.parallel.executor import CannotStart, Executor
 from engine.parallel.held import Held
 from engine.parallel.order import Order
 from engine.query import QueryInfo
+from engine.rings import Cycle
 
 if TYPE_CHECKING:
     from engine.parallel.exchange import Exchange

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Container
 
 import engine.verify as verify
-from engine.claims import Cycle
 from engine.core import Core, Request
 from engine.errors import Cancelled
 from engine.failure import Failure
@@ -23,6 +22,7 @@ from engine.outcome import Outcome
 from engine.parallel.choose import must_run
 from engine.parallel.units import Record
 from engine.query import REGISTRY, QueryInfo
+from engine.rings import Cycle
 from engine.store import canonical
 
 _THERE = RuntimeError("it was raised in a worker")  # stands for a failure of which only the identity is known

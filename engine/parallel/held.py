@@ -42,7 +42,7 @@ class Held:
         core = self._core
         now: dict[str, bytes] = {}
         pinned = [node for node, flags in enumerate(core.graph.flags) if flags & PINNED]
-        for node in {*pinned, *core.claims}:
+        for node in {*pinned, *core.claims.held}:
             if core.info_of(node) is not None:
                 name = core.queries.names[core.graph.query[node]]
                 now[name] = now.get(name, b"") + self._digest(node)

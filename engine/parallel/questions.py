@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import engine.collect as collect
 import engine.verify as verify
-from engine.claims import Cycle
 from engine.core import Core
 from engine.graph import ERROR, MARKED, RUNNING, TRANSIENT
 from engine.locate import locate
@@ -15,6 +14,7 @@ from engine.parallel.slot import Slot
 from engine.parallel.units import COMPUTE, GIVEN, REFUSED, Ask, Reply
 from engine.query import REGISTRY, QueryInfo
 from engine.reach import closure
+from engine.rings import Cycle
 from engine.store import canonical
 
 HELD, UNSETTLED, BUSY = "held", "unsettled", "busy"  # states of a table
@@ -40,7 +40,7 @@ def reply(core: Core, slot: Slot, ask: Ask, order: Order, limited: bool) -> Repl
                 order.first[node] = None
                 slot.postponed.add(ask.place)
             return Reply(REFUSED)
-    elif (not graph.verified_at[node] or must_run(core, node)) and node not in core.claims:
+    elif (not graph.verified_at[node] or must_run(core, node)) and node not in core.claims.held:
         return Reply(COMPUTE)
     if limited and (graph.status[node] & MARKED or core.reach.doubtful):
         # See test_what_a_worker_asks_for_waits_for_no_limit_of_another_worker.

@@ -92,7 +92,7 @@ class Worker:
     def _begin(self, epoch: int) -> None:
         self._epoch = epoch
         self._core = Core(None, Path(os.fsdecode(self._setup.root)), depth_limit=self._setup.depth_limit)
-        self._core.limits = self._places = Places(self._setup.limits, self._core.released)
+        self._core.limits = self._places = Places(self._setup.limits, self._core.claims.released)
         self._core.saves = (
             True  # without a store: bytes of values gather in `core.unsaved.nodes` until they are sent
         )

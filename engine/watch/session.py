@@ -305,7 +305,7 @@ class Watch:
 def running_names(core: Core) -> tuple[str, ...]:
     """The keys whose functions run now."""
     with core.lock:
-        return tuple(core.name_of(node) for node in list(core.claims))
+        return tuple(core.name_of(node) for node in list(core.claims.held))
 
 
 def boot_clock() -> Callable[[], float]:
