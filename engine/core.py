@@ -145,9 +145,7 @@ class Core:
             info = self.info_of(node)
             if info is not None:
                 info.codec  # noqa: B018 -- teaches `canonical` the classes its annotations name
-            args = canonical.restore(args)
-            if len(args) == 1 and type(args[0]) in ALONE:
-                self.graph.args[node] = args[0]  # others anew each time: a function may change a list
+            args = canonical.restore(args)  # anew each time: a function may change a list it was given
         assert args is not None, f"node {node} is not loaded"
         return args
 

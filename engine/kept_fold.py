@@ -10,7 +10,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -27,6 +27,7 @@ from engine.locate import find
 from engine.persist import load
 from engine.store import Batch, BlockRow
 from engine.store.canonical import Unpackable, known, pack, unpack
+from engine.waiting import Waiting
 
 if TYPE_CHECKING:
     from engine.core import Core
@@ -42,10 +43,6 @@ FAILING: Final = (253, b"")  # members that fail
 WAITING: Final = (252, b"")  # changes that are not in the state or the tree yet
 WAITING_AT_MOST: Final = 1_000  # changes stored as they are: more are cheaper to reduce than to write twice
 Place = tuple[int, bytes]
-# Before, after, and the place in the tree: who left may be gone from the store when it is reduced.
-# None: what the store has, which is read of all members at once, before it is written anew.
-Change = tuple[bytes | None, bytes, bytes]
-NEITHER: Final = ABSENT, ABSENT
 
 
 class KeptFold(Collection):
@@ -56,8 +53,7 @@ class KeptFold(Collection):
     def __init__(self, core: Core, node: int, bit: int, name: str, shape: str) -> None:
         super().__init__(core, node, bit, name, shape)
         self._blocks: dict[Place, bytes] = {}  # not in the store yet; b"": gone
-        self._changes: dict[int, Change] | None = None  # what waits
-        self._values_of: dict[int, tuple[Any, Any]] = {}  # of what waits, before and after, where at hand
+        self._changes: Waiting | None = None
         self._failing: dict[int, None] | None = None
         self._held: list[Any] | None = None  # the state of an invertible accumulator, in a list of one
         self._value = 0  # the node of the fold's value, once there is one
@@ -112,22 +108,21 @@ class KeptFold(Collection):
 
     def _contribute(self, node: int, after: bytes, value: Any = ABSENT, *, changed: bool = False) -> None:
         waiting, graph, info = self._waiting, self.core.graph, self.definition
-        # Else it may be changed by others before it is used.
-        shareable = value is not ABSENT and info is not None and info.member.codec.shareable
-        known = waiting.get(node)
+        old: Any = ABSENT
+        if value is not ABSENT and info is not None:
+            if not info.member.codec.shareable:
+                value = ABSENT  # it may be changed before it is used
+            elif changed and graph.status[node] & VALUE:
+                old = graph.values[node]  # the one before is still there, see `keep._put`
+        known = waiting.of(node)
         first: bytes | None
         before: bytes | None
-        old: Any = ABSENT
         if known is not None:
             first, before = known[0], known[1]
-            old = self._values_of.get(node, NEITHER)[0]
         else:
-            if changed and shareable and graph.status[node] & VALUE:
-                old = graph.values[node]  # the one before is still there, see `keep._put`
             first = before = None if changed and self._is_stored(node) else self.contribution(node)
         if before != after:
-            waiting[node] = first, after, self._key_of(node, info)
-            self._values_of[node] = old, value if shareable else ABSENT
+            waiting.put(node, (first, after, self._key_of(node, info)), old, value)
             self.tell(node, after)
             self._force()
 
@@ -135,27 +130,9 @@ class KeptFold(Collection):
         """Whether it is the store that says what a member contributes."""
         return node not in self.news and self.core.store is not None and not self._detached
 
-    def _moved(self) -> tuple[list[Any], list[Any]]:
-        """The values that go and those that come. Raises what `unpack` raises."""
-        self._read_before([node for node, (old, _) in self._values_of.items() if old is ABSENT])
-        removed, added = list[Any](), list[Any]()
-        for node, (before, after, _) in self._waiting.items():
-            old, new = self._values_of.get(node, NEITHER)
-            if before != b"":
-                removed.append(unpack(before[1:], known) if before and old is ABSENT else old)
-            if after:
-                added.append(unpack(after[1:], known) if new is ABSENT else new)
-        return removed, added
-
-    def _read_before(self, nodes: Iterable[int]) -> None:
-        """Read what members contributed before they changed."""
-        unread = [node for node in nodes if self._waiting[node][0] is None]
-        if unread:
-            assert self.core.store is not None
-            found = self.core.store.derived.members_among(self.node, unread)
-            for node in unread:
-                _, after, key = self._waiting[node]
-                self._waiting[node] = found.get(node, b""), after, key
+    def _read_contributions(self, nodes: list[int]) -> dict[int, bytes]:
+        assert self.core.store is not None
+        return self.core.store.derived.members_among(self.node, nodes)
 
     def _key_of(self, node: int, info: CollectionInfo | None) -> bytes:
         if info is None or self._is_invertible(info.into):
@@ -207,7 +184,7 @@ class KeptFold(Collection):
         try:
             learn_values(info)
             if is_invertible(info.into):
-                removed, added = self._moved()
+                removed, added = self._waiting.moved()
                 before = self._state
                 readable = True
                 state = self._pure(lambda: change(info.into, before, removed, added))
@@ -268,11 +245,8 @@ class KeptFold(Collection):
 
     def _grow(self, into: Any) -> None:
         leaves: dict[bytes, bytes | None] = {}
-        for node, (_, after, key) in self._waiting.items():
-            value = self._values_of.get(node, NEITHER)[1]
-            if after and value is ABSENT:
-                value = unpack(after[1:], known)
-            leaves[key] = pack(into.lift(value)) if after else None
+        for key, value in self._waiting.leaves():
+            leaves[key] = None if value is ABSENT else pack(into.lift(value))
         tree = self._tree(into)
         tree.update(leaves)
         self._blocks.update(tree.written)
@@ -306,16 +280,13 @@ class KeptFold(Collection):
         return self._failing
 
     @property
-    def _waiting(self) -> dict[int, Change]:
+    def _waiting(self) -> Waiting:
         if self._changes is None:
-            data = self._read((WAITING,)).get(WAITING)
-            several = () if data is None else unpack(data, {})
-            self._changes = {node: (before, after, key) for node, before, after, key in several}
+            self._changes = Waiting(self._read((WAITING,)).get(WAITING), self._read_contributions)
         return self._changes
 
     def _nothing_waits(self) -> None:
-        self._changes = {}
-        self._values_of.clear()
+        self._changes = Waiting(None, self._read_contributions)
 
     def _write_failing(self) -> None:
         self._blocks[FAILING] = pack(tuple(self.failing_members))
@@ -360,8 +331,7 @@ class KeptFold(Collection):
         if len(self._waiting) > WAITING_AT_MOST:
             self._reduce()
         if self._waiting:
-            self._read_before(self._waiting)  # now: the batch replaces it
-            self._blocks[WAITING] = pack(tuple((node, *both) for node, both in self._waiting.items()))
+            self._blocks[WAITING] = self._waiting.packed()
         super().into(batch)
         for (level, key), data in self._blocks.items():
             batch.blocks.append(BlockRow(self.node, level, key, data))

@@ -32,10 +32,11 @@ MOST_MOMENTS: Final = 4  # revisions in which nodes were looked up and not forgo
 class _Then(dict[int, bytes]):
     """What nodes were in one revision, looked up once: many that run because of one change read the same."""
 
-    __slots__ = ("core", "versions", "when")
+    __slots__ = ("core", "reads", "versions", "when")
 
     def __init__(self, versions: Versions, core: Core, when: int) -> None:
         self.versions, self.core, self.when = versions, core, when
+        self.reads: Sequence[int] = ()  # what is asked for now: the versions of all of it are read at once
 
     def __missing__(self, node: int) -> bytes:
         if node >= GROUP:
@@ -43,8 +44,14 @@ class _Then(dict[int, bytes]):
         graph = self.core.graph
         if graph.flags[node] & (ERROR | TRANSIENT):  # not kept here: an equal failure may get other bytes
             return self.versions.was(self.core, node, self.when)
-        unmoved = graph.changed_at[node] <= self.when
-        was = graph.fingerprint[node] if unmoved else self.versions.was(self.core, node, self.when)
+        changed_at, when = graph.changed_at, self.when
+        if changed_at[node] <= when:
+            was = graph.fingerprint[node]
+        else:
+            self.versions.load(
+                self.core, [one for one in self.reads if one < GROUP and changed_at[one] > when]
+            )
+            was = self.versions.was(self.core, node, when)
         if was:
             self[node] = was
         return was
@@ -105,6 +112,7 @@ class Versions:
         then = self._then.get(when)
         if then is None:
             then = self._then[when] = _Then(self, core, when)
+        then.reads = reads
         return list(map(then.__getitem__, reads))
 
     def was(self, core: Core, node: int, when: int) -> bytes:
