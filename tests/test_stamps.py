@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from engine.rules.command import tool_version
 from engine.rules.directories import listing
 from engine.rules.env import variable
 from engine.rules.files import exists, file_digest, kind, read_bytes, read_text, stat_stamp
-from engine.rules.stat import file_stamp, file_stamps
+from engine.rules.stat import file_stamp, file_stamps, record_of, settled
 from tests.folders import place, without_privileges
 
 __all__ = ["place"]  # a fixture
@@ -267,3 +268,17 @@ def test_an_input_whose_stamps_fail_has_that_failure_as_its_value(place: Path) -
         assert db.sync() == 0
         with pytest.raises(ValueError, match="no stamp"):
             db.get(entry, "bad")
+
+
+@pytest.mark.parametrize(
+    ("now", "proves"),
+    [(102.000_5, False), (102.009, False), (102.021, True), (99.995, False), (97.9, True), (200.0, True)],
+)
+def test_a_stamp_of_the_coarsest_clock_is_settled_after_its_tick_and_one_of_the_kernel(
+    monkeypatch: pytest.MonkeyPatch, now: float, proves: bool
+) -> None:
+    """At 102.0005 by ours, the kernel's clock may say 101.9995, which is 100 in a file system of 2 s."""
+    monkeypatch.setattr("engine.rules.stat.time.time_ns", lambda: round(now * 1_000) * 1_000_000 + 500_000)
+    times = {"st_mtime_ns": 100_000_000_000, "st_ctime_ns": 100_000_000_000}
+    written: Any = SimpleNamespace(st_mode=0o100644, st_size=1, st_ino=7, **times)
+    assert settled(record_of(written)) is proves
