@@ -70,11 +70,16 @@ def refresh(
         for tries in count():
             revision = core.revision
             errors = [_error(core, partial(attempt, info, args, tries), wanted) for info, args in asked]
-            with core.lock:
-                # The world may change without an end: then what holds is the revision of before.
-                if core.revision == revision or tries >= 2 * PATIENCE:
-                    finish(core)
-                    return errors, conclude(revision)
+            try:
+                with core.lock:
+                    # The world may change without an end: then what holds is the revision of before.
+                    if core.revision == revision or tries >= 2 * PATIENCE:
+                        finish(core)
+                        return errors, conclude(revision)
+            except StoreDamaged:  # removed under us, say: it is set aside, as in any request
+                if tries >= 2 * PATIENCE:
+                    raise
+                insist(core, lambda gate: _finish(core))
     finally:
         insist(core, lambda gate: _finish(core))
     raise AssertionError("count() ends never")

@@ -255,3 +255,13 @@ def test_what_was_collected_of_lists_that_are_no_more_is_lost_whoever_looks_at_t
     monkeypatch.setattr(graph_updater, "refresh", overtaken)
     done = rig.after("b.txt", "one")
     assert (done.lost, done.inputs, done.changed) == (True, [], [])
+
+
+def test_inputs_of_lists_that_are_no_more_put_nothing_first(rig: Rig) -> None:
+    rig.watch(key(count, "a.txt"), key(count, "b.txt"))
+    edited, before = rig.write("b.txt", "one"), rig.core.graph
+    with rig.core.lock:
+        reopen(rig.core)
+    done = rig.updater.refresh([*edited, 1_000], graph=before)
+    assert (done.failures, done.lost) == ([], True)
+    assert rig.db.get(count, "b.txt") == 1

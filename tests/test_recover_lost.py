@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import Engine, SnapshotLost, StoreFull, query
+from engine import Engine, SnapshotLost, StoreFull, query, request
+from engine.query import info_of
 from engine.store.sqlite import Store
 from tests.interrupts import cell, loud, ten, text
 
@@ -107,3 +108,25 @@ def test_a_snapshot_of_a_removed_store_never_answers_from_other_nodes(store: Pat
             for number in range(3):
                 with pytest.raises(SnapshotLost):
                     old.get(ten, number)
+
+
+def test_a_store_that_is_removed_while_many_keys_are_brought_up_to_date_fails_none_of_them(
+    store: Path,
+) -> None:
+    with Engine(store) as db:
+        db.set(cell.key(0), 5)
+        removed: list[int] = []
+
+        def wanted() -> bool:
+            if len(removed) == 2:
+                shutil.rmtree(store)
+            removed.append(len(removed))
+            return True
+
+        asked = [(info_of(ten), (number,)) for number in range(4)]
+        errors, revision = request.refresh(db._core, asked, wanted, lambda revision: revision)
+        assert (errors, revision) == ([None] * 4, db.revision)
+        assert [db.get(ten, number) for number in range(4)] == [50, 51, 52, 53]
+    with Engine(store) as db:
+        assert [db.get(ten, number) for number in range(4)] == [50, 51, 52, 53]
+        assert db.counts().executed == 0

@@ -98,14 +98,20 @@ class GraphUpdater:
         self._graph = self._core.graph
         self._core.telling.journal = deque()
 
-    def refresh(self, edited: Sequence[int] = (), wanted: Callable[[], bool] = lambda: True) -> Pass:
+    def refresh(
+        self,
+        edited: Sequence[int] = (),
+        wanted: Callable[[], bool] = lambda: True,
+        graph: Graph | None = None,
+    ) -> Pass:
         """Bring every watched key up to date, those first that rest on what was edited last, and commit.
 
+        graph       the lists that `edited` are numbers of, if not those of now
         Raises KeyboardInterrupt, as a stopped engine does, once it is not `wanted` any more.
         """
         core = self._core
         started = time.perf_counter()
-        keys = self.in_order(edited)
+        keys = self.in_order(edited, graph)
         asked = [(REGISTRY.get(key.query.name, key.query), key.args) for key in keys]
         errors, (revision, collected, graph, counts) = refresh(core, asked, wanted, self._conclude)
         failures, retry = [], []
@@ -138,7 +144,7 @@ class GraphUpdater:
         collected, self._collected = self._collected, {}
         return revision, collected, self._graph, self._core.counts()
 
-    def in_order(self, edited: Sequence[int]) -> list[Key[Any]]:
+    def in_order(self, edited: Sequence[int], graph: Graph | None = None) -> list[Key[Any]]:
         """The watched keys: those that rest on the inputs edited last come first, the others as given."""
         watched = list(self.watched)
         if len(watched) < 2 or not edited:
@@ -146,6 +152,8 @@ class GraphUpdater:
         core = self._core
         ahead: dict[Key[Any], None] = {}
         with core.lock:
+            if graph is not None and core.graph is not graph:
+                return watched  # built anew meanwhile: nobody knows which they are
             known = ((key, find(core, REGISTRY.get(key.query.name, key.query), key.args)) for key in watched)
             wanted = {node: key for key, node in known if node}
             budget = CLIMB

@@ -46,6 +46,7 @@ class Due:
     saved: float
     edited: list[Edited]
     nodes: list[int]
+    graph: Graph  # the lists that these are numbers of
 
 
 class Inputs:
@@ -176,7 +177,8 @@ class Inputs:
                 differing = take(core, looked, note, commits=commits, hurried=hurried)
                 if looked.changes or looked.retry:  # at once: the other thread may tell of it now
                     applied = (time.perf_counter() - began) * 1000
-                    self._wake(Due(batch.crawl, looked.stamped, applied, saved, edited, different))
+                    crawl, stamped = batch.crawl, looked.stamped
+                    self._wake(Due(crawl, stamped, applied, saved, edited, different, looked.graph))
                 return looked, different, differing
 
         looked, different, differing = insist(core, attempt)

@@ -128,10 +128,11 @@ class Keys:
     def _refresh(self, due: list[Due]) -> None:
         pipeline, updater = self._pipeline, self._pipeline.updater
         began = time.time()
-        edited = [node for one in reversed(due) for node in one.nodes]
+        graph = pipeline.core.graph
+        edited = [node for one in reversed(due) if one.graph is graph for node in one.nodes]
         self._tidy_in = QUIET_SECONDS
         observed = len(pipeline.core.observed)
-        done = updater.refresh(edited, lambda: not pipeline.ended.is_set())
+        done = updater.refresh(edited, lambda: not pipeline.ended.is_set(), graph)
         if done.counts.executed:
             pipeline.echo.worked(began, time.time())
         trouble: Exception | None = None
