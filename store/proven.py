@@ -7,6 +7,7 @@ Invariants
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from abc import abstractmethod
@@ -32,6 +33,7 @@ class Proven(Readable):
 
     _opened: Opened
     _closed: bool
+    _pid: int
     audited: bool
 
     @property
@@ -54,7 +56,8 @@ class Proven(Readable):
         Where it is not, all of it is read: True if it is in order, so it is sealed again and a note says so;
         StoreDamaged if not, now and whenever this store is used, until it starts over.
         """
-        self._usable()  # before the guard: another thread may have held it during fork()
+        if os.getpid() != self._pid:  # before the guard: another thread may have held it during fork()
+            self._usable()
         with self._guard:
             self._usable()
             proof = self._opened.proof

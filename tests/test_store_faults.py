@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine import Engine, input, query
 from engine.errors import StoreDamaged, StoreError, StoreFull, StoreInUse
-from engine.store import Batch, State, open_store, opening
+from engine.store import Batch, State, open_store, opening, sqlite
 from tests.stores import command, copy, dump, graph, node, run
 
 
@@ -108,6 +111,31 @@ def test_a_store_that_another_process_took_over_says_so_to_everybody(tmp_path: P
                     store.start_over("was removed")
                 with pytest.raises(StoreInUse):
                     store.nodes([1])
+
+
+def test_who_asks_while_another_thread_sets_the_store_aside_waits_for_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, goes_on = threading.Event(), threading.Event()
+    opens = sqlite.open_for_writing
+
+    def slowly(*args: Any, **named: Any) -> Any:
+        began.set()
+        assert goes_on.wait(60)
+        return opens(*args, **named)
+
+    with open_store(tmp_path / "s") as store:
+        store.write(graph(5))
+        monkeypatch.setattr(sqlite, "open_for_writing", slowly)
+        with ThreadPoolExecutor(2) as pool:
+            starting = pool.submit(store.start_over, "of a test")
+            assert began.wait(60)
+            proven = pool.submit(store.prove)
+            early = wait([proven], 0.2).done
+            goes_on.set()
+            assert not early
+            starting.result(60)
+            assert proven.result(60) is False
 
 
 FULL_DISK = """
