@@ -14,7 +14,7 @@ import pytest
 
 from engine import Engine, input, query
 from engine.errors import StoreDamaged, StoreError, StoreFull, StoreInUse
-from engine.store import Batch, State, open_store, opening, sqlite
+from engine.store import Batch, State, open_store, opening
 from tests.stores import command, copy, dump, graph, node, run
 
 
@@ -117,7 +117,7 @@ def test_who_asks_while_another_thread_sets_the_store_aside_waits_for_the_new_on
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began, goes_on = threading.Event(), threading.Event()
-    opens = sqlite.open_for_writing
+    opens = opening.open_for_writing
 
     def slowly(*args: Any, **named: Any) -> Any:
         began.set()
@@ -126,7 +126,7 @@ def test_who_asks_while_another_thread_sets_the_store_aside_waits_for_the_new_on
 
     with open_store(tmp_path / "s") as store:
         store.write(graph(5))
-        monkeypatch.setattr(sqlite, "open_for_writing", slowly)
+        monkeypatch.setattr("engine.store.sqlite.open_for_writing", slowly)
         with ThreadPoolExecutor(2) as pool:
             starting = pool.submit(store.start_over, "of a test")
             assert began.wait(60)
