@@ -52,6 +52,7 @@ REACH_SHIFT: Final = 16  # bits 16-55: the collections that it rests on, see `co
 REACH_BITS: Final = 40  # so that all flags fit into 63 bits
 REACH: Final = (1 << REACH_BITS) - 1 << REACH_SHIFT
 
+KIND: Final = INPUT | OBSERVED | UNTRACKED
 ALONE: Final = (str, int)  # classes of arguments that are kept without a tuple around one of them
 
 GROUP: Final = 1 << 31  # top bit of a dependency entry: "the next n entries are one parallel group"
@@ -60,6 +61,13 @@ GROUP: Final = 1 << 31  # top bit of a dependency entry: "the next n entries are
 def compact(entries: array[int]) -> array[int] | int:
     """What stands in the lists for some readers or dependencies (G4)."""
     return entries if len(entries) > 1 else entries[0] if entries else 0
+
+
+def kind_of(info: QueryInfo) -> int:
+    """What a definition says of all its nodes, as flags: 0 of a query that reads what the engine sees."""
+    if info.is_input:
+        return INPUT | OBSERVED if info.observed else INPUT
+    return UNTRACKED if info.untracked else 0
 
 
 class Graph:
@@ -120,10 +128,7 @@ class Graph:
         self.status.append(NEW)
         self.query.append(query)
         self.args.append(args)
-        flags = UNTRACKED if info.untracked else 0
-        if info.is_input:
-            flags |= INPUT | OBSERVED if info.observed else INPUT
-        self.flags.append(flags)
+        self.flags.append(kind_of(info))
         self.changed_at.append(0)
         self.verified_at.append(0)
         self.durability.append(info.durability)

@@ -25,6 +25,7 @@ from engine.graph import (
     ERROR,
     FORCED,
     INPUT,
+    KIND,
     MARKED,
     MUTABLE,
     REACH,
@@ -33,7 +34,9 @@ from engine.graph import (
     SUSPECT,
     TRANSIENT,
     UNSTORED,
+    UNTRACKED,
     VALUE,
+    kind_of,
 )
 from engine.mark import doubt_collections
 from engine.memo import (
@@ -56,7 +59,7 @@ from engine.reason import Reason
 from engine.recall import recall
 
 # Flags that outlive a run.
-_KEPT: Final = ~(ERROR | TRANSIENT | UNSTORED | MUTABLE | RECORDED | REACH | 0xF << REASON_SHIFT)
+_KEPT: Final = ~(ERROR | TRANSIENT | UNSTORED | MUTABLE | RECORDED | REACH | KIND | 0xF << REASON_SHIFT)
 _NEW: Final = Reason.NEW << REASON_SHIFT  # here, because looking up a member of an enum costs 0.1 us
 
 
@@ -116,7 +119,7 @@ def _put(
         flags |= ERROR
     if data is None or not keeps:
         flags |= UNSTORED
-    graph.flags[node] = before & _KEPT | flags
+    graph.flags[node] = before & _KEPT | flags | kind_of(info)
     graph.durability[node] = durability
     graph.cost[node] = outcome.microseconds
     if query in core.queries.of_members:  # while the value before is still in place
@@ -129,6 +132,8 @@ def _put(
     graph.status[node] &= CLEAN
     if info.untracked:
         core.care.untracked[node] = None
+    elif before & UNTRACKED:
+        core.care.untracked.pop(node, None)
     if core.saves:
         save_made(core, node, None if flags & UNSTORED else data)
 

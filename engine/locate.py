@@ -10,17 +10,22 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, cast
 
-from engine.advance import force, start_revision
+from engine.advance import Change, apply, change_of, force, start_revision
 from engine.code import code_fingerprint
 from engine.core import Core
-from engine.errors import BadQuery, UnknownQuery
-from engine.graph import ALONE, LOADED
-from engine.mark import spread
-from engine.persist import adopt
+from engine.durability import Durability
+from engine.errors import BadQuery, EngineError, UnknownQuery
+from engine.graph import ABSENT, ALONE, FORCED, LOADED, PINNED, UNSTORED, VALUE, kind_of
+from engine.mark import spread, suspect
+from engine.persist import adopt, load, save_made
 from engine.query import REGISTRY, QueryInfo
 from engine.reason import Reason
+from engine.recall import recall
 from engine.stack import run_on_fresh_stack
 from engine.store import canonical
+from engine.store.codec import DamagedValue, fingerprint
+
+SHAPE_BYTES = 6  # at the end of the fingerprint of a definition
 
 
 def locate(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
@@ -135,10 +140,12 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
             )
         _take_over(core, before, info)
     if code != core.queries.codes[row]:
+        is_of_other_values = code[-SHAPE_BYTES:] != core.queries.codes[row][-SHAPE_BYTES:]
         _distrust(core, row, f"the code of {info.name} changed")
-        core.queries.codes[row] = (
-            code  # after its nodes are forced: see test_an_interrupt_while_code_is_compared
-        )
+        if is_of_other_values:
+            _reshape(core, info, row)
+        # After its nodes are forced: see test_an_interrupt_while_code_is_compared.
+        core.queries.codes[row] = code
         core.unsaved.queries[row] = None
     elif info.observed and core.synced and row in core.queries.stored and first:
         # Its module was not loaded when the world was last looked at: nobody compared these stamps. Once is
@@ -165,6 +172,47 @@ def _distrust(core: Core, row: int, why: str) -> None:
         core.torn = before
 
 
+def _reshape(core: Core, info: QueryInfo, row: int) -> None:
+    """What is kept of a query was written for values of another type, and reads as something else by now.
+
+    So equal bytes are no equal values: nothing is cut off, and nothing is read that was stored. What the host
+    set is kept, if it is a value of the new type too.
+    """
+    graph = core.graph
+    nodes = nodes_of(core, row)
+    load(core, nodes)
+    kept: list[Change] = []
+    before, core.torn = core.torn, True
+    for node in nodes:
+        if not graph.verified_at[node]:
+            continue
+        if graph.flags[node] & PINNED:
+            change = _still_set(core, info, node)
+            if change is not None:
+                kept.append(change)
+            else:
+                graph.flags[node] &= ~PINNED
+                suspect(core, node, FORCED)
+                core.care.reasons[node] = Reason.CODE
+                core.telling.note(f"what {core.name_of(node)} was set to is no value of its annotation of now")
+        graph.values[node] = ABSENT
+        graph.status[node] &= ~VALUE
+        graph.fingerprint[node] = b""
+        graph.flags[node] |= UNSTORED
+        save_made(core, node, None)
+    core.torn = before
+    apply(core, kept, f"{info.name} is of another type")
+
+
+def _still_set(core: Core, info: QueryInfo, node: int) -> Change | None:
+    level = Durability(core.graph.durability[node])
+    try:
+        value = recall(core, node)
+        return change_of(node, info, core.args_of(node), value, pinned=True, durability=level)
+    except (EngineError, DamagedValue):  # it cannot be read as such, or is none
+        return None
+
+
 def _take_over(core: Core, before: QueryInfo, info: QueryInfo) -> None:
     """A newer definition of the same name serves the nodes of the older one."""
     tables = core.graph.tables
@@ -176,13 +224,27 @@ def _take_over(core: Core, before: QueryInfo, info: QueryInfo) -> None:
 
 
 def _code_of(core: Core, info: QueryInfo) -> bytes:
-    compute = partial(code_fingerprint, info.function, policy=info.code, version=info.version)
+    """The fingerprint of a definition: of its code, and of what is said of it that its memos depend on.
+
+    One that is untracked or observed by now has to run, one whose `eq` is another may have kept too much, and
+    one of other values cannot read what was stored: the last SHAPE_BYTES are those of the shape. See
+    test_kinds_change and test_annotations_change.
+    """
+    compute = partial(_code_said, info)
     try:
         return compute()
     except (BadQuery, RecursionError):
-        return cast(
-            bytes, run_on_fresh_stack(core, compute)
-        )  # the caller may stand deep: only this answer counts
+        # the caller may stand deep: only this answer counts
+        return cast(bytes, run_on_fresh_stack(core, compute))
+
+
+def _code_said(info: QueryInfo) -> bytes:
+    code = code_fingerprint(info.function, policy=info.code, version=info.version)
+    if info.eq is not None:
+        code += code_fingerprint(info.eq, policy=info.code, version=info.version)
+    said = (kind_of(info) << 1 | info.pickled).to_bytes(2, "big")
+    shape = fingerprint(info.shape().encode("utf-8", "surrogatepass"))
+    return fingerprint(code + said)[:-SHAPE_BYTES] + shape[:SHAPE_BYTES]
 
 
 def nodes_of(core: Core, row: int) -> list[int]:

@@ -34,6 +34,7 @@ from attrs import define, field
 from engine.errors import BadArguments, BadQuery, escaped
 from engine.frame import CURRENT
 from engine.key import Key, display, short
+from engine.row_shape import row_shape
 
 if TYPE_CHECKING:
     from engine.store.codec import ValueCodec
@@ -127,20 +128,35 @@ class QueryInfo:
             from engine.store.canonical import learn_annotation  # late: rules are imported without a store
             from engine.store.codec import ValueCodec
 
-            try:
-                hints = typing.get_type_hints(self.function, include_extras=True)
-            except (NameError, TypeError, AttributeError) as error:
-                raise BadQuery(
-                    query=self.name,
-                    cause=f"an annotation cannot be resolved: {error}",
-                    hint="Import the names its annotations use at run time, not only for type checking.",
-                ) from error
+            hints = self._hints()
             for parameter in self.parameters:
                 learn_annotation(hints.get(parameter.name, Any))
             _learn_owner(self.function)
-            annotation = hints.get("return", Any) if self.returns is None else self.returns()
-            self._codec = ValueCodec(annotation, pickled=self.pickled)
+            self._codec = ValueCodec(self._annotation(hints), pickled=self.pickled)
         return self._codec
+
+    def shape(self) -> str:
+        """Of what types its values are, as a text: stored ones are read by it. "" where nobody can say."""
+        of_a_table = self.collection is not None or (self.returns is not None and self.many is None)
+        if self.pickled or of_a_table:  # pickle says it itself, and so does what is kept of a table
+            return ""
+        try:
+            return row_shape(self._annotation(self._hints()))
+        except Exception:  # whatever an annotation runs; who needs the codec is told
+            return ""
+
+    def _annotation(self, hints: dict[str, Any]) -> Any:
+        return hints.get("return", Any) if self.returns is None else self.returns()
+
+    def _hints(self) -> dict[str, Any]:
+        try:
+            return typing.get_type_hints(self.function, include_extras=True)
+        except (NameError, TypeError, AttributeError) as error:
+            raise BadQuery(
+                query=self.name,
+                cause=f"an annotation cannot be resolved: {error}",
+                hint="Import the names its annotations use at run time, not only for type checking.",
+            ) from error
 
     def keeps(self, data: bytes | None) -> bool:
         """Whether a value with these bytes is stored; else it is computed again where it is needed."""

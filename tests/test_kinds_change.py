@@ -1,0 +1,113 @@
+"""A name whose kind becomes another one between two starts: what it was before says nothing of what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import Engine, input, query
+
+NAME = "test_kinds_change:text"
+WORLD: dict[str, str] = {}
+
+
+def text(name: str) -> str:
+    return WORLD[name]
+
+
+KINDS: dict[str, Callable[[], Any]] = {
+    "query": lambda: query(name=NAME, code="none")(text),
+    "untracked query": lambda: query(name=NAME, code="none", untracked=True)(text),
+    "cell": lambda: input(name=NAME)(text),
+    "observed input": lambda: input(name=NAME, observed=True)(text),
+}
+
+
+def reader(kind: str) -> Any:
+    asked = KINDS[kind]()
+
+    @query(name="test_kinds_change:loud")
+    def loud(name: str) -> str:
+        return f"{asked(name)}!"
+
+    return loud
+
+
+@pytest.mark.parametrize("after", ["untracked query", "observed input"])
+@pytest.mark.parametrize("before", list(KINDS))
+@pytest.mark.parametrize("reloaded", [False, True])
+def test_a_query_that_becomes_untracked_or_an_input_is_another_one(
+    tmp_path: Path, before: str, after: str, reloaded: bool
+) -> None:
+    WORLD["a"] = "one"
+    db = Engine(tmp_path / "store", root=tmp_path)
+    assert db.get(reader(before), "a") == "one!"
+    if not reloaded:
+        db.close()
+        db = Engine(tmp_path / "store", root=tmp_path)
+    loud = reader(after)
+    assert db.get(loud, "a") == "one!"
+    for said in ("two", "three"):
+        WORLD["a"] = said
+        db.set(other.key(), said)
+        db.sync()
+        assert db.get(loud, "a") == f"{said}!"
+    db.check_invariants()
+    db.close()
+
+
+@input
+def other() -> str:
+    return ""
+
+
+@pytest.mark.parametrize("reloaded", [False, True])
+def test_what_is_untracked_no_more_runs_once_more_and_then_rests(tmp_path: Path, reloaded: bool) -> None:
+    WORLD["a"] = "one"
+    db = Engine(tmp_path / "store", root=tmp_path)
+    assert db.get(reader("untracked query"), "a") == "one!"
+    if not reloaded:
+        db.close()
+        db = Engine(tmp_path / "store", root=tmp_path)
+    loud = reader("query")
+    assert db.get(loud, "a") == "one!"
+    before = db.counts()
+    for said in ("two", "three"):
+        db.set(other.key(), said)
+        assert db.get(loud, "a") == "one!"
+    assert (db.counts() - before).executed == 0
+    db.close()
+    with Engine(tmp_path / "store", root=tmp_path) as db:
+        db.set(other.key(), "four")
+        assert db.get(loud, "a") == "one!"
+        assert db.counts().executed == 0
+
+
+def close(old: int, new: int) -> bool:
+    return abs(old - new) < 5
+
+
+def exact(old: int, new: int) -> bool:
+    return old == new
+
+
+@input
+def measured() -> int:
+    return 10
+
+
+@pytest.mark.parametrize("after", [None, exact])
+def test_what_a_coarser_eq_kept_is_not_kept_by_a_finer_one(tmp_path: Path, after: Any) -> None:
+    def shown() -> int:
+        return measured()
+
+    for eq, right in ((close, 10), (after, 12)):
+        about = query(name="test_kinds_change:about", eq=eq)(shown)
+        with Engine(tmp_path / "store", root=tmp_path) as db:
+            db.get(about)
+            db.set(measured.key(), 12)
+            assert db.get(about) == right
+            assert db.verify().differences == ()
