@@ -15,9 +15,20 @@ from engine.code import code_fingerprint
 from engine.core import Core
 from engine.durability import Durability
 from engine.errors import BadQuery, EngineError, UnknownQuery
-from engine.graph import ABSENT, ALONE, FORCED, LOADED, PINNED, UNSTORED, VALUE, kind_of
+from engine.graph import (
+    ABSENT,
+    ALONE,
+    FORCED,
+    INPUT,
+    KIND,
+    LOADED,
+    PINNED,
+    UNSTORED,
+    VALUE,
+    kind_of,
+)
 from engine.mark import spread, suspect
-from engine.persist import adopt, load, save_made
+from engine.persist import KEEP, adopt, load, save, save_made
 from engine.query import REGISTRY, QueryInfo
 from engine.reason import Reason
 from engine.recall import recall
@@ -142,6 +153,7 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
     if code != core.queries.codes[row]:
         is_of_other_values = code[-SHAPE_BYTES:] != core.queries.codes[row][-SHAPE_BYTES:]
         _distrust(core, row, f"the code of {info.name} changed")
+        _let_go_of_set(core, info, row)
         if is_of_other_values:
             _reshape(core, info, row)
         # After its nodes are forced: see test_an_interrupt_while_code_is_compared.
@@ -172,6 +184,27 @@ def _distrust(core: Core, row: int, why: str) -> None:
         core.torn = before
 
 
+def _let_go_of_set(core: Core, info: QueryInfo, row: int) -> None:
+    """What the host set of an input that is another kind of input by now, or a query, counts no more."""
+    graph = core.graph
+    nodes = nodes_of(core, row)
+    load(core, nodes[:1])
+    if not nodes or not graph.flags[nodes[0]] & INPUT:
+        return  # nobody could set it
+    load(core, nodes)
+    for node in nodes:
+        if graph.flags[node] & PINNED and graph.flags[node] & KIND != kind_of(info):
+            _unpin(core, node)
+
+
+def _unpin(core: Core, node: int) -> None:
+    graph = core.graph
+    graph.flags[node] &= ~PINNED
+    suspect(core, node, FORCED)
+    core.care.reasons[node] = Reason.CODE
+    save(core, node, KEEP)
+
+
 def _reshape(core: Core, info: QueryInfo, row: int) -> None:
     """What is kept of a query was written for values of another type, and reads as something else by now.
 
@@ -191,9 +224,7 @@ def _reshape(core: Core, info: QueryInfo, row: int) -> None:
             if change is not None:
                 kept.append(change)
             else:
-                graph.flags[node] &= ~PINNED
-                suspect(core, node, FORCED)
-                core.care.reasons[node] = Reason.CODE
+                _unpin(core, node)
                 core.telling.note(f"what {core.name_of(node)} was set to is no value of its annotation of now")
         graph.values[node] = ABSENT
         graph.status[node] &= ~VALUE

@@ -26,8 +26,12 @@ KINDS: dict[str, Callable[[], Any]] = {
 }
 
 
+MADE: list[Any] = []
+
+
 def reader(kind: str) -> Any:
     asked = KINDS[kind]()
+    MADE.append(asked)
 
     @query(name="test_kinds_change:loud")
     def loud(name: str) -> str:
@@ -84,6 +88,26 @@ def test_what_is_untracked_no_more_runs_once_more_and_then_rests(tmp_path: Path,
         db.set(other.key(), "four")
         assert db.get(loud, "a") == "one!"
         assert db.counts().executed == 0
+
+
+@pytest.mark.parametrize("after", ["query", "untracked query", "observed input"])
+@pytest.mark.parametrize("reloaded", [False, True])
+def test_what_the_host_set_of_a_cell_says_nothing_of_what_is_none_any_more(
+    tmp_path: Path, after: str, reloaded: bool
+) -> None:
+    WORLD["a"] = "one"
+    db = Engine(tmp_path / "store", root=tmp_path)
+    loud = reader("cell")
+    db.set(MADE[-1].key("a"), "set")
+    assert db.get(loud, "a") == "set!"
+    if not reloaded:
+        db.close()
+        db = Engine(tmp_path / "store", root=tmp_path)
+    assert db.get(reader(after), "a") == "one!"
+    db.close()
+    with Engine(tmp_path / "store", root=tmp_path) as db:
+        assert db.get(reader("cell"), "a") == "one!"
+        assert db.verify().differences == ()
 
 
 def close(old: int, new: int) -> bool:
