@@ -127,10 +127,10 @@ def test_no_commit_of_a_long_build_looks_at_the_members_that_wait(
     looked_at: list[int] = []
     real = engine.persist.commit
 
-    def commit(core: Core) -> None:
+    def commit(core: Core, *, goes_on: bool = False) -> None:
         (one,) = core.collections.values()
         looked_at.append(len(core.unsaved.readers) + len(one._ready))
-        real(core)
+        real(core, goes_on=goes_on)
         assert not one._ready
 
     monkeypatch.setattr("engine.persist.CHUNK_NODES", 10)

@@ -52,7 +52,7 @@ def test_a_worker_goes_on_while_this_process_commits(make: Make, monkeypatch: py
     ran: list[int] = []
     is_wide = hasattr(fcntl, "F_SETPIPE_SZ")  # where it is not, an answer fills a pipe
 
-    def lasting(core: Core) -> None:
+    def lasting(core: Core, **_: bool) -> None:
         """A commit, when the first answer is here, that takes until two units that were sent have run."""
         if core.tally.executed and not ran:
             end, noted = time.monotonic() + (60 if is_wide else 1), 0
@@ -85,11 +85,11 @@ def test_a_worker_has_more_to_go_on_with_while_this_process_commits(
     rules = make(MANY)
     under_way: list[int] = []
 
-    def noted(core: Core) -> None:
+    def noted(core: Core, *, goes_on: bool) -> None:
         assert core.dispatch is not None
         exchange = cast(Any, core.dispatch).exchange
         under_way.extend(len(slot.flight) for slot in exchange._slots.values())
-        commit(core)
+        commit(core, goes_on=goes_on)
 
     monkeypatch.setattr("engine.parallel.exchange.commit", noted)
     with Engine(tmp_path / "store", processes=1) as db:
