@@ -101,6 +101,27 @@ def test_a_store_built_in_parts_is_that_of_one_batch(tmp_path: Path, extent: Ext
         assert (store.notes, dump(store)) == ([], expected)
 
 
+def test_what_was_asked_for_before_a_large_build_goes_into_its_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.persist.CHUNK_NODES", 7)
+    with Engine(tmp_path / "store") as db:
+        assert db.store is not None
+        store = db.store
+        assert db.get(raised, 3) == 3
+        assert store.is_indexed
+        states: list[bool] = []
+        db.listen(lambda event: states.append(store.is_indexed) if event.what is What.COMMITTED else None)
+        assert db.get(total) == 780
+        assert (states[0], states[-1]) == (False, True)
+        assert db.get(raised, 50) == 50
+        assert states[-1], "a small request after it writes what it changed"
+        store.check_invariants()
+        db.check_invariants()
+    with Engine(tmp_path / "store") as db:
+        assert (db.get(total), db.get(raised, 50), db.counts().executed) == (780, 50, 0)
+
+
 def test_before_its_end_readers_and_keys_are_found_without_the_index(tmp_path: Path) -> None:
     first, second, last = parts()
     with open_store(tmp_path) as store:
