@@ -29,7 +29,7 @@ from engine.store import checksums, reading, rows
 from engine.store.checking import check
 from engine.store.input_blocks import InputBlock
 from engine.store.late import PART, laid_over, late_sum, opened_late, postponed, read_late, write_late
-from engine.store.rows import Batch, NodeColumns, NodeRow, ObservedInput, ObservedRow
+from engine.store.rows import Batch, NodeColumns, ObservedInput, ObservedRow
 from engine.store.statements import insert, take
 
 RANGE_BITS = 9  # 512 ids: some 10 KB that a changed stamp writes again, and 10 us that a block costs to read
@@ -70,8 +70,18 @@ def write_observed(
     late = read_late(connection)
     still_late = postponed(late, stamps, pinned, stamped)
     grown = write_late(connection, late, still_late)
-    given = {row.id: row for row in written.some(list(compress(count(), map(stamps.__contains__, ids))))}
-    return grown + _write_blocks(connection, stamps, pinned, given)
+    return grown + _write_blocks(connection, stamps, pinned, _given(written, stamps))
+
+
+def _given(written: NodeColumns, stamps: dict[int, bytes | None]) -> dict[int, ObservedInput]:
+    """The inputs among the rows that were written, with their stamps of now."""
+    ids, query, args, flags, _, _, durability, _, _, fingerprint, *_ = written.columns
+    places = list(compress(count(), map(stamps.__contains__, ids)))
+    columns = [
+        list(map(column.__getitem__, places)) for column in (ids, query, args, flags, durability, fingerprint)
+    ]
+    found = map(ObservedInput._make, zip(*columns, map(stamps.__getitem__, columns[0]), strict=True))
+    return dict(zip(columns[0], found, strict=True))
 
 
 def late_to_blocks(connection: sqlite3.Connection) -> int:
@@ -85,7 +95,7 @@ def _write_blocks(
     connection: sqlite3.Connection,
     stamps: dict[int, bytes | None],
     pinned: set[int],
-    given: dict[int, NodeRow],
+    given: dict[int, ObservedInput],
 ) -> int:
     grown = 0
     parts: dict[int, list[int]] = {}
@@ -153,7 +163,7 @@ def _write_parts(
     parts: dict[int, list[int]],
     stamps: dict[int, bytes | None],
     pinned: set[int],
-    given: dict[int, NodeRow],
+    given: dict[int, ObservedInput],
 ) -> int:
     """Bring the blocks of some ranges up to date. `parts`: the ids of each that have news."""
     stored: dict[int, list[tuple[ObservedRow, bytes]]] = {part: [] for part in parts}
@@ -176,32 +186,20 @@ def _write_anew(
     part: int,
     stored: Sequence[ObservedRow],
     stamps: dict[int, bytes | None],
-    given: dict[int, NodeRow],
+    given: dict[int, ObservedInput],
 ) -> int:
-    new = [(id, stamp) for id in _range(part) if (stamp := stamps.get(id)) is not None]
+    new = [id for id in _range(part) if stamps.get(id) is not None]
     if not stored and not new:
         return 0
-    fresh = None if stored else _first(new, given)
-    if fresh is None:
-        fresh = list(_made(reading.inputs(connection, _range(part))))
+    # A range that is new is all in the batch, unless a node of it is older: then the rows have to say it.
+    of_batch = not stored and all(map(given.__contains__, new))
+    inputs = map(given.__getitem__, new) if of_batch else reading.inputs(connection, _range(part))
+    fresh = list(_made(inputs))
     grown = 0
     for row in stored:
         if row not in fresh:
             grown -= take(connection, "observed", "part = ? AND query = ?", part, row.query)
     return grown + _insert(connection, [row for row in fresh if row not in stored])
-
-
-def _first(new: Sequence[tuple[int, bytes]], given: dict[int, NodeRow]) -> list[ObservedRow] | None:
-    """The blocks of a range that is new. None: nodes are older than the batch, so the rows have to say it."""
-    if not all(id in given for id, _ in new):
-        return None
-    found = ((given[id], stamp) for id, stamp in new)
-    return list(
-        _made(
-            ObservedInput(row.id, row.query, row.args, row.flags, row.durability, row.fingerprint, stamp)
-            for row, stamp in found
-        )
-    )
 
 
 class _Patch(NamedTuple):
