@@ -14,7 +14,7 @@ from engine.advance import Change, apply, change_of, force, start_revision
 from engine.code import code_fingerprint
 from engine.core import Core
 from engine.durability import Durability
-from engine.errors import BadQuery, EngineError, UnknownQuery
+from engine.errors import BadQuery, BadTable, EngineError, UnknownQuery
 from engine.graph import (
     ABSENT,
     ALONE,
@@ -144,11 +144,7 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
     if before is not None and before is not info:
         if REGISTRY.get(info.name) is not info:
             core.queries.bound[row] = before
-            raise BadQuery(
-                query=info.name,
-                cause="another definition has taken this name over",
-                hint="Queries made in a factory need names of their own: @query(name=...).",
-            )
+            raise _taken_over(info)
         _take_over(core, before, info)
     if code != core.queries.codes[row]:
         is_of_other_values = code[-SHAPE_BYTES:] != core.queries.codes[row][-SHAPE_BYTES:]
@@ -285,3 +281,12 @@ def nodes_of(core: Core, row: int) -> list[int]:
     if core.store is not None and row in core.queries.stored:
         nodes.update(core.store.nodes_of(row))
     return sorted(nodes)
+
+
+def _taken_over(info: QueryInfo) -> EngineError:
+    cause = "another definition has taken this name over"
+    if info.collection is None:
+        hint = "Queries made in a factory need names of their own: @query(name=...)."
+        return BadQuery(query=info.name, cause=cause, hint=hint)
+    hint = "Two folds of one query into one kind of value need names of their own: fold(..., name=...)."
+    return BadTable(name=info.name, cause=cause, hint=hint)

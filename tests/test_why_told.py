@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from engine import Count, Engine, fold, input, query, table
+from engine import BadTable, Count, Engine, fold, input, query, table
 from engine.rules.files import read_text
 
 
@@ -79,3 +79,16 @@ def test_a_table_and_a_fold_that_ran_for_the_first_time_had_never_run(tmp_path: 
             assert db.get(how_many) == 2
             assert db.why(rows).reason == "it had never run"
             assert db.why(how_many).reason == "it had never run"
+
+
+def test_two_folds_that_would_have_one_name_are_told_to_take_names_of_their_own(tmp_path: Path) -> None:
+    @query
+    def half(number: int) -> int:
+        return number // 2
+
+    first = fold(each=numbers, of=half, into=Count())
+    second = fold(each=numbers, of=half, into=Count())
+    with Engine(None, root=tmp_path) as db:
+        assert db.get(second) == 2
+        with pytest.raises(BadTable, match=r"(?s)half\.Count.*fold\(\.\.\., name=\.\.\.\)"):
+            db.get(first)
