@@ -44,6 +44,7 @@ Q = ParamSpec("Q")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
 T = TypeVar("T")
 
 
@@ -83,6 +84,14 @@ class Query(Protocol[P, R_co]):
 
 class Input(Query[P, R_co], Protocol[P, R_co]):
     """What `@input` returns: a query whose value comes from outside."""
+
+
+class QueryOfOne(Protocol[S_contra, R_co]):
+    """A query that may be called with one argument, whatever others have defaults."""
+
+    __query__: QueryInfo
+
+    def __call__(self, key: S_contra, /) -> R_co: ...
 
 
 @define(slots=True, eq=False, repr=False)
@@ -250,7 +259,7 @@ TAKEN_OVER: list[str] = []  # names that were defined again, in order; engines r
 
 
 @overload
-def each(query: Query[[S], R], keys: Iterable[S], /) -> tuple[R, ...]: ...
+def each(query: QueryOfOne[S, R], keys: Iterable[S], /) -> tuple[R, ...]: ...
 @overload
 def each(keys: Iterable[Key[R]], /) -> tuple[R, ...]: ...
 def each(query: Any, keys: Any = None, /) -> tuple[Any, ...]:
