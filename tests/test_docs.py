@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from attrs import frozen
 
 import engine
 from benchmarks.run import CASES
+from engine.options import OF_A_QUERY, OF_AN_INPUT
 from tests.watch_process import save
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -103,6 +105,12 @@ def test_every_public_name_is_in_the_reference() -> None:
     shown = set(re.findall(r"`(\w+)(?:\([^`]*\))?`", text))
     methods = {name for name in dir(engine.Engine) if name[0] != "_"}
     assert {*engine.__all__, *methods} - shown == set()
+
+
+def test_every_option_of_queries_inputs_and_engines_is_in_the_reference() -> None:
+    text = (CHECKOUT / "docs" / "reference.md").read_text(encoding="utf-8")
+    options = {*OF_A_QUERY, *OF_AN_INPUT, *signature(engine.Engine).parameters} - {"path"}
+    assert {name for name in options if not re.search(rf"`{name}(=True)?`", text)} == set()
 
 
 def test_help_says_of_every_public_name_what_it_is_and_not_what_its_base_is() -> None:
