@@ -112,10 +112,7 @@ class BadCursor(EngineError):
 
 class BadSearch(EngineError):
     headline = "this cannot be searched for"
-    hint = (
-        'Words, "a phrase", beg*, AND, OR, NOT, NEAR(a b), name:word. Anything else stands in double quotes: '
-        '"a.b".'
-    )
+    hint = 'Words, "a phrase", beg*, AND, OR, NOT, NEAR(a b), name:word. All else in double quotes: "a.b".'
 
 
 class BadModule(EngineError):
@@ -135,10 +132,7 @@ class BadFold(BadQuery):
     """Raised when a fold is defined: its `into` is not an accumulator, and the fields say what is missing."""
 
     headline = "a fold cannot reduce into this"
-    hint = (
-        "Give it zero, add, remove and result; or, where nothing can be taken out again, "
-        "empty, lift, merge and result."
-    )
+    hint = "Give it zero, add, remove and result; or empty, lift, merge and result, to be merged only."
 
 
 class NotAnInput(EngineError):

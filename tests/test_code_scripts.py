@@ -9,9 +9,9 @@ from types import ModuleType
 import pytest
 
 from engine.code import code_parts
+from tests import code_edits, code_edits_of_modules, code_edits_of_objects
 from tests.code_edits import QUERY
 from tests.loading import Files, fresh, load
-from tests.test_code_edits import DIFFERENT, SAME
 
 __all__ = ["fresh"]  # a fixture
 
@@ -22,7 +22,8 @@ PROGRAMS: dict[str, Files] = {
     "a class with slots": "class R:\n __slots__ = ('x',)\ndef f(): return R()",
     **{
         claim: before
-        for claim, (before, _) in {**DIFFERENT, **SAME}.items()
+        for edits in (code_edits, code_edits_of_modules, code_edits_of_objects)
+        for claim, (before, _) in edits.DIFFERENT.items()
         if isinstance(before, str) and QUERY not in before and not any(text in before for text in BY_NAME)
     },
 }

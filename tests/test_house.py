@@ -113,7 +113,7 @@ def test_rules_import_of_ours_only_the_face_and_rules() -> None:
 
 
 def test_examples_import_of_ours_only_the_faces_and_rules() -> None:
-    faces = ("engine", "engine.watch")
+    faces = ("engine", "engine.sinks", "engine.watch")
     refused = offenders(
         below("examples"), lambda name: ours(name) and name not in faces and not in_rules(name)
     )

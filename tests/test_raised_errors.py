@@ -242,28 +242,6 @@ def test_the_traceback_that_a_reader_holds_is_its_own_and_does_not_grow(db: Engi
     assert told[-1] == "broken"
 
 
-def test_between_the_call_of_a_host_and_the_query_that_failed_no_frames_of_the_engine_are_told(
-    db: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    @query
-    def broken() -> int:
-        raise ValueError("no")
-
-    @query
-    def reader() -> int:
-        return broken() + 1
-
-    def bug(*_: object) -> None:
-        raise AssertionError("ours")
-
-    for _ in range(2):
-        assert names(read(db, reader)) == ["read", "get", "broken"]
-    monkeypatch.setattr("engine.request.answer", bug)
-    told = names(read(db, reader))  # no query's error: nothing is left out of it
-    assert told[-1] == "bug"
-    assert len(told) > 5
-
-
 def test_threads_that_read_one_failure_at_once_see_only_their_own_frames(db: Engine) -> None:
     @query
     def broken() -> int:

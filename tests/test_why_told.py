@@ -1,7 +1,8 @@
-"""What `why` says of keys that failed, and of tables and folds."""
+"""What is told of keys that failed, of tables and of folds."""
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,6 +21,11 @@ def divisor() -> int:
 @query
 def quotient(number: int) -> int:
     return number // divisor()
+
+
+@query
+def one_more(number: int) -> int:
+    return quotient(number) + 1
 
 
 @query
@@ -92,3 +98,23 @@ def test_two_folds_that_would_have_one_name_are_told_to_take_names_of_their_own(
         assert db.get(second) == 2
         with pytest.raises(BadTable, match=r"(?s)half\.Count.*fold\(\.\.\., name=\.\.\.\)"):
             db.get(first)
+
+
+def test_between_the_call_of_a_host_and_the_query_that_failed_no_frames_of_the_engine_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(db: Engine) -> list[str]:
+        with pytest.raises(Exception) as caught:  # noqa: PT011  # any: it is about the way, not about the error
+            db.get(one_more, 1)
+        return [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+
+    def bug(*_: object) -> None:
+        raise AssertionError("ours")
+
+    with Engine(None, root=tmp_path) as db:
+        for _ in range(2):
+            assert told(db) == ["told", "get", "quotient"]
+        monkeypatch.setattr("engine.request.answer", bug)
+        whole = told(db)  # no query's error: nothing is left out of it
+        assert whole[-1] == "bug"
+        assert len(whole) > 5
