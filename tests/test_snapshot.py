@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
-from engine import Closed, Engine, SnapshotLost, each, input, query, table
+from engine import Closed, Engine, Key, SnapshotLost, View, each, input, query, table
 
 
 @input
@@ -290,3 +291,58 @@ def test_a_snapshot_runs_the_members_of_a_table_alone_that_changed_since(db: Eng
         # Of what failed no rows are kept, and of members that left neither.
         assert sorted(ran) == ["n4", *(f"n{number}" for number in range(40, 50))]
         assert db.get(sized.where, text="7") == (Line("n1", "7"), Line("n2", "7"))
+
+
+@query
+def random_names() -> tuple[str, ...]:
+    return tuple(f"r{number}" for number in range(8) if not cell("without") >> number & 1)
+
+
+@table(each=random_names, index=("text",))
+def random_lines(name: str) -> Iterable[Line]:
+    for number in range(cell(name) % 3):
+        yield Line(name, str(number))
+    if cell(name) == 5:
+        raise ValueError(name)
+
+
+@table(each=random_names, index=("text",))
+def counted(name: str) -> Iterable[Line]:
+    yield Line(name, str(random_lines.count(text=str(cell(name) % 2))))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_tables_in_snapshots_after_random_edits_are_those_of_their_revision_from_scratch(
+    db: Engine, seed: int
+) -> None:
+    chance, values = random.Random(seed), dict[str, int]()
+    asked = [random_lines.where.key(), random_lines.failures.key(), counted.where.key()]
+    asked += [random_lines.of.key("r3"), *(random_lines.where.key(text=text) for text in "01")]
+
+    def edit() -> None:
+        name = chance.choice(["without", *(f"r{number}" for number in range(8))])
+        values[name] = chance.randrange(256 if name == "without" else 7)
+        db.set(cell.key(name), values[name])
+
+    for _ in range(12):
+        edit()
+        for key in asked:
+            if chance.random() < 0.5:
+                told(db, key)
+        if chance.random() < 0.2:
+            db.forget("*random_lines*")
+        with Engine(None) as scratch, db.snapshot() as old:
+            for name, value in values.items():
+                scratch.set(cell.key(name), value)
+            for _ in range(3):
+                edit()
+                told(db, chance.choice(asked))
+            for key in chance.sample(asked, len(asked)):
+                assert told(old, key) == told(scratch, key)
+
+
+def told(db: Engine | View, key: Key[Any]) -> object:
+    try:
+        return db.get(key)
+    except ValueError as error:  # of a member that was asked for by itself
+        return str(error)
