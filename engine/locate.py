@@ -221,7 +221,9 @@ def _reshape(core: Core, info: QueryInfo, row: int) -> None:
                 kept.append(change)
             else:
                 _unpin(core, node)
-                core.telling.note(f"what {core.name_of(node)} was set to is no value of its annotation of now")
+                core.telling.note(
+                    f"what {core.name_of(node)} was set to is no value of its annotation of now"
+                )
         graph.values[node] = ABSENT
         graph.status[node] &= ~VALUE
         graph.fingerprint[node] = b""
