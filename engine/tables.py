@@ -242,7 +242,7 @@ def assemble(
     fed_by = (
         source.name if isinstance(source, QueryInfo) else f"{source.table.__collection__.name}/{source.name}"
     )
-    shape = repr((kind, fed_by, index, identity, version))
+    shape = repr((kind, member.name, fed_by, index, identity, version))
     settle = define_query(
         settled, name=f"{name}.members", code="version", version=shape, quiet=True
     ).__query__

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from engine import Count, Engine, fold, input, query, table
+from engine import Count, Engine, Sum, fold, input, query, table
 from engine.query import REGISTRY, Query
 
 
@@ -114,6 +114,24 @@ def test_another_query_that_gives_the_keys_of_a_fold_is_asked_although_it_did_no
     assert db.get(fold(each=few, of=member, into=Count(), name="redefined:fold")) == 1
     db = reopen()
     assert db.get(fold(each=many, of=member, into=Count(), name="redefined:fold")) == 3
+
+
+def test_another_query_that_a_fold_is_over_is_asked(reopen: Reopen) -> None:
+    """Nothing else changed, and its value was that of before for ever."""
+    keys = keys_of(2)
+
+    @query(name="redefined:none")
+    def none(key: int) -> int:
+        return 0
+
+    @query(name="redefined:key")
+    def key(key: int) -> int:
+        return key
+
+    for of, total in ((none, 0), (key, 3), (none, 0)):
+        db = reopen()
+        assert db.get(fold(each=keys, of=of, into=Sum(), name="redefined:sum")) == total
+        db.check_invariants()
 
 
 def test_a_table_that_gets_its_keys_from_another_table_from_now_on_follows_that(reopen: Reopen) -> None:
