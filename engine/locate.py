@@ -14,7 +14,7 @@ from engine.advance import Change, apply, change_of, force, start_revision
 from engine.code import code_fingerprint
 from engine.core import Core
 from engine.durability import Durability
-from engine.errors import BadQuery, BadTable, EngineError, UnknownQuery
+from engine.errors import BadQuery, BadTable, EngineError, Transient, UnknownQuery
 from engine.graph import (
     ABSENT,
     ALONE,
@@ -285,10 +285,18 @@ def nodes_of(core: Core, row: int) -> list[int]:
     return sorted(nodes)
 
 
+class QueryTakenOver(BadQuery, Transient):
+    """Of a definition whose name stands for another one. Not kept: a reload may bring it back as it was."""
+
+
+class TableTakenOver(BadTable, Transient):
+    """The same of a table or a fold."""
+
+
 def _taken_over(info: QueryInfo) -> EngineError:
     cause = "another definition has taken this name over"
     if info.collection is None:
         hint = "Queries made in a factory need names of their own: @query(name=...)."
-        return BadQuery(query=info.name, cause=cause, hint=hint)
+        return QueryTakenOver(query=info.name, cause=cause, hint=hint)
     hint = "Two folds of one query into one kind of value need names of their own: fold(..., name=...)."
-    return BadTable(name=info.name, cause=cause, hint=hint)
+    return TableTakenOver(name=info.name, cause=cause, hint=hint)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from engine import Count, Engine, Sum, fold, input, query, table
+from engine import Count, Engine, Fold, Sum, fold, input, query, table
+from engine.errors import BadQuery
 from engine.query import REGISTRY, Query
 
 
@@ -132,6 +133,30 @@ def test_another_query_that_a_fold_is_over_is_asked(reopen: Reopen) -> None:
         db = reopen()
         assert db.get(fold(each=keys, of=of, into=Sum(), name="redefined:sum")) == total
         db.check_invariants()
+
+
+def test_that_a_name_was_taken_over_is_not_kept(reopen: Reopen) -> None:
+    """A reload took the fold away, and another one brings it back: its code is that of before."""
+
+    @query(name="redefined:member")
+    def member(key: int) -> int:
+        return key
+
+    def total(keys: Query[[], tuple[int, ...]]) -> Fold[int]:
+        return fold(each=keys, of=member, into=Sum(), name="redefined:sum")
+
+    left = total(keys_of(2))
+    db = reopen()
+    assert db.get(left) == 3
+    keys = keys_of(2)
+    db.set(listed.key(2), (4, 5))
+    with pytest.raises(BadQuery):
+        db.get(left)
+    assert db.get(keys) == (4, 5)
+    found_again = total(keys)
+    db = reopen()
+    assert db.get(found_again) == 9
+    db.check_invariants()
 
 
 def test_a_table_that_gets_its_keys_from_another_table_from_now_on_follows_that(reopen: Reopen) -> None:
