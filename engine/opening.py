@@ -83,8 +83,7 @@ def open_core(
         except BaseException:
             store.close()
             raise
-        core.telling.notes += store.notes
-        store.notes.clear()
+        core.telling.notes += store.hand_over()
     return core
 
 

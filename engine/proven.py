@@ -17,8 +17,7 @@ from engine.core import Core
 def prove(core: Core) -> None:
     """Wait for the verdict on the store. Raises `StoreDamaged`, which `insist` takes care of."""
     if core.store is not None and core.store.prove():
-        core.telling.notes += core.store.notes
-        core.store.notes.clear()
+        core.telling.notes += core.store.hand_over()
 
 
 def proven(core: Core) -> Core:

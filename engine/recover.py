@@ -109,8 +109,7 @@ def start_over(core: Core, damage: StoreDamaged, since: int) -> None:
         kept = _set_by_host(core)
         core.started_over += 1
         core.store.start_over(reason)
-        core.telling.notes += core.store.notes or [GONE]
-        core.store.notes.clear()
+        core.telling.notes += core.store.hand_over() or [GONE]
         reopen(core, kept)
 
 

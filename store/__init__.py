@@ -108,7 +108,11 @@ def open_store(
             files = private_directory(directory, create=True)
             opened = open_for_writing(files, synchronous, proves_later=proves_later)
             store = Store(opened, read_only=False, synchronous=synchronous)
-            store.make_index()
+            try:
+                store.make_index()
+            except BaseException:
+                store.close()
+                raise
             return store
         except OSError as error:
             told = from_os(error, directory)

@@ -3,7 +3,7 @@
 Invariants
     P1  The directory belongs to us and nobody else may write to it; what we create is 0700 and 0600.
     P2  Nothing outside the directory is written.
-    P3  What does not fit is renamed, never deleted, unless it is a half-made file of ours.
+    P3  Nothing is deleted but half-made files of ours; what does not fit is renamed (aside).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -62,6 +61,11 @@ class Files:
     def new(self) -> Path:
         """A store that is being made; renamed to `store.db` when it is whole."""
         return self.directory / "store.new"
+
+    @property
+    def untold(self) -> Path:
+        """Notes of what was set aside that nobody has been told yet: see aside."""
+        return self.directory / "store.untold"
 
     @property
     def gitignore(self) -> Path:
@@ -116,40 +120,24 @@ def private_directory(directory: Path, *, create: bool) -> Files:
     return files
 
 
-def set_aside(files: Files) -> str:
-    """Rename the database and what SQLite keeps beside it; return the new name."""
-    name = _free_name(files, "store.corrupt")
-    for path, suffix in ((files.database, ""), (files.wal, "-wal"), (files.shm, "-shm")):
-        if os.path.lexists(path):
-            os.rename(path, files.directory / (name + suffix))
-    if os.path.lexists(files.journal):
-        os.rename(files.journal, files.directory / (name + "-journal"))
-    files.seal.unlink(missing_ok=True)
-    return name
-
-
-def set_aside_beside(files: Files, *paths: Path) -> str:
-    """Rename files that lie beside the database and do not belong to it."""
-    name = _free_name(files, "store.stray")
-    for path in paths:
-        if os.path.lexists(path):
-            os.rename(path, files.directory / (name + path.name.removeprefix(files.database.name)))
-    return name
-
-
 def sweep(files: Files) -> None:
     """Remove what an interrupted creation left. Only for who holds the lock."""
     for suffix in ("", "-journal", "-wal", "-shm"):
         files.new.with_name(files.new.name + suffix).unlink(missing_ok=True)
-    files.seal.with_name(files.seal.name + ".new").unlink(missing_ok=True)
+    for path in (files.seal, files.untold):
+        _beside(path).unlink(missing_ok=True)
 
 
-def _free_name(files: Files, stem: str) -> str:
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    taken = os.listdir(files.directory)
-    name = f"{stem}-{stamp}"
-    count = 1
-    while any(one == name or one.startswith(f"{name}-") for one in taken):
-        count += 1
-        name = f"{stem}-{stamp}.{count}"
-    return name
+def write_whole(path: Path, data: bytes) -> None:
+    """Write it beside and rename it, so that a reader sees a whole one or none."""
+    beside = _beside(path)
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+    os.replace(beside, path)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".new")

@@ -21,6 +21,8 @@ _NOT_ABOUT_THE_FILE = (sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.S
 NO_ROOM = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # a path leads nowhere, or somewhere else by now
+# The disk or the system failed at it: that says nothing of a file, and may be over the next time.
+PASSING = (errno.EIO, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 NO_WRITING = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 

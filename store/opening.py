@@ -5,7 +5,7 @@ The order: directory, lock, header, seal, schema, version, state, and the audit 
 Invariants
     O1  Nothing of a file is executed or believed before its schema has been compared as text.
     O2  A file of another program or of a newer version is left byte for byte as it was.
-    O3  What cannot be trusted is set aside under another name, and one note says what that costs.
+    O3  What cannot be trusted is set aside under another name, and one note says what that costs (aside).
     O4  Opening a sealed store reads its bytes once and walks no table; a large one may be read later (proof).
 """
 
@@ -17,6 +17,7 @@ import sqlite3
 
 from engine.errors import StoreDamaged, StoreError, StoreForeign, StoreInUse, StoreTooNew, StoreUnsafe
 from engine.store import checksums, directory, repair, rows, schema, seal
+from engine.store.aside import set_aside, set_aside_beside, untold
 from engine.store.directory import Files
 from engine.store.failures import translated
 from engine.store.lock import (
@@ -61,22 +62,19 @@ def open_for_writing(
     try:
         make_lock_file(files.readers)
         directory.sweep(files)
-        notes: list[str] = []
+        notes = [*untold(files).values()]
         if distrust and os.path.lexists(files.database):
-            notes.append(REBUILT.format(distrust, directory.set_aside(files)))
+            set_aside(files, notes, REBUILT, distrust)
         for _ in range(3):  # a stray WAL, then damage, then a new store
             _prepare(files, notes)
             try:
                 opened = _open_existing(files, synchronous, notes, proves_later=proves_later)
             except _StrayWal:
-                name = directory.set_aside_beside(files, files.wal, files.shm)
-                notes.append(BEHIND.format(name))
+                set_aside_beside(files, notes, BEHIND, files.wal, files.shm)
             except _Outdated as outdated:
-                name = directory.set_aside(files)
-                notes.append(OUTDATED.format(outdated, name))
+                set_aside(files, notes, OUTDATED, outdated)
             except StoreDamaged as damage:
-                name = directory.set_aside(files)
-                notes.append(REBUILT.format(reason_of(damage), name))
+                set_aside(files, notes, REBUILT, reason_of(damage))
             else:
                 opened.lock = lock
                 return opened
@@ -101,7 +99,7 @@ def open_for_reading(files: Files) -> Opened:
             header = _judge(files, raw, found, sealed)
             if header.kind is not schema.Kind.OURS:
                 raise StoreDamaged(store=files.database, found=header.what)
-            notes: list[str] = []
+            notes = [*untold(files).values()]
             connection = connect_read_only(files, notes)
             try:
                 connection.execute("BEGIN")
@@ -140,10 +138,10 @@ def _prepare(files: Files, notes: list[str]) -> None:
         if not is_missing:
             return
         if promised:
-            notes.append(REBUILT.format("the file was empty", directory.set_aside(files)))
+            set_aside(files, notes, REBUILT, "the file was empty")
         elif files.wal_size() or os.path.lexists(files.journal):
             stray = (files.wal, files.shm, files.journal)
-            notes.append(STRAY.format(directory.set_aside_beside(files, *stray)))
+            set_aside_beside(files, notes, STRAY, *stray)
         create(files)
 
 
@@ -165,7 +163,7 @@ def _open_existing(files: Files, synchronous: str, notes: list[str], *, proves_l
                     sealed = found.digest == raw.digest()
             header = _judge(files, raw, found, sealed)
             if os.path.lexists(files.journal) and (sealed or header.is_wal):  # never ours: do not replay it
-                notes.append(STRAY.format(directory.set_aside_beside(files, files.journal)))
+                set_aside_beside(files, notes, STRAY, files.journal)
             if header.kind is schema.Kind.OLDER and schema.MIGRATIONS.get(header.version) is None:
                 raise _Outdated(header.version)
             connection = connect(files, "mode=rw")

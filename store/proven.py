@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import StoreDamaged
+from engine.store.aside import told
 from engine.store.asking import Readable
 from engine.store.failures import translated
 from engine.store.merging import Opened
@@ -103,6 +104,14 @@ class Proven(Readable):
         if self.unproven and self._early != threading.get_ident():
             self.prove()
         return self._usable()
+
+    def hand_over(self) -> list[str]:
+        """The notes, to who will tell them: from now on they are his."""
+        notes = self.notes[:]
+        self.notes.clear()
+        if self._opened.can_write and not self._closed:  # it holds the lock
+            told(self._opened.files)
+        return notes
 
     def _learn(self) -> None:
         """What became known of the file by now."""

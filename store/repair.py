@@ -5,10 +5,12 @@ Invariants
         from another moment: checksums of rows, their total, the index, and readers against dependencies.
         A collection reads its members without listing them, and is read without listing its readers.
     A2  The audit changes nothing.
+    A3  A page that cannot be read is no damage: the disk failed, and says nothing of what lies on it.
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +33,8 @@ _SUMS: dict[str, Callable[..., bytes]] = {
     "change": checksums.change_sum,
     "cursor": checksums.cursor_sum,
 }
+# How integrity_check, which goes on after them, tells of reads that failed; of lists of pages without a code.
+_UNREAD = re.compile(r"(?:unable to get the page\. error code=(\d+)|failed to get page \d+)\s*$")
 _PIECE = 1000  # rows of a collection that are checked at once
 
 
@@ -38,6 +42,7 @@ def audit(connection: sqlite3.Connection) -> None:
     """Raise StoreDamaged for the first thing that does not agree. About 5 us a node."""
     for (line,) in connection.execute("PRAGMA integrity_check(1)"):
         if line != "ok":
+            _raise_if_unread(line)
             raise StoreDamaged(check="integrity_check", found=line)
     stored = load_state(connection)
     total, expected, known = _audit_nodes(connection)
@@ -61,6 +66,14 @@ def audit(connection: sqlite3.Connection) -> None:
             total += checksums.added(row[-1] for row in made.checked(piece))
     if checksums.total_bytes(total) != stored.total:
         raise StoreDamaged(table="state", found="rows that are missing, or of another moment")
+
+
+def _raise_if_unread(line: str) -> None:
+    """Where it tells of a read that failed, raise what any other statement would have raised for it (A3)."""
+    if found := _UNREAD.search(line):
+        error = sqlite3.OperationalError(line.rpartition("\n")[2])
+        error.sqlite_errorcode = int(found[1] or sqlite3.SQLITE_IOERR_READ)
+        raise error
 
 
 def _agree(id: int, readers: Iterable[int], expected: dict[int, list[int]], collections: set[int]) -> bool:

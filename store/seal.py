@@ -9,7 +9,8 @@ Invariants
         partial one (a WAL that is damaged later could not be taken back).
     Z2  Every commit names the seal that it rests on (`state.base`). A WAL that names another one
         belongs to another file: a stale copy, or a store that was copied while it was written.
-    Z3  A seal that is missing, unreadable or unequal is no reason to refuse: the audit decides (repair).
+    Z3  A seal that is missing, unequal or no file of ours is no reason to refuse: the audit decides (repair).
+        One that the disk does not give is: without it, a log of another file counts as damage to this one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ import os
 import re
 from pathlib import Path
 from typing import NamedTuple
+
+from engine.store.directory import write_whole
+from engine.store.failures import PASSING
 
 BASE_BYTES = 16  # of the digest, in `state.base`
 
@@ -38,17 +42,17 @@ class Seal(NamedTuple):
 
 
 def read_seal(path: Path) -> Seal | None:
-    """The seal, or None when there is none that can be read."""
+    """The seal, or None when there is none that can be read. OSError: the disk or the system failed."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:  # missing, a link, a socket: all the same, see Z3
+        try:
+            data = os.read(fd, 1000)
+        finally:
+            os.close(fd)
+    except OSError as error:  # missing, a link, a socket: all the same, see Z3
+        if error.errno in PASSING:
+            raise
         return None
-    try:
-        data = os.read(fd, 1000)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
     match = _FORMAT.fullmatch(data)
     if match is None:
         return None
@@ -57,18 +61,11 @@ def read_seal(path: Path) -> Seal | None:
 
 
 def write_seal(path: Path, seal: Seal) -> None:
-    """Write it beside and rename it, so that a reader sees a whole one or none."""
     text = (
         f"engine store seal 1\nversion {seal.version}\nsize {seal.size}\n"
         f"blake3 {seal.digest.hex()}\nstate {seal.state.hex()}\n"
     )
-    beside = path.with_name(path.name + ".new")
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
-    os.replace(beside, path)
+    write_whole(path, text.encode())
 
 
 def remove_seal(path: Path) -> None:
