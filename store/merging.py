@@ -83,8 +83,8 @@ def merge(opened: Opened, *, force: bool = False) -> bool:
     with while_no_reader(files.readers) as free:
         if not free and not force:
             return False
-        opened.base = b""
         seal.remove_seal(files.seal)
+        opened.base = b""  # not before: a commit that rests on no seal, beside one, counts as a stray log
         opened.connection.execute("PRAGMA busy_timeout = 0")  # nobody else writes, and readers may stay long
         try:
             busy, *_ = opened.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

@@ -12,7 +12,7 @@ import pytest
 
 from engine import Engine, input
 from engine.errors import StoreError, StoreFull
-from engine.store import open_store, opening, seal
+from engine.store import Batch, open_store, opening, seal
 from engine.store.sqlite import Store
 from tests.stores import closed_store, copy, database, dump
 
@@ -94,7 +94,7 @@ def test_whichever_statement_of_an_opening_fails_to_read_the_next_opening_finds_
 ) -> None:
     expected = unsealed(tmp_path / "good")
     told: set[type[StoreError]] = set()
-    left = fails = 0
+    left = fails = nth = 0
 
     class Struck(sqlite3.Connection):
         def execute(self, *args: Any) -> sqlite3.Cursor:
@@ -159,6 +159,24 @@ def test_a_file_that_the_system_does_not_give_is_told_and_left_as_it_is(
     assert set_aside(tmp_path) == []
     with open_store(tmp_path) as store:
         assert (dump(store), store.notes) == (expected, [])
+
+
+def test_commits_after_a_seal_that_could_not_be_removed_are_found_at_the_next_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = closed_store(tmp_path / "s")
+
+    def fails(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(seal, "remove_seal", fails)
+    with open_store(tmp_path / "s") as store:
+        with pytest.raises(StoreError, match=os.strerror(errno.EIO)):
+            store.checkpoint()
+        store.write(Batch(state=store.state._replace(revision=9)))
+    with open_store(tmp_path / "s") as store:
+        assert (store.notes, store.state.revision) == ([], 9)
+        assert dump(store)[1:] == expected[1:]
 
 
 # -- what was set aside is told -----------------------------------------------------------------------------
