@@ -30,6 +30,7 @@ class Proof:
         self._shared = threading.Lock()  # taken by who gives the descriptor back
         self._holds = False
         self._error: Exception | None = None
+        self._read_in_vain = False
         raw.share()  # P3: also where nobody waits for the end, as after an interrupt
         self._thread = threading.Thread(target=self._run, name="engine-proof", daemon=True)
         try:
@@ -38,10 +39,17 @@ class Proof:
             self._run()
 
     def holds(self) -> bool:
-        """Wait for the verdict. Raises what the reading raised."""
+        """Wait for the verdict. Raises what the reading raised; who asks after that reads once more.
+
+        Only while the store is open, whose descriptor it is, and by one thread at a time.
+        """
         self._done.wait()
+        if self._read_in_vain:
+            self._holds = self._raw.digest() == self._found.digest
+            self._read_in_vain = False
         if self._error is not None:
-            raise self._error
+            error, self._error, self._read_in_vain = self._error, None, True
+            raise error
         return self._holds
 
     def stop(self) -> None:

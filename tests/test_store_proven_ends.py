@@ -128,6 +128,26 @@ def test_a_disk_that_cannot_be_read_is_no_damage(tmp_path: Path, monkeypatch: py
         assert dump(store) == expected
 
 
+def test_a_file_that_was_read_in_vain_is_read_again_by_who_asks_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = closed_store(tmp_path)
+    real, reads = RawFile.digest, []
+
+    def failing(raw: RawFile, **how: Any) -> bytes:
+        reads.append(how)
+        if len(reads) < 3:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(raw, **how)
+
+    monkeypatch.setattr(RawFile, "digest", failing)
+    with later(tmp_path) as store:
+        for _ in range(2):
+            with pytest.raises(StoreError, match="Input/output"):
+                store.nodes([1])
+        assert (dump(store), len(reads)) == (expected, 3)
+
+
 @pytest.mark.parametrize("step", ["holds", "audit", "merge"])
 def test_interrupted_while_it_is_proven_a_store_is_proven_the_next_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
