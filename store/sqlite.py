@@ -194,7 +194,7 @@ class Store(Tidying):
         """Counts and sizes, for people."""
         from engine.store.inspect import statistics
 
-        with self.locked() as connection:
+        with self.locked() as connection, translated(self.path):
             return statistics(connection, self.files, self.state)
 
     def check_invariants(self) -> None:

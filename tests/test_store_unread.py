@@ -179,6 +179,18 @@ def test_commits_after_a_seal_that_could_not_be_removed_are_found_at_the_next_op
         assert dump(store)[1:] == expected[1:]
 
 
+def test_statistics_of_a_store_whose_seal_cannot_be_read_end_in_an_error_of_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with open_store(tmp_path) as store:
+        monkeypatch.setattr(seal, "read_seal", fails)
+        with pytest.raises(StoreError, match=os.strerror(errno.EIO)):
+            store.statistics()
+
+
 # -- what was set aside is told -----------------------------------------------------------------------------
 
 
