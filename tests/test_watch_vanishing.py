@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from watchfiles import _rust_notify
+from watchfiles._rust_notify import RustNotify
 
 from engine.watch.cookies import Cookies
 from engine.watch.kernel import TRIES, KernelBackend
@@ -27,15 +27,14 @@ class Rig:
         self.tries = 0
         self.vanish: Callable[[list[str]], bool] = lambda paths: False
         self.backend = KernelBackend(str(self.cookies), lambda voice, paths: None, self.failed.append)
-        real = _rust_notify.RustNotify
 
         def notify(paths: list[str], *options: Any) -> Any:
             self.tries += 1
             if self.vanish(paths):
                 raise FileNotFoundError("No such file or directory (os error 2)")
-            return real(paths, *options)
+            return RustNotify(paths, *options)
 
-        patch.setattr(_rust_notify, "RustNotify", notify)
+        patch.setattr("watchfiles._rust_notify.RustNotify", notify)
 
 
 @pytest.fixture
