@@ -41,6 +41,10 @@ class Frame:
         """The values of many keys, recorded as one parallel group."""
         raise NotImplementedError  # as above
 
+    def fetch_rows(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+        """What a member of a table gives, for who does not care in which order. As `fetch`."""
+        return self.fetch(info, args)
+
     # What a table asks of the frame that its lookups run in. None: no rows are kept here, so they are
     # computed from the members.
 

@@ -248,7 +248,7 @@ def _matching(found: CollectionInfo, terms: tuple[Any, ...], starting: bool = Fa
 
 
 def _fetch(frame: Frame | None) -> Callable[[QueryInfo, tuple[Any, ...]], Any]:
-    return (lambda info, args: info.call(args)) if frame is None else frame.fetch
+    return (lambda info, args: info.call(args)) if frame is None else frame.fetch_rows
 
 
 def _where(found: CollectionInfo, *terms: Any) -> Any:

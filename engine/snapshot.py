@@ -45,6 +45,13 @@ class Copied:
     data: bytes
 
 
+@frozen(slots=True, eq=False, repr=False)
+class Rows:
+    """What a member of a table gave, in any order: for who asks for the table only (earlier_rows R2)."""
+
+    rows: tuple[Any, ...]
+
+
 def hand_out(held: Any) -> Any:
     """What a reader gets of a value that is held; raises it where it is a failure."""
     if isinstance(held, Failure):
@@ -130,11 +137,13 @@ class Snapshot:
         if self._loss is not None:
             raise self._loss from None
 
-    def _value(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+    def _value(self, info: QueryInfo, args: tuple[Any, ...], *, in_any_order: bool = False) -> Any:
         name = info.name, info.memo_key(args)
         if name in self._memo:
             return self._memo[name]
         held = self._held(info, args)
+        if isinstance(held, Rows):
+            held = held.rows if in_any_order else ABSENT
         if held is ABSENT:
             before = self.passed
             held = self._compute(info, args, name)
@@ -193,7 +202,7 @@ class Snapshot:
             and not core.graph.flags[node] & ERROR
         ):
             rows = unpack_rows(core, node, pack_rows(core, node))
-            return ABSENT if rows is None else rows
+            return ABSENT if rows is None else Rows(rows)
         return held
 
     def _compute(self, info: QueryInfo, args: tuple[Any, ...], name: tuple[str, object]) -> Any:
@@ -270,7 +279,7 @@ class SnapshotFrame(Frame):
         if rows is None:
             before = self.snapshot.passed
             rows = KeptRows(None, 0, table.columns.names)
-            for number, (source, columns) in enumerate(scratch(table, self.fetch)):
+            for number, (source, columns) in enumerate(scratch(table, self.fetch_rows)):
                 rows.put(number, source, (columns,), True)
             self.snapshot.check_loss()
             if before == self.snapshot.passed:
@@ -281,6 +290,10 @@ class SnapshotFrame(Frame):
             return rows.select(equal)
         fits = matches(table, terms, starting)
         return [found for found in rows.select(()) if fits(found[1])]
+
+    def fetch_rows(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+        """See `Frame.fetch_rows`: those that the table has, where it has them still."""
+        return hand_out(self.snapshot._value(info, args, in_any_order=True))
 
     def fetch_group(self, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> tuple[Any, ...]:
         """See `Frame.fetch_group`: all are computed, then the first error is raised."""
