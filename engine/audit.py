@@ -18,7 +18,7 @@ from engine.attempt import PATIENCE, Gate, insist
 from engine.collection import Collection
 from engine.columns import order, plain
 from engine.core import Core
-from engine.errors import Closed, ForkedEngine, StoreError
+from engine.errors import Closed, ForkedEngine, SnapshotLost, StoreError
 from engine.folds import from_scratch
 from engine.graph import ERROR, MARKED, TRANSIENT
 from engine.kept_fold import KeptFold
@@ -72,7 +72,10 @@ def audit(core: Core, info: CollectionInfo, sample: int | None, chance: random.R
                 return Audit(info.name, 0, 0, ())  # its value is that error, and nothing is kept
             # Who was overtaken too often makes writers wait: what is compared has to be of one revision.
             with core.patience if tries >= PATIENCE else nullcontext():
-                found = _compared(core, info, sample, chance)
+                try:
+                    found = _compared(core, info, sample, chance)
+                except SnapshotLost:  # a file is another one by now: with it, once more
+                    continue
                 if found is not None:
                     return found
         raise AssertionError("count() ends never")
@@ -95,7 +98,10 @@ def glance(core: Core, info: CollectionInfo, sample: int, chance: random.Random)
             nodes = chance.sample(members, min(sample, len(members)))
             load(core, nodes)
             keys = [core.args_of(node)[0] for node in nodes]
-        found = [one for key in keys for one in _member(core, info, kept, key, snapshot)]
+        try:
+            found = [one for key in keys for one in _member(core, info, kept, key, snapshot)]
+        except SnapshotLost:  # a file is another one by now, and nobody has told yet
+            return None
         if core.revision != snapshot.revision:
             return None
     return Audit(info.name, len(keys), 0, tuple(found))
@@ -187,6 +193,8 @@ def _member(
             value = info.member.codec.freeze(value)[1]  # as readers see it
         if isinstance(kept, KeptTable):
             right = set(info.columns_of(value))
+    except SnapshotLost:
+        raise
     except Exception as failure:  # of the query: compared with that which is kept
         error = failure
     with core.lock:
@@ -240,7 +248,7 @@ def _reduced(kept: KeptFold, info: CollectionInfo, fetch: Fetch) -> Iterable[Dif
 def _outcome(call: Callable[[], Any]) -> tuple[Any, Exception | None]:
     try:
         return call(), None
-    except StoreError:
+    except (StoreError, SnapshotLost):
         raise
     except Exception as error:  # of the query: compared like a value
         return None, error
@@ -272,6 +280,8 @@ def _lookup(core: Core, node: int, snapshot: Snapshot) -> Iterable[Difference]:
         name = core.name_of(node)
     try:
         value = snapshot.fresh(info, args)
+    except SnapshotLost:
+        raise
     except Exception as error:  # of the query: compared with whether it failed before
         if not failing:
             yield Difference(name, "a value", repr(error))

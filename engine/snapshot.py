@@ -35,6 +35,7 @@ from engine.raising import own
 from engine.reach import closure
 from engine.recall import recall
 from engine.stack import HOP, run_on_fresh_stack
+from engine.store.codec import fingerprint
 
 
 @frozen(slots=True, eq=False, repr=False)
@@ -211,9 +212,7 @@ class Snapshot:
         try:
             self._running[name] = display(info.name, args)
             if info.is_input:
-                value, error, _ = look(self._core.outside, info, args)
-                if error is not None:
-                    raise error
+                value = self._look(info, args)
             elif len(self._running) % HOP:
                 value = self._call(info, args)
             else:
@@ -234,6 +233,37 @@ class Snapshot:
             return Failure.of(kept, (), error.__traceback__)
         finally:
             self._running.pop(name, None)
+
+    def _look(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+        """What an input gives now. It is lost where it gave something else at our revision."""
+        value, error, _ = look(self._core.outside, info, args)
+        if error is not None and is_transient(error):
+            raise error
+        if self._is_another(info, args, value, error):
+            self._loss = SnapshotLost(key=display(info.name, args), revision=self.revision)
+            raise self._loss
+        if error is not None:
+            raise error
+        return value
+
+    def _is_another(
+        self, info: QueryInfo, args: tuple[Any, ...], value: Any, error: Exception | None
+    ) -> bool:
+        core = self._core
+        digest = fingerprint(info.codec.freeze(value)[0]) if error is None and info.codec.storable else b""
+        with self._locked():
+            node = find(core, info, args)
+            if not node or node >= len(self._status) or self._status[node] & MARKED:
+                return False  # nobody had read it
+            if node in self._saved:
+                return True  # the engine has read something else since we asked
+            failed = bool(core.graph.flags[node] & ERROR)
+            is_same = (
+                error is not None if failed else error is None and digest == core.graph.fingerprint[node]
+            )
+            if not is_same:
+                core.care.moved[node] = None  # the next request reads it: an audit would begin anew for ever
+            return not is_same
 
     def _close_ring(self, name: tuple[str, object]) -> CycleError:
         """A running key is asked for: every key from it down to here is on the ring, and gets its error."""

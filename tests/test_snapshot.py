@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from engine import Closed, Engine, Key, SnapshotLost, View, each, input, query, table
+from engine import Closed, Engine, Key, View, each, input, query, table
 
 
 @input
@@ -165,22 +165,6 @@ def test_a_snapshot_whose_engine_is_closed_meanwhile_answers_no_more(db: Engine)
             opened.clear()
 
 
-WORLD = {"a": "old", "b": "old"}
-
-
-@input(observed=True, persist=False)
-def text(name: str) -> str:
-    return WORLD[name]
-
-
-@query
-def careful(name: str) -> str:
-    try:
-        return text(name)
-    except Exception:  # whatever it is, as queries of users do it
-        return "unreadable"
-
-
 @query
 def names() -> tuple[str, ...]:
     return ("a", "b")
@@ -189,35 +173,6 @@ def names() -> tuple[str, ...]:
 class Line(NamedTuple):
     of: str
     text: str
-
-
-@table(each=names, index=("text",))
-def lines(name: str) -> Iterable[Line]:
-    yield Line(name, text(name))
-
-
-@query
-def count() -> int:
-    return lines.count(text="old")
-
-
-def test_what_needs_an_input_that_is_lost_is_lost_too_although_a_query_or_a_table_caught_that(
-    db: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(WORLD, "a", "old")
-    assert (db.get(careful, "a"), db.get(count)) == ("old", 2)
-    db.forget("*careful*")
-    db.forget("*count*")
-    db.forget("*lines*")
-    with db.snapshot() as old:
-        monkeypatch.setitem(WORLD, "a", "new")
-        db.sync()
-        db.get(text, "a")
-        for _ in range(2):
-            for asked in (careful.key("a"), count.key(), lines.where.key()):
-                with pytest.raises(SnapshotLost):
-                    old.get(asked)
-        assert old.get(careful, "b") == "old"
 
 
 def test_a_failure_that_is_not_kept_is_tried_again_in_a_snapshot_too(db: Engine) -> None:
