@@ -20,9 +20,8 @@ from engine.graph import ABSENT, MARKED, MUTABLE, RUNNING, TRANSIENT
 from engine.recall import may_be_stored, recall
 from engine.rings import join_ring, wait_for
 
-_RUN_QUERIES: Final = frozenset(
-    ("engine.execute", "engine.observe", "engine.query")
-)  # and call their functions
+# Modules that call the functions of queries.
+_RUN_QUERIES: Final = frozenset(("engine.execute", "engine.observe", "engine.query"))
 
 
 def answer(core: Core, node: int, asker: Request) -> Any:
@@ -58,17 +57,18 @@ def answer(core: Core, node: int, asker: Request) -> Any:
 def shorten(error: Exception) -> None:
     """Leave out of a traceback our way from the host's call, whose frame comes first, to the failed query.
 
-    An error that is no query's keeps all its frames: it may be a bug of ours.
+    An error that is no query's keeps all its frames: it may be a bug of ours. One that an earlier process
+    kept has no frames of its query: of ours, the last one is left.
     """
     call = here = error.__traceback__
     while here is not None and here.tb_frame.f_code is not answer.__code__:
         here = here.tb_next
     if call is None or here is None:
         return
-    here = here.tb_next
+    ours, here = here, here.tb_next
     while here is not None and here.tb_frame.f_globals.get("__name__") in _RUN_QUERIES:
         here = here.tb_next
-    call.tb_next = here
+    call.tb_next = here or ours
 
 
 def join_rings(core: Core, nodes: Iterable[int], asker: Request) -> None:
