@@ -139,10 +139,9 @@ def _put(
 
 
 def _put_failure(core: Core, node: int, digest: bytes, failure: Failure) -> None:
-    if failure.ring and (node in core.unsaved.nodes or not core.saves):
-        core.unsaved.ringed[node] = core.unsaved.nodes.pop(
-            node, None
-        )  # what it read may have no memo yet: see recover
+    unsaved = core.unsaved
+    if failure.ring and (node in unsaved.nodes or not core.saves):
+        unsaved.ringed[node] = unsaved.nodes.pop(node, None)  # what it read may have no memo yet: see recover
     # Also of an equal failure: the places may differ. Of one that is not stored nobody will have the bytes to
     # compare: see test_a_failure_that_is_not_stored_is_equal_to_itself.
     unstored = core.graph.flags[node] & UNSTORED

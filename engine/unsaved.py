@@ -26,19 +26,16 @@ class Unsaved:
     )  # fmt: skip
 
     def __init__(self, now: int) -> None:
-        self.nodes: dict[
-            int, bytes | None
-        ] = {}  # with the bytes of its value; None: the store keeps what it has
+        # with the bytes of its value; None: the store keeps what it has
+        self.nodes: dict[int, bytes | None] = {}
         self.readers: dict[int, None] = {}  # nodes whose readers are others
         self.stamps: dict[int, bytes] = {}  # of observed inputs
         self.queries: dict[int, None] = {}  # rows
-        self.cursors: dict[
-            tuple[int, str], CursorRow | None
-        ] = {}  # of consumers of a key's value; None: given up
+        # of consumers of a key's value; None: given up
+        self.cursors: dict[tuple[int, str], CursorRow | None] = {}
         self.revisions: list[tuple[int, float, int, str]] = []
-        self.earlier_gone: dict[
-            int, None
-        ] = {}  # without a history: nodes whose stored earlier memos have to go
+        # without a history: nodes whose stored earlier memos have to go
+        self.earlier_gone: dict[int, None] = {}
         self.state = False
         self.ringed: dict[int, bytes | None] = {}  # members of rings, as in `nodes`, until all are made
         self.passing: list[int] = []  # values of persist=False queries, dropped after two commits

@@ -96,6 +96,7 @@ def test_of_tests_as_queries_those_run_that_reach_what_was_edited(tmp_path: Path
 
 
 def test_the_watch_tells_of_an_edit_until_it_is_interrupted(tmp_path: Path) -> None:
+    # The example counts lines with TODO.
     (tmp_path / "one.py").write_text("# TODO sweep\n", encoding="utf-8")
     command: list[str | Path] = [sys.executable, "-u", CHECKOUT / "examples" / "05_watch.py", tmp_path]
     with subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as process:
