@@ -1,6 +1,6 @@
 """The demo: the code graph of Python's own standard library, kept current while files change.
 
-    make demo            (or: python examples/demo.py)
+    python3 make.py demo            (or: python examples/demo.py)
 
 Works on a copy in `demo-work/`. Every sentence that it prints about what ran is measured and checked: the
 exit code is 1 if one of them does not hold.

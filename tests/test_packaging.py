@@ -41,7 +41,7 @@ def test_sdist_and_wheel_hold_all_three_folders_and_nothing_else_of_ours(built: 
     }
     assert modules <= in_sdist
     assert modules | {"engine/py.typed"} == {name for name in in_wheel if ".dist-info/" not in name}
-    assert {"README.md", "LICENSE", "CHANGELOG.md", "Makefile", "tests/test_packaging.py"} <= in_sdist
+    assert {"README.md", "LICENSE", "CHANGELOG.md", "make.py", "tests/test_packaging.py"} <= in_sdist
 
 
 def test_an_installed_engine_runs_beside_the_users_rules_store_and_engine(
@@ -92,6 +92,16 @@ with Engine(".engine", root=".") as db:
     place = with_files(tmp_path / "project", {"one.py": ""})
     assert run([sys.executable, "-c", work], place, PYTHONPATH=str(tmp_path)) == (
         f"{tmp_path / 'store' / '__init__.py'} 1"
+    )
+
+
+def test_windows_is_told_at_the_import_where_the_engine_runs() -> None:
+    program = "import os; os.name = 'nt'; import engine"
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, timeout=LIMIT_S
+    )
+    assert answer.stderr.splitlines()[-1] == (
+        "ImportError: engine runs on Linux and macOS; on Windows, use it inside WSL"
     )
 
 
