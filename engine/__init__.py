@@ -12,6 +12,9 @@ engine; `database` is the face; `rules` and `cli` use the face only.
 import os as _os
 from typing import TYPE_CHECKING, Any
 
+if _os.name != "posix":  # locks, descriptors and signals of Windows are others
+    raise ImportError("engine runs on Linux and macOS; on Windows, use it inside WSL")
+
 # A checkout without symlinks (git on Windows) has text files where `store` and `rules` should be linked in;
 # then both are found beside this folder. See test_a_checkout_without_symlinks_works.
 if not _os.path.isdir(_os.path.join(__path__[0], "store")):

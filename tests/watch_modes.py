@@ -24,8 +24,14 @@ def polling(cookies: str, suggest: Any, fail: Any) -> KernelBackend:
     return KernelBackend(cookies, suggest, fail, polling=True)
 
 
+def trees(cookies: str, suggest: Any, fail: Any) -> KernelBackend:
+    """As on systems that watch whole trees: what inotify makes of that loses events of new directories."""
+    return KernelBackend(cookies, suggest, fail, trees=True)
+
+
 MODES: dict[str, dict[str, Any]] = {
     "events": {},
+    "trees": {"backend": trees},
     "polling": {"backend": polling},
     "scanning": {"backend": ScanningBackend, "poll_seconds": 0.1},
 }

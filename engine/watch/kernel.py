@@ -6,12 +6,16 @@ created in fresh nested directories). watchfiles cannot add to a watch, so there
 small one for directories that came later, which is replaced as they come. What a replaced watch had not told
 yet is made up for by its directories being looked at again (see `cover`).
 
+So it is with inotify. Other systems watch whole trees: FSEvents is one stream, made anew for each path that
+is added to it (notify's `fsevent.rs`). There only the topmost directories are watched, with all below them.
+
 Invariants
     N1  A watch is installed before its predecessor is closed.
     N2  The directory of cookies is in every watch.
     N3  watchfiles drops overflows without a word (its issue 348); that is noticed elsewhere, by doubting.
     N4  No directory is watched by a name that leads through a link: inotify would tell of it by one of its
         two names, whichever was added last. Who reads through links asks for what they reach (see `places`).
+    N5  Of trees, a directory is covered while one above it is: a top that is removed takes them all along.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import contextlib
 import itertools
 import logging
 import os
-import stat
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -29,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import CannotWatch
 from engine.watch.backend import Fail, Suggest
 from engine.watch.inotify import instances, limits_hint, waiting, watched_inodes
+from engine.watch.watchable import above, can_be_watched, inode_of, topmost
 
 if TYPE_CHECKING:
     from watchfiles._rust_notify import RustNotify
@@ -52,11 +57,23 @@ log = logging.getLogger("engine.watch")
 
 
 class KernelBackend:
-    """Watches by inotify, or what the system has; with `polling`, watchfiles compares files by itself."""
+    """Watches by inotify, or what the system has; with `polling`, watchfiles compares files by itself.
 
-    def __init__(self, cookies: str, suggest: Suggest, fail: Fail, *, polling: bool = False) -> None:
+    trees    the system watches a directory together with all below it
+    """
+
+    def __init__(
+        self,
+        cookies: str,
+        suggest: Suggest,
+        fail: Fail,
+        *,
+        polling: bool = False,
+        trees: bool = sys.platform != "linux",
+    ) -> None:
         forced = polling or os.environ.get("WATCHFILES_FORCE_POLLING", "") not in ("", "false", "disabled")
         self.mode = "polling" if forced else "events"
+        self._trees = trees and not forced
         self._cookies = cookies
         self._suggest = suggest
         self._fail = fail
@@ -76,10 +93,14 @@ class KernelBackend:
             fresh = [
                 path
                 for path in dict.fromkeys(directories)
-                if path not in self._covered and _can_be_watched(path, places)
+                if path not in self._covered and can_be_watched(path, places)
             ]
+            told = frozenset(path for path in fresh if self._is_told_above(path))
+            if told:
+                self._covered |= told
+                fresh = [path for path in fresh if path not in told]
             if not fresh and self._large is not None:
-                return frozenset()
+                return told
             if not os.path.isdir(self._cookies):  # N2: who makes it anew makes us anew
                 self._fail("the directory of cookies was removed")
                 return frozenset()
@@ -107,7 +128,19 @@ class KernelBackend:
                     self._covered -= lost  # not there while the watch was made; they may be back already
                     found |= lost
             self._covered |= new
-            return frozenset(found)
+            return told.union(found)
+
+    def _is_told_above(self, path: str) -> bool:
+        """Whether what happens in a directory is told by a voice of one above it, which takes it on then."""
+        for voice in (self._large, self._small):
+            if (
+                self._trees
+                and voice is not None
+                and any(one in self._covered for one in voice.tops_above(path))
+            ):
+                voice.directories.append(path)
+                return True
+        return False
 
     def _install(self, asked: Iterable[str]) -> _Voice:
         from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
@@ -116,11 +149,12 @@ class KernelBackend:
         while True:
             attempt += 1
             places: dict[str, bool] = {}
-            directories = [path for path in asked if _can_be_watched(path, places)]
+            directories = [path for path in asked if can_be_watched(path, places)]
+            tops = topmost(directories) if self._trees else directories
             known = instances()
             try:
                 notify = RustNotify(
-                    [self._cookies, *directories], False, self.mode == "polling", POLL_MS, False, False
+                    [self._cookies, *tops], False, self.mode == "polling", POLL_MS, self._trees, False
                 )
             except (FileNotFoundError, PermissionError, NotADirectoryError):
                 if attempt > TRIES:
@@ -134,11 +168,11 @@ class KernelBackend:
                 ) from error
             mine = instances() - known
             watches = sum(len(watched_inodes(one)) for one in mine)
-            if attempt >= TRIES or not mine or watches > len(directories):
+            if attempt >= TRIES or not mine or watches > len(tops):
                 break
             notify.close()  # a directory vanished meanwhile, or became a link to another one (N4)
         return _Voice(
-            next(self._numbers), notify, directories, mine, self._cookies, self._suggest, self._fail
+            next(self._numbers), notify, directories, tops, mine, self._cookies, self._suggest, self._fail
         )
 
     def uncover(self, directories: Iterable[str]) -> None:
@@ -194,6 +228,7 @@ class _Voice:
         number: int,
         notify: RustNotify,
         directories: list[str],
+        tops: list[str],
         descriptors: set[int],
         cookies: str,
         suggest: Suggest,
@@ -201,6 +236,7 @@ class _Voice:
     ) -> None:
         self.number = number
         self.directories = directories
+        self._tops = frozenset(tops)  # those of them that watchfiles was given
         self._notify = notify
         self._descriptors = descriptors
         self._suggest = suggest
@@ -213,7 +249,7 @@ class _Voice:
         self._over = False
         # Some file systems number their files otherwise in /proc: then nothing can be learned from it.
         watched = self._inodes()
-        self._told_inodes = bool(descriptors) and all(_inode(path) in watched for path in directories[:100])
+        self._told_inodes = bool(descriptors) and all(inode_of(path) in watched for path in directories[:100])
         self._thread = threading.Thread(target=self._listen, name=f"engine-watch-{number}", daemon=True)
         self._thread.start()
 
@@ -242,6 +278,9 @@ class _Voice:
     @property
     def ended(self) -> bool:
         return self._over
+
+    def tops_above(self, path: str) -> frozenset[str]:
+        return self._tops.intersection(above(path))
 
     def end(self) -> None:
         self._over = True
@@ -278,40 +317,10 @@ class _Voice:
         if not self._told_inodes:
             return 0
         watched = self._inodes()
-        return sum(1 for path in tuple(self.directories) if _inode(path) not in watched)
+        return sum(1 for path in tuple(self.directories) if inode_of(path) not in watched)
 
     def _inodes(self) -> set[int]:
         return {inode for descriptor in self._descriptors for inode in watched_inodes(descriptor)} | {0}
-
-
-def _can_be_watched(path: str, known: dict[str, bool]) -> bool:
-    try:
-        path.encode()  # watchfiles takes no others
-    except UnicodeEncodeError:
-        return False
-    return _is_real(path, known) and os.access(path, os.R_OK)
-
-
-def _is_real(path: str, known: dict[str, bool]) -> bool:
-    """Whether a path is a directory, and no link leads to it (N4)."""
-    found = known.get(path)
-    if found is None:
-        above = os.path.dirname(path)
-        try:
-            found = (above == path or _is_real(above, known)) and stat.S_ISDIR(os.lstat(path).st_mode)
-        except OSError:
-            found = False
-        known[path] = found
-    return found
-
-
-def _inode(path: str) -> int:
-    """The number of a directory; 0 where there is none now."""
-    try:
-        state = os.lstat(path)
-    except OSError:
-        return 0
-    return state.st_ino if stat.S_ISDIR(state.st_mode) else 0
 
 
 def _first_line(error: BaseException) -> str:
