@@ -23,10 +23,10 @@ from the environment while it is imported: that module counts by its source, loa
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from engine.code_moment import BEGAN
 from engine.errors import BadQuery
 
 # The walk and all below it (dis, sysconfig, ...) are imported by the first fingerprint, not with the engine.
@@ -35,7 +35,7 @@ POLICIES = ("closure", "self", "version", "none")
 # Files that changed after this moment may differ from the module that was loaded from them. The slack
 # covers the kernel's coarse clock, from which change times are taken (4 to 10 ms). It is taken here, as the
 # modules of a project are loaded after the engine and before the first fingerprint.
-STARTED_NS = time.time_ns() - 50_000_000
+STARTED_NS = BEGAN.wall - 50_000_000
 
 
 class Part(NamedTuple):

@@ -22,6 +22,7 @@ from struct import pack
 
 from attrs import frozen
 
+from engine.code_moment import BEGAN
 from engine.code_reach import Import, digest_of, facts_of
 
 
@@ -154,7 +155,8 @@ def source_facts(module: str, started: int) -> Source | None:
         known = (stamp, _compiled(Path(file).read_bytes(), is_source=file.endswith(".py")))
         _sources[file] = known
     source = known[1]
-    if module in sys.modules and stat.st_ctime_ns >= started:
+    # The clock may have been set back since: then what was saved later has an earlier time.
+    if module in sys.modules and stat.st_ctime_ns >= started - BEGAN.set_back():
         return Source(digest_of(source.digest + pack(">q", stat.st_ctime_ns)), source.imports)
     return source
 

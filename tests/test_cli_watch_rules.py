@@ -64,6 +64,17 @@ def test_a_touch_and_a_save_with_equal_content_change_nothing(place: Path) -> No
         assert "fresh interpreter" not in watch.told()
 
 
+def test_rules_whose_time_is_to_come_are_loaded_once(place: Path) -> None:
+    tomorrow = time.time() + 86_400
+    for name in ("rules.py", "helper.py", "engine.toml"):
+        os.utime(place / name, (tomorrow, tomorrow))
+    with Watching(place, "total", "--print") as watch:
+        watch.prints("103")
+        assert Asked(place, "run", "total").by_watch
+        assert watch.ends(signal.SIGINT) == 130
+        assert "fresh interpreter" not in watch.told()
+
+
 def test_who_asks_at_once_after_an_edit_gets_the_answer_of_the_new_code(place: Path) -> None:
     with Watching(place, "total") as watch:
         watch.ready()

@@ -15,6 +15,7 @@ import pytest
 
 from engine import code_reach
 from engine.code import code_fingerprint
+from engine.code_moment import Moment
 from tests.loading import check, fresh, load, names
 
 __all__ = ["fresh"]  # a fixture
@@ -46,6 +47,22 @@ def test_trap_1_a_lazily_imported_file_edited_after_loading_gets_a_fingerprint_o
     sys.modules.pop("lazy")
     fresh = code_fingerprint(app.f)
     assert len({clean, old_code_runs, fresh}) == 3
+
+
+def test_trap_1_a_file_that_changed_under_a_loaded_module_is_told_where_the_clock_was_set_back_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = load(tmp_path, {"app.py": "def f():\n import lazy\n return lazy.n", "lazy.py": "n = 1"})
+    lazy = importlib.import_module("lazy")
+    hour = 3_600 * 10**9
+    now = Moment.now()
+    monkeypatch.setattr("engine.code.STARTED_NS", now.wall + hour)
+    monkeypatch.setattr("engine.code_origin.BEGAN", Moment(now.wall + hour, now.steady))
+    time.sleep(0.02)  # as above
+    Path(str(lazy.__file__)).write_text("n = 2")
+    old_code_runs = code_fingerprint(app.f)
+    sys.modules.pop("lazy")
+    assert old_code_runs != code_fingerprint(app.f), "a fresh process accepts nothing of it"
 
 
 def test_trap_2_closures_of_one_factory_differ_by_what_they_captured(tmp_path: Path) -> None:

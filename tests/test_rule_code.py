@@ -14,10 +14,9 @@ import pytest
 
 from engine.cli.imports import Finder
 from engine.cli.waiting import Cure
+from engine.code_moment import Moment
 from engine.watch import rule_code
 from engine.watch.rule_code import RuleCode
-
-EARLY = 1  # a loading that began before everything, nanoseconds since 1970
 
 
 @pytest.fixture
@@ -39,6 +38,12 @@ def save(path: Path, text: str) -> None:
     swap = path.with_name("swap~")
     swap.write_text(text)
     swap.replace(path)
+
+
+def long_after() -> Moment:
+    """A moment after everything that a test does: no file was saved since."""
+    now = Moment.now()
+    return Moment(now.wall + 10**12, now.steady + 10**12)
 
 
 def load(name: str) -> None:
@@ -125,16 +130,46 @@ def test_a_file_that_was_saved_while_it_was_loaded_counts_as_changed_until_a_fre
 ) -> None:
     path = tmp_path / "rules.py"
     path.write_text("one")
-    assert RuleCode([path], EARLY, modules=False).changed() == (str(path),)
-    later = time.time_ns() + 2 * rule_code.CLOCK_NANOSECONDS
-    assert RuleCode([path], later, modules=False).changed() == ()
+    began = Moment.now()
+    path.write_text("two")
+    assert RuleCode([path], began, modules=False).changed() == (str(path),)
+    time.sleep(2 * rule_code.CLOCK_NANOSECONDS / 1e9)
+    assert RuleCode([path], Moment.now(), modules=False).changed() == ()
+
+
+def test_a_file_whose_time_is_to_come_is_not_taken_for_one_that_was_saved_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "rules.py"
+    path.write_text("one")
+    tomorrow = time.time() + 86_400
+    os.utime(path, (tomorrow, tomorrow))
+    time.sleep(2 * rule_code.CLOCK_NANOSECONDS / 1e9)
+    began = Moment.now()
+    assert RuleCode([path], began, modules=False).changed() == ()
+    path.write_text("two")
+    os.utime(path, (tomorrow, tomorrow))
+    assert RuleCode([path], began, modules=False).changed() == (str(path),)
+
+
+def test_a_file_that_was_saved_after_the_clock_was_set_back_counts_as_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rules.py"
+    hour = 3_600 * 10**9
+    exact = time.time_ns
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time_ns", lambda: exact() + hour)
+        began = Moment.now()
+    path.write_text("one")  # an hour before loading began, by its time
+    assert RuleCode([path], began, modules=False).changed() == (str(path),)
+    os.utime(path, ns=(0, exact() - 2 * hour))
+    assert RuleCode([path], Moment.now(), modules=False).changed() == (str(path),), "its change time counts"
 
 
 def test_a_file_that_was_put_there_with_an_old_time_counts_too(tmp_path: Path) -> None:
     old = tmp_path / "old.py"
     old.write_text("old")
     os.utime(old, (1, 1))
-    began = time.time_ns()
+    began = Moment.now()
     old.rename(tmp_path / "rules.py")
     assert RuleCode([tmp_path / "rules.py"], began, modules=False).changed() == (str(tmp_path / "rules.py"),)
 
@@ -142,7 +177,7 @@ def test_a_file_that_was_put_there_with_an_old_time_counts_too(tmp_path: Path) -
 def test_modules_of_the_project_are_followed_and_those_that_are_loaded_later(place: Path) -> None:
     (place / "early_module.py").write_text("")
     load("early_module")
-    rules = RuleCode(since=time.time_ns() + 10**9)
+    rules = RuleCode(since=Moment.now())
     followed = set(rules.files)
     assert str(place / "early_module.py") in followed
     assert not [path for path in followed if "site-packages" in path or path == os.__file__]
@@ -263,7 +298,7 @@ def test_a_missing_module_is_noticed_when_it_appears(place: Path, what: str) -> 
     (place / "known" / "__init__.py").write_text("")
     finder = Finder()
     finder.install()
-    began = time.time_ns() + 10**9
+    began = long_after()
     with pytest.raises(ModuleNotFoundError) as caught:
         load(name)
     cure = Cure(caught.value, finder.files(), (), began)
@@ -283,7 +318,7 @@ def test_a_module_that_was_loaded_and_forgotten_again_is_looked_at(place: Path) 
     with pytest.raises(ImportError) as caught:
         load("wants")
     sys.modules.pop("lacking")
-    cure = Cure(caught.value, finder.files(), (), time.time_ns() + 10**9)
+    cure = Cure(caught.value, finder.files(), (), long_after())
     assert not cure.found()
     save(place / "lacking.py", "name = 1")
     assert cure.found()

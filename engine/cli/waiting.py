@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from engine import Engine
     from engine.cli.takeover import Handed
+    from engine.code_moment import Moment
     from engine.settings import Settings
     from engine.watch.server import Served
 
@@ -35,11 +36,11 @@ class Cure:
     """Notices that what could not be loaded may be loaded now.
 
     files, directories      which of them may have to change, or to appear
-    since       when loading began, nanoseconds since 1970
+    since       when loading began
     """
 
     def __init__(
-        self, error: BaseException, files: Iterable[str], directories: Iterable[str], since: int
+        self, error: BaseException, files: Iterable[str], directories: Iterable[str], since: Moment
     ) -> None:
         frames = [
             frame.filename for part in _chain(error) for frame in traceback.extract_tb(part.__traceback__)

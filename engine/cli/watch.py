@@ -111,10 +111,11 @@ class _Command:
         from engine.cli.audience import Audience
         from engine.cli.imports import Finder
         from engine.cli.takeover import Handed, Start, taken_over
+        from engine.code_moment import Moment
 
         handed = taken_over()
         self._start = Start()  # after: what was handed is not to be handed on
-        self._began = time.time_ns()
+        self._began = Moment.now()
         self._goes_on = handed is not None  # this interpreter took over from the one before
         self._handed: Handed = handed or Handed(time.time())
         self._finder: Finder = Finder()

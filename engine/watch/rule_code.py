@@ -23,6 +23,7 @@ from typing import Final
 from attrs import define
 from blake3 import blake3
 
+from engine.code_moment import Moment
 from engine.code_origin import origin
 from engine.rules.stat import stamp_of
 
@@ -45,17 +46,21 @@ class RuleCode:
     """Follows the files of all loaded modules of the project, and others.
 
     others      more files that decide what runs: configuration, and modules that could not be loaded
-    since       when loading began, nanoseconds since 1970
+    since       when loading began
     """
 
     def __init__(
-        self, others: Iterable[str | os.PathLike[str]] = (), since: int | None = None, *, modules: bool = True
+        self,
+        others: Iterable[str | os.PathLike[str]] = (),
+        since: Moment | None = None,
+        *,
+        modules: bool = True,
     ) -> None:
         self._files: dict[str, _File] = {}
         self._modules: dict[str, ModuleType] = {}
         self._changed: dict[str, None] = {}
         self._looked_at = 0.0
-        self._seen_at = time.time_ns()  # what was not loaded then was loaded later
+        self._seen_at = Moment.now()  # what was not loaded then was loaded later
         self._all_modules = modules
         self._lock = threading.Lock()
         for path in others:
@@ -70,7 +75,7 @@ class RuleCode:
     def changed(self) -> tuple[str, ...]:
         """The files whose content is not what was loaded; looks at each of them."""
         with self._lock:
-            seen_at = time.time_ns()
+            seen_at = Moment.now()
             self._add_modules(self._seen_at)
             self._seen_at = seen_at
             for path, known in self._files.items():
@@ -107,7 +112,7 @@ class RuleCode:
         else:
             self._changed[path] = None
 
-    def _add_modules(self, since: int | None) -> None:
+    def _add_modules(self, since: Moment | None) -> None:
         if not self._all_modules:
             return
         for name, module in list(sys.modules.items()):
@@ -117,11 +122,11 @@ class RuleCode:
                 if isinstance(file, str) and file.endswith(".py") and origin(name) == "project":
                     self._add(os.path.realpath(file), since)
 
-    def _add(self, path: str, since: int | None) -> None:
+    def _add(self, path: str, since: Moment | None) -> None:
         if path in self._files:
             return
         self._files[path] = known = _File(stamp_of(path), _digest(path))
-        if since is not None and _saved_at(path) > since - CLOCK_NANOSECONDS:
+        if since is not None and _may_be_saved_since(path, since):
             self._changed[path] = None  # L2: nobody knows which content was loaded
             known.digest = UNKNOWN
 
@@ -156,10 +161,18 @@ def _our_table(data: bytes) -> bytes:
     return json.dumps(found, sort_keys=True, default=repr).encode()
 
 
-def _saved_at(path: str) -> int:
-    """When a file got its content or its place; 0 where there is none."""
+def _may_be_saved_since(path: str, since: Moment) -> bool:
+    """Whether a file may have got its content or its place since a moment.
+
+    A time to come is not from then (somebody set it, or set the clock back earlier). It would count in every
+    interpreter anew, and each would be replaced by the next.
+    """
     try:
         status = os.stat(path)
     except OSError:
-        return 0
-    return max(status.st_mtime_ns, status.st_ctime_ns)
+        return False
+    earliest, latest = since.times_since()
+    return any(
+        earliest - CLOCK_NANOSECONDS < at <= latest + CLOCK_NANOSECONDS
+        for at in (status.st_mtime_ns, status.st_ctime_ns)
+    )
