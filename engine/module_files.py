@@ -14,12 +14,12 @@ import importlib
 import importlib.util
 import os
 import sys
-from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 from engine.errors import BadModule
+from engine.module_bytecode import Uncached, current_spec
 from engine.module_trouble import nearest, translate
 
 LOCAL: Final = "local"
@@ -78,13 +78,6 @@ def forget_since(before: set[str]) -> None:
         file = getattr(sys.modules[name], "__file__", None) or ""
         if "site-packages" not in file and not file.startswith(sys.base_prefix):
             sys.modules.pop(name, None)
-
-
-class Uncached(SourceFileLoader):
-    """Compiles the source every time: bytecode is matched by size and second, so it can be outdated."""
-
-    def path_stats(self, path: str) -> Any:
-        raise OSError
 
 
 def _check_file(file: Path) -> None:
@@ -154,7 +147,7 @@ def _import_from(base: Path, name: str, file: Path) -> ModuleType:
     """Import a module of a package, the package from `base` whatever else is importable."""
     top = name.partition(".")[0]
     if top not in sys.modules:
-        spec = PathFinder.find_spec(top, [str(base)])
+        spec = current_spec(top, [str(base)])
         if spec is not None and spec.loader is not None:
             package = importlib.util.module_from_spec(spec)
             sys.modules[top] = package

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from engine.errors import BadModule, UnknownQuery
+from engine.module_bytecode import install
 from engine.module_files import LOCAL, RESERVED, forget_since, load_file, make_importable
 from engine.module_trouble import nearest, translate
 from engine.query import REGISTRY, Query, QueryInfo
@@ -48,6 +49,7 @@ def load_query(text: str, settings: Settings) -> Query[..., Any]:
 
 def load_module(text: str, settings: Settings) -> ModuleType:
     """The module of a file path, a dotted name, or an entry point of the group `engine.rules`."""
+    install()
     if looks_like_file(text):
         return load_file(Path(os.path.abspath(Path(text).expanduser())), settings.root)
     if text.startswith(".") or "" in text.split("."):

@@ -20,6 +20,7 @@ NOUNS = {"durability", "errors", "event", "key", "reason"}
 SURFACE = {
     "__init__",
     "__main__",
+    "module_bytecode",
     "module_files",
     "module_trouble",
     "modules",

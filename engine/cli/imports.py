@@ -1,9 +1,7 @@
 """Imports: what a watch has to know of modules while rules are loaded, and that Python does not tell.
 
 Invariants
-    P1  A module of the project that was edited just now is compiled from its source. Python would take
-        bytecode for current that has the same size and second.
-    P2  What is looked for and not there is known too: its file may appear.
+    P1  What is looked for and not there is known too: its file may appear.
 """
 
 from __future__ import annotations
@@ -11,18 +9,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Final
 
 from engine.code_origin import origin
-from engine.module_files import Uncached
-
-RACY_NANOSECONDS: Final = 2_000_000_000  # bytecode made so soon after its source may be of another version
+from engine.module_bytecode import Current
 
 
-class Finder:
-    """The first finder of `sys.meta_path`. Leaves to the others what it need not find itself."""
+class Finder(Current):
+    """Remembers what was looked for."""
 
     def __init__(self) -> None:
         self._sought: dict[tuple[str, tuple[str, ...] | None], None] = {}
@@ -34,17 +29,9 @@ class Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Where a module of the project lies whose bytecode may be outdated; None for others."""
+        """See `Current.find_spec`."""
         self._sought[name, None if path is None else tuple(path)] = None
-        if path is None and name in sys.stdlib_module_names:
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is None or type(spec.loader) is not SourceFileLoader or spec.origin is None:
-            return None
-        if _is_older(spec.cached, spec.origin):
-            return None
-        spec.loader = Uncached(name, spec.origin)
-        return spec
+        return super().find_spec(name, path, target)
 
     def files(self) -> Iterator[str]:
         """The files of modules that were looked for; where they are missing, those that they might have."""
@@ -55,15 +42,3 @@ class Finder:
                 place = os.path.join(directory, name.rpartition(".")[2])
                 yield f"{place}.py"
                 yield os.path.join(place, "__init__.py")
-
-
-def _is_older(source_bytecode: str | None, source: str) -> bool:
-    """Whether nothing can hide between a source and its bytecode; also where there is no bytecode."""
-    try:
-        compiled = os.stat(source_bytecode or "").st_mtime_ns
-    except OSError:
-        return True
-    try:
-        return compiled > os.stat(source).st_mtime_ns + RACY_NANOSECONDS
-    except OSError:
-        return True
