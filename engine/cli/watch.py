@@ -228,15 +228,25 @@ class _Command:
     def _close(
         self, watch: Watch | None, serving: Serving | None, store: ExitStack, outside: ExitStack
     ) -> None:
-        """In a thread of its own (T4). What matters most comes first."""
-        if watch is not None:
-            watch.close("rules changed" if self._changed else "interrupted" if self._stop else "ended")
-        store.close()
-        if serving is not None:
-            serving.close(keep=self._changed)
-        if watch is not None:
-            self._audience.tell_rest(watch)
-        outside.close()
+        """In a thread of its own (T4). What matters most comes first; the rest follows if that fails."""
+        from contextlib import ExitStack
+
+        from engine.cli.report import report
+        from engine.errors import EngineError
+
+        reason = "rules changed" if self._changed else "interrupted" if self._stop else "ended"
+        try:
+            with ExitStack() as steps:  # the last one first
+                steps.callback(outside.close)
+                if watch is not None:
+                    steps.callback(self._audience.tell_rest, watch)
+                if serving is not None:
+                    steps.callback(serving.close, keep=self._changed)
+                steps.callback(store.close)
+                if watch is not None:
+                    steps.callback(watch.close, reason)
+        except EngineError as error:  # of the store: it is gone, say
+            report(error)
 
     def _make_watch(
         self, db: Engine, keys: list[Key[Any]], settings: Settings, stack: ExitStack

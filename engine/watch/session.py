@@ -21,7 +21,7 @@ from typing import Any
 
 from engine.attempt import finish
 from engine.core import Core
-from engine.errors import Closed
+from engine.errors import Closed, StoreError
 from engine.key import Key
 from engine.locate import find
 from engine.query import QueryInfo
@@ -33,9 +33,9 @@ from engine.watch.cookies import Cookies
 from engine.watch.delta_processor import OWN, DeltaProcessor
 from engine.watch.echo import Echo
 from engine.watch.event_output import state_after
-from engine.watch.events import Revised, RulesChanged, Started, Stopped, WatchEvent
+from engine.watch.events import Revised, RulesChanged, Started, Stopped, Trouble, WatchEvent
 from engine.watch.file_watcher import AUDIT_SECONDS, POLL_SECONDS, FileWatcher
-from engine.watch.graph_updater import GraphUpdater
+from engine.watch.graph_updater import GraphUpdater, text_of
 from engine.watch.held import Held
 from engine.watch.inputs import Inputs
 from engine.watch.kernel import KernelBackend
@@ -248,8 +248,7 @@ class Watch:
         self._pipeline.processor.close()
         self._cookies.close()
         if not self._core.closed:
-            with self._core.lock:
-                finish(self._core)  # revisions that nobody refreshed for yet
+            self._commit()
         self._core.telling.journal = None
         for ticket in self._pipeline.scheduler.abandon():
             ticket.finish(error=Closed())
@@ -257,6 +256,16 @@ class Watch:
         for caller in self._callers:
             caller.close()
         self._pipeline.live.set()
+
+    def _commit(self) -> None:
+        """Revisions that nobody refreshed for yet. A store that is gone is told, and ends nothing."""
+        core = self._core
+        try:
+            with core.lock:
+                finish(core)
+        except StoreError as error:
+            place = "" if core.store is None else str(core.store.path)
+            self._publish(Trouble(place, text_of(error), error.hint))
 
     def __enter__(self) -> Watch:
         self.start()
