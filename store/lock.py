@@ -35,18 +35,18 @@ class Held:
     _all: ClassVar[set[Held]] = set()
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        self.fd = fd
         self._all.add(self)
 
     def release(self) -> None:
         if self in self._all:
             self._all.discard(self)
-            os.close(self._fd)
+            os.close(self.fd)
 
     @classmethod
     def after_fork(cls) -> None:
         for lock in cls._all:
-            os.close(lock._fd)
+            os.close(lock.fd)
         cls._all = set()
 
 
@@ -73,7 +73,7 @@ class WriterLock(Held):
     def release(self) -> None:
         if self in self._all:
             with suppress(OSError):  # on a full disk it may have to stay
-                os.ftruncate(self._fd, 0)
+                os.ftruncate(self.fd, 0)
         super().release()
 
 
@@ -100,16 +100,15 @@ def hold_as_reader(path: Path) -> Held | None:
     return Held(fd)
 
 
-@contextmanager
-def while_no_reader(path: Path) -> Iterator[bool]:
-    """Yield whether no reader of ours is there, and keep new ones waiting for so long."""
-    fd = os.open(
-        path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-    )  # deleted, it comes back
+def keep_readers_out(path: Path) -> tuple[bool, Held]:
+    """Whether no reader of ours is there, and what keeps new ones waiting until it is released."""
+    flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC  # deleted, the file comes back
+    held = Held(os.open(path, flags, 0o600))
     try:
-        yield _flock(fd, fcntl.LOCK_EX)
-    finally:
-        os.close(fd)
+        return _flock(held.fd, fcntl.LOCK_EX), held
+    except BaseException:
+        held.release()
+        raise
 
 
 @contextmanager

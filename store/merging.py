@@ -1,7 +1,7 @@
 """Merging: connections to the file, and the only two ways in which its main part changes.
 
 Invariants
-    M1  The main file changes when it is made and when `merge` runs, and it is sealed after both.
+    M1  The main file changes when it is made and when the log is merged, and it is sealed after both.
     M2  Closing a connection never merges by itself.
     M3  A connection believes nothing and cannot write until `trust` has been called.
     M4  A new store appears under its name only when it is whole.
@@ -17,7 +17,8 @@ from attrs import define, field
 from engine.store import checksums, rows, schema, seal
 from engine.store.directory import Files
 from engine.store.failures import NO_ROOM, SQLITE_ERRORS
-from engine.store.lock import Held, while_no_reader
+from engine.store.lock import Held, keep_readers_out
+from engine.store.ongoing import Ongoing
 from engine.store.proof import Proof
 from engine.store.rawfile import RawFile
 
@@ -40,10 +41,18 @@ class Opened:
     can_write: bool = False
     audited: bool = False
     proof: Proof | None = None  # under way; until it holds, see `Store.prove`
+    ongoing: Ongoing | None = None  # a merge of the log
+
+    def stop_merging(self) -> None:
+        """After this, no thread merges the log."""
+        if self.ongoing is not None:
+            self.ongoing.stop()
+            self.ongoing = None
 
     def shut(self) -> None:
-        """Close in the only right order: connection, descriptor, lock."""
+        """Close in the only right order: threads, connection, descriptor, lock."""
         try:
+            self.stop_merging()
             if self.proof is not None:
                 self.proof.stop()
             if self.can_write:
@@ -79,28 +88,70 @@ def merge(opened: Opened, *, force: bool = False) -> bool:
     While a reader is there nothing happens, unless by `force`: then the file stays without a seal until
     a later merge succeeds. `opened.stored` must be what the file says.
     """
-    files = opened.files
-    with while_no_reader(files.readers) as free:
+    free, readers = keep_readers_out(opened.files.readers)
+    try:
         if not free and not force:
             return False
-        seal.remove_seal(files.seal)
-        opened.base = b""  # not before: a commit that rests on no seal, beside one, counts as a stray log
-        opened.connection.execute("PRAGMA busy_timeout = 0")  # nobody else writes, and readers may stay long
-        try:
-            busy, *_ = opened.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        finally:
-            opened.connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
-        if busy or files.wal_size():
+        unseal(opened)
+        if not empty_log(opened):
             return False
-        opened.base = _make_seal(files, opened.raw, opened.stored)
+        one = seal_of(opened.raw, opened.raw.digest(), opened.stored)
+        seal.write_seal(opened.files.seal, one)
+        opened.base = one.base
         return True
+    finally:
+        readers.release()
 
 
-def _make_seal(files: Files, raw: RawFile, stored: rows.StateRow) -> bytes:
-    """Write the seal for the main file as it is now; return what commits must name from now on."""
-    one = seal.Seal(schema.VERSION, raw.size(), raw.digest(), checksums.state_sum(stored))
-    seal.write_seal(files.seal, one)
-    return one.base
+def unseal(opened: Opened) -> None:
+    """The main file is about to change (seal Z1). The log keeps its length meanwhile, see `shorten_log`."""
+    opened.connection.execute("PRAGMA journal_size_limit = -1")
+    seal.remove_seal(opened.files.seal)
+    opened.base = b""  # not before: a commit that rests on no seal, beside one, counts as a stray log
+
+
+def copy_log(files: Files, raw: RawFile, synchronous: str) -> None:
+    """Copy what the log holds now into the main file; who commits meanwhile waits for nothing.
+
+    There must be another connection, or this one merges when it is closed (M2).
+    """
+    connection = connect(files, "mode=rw")
+    try:
+        trust(connection, synchronous)
+        # Until something has been read, SQLite answers "database table is locked" to a checkpoint.
+        connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+        for _ in range(2):  # and then what was committed meanwhile
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    finally:
+        connection.close()
+    if synchronous != "OFF":  # SQLite leaves that to the end, where a commit would wait for it
+        os.fsync(raw.fd)
+
+
+def empty_log(opened: Opened) -> bool:
+    """Copy what is left in the log into the main file, and empty it. False: a reader is in the way."""
+    return _checkpoint(opened.connection, "TRUNCATE") and not opened.files.wal_size()
+
+
+def shorten_log(opened: Opened, bytes: int) -> bool:
+    """Copy what is left in the log into the main file; the next commit makes the log shorter by so much."""
+    left = opened.files.wal_size() - bytes
+    opened.connection.execute(f"PRAGMA journal_size_limit = {max(left, 0)}")
+    return _checkpoint(opened.connection, "RESTART")
+
+
+def _checkpoint(connection: sqlite3.Connection, mode: str) -> bool:
+    connection.execute("PRAGMA busy_timeout = 0")  # nobody else writes, and readers may stay long
+    try:
+        busy, *_ = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+    return not busy
+
+
+def seal_of(raw: RawFile, digest: bytes, stored: rows.StateRow) -> seal.Seal:
+    """The seal for the main file as it is now."""
+    return seal.Seal(schema.VERSION, raw.size(), digest, checksums.state_sum(stored))
 
 
 def create(files: Files) -> None:
@@ -128,7 +179,7 @@ def create(files: Files) -> None:
     os.replace(files.new, files.database)
     raw = RawFile.open(files.database)
     try:
-        _make_seal(files, raw, empty)
+        seal.write_seal(files.seal, seal_of(raw, raw.digest(), empty))
     finally:
         raw.close()
 

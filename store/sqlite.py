@@ -148,6 +148,7 @@ class Store(Tidying):
             self.prove()
             connection = self._usable()
             self._must_write()
+            self._opened.stop_merging()
             with translated(self.path):
                 connection.execute("VACUUM")
             self.checkpoint()
@@ -181,6 +182,7 @@ class Store(Tidying):
                     wal = self.files.wal_size()
                     cheap = wal > CLOSE_WAL_BYTES or self._raw.size() + wal < CLOSE_FILE_BYTES
                     merges = not self.read_only and not self.unproven
+                    self._opened.stop_merging()
                     if merges and wal and cheap and self._is_in_place():
                         self._merge()
             except StoreError as error:  # all is in the log, and the next open tells if it is not sealed

@@ -1,13 +1,17 @@
 """Tidying: the half of a store that puts work off until nobody waits for a commit.
 
-A log that has grown is merged into the main file, which is read once then, to be sealed: 300 ms for 250 MB.
-And stamps that came late go to their blocks, some 60 ms for a thousand.
+A log that has grown is merged into the main file, which is read once then, to be sealed: a second for 128 MB
+of one and 250 of the other, so a thread does it (ongoing). And stamps that came late go to their blocks, some
+60 ms for a thousand.
 
 Invariants
-    Q10  Who never calls `tidy` has it done by a commit: the log is never larger than WAL_LIMIT_BYTES and what
-         one commit writes, as long as no reader keeps it from being merged; late stamps: see late. A watch
-         calls it: in quiet moments, and where there are none between two edits when it is pressing.
+    Q10  Who never calls `tidy` has it begun by a commit: the log is never larger than WAL_LIMIT_BYTES, what
+         one commit writes, and what is committed while it is merged, as long as no reader keeps it from that;
+         late stamps: see late. A watch calls it: in quiet moments, and where there are none between two edits
+         when it is pressing.
     Q11  What fails here is tried again later. Nothing that was committed depends on it.
+    Q12  Commits that are made while a thread merges rest on no seal. Before there is one beside them, the
+         last is made to name it: see test_commits_that_were_made_while_the_file_was_sealed_are_found.
 """
 
 from __future__ import annotations
@@ -15,19 +19,23 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from sqlite3 import Connection
 
 from engine.errors import StoreError, StoreFull
-from engine.store import late, repair, writing
+from engine.store import late, ongoing, repair, seal, writing
 from engine.store.directory import Files
 from engine.store.failures import translated
-from engine.store.merging import merge
+from engine.store.lock import Held, keep_readers_out
+from engine.store.merging import copy_log, empty_log, merge, seal_of, shorten_log, unseal
+from engine.store.ongoing import Ongoing
 from engine.store.proven import Proven
 from engine.store.rawfile import RawFile
 from engine.store.rows import StateRow
 
 WAL_LIMIT_BYTES = 128 << 20  # merged when a commit leaves the log larger
 WAL_WARNING_BYTES = 256 << 20  # a reader that never ends keeps the log from being merged
+SLICE_BYTES = 16 << 20  # of a log that is emptied: some 10 ms
 SOON_PART = 2  # with this part of a limit, even a short quiet moment is to be used
 LAST_PART = 4  # where less than this part of a limit is left, it is done as soon as a commit has been told
 QUIET_PART = 16  # a long one is worth while with this part of it
@@ -41,6 +49,7 @@ class Tidying(Proven):
 
     files: Files
     read_only: bool
+    synchronous: str
     _raw: RawFile
     _stored: StateRow | None
 
@@ -63,7 +72,7 @@ class Tidying(Proven):
         with self._guard:
             if self.read_only or self._closed:
                 return False
-            left = self._merge_above - self.files.wal_size(), late.MOST - self._late()
+            left = self._merge_above - self._unmerged(), late.MOST - self._late()
             return left[0] < WAL_LIMIT_BYTES // LAST_PART or left[1] < late.MOST // LAST_PART
 
     @property
@@ -92,6 +101,12 @@ class Tidying(Proven):
             if self.files.wal_size() > WAL_LIMIT_BYTES // QUIET_PART:
                 self._merge_large_log()
 
+    @property
+    def is_merging(self) -> bool:
+        """Whether a thread merges the log: see ongoing."""
+        one = self._opened.ongoing
+        return one is not None and not one.is_over
+
     def _rewrite(self, write: Callable[[Connection, StateRow, bytes], StateRow]) -> None:
         """Write what says nothing new, in a transaction of its own."""
         connection = self._usable()
@@ -115,26 +130,85 @@ class Tidying(Proven):
         with self._guard:
             if self.read_only or self._closed:
                 return False
-            return self.files.wal_size() > WAL_LIMIT_BYTES // part or self._late() > late.MOST // part
+            return self._unmerged() > WAL_LIMIT_BYTES // part or self._late() > late.MOST // part
+
+    def _unmerged(self) -> int:
+        """Bytes of the log that nobody merges."""
+        return 0 if self.is_merging else self.files.wal_size()
 
     def _late(self) -> int:
         with translated(self.path):
             return late.count_late(self._trusted())
 
     def _merge(self, *, force: bool = False) -> bool:
+        self._opened.stop_merging()
         self._opened.stored = self._state_row()
         return merge(self._opened, force=force)
 
     def _merge_large_log(self) -> None:
         """The commits in it stand whatever happens here, so a failure is a note."""
+        if self.is_merging:
+            return
         size = self.files.wal_size()
+        worth = size and self._raw.size() + size > ongoing.WORTH_BYTES  # deleted, nobody else finds it
+        if not worth or not self._begin_to_merge(size):
+            self._try_to_merge(size, partial(self._merge, force=size > WAL_WARNING_BYTES))
+
+    def _try_to_merge(self, size: int, merge: Callable[[], bool]) -> None:
+        merged = False
         try:
             with translated(self.path):
-                merged = self._merge(force=size > WAL_WARNING_BYTES)
+                merged = merge()
         except StoreError as error:
-            merged = False
             self.notes.append(NOT_MERGED.format(error.fields.get("reason", error.headline)))
         self._merge_above = WAL_LIMIT_BYTES if merged else size + WAL_LIMIT_BYTES
         if not merged and size > WAL_WARNING_BYTES and not self._warned:
             self._warned = True
             self.notes.append(LONG_READER.format(size >> 20))
+
+    def _begin_to_merge(self, size: int) -> bool:
+        """Let a thread do it. False: something is in the way, as `_merge` will find and tell."""
+        readers: Held | None = None
+        began = False
+        try:
+            free, readers = keep_readers_out(self.files.readers)
+            if free or size > WAL_WARNING_BYTES:
+                unseal(self._opened)
+                self._opened.ongoing = Ongoing(partial(self._merge_in_thread, size), self._guard, readers)
+                self._opened.ongoing.start()
+                began = True
+        except (OSError, RuntimeError):  # the second: no thread is to be had
+            self._opened.ongoing = None
+        finally:
+            if not began and readers is not None:
+                readers.release()
+        return began
+
+    def _merge_in_thread(self, size: int, one: Ongoing) -> None:
+        self._try_to_merge(size, partial(self._merge_beside, one))
+
+    def _merge_beside(self, one: Ongoing) -> bool:
+        """As `merge`, while others use the store: what they committed may be in the log after it (Q12)."""
+        copy_log(self.files, self._raw, self.synchronous)
+        while (size := self.files.wal_size()) > SLICE_BYTES:
+            with one.inside():
+                if not shorten_log(self._opened, SLICE_BYTES):
+                    return False
+                self._rest_on(size.to_bytes(8, "little"))  # no seal; a commit that changes nothing is none
+            if self.files.wal_size() >= size:
+                break
+        with one.inside():
+            self._opened.stored = stored = self._state_row()
+            if not empty_log(self._opened):
+                return False
+        digest = self._raw.digest(beside=True, stopped=lambda: one.is_stopped)
+        with one.inside():
+            sealed = seal_of(self._raw, digest, stored)
+            if self.files.wal_size():
+                self._rest_on(sealed.base)
+            seal.write_seal(self.files.seal, sealed)
+            self._opened.base = sealed.base
+        return True
+
+    def _rest_on(self, base: bytes) -> None:
+        self._rewrite(lambda connection, last, _: writing.write_base(connection, last, base))

@@ -88,6 +88,11 @@ def write_index(connection: sqlite3.Connection, stored: StateRow, base: bytes) -
     return _write_state(connection, StateRow(stored.state, checksums.total_bytes(total), base))
 
 
+def write_base(connection: sqlite3.Connection, stored: StateRow, base: bytes) -> StateRow:
+    """Say nothing new, but what the last commit rests on; return the state row."""
+    return _write_state(connection, stored._replace(base=base))
+
+
 def _write_state(connection: sqlite3.Connection, after: StateRow) -> StateRow:
     connection.execute(_UPDATE_STATE, state_columns(after))
     return after

@@ -174,18 +174,20 @@ def test_a_planted_rollback_journal_is_not_replayed(tmp_path: Path) -> None:
         assert "did not belong" in store.notes[0]
 
 
-def test_a_live_copy_is_right_or_rebuilt(tmp_path: Path) -> None:
-    """With `cp -r` at any moment, also in the middle of a merge."""
+@pytest.mark.parametrize("worth", [0, 1 << 40])
+def test_a_live_copy_is_right_or_rebuilt(tmp_path: Path, worth: int) -> None:
+    """With `cp -r` at any moment, also in the middle of a merge, whoever does it."""
     writer = run(
         """
-from engine.store import tidying as m
-m.WAL_LIMIT_BYTES = 200_000
+from engine.store import ongoing, tidying
+ongoing.WORTH_BYTES, tidying.WAL_LIMIT_BYTES, tidying.SLICE_BYTES = int(sys.argv[2]), 200_000, 60_000
 store = open_store(Path(sys.argv[1]))
 for revision in range(1, 10**6):
     store.write(graph(200, revision=revision))
     if revision == 3: print("go", flush=True)
 """,
         tmp_path / "live",
+        worth,
     )
     rebuilt = 0
     try:
@@ -213,11 +215,14 @@ for revision in range(1, 10**6):
 # -- kill -----------------------------------------------------------------------------------------------
 
 
-def test_killed_at_any_moment_nothing_is_torn_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
-    """Small limits, so that kills hit merges and seals as well."""
+@pytest.mark.parametrize("worth", [0, 1 << 40])
+def test_killed_at_any_moment_nothing_is_torn_and_nothing_acknowledged_is_lost(
+    tmp_path: Path, worth: int
+) -> None:
+    """Small limits, so that kills hit merges and seals as well, in a thread or by a commit."""
     code = """
-from engine.store import tidying as m
-m.WAL_LIMIT_BYTES = 150_000
+from engine.store import ongoing, tidying
+ongoing.WORTH_BYTES, tidying.WAL_LIMIT_BYTES, tidying.SLICE_BYTES = int(sys.argv[2]), 150_000, 40_000
 store = open_store(Path(sys.argv[1]))
 revision = store.state.revision
 for revision in range(revision + 1, 10**6):
@@ -235,7 +240,7 @@ for revision in range(revision + 1, 10**6):
         if child == 0:
             try:
                 os.dup2(writer, 1)
-                sys.argv = ["", str(directory)]
+                sys.argv = ["", str(directory), str(worth)]
                 sys.stdout = os.fdopen(1, "w", closefd=False)
                 exec("from tests.stores import *\n" + code, {})
             finally:

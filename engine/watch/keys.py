@@ -106,7 +106,7 @@ class Keys:
                 return
 
     def _tidy(self) -> None:
-        """What the store put off, while nobody waits: half a second for 500 MB, in which no save is seen."""
+        """What the store put off, while nobody waits."""
         self._tidy_in = None
         store = self._pipeline.core.store
         if store is not None:

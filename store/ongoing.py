@@ -1,0 +1,81 @@
+"""Ongoing: a large log is merged in a thread of its own, while others read and commit.
+
+To copy 128 MB into a main file of 250 takes half a second, and a quarter to read that for its seal. So
+neither is done while somebody waits. Only what was committed meanwhile is copied then, and the log is
+emptied, in slices of 10 ms.
+
+Invariants
+    N1  The thread copies by a connection of its own, and reads the main file, which changes by merging alone.
+        All else is done in `inside`, where nobody uses the store.
+    N2  No reader of ours begins while it goes on, as with any merge (lock L4).
+    N3  After `stop` the thread uses nothing of the store, however far it came. What it did stands: it is
+        merged once more, or was as good as done.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from engine.store.lock import Held
+
+WORTH_BYTES = 32 << 20  # of log and main file: less is merged in some 50 ms, and a thread is not worth it
+STEP_SECONDS = 0.01  # between two looks at whether it was stopped
+
+
+class Stopped(Exception):
+    """Nobody wants it to go on."""
+
+
+class Ongoing:
+    """One merge; `work` does it, and raises Stopped, or lets it pass, when it was stopped."""
+
+    def __init__(self, work: Callable[[Ongoing], None], guard: threading.RLock, readers: Held) -> None:
+        self._work = work
+        self._guard = guard
+        self._readers = readers  # kept out until it is over
+        self._stopped = threading.Event()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="engine-merge", daemon=True)
+
+    def start(self) -> None:
+        """RuntimeError: no thread is to be had."""
+        self._thread.start()
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._stopped.is_set()
+
+    @property
+    def is_over(self) -> bool:
+        return self._done.is_set()
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Nobody else uses the store meanwhile. Who stops it may hold the guard, and waits for its end."""
+        while not self._guard.acquire(timeout=STEP_SECONDS):
+            if self.is_stopped:
+                raise Stopped
+        try:
+            if self.is_stopped:
+                raise Stopped
+            yield
+        finally:
+            self._guard.release()
+
+    def stop(self) -> None:
+        """When this returns, it is over."""
+        self._stopped.set()
+        # A store that was forgotten is closed by whichever thread finds that out, perhaps this very one.
+        if threading.current_thread() is not self._thread:
+            self._done.wait()
+
+    def _run(self) -> None:
+        try:
+            self._work(self)
+        except Stopped:
+            pass
+        finally:
+            self._readers.release()
+            self._done.set()
