@@ -7,6 +7,8 @@ Invariants
     L4  Readers share a second lock, `lock.readers`. While one of them reads, nothing is merged, so that
         every merge is complete and can be sealed.
     L5  A forked child does not keep its parent's locks.
+    L6  An interrupt leaves no lock behind: who was taking it has none, and who was releasing it releases it
+        now, or when it is told so once more. See test_store_lock_struck.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ MERGE_SECONDS = 10.0  # merging and sealing takes about 5 ms per MB
 
 
 class Held:
-    """A lock that this process holds. `release` gives it up; so does the end of the process."""
+    """A lock that this process has or is taking. `release` gives it up; so does the end of the process."""
 
     _all: ClassVar[set[Held]] = set()
 
@@ -39,42 +41,53 @@ class Held:
         self._all.add(self)
 
     def release(self) -> None:
-        if self in self._all:
-            self._all.discard(self)
-            os.close(self.fd)
+        """Once; a second time it does nothing."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            try:
+                self._all.discard(self)
+                self._before_release(fd)
+            finally:
+                os.close(fd)  # at once: a call of ours would be the next place for an interrupt
+
+    def _before_release(self, fd: int) -> None:
+        """Something else to do."""
 
     @classmethod
     def after_fork(cls) -> None:
         for lock in cls._all:
-            os.close(lock.fd)
+            if lock.fd >= 0:
+                os.close(lock.fd)
         cls._all = set()
 
 
 class WriterLock(Held):
     """The right to write. Make it with `WriterLock.acquire`; release it when nothing else is open."""
 
+    _is_named = False  # in the file
+
     @classmethod
     def acquire(cls, path: Path) -> WriterLock:
         """Take the lock, or raise StoreInUse within a second. OSError: the file cannot be made."""
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        lock = cls(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         try:
             deadline = time.monotonic() + RETRY_SECONDS
-            while not _flock(fd, fcntl.LOCK_EX):
-                holder = os.pread(fd, 1000, 0)
+            while not _flock(lock.fd, fcntl.LOCK_EX):
+                holder = os.pread(lock.fd, 1000, 0)
                 if _is_alive(holder) or time.monotonic() > deadline:
                     raise in_use(path, holder)
                 time.sleep(RETRY_STEP_SECONDS)
-            _name_holder(fd)
+            lock._is_named = True
+            _name_holder(lock.fd)
         except BaseException:
-            os.close(fd)
+            lock.release()
             raise
-        return cls(fd)
+        return lock
 
-    def release(self) -> None:
-        if self in self._all:
+    def _before_release(self, fd: int) -> None:
+        if self._is_named:  # else it is the name of who holds it
             with suppress(OSError):  # on a full disk it may have to stay
-                os.ftruncate(self.fd, 0)
-        super().release()
+                os.ftruncate(fd, 0)
 
 
 def make_lock_file(path: Path) -> None:
@@ -85,19 +98,19 @@ def make_lock_file(path: Path) -> None:
 def hold_as_reader(path: Path) -> Held | None:
     """Keep the log from being merged while we read. None: there is no such file, so nobody merges."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        held = Held(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
     except FileNotFoundError:
         return None
     deadline = time.monotonic() + MERGE_SECONDS
     try:
-        while not _flock(fd, fcntl.LOCK_SH):
+        while not _flock(held.fd, fcntl.LOCK_SH):
             if time.monotonic() > deadline:
                 raise StoreInUse(store=path.parent, holder="a writer that is merging its log")
             time.sleep(RETRY_STEP_SECONDS)
     except BaseException:
-        os.close(fd)
+        held.release()
         raise
-    return Held(fd)
+    return held
 
 
 def keep_readers_out(path: Path) -> tuple[bool, Held]:

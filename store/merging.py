@@ -42,6 +42,8 @@ class Opened:
     audited: bool = False
     proof: Proof | None = None  # under way; until it holds, see `Store.prove`
     ongoing: Ongoing | None = None  # a merge of the log
+    is_shut: bool = False
+    _uses_raw: bool = True
 
     def stop_merging(self) -> None:
         """After this, no thread merges the log."""
@@ -50,7 +52,12 @@ class Opened:
             self.ongoing = None
 
     def shut(self) -> None:
-        """Close in the only right order: threads, connection, descriptor, lock."""
+        """Close in the only right order: threads, connection, descriptor, lock.
+
+        Interrupted, it goes on the next time; then, it does nothing.
+        """
+        if self.is_shut:
+            return
         try:
             self.stop_merging()
             if self.proof is not None:
@@ -60,10 +67,15 @@ class Opened:
             else:
                 self.connection.close()  # opened with mode=ro, so it does not checkpoint
         finally:
-            self.raw.has_writer = self.raw.has_writer and not self.can_write
-            self.raw.close()
-            if self.lock is not None:
-                self.lock.release()
+            try:
+                uses, self._uses_raw = self._uses_raw, False
+                if uses:
+                    self.raw.has_writer = self.raw.has_writer and not self.can_write
+                    self.raw.close()
+            finally:
+                if self.lock is not None:
+                    self.lock.release()
+        self.is_shut = True
 
 
 def close_unmerged(files: Files, connection: sqlite3.Connection) -> None:

@@ -174,7 +174,7 @@ class Store(Tidying):
         """Close; a second time does nothing. What was committed stays, merged or in the log."""
         with self._guard:
             if self._closed:
-                self._finalizer()  # does nothing, unless an interrupt came before it
+                self._shut()  # does nothing, unless an interrupt came before its end
                 return
             self._usable()
             try:
@@ -266,7 +266,8 @@ class Store(Tidying):
 
     def _shut(self) -> None:
         self._closed = True
-        self._finalizer()
+        self._opened.shut()
+        self._finalizer.detach()
 
 
 def _abandon(opened: Opened, pid: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from engine import Engine, database, query, recover, snapshot
 from engine.core import Core
 from engine.frame import CURRENT
 from engine.graph import NEW, Graph
+from engine.store.merging import Opened
 from tests.interrupts import cell, db, interrupt, loud, ten, text
 from tests.striking import strike
 
@@ -86,9 +86,7 @@ def amid(patch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
     patch.setattr(owner, name, struck)
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"), [(Core, "outdate"), (database, "finish"), (weakref.finalize, "__call__")]
-)
+@pytest.mark.parametrize(("owner", "name"), [(Core, "outdate"), (database, "finish"), (Opened, "shut")])
 def test_an_engine_whose_closing_is_interrupted_can_be_closed(
     owner: Any, name: str, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

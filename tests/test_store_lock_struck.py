@@ -1,0 +1,117 @@
+"""An interrupt at any place of taking or releasing a lock leaves none behind."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from engine.errors import StoreInUse
+from engine.store import lock, merging, open_store, opening
+from engine.store.lock import Held, WriterLock, hold_as_reader, keep_readers_out, make_lock_file
+from tests.stores import graph
+
+PLACES = {lock.__file__, merging.__file__}
+
+
+@contextmanager
+def struck(nth: int) -> Iterator[None]:
+    """Raise where Python looks for signals: where a function of ours begins, and where one in C has ended."""
+    left = nth
+
+    def look(frame: FrameType, event: str, _: object) -> None:
+        nonlocal left
+        if frame.f_code.co_filename in PLACES and event in ("call", "c_return"):
+            left -= 1
+            if left == 0:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+    sys.setprofile(look)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def each_place(act: Callable[[], None], ended: Callable[[], None]) -> int:
+    """Do something with an interrupt at each place in turn, and look what it left; how many there are."""
+    nth = 0
+    while True:
+        nth += 1
+        try:
+            with struck(nth):
+                act()
+        except KeyboardInterrupt:
+            ended()
+        else:
+            return nth - 1
+
+
+def test_who_is_struck_while_it_takes_the_lock_of_writers_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    taken: list[WriterLock] = []
+
+    def is_free() -> None:
+        WriterLock.acquire(path).release()
+
+    assert each_place(lambda: taken.append(WriterLock.acquire(path)), is_free) > 8
+    with pytest.raises(StoreInUse):
+        is_free()
+    taken[0].release()
+    is_free()
+
+
+def test_who_is_struck_while_it_releases_the_lock_of_writers_can_release_it_again(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    held = WriterLock.acquire(path)
+
+    def again() -> None:
+        nonlocal held
+        held.release()
+        held = WriterLock.acquire(path)
+
+    assert each_place(lambda: held.release(), again) > 4
+    assert held.fd == -1
+    WriterLock.acquire(path).release()
+
+
+def test_who_is_struck_while_it_takes_the_lock_of_readers_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "lock.readers"
+    make_lock_file(path)
+
+    def is_free() -> None:
+        free, mine = keep_readers_out(path)
+        mine.release()
+        assert free
+
+    for take in (lambda: hold_as_reader(path), lambda: keep_readers_out(path)[1]):
+        taken: list[Held | None] = []
+        assert each_place(lambda take=take, taken=taken: taken.append(take()), is_free) > 4
+        with pytest.raises(AssertionError):
+            is_free()
+        assert taken[0] is not None
+        taken[0].release()
+        is_free()
+
+
+def test_a_store_that_is_struck_while_it_closes_can_be_closed_again(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.write(graph(5))
+
+    def again() -> None:
+        nonlocal store
+        store.close()
+        store = open_store(tmp_path)
+        assert store.state.revision == 1
+        assert set(store.notes) <= {opening.AUDITED}, "the merge may have been struck"
+        store.write(graph(5))
+
+    assert each_place(lambda: store.close(), again) > 10
+    assert store._opened.is_shut
+    with open_store(tmp_path) as store:
+        assert (store.notes, store.state.revision) == ([], 1)
