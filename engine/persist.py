@@ -269,7 +269,7 @@ def _extent(core: Core, goes_on: bool) -> Extent:
     if core.queries.stored:
         return Extent.CHANGED
     indexed = store.is_indexed
-    if goes_on and (not indexed or len(core.unsaved.nodes) > core.written):
+    if goes_on and (not indexed or len(core.unsaved.nodes) > store.state.next_node):
         return Extent.LATER
     return Extent.CHANGED if indexed else Extent.ALL
 

@@ -122,6 +122,28 @@ def test_what_was_asked_for_before_a_large_build_goes_into_its_index(
         assert (db.get(total), db.get(raised, 50), db.counts().executed) == (780, 50, 0)
 
 
+def test_a_change_after_a_first_build_leaves_the_index_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once memory was given back, the next commit amid a request took all of it away, and whoever asked for
+    readers went through all nodes: with 100,000 files the first edits of a watch waited for seconds.
+    """
+    monkeypatch.setattr("engine.persist.CHUNK_NODES", 7)
+    monkeypatch.setattr("engine.attempt.MANY", 20)
+    with Engine(tmp_path / "store") as db:
+        assert db.store is not None
+        store = db.store
+        assert db.get(total) == 780
+        assert store.is_indexed
+        late: list[bool] = []
+        db.listen(lambda event: late.append(not store.is_indexed) if event.what is What.COMMITTED else None)
+        db.set(offset, 1)
+        assert db.get(total) == 820
+        assert len(late) > 2
+        assert not any(late)
+        store.check_invariants()
+
+
 def test_before_its_end_readers_and_keys_are_found_without_the_index(tmp_path: Path) -> None:
     first, second, last = parts()
     with open_store(tmp_path) as store:
