@@ -259,8 +259,7 @@ class Engine(Reader):
         logged, and it is called on.
         """
         check_called(listener, "listener")
-        self._core.telling.listeners.append(listener)
-        return lambda: self._core.telling.listeners.remove(listener)
+        return self._core.telling.listen(listener)
 
     def check_invariants(self) -> None:
         """Raise AssertionError if what the engine keeps contradicts itself. For tests, at rest; O(nodes)."""

@@ -33,6 +33,20 @@ class Telling:
         self.notes: list[str] = []  # sentences for the user
         self._noted: set[str] = set()
 
+    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Tell `listener` of events until the function is called that this returns."""
+        self.listeners.append(listener)
+
+        def end() -> None:
+            self.listeners.remove(listener)
+            self._failing = self._failing_still()
+
+        return end
+
+    def _failing_still(self) -> list[Callable[[Event], None]]:
+        """Of the listeners that failed, those that are there still."""
+        return [one for one in self._failing if any(one is other for other in self.listeners)]
+
     def emit(self) -> None:
         """Hand queued events to the listeners. The lock is not held (T1)."""
         while self.events and self._emitting.acquire(blocking=False):
@@ -48,6 +62,7 @@ class Telling:
                             import logging  # late: of no use where no listener fails
 
                             self._failing.append(listener)
+                            self._failing = self._failing_still()  # it may have ended itself
                             text = "a listener failed on %s; its later failures are not logged"
                             logging.getLogger("engine").exception(text, event)
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,31 @@ def test_a_listener_that_fails_is_logged_once_and_called_on(caplog: pytest.LogCa
         db.set(limit, 8)
         db.get(doubled)
         assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("itself", [True, False])
+def test_a_listener_that_failed_is_let_go_when_it_ends(
+    itself: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A host that listens for a while, again and again, kept all of them, and what they held."""
+
+    class Host:
+        def __call__(self, event: Event) -> None:
+            if itself and ends:
+                ends.pop()()
+            raise ValueError("of the host")
+
+    ends: list[Callable[[], None]] = []
+    caplog.set_level("CRITICAL", "engine")  # a record would hold it
+    with Engine(None) as db:
+        host = Host()
+        gone = weakref.ref(host)
+        ends.append(db.listen(host))
+        db.get(doubled)
+        if not itself:
+            ends.pop()()
+        del host
+        assert gone() is None
 
 
 def test_a_key_takes_no_further_arguments() -> None:
