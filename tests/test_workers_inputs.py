@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,39 @@ def all_both() -> tuple[tuple[int, str], ...]:
     with Engine(tmp_path / "store", root=tmp_path, processes=2) as db:
         db.forget("*")
         assert db.get(rules.all_both)[3] == (33, "disk")
+
+
+def test_threads_of_a_worker_that_ask_together_are_told_each_its_own_answer(
+    make: Make, tmp_path: Path
+) -> None:
+    """They had read each other's answers, and pieces of them: wrong values, and messages without an end."""
+    rules = make("""
+@input
+def cell(n: int) -> int:
+    return 0
+
+@query(workers="thread")
+def waits(n: int) -> int:
+    return cell(n)
+
+@query(workers="process")
+def whole(n: int) -> tuple[int, ...]:
+    note("whole")
+    return each(waits, range(16 * n, 16 * n + 16))
+
+@query
+def all_whole() -> tuple[tuple[int, ...], ...]:
+    return each(whole, range(16))
+""")
+    with Engine(None, root=tmp_path, processes=2) as db:
+        with db.batch():
+            for n in range(256):
+                db.set(rules.cell.key(n), 1_000 + n)
+        found = db.get(rules.all_whole)
+    assert [n for several in found for n in several] == list(range(1_000, 1_256))
+    noted, processes = rules.noted()
+    assert noted == {"whole": 16}
+    assert os.getpid() not in processes
 
 
 def test_a_file_that_changes_behind_the_engine_is_one_state_in_the_answer(make: Make, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ whatever queries print goes to standard error.
 
 Invariants
     W3  The process ends with its input, also while a query runs.
+    W4  A question is answered before the next one is asked: answers do not say what they are of.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def serve(hear: Callable[[], bytes | None], tell: Callable[[bytes], None]) -> No
     first. `tell` takes a message for `Executor.wait` to return there.
     """
     ahead: deque[Batch] = deque()
+    asking = threading.Lock()
 
     def said() -> Batch | Reply:
         data = hear()
@@ -44,10 +46,13 @@ def serve(hear: Callable[[], bytes | None], tell: Callable[[bytes], None]) -> No
         return found
 
     def ask(question: Ask) -> Reply:
-        tell(encode(question))
-        while isinstance(found := said(), Batch):
-            ahead.append(found)  # it was sent before the question came
-        return found
+        # Members with workers="thread" ask from threads of their own.
+        # See test_threads_of_a_worker_that_ask_together_are_told_each_its_own_answer.
+        with asking:
+            tell(encode(question))
+            while isinstance(found := said(), Batch):
+                ahead.append(found)  # it was sent before the question came
+            return found
 
     setup = hear()
     if setup is None:
