@@ -102,8 +102,21 @@ class Snapshot:
 
     def save(self, node: int) -> None:
         """Keep the memo of `node` before the engine replaces it. The engine's lock is held."""
-        if node < len(self._status) and node not in self._saved:
+        if self._has(node) and node not in self._saved:
             self._saved[node] = self._as_held(node), self._core.graph.flags[node]
+
+    def _has(self, node: int) -> bool:
+        """Whether the engine has or had a memo of a node at our revision.
+
+        Also of an input that was looked at first when the snapshot was open, but before a next revision.
+        """
+        if node < len(self._status) or node in self._saved:
+            return True
+        graph = self._core.graph
+        return bool(graph.flags[node] & INPUT and 0 < graph.changed_at[node] <= self.revision)
+
+    def _was_marked(self, node: int) -> bool:
+        return node < len(self._status) and bool(self._status[node] & MARKED)
 
     def close(self) -> None:
         """Let go of what was kept for it."""
@@ -169,7 +182,7 @@ class Snapshot:
             if core.closed:
                 raise Closed()  # its lists are gone: what the host set would be taken for its default
             node = find(core, info, args)
-            if not node or node >= len(self._status) or self._status[node] & MARKED:
+            if not node or not self._has(node) or self._was_marked(node):
                 return ABSENT
             if self.code_changed and not core.graph.flags[node] & INPUT:
                 return ABSENT
@@ -253,7 +266,7 @@ class Snapshot:
         digest = fingerprint(info.codec.freeze(value)[0]) if error is None and info.codec.storable else b""
         with self._locked():
             node = find(core, info, args)
-            if not node or node >= len(self._status) or self._status[node] & MARKED:
+            if not node or not self._has(node) or self._was_marked(node):
                 return False  # nobody had read it
             if node in self._saved:
                 return True  # the engine has read something else since we asked

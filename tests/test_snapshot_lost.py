@@ -46,6 +46,11 @@ def careful(name: str) -> str:
 
 
 @query
+def loud(name: str) -> str:
+    return f"{text(name)}!"
+
+
+@query
 def names() -> tuple[str, ...]:
     return ("a", "b")
 
@@ -115,6 +120,20 @@ def test_a_file_that_is_another_one_by_now_is_lost_where_nobody_has_its_text_any
             with pytest.raises(SnapshotLost):
                 old.get(size)
         assert db.get(text) == "another"  # the engine was told
+
+
+def test_what_is_first_looked_at_while_a_snapshot_is_open_is_of_its_revision(
+    db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had been looked at once more: one revision gave two answers, or the text of a later one."""
+    with db.snapshot() as old:
+        assert db.get(careful, "a") == "old"
+        monkeypatch.setitem(WORLD, "a", "new")
+        assert db.sync() == 1
+        assert db.get(careful, "a") == "new"
+        assert (old.get(loud, "a"), old.get(text, "a")) == ("old!", "old")
+        monkeypatch.setitem(WORLD, "b", "new")
+        assert old.get(text, "b") == "new"  # nobody looked while the revision was the engine's
 
 
 def test_an_audit_of_what_rests_on_a_file_that_was_just_saved_finds_nothing(tmp_path: Path) -> None:
