@@ -75,14 +75,14 @@ def _insist(core: Core, attempt: Callable[[Gate], T]) -> T:
         except RuntimeError as error:
             if not isinstance(error.__context__, KeyboardInterrupt):
                 raise
-            CURRENT.set(frame)
             core.interrupted(error)
             raise error.__context__ from None  # it struck while the lock was taken again
         except KeyboardInterrupt as error:
-            CURRENT.set(frame)  # an interrupt may strike between setting and resetting it
             core.interrupted(error)
             raise
         finally:
+            if CURRENT.get() is not frame:
+                CURRENT.set(frame)  # an interrupt struck, or memory was short, where it is set or reset
             core.telling.emit()
     raise AssertionError("count() ends never")
 

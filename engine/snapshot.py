@@ -137,12 +137,12 @@ class Snapshot:
             self._running.clear()  # what an interrupt left: it would be on a cycle for ever
         try:
             value = compute()
-        except KeyboardInterrupt:
-            CURRENT.set(frame)  # it may strike between setting and resetting it
-            raise
         except Exception:  # of a query: what it came to without the lost input is no answer (H3)
             self.check_loss()
             raise
+        finally:
+            if CURRENT.get() is not frame:
+                CURRENT.set(frame)  # see `attempt`
         self.check_loss()
         return value
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from engine import Engine, database, query, recover, snapshot
+from engine import Engine, database, observe, query, recover, snapshot
 from engine.core import Core
 from engine.frame import CURRENT
 from engine.graph import NEW, Graph
@@ -173,23 +174,43 @@ def test_an_interrupt_in_a_function_that_another_one_reads_leaves_all_that_was_m
     assert (db.counts() - before).executed == 3  # not `ten(4)` again
 
 
-def test_an_interrupt_in_a_snapshot_leaves_nobody_inside_a_query(
-    db: Engine, monkeypatch: pytest.MonkeyPatch
+def strike_where_a_query_ends(
+    patch: pytest.MonkeyPatch, module: ModuleType, error: type[BaseException]
 ) -> None:
     class Struck:
         def __getattr__(self, name: str) -> Any:
             return getattr(CURRENT, name)
 
         def reset(self, token: object) -> None:
-            monkeypatch.setattr(snapshot, "CURRENT", CURRENT)
-            raise KeyboardInterrupt
+            patch.setattr(module, "CURRENT", CURRENT)
+            raise error
 
+    patch.setattr(module, "CURRENT", Struck())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_an_interrupt_in_a_snapshot_leaves_nobody_inside_a_query(
+    error: type[BaseException], db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with db.snapshot() as old:
-        monkeypatch.setattr(snapshot, "CURRENT", Struck())
-        with pytest.raises(KeyboardInterrupt):
+        strike_where_a_query_ends(monkeypatch, snapshot, error)
+        with pytest.raises(error):
             old.get(ten, 8)
     db.set(cell.key(0), 3)
     assert db.get(ten, 8) == 38
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_a_look_at_the_world_that_is_cut_short_leaves_nobody_inside_an_input(
+    error: type[BaseException], db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where memory was short, whatever came later in that thread was refused as asked for by an input."""
+    assert db.get(loud, "a", 0) == "disk!0"
+    strike_where_a_query_ends(monkeypatch, observe, error)
+    with pytest.raises(error):
+        db.sync()
+    db.set(cell.key(0), 3)
+    assert (db.get(ten, 8), db.sync()) == (38, 0)
 
 
 def test_a_key_that_was_interrupted_in_a_snapshot_is_on_no_cycle_afterwards(
