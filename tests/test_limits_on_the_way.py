@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine import Engine
+from tests.limited import together
 from tests.workers import Rules, make, others
 
 Make = Callable[[str], Rules]
@@ -74,6 +75,23 @@ def asking(n: int) -> int:
 def total() -> int:
     return sum(each(asking, range(6)))
 """
+THREADS = """
+@query(workers="thread", limit="one")
+def limited(n: int) -> int:
+    return n * n
+
+@query(workers="process")
+def asking(n: int) -> int:
+    return sum(each(limited, range(n, n + 24)))
+
+@query
+def first() -> int:
+    return sum(each(limited, range(36)))
+
+@query
+def total() -> int:
+    return sum(each(asking, range(12)))
+"""
 TOTAL = sum(n * n + 1 for n in range(12))
 
 
@@ -129,3 +147,13 @@ def test_a_key_below_one_that_holds_the_limit_runs_within_it_in_a_worker_too(mak
         counts, pids = rules.noted()
         assert counts == {"limited": 6}
         assert HERE not in pids
+
+
+def test_threads_of_a_worker_ask_one_after_another(make: Make) -> None:
+    """They took each other's replies for their own, a wrong answer, or halves of them, and waited for ever."""
+    rules = make(THREADS)
+    with Engine(None, processes=2, limits={"one": 4}) as db:
+        assert db.get(rules.first) == sum(n * n for n in range(36))
+        right = sum(sum(n * n for n in range(first, first + 24)) for first in range(12))
+        assert together(lambda: db.get(rules.total)) == [right]
+        db.check_invariants()
