@@ -25,7 +25,7 @@ from engine.watch.backend import Factory
 from engine.watch.cookies import Cookies
 from engine.watch.coverage import HUGE_BATCH, Coverage, log
 from engine.watch.events import Trouble, WatchEvent, Watching
-from engine.watch.filesystem import why_silent
+from engine.watch.filesystem import Mounts, why_silent
 from engine.watch.scanning import ScanningBackend
 from engine.watch.update_scheduler import UpdateScheduler
 
@@ -90,6 +90,7 @@ class FileWatcher(Coverage):
         self._rooted_at = clock()
         self._audits_that_found = 0  # in a row
         self._root_suspect = False  # something happened to the root itself
+        self._mounts: Mounts | None = None
         self._observed = 0  # inputs there were at the last step
         self._closed = False
 
@@ -121,6 +122,7 @@ class FileWatcher(Coverage):
 
     def why_not_to_rely_on_events(self) -> str:
         """Why a cookie proves nothing now; "" where it does."""
+        self._look_at_mounts()
         backend = self.backend
         if self._reinstall:
             return "the watch has to be made anew"
@@ -215,6 +217,7 @@ class FileWatcher(Coverage):
 
     def _make(self) -> None:
         self._root_suspect = False
+        self._mounts = self._mounts or Mounts(self._core.root, self._mounts_changed)
         self._heard.clear()
         self._cookies.renew()
         silent = why_silent(self._core.root)
@@ -239,6 +242,7 @@ class FileWatcher(Coverage):
             self.look_at_root()
         if self.root_is_gone:
             return
+        self._look_at_mounts()
         for voice in list(self._heard):
             if voice not in self.backend.voices():
                 del self._heard[voice]
@@ -296,6 +300,14 @@ class FileWatcher(Coverage):
             self.doubt("the root was replaced", reinstall=True)
         return replaced
 
+    def _look_at_mounts(self) -> None:
+        if self._mounts is not None:
+            self._mounts.look()
+
+    def _mounts_changed(self) -> None:
+        """What is mounted over a directory hides the one that is watched; no event tells of that."""
+        self.doubt("a file system was mounted or unmounted", reinstall=True)
+
     def since_last_event(self) -> float:
         """Seconds since the backend suggested something."""
         return self._clock() - self.last_event
@@ -305,6 +317,8 @@ class FileWatcher(Coverage):
         with self._lock:
             self._closed = True
             self.backend.close()
+            if self._mounts is not None:
+                self._mounts.close()
 
 
 def _identity(root: str | os.PathLike[str]) -> tuple[int, int] | None:
