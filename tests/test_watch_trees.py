@@ -171,6 +171,21 @@ def test_directories_with_such_names_are_watched_by_looking(root: Path, mode: st
         check(db, root)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_root_with_such_a_name_is_watched_by_looking(tmp_path: Path, mode: str) -> None:
+    strange = tmp_path / "caf\udce9"
+    strange.mkdir()
+    root = planted(strange / "root")
+    with watching(root, store=root / ".engine", **MODES[mode]) as (db, _, told):
+        (root / "top.txt").write_text("first")
+        check(db, root)
+        (root / "top.txt").write_text("second")
+        until_equal(db, root)
+        (root / "b" / "new.txt").write_text("third")
+        check(db, root)
+        assert not told.of(Trouble)
+
+
 # -- the root --------------------------------------------------------------------------------------
 
 

@@ -52,7 +52,7 @@ class Cookies:
             with contextlib.suppress(FileNotFoundError):  # as below
                 for old in self._place.glob(PREFIX + "*"):  # of watches that were killed: we may write there
                     shutil.rmtree(old, ignore_errors=True)
-        place = self._place if self._place is not None and os.access(self._place, os.W_OK) else None
+        place = self._place if self._place is not None and _can_hold(self._place) else None
         try:
             made = tempfile.mkdtemp(prefix=PREFIX, dir=place)
         except FileNotFoundError:  # the store is being removed
@@ -101,3 +101,12 @@ class Cookies:
         """Remove the directory."""
         if self.directory:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _can_hold(place: Path) -> bool:
+    """Whether we may write there, and watchfiles takes its name."""
+    try:
+        os.path.realpath(place).encode()
+    except UnicodeEncodeError:
+        return False
+    return os.access(place, os.W_OK)

@@ -162,7 +162,11 @@ class KernelBackend:
                 if attempt == TRIES:
                     asked = ()  # trees come and go faster than that: they are looked at instead (coverage F3)
                 continue
-            except (OSError, WatchfilesRustInternalError) as error:
+            except (
+                OSError,
+                UnicodeEncodeError,
+                WatchfilesRustInternalError,
+            ) as error:  # also: of the cookies
                 raise CannotWatch(
                     directories=len(directories), cause=_first_line(error), hint=limits_hint()
                 ) from error
