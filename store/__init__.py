@@ -15,6 +15,7 @@ if __name__ != "engine.store":
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -70,6 +71,8 @@ __all__ = [
     "open_store",
 ]
 
+AGAIN_SECONDS = 0.1  # before a store that could not be opened for writing is opened for reading
+
 
 def open_store(
     directory: Path,
@@ -80,7 +83,8 @@ def open_store(
 ) -> Store:
     """Open the store in `directory`, making it if need be. `Store.notes` tells what was found.
 
-    What cannot be written is opened for reading, with a note; StoreReadOnly when there is nothing to read.
+    What cannot be written is opened for reading, with a note; StoreReadOnly when there is nothing to read. As
+    that is so for as long as it is open, what may pass, such as a full disk, is tried a second time.
     StoreInUse names the process that writes to it; StoreForeign, StoreTooNew and StoreUnsafe say what
     to do; StoreError, that this machine is big-endian. A damaged store is set aside, and the one returned
     is empty.
@@ -103,7 +107,7 @@ def open_store(
         )
     told: StoreError | None = None
     reason = ""
-    if not read_only:
+    for wait in () if read_only else (AGAIN_SECONDS, None):
         try:
             files = private_directory(directory, create=True)
             opened = open_for_writing(files, synchronous, proves_later=proves_later)
@@ -119,10 +123,15 @@ def open_store(
             if error.errno not in (*NO_WRITING, *FULL) or not os.path.exists(directory / "store.db"):
                 raise told from error
             reason = error.strerror or str(error)
+            passes = error.errno in FULL
         except (StoreReadOnly, StoreFull) as error:
             if not os.path.exists(directory / "store.db"):
                 raise
             told, reason = error, error.fields["reason"]
+            passes = not isinstance(error.__cause__, OSError) or isinstance(error, StoreFull)
+        if wait is None or not passes:
+            break
+        time.sleep(wait)
     files = private_directory(directory, create=False)
     try:
         opened = open_for_reading(files)

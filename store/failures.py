@@ -8,6 +8,7 @@ Invariants
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,10 @@ NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # a path leads nowhere, 
 # The disk or the system failed at it: that says nothing of a file, and may be over the next time.
 PASSING = (errno.EIO, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 NO_WRITING = (errno.EROFS, errno.EACCES, errno.EPERM)
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+DESCRIPTORS = 8  # a store has six; when this is looked at, some of them may be closed again
 
+_CLOSE_SOME = "Close some, or let the process have more (ulimit -n)."
 
 # The second comes where a damaged name stands in the very text of SQLite's message.
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
@@ -46,6 +50,8 @@ def from_sqlite(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> StoreE
         kind, hint = StoreFull, "Answers stay right from memory; the next commit tries again."
     elif primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         kind, hint = StoreInUse, "Another program holds a transaction on the file: close it."
+    elif primary == sqlite3.SQLITE_CANTOPEN and lacks_descriptors():
+        return StoreError(store=path, reason=os.strerror(errno.EMFILE), hint=_CLOSE_SOME)
     elif primary in _CANNOT_WRITE:
         kind = StoreReadOnly
     elif primary == sqlite3.SQLITE_IOERR and code != sqlite3.SQLITE_IOERR_SHORT_READ:
@@ -61,7 +67,22 @@ def from_os(error: OSError, path: Path) -> StoreError:
         return StoreReadOnly(store=path, reason=error.strerror)
     if error.errno in FULL:
         return StoreFull(store=path, reason=error.strerror)
-    return StoreError(store=path, reason=error.strerror or error, hint="Name another store.")
+    hint = _CLOSE_SOME if error.errno in NO_DESCRIPTOR else "Name another store."
+    return StoreError(store=path, reason=error.strerror or error, hint=hint)
+
+
+def lacks_descriptors() -> bool:
+    """Whether fewer files can be opened than a store needs. SQLite says only that it cannot open one."""
+    opened: list[int] = []
+    try:
+        for _ in range(DESCRIPTORS):
+            opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno in NO_DESCRIPTOR
+    finally:
+        for fd in opened:
+            os.close(fd)
+    return False
 
 
 @contextmanager

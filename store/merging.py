@@ -16,7 +16,7 @@ from attrs import define, field
 
 from engine.store import checksums, rows, schema, seal
 from engine.store.directory import Files
-from engine.store.failures import NO_ROOM, SQLITE_ERRORS
+from engine.store.failures import NO_ROOM, SQLITE_ERRORS, lacks_descriptors
 from engine.store.lock import Held, keep_readers_out
 from engine.store.ongoing import Ongoing
 from engine.store.proof import Proof
@@ -247,7 +247,7 @@ def connect_read_only(files: Files, notes: list[str]) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         connection.close()
         cannot = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-        if not cannot and error.sqlite_errorcode not in NO_ROOM:
+        if (not cannot and error.sqlite_errorcode not in NO_ROOM) or lacks_descriptors():
             raise
         if files.wal_size():
             notes.append(IMMUTABLE)

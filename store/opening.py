@@ -38,7 +38,7 @@ MIGRATED = "The store was migrated from version {} to {}."
 AUDITED = "The store was changed from outside or not closed in order; all of it was checked and kept."
 STRAY = "Files beside the store did not belong to it; they were set aside as {}."
 BEHIND = "The log did not belong to the store and was set aside as {}; what it held will be computed again."
-FALLBACK = "The store cannot be written ({}): answers are computed but not saved."
+FALLBACK = "The store cannot be written ({}): until it is opened again, answers are computed but not saved."
 
 
 class _StrayWal(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -14,7 +15,7 @@ import pytest
 
 from engine import Engine, input, query
 from engine.errors import StoreDamaged, StoreError, StoreFull, StoreInUse
-from engine.store import Batch, State, open_store, opening
+from engine.store import Batch, State, merging, open_store, opening
 from tests.stores import command, copy, dump, graph, node, run
 
 
@@ -212,6 +213,63 @@ except StoreError as error:
     )
     out, error = child.communicate(timeout=240)
     assert (out.strip(), error) == ("Too many open files", "")
+
+
+def test_who_runs_out_of_descriptors_while_a_store_opens_is_told_and_gets_no_half_of_it(
+    tmp_path: Path,
+) -> None:
+    """SQLite cannot say why it opens no file: it was taken for one that cannot be written, and was opened for
+    reading, for as long as the engine lived, or without its log.
+    """
+    with open_store(tmp_path) as store:
+        store.write(graph(3))
+    child = run(
+        """
+import os, resource
+from engine.errors import StoreError
+from engine.store import sqlite
+sqlite.CLOSE_FILE_BYTES = 0
+with open_store(Path(sys.argv[1])) as store:
+    store.write(graph(3, revision=2))
+spent = os.open("/dev/null", os.O_RDONLY)
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+for more in range(1, 20):
+    for read_only in (False, True):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spent + more, hard))
+        try:
+            store = open_store(Path(sys.argv[1]), read_only=read_only)
+        except StoreError as error:
+            print(error.fields["reason"])
+        else:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            print(store.read_only == read_only, store.state.revision, *store.notes)
+            store.close()
+""",
+        tmp_path,
+    )
+    out, error = child.communicate(timeout=240)
+    assert not error, error
+    assert set(out.splitlines()) == {"Too many open files", "True 2"}
+
+
+@pytest.mark.parametrize("code", ["SQLITE_CANTOPEN", "SQLITE_FULL"])
+def test_what_passes_while_a_store_opens_leaves_it_writable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """It was opened for reading, and nothing was saved any more."""
+    with open_store(tmp_path) as store:
+        store.write(graph(3))
+
+    def fail_once(*_: Any) -> Any:
+        monkeypatch.setattr(opening, "connect", merging.connect)
+        error = sqlite3.OperationalError("of a test")
+        error.sqlite_errorcode = getattr(sqlite3, code)
+        raise error
+
+    monkeypatch.setattr(opening, "connect", fail_once)
+    with open_store(tmp_path) as store:
+        assert (store.read_only, store.notes) == (False, [])
+        store.write(graph(3, revision=2))
 
 
 def test_a_machine_that_writes_numbers_the_other_way_round_gets_no_store(

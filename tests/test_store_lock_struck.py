@@ -89,13 +89,17 @@ def test_who_is_struck_while_it_takes_the_lock_of_readers_has_none(tmp_path: Pat
         mine.release()
         assert free
 
-    for take in (lambda: hold_as_reader(path), lambda: keep_readers_out(path)[1]):
-        taken: list[Held | None] = []
-        assert each_place(lambda take=take, taken=taken: taken.append(take()), is_free) > 4
+    taken: list[Held | None] = []
+    for take in (
+        lambda: taken.append(hold_as_reader(path)),
+        lambda: taken.append(keep_readers_out(path)[1]),
+    ):
+        assert each_place(take, is_free) > 4
         with pytest.raises(AssertionError):
             is_free()
-        assert taken[0] is not None
-        taken[0].release()
+        held = taken.pop()
+        assert held is not None
+        held.release()
         is_free()
 
 
