@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 
 from attrs import define, field
 
@@ -79,7 +80,15 @@ class Opened:
 
 
 def close_unmerged(files: Files, connection: sqlite3.Connection) -> None:
-    """Close without a checkpoint: the last connection to close makes one, unless it cannot write."""
+    """Close without a checkpoint: the last connection to close makes one, unless it cannot write.
+
+    Before Python 3.12 that takes a second connection. Where none is to be had, as with no descriptor left, or
+    a statement outlives both, the log is merged under the seal: nothing is lost, and the next opening checks
+    everything.
+    """
+    if sys.version_info >= (3, 12):  # `connect` has told it not to
+        connection.close()
+        return
     try:
         guardian = sqlite3.connect(files.uri("mode=ro"), uri=True, timeout=0, check_same_thread=False)
         try:
@@ -215,6 +224,8 @@ def connect(files: Files, options: str) -> sqlite3.Connection:
         cached_statements=256,
     )
     try:
+        if sys.version_info >= (3, 12):
+            connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
         connection.text_factory = _text
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA query_only = ON")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from engine.errors import Closed
-from engine.store import Batch, open_store, tidying
+from engine.store import Batch, open_store, opening, tidying
 from engine.store import sqlite as store_sqlite
 from tests.stores import graph, node, run
 
@@ -58,6 +59,44 @@ def test_a_store_that_is_forgotten_is_closed_without_a_merge(tmp_path: Path) -> 
     assert child.communicate(timeout=240)[1] == ""
     with open_store(tmp_path) as store:
         assert (store.notes, store.audited, store.state.revision) == ([], False, 1)
+
+
+def test_a_store_that_is_closed_with_no_descriptor_left_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Python 3.12 SQLite cannot be told not to merge; then all of it is checked when it is opened."""
+    code = """
+import os, resource
+from engine.store import sqlite
+sqlite.CLOSE_FILE_BYTES = 0
+store = open_store(Path(sys.argv[1]))
+store.write(graph(20))
+spent = os.open("/dev/null", os.O_RDONLY)
+resource.setrlimit(resource.RLIMIT_NOFILE, (spent + 1, spent + 1))
+store.close()
+"""
+    child = run(code, tmp_path)
+    assert child.communicate(timeout=240) == ("", "")
+    merges = sys.version_info < (3, 12)
+    with open_store(tmp_path) as store:
+        assert (store.audited, store.state.revision) == (merges, 1)
+        assert store.notes == [opening.AUDITED] * merges
+        store.check_invariants()
+
+
+def test_who_reads_on_keeps_a_closed_store_from_no_seal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement that is not done keeps its connection open: that merged the log when it was let go."""
+    monkeypatch.setattr(store_sqlite, "CLOSE_FILE_BYTES", 0)
+    store = open_store(tmp_path)
+    store.write(graph(20))
+    rows = store.connection.execute("SELECT id FROM node")
+    assert rows.fetchone() is not None
+    store.close()
+    del rows
+    with open_store(tmp_path) as again:
+        assert (again.audited, again.state.revision) == (sys.version_info < (3, 12), 1)
 
 
 def test_a_closed_store_says_so(tmp_path: Path) -> None:
