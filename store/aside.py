@@ -2,7 +2,8 @@
 
 Invariants
     D1  The note lies in the directory before the first file is renamed, and until `told`: an opening that
-        fails or is killed on the way to a new store leaves it to the next one.
+        fails or is killed on the way to a new store leaves it to the next one. So does a power cut, where the
+        file system keeps the order of renames.
     D2  A note that was written, but whose files were not renamed, is not told.
 """
 
@@ -36,7 +37,7 @@ def untold(files: Files) -> dict[str, str]:
     """Notes that nobody has been told yet, by the names that they tell of."""
     try:
         found = json.loads(files.untold.read_bytes())
-    except (FileNotFoundError, ValueError):  # there is none, or the power went before it was written
+    except (FileNotFoundError, ValueError):  # there is none, or it is not of ours
         return {}
     there = os.listdir(files.directory)
     notes = found if isinstance(found, dict) else {}
@@ -53,7 +54,7 @@ def _rename(files: Files, notes: list[str], stem: str, parts: tuple[object, ...]
     name = _free_name(files, stem)
     text, *said = parts
     note = str(text).format(*said, name)
-    write_whole(files.untold, json.dumps({**untold(files), name: note}).encode())
+    write_whole(files.untold, json.dumps({**untold(files), name: note}).encode(), lasting=True)
     for path in paths:
         if os.path.lexists(path):
             os.rename(path, files.directory / (name + path.name.removeprefix(files.database.name)))

@@ -128,14 +128,18 @@ def sweep(files: Files) -> None:
         _beside(path).unlink(missing_ok=True)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write it beside and rename it, so that a reader sees a whole one or none."""
+def write_whole(path: Path, data: bytes, *, lasting: bool = False) -> None:
+    """Write it beside and rename it, so that a reader sees a whole one or none.
+
+    After a power cut it may be empty, unless it is `lasting`: then the disk has the data when this returns.
+    """
     beside = _beside(path)
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, data)
-    finally:
-        os.close(fd)
+    with open(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        if lasting:
+            os.fsync(fd)
     os.replace(beside, path)
 
 

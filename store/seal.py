@@ -11,6 +11,7 @@ Invariants
         belongs to another file: a stale copy, or a store that was copied while it was written.
     Z3  A seal that is missing, unequal or no file of ours is no reason to refuse: the audit decides (repair).
         One that the disk does not give is: without it, a log of another file counts as damage to this one.
+        So it need not be on the disk when it is written: what a power cut leaves costs an audit at most.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -279,6 +280,30 @@ def test_interrupted_while_it_is_made_the_store_is_made_again(
         assert store.state == State()
         store.check_invariants()
     assert not list(tmp_path.glob("store.new*"))
+
+
+def test_the_note_of_a_store_that_is_set_aside_is_on_the_disk_before_it_is_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut it was empty, and a store had gone without a word."""
+    done: list[str] = []
+
+    def noting(name: str) -> None:
+        real = getattr(os, name)
+
+        def note(*given: Any, **named: Any) -> Any:
+            done.append(f"{name} {Path(given[0]).name}" if name == "rename" else name)
+            return real(*given, **named)
+
+        monkeypatch.setattr(os, name, note)
+
+    closed_store(tmp_path)
+    database(tmp_path).write_bytes(b"no database" * 1000)
+    for name in ("fsync", "replace", "rename"):
+        noting(name)
+    with open_store(tmp_path) as store:
+        assert "computed again" in store.notes[0]
+    assert done[:3] == ["fsync", "replace", "rename store.db"]
 
 
 def test_starting_over_goes_on_with_an_empty_store(tmp_path: Path) -> None:
