@@ -18,6 +18,7 @@ from typing import Final
 from attrs import field, frozen
 
 from engine.errors import ChangedInsideQuery, CycleError, DepthLimit, Transient, UnkeyableArgument
+from engine.key import shown
 from engine.raising import own
 from engine.store import canonical
 from engine.store.codec import fingerprint
@@ -60,9 +61,9 @@ class Failure:
             if _rebuilds(kind) and not state:
                 data = canonical.canonical((name, error.args, _places(trace)))
         except UnkeyableArgument:
-            shown = (ADDRESS.sub("", repr(one)) for one in error.args)
-            state = tuple([ADDRESS.sub("", repr(one)) for one in state])
-            identity = canonical.canonical((name, *shown, *state))
+            texts = (ADDRESS.sub("", shown(one)) for one in error.args)
+            state = tuple([ADDRESS.sub("", shown(one)) for one in state])
+            identity = canonical.canonical((name, *texts, *state))
         if trace is not None:
             from traceback import clear_frames  # late: of no use where nothing fails
 

@@ -2,8 +2,42 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from attrs import frozen
+
 from engine import Engine, query
+from engine.key import short
+from tests.sources import CHECKOUT
 from tests.watching import Watch
+
+
+class Pair(NamedTuple):
+    one: object
+    other: object
+
+
+@frozen
+class Tagged:
+    tags: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Wide:
+    name: str
+    below: Tagged
+
+
+TAGS = frozenset({"c", "a", "b", "d"})
+NESTED = frozenset({TAGS, frozenset[str](), ("t", TAGS)})
+SETS: tuple[object, ...] = (
+    TAGS, frozenset({10, 9, 100}), NESTED, (1, TAGS), Pair(TAGS, [set(TAGS)]), Tagged(TAGS),
+    Wide("w", Tagged(TAGS)), {"k": TAGS}, set[int](), frozenset({1, "a", None, 2.5, b"x"}), "{}",
+)  # fmt: skip
 
 
 def test_one_and_true_and_one_point_zero_are_three_keys(db: Engine) -> None:
@@ -38,3 +72,40 @@ def test_keywords_and_defaults_name_the_same_key(db: Engine, watch: Watch) -> No
     assert watch.get(top) == (6, 6, 6, 15, 7)
     assert len(watch.ran) == 4
     assert scaled.key(3) == scaled.key(a=3, factor=2)
+
+
+def test_a_key_with_sets_in_it_is_shown_alike_in_every_process() -> None:
+    code = "from tests.test_keys import *; print(*map(short, SETS), sep='\\n')"
+    found = set()
+    for seed in range(3):
+        child = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=CHECKOUT,
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=True,
+        )
+        found.add(child.stdout)
+    assert found == {"\n".join(map(short, SETS)) + "\n"}
+    abc = "frozenset({'a', 'b', 'c', 'd'})"
+    assert [short(one) for one in SETS] == [
+        abc,
+        "frozenset({9, 10, 100})",
+        f"frozenset({{('t', {abc}), frozenset(), {abc}}})",
+        f"(1, {abc})",
+        f"Pair(one={abc}, other=[{{'a', 'b', 'c', 'd'}}])",
+        f"Tagged(tags={abc})",
+        f"Wide(name='w', below=Tagged(tags={abc}))",
+        f"{{'k': {abc}}}",
+        "set()",
+        "frozenset({'a', 1, 2.5, None, b'x'})",
+        "'{}'",
+    ]
+
+
+def test_what_contains_itself_is_shown_as_python_does() -> None:
+    ring: list[object] = [set[int]({1})]
+    ring.append(ring)
+    assert short(ring) == "[{1}, [...]]"
