@@ -152,7 +152,8 @@ class Engine(Reader):
 
         On an observed input it is an overlay (an unsaved buffer): it beats the world until `reset`, or
         until the engine is closed. It is one of that input alone: what is read of the file or of its
-        directory in another way is as the disk has it. The value of a host cell is stored.
+        directory in another way is as the disk has it. What cannot be read whatever the disk has, as a path
+        outside the root, cannot be set: it raises as `get` does. The value of a host cell is stored.
         """
         self._outside("set")
         key = whole_of(key)

@@ -136,7 +136,7 @@ def input(function: Any = None, /, **options: Any) -> Any:
                     argument, taken together where that is faster.
         place       `place(*args) -> path`: the path below the root that the function looks at, so that a
                     watch knows when to look again; None where there is none. An input without one is
-                    looked at by `sync` only.
+                    looked at by `sync` only. Where there is none and the function fails, it cannot be set.
         as_stamped  `as_stamped(stamp, *args) -> (value,)`: what the function gives, read in one look that can
                     tell that the stamp, which was just taken, still held when the reading was done; None
                     where it did not, or the function would raise. Saves the second stamp of a read.

@@ -191,7 +191,12 @@ def _rebind(core: Core) -> None:
 def prepare(core: Core, key: Key[Any], value: Any, durability: Durability | None) -> Change:
     """Check and encode a value to be set; makes the node if it is new."""
     check_level(key, durability)
-    node = _input_node(core, key.query, key.args)
+    info, args = key.query, key.args
+    if info.place is not None and info.place_of(args) is None:  # nobody would read it by this name
+        _, error, _ = look(core.outside, info, args)
+        if error is not None:
+            raise error
+    node = _input_node(core, info, args)
     try:
         return change_of(node, key.query, key.args, value, pinned=True, durability=durability)
     except WrongValue as error:

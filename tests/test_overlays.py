@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
+
 from engine import Engine, input, query
 from engine.rules.directories import Entry, glob, listing
-from engine.rules.files import exists, read_text
+from engine.rules.files import FileError, exists, read_text
 from tests.cells import SECONDS, cell, db, ten
 
 __all__ = ["db"]
@@ -43,6 +45,25 @@ def test_set_beats_a_sync_that_was_looking_at_the_world(db: Engine) -> None:
     assert db.get(loud, "a") == "overlay!"
     db.reset(text.key("a"))
     assert db.get(loud, "a") == "later!"
+
+
+@pytest.mark.parametrize("name", ["../out.txt", "/out.txt", "./a.txt", "x/../a.txt", "a\0b"])
+def test_a_path_that_cannot_be_read_by_this_name_cannot_be_set(tmp_path: Path, name: str) -> None:
+    """An editor that names its buffers by whole paths set what no query ever asked for."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "out.txt").write_text("out")
+    for path in (name, str(root / "a.txt")):
+        with Engine(None, root=root) as db:
+            with pytest.raises(FileError) as read:
+                db.get(read_text, path)
+            revision = db.revision
+            with pytest.raises(FileError) as told:
+                db.set(read_text.key(path), "set")
+            assert str(told.value) == str(read.value)
+            assert db.revision == revision
+            db.set(read_text.key("a.txt"), "not there yet")
+            assert db.get(read_text, "a.txt") == "not there yet"
 
 
 def test_why_tells_a_reset_from_a_change_of_the_world(db: Engine) -> None:
