@@ -150,7 +150,7 @@ def test_a_key_below_one_that_holds_the_limit_runs_within_it_in_a_worker_too(mak
 
 
 def test_threads_of_a_worker_ask_one_after_another(make: Make) -> None:
-    """They took each other's replies for their own, a wrong answer, or halves of them, and waited for ever."""
+    """They took each other's replies for their own, a wrong value, or halves of them, and waited for ever."""
     rules = make(THREADS)
     with Engine(None, processes=2, limits={"one": 4}) as db:
         assert db.get(rules.first) == sum(n * n for n in range(36))

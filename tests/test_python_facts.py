@@ -244,7 +244,23 @@ REFERENCES = {
     "attributes that are assigned": ("a.b = c\ndel d.e", "a.b c d.e"),
     "formatted strings": ("f'{a.b!r:{c}} d'", "a.b c"),
     "super": ("class C:\n    def m(self): return __class__, super()", "super"),
-    "strings are not looked into": ("x: 'A' = 'b'", ""),
+    "strings are not looked into": ("x = 'b'", ""),
+    "but quoted annotations are": (
+        "def f(a: 'A', *b: 'list[B . C]', **c: 'D | None') -> \"E['F', 1]\": pass\n"
+        "x: G['H', tuple['I', ...]] = 'j'",
+        "A B.C D E G H I list tuple",
+    ),
+    "of a literal no annotation": (
+        "a: Literal['A', 'B']\nb: 'Literal[\"A\"]'\nc: t.Literal['C']",
+        "Literal t.Literal",
+    ),
+    "nor what is said of one": ("a: Annotated['A', 'b', c]", "A Annotated c"),
+    "nor prose": (
+        "def f(a: 'the name', b: 'x)', c: '(', d: '', e: 'not x', g: 'a' * 2, h: 'x y', i: 'x?'): pass",
+        "",
+    ),
+    "nor a long text": (f"a: 'A[{'B,' * 1000}]'", ""),
+    "names in quotes are those that Python reads": ("a: '\u212b'", "\xc5"),
 }
 
 

@@ -11,6 +11,7 @@ import ast
 import sys
 from typing import TYPE_CHECKING, Any
 
+from engine.rules.python.annotations import declared, quoted
 from engine.rules.python.children import children_table
 from engine.rules.python.nodes import chain, dotted, is_all
 from engine.rules.python.requests import requested
@@ -51,7 +52,7 @@ def _function(survey: Survey, node: Any, scope: Scope, stack: list[Any], context
             receiver = parameters[0]
         parameters.append("__class__")  # the cell that super() uses
     if node.returns is not None:
-        (head if annotations is None else annotations).append(node.returns)
+        (head if annotations is None else annotations).extend([node.returns, *quoted(node.returns)])
     if head or node.decorator_list:
         around = survey.open_scope(HEAD, scope, scope.prefix, (), head, context, found)
         _mark(survey, around, node.decorator_list, head, DECORATOR)
@@ -104,14 +105,16 @@ def _parameters(
         annotation = argument.annotation
         if annotation is not None:
             annotations.append(annotation)
-            declared = chain(annotation)
-            if declared:
-                values[argument.arg] = declared + MARK
+            annotations += quoted(annotation)
+            of_class = declared(annotation)
+            if of_class:
+                values[argument.arg] = of_class + MARK
     for argument in (arguments.vararg, arguments.kwarg):
         if argument is not None:
             names.append(argument.arg)
             if argument.annotation is not None:
                 annotations.append(argument.annotation)
+                annotations += quoted(argument.annotation)
     defaults += arguments.defaults
     for value in arguments.kw_defaults:
         if value is not None:
@@ -259,13 +262,14 @@ def _annotated(survey: Survey, node: Any, scope: Scope, stack: list[Any], contex
     if scope.kind is MODULE and is_all(node.target) and node.value is not None:
         survey.exports.assign(node.value)
     stack.append(node.annotation)
+    stack += quoted(node.annotation)
     if node.value is not None:
         stack.append(node.value)
     if node.simple or node.value is not None or node.target.__class__ is not ast.Name:
         stack.append(node.target)  # but `(x): int` binds nothing
-        declared = chain(node.annotation)
-        if declared and MARK not in declared and node.target.__class__ is ast.Name:
-            _note_value(scope, node.target.id, declared + MARK)
+        of_class = declared(node.annotation)
+        if of_class and node.target.__class__ is ast.Name:
+            _note_value(scope, node.target.id, of_class + MARK)
 
 
 def _augmented(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
