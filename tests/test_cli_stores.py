@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from engine.errors import StoreFull
+from engine.store.lock import WriterLock
+from engine.store.sqlite import Store
 from tests.commands import Command, check_refused, engine
 
 __all__ = ["engine"]  # a fixture
@@ -90,3 +95,26 @@ def test_a_directory_that_others_may_write_to_is_refused(engine: Command) -> Non
     Path(".engine").mkdir()
     Path(".engine").chmod(0o777)
     check_refused(engine("run", "rules.py:report"), 73, "not private", "chmod")
+
+
+@pytest.mark.parametrize(
+    "command", [("forget", "*"), ("gc",), ("search", "lines"), ("changes", "rules:report", "--cursor", "x")]
+)
+def test_what_is_about_a_store_that_cannot_be_written_says_so_and_what_to_do(
+    engine: Command, command: tuple[str, ...]
+) -> None:
+    engine("run", "rules.py:report")
+    unwritable = OSError(errno.EROFS, "Read-only file system")
+    with mock.patch.object(WriterLock, "acquire", side_effect=unwritable):
+        refused = engine(*command)
+    check_refused(refused, 73, "the store cannot be written", "Read-only file system", "--store")
+    assert "Answers are computed" not in refused.err
+    assert "read_only=True" not in refused.err
+
+
+def test_what_is_forgotten_on_a_full_disk_is_not_said_to_be(engine: Command) -> None:
+    engine("run", "rules.py:report")
+    with mock.patch.object(Store, "write", side_effect=StoreFull()):
+        refused = engine("forget", "*")
+    check_refused(refused, 73, "no space left", "could not be saved", "Make room")
+    assert "forgotten\n" not in refused.out

@@ -39,6 +39,7 @@ statements = st.one_of(
     st.builds("from .{} import *".format, name),
     st.builds("class {}({}.{}):\n    def {}(self): self.{}(); super().{}()".format, *[name] * 6),
     st.builds("def {}(p: {}): p.{}(); {}().{}".format, *[name] * 5),
+    st.builds("def {}(p: '{} | None'): p.{}(); {}().{}".format, *[name] * 5),
     st.builds("# {}".format, name),
     st.just(""),
     st.just("def broken(:"),

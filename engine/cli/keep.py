@@ -36,6 +36,7 @@ def forget(pattern: str, json_: bool, **options: Any) -> None:
     from engine.cli.look import load_quietly
     from engine.cli.output import write, write_json
     from engine.cli.session import check_store, settings_of, writing
+    from engine.errors import StoreFull
 
     settings = settings_of(options)
     check_store(settings)
@@ -43,6 +44,8 @@ def forget(pattern: str, json_: bool, **options: Any) -> None:
     with writing(settings, hint=BUSY) as db:
         count = db.forget(pattern)
         revision = db.revision
+        if db._core.unsaved.disk_full:  # the engine has only noted it: its own answers are right
+            raise StoreFull(store=settings.store, cause="what was forgotten could not be saved")
     if json_:
         write_json({"pattern": pattern, "forgotten": count, "revision": revision})
     else:

@@ -16,6 +16,7 @@ import click
 
 if TYPE_CHECKING:
     from engine import Engine
+    from engine.errors import StoreError
     from engine.settings import Settings
 
 STEP_SECONDS: Final = 0.05  # between two attempts at a store in use
@@ -77,7 +78,7 @@ def writing(
     hint, patience      for a store that is in use: what to do, and for how many seconds to try again
     """
     from engine import Engine
-    from engine.errors import StoreFull, StoreInUse, StoreReadOnly
+    from engine.errors import StoreFull, StoreInUse, StoreReadOnly, escaped
 
     until = time.monotonic() + patience
     while True:
@@ -101,15 +102,29 @@ def writing(
                 error.hint = hint
                 raise
         except (StoreFull, StoreReadOnly) as error:
-            cure = "Make room" if isinstance(error, StoreFull) else "Check the permissions"
-            error.hint = f"{cure}, or name another one with --store{_or_none()}."
+            error.hint = _cure(error)
             raise
         time.sleep(STEP_SECONDS)
     try:
         with db:
             yield db
+    except (StoreFull, StoreReadOnly) as error:  # of a command that is about the store
+        if not read_only:
+            error.fields.setdefault("store", escaped(settings.store))
+            if isinstance(error, StoreReadOnly):
+                error.fields.pop("cause", None)  # "read_only=True", which nobody said: a note has the reason
+            error.hint = _cure(error)
+        raise
     finally:
         tell_notes(db)
+
+
+def _cure(error: StoreError) -> str:
+    """What to do where a store cannot be written."""
+    from engine.errors import StoreFull
+
+    cure = "Make room" if isinstance(error, StoreFull) else "Check the permissions"
+    return f"{cure}, or name another one with --store{_or_none()}."
 
 
 def _or_none() -> str:
