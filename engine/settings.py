@@ -275,7 +275,7 @@ def _known(key: str, origin: str) -> str:
 
     close = get_close_matches(key.replace("-", "_").lower(), _KINDS, n=1)
     raise BadSettings(
-        file=origin,
+        origin=origin,
         key=key,
         cause="there is no such setting",
         allowed=", ".join(_KINDS),
@@ -292,4 +292,4 @@ def _checked(name: str, value: object, origin: str, base: Path) -> object:
     try:
         return kind.check(value, base)
     except (ValueError, RuntimeError):  # RuntimeError: `~user` names nobody
-        raise BadSettings(file=origin, key=name, value=repr(value), allowed=kind.allowed) from None
+        raise BadSettings(origin=origin, key=name, value=repr(value), allowed=kind.allowed) from None

@@ -141,6 +141,17 @@ def test_a_name_that_several_have_or_nobody_is_an_error_that_says_which(
     assert said(capsys, "callers", "shop/models.py:helpr", code=2)[-1] == "  Did you mean helper?"
 
 
+def test_a_question_about_classes_refuses_what_is_none(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "it is no class" in said(capsys, "hierarchy", "helper", code=2)[-2]
+    assert "no method or attribute of a class" in said(capsys, "overrides", "helper", code=2)[-2]
+    assert said(capsys, "overrides", "Shape.area") == []
+    assert document(capsys, "overrides", "Shape.area")["answer"] == []
+    (project / "alone.py").write_text("class Alone: ...\n")
+    assert document(capsys, "hierarchy", "Alone")["answer"]["subclasses"] == []
+
+
 def test_files_are_named_from_where_one_is(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,9 +97,7 @@ def test_a_directory_that_others_may_write_to_is_refused(engine: Command) -> Non
     check_refused(engine("run", "rules.py:report"), 73, "not private", "chmod")
 
 
-@pytest.mark.parametrize(
-    "command", [("forget", "*"), ("gc",), ("search", "lines"), ("changes", "rules:report", "--cursor", "x")]
-)
+@pytest.mark.parametrize("command", [("forget", "*"), ("gc",), ("search", "lines")])
 def test_what_is_about_a_store_that_cannot_be_written_says_so_and_what_to_do(
     engine: Command, command: tuple[str, ...]
 ) -> None:

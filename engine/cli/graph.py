@@ -15,7 +15,7 @@ import click
 
 from engine.cli.output import tell
 from engine.cli.questions import Asker, asked, located, named, written
-from engine.errors import escaped
+from engine.errors import UnknownSymbol, escaped
 
 DEPTH: Final = click.option(
     "--depth",
@@ -178,6 +178,8 @@ def hierarchy(ask: Asker, symbol: str) -> Iterable[str]:
     wanted = ask.symbol(symbol)
     order, below = ask("resolution_order", wanted), ask("subclasses", wanted)
     ask.answer = {"order": order, "subclasses": below}
+    if not below and len(order["classes"]) == 1:
+        _check_class(ask, wanted, wanted, "no class")
     above = [f"above  {place}" for place in located(ask, order["classes"][1:])]
     others = [f"above  {detail} ({outcome})" for outcome, detail in order["others"]]
     return [*above, *others, *(f"below  {place}" for place in located(ask, below))]
@@ -189,7 +191,10 @@ def hierarchy(ask: Asker, symbol: str) -> Iterable[str]:
 @asked
 def overrides(ask: Asker, symbol: str, over: bool) -> Iterable[str]:
     """What takes the place of a method or class attribute in subclasses."""
-    found = ask("overridden" if over else "overrides", ask.symbol(symbol))
+    wanted = ask.symbol(symbol)
+    found = ask("overridden" if over else "overrides", wanted)
+    if not found:
+        _check_class(ask, wanted.rpartition(".")[0], wanted, "no method or attribute of a class")
     several = [one["over" if over else "definition"] for one in found]
     return located(ask, [f"{one['path']}:{one['qualified']}" for one in several])
 
@@ -222,6 +227,14 @@ def affected(ask: Asker, files: tuple[str, ...], since: str | None, tests: bool,
 
 
 # -- for people ----------------------------------------------------------------------------------
+
+
+def _check_class(ask: Asker, symbol: str, wanted: str, what: str) -> None:
+    """That a symbol is a class: else the question makes no sense, and nothing found is no answer."""
+    answer = ask.answer
+    if not any(one["definition"]["kind"] == "class" for one in ask("definitions_at", symbol)):
+        raise UnknownSymbol(symbol=wanted, cause=f"it is {what}")
+    ask.answer = answer
 
 
 def _meaning(row: dict[str, Any]) -> str:
