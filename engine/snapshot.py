@@ -77,7 +77,7 @@ class Snapshot:
         self.code_changed = False  # a query was bound since, with other code: memos are not of our code
         self._running: dict[tuple[str, object], str] = {}
         self._rows: dict[str, KeptRows] = {}  # by name of the table
-        with self._locked():
+        with self._locked(holds=False):
             spread(core)
             self.revision = core.revision
             self._status = bytes(core.graph.status)
@@ -90,8 +90,6 @@ class Snapshot:
             raise Closed()
         if self not in self._core.snapshots:
             raise Closed(hint="Take another snapshot.")
-        if self.lost:
-            raise SnapshotLost(cause="the store was collected or rebuilt", hint="Take another snapshot.")
         with self._lock:
             return self._whole(lambda: hand_out(self._value(info, args)))
 
@@ -166,10 +164,15 @@ class Snapshot:
         return held
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """With the engine's lists, which an interrupt may leave half changed."""
+    def _locked(self, *, holds: bool = True) -> Iterator[None]:
+        """With the engine's lists, which an interrupt may leave half changed. `holds`: we rest on them."""
         try:
             with self._core.lock:
+                # Other threads go on while we compute. And lists that an interrupt left are no answer.
+                if holds and (self.lost or self._core.torn):
+                    cause = "the store was collected or rebuilt"
+                    self._loss = SnapshotLost(cause=cause, hint="Take another snapshot.")
+                    raise self._loss
                 yield
         except KeyboardInterrupt as error:
             self._core.interrupted(error)

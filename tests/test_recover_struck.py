@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, database, observe, query, recover, snapshot
+from engine import Engine, SnapshotLost, database, observe, query, recover, snapshot
 from engine.core import Core
 from engine.frame import CURRENT
 from engine.graph import NEW, Graph
@@ -227,3 +227,19 @@ def test_a_key_that_was_interrupted_in_a_snapshot_is_on_no_cycle_afterwards(
         with pytest.raises(KeyboardInterrupt):
             old.get(ten, 8)
         assert old.get(ten, 8) == 18
+
+
+def test_lists_that_an_interrupt_left_half_changed_answer_no_snapshot(
+    db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They had: with rows of a table that were half put in place, say."""
+    db.set(cell.key(0), 5)
+    with db.snapshot() as old:
+        assert old.get(ten, 1) == 51
+        interrupt(db, monkeypatch)
+        with pytest.raises(SnapshotLost):
+            old.get(ten, 2)
+        assert db.get(ten, 2) == 52
+        with pytest.raises(SnapshotLost):
+            old.get(ten, 2)
+        assert old.get(ten, 1) == 51
