@@ -96,25 +96,20 @@ class Snapshot:
     def fresh(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         """What the function gives now for what it reads at this revision, whatever is kept of it."""
         with self._lock:
-            return self._whole(lambda: self._call(info, args))
+            return self._whole(lambda: self._run(info, args, (info.name, info.memo_key(args))))
 
     def save(self, node: int) -> None:
         """Keep the memo of `node` before the engine replaces it. The engine's lock is held."""
-        if self._has(node) and node not in self._saved:
+        if node not in self._saved and self._knew(node):
             self._saved[node] = self._as_held(node), self._core.graph.flags[node]
 
-    def _has(self, node: int) -> bool:
-        """Whether the engine has or had a memo of a node at our revision.
-
-        Also of an input that was looked at first when the snapshot was open, but before a next revision.
-        """
-        if node < len(self._status) or node in self._saved:
-            return True
+    def _knew(self, node: int) -> bool:
+        """Whether a node had a memo at our revision; of an input, also one that was made since we opened."""
+        if node < len(self._status):
+            return not self._status[node] & MARKED
         graph = self._core.graph
-        return bool(graph.flags[node] & INPUT and 0 < graph.changed_at[node] <= self.revision)
-
-    def _was_marked(self, node: int) -> bool:
-        return node < len(self._status) and bool(self._status[node] & MARKED)
+        later = graph.flags[node] & INPUT and 0 < graph.changed_at[node] <= self.revision
+        return bool(later) or node in self._saved
 
     def close(self) -> None:
         """Let go of what was kept for it."""
@@ -156,6 +151,8 @@ class Snapshot:
         held = self._held(info, args)
         if isinstance(held, Rows):
             held = held.rows if in_any_order else ABSENT
+        elif isinstance(held, Failure) and held.ring and not self._takes_rows:
+            held = ABSENT  # found anew: a key on the ring that catches its error would give a value
         if held is ABSENT:
             before = self.passed
             held = self._compute(info, args, name)
@@ -185,7 +182,7 @@ class Snapshot:
             if core.closed:
                 raise Closed()  # its lists are gone: what the host set would be taken for its default
             node = find(core, info, args)
-            if not node or not self._has(node) or self._was_marked(node):
+            if not node or not self._knew(node):
                 return ABSENT
             if self.code_changed and not core.graph.flags[node] & INPUT:
                 return ABSENT
@@ -226,15 +223,7 @@ class Snapshot:
         if name in self._running:
             raise own(self._close_ring(name))
         try:
-            self._running[name] = display(info.name, args)
-            if info.is_input:
-                value = self._look(info, args)
-            elif len(self._running) % HOP:
-                value = self._call(info, args)
-            else:
-                value = run_on_fresh_stack(self._core, lambda: self._call(info, args))
-            if name in self._rings:
-                raise own(self._rings[name])
+            value = self._run(info, args, name)
             self.check_loss()
             if not info.codec.storable:
                 return value
@@ -247,6 +236,20 @@ class Snapshot:
                 self.passed += 1
                 raise
             return Failure.of(kept, (), error.__traceback__)
+
+    def _run(self, info: QueryInfo, args: tuple[Any, ...], name: tuple[str, object]) -> Any:
+        """What a query or an input gives. One on a ring fails, also if its function catches that."""
+        try:
+            self._running[name] = display(info.name, args)
+            if info.is_input:
+                value = self._look(info, args)
+            elif len(self._running) % HOP:
+                value = self._call(info, args)
+            else:
+                value = run_on_fresh_stack(self._core, lambda: self._call(info, args))
+            if name in self._rings:
+                raise own(self._rings[name])
+            return value
         finally:
             self._running.pop(name, None)
 
@@ -269,7 +272,7 @@ class Snapshot:
         digest = fingerprint(info.codec.freeze(value)[0]) if error is None and info.codec.storable else b""
         with self._locked():
             node = find(core, info, args)
-            if not node or not self._has(node) or self._was_marked(node):
+            if not node or not self._knew(node):
                 return False  # nobody had read it
             if node in self._saved:
                 return True  # the engine has read something else since we asked

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine import BadTable, ChangedInsideQuery, Engine, Transient, fold, query
+from engine import BadTable, ChangedInsideQuery, CycleError, Engine, Transient, fold, query
 from engine.accumulate import Min, Sum
 from tests.audits import (
     ALL,
@@ -110,6 +110,23 @@ def test_transient_failures_are_no_differences(tmp_path: Path) -> None:
         failing.clear()
         assert told(db.audit(shaken)) == []
         assert db.get(shaken) == db.get(total)
+
+
+def test_a_member_on_a_cycle_that_catches_its_error_is_no_difference(db: Engine) -> None:
+    """Its function alone gives a value; the key is on the cycle, and has its error."""
+
+    @query(name="audit:catches")
+    def catches(key: str) -> int:
+        try:
+            return catches(key)
+        except CycleError:
+            return 1
+
+    caught = fold(each=keys, of=catches, into=Sum())
+    with pytest.raises(CycleError):
+        db.get(caught)
+    audit = db.audit(caught)
+    assert (audit.members, audit.differences) == (COUNT, ())
 
 
 @pytest.mark.parametrize("name", ALL)
