@@ -105,11 +105,11 @@ class Snapshot:
 
     def _knew(self, node: int) -> bool:
         """Whether a node had a memo at our revision; of an input, also one that was made since we opened."""
-        if node < len(self._status):
-            return not self._status[node] & MARKED
+        if node in self._saved or (node < len(self._status) and not self._status[node] & MARKED):
+            return True
         graph = self._core.graph
-        later = graph.flags[node] & INPUT and 0 < graph.changed_at[node] <= self.revision
-        return bool(later) or node in self._saved
+        is_input = graph.flags[node] & INPUT
+        return bool(is_input) and 0 < graph.changed_at[node] <= self.revision <= graph.verified_at[node]
 
     def close(self) -> None:
         """Let go of what was kept for it."""

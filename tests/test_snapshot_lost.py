@@ -134,6 +134,12 @@ def test_what_is_first_looked_at_while_a_snapshot_is_open_is_of_its_revision(
         assert (old.get(loud, "a"), old.get(text, "a")) == ("old!", "old")
         monkeypatch.setitem(WORLD, "b", "new")
         assert old.get(text, "b") == "new"  # nobody looked while the revision was the engine's
+    db.forget("*text*")
+    with db.snapshot() as old:
+        assert db.get(careful, "a") == "new"
+        monkeypatch.setitem(WORLD, "a", "newer")
+        assert db.sync() >= 1
+        assert old.get(loud, "a") == "new!"
 
 
 def test_an_audit_of_what_rests_on_a_file_that_was_just_saved_finds_nothing(tmp_path: Path) -> None:
