@@ -142,11 +142,12 @@ class KeptRows:
         name, value = equal[0]
         by = self._by.get(name)
         if by is None:
-            by = self._by[name] = {}
+            by = {}
             at = self._names[name]
             for member, (_, rows) in self.fresh.items():
                 for row in rows:
                     by.setdefault(row[at], set()).add(member)
+            self._by[name] = by  # last: see test_an_interrupted_lookup_leaves_no_half_of_an_index
         return by.get(value, ())
 
 

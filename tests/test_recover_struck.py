@@ -12,6 +12,7 @@ from engine import Engine, SnapshotLost, database, observe, query, recover, snap
 from engine.core import Core
 from engine.frame import CURRENT
 from engine.graph import NEW, Graph
+from engine.kept import KeptRows
 from engine.store.merging import Opened
 from tests.interrupts import cell, db, interrupt, loud, ten, text
 from tests.striking import strike
@@ -243,3 +244,23 @@ def test_lists_that_an_interrupt_left_half_changed_answer_no_snapshot(
         with pytest.raises(SnapshotLost):
             old.get(ten, 2)
         assert old.get(ten, 1) == 51
+
+
+def test_an_interrupted_lookup_leaves_no_half_of_an_index() -> None:
+    """In a snapshot it stayed, and the next lookups there found too few rows."""
+
+    class Names(dict[str, int]):
+        asked = 0
+
+        def __getitem__(self, name: str) -> int:
+            self.asked += 1
+            if self.asked == 2:
+                raise KeyboardInterrupt
+            return super().__getitem__(name)
+
+    kept = KeptRows(None, 0, ("column",))
+    kept.put(1, 5, ((7,),), True)
+    kept._names = Names(kept._names)
+    with pytest.raises(KeyboardInterrupt):
+        kept.select([("column", 7)])
+    assert kept.select([("column", 7)]) == [(5, (7,))]
