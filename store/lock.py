@@ -47,6 +47,7 @@ class Held:
             try:
                 self._all.discard(self)
                 self._before_release(fd)
+                fcntl.flock(fd, fcntl.LOCK_UN)  # a child that was forked in this moment keeps its descriptor
             finally:
                 os.close(fd)  # at once: a call of ours would be the next place for an interrupt
 

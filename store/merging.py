@@ -59,8 +59,8 @@ class Opened:
         """
         if self.is_shut:
             return
+        self.stop_merging()  # struck while it waits, all stays open: the thread is at it
         try:
-            self.stop_merging()
             if self.proof is not None:
                 self.proof.stop()
             if self.can_write:
@@ -131,13 +131,16 @@ def unseal(opened: Opened) -> None:
     opened.base = b""  # not before: a commit that rests on no seal, beside one, counts as a stray log
 
 
-def copy_log(files: Files, raw: RawFile, synchronous: str) -> None:
+def copy_log(files: Files, raw: RawFile, synchronous: str) -> bool:
     """Copy what the log holds now into the main file; who commits meanwhile waits for nothing.
 
-    There must be another connection, or this one merges when it is closed (M2).
+    There must be another connection, or this one merges when it is closed (M2). False: another file lies
+    in its place by now.
     """
     connection = connect(files, "mode=rw")
     try:
+        if not raw.is_at(files.database):  # nothing of it was read, so closing it merges nothing
+            return False
         trust(connection, synchronous)
         # Until something has been read, SQLite answers "database table is locked" to a checkpoint.
         connection.execute("SELECT 1 FROM sqlite_master").fetchall()
@@ -147,6 +150,7 @@ def copy_log(files: Files, raw: RawFile, synchronous: str) -> None:
         connection.close()
     if synchronous != "OFF":  # SQLite leaves that to the end, where a commit would wait for it
         os.fsync(raw.fd)
+    return True
 
 
 def empty_log(opened: Opened) -> bool:

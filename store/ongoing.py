@@ -37,6 +37,7 @@ class Ongoing:
         self._readers = readers  # kept out until it is over
         self._stopped = threading.Event()
         self._done = threading.Event()
+        self._begun = threading.Lock()  # taken by who runs it, or sees to it that nobody will
         self._thread = threading.Thread(target=self._run, name="engine-merge", daemon=True)
 
     def start(self) -> None:
@@ -67,15 +68,25 @@ class Ongoing:
     def stop(self) -> None:
         """When this returns, it is over."""
         self._stopped.set()
+        if self._begun.acquire(blocking=False):  # there is no such thread, or it comes too late
+            self._end()
         # A store that was forgotten is closed by whichever thread finds that out, perhaps this very one.
-        if threading.current_thread() is not self._thread:
+        elif threading.current_thread() is not self._thread:
             self._done.wait()
 
     def _run(self) -> None:
+        if not self._begun.acquire(blocking=False):
+            return
         try:
             self._work(self)
         except Stopped:
             pass
         finally:
+            self._end()
+
+    def _end(self) -> None:
+        try:
             self._readers.release()
+        finally:
+            del self._work  # it holds the store, whose finalizer holds this: it would never be forgotten
             self._done.set()

@@ -14,6 +14,8 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
+from weakref import WeakSet
 
 from engine.errors import StoreDamaged
 from engine.store.aside import told
@@ -26,9 +28,12 @@ from engine.store.opening import audit, reason_of
 class Proven(Readable):
     """Part of `Store`."""
 
+    _all: ClassVar[WeakSet[Proven]] = WeakSet()
+
     def __init__(self) -> None:
         self.notes: list[str] = []
         self._guard = threading.RLock()
+        self._all.add(self)
         self._early: int | None = None  # the thread that may read before the proof
         self._condemned: str | None = None  # what the audit found: it need not read all again
 
@@ -107,8 +112,7 @@ class Proven(Readable):
 
     def hand_over(self) -> list[str]:
         """The notes, to who will tell them: from now on they are his."""
-        notes = self.notes[:]
-        self.notes.clear()
+        notes = [self.notes.pop(0) for _ in range(len(self.notes))]  # a thread may add one (ongoing)
         if self._opened.can_write and not self._closed:  # it holds the lock
             told(self._opened.files)
         return notes
@@ -118,3 +122,12 @@ class Proven(Readable):
         self.notes += self._opened.notes
         self._opened.notes.clear()
         self.audited = self._opened.audited
+
+    @classmethod
+    def after_fork(cls) -> None:
+        """In a child: a thread of the parent, as one that merges, may have had the guard."""
+        for store in cls._all:
+            store._guard = threading.RLock()
+
+
+os.register_at_fork(after_in_child=Proven.after_fork)

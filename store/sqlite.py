@@ -179,11 +179,12 @@ class Store(Tidying):
             self._usable()
             try:
                 with translated(self.path):
+                    self._opened.stop_merging()
                     wal = self.files.wal_size()
                     cheap = wal > CLOSE_WAL_BYTES or self._raw.size() + wal < CLOSE_FILE_BYTES
+                    unsealed = not self._opened.base  # as where a merge was stopped; an audit takes longer
                     merges = not self.read_only and not self.unproven
-                    self._opened.stop_merging()
-                    if merges and wal and cheap and self._is_in_place():
+                    if merges and (unsealed or (wal and cheap)) and self._is_in_place():
                         self._merge()
             except StoreError as error:  # all is in the log, and the next open tells if it is not sealed
                 self.notes.append(NOT_MERGED.format(error.fields.get("reason", error.headline)))

@@ -178,10 +178,12 @@ class Tidying(Proven):
                 self._opened.ongoing.start()
                 began = True
         except (OSError, RuntimeError):  # the second: no thread is to be had
-            self._opened.ongoing = None
+            pass
         finally:
-            if not began and readers is not None:
-                readers.release()
+            if not began:
+                self._opened.stop_merging()
+                if readers is not None:
+                    readers.release()
         return began
 
     def _merge_in_thread(self, size: int, one: Ongoing) -> None:
@@ -189,7 +191,8 @@ class Tidying(Proven):
 
     def _merge_beside(self, one: Ongoing) -> bool:
         """As `merge`, while others use the store: what they committed may be in the log after it (Q12)."""
-        copy_log(self.files, self._raw, self.synchronous)
+        if not copy_log(self.files, self._raw, self.synchronous):
+            return False
         while (size := self.files.wal_size()) > SLICE_BYTES:
             with one.inside():
                 if not shorten_log(self._opened, SLICE_BYTES):
@@ -203,6 +206,8 @@ class Tidying(Proven):
                 return False
         digest = self._raw.digest(beside=True, stopped=lambda: one.is_stopped)
         with one.inside():
+            if not self._is_in_place():  # the seal of another store may lie there
+                return False
             sealed = seal_of(self._raw, digest, stored)
             if self.files.wal_size():
                 self._rest_on(sealed.base)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,62 +13,14 @@ import pytest
 from engine.errors import StoreFull
 from engine.store import merging, ongoing, open_store, opening, seal, tidying
 from engine.store.rawfile import RawFile
-from engine.store.sqlite import Store
+from tests.merging_world import LIMIT, SLICE, STEPS, Halt, fill, make_logs_small, merged_beside
 from tests.stores import copy, dump, graph, run
 from tests.watch_world import until
-
-LIMIT = 400_000
-SLICE = 100_000
 
 
 @pytest.fixture(autouse=True)
 def small_logs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ongoing, "WORTH_BYTES", 0)
-    monkeypatch.setattr(tidying, "WAL_LIMIT_BYTES", LIMIT)
-    monkeypatch.setattr(tidying, "SLICE_BYTES", SLICE)
-
-
-class Halt:
-    """The merging thread stands still before a step, until `goes_on` or the end of the test."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, owner: Any, step: str) -> None:
-        self.reached, self._goes_on = threading.Event(), threading.Event()
-        real = getattr(owner, step)
-
-        def halting(*given: Any, **named: Any) -> Any:
-            if threading.current_thread().name == "engine-merge":
-                self.reached.set()
-                assert self._goes_on.wait(60)
-            return real(*given, **named)
-
-        patch.setattr(owner, step, halting)
-
-    def goes_on(self) -> None:
-        self._goes_on.set()
-
-
-STEPS: list[tuple[Any, str]] = [
-    (tidying, "copy_log"), (tidying, "shorten_log"), (RawFile, "digest"), (seal, "write_seal"),
-]  # fmt: skip
-
-
-def fill(store: Store, revision: int = 1) -> int:
-    """Commit until a thread merges; the next revision."""
-    while not store.is_merging:
-        store.write(graph(100, revision=revision))
-        revision += 1
-    return revision
-
-
-@contextmanager
-def merged_beside(directory: Path) -> Iterator[Store]:
-    with open_store(directory) as store:
-        yield store
-        store.check_invariants()
-        expected = dump(store)
-    with open_store(directory) as store:
-        assert (store.notes, store.audited, dump(store)) == ([], False, expected)
-        store.check_invariants()
+    make_logs_small(monkeypatch)
 
 
 def test_no_commit_waits_while_the_log_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
