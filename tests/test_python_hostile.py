@@ -102,6 +102,42 @@ def test_results_of_threads_agree() -> None:
     assert gc.isenabled()
 
 
+def test_threads_that_parse_while_the_collector_runs_get_trees() -> None:
+    """The other thread parses whenever the collector runs amid a parse of this one, where it is let in."""
+    text = "x = " + "1+" * 60 + "1\n"
+    wanted, given = threading.Semaphore(0), threading.Semaphore(0)
+    asked: list[None] = []
+
+    def parse(number: int) -> None:
+        assert parse_text(text * 20 + f"y = {number}\n").error is None
+
+    def other() -> None:
+        while wanted.acquire() and asked:
+            parse(-len(asked))
+            given.release()
+
+    def collects(phase: str, info: object) -> None:
+        if phase == "start" and threading.current_thread() is threading.main_thread() and len(asked) < 20:
+            asked.append(None)
+            wanted.release()
+            given.acquire(timeout=0.05)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    before = gc.get_threshold()
+    gc.callbacks.append(collects)
+    try:
+        gc.set_threshold(50)
+        for number in range(10):
+            parse(number)
+    finally:
+        gc.callbacks.remove(collects)
+        gc.set_threshold(*before)
+        asked.clear()
+        wanted.release()
+        thread.join()
+
+
 @pytest.mark.parametrize("action", ["error", "always", "default"])
 def test_warnings_of_sources_stay_with_them(
     action: Literal["error", "always", "default"], capfd: pytest.CaptureFixture[str]

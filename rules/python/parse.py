@@ -44,6 +44,11 @@ FILE_NAME = "<python source>"  # what warnings of the parser are filed under
 # Those in force here. From 3.14 on a host can have some for a context alone (`-X context_aware_warnings`).
 _filters: Callable[[], Sequence[Any]] = getattr(warnings, "_get_filters", lambda: warnings.filters)
 _muted = re.compile(re.escape(FILE_NAME) + r"\Z").pattern
+# Until Python 3.13 threads that parse share the count of how deep they are (gh-106905), and failed by that
+# where the collector let another in. No time is lost, as a parse keeps the interpreter to itself. Its own
+# thread may take the lock again, because what the collector finds may parse too.
+# See test_threads_that_parse_while_the_collector_runs_get_trees.
+_parser = threading.RLock()
 _stack_size = threading.Lock()
 _warning_filters = threading.Lock()
 
@@ -143,13 +148,14 @@ def _recent_tree(text: str) -> ast.Module:
 def _parse(text: str) -> ast.Module:
     _mute()
     try:
-        return ast.parse(text, FILE_NAME)
+        with _parser:
+            return ast.parse(text, FILE_NAME)
     except SyntaxError as error:
         if all(action != "error" for action, *_ in _filters()):
             raise error
         # Where the host turns warnings into errors, and has put its filter before ours just now, the
         # parser's warning about "\d" arrives as a SyntaxError, though the file is fine (P2).
-        with _warning_filters, warnings.catch_warnings():
+        with _warning_filters, warnings.catch_warnings(), _parser:
             warnings.simplefilter("ignore")
             return ast.parse(text, FILE_NAME)
 
