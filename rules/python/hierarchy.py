@@ -5,6 +5,8 @@ Invariants
         here. So the table rests on names alone.
     H2  A class that inherits from itself, over however many files, is an answer: the circle is cut where it
         closes. Depth is data.
+    H3  Bases outside of the project take part in the order, as classes without bases: `Generic` after all
+        classes that are generic.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from engine.rules.python.meanings import (
 from engine.rules.python.project import project_files
 from engine.rules.python.resolve import Resolver, meanings_of, own_member
 from engine.rules.python.uses import BASE, PLACE
+
+OUTSIDE = ":"  # begins the name of a class outside of the project, where symbols stand for others (H3)
 
 
 @frozen
@@ -125,10 +129,13 @@ def resolution_order(symbol: str) -> Order:
             if row.base is None:
                 if (row.outcome, row.detail) != (BUILTIN, "object"):
                     others[row.outcome, row.detail] = None
+                    if row.outcome in (BUILTIN, EXTERNAL):
+                        graph[one].append(f"{OUTSIDE}{row.detail}")
             elif row.base not in graph[one]:
                 graph[one].append(row.base)
                 waiting.append(row.base)
-    return Order(linearized(symbol, graph), tuple(others))
+    order = linearized(symbol, graph)
+    return Order(tuple(one for one in order if not one.startswith(OUTSIDE)), tuple(others))
 
 
 @query(version=platform.python_version())
@@ -185,10 +192,20 @@ def linearized(start: str, graph: Mapping[str, list[str]]) -> tuple[str, ...]:
             path.append(open_one)
             on_path.add(open_one)
             continue
-        done[one] = [one, *_merged([*(done[base] for base in cut[one]), cut[one]])]
+        own = _without_implied(cut[one], done)
+        done[one] = [one, *_merged([*(done[base] for base in own), own])]
         on_path.discard(one)
         path.pop()
     return tuple(done[start])
+
+
+def _without_implied(several: list[str], done: Mapping[str, list[str]]) -> list[str]:
+    """Bases without those outside that a later one inherits from: `Generic[T]` before `Base[T]` is none."""
+    return [
+        one
+        for at, one in enumerate(several)
+        if not one.startswith(OUTSIDE) or not any(one in done[later] for later in several[at + 1 :])
+    ]
 
 
 def _merged(lists: list[list[str]]) -> list[str]:
