@@ -35,6 +35,8 @@ READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _FIND: int | None = getattr(os, "O_PATH", None)
 
 _HINTS = {
+    "missing": "It is read when it appears. Where it may be missing, ask exists(path) first.",
+    "directory": "Name a file. What is in a directory is asked with listing(path) or glob(pattern).",
     "not a string": "Say str(path), or engine.rules.files.canonical_path(path): one file is one key.",
     "not a canonical path": "Pass it through engine.rules.files.canonical_path: one file is one key.",
     "outside root": "Queries see only what lies below the engine's root.",
@@ -222,7 +224,8 @@ def canonical_path(path: str | os.PathLike[str]) -> str:
 def full_path(path: str) -> str:
     """The path of the operating system behind a canonical path; raises FileError for any other (F1)."""
     if path.__class__ is not str:  # a pathlib.Path, most likely: it would be another key
-        raise FileError(os.fsdecode(path), "not a string")
+        text = os.fsdecode(path) if isinstance(path, (bytes, os.PathLike)) else repr(path)
+        raise FileError(text, "not a string")
     if path and (path[0] in "/." or posixpath.normpath(path) != path):
         if path.startswith("/"):
             canonical_path(path)  # raises where it is not below the root

@@ -11,7 +11,7 @@ import unicodedata
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,6 +20,7 @@ from engine.rules import files
 from engine.rules.directories import files_below, listing
 from engine.rules.files import (
     FileError,
+    FileMissing,
     OutsideRoot,
     bytes_as_stamped,
     canonical_path,
@@ -102,7 +103,18 @@ def test_a_path_that_is_no_text_is_told_what_to_say(place: Path) -> None:
             with pytest.raises(FileError, match=r"Say str\(path\)") as error:
                 db.get(ask, given)
             assert error.value.kind == "not a string"
+            with pytest.raises(FileError, match="not a string"):
+                db.get(ask, cast(Any, 3))
         assert db.get(read_text, canonical_path(given)) == "x"
+
+
+def test_a_file_that_is_missing_and_a_directory_in_its_place_say_what_to_ask(place: Path) -> None:
+    grow("d/f")
+    with Engine(None) as db:
+        with pytest.raises(FileMissing, match=r"ask exists\(path\) first"):
+            db.get(read_text, "gone")
+        with pytest.raises(FileError, match="listing"):
+            db.get(read_text, "d")
 
 
 def test_a_path_has_one_spelling() -> None:
