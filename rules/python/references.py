@@ -30,6 +30,7 @@ from engine.rules.python.meanings import (
     Meaning,
     Meanings,
     local,
+    symbol,
     unresolved,
 )
 from engine.rules.python.project import project_files
@@ -53,6 +54,8 @@ from engine.rules.python.uses import (
     WRITE,
     Use,
 )
+
+CLS = "cls"  # as everybody names the first parameter of a method that gets the class
 
 
 @frozen
@@ -187,13 +190,17 @@ class _Names:
         elif use.origin in (GLOBAL, PLACE):
             found = self.resolver.of_place(use.scope, first.removesuffix(MARK))
             if first.endswith(MARK):
-                found = self.resolver.called(found) or (unresolved(f"{UNKNOWN}: {first}"),)
+                found = self._given(first, found)
         elif use.origin == SELF:
             found = ()
             if parts:
                 part = parts.pop(0)
                 first = f"{first}.{part}"
-                found = self._of_self(use.scope, part)
+                found = self._of_self(use.scope, part.removesuffix(MARK))
+                if part.endswith(MARK):
+                    found = self._given(first, found)
+            elif use.usage == CALL and first == CLS:
+                found = self._class(use.scope)
         elif use.origin == SUPER:
             part = parts.pop(0)
             first = f"{first}.{part}"
@@ -218,10 +225,16 @@ class _Names:
             name = f"{name}.{part}"
             found = self._attribute(found, part)
             if part.endswith(MARK):
-                found = self.resolver.called(found) or (unresolved(f"{UNKNOWN}: what {name} gives"),)
+                found = self._given(name, found)
             else:
                 yield from self._inner(name, found)
         yield from self._last(f"{name}.{parts[-1]}", use.usage, self._attribute(found, parts[-1]))
+
+    def _given(self, name: str, found: Meanings) -> Meanings:
+        """What a call of these gives, see `uses.Use.name`."""
+        return self.resolver.called(found) or (
+            unresolved(f"{UNKNOWN}: what {name.removesuffix(MARK)} gives"),
+        )
 
     def _attribute(self, found: Meanings, part: str) -> Meanings:
         return self.resolver.attribute(found, part.removesuffix(MARK))
@@ -263,6 +276,11 @@ class _Names:
         if f"{self.path}:{scope}.{name}" not in self.resolver.own and (scope, name) in self._attributes:
             return (local("an attribute of the instance"),)
         return self._member(self.path, scope, name)
+
+    def _class(self, scope: str) -> Meanings:
+        """The class whose method this is. What a subclass has in its place is not known here."""
+        rows = self.resolver.own.get(f"{self.path}:{scope}", ())
+        return tuple(symbol(self.path, scope, CLASS, row.ordinal) for row in rows if row.kind == CLASS)
 
     def _member(self, path: str, qualified: str, name: str) -> Meanings:
         """See `resolve.Member`. What this file says by itself costs no node."""
