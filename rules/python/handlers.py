@@ -15,7 +15,7 @@ from engine.rules.python.annotations import declared, quoted
 from engine.rules.python.children import children_table
 from engine.rules.python.nodes import chain, dotted, is_all
 from engine.rules.python.requests import requested
-from engine.rules.python.scopes import CLASS, COMPREHENSION, FUNCTION, HEAD, MODULE, Scope
+from engine.rules.python.scopes import CLASS, COMPREHENSION, FUNCTION, HEAD, MODULE, Scope, takes_over
 from engine.rules.python.uses import BASE, DECORATOR, FIXTURE, IMPORT, MARK
 
 if TYPE_CHECKING:
@@ -243,9 +243,12 @@ def _handler(survey: Survey, node: Any, scope: Scope, stack: list[Any], context:
 def _assign(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
     if scope.kind is MODULE and any(is_all(target) for target in node.targets):
         survey.exports.assign(node.value)
-    stack.append(node.value)
-    stack += node.targets
     first = node.targets[0]
+    if scope.kind is CLASS and takes_over(scope, first, node.value):
+        survey.open_scope(FUNCTION, scope, scope.prefix, (), [node.value], context)  # sees no class
+    else:
+        stack.append(node.value)
+    stack += node.targets
     if first.__class__ is ast.Name and len(node.targets) == 1:
         _note_value(scope, first.id, chain(node.value))
 

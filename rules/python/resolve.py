@@ -138,7 +138,9 @@ class Resolver:
             return ()
         dotted = rows[0].value
         first, *parts = dotted.removesuffix(MARK).split(".")
-        scope = variable.qualified.rpartition(".")[0]
+        scope, _, own = variable.qualified.rpartition(".")
+        if first == own:
+            scope = ""  # `name = name` in a class
         if variable.path == self.path:
             inside = scope and f"{self.path}:{scope}.{first}" in self.own
             found = self.of_place(scope, first) if inside else self.of_module(first)

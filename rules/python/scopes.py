@@ -12,7 +12,7 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
-from engine.rules.python.nodes import position
+from engine.rules.python.nodes import chain, position
 
 MODULE, CLASS, FUNCTION, COMPREHENSION = "module", "class", "function", "comprehension"
 HEAD = "head"  # decorators, annotations and default values: a definition's own, in the scope around it
@@ -120,6 +120,14 @@ def binding_scope(scope: Scope, name: str, module: Scope) -> Scope:
                 outer = outer.parent
         scope = outer
     return module
+
+
+def takes_over(scope: Scope, target: Any, value: Any) -> bool:
+    """Whether `name = name` takes a name of the scopes around: this one has none so far."""
+    if target.__class__ is not ast.Name or value.__class__ not in (ast.Name, ast.Attribute):
+        return False
+    name = target.id
+    return chain(value).partition(".")[0] == name and name not in scope.stores and name not in scope.bound
 
 
 def _store_in_module(name: str, node: ast.AST, module: Scope) -> None:
