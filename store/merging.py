@@ -12,6 +12,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+import time
+from pathlib import Path
 
 from attrs import define, field
 
@@ -24,6 +26,8 @@ from engine.store.proof import Proof
 from engine.store.rawfile import RawFile
 
 BUSY_SECONDS = 5.0  # another program may hold a transaction while somebody looks at the store
+MOST_PASSES = 8  # over the log, while others commit
+BRIEF_SECONDS = 0.02  # what a pass copies in less can be left to those that keep others out
 
 IMMUTABLE = "Nothing can be written where the store lies: changes still in its log are not seen."
 
@@ -114,6 +118,7 @@ def merge(opened: Opened, *, force: bool = False) -> bool:
         if not free and not force:
             return False
         unseal(opened)
+        opened.base = b""  # not before: a commit that rests on no seal, beside one, counts as a stray log
         if not empty_log(opened):
             return False
         one = seal_of(opened.raw, opened.raw.digest(), opened.stored)
@@ -128,7 +133,6 @@ def unseal(opened: Opened) -> None:
     """The main file is about to change (seal Z1). The log keeps its length meanwhile, see `shorten_log`."""
     opened.connection.execute("PRAGMA journal_size_limit = -1")
     seal.remove_seal(opened.files.seal)
-    opened.base = b""  # not before: a commit that rests on no seal, beside one, counts as a stray log
 
 
 def copy_log(files: Files, raw: RawFile, synchronous: str) -> bool:
@@ -144,13 +148,26 @@ def copy_log(files: Files, raw: RawFile, synchronous: str) -> bool:
         trust(connection, synchronous)
         # Until something has been read, SQLite answers "database table is locked" to a checkpoint.
         connection.execute("SELECT 1 FROM sqlite_master").fetchall()
-        for _ in range(2):  # and then what was committed meanwhile
+        for _ in range(MOST_PASSES):  # and then what was committed meanwhile
+            began = time.monotonic()
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            if time.monotonic() - began < BRIEF_SECONDS:
+                break
     finally:
         connection.close()
     if synchronous != "OFF":  # SQLite leaves that to the end, where a commit would wait for it
         os.fsync(raw.fd)
     return True
+
+
+def sync(path: Path, synchronous: str) -> None:
+    """Let what is in a file or a directory stand a power cut."""
+    if synchronous != "OFF":
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def empty_log(opened: Opened) -> bool:

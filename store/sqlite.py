@@ -182,7 +182,8 @@ class Store(Tidying):
                     self._opened.stop_merging()
                     wal = self.files.wal_size()
                     cheap = wal > CLOSE_WAL_BYTES or self._raw.size() + wal < CLOSE_FILE_BYTES
-                    unsealed = not self._opened.base  # as where a merge was stopped; an audit takes longer
+                    # As where a merge was stopped, or a reader in its way. The next opening would read all.
+                    unsealed = not self._opened.base or not os.path.lexists(self.files.seal)
                     merges = not self.read_only and not self.unproven
                     if merges and (unsealed or (wal and cheap)) and self._is_in_place():
                         self._merge()

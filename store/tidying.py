@@ -27,7 +27,7 @@ from engine.store import late, ongoing, repair, seal, writing
 from engine.store.directory import Files
 from engine.store.failures import translated
 from engine.store.lock import Held, keep_readers_out
-from engine.store.merging import copy_log, empty_log, merge, seal_of, shorten_log, unseal
+from engine.store.merging import copy_log, empty_log, merge, seal_of, shorten_log, sync, unseal
 from engine.store.ongoing import Ongoing
 from engine.store.proven import Proven
 from engine.store.rawfile import RawFile
@@ -191,6 +191,12 @@ class Tidying(Proven):
 
     def _merge_beside(self, one: Ongoing) -> bool:
         """As `merge`, while others use the store: what they committed may be in the log after it (Q12)."""
+        with suppress(OSError):  # some file systems refuse it
+            sync(self.files.directory, self.synchronous)
+        with one.inside():
+            self._opened.base = (
+                b""  # not before: a power cut that brings the seal back makes a stray of the log
+            )
         if not copy_log(self.files, self._raw, self.synchronous):
             return False
         while (size := self.files.wal_size()) > SLICE_BYTES:
@@ -211,6 +217,7 @@ class Tidying(Proven):
             sealed = seal_of(self._raw, digest, stored)
             if self.files.wal_size():
                 self._rest_on(sealed.base)
+                sync(self.files.wal, self.synchronous)  # with the seal alone, what is left counts as stray
             seal.write_seal(self.files.seal, sealed)
             self._opened.base = sealed.base
         return True

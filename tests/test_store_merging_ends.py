@@ -5,15 +5,16 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from engine.errors import ForkedEngine, StoreError
-from engine.store import ongoing, open_store, tidying
+from engine.store import merging, ongoing, open_store, seal, tidying
 from engine.store.lock import Held, keep_readers_out
 from engine.store.rawfile import RawFile
 from engine.store.sqlite import Store
@@ -41,6 +42,72 @@ def test_a_store_that_is_closed_while_it_is_sealed_is_sealed(
         assert halt.reached.wait(60)
         assert store.files.wal_size() == 0
         soon(halt.goes_on)
+
+
+def test_a_power_cut_that_brings_the_seal_back_takes_no_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All commits since the merge before rested on no seal then, and there was one: a stray log."""
+    halt = Halt(monkeypatch, tidying, "sync")
+    with open_store(tmp_path / "s") as store:
+        before = store.files.seal.read_bytes()
+        revision = fill(store)
+        assert halt.reached.wait(60)
+        store.write(graph(100, revision=revision))
+        cut = copy(store.directory, tmp_path / "cut")
+        (cut / store.files.seal.name).write_bytes(before)
+        halt.goes_on()
+        with open_store(cut) as other:
+            assert (other.notes, other.audited, dump(other)) == ([], False, dump(store))
+
+
+@pytest.mark.parametrize("synchronous", ["OFF", "NORMAL", "FULL"])
+def test_what_names_the_seal_is_on_the_disk_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, synchronous: Literal["OFF", "NORMAL", "FULL"]
+) -> None:
+    """A power cut that left the seal and not that commit made a stray of the log."""
+    halt = Halt(monkeypatch, RawFile, "digest")
+    done: list[object] = []
+    real_sync, real_seal = os.fsync, seal.write_seal
+
+    def sync(fd: int) -> None:
+        done.append(os.fstat(fd).st_ino)
+        real_sync(fd)
+
+    def write_seal(path: Path, one: seal.Seal) -> None:
+        done.append("seal")
+        real_seal(path, one)
+
+    with open_store(tmp_path, synchronous=synchronous) as store:
+        revision = fill(store)
+        assert halt.reached.wait(60)
+        store.write(graph(100, revision=revision))
+        monkeypatch.setattr(os, "fsync", sync)
+        monkeypatch.setattr(seal, "write_seal", write_seal)
+        log = store.files.wal.stat().st_ino
+        halt.goes_on()
+        until(lambda: not store.is_merging)
+        assert done == (["seal"] if synchronous == "OFF" else [log, "seal"])
+
+
+@pytest.mark.parametrize(("brief", "expected"), [(-1.0, merging.MOST_PASSES), (1e9, 1)])
+def test_a_log_is_copied_again_while_there_is_much_to_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, brief: float, expected: int
+) -> None:
+    """A large commit that came during the second pass was left to the step that keeps others out: 650 ms."""
+    monkeypatch.setattr(merging, "BRIEF_SECONDS", brief)
+    passes: list[str] = []
+    real = merging.trust
+
+    def trust(connection: sqlite3.Connection, synchronous: str) -> None:
+        real(connection, synchronous)
+        connection.set_trace_callback(lambda text: passes.append(text) if "PASSIVE" in text else None)
+
+    with merged_beside(tmp_path) as store:
+        monkeypatch.setattr(merging, "trust", trust)
+        fill(store)
+        until(lambda: not store.is_merging)
+        assert len(passes) == expected
 
 
 def test_a_store_that_is_forgotten_after_a_merge_lets_others_in(tmp_path: Path) -> None:
