@@ -35,8 +35,10 @@ class Ongoing:
         self._work = work
         self._guard = guard
         self._readers = readers  # kept out until it is over
-        self._stopped = threading.Event()
-        self._done = threading.Event()
+        self._over = False
+        self._ended = threading.Lock()  # a struck `Event` may stay locked: see test_store_lock_struck
+        self._ended.acquire()
+        self.is_stopped = False
         self._begun = threading.Lock()  # taken by who runs it, or sees to it that nobody will
         self._thread = threading.Thread(target=self._run, name="engine-merge", daemon=True)
 
@@ -45,12 +47,8 @@ class Ongoing:
         self._thread.start()
 
     @property
-    def is_stopped(self) -> bool:
-        return self._stopped.is_set()
-
-    @property
     def is_over(self) -> bool:
-        return self._done.is_set()
+        return self._over
 
     @contextmanager
     def inside(self) -> Iterator[None]:
@@ -67,12 +65,13 @@ class Ongoing:
 
     def stop(self) -> None:
         """When this returns, it is over."""
-        self._stopped.set()
+        self.is_stopped = True
         if self._begun.acquire(blocking=False):  # there is no such thread, or it comes too late
             self._end()
         # A store that was forgotten is closed by whichever thread finds that out, perhaps this very one.
         elif threading.current_thread() is not self._thread:
-            self._done.wait()
+            while not self._over:
+                self._ended.acquire(timeout=STEP_SECONDS)
 
     def _run(self) -> None:
         if not self._begun.acquire(blocking=False):
@@ -89,4 +88,5 @@ class Ongoing:
             self._readers.release()
         finally:
             del self._work  # it holds the store, whose finalizer holds this: it would never be forgotten
-            self._done.set()
+            self._over = True
+            self._ended.release()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +13,11 @@ from types import FrameType
 import pytest
 
 from engine.errors import StoreInUse
-from engine.store import lock, merging, open_store, opening
+from engine.store import lock, merging, ongoing, open_store, opening
 from engine.store.lock import Held, WriterLock, hold_as_reader, keep_readers_out, make_lock_file
 from tests.stores import graph
 
-PLACES = {lock.__file__, merging.__file__}
+PLACES = {lock.__file__, merging.__file__, ongoing.__file__, threading.__file__}
 
 
 @contextmanager
@@ -89,18 +91,43 @@ def test_who_is_struck_while_it_takes_the_lock_of_readers_has_none(tmp_path: Pat
         mine.release()
         assert free
 
-    taken: list[Held | None] = []
-    for take in (
-        lambda: taken.append(hold_as_reader(path)),
-        lambda: taken.append(keep_readers_out(path)[1]),
-    ):
-        assert each_place(take, is_free) > 4
+    def check(take: Callable[[], Held | None]) -> None:
+        taken: list[Held | None] = []
+        assert each_place(lambda: taken.append(take()), is_free) > 4
         with pytest.raises(AssertionError):
             is_free()
-        held = taken.pop()
-        assert held is not None
-        held.release()
+        assert taken[0] is not None
+        taken[0].release()
         is_free()
+
+    check(lambda: hold_as_reader(path))
+    check(lambda: keep_readers_out(path)[1])
+
+
+def test_who_is_struck_while_it_stops_a_merge_can_stop_it_again(tmp_path: Path) -> None:
+    """An `Event` that was struck as it was set could never be set again."""
+
+    def begun() -> ongoing.Ongoing:
+        def work(one: ongoing.Ongoing) -> None:
+            while not one.is_stopped:
+                time.sleep(0.001)
+
+        one = ongoing.Ongoing(work, threading.RLock(), keep_readers_out(tmp_path / "lock")[1])
+        one.start()
+        return one
+
+    one = begun()
+
+    def again() -> None:
+        nonlocal one
+        waits = threading.Thread(target=one.stop, daemon=True)
+        waits.start()
+        waits.join(20)
+        assert one.is_over
+        one = begun()
+
+    assert each_place(lambda: one.stop(), again) > 1
+    assert one.is_over
 
 
 def test_a_store_that_is_struck_while_it_closes_can_be_closed_again(tmp_path: Path) -> None:
