@@ -43,7 +43,7 @@ class Ongoing:
         self._thread = threading.Thread(target=self._run, name="engine-merge", daemon=True)
 
     def start(self) -> None:
-        """RuntimeError: no thread is to be had."""
+        """RuntimeError: no thread is to be had. Struck, it may have begun: then `stop`."""
         self._thread.start()
 
     @property

@@ -10,8 +10,9 @@ Invariants
          late stamps: see late. A watch calls it: in quiet moments, and where there are none between two edits
          when it is pressing.
     Q11  What fails here is tried again later. Nothing that was committed depends on it.
-    Q12  Commits that are made while a thread merges rest on no seal. Before there is one beside them, the
-         last is made to name it: see test_commits_that_were_made_while_the_file_was_sealed_are_found.
+    Q12  Commits that are made while a thread merges rest on the seal before, until that is gone for good, and
+         then on none. Before there is one beside them, the last is made to name it, on the disk too: see
+         test_commits_that_were_made_while_the_file_was_sealed_are_found, and test_store_merging_ends.
 """
 
 from __future__ import annotations
