@@ -9,7 +9,7 @@ Invariants
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import compress, count
 from struct import Struct
 from typing import Final
@@ -209,7 +209,7 @@ def _news(core: Core, goes_on: bool) -> Batch:
         batch.nodes = _rows(core)
     batch.extent = _extent(core, goes_on)
     if batch.extent is not Extent.LATER:
-        batch.readers = _readers(core, batch.extent).items()
+        batch.readers = _readers(core, batch.extent)
     batch.inputs = unsaved.stamps.items()
     for row in unsaved.queries:
         calls = array("I", sorted(queries.calls[row])).tobytes()
@@ -274,22 +274,45 @@ def _extent(core: Core, goes_on: bool) -> Extent:
     return Extent.CHANGED if indexed else Extent.ALL
 
 
-def _readers(core: Core, extent: Extent) -> dict[int, bytes]:
+class _Readers(Collection[tuple[int, bytes]]):
+    """The packed readers of nodes, made one by one while they are written: those of a first build are as many
+    bytes as all else that ends it.
+    """
+
+    def __init__(self, core: Core, nodes: Sequence[int], others: Mapping[int, bytes]) -> None:
+        self._readers = core.graph.readers
+        self._nodes = nodes
+        self._others = others  # of these nodes it is something else
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        others, readers = self._others, self._readers
+        for node in self._nodes:
+            yield node, others[node] if node in others else _packed(readers[node])
+
+    def __contains__(self, pair: object) -> bool:
+        return any(pair == one for one in self)
+
+
+def _readers(core: Core, extent: Extent) -> _Readers:
     """The readers of all dirty nodes, or of all there are, without the collections that wait for them."""
-    graph = core.graph
-    nodes = list(core.unsaved.readers) if extent is Extent.CHANGED else list(compress(count(), graph.readers))
-    found = list(map(graph.readers.__getitem__, nodes))
-    if None in found:
-        nodes = [node for node in nodes if graph.readers[node] is not None]
-        found = list(map(graph.readers.__getitem__, nodes))
-    packed = dict(zip(nodes, map(_packed, found), strict=True))
+    readers = core.graph.readers
+    if extent is Extent.CHANGED:
+        nodes = [node for node in core.unsaved.readers if readers[node] is not None]
+    else:
+        nodes = list(compress(count(), readers))
+    others: dict[int, bytes] = {}
     for one in core.collections.values():
-        for node in packed.keys() & one.missed.keys():
+        missed = one.missed.keys()
+        for node in missed & core.unsaved.readers.keys() if extent is Extent.CHANGED else missed:
             waiting = {other.node for other in core.collections.values() if other.waits_for(node)}
-            if waiting:
-                left = array("I", [reader for reader in graph.above(node) if reader not in waiting])
-                packed[node] = left.tobytes() if graph.verified_at[node] else b""  # it has no row at all yet
-    return packed
+            if waiting and readers[node]:
+                left = array("I", [reader for reader in core.graph.above(node) if reader not in waiting])
+                # Without a value it has no row at all yet.
+                others[node] = left.tobytes() if core.graph.verified_at[node] else b""
+    return _Readers(core, nodes, others)
 
 
 def _packed(entries: array[int] | int | None) -> bytes:

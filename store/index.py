@@ -15,13 +15,15 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from collections.abc import Collection
-from itertools import compress
+from itertools import islice
 
 from engine.store import checksums, repair, schema
 from engine.store.checking import check
 from engine.store.layout import collection_rows
 from engine.store.reading import NODE_COLUMNS, checked
 from engine.store.statements import insert_columns, take
+
+AT_ONCE = 10_000  # rows: a MB or two
 
 Given = Collection[tuple[int, bytes]]  # as in `Batch.readers`
 
@@ -35,11 +37,16 @@ def put_off(connection: sqlite3.Connection) -> int:
 
 
 def make(connection: sqlite3.Connection, given: Given | None = None) -> int:
-    """Make it; return by how much the total grows. `given`: all readers, where the caller knows them."""
-    found = dict(given) if given is not None else readers(connection)
-    nodes = sorted(compress(found, found.values()))
-    packed = list(map(found.__getitem__, nodes))
-    grown = insert_columns(connection, "readers", (nodes, packed), checksums.readers_sums)
+    """Make it; return by how much the total grows.
+
+    given   all readers, where the caller knows them; best in the order of their nodes
+    """
+    found = iter(given if given is not None else sorted(readers(connection).items()))
+    grown = 0
+    while some := list(islice(found, AT_ONCE)):
+        rows = [row for row in some if row[1]]
+        columns = list(zip(*rows, strict=True)) or [(), ()]
+        grown += insert_columns(connection, "readers", columns, checksums.readers_sums)
     connection.execute(schema.NODE_KEY)
     return grown
 
