@@ -189,6 +189,8 @@ def commit(core: Core, *, goes_on: bool = False) -> None:
         unsaved.since = core.clock()  # else all rows would be tried again after every key
         return
     core.telling.over("full")
+    if store.notes:  # of a log that could not be merged
+        core.telling.notes += store.hand_over()
     core.written += len(batch.nodes)
     unsaved.committed()
     for one in core.collections.values():

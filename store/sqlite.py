@@ -35,7 +35,7 @@ from engine.store.rows import (
     State,
     StateRow,
 )
-from engine.store.tidying import NOT_MERGED, Tidying
+from engine.store.tidying import Tidying
 
 if TYPE_CHECKING:
     from engine.store.inspect import Statistics
@@ -124,10 +124,7 @@ class Store(Tidying):
                 after = writing.write_batch(connection, batch, stored, self._opened.base)
             self._stored = after
             self._index = True if batch.extent is not Extent.LATER else None
-            with translated(self.path):
-                size = self.files.wal_size()
-            if size > self._merge_above or not size:  # deleted, it can be merged, but not be found
-                self._merge_large_log()
+            self._merge_if_above(self._merge_above, or_deleted=True)
 
     def checkpoint(self) -> bool:
         """Merge the log into the main file and seal it. False: a reader is in the way."""
@@ -188,7 +185,7 @@ class Store(Tidying):
                     if merges and (unsealed or (wal and cheap)) and self._is_in_place():
                         self._merge()
             except StoreError as error:  # all is in the log, and the next open tells if it is not sealed
-                self.notes.append(NOT_MERGED.format(error.fields.get("reason", error.headline)))
+                self._note_not_merged(error)
             finally:
                 self._shut()
 

@@ -99,8 +99,7 @@ class Tidying(Proven):
                 return
             if self._late() > late.MOST // QUIET_PART:
                 self._rewrite(writing.write_late_to_blocks)
-            if self.files.wal_size() > WAL_LIMIT_BYTES // QUIET_PART:
-                self._merge_large_log()
+            self._merge_if_above(WAL_LIMIT_BYTES // QUIET_PART)
 
     @property
     def is_merging(self) -> bool:
@@ -135,7 +134,8 @@ class Tidying(Proven):
 
     def _unmerged(self) -> int:
         """Bytes of the log that nobody merges."""
-        return 0 if self.is_merging else self.files.wal_size()
+        with translated(self.path):
+            return 0 if self.is_merging else self.files.wal_size()
 
     def _late(self) -> int:
         with translated(self.path):
@@ -146,14 +146,27 @@ class Tidying(Proven):
         self._opened.stored = self._state_row()
         return merge(self._opened, force=force)
 
-    def _merge_large_log(self) -> None:
-        """The commits in it stand whatever happens here, so a failure is a note."""
+    def _merge_if_above(self, bytes: int, *, or_deleted: bool = False) -> None:
+        """Merge a log that is larger. The commits in it stand whatever happens here, so a failure is a note.
+
+        or_deleted  merge one that was deleted, too: that can be done, but nobody else finds it
+        """
         if self.is_merging:
             return
-        size = self.files.wal_size()
-        worth = size and self._raw.size() + size > ongoing.WORTH_BYTES  # deleted, nobody else finds it
-        if not worth or not self._begin_to_merge(size):
+        try:
+            with translated(self.path):
+                size = self.files.wal_size()
+                worth = size and self._raw.size() + size > ongoing.WORTH_BYTES
+        except StoreError as error:
+            self._note_not_merged(error)
+            return
+        if (size > bytes or (or_deleted and not size)) and not (worth and self._begin_to_merge(size)):
             self._try_to_merge(size, partial(self._merge, force=size > WAL_WARNING_BYTES))
+
+    def _note_not_merged(self, error: StoreError) -> None:
+        note = NOT_MERGED.format(error.fields.get("reason", error.headline))
+        if note not in self.notes:
+            self.notes.append(note)
 
     def _try_to_merge(self, size: int, merge: Callable[[], bool]) -> None:
         merged = False
@@ -161,7 +174,7 @@ class Tidying(Proven):
             with translated(self.path):
                 merged = merge()
         except StoreError as error:
-            self.notes.append(NOT_MERGED.format(error.fields.get("reason", error.headline)))
+            self._note_not_merged(error)
         self._merge_above = WAL_LIMIT_BYTES if merged else size + WAL_LIMIT_BYTES
         if not merged and size > WAL_WARNING_BYTES and not self._warned:
             self._warned = True

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import random
 import sys
 from pathlib import Path
 
 import pytest
 
+from engine import Engine, input, query
 from engine.errors import Closed
 from engine.store import Batch, open_store, opening, tidying
 from engine.store import sqlite as store_sqlite
+from engine.store.directory import Files
 from tests.stores import graph, node, run
+
+
+@input
+def seed() -> int:
+    return 0
+
+
+@query
+def large() -> bytes:
+    return random.Random(seed()).randbytes(50_000)
 
 
 def test_a_reader_that_leaves_last_does_not_break_the_seal(tmp_path: Path) -> None:
@@ -39,6 +54,38 @@ def test_a_log_that_grows_too_large_is_merged(tmp_path: Path, monkeypatch: pytes
         assert store.files.wal_size() == 0
     with open_store(tmp_path) as again:
         assert (again.notes, again.audited, again.state.revision) == ([], False, 119)
+
+
+def test_that_a_reader_is_in_the_way_is_told_while_the_engine_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told when the engine was closed: a watch of weeks filled the disk without a word."""
+    monkeypatch.setattr(tidying, "WAL_LIMIT_BYTES", 100_000)
+    monkeypatch.setattr(tidying, "WAL_WARNING_BYTES", 300_000)
+    with Engine(tmp_path) as db:
+        db.get(large)
+        with open_store(tmp_path, read_only=True):
+            for turn in range(1, 20):
+                db.set(seed, turn)
+                db.get(large)
+            assert any("keeps the store's log from being merged" in note for note in db.notes())
+
+
+def test_a_log_that_cannot_be_looked_at_fails_no_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit stood, and who made it was told that it had failed."""
+
+    def fail(_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with open_store(tmp_path) as store:
+        with monkeypatch.context() as patched:
+            patched.setattr(Files, "wal_size", fail)
+            for revision in (1, 2):
+                store.write(graph(10, revision=revision))
+        assert store.notes == [tidying.NOT_MERGED.format("Input/output error")]
+        assert store.state.revision == 2
 
 
 @pytest.mark.parametrize("limit", [0, 1 << 40])
