@@ -1,4 +1,9 @@
-"""Tree: a Python repository of any size, the same at every run. Imports follow a power law: hubs are few."""
+"""Tree: a Python repository of any size, the same at every run. Imports follow a power law: hubs are few.
+
+`repository` makes one as people could have written it, with all that this takes. The figures of `watching`
+are of this one, whose modules are all alike: what an edit costs depends on who imports the module, and on
+nothing else.
+"""
 
 from __future__ import annotations
 

@@ -47,6 +47,19 @@ def pairs(number: int) -> Iterable[Pair]:
 total = fold(each=pairs.column("number"), of=raised, into=Sum())
 
 
+@pytest.fixture
+def db(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """An engine with a store that commits after every seventh node."""
+    monkeypatch.setattr("engine.persist.CHUNK_NODES", 7)
+    with Engine(tmp_path / "store") as engine:
+        yield engine
+
+
+def store_of(db: Engine) -> Store:
+    assert db.store is not None
+    return db.store
+
+
 def parts(extent: Extent = Extent.ALL) -> Iterator[Batch]:
     """The batches of a first build of `graph(COUNT)`; the last one has this extent."""
     whole = graph(COUNT)
@@ -101,47 +114,40 @@ def test_a_store_built_in_parts_is_that_of_one_batch(tmp_path: Path, extent: Ext
         assert (store.notes, dump(store)) == ([], expected)
 
 
-def test_what_was_asked_for_before_a_large_build_goes_into_its_index(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("engine.persist.CHUNK_NODES", 7)
-    with Engine(tmp_path / "store") as db:
-        assert db.store is not None
-        store = db.store
-        assert db.get(raised, 3) == 3
-        assert store.is_indexed
-        states: list[bool] = []
-        db.listen(lambda event: states.append(store.is_indexed) if event.what is What.COMMITTED else None)
-        assert db.get(total) == 780
-        assert (states[0], states[-1]) == (False, True)
-        assert db.get(raised, 50) == 50
-        assert states[-1], "a small request after it writes what it changed"
-        store.check_invariants()
-        db.check_invariants()
+def test_what_was_asked_for_before_a_large_build_goes_into_its_index(db: Engine, tmp_path: Path) -> None:
+    store = store_of(db)
+    assert db.get(raised, 3) == 3
+    assert store.is_indexed
+    states: list[bool] = []
+    db.listen(lambda event: states.append(store.is_indexed) if event.what is What.COMMITTED else None)
+    assert db.get(total) == 780
+    assert (states[0], states[-1]) == (False, True)
+    assert db.get(raised, 50) == 50
+    assert states[-1], "a small request after it writes what it changed"
+    store.check_invariants()
+    db.check_invariants()
+    db.close()
     with Engine(tmp_path / "store") as db:
         assert (db.get(total), db.get(raised, 50), db.counts().executed) == (780, 50, 0)
 
 
 def test_a_change_after_a_first_build_leaves_the_index_in_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    db: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once memory was given back, the next commit amid a request took all of it away, and whoever asked for
     readers went through all nodes: with 100,000 files the first edits of a watch waited for seconds.
     """
-    monkeypatch.setattr("engine.persist.CHUNK_NODES", 7)
     monkeypatch.setattr("engine.attempt.MANY", 20)
-    with Engine(tmp_path / "store") as db:
-        assert db.store is not None
-        store = db.store
-        assert db.get(total) == 780
-        assert store.is_indexed
-        late: list[bool] = []
-        db.listen(lambda event: late.append(not store.is_indexed) if event.what is What.COMMITTED else None)
-        db.set(offset, 1)
-        assert db.get(total) == 820
-        assert len(late) > 2
-        assert not any(late)
-        store.check_invariants()
+    store = store_of(db)
+    assert db.get(total) == 780
+    assert store.is_indexed
+    late: list[bool] = []
+    db.listen(lambda event: late.append(not store.is_indexed) if event.what is What.COMMITTED else None)
+    db.set(offset, 1)
+    assert db.get(total) == 820
+    assert len(late) > 2
+    assert not any(late)
+    store.check_invariants()
 
 
 def test_before_its_end_readers_and_keys_are_found_without_the_index(tmp_path: Path) -> None:
@@ -178,27 +184,24 @@ def test_a_store_whose_first_build_was_killed_gets_its_index_when_it_is_opened(t
 
 
 def test_a_build_of_collections_killed_between_its_commits_goes_on_with_its_index(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    db: Engine, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("engine.persist.CHUNK_NODES", 7)
     copies: list[Path] = []
     late: list[bool] = []
-    with Engine(tmp_path / "store") as db:
-        assert db.store is not None
-        store = db.store
+    store = store_of(db)
 
-        def commit(event: Event) -> None:
-            if event.what is What.COMMITTED:
-                late.append(not store.is_indexed)
-                copies.append(copy(store.directory, tmp_path / f"copy{len(copies)}"))
+    def commit(event: Event) -> None:
+        if event.what is What.COMMITTED:
+            late.append(not store.is_indexed)
+            copies.append(copy(store.directory, tmp_path / f"copy{len(copies)}"))
 
-        db.listen(commit)
-        assert db.get(total) == 780
-        db.check_invariants()
-        assert (late[-1], sum(late) >= 8) == (False, True)
-        assert sorted(late, reverse=True) == late, "once made, it stays"
-        expected = index.readers(store.connection)
-        assert store.readers(list(expected)) == expected
+    db.listen(commit)
+    assert db.get(total) == 780
+    db.check_invariants()
+    assert (late[-1], sum(late) >= 8) == (False, True)
+    assert sorted(late, reverse=True) == late, "once made, it stays"
+    expected = index.readers(store.connection)
+    assert store.readers(list(expected)) == expected
     for place in copies:
         with open_store(place) as store:
             assert (store.is_indexed, store.notes) == (True, [])
@@ -210,48 +213,38 @@ def test_a_build_of_collections_killed_between_its_commits_goes_on_with_its_inde
             db.check_invariants()
 
 
-def test_an_interrupted_first_build_goes_on_with_its_index(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("engine.persist.CHUNK_NODES", 7)
-    with Engine(tmp_path / "store") as db:
-        assert db.store is not None
-        store = db.store
+def test_an_interrupted_first_build_goes_on_with_its_index(db: Engine) -> None:
+    store = store_of(db)
 
-        def stop(event: Event) -> None:
-            if event.what is What.COMMITTED and not store.is_indexed:
-                stops.append(event)
-                db._core.torn = True  # as an interrupt amid a change leaves it
-                raise KeyboardInterrupt
+    def stop(event: Event) -> None:
+        if event.what is What.COMMITTED and not store.is_indexed:
+            stops.append(event)
+            db._core.torn = True  # as an interrupt amid a change leaves it
+            raise KeyboardInterrupt
 
-        stops: list[Event] = []
-        stop_listening = db.listen(stop)
-        with pytest.raises(KeyboardInterrupt):
-            db.get(total)
-        stop_listening()
-        assert stops
-        assert db.get(total) == 780
-        assert store.is_indexed
-        db.check_invariants()
-        store.check_invariants()
-
-
-def test_a_first_build_writes_the_readers_of_a_node_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With each commit those of a popular one were written again, and keys put between all others."""
-    monkeypatch.setattr("engine.persist.CHUNK_NODES", 7)
-    with Engine(tmp_path / "store") as db:
-        assert db.store is not None
-        rows: list[str] = []
-        db.store.connection.set_trace_callback(rows.append)
+    stops: list[Event] = []
+    stop_listening = db.listen(stop)
+    with pytest.raises(KeyboardInterrupt):
         db.get(total)
-        db.store.connection.set_trace_callback(None)
-        commits = [at for at, text in enumerate(rows) if text == "COMMIT"]
-        written = [at for at, text in enumerate(rows) if text.startswith("INSERT INTO readers")]
-        assert len(commits) >= 8
-        assert commits[-2] < min(written)
-        assert not any(text.startswith("DELETE FROM readers") for text in rows)
+    stop_listening()
+    assert stops
+    assert db.get(total) == 780
+    assert store.is_indexed
+    db.check_invariants()
+    store.check_invariants()
+
+
+def test_a_first_build_writes_the_readers_of_a_node_once(db: Engine) -> None:
+    """With each commit those of a popular one were written again, and keys put between all others."""
+    rows: list[str] = []
+    store_of(db).connection.set_trace_callback(rows.append)
+    db.get(total)
+    store_of(db).connection.set_trace_callback(None)
+    commits = [at for at, text in enumerate(rows) if text == "COMMIT"]
+    written = [at for at, text in enumerate(rows) if text.startswith("INSERT INTO readers")]
+    assert len(commits) >= 8
+    assert commits[-2] < min(written)
+    assert not any(text.startswith("DELETE FROM readers") for text in rows)
 
 
 def test_a_full_disk_leaves_an_unfinished_store_usable(
