@@ -97,6 +97,7 @@ class Verifier:
     def _run(self) -> Verification:
         make_calm(self.core)
         asked = self._asked()
+        self._know_the_newest()
         chosen: list[Asked] | None = None
         seen: Seen = {}
         found: Compared | None = None
@@ -146,6 +147,13 @@ class Verifier:
             unknown = {core.queries.names[graph.query[node]] for node, key in keys.items() if key is None}
             self._left_out = tuple(sorted(name.removesuffix(".members") for name in unknown))
             return [(key.query, key.args) for key in keys.values() if key is not None]
+
+    def _know_the_newest(self) -> None:
+        """Of each query the newest definition. A function that a reload removed would bring older ones."""
+        with self.core.lock, self.scratch.lock:
+            for name in tuple(self.core.queries.by_name):
+                if name in REGISTRY:
+                    bind(self.scratch, REGISTRY[name])
 
     def _together(self, asked: list[Asked]) -> None:
         """Compute keys as a group, so that they go to workers as they may in the engine that is verified."""
