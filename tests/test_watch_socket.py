@@ -92,6 +92,19 @@ def test_requests_that_make_no_sense_are_answered_so(serving: Serving, request_:
     assert serving.fake.synced == []
 
 
+@pytest.mark.parametrize("text", ["/a\0b", "/a\ud800b"], ids=ascii)
+def test_texts_that_name_no_file_make_a_request_malformed(serving: Serving, text: str) -> None:
+    asked = request_of("none")
+    spoiled = [{**asked, "place": {**asked["place"], name: text}} for name in ("root", "store")]
+    spoiled.append({**asked, "place": {**asked["place"], "path": [text]}})
+    if "\0" not in text:  # an argument may have one, and is no text but a list
+        spoiled.append({**asked, "args": text})
+    for request_ in spoiled:
+        (found,) = exchange(serving.store, wire.encoded({**wire.identity(), **request_}))
+        assert found["error"]["exit_code"] == 2
+        assert found["error"]["text"].startswith("the request is malformed: ")
+
+
 def test_fifty_clients_at_once_are_all_answered(serving: Serving) -> None:
     with ThreadPoolExecutor(50) as pool:
         replies = list(pool.map(lambda n: ask(serving.store, request_of("echo", str(n))).out, range(200)))

@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-import msgspec
-from attrs import asdict, frozen
+from attrs import asdict, field, frozen
 
 from engine.errors import (
     EXIT_BAD_REQUEST,
@@ -54,10 +53,10 @@ LOADING: Final = threading.Lock()  # a module that another thread is loading is 
 class Place:
     """Where a client works: its settings."""
 
-    root: str
-    store: str
+    root: str = field(validator=wire.names_files)
+    store: str = field(validator=wire.names_files)
     rules: tuple[str, ...]
-    path: tuple[str, ...]
+    path: tuple[str, ...] = field(validator=wire.names_files)
     workers: int
     strict: bool
     depth_limit: int
@@ -122,7 +121,7 @@ def answer(request: Message, served: Served) -> Generator[Message, None, None]:
         yield from verb(request, served)
     except (Closed, KeyboardInterrupt):  # what a stopping engine raises in threads that wait for it
         yield {"retry": "the watch is ending"}
-    except msgspec.ValidationError as error:
+    except wire.Malformed as error:
         yield _error(f"the request is malformed: {error}", EXIT_BAD_REQUEST)
     except Exception as error:  # told to who asked: the watch goes on
         yield failed(error)
@@ -136,7 +135,7 @@ def _run(request: Message, served: Served) -> Iterator[Message]:
     from engine.cli.report import of_query
     from engine.modules import load_query
 
-    asked = msgspec.convert(request, Run)
+    asked = wire.converted(request, Run)
     db = served.db
     refused = why_elsewhere(asked.place, db)
     if refused:
@@ -264,7 +263,7 @@ def _ignored(place: Place, db: Engine) -> Iterator[str]:
 def _look(request: Message, served: Served) -> Iterator[Message]:
     from engine.cli import look
 
-    asked = msgspec.convert(request, Look)
+    asked = wire.converted(request, Look)
     db = served.db
     refused = why_elsewhere(asked.place, db)
     stale = served.stale_rules()
@@ -303,7 +302,7 @@ def _status(request: Message, served: Served) -> Iterator[Message]:
 
 
 def _sync(request: Message, served: Served) -> Iterator[Message]:
-    asked = msgspec.convert(request, Sync)
+    asked = wire.converted(request, Sync)
     differing = served.sync(crawl=asked.crawl)
     yield {"ok": {"differing": differing, "revision": served.db.revision}}
 

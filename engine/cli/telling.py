@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 from attrs import frozen
 
 from engine.cli import answers
 from engine.cli.feed import Feed
 from engine.cli.report import of_query
 from engine.errors import Closed, EngineError
+from engine.watch import wire
 from engine.watch.events import Revised, Skipped
 from engine.watch.wire import Message
 
@@ -47,7 +47,7 @@ class Changes:
 
 def answer_changes(request: Message, served: Served) -> Iterator[Message]:
     """The messages that answer a request for changes."""
-    asked = msgspec.convert(request, Changes)
+    asked = wire.converted(request, Changes)
     db = served.db
     refused = answers.why_elsewhere(asked.place, db)
     if asked.sync and not refused:

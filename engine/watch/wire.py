@@ -19,7 +19,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from engine import __version__
 
@@ -31,6 +31,7 @@ PIECE: Final = 1 << 17  # characters of the answer in one line: some millisecond
 _CHUNK: Final = 1 << 16  # bytes read at once
 
 Message = dict[str, Any]
+Form = TypeVar("Form")
 
 
 class Malformed(ValueError):
@@ -65,6 +66,23 @@ def difference(other: Mapping[str, Any]) -> str:
 def encoded(message: Mapping[str, Any]) -> bytes:
     """One line."""
     return json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def converted(message: Message, form: type[Form]) -> Form:
+    """What a message asks for, as an object of a class. Raises `Malformed`."""
+    import msgspec  # late: clients begin without it
+
+    try:
+        return msgspec.convert(message, form)
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter amid telling of such a text
+        raise Malformed(str(error)) from None
+
+
+def names_files(_: object, attribute: object, value: Any) -> None:
+    """A validator of attrs, for a text or several: ValueError for what can be the name of no file."""
+    for text in (value,) if isinstance(value, str) else value:
+        if b"\0" in os.fsencode(text):
+            raise ValueError("a name with a NUL")
 
 
 def pieces(lines: Iterator[str]) -> Iterator[Message]:
