@@ -165,3 +165,8 @@ def mode_in(stamp: bytes) -> int:
         return 0
     mode: int = _RECORD.unpack_from(stamp)[1]
     return mode
+
+
+def inode_end(inode: int) -> bytes:
+    """What the stamp of a path ends with where it reaches the file of this number, through links or not."""
+    return _RECORD.pack(_STATE, 0, 0, 0, 0, 0, inode)[-8:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,18 @@ def test_a_link_that_leads_out_and_in_again_is_looked_at_every_second(root: Path
         until(lambda: db.get(text, "link/one.txt") == "edited under its real name")
         (root / "a" / "one.txt").write_text("and again")
         check(db, root)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_write_by_one_name_of_a_file_is_seen_by_those_who_know_it_by_another(root: Path, mode: str) -> None:
+    (root / "b" / "hard.txt").hardlink_to(root / "a" / "one.txt")
+    (root / "l.txt").symlink_to("b/hard.txt")
+    with watching(root, text.key("a/one.txt"), text.key("l.txt"), **MODES[mode]) as (db, watch, told):
+        for number in range(4):
+            if number == 2:  # till now they were read a moment ago each time, and had no stamp to go by
+                time.sleep(2.1)
+                watch.sync(crawl=True)
+            (root / "b" / "hard.txt").write_text(f"text {number}")
+            db.sync()
+            assert db.get(text, "a/one.txt") == db.get(text, "l.txt") == f"text {number}"
+        until(lambda: "text('a/one.txt')" in told.names())

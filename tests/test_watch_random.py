@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
+from engine import Engine
 from engine.watch import file_watcher
 from engine.watch.scanning import ScanningBackend
 from tests.scripted import Script, spoiled
 from tests.watch_edits import Edits
 from tests.watch_modes import polling
+from tests.watch_odd_edits import OddEdits
 from tests.watch_world import (
     WATCHED,
     answers,
@@ -68,6 +70,26 @@ def test_after_a_sync_every_answer_is_the_one_from_scratch(tmp_path: Path, mode:
             right = truth(root)
             assert answers(db) == right, edits.done[-count:]
             until(lambda right: all(heard[name] == right[name] for name in heard), "what was told", right)
+        db.check_invariants()
+
+
+@pytest.mark.limit(3600)
+@pytest.mark.parametrize("mode", ["events", "scanning"])
+def test_after_a_sync_odd_names_and_hidden_edits_are_as_from_scratch(tmp_path: Path, mode: str) -> None:
+    root, outside = planted(tmp_path / "root"), tmp_path / "outside"
+    outside.mkdir()
+    edits = OddEdits(root, seed=3, outside=outside)
+    with watching(root, store=tmp_path / "store", **RELIABLE[mode](3)) as (db, _, _):
+        for _ in range(edits_in(300) // ROUND):
+            count = edits.random.choice((1, 2, ROUND, 2 * ROUND - 3))
+            edits.edit(count)
+            db.sync()
+            assert answers(db) == truth(root), edits.done[-count:]
+            executed = db.counts().executed
+            answers(db)
+            assert db.counts().executed == executed, "it was asked for a moment ago"
+    with Engine(tmp_path / "store", root=root) as db:
+        assert answers(db) == truth(root)
         db.check_invariants()
 
 

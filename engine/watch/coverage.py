@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from engine.core import Core
 from engine.errors import CannotWatch
@@ -50,7 +50,7 @@ class Coverage:
         self._bare: dict[str, None] = {}  # directories that should be covered and are not
         self._told: set[str] = set()
 
-    def nodes_of(self, paths: Iterable[str]) -> list[int]:
+    def nodes_of(self, paths: Collection[str]) -> list[int]:
         """The inputs to look at when something happened at these paths, in their order.
 
         Directories among them that were removed, replaced or made are covered anew.
@@ -63,6 +63,7 @@ class Coverage:
                 found.update(dict.fromkeys(self.places.affected(path)))
                 if path and (self.places.covers(path) or self.places.becomes_directory(path)):
                     replaced.update(dict.fromkeys(self.places.tree(path)))
+            found.update(dict.fromkeys(self.places.by_other_names(paths)))
             if replaced:
                 self.backend.uncover([self.places.full(path) for path in replaced])
                 found.update(dict.fromkeys(self._to_look_at(self._cover(replaced))))

@@ -21,8 +21,9 @@ from itertools import islice
 
 from engine.core import Core
 from engine.graph import Graph
+from engine.observe import RACY
 from engine.query import QueryInfo
-from engine.rules.stat import file_stamp, mode_in
+from engine.rules.stat import file_stamp, inode_end, mode_in
 
 MOST_LINKS = 40  # as many as Linux follows in one path
 
@@ -137,6 +138,30 @@ class Places:
             yield from self.at(path.rpartition("/")[0])
         if path in self._entries:
             yield from self.below(path)
+
+    def by_other_names(self, paths: Iterable[str]) -> list[int]:
+        """The inputs that look at the files at these paths by other names: nothing is told of these.
+
+        A file has several names as a rule nowhere, and then this costs a call of the system for each path.
+        """
+        ends = {
+            inode_end(state.st_ino)
+            for path in paths
+            if (state := self._state_at(path)) is not None
+            and state.st_nlink > 1
+            and stat.S_ISREG(state.st_mode)
+        }
+        if not ends:
+            return []
+        core = self._core
+        with core.lock:
+            # One that was read a moment ago has no stamp to tell by.
+            return [
+                node
+                for node, stamp in core.observed.items()
+                if stamp[-8:] in ends
+                or (stamp == RACY and (info := core.info_of(node)) is not None and info.stamp is file_stamp)
+            ]
 
     def below(self, directory: str) -> Iterator[int]:
         """The inputs that look at what is, or would be, in a directory or below it."""
@@ -258,7 +283,11 @@ class Places:
         return mode_in(stamp) if stamp and info.stamp is file_stamp else self._mode_at(place)
 
     def _mode_at(self, path: str) -> int:
+        state = self._state_at(path)
+        return 0 if state is None else state.st_mode
+
+    def _state_at(self, path: str) -> os.stat_result | None:
         try:
-            return os.lstat(self.full(path)).st_mode
+            return os.lstat(self.full(path))
         except (OSError, ValueError):
-            return 0
+            return None
