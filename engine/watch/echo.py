@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 ROUNDS = 5  # a program that settles its own output (a formatter that runs twice) needs two or three
 FIRST_WAIT = 0.5  # seconds; doubled with each further round
 LONGEST_WAIT = 30.0  # seconds
+LATE_SECONDS = 1.0  # of who tells what it did after others; what is older shows that the clock was set back
 
 
 class Echo:
@@ -29,9 +30,10 @@ class Echo:
 
     def worked(self, began: float, ended: float) -> None:
         """Queries or callbacks ran from one moment to another. What overlaps, or touches, is one interval."""
-        if began > self._ended:
+        set_back = ended < self._began - LATE_SECONDS
+        if began > self._ended or set_back:
             self._began = began
-        self._ended = max(self._ended, ended)
+        self._ended = ended if set_back else max(self._ended, ended)
 
     def of(self, changed: Iterable[str]) -> dict[str, float]:
         """Take note of the files of one revision. Returns those to wait with, and for how many seconds."""
