@@ -17,6 +17,7 @@ from engine.cli.waiting import Cure
 from engine.code_moment import Moment
 from engine.watch import rule_code
 from engine.watch.rule_code import RuleCode
+from tests.test_rules_files_stamps import coarse
 
 
 @pytest.fixture
@@ -74,6 +75,20 @@ def test_a_content_that_is_hidden_behind_equal_size_and_time_is_found(tmp_path: 
     path.write_text("two")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert rules.changed() == (str(path),)
+
+
+def test_a_content_that_is_hidden_behind_a_coarse_clock_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coarse(monkeypatch, 2_000_000_000)
+    path = tmp_path / "rules.py"
+    path.write_text("0000")
+    rules = files(path)
+    for number in range(1, 100):
+        path.write_text(f"{number:04}")
+        assert rules.changed() == (str(path),)
+        path.write_text("0000")
+        assert rules.changed() == ()
 
 
 def test_a_file_that_is_missing_for_a_moment_has_not_changed(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from blake3 import blake3
 
 from engine.code_moment import Moment
 from engine.code_origin import origin
-from engine.rules.stat import stamp_of
+from engine.rules.stat import settled, stamp_of
 
 LOOK_SECONDS: Final = 0.5  # between two looks: 50 files take 0.2 ms
 # How far the times of files lag behind the clock: a tick, 10 ms at most.
@@ -37,7 +37,7 @@ UNKNOWN: Final = b"?"  # the digest of a content that nobody knows
 
 @define(slots=True)
 class _File:
-    stamp: bytes
+    stamp: bytes  # b"" where it proves nothing
     digest: bytes
     missing: int = 0
 
@@ -102,11 +102,12 @@ class RuleCode:
         stamp = stamp_of(path)
         if stamp == known.stamp and not known.missing:
             return
+        kept = _to_keep(stamp)
         digest = _digest(path)
         if digest == b"" and known.digest and known.missing < MISSED:
             known.missing += 1  # L3
             return
-        known.stamp, known.missing = stamp, 0
+        known.stamp, known.missing = kept, 0
         if digest == known.digest:
             self._changed.pop(path, None)  # also: changed, and changed back
         else:
@@ -125,10 +126,15 @@ class RuleCode:
     def _add(self, path: str, since: Moment | None) -> None:
         if path in self._files:
             return
-        self._files[path] = known = _File(stamp_of(path), _digest(path))
+        self._files[path] = known = _File(_to_keep(stamp_of(path)), _digest(path))
         if since is not None and _may_be_saved_since(path, since):
             self._changed[path] = None  # L2: nobody knows which content was loaded
             known.digest = UNKNOWN
+
+
+def _to_keep(stamp: bytes) -> bytes:
+    """A stamp, before what it is of is read; none where the next write may leave it as it is."""
+    return stamp if settled(stamp) else b""
 
 
 def _digest(path: str) -> bytes:
