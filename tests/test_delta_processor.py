@@ -10,6 +10,7 @@ import pytest
 
 from engine import ChangedWhileRead, Engine
 from engine.look import take
+from engine.rules import lines
 from engine.rules.files import FileError, read_bytes, read_text
 from engine.watch.delta_processor import DeltaProcessor
 from engine.watch.events import FileDelta
@@ -72,6 +73,21 @@ def test_only_the_inputs_that_were_named_are_looked_at(rig: Rig) -> None:
 def test_a_file_whose_version_is_not_known_is_new_to_us(rig: Rig) -> None:
     (rig.root / "a.py").write_text(BEFORE + "\n")
     assert [(one.path, one.what) for one in rig.batch()] == [("a.py", "new to us")]
+
+
+def test_a_file_that_could_not_be_read_for_a_moment_is_new_to_us(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def moving(content: bytes) -> bytes:
+        raise ChangedWhileRead("c.txt")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lines, "line_digests_of", moving)
+        rig.processor.learn(["c.txt"])
+    (rig.root / "c.txt").write_text(BEFORE + "\n")
+    assert [(one.path, one.what) for one in rig.batch()] == [("c.txt", "new to us")]
+    (rig.root / "c.txt").write_text(BEFORE + "\n\n")
+    assert [(one.path, one.what) for one in rig.batch()] == [("c.txt", "changed")]
 
 
 def test_what_was_learned_can_be_compared(rig: Rig) -> None:

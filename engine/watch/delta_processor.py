@@ -23,7 +23,7 @@ from attrs import frozen
 from engine.core import Core
 from engine.errors import Transient
 from engine.failure import Failure
-from engine.graph import ABSENT, ERROR
+from engine.graph import ABSENT, ERROR, TRANSIENT
 from engine.locate import find
 from engine.look import Looked, look_at
 from engine.persist import load
@@ -155,7 +155,7 @@ class DeltaProcessor:
         if not node:
             return None
         load(core, (node,))
-        if not core.graph.verified_at[node] or core.graph.flags[node] & ERROR:
+        if not core.graph.verified_at[node] or core.graph.flags[node] & (ERROR | TRANSIENT):
             return None
         value = recall(core, node)
         return None if value is ABSENT else value
