@@ -7,8 +7,9 @@ Invariants
     S4  A stamp so young that the next write could leave it as it is, is not settled (git's racy rule).
 
 The device number is left out: it changes between boots and between containers, and the change time and
-inode already tell two files apart. One case is not seen: a directory moved across the root's border, with
-a link left in its place, keeps the stamps of the files in it.
+inode already tell two files apart. Two cases are not seen: a directory moved across the root's border, with
+a link left in its place, keeps the stamps of the files in it; and where times are whole seconds and the
+clock is set back, a file may be written again at the very time that its stamp was believed of.
 """
 
 from __future__ import annotations
