@@ -1,4 +1,4 @@
-"""A root for tests of files, and a user for whom permissions count."""
+"""A root for tests of files, a user for whom permissions count, and a file system whose clock is coarse."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -76,3 +77,21 @@ def answer(call: Callable[[], object]) -> object:
         return call()
     except FileError as error:
         return (error.kind,)
+
+
+def coarse(monkeypatch: pytest.MonkeyPatch, tick_ns: int) -> None:
+    """Let file times come from a clock with that tick, and inodes tell nothing."""
+    exact = stat.record_of
+
+    def rounded(state: os.stat_result) -> bytes:
+        return exact(
+            SimpleNamespace(  # type: ignore[arg-type]  # all of a stat_result that is read
+                st_mode=state.st_mode,
+                st_mtime_ns=state.st_mtime_ns // tick_ns * tick_ns,
+                st_ctime_ns=state.st_ctime_ns // tick_ns * tick_ns,
+                st_size=state.st_size,
+                st_ino=1,
+            )
+        )
+
+    monkeypatch.setattr(stat, "record_of", rounded)

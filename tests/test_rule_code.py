@@ -17,7 +17,7 @@ from engine.cli.waiting import Cure
 from engine.code_moment import Moment
 from engine.watch import rule_code
 from engine.watch.rule_code import RuleCode
-from tests.test_rules_files_stamps import coarse
+from tests.folders import coarse
 
 
 @pytest.fixture

@@ -9,14 +9,13 @@ import stat as stat_module
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from engine import Engine, query
 from engine.rules import stat
 from engine.rules.files import read_text
-from tests.folders import HOSTILE, place, trusting, without_privileges
+from tests.folders import HOSTILE, coarse, place, trusting, without_privileges
 
 __all__ = ["place", "trusting"]  # fixtures
 
@@ -69,24 +68,6 @@ def test_a_change_that_hides_itself_is_noticed(
         change(path)
         db.sync()
         assert db.get(read_text, "a") == "2"
-
-
-def coarse(monkeypatch: pytest.MonkeyPatch, tick_ns: int) -> None:
-    """Let file times come from a clock with that tick, and inodes tell nothing."""
-    exact = stat.record_of
-
-    def rounded(state: os.stat_result) -> bytes:
-        return exact(
-            SimpleNamespace(  # type: ignore[arg-type]  # all of a stat_result that is read
-                st_mode=state.st_mode,
-                st_mtime_ns=state.st_mtime_ns // tick_ns * tick_ns,
-                st_ctime_ns=state.st_ctime_ns // tick_ns * tick_ns,
-                st_size=state.st_size,
-                st_ino=1,
-            )
-        )
-
-    monkeypatch.setattr(stat, "record_of", rounded)
 
 
 @query
