@@ -221,8 +221,12 @@ def _input_node(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
     def attempt(gate: Gate) -> int:
         with gate, core.lock:
             _take_care(core)
-            node = locate(core, info, args)
-            ensure(core, node, Request(core))  # a value to compare the new one with
+            try:
+                node = locate(core, info, args)
+                ensure(core, node, Request(core))  # a value to compare the new one with
+            except MemoryError as error:  # as in `answer_once`
+                core.interrupted(error)
+                raise
             return node
 
     return insist(core, attempt)

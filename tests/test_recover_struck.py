@@ -246,6 +246,23 @@ def test_lists_that_an_interrupt_left_half_changed_answer_no_snapshot(
         assert old.get(ten, 1) == 51
 
 
+def test_an_input_that_is_set_where_memory_is_short_is_no_half_node(db: Engine) -> None:
+    """Lists of different lengths stayed, and every request after it failed."""
+
+    class Full(list[Any]):
+        def append(self, value: Any) -> None:
+            raise MemoryError
+
+    db.set(cell.key(0), 5)
+    graph = db._core.graph
+    graph.readers = Full(graph.readers)
+    with pytest.raises(MemoryError):
+        db.set(cell.key(1), 7)
+    db.set(cell.key(1), 7)
+    assert (db.get(ten, 1), db.get(cell, 1)) == (51, 7)
+    db.check_invariants()
+
+
 def test_an_interrupted_lookup_leaves_no_half_of_an_index() -> None:
     """In a snapshot it stayed, and the next lookups there found too few rows."""
 

@@ -41,6 +41,7 @@ class World(Trial, Live):
         Live.__init__(self, program)
         self.settings = settings
         self.pinned: set[Node] = set()
+        self.unseen: set[int] = set()  # queries that were defined again, and no request came since
         self.model = Model(list(self.expressions), self.look, history=settings.history)
         Trial.__init__(self, settings, asdict(program), node_of)
 
@@ -95,6 +96,7 @@ class World(Trial, Live):
         assert not self.ran, f"{step[0]} ran {self.ran}"
 
     def _get(self, node: Node) -> None:
+        self.unseen.clear()
         self._settle()
         self.probed.clear()
         found = self.ask(self.engine, node)
@@ -152,12 +154,22 @@ class World(Trial, Live):
     def _recode(self, q: int, code: Expression) -> None:
         if self.expressions[q] == code:
             return
+        if q in self.unseen:  # else what was there before might come back, and nobody sees that it was gone
+            self._take_over()
+        self.unseen.add(q)
         self.release()
         self.expressions[q] = self.model.program[q] = code
         self._define(q)
         self.model.force([node for node in self.model.memos if node[0] == q])
 
+    def _take_over(self) -> None:
+        """Let the engine see the definitions of now."""
+        with self.engine.snapshot():
+            self.unseen.clear()
+
     def _restart(self, changes: Sequence[tuple[int, Expression]], *, crash: bool) -> None:
+        self._take_over()
+
         def meanwhile() -> None:
             for q, code in changes:
                 self._recode(q, code)
