@@ -18,12 +18,11 @@ import engine.parallel.shared as shared
 from engine import Durability, Engine
 from engine.parallel import dispatch, exchange
 from engine.parallel.dispatch import Dispatch
-from engine.parallel.exchange import Exchange
 from engine.parallel.processes import Processes
 from engine.parallel.units import Setup, encode
 from tests.expressions import outcome_of
 from tests.programs import ARGUMENTS, CELLS, FILES, random_expression
-from tests.workers import Rules, graph_of
+from tests.workers import Rules, graph_of, let_go
 
 PROGRAM = """
 import json
@@ -135,12 +134,6 @@ def executor(root: Path) -> Iterator[Processes]:
     made.open(encode(Setup(str(root).encode(), 1_000, ())))
     yield made
     made.close()
-
-
-def let_go(whole: Exchange) -> None:
-    """Instead of ending all workers, which serve further engines: those that still work for this one."""
-    for number in [number for number, slot in whole._slots.items() if slot.units]:
-        whole._drop(number)
 
 
 class Timeline:

@@ -17,6 +17,7 @@ import pytest
 
 from engine import Engine
 from engine.graph import GROUP, REASON_SHIFT, RUNNING, UNSTORED
+from engine.parallel.exchange import Exchange
 from engine.parallel.held import bytes_of
 from engine.request import load_all
 
@@ -81,6 +82,12 @@ class Rules:
         lines = self.log.read_text().split("\n")[:-1] if self.log.exists() else []
         self.log.unlink(missing_ok=True)
         return Counter(line.rpartition(" ")[0] for line in lines), {int(line.split()[-1]) for line in lines}
+
+
+def let_go(whole: Exchange) -> None:
+    """Instead of ending all workers, which serve further engines: those that still work for this one."""
+    for number in [number for number, slot in whole._slots.items() if slot.units]:
+        whole._drop(number)
 
 
 def graph_of(db: Engine) -> dict[str, tuple[Any, ...]]:
