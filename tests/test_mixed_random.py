@@ -256,7 +256,7 @@ class Trial:
 
     def gc(self) -> None:
         self.release()
-        for db in self.engines():
+        for db in self.engines() if self.store is not None else ():
             db.gc()
 
     def verify(self) -> None:

@@ -179,6 +179,62 @@ def all_above() -> tuple[int, ...]:
         assert db.get(rules.all_above) == tuple(range(10))
 
 
+@pytest.mark.limit(60)
+def test_what_workers_ask_for_again_and_again_is_no_reason_to_send_its_keys_for_ever(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code below the keys is another one there, and `first` was told nobody while `other` was doubtful."""
+    monkeypatch.setattr(
+        "engine.code.STARTED_NS", 1 << 62
+    )  # the file of the rules is older than all processes
+    rules = make("""
+import engine.code
+engine.code.STARTED_NS = 1 << 62
+from engine import Max
+
+@input
+def cell(n: int) -> int:
+    return n
+
+@query
+def keys() -> tuple[int, ...]:
+    return tuple(range(8))
+
+@query
+def one(n: int) -> int:
+    return cell(n)
+
+@query
+def two(n: int) -> int:
+    return cell(10 + n)
+
+@query
+def edited(n: int) -> int:
+    return cell(20) + n
+
+first = fold(each=keys, of=one, into=Sum())
+other = fold(each=keys, of=two, into=Max(default=0))
+
+class Row(NamedTuple):
+    value: int
+
+@table(each=keys, index=("value",), workers="process", limit="few")
+def rows(n: int) -> list[Row]:
+    found = edited(n)
+    time.sleep(0.02)  # until another one runs as well
+    return [Row(found + first())]
+""")
+    with Engine(None, processes=2, limits={"few": 2}) as db:
+        assert (db.get(rules.first), db.get(rules.other)) == (28, 17)
+        text = rules.file.read_text()
+        rules.file.write_text(text.replace("return cell(20) + n", "return cell(20) + n + 1"))
+        for number in (20, 21):
+            with db.batch():
+                db.set(rules.cell.key(10), number)  # `other` is doubtful
+                db.set(rules.cell.key(20), number)
+            assert [row.value for row in db.get(rules.rows.where)] == [28 + number + n for n in range(8)]
+
+
 def test_a_local_query_runs_here_unless_it_says_otherwise() -> None:
     @query(name="workers:local")
     def local(n: int) -> int:

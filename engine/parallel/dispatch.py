@@ -208,6 +208,7 @@ class Offer:
         self._waiting: dict[int, list[int]] = {}  # units that are out -> members that wait for them
         self._tried: set[int] = set()
         self._given_back: set[int] = set()
+        self._settled: set[int] = set()  # what workers asked for, and was brought up to date here for them
 
     def bring_up(self) -> None:
         """Round by round: what pays goes out; keys below members that do not pay run here."""
@@ -297,11 +298,15 @@ class Offer:
 
         Members of tables that they look into go out too: nothing is under way now.
         """
+        before = len(self._settled)
         for node in wanted:
             if self._core.reach.doubtful:
                 collect.below(self._core, (node,), self._asker)
             self._run_here((node,))
-        self._tried &= self._given_back
+            self._settled.add(node)
+        # See test_what_workers_ask_for_again_and_again_is_no_reason_to_send_its_keys_for_ever.
+        if len(self._settled) > before:
+            self._tried &= self._given_back
 
     def _refused(self, unit: int, why: str, for_all: bool) -> None:
         self._given_back.add(unit)

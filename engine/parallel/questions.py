@@ -42,7 +42,7 @@ def reply(core: Core, slot: Slot, ask: Ask, order: Order, limited: bool) -> Repl
             return Reply(REFUSED)
     elif (not graph.verified_at[node] or must_run(core, node)) and node not in core.claims.held:
         return Reply(COMPUTE)
-    if limited and (graph.status[node] & MARKED or core.reach.doubtful):
+    if limited and (graph.status[node] & MARKED or closure(core, graph.flags[node]) & core.reach.doubtful):
         # See test_what_a_worker_asks_for_waits_for_no_limit_of_another_worker.
         order.first[node] = None
         slot.postponed.add(ask.place)
