@@ -54,6 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # So shells start what runs in the background, and the processes that tests interrupt inherit it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # so `nohup` starts everything
     config.addinivalue_line("markers", "limit(seconds): how long a test may take; a hang is a failure")
 
 
