@@ -140,7 +140,9 @@ def save_made(core: Core, node: int, data: bytes | None) -> None:
     Bytes of the value before may be queued still, where a commit failed: they are not those of this one.
     """
     unsaved = core.unsaved
-    if core.saves and node not in unsaved.ringed:
+    if node in unsaved.ringed:
+        unsaved.ringed[node] = data  # see test_a_key_of_a_ring_that_is_made_twice
+    elif core.saves:
         if not unsaved.nodes:
             unsaved.since = core.ran_at
         unsaved.nodes[node] = data

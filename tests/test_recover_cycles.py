@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from engine import CycleError, Engine, input, query
+from engine import Count, CycleError, Engine, fold, input, query
 from tests.interrupts import cell, db, ten
 from tests.rings import burn, reads_left, told
 
@@ -158,3 +158,24 @@ def test_random_cycles_that_are_interrupted_come_to_what_they_are_from_scratch(
                 assert db.store is not None
                 db.store.check_invariants()
         db.close()
+
+
+def test_a_key_of_a_ring_that_is_made_twice_is_stored_as_it_is_in_the_end(store: Path) -> None:
+    """The bytes of one error stayed beside the fingerprint of another: the store was taken for damaged."""
+
+    @query(name="twice:keys")
+    def keys() -> tuple[int, ...]:
+        return (0, 1)
+
+    @query(name="twice:member")
+    def member(number: int) -> int:
+        return counted()
+
+    counted = fold(each=keys, of=member, into=Count(), name="twice:counted")
+    with Engine(store) as db:
+        for _ in range(2):
+            with pytest.raises(CycleError):
+                db.get(member, 0)
+            assert db.store is not None
+            db.store.check_invariants()
+            db._core.torn = True  # as an interrupt leaves it
