@@ -15,7 +15,9 @@ import pytest
 
 from engine import Engine
 from engine.errors import Closed, WorkerLost
+from engine.parallel import exchange
 from engine.parallel.processes import PROGRAM
+from tests.striking import strike
 from tests.workers import SQUARES, Rules, children, is_alive, make, others, wait_until
 
 Make = Callable[[str], Rules]
@@ -225,3 +227,16 @@ def test_a_worker_whose_parent_ends_while_it_starts_says_nothing() -> None:
     worker.stdout.close()  # what a parent that is killed leaves behind, but for the order
     _, said = worker.communicate(timeout=60)
     assert (worker.returncode, said) == (0, "")
+
+
+def test_an_interrupt_before_anything_is_sent_leaves_nothing_to_send(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys waited on, by numbers that were those of other keys or of none after it: an IndexError."""
+    rules = make(SQUARES)
+    with Engine(tmp_path / "store", processes=2) as db:
+        strike(monkeypatch, exchange, "surroundings")
+        with pytest.raises(KeyboardInterrupt):
+            db.get(rules.squares)
+        assert db.get(rules.squares) == sum(n * n for n in range(40))
+        assert rules.noted()[0] == {str(n): 1 for n in range(40)}

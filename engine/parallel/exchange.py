@@ -80,9 +80,9 @@ class Exchange:
         The lock is given away while workers work.
         Raises `Cancelled` when the revision moved on, and `CannotStart`.
         """
-        self._pending.add(units)
-        around = surroundings()
         try:
+            self._pending.add(units)
+            around = surroundings()
             while self._is_wanted(order):
                 for number, slot in self._slots.items():
                     self._tell_owed(number, slot)
