@@ -24,13 +24,24 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import urllib.request
 import uuid
 from collections.abc import Callable
 from typing import Any
 
-_IMPORTED = asyncio, ctypes.util, http.server, multiprocessing, platform, subprocess, tempfile, uuid
+_IMPORTED = (
+    asyncio,
+    ctypes.util,
+    http.server,
+    multiprocessing,
+    platform,
+    subprocess,
+    tempfile,
+    urllib.request,
+    uuid,
+)
 _OF_LINUX: dict[Any, tuple[str, ...]] = {
-    os: ("O_PATH", "sched_getaffinity", "posix_fadvise", "copy_file_range", "memfd_create", "pidfd_open"),
+    os: ("O_PATH", "sched_getaffinity", "posix_fadvise", "memfd_create", "pidfd_open"),
     fcntl: ("F_SETPIPE_SZ", "F_GETPIPE_SZ"),
     socket: ("SO_PEERCRED",),
     select: ("epoll",),
