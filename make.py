@@ -20,13 +20,8 @@ OLDEST = (3, 11)
 HERE = Path(__file__).resolve().parent
 VENV = HERE / ".venv"
 RUN = str(VENV / "bin" / "python")
-GROUPS = {
-    "demo": "",
-    "test": "test",
-    "check": "test check",
-    "bench": "test",
-    "format": "check",
-}
+# What each task needs, of the dependency groups in pyproject.toml.
+GROUPS = {"demo": "", "test": "test", "check": "test check", "bench": "test", "format": "check"}
 MADE = ["build", "dist", "demo-work", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"]
 PIP = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 NO_VENV = """\

@@ -208,9 +208,8 @@ class Tidying(Proven):
         with suppress(OSError):  # some file systems refuse it
             sync(self.files.directory, self.synchronous)
         with one.inside():
-            self._opened.base = (
-                b""  # not before: a power cut that brings the seal back makes a stray of the log
-            )
+            # Not before: a power cut that brings the seal back would make a stray of the log.
+            self._opened.base = b""
         if not copy_log(self.files, self._raw, self.synchronous):
             return False
         while (size := self.files.wal_size()) > SLICE_BYTES:
