@@ -62,6 +62,7 @@ def read_seal(path: Path) -> Seal | None:
 
 
 def write_seal(path: Path, seal: Seal) -> None:
+    """Put a seal in place, see `write_whole`."""
     text = (
         f"engine store seal 1\nversion {seal.version}\nsize {seal.size}\n"
         f"blake3 {seal.digest.hex()}\nstate {seal.state.hex()}\n"

@@ -132,12 +132,8 @@ class KernelBackend:
 
     def _is_told_above(self, path: str) -> bool:
         """Whether what happens in a directory is told by a voice of one above it, which takes it on then."""
-        for voice in (self._large, self._small):
-            if (
-                self._trees
-                and voice is not None
-                and any(one in self._covered for one in voice.tops_above(path))
-            ):
+        for voice in (self._large, self._small) if self._trees else ():
+            if voice is not None and not self._covered.isdisjoint(voice.tops_above(path)):
                 voice.directories.append(path)
                 return True
         return False
@@ -162,11 +158,8 @@ class KernelBackend:
                 if attempt == TRIES:
                     asked = ()  # trees come and go faster than that: they are looked at instead (coverage F3)
                 continue
-            except (
-                OSError,
-                UnicodeEncodeError,
-                WatchfilesRustInternalError,
-            ) as error:  # also: of the cookies
+            # The second: of the directory of cookies.
+            except (OSError, UnicodeEncodeError, WatchfilesRustInternalError) as error:
                 raise CannotWatch(
                     directories=len(directories), cause=_first_line(error), hint=limits_hint()
                 ) from error
