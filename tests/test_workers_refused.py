@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,44 @@ def all_picky() -> tuple[int, ...]:
         counts, _ = rules.noted()
         assert counts == {str(n): 1 + (n == 3) for n in range(6)}
         assert db.counts().executed == 7
+
+
+def test_below_a_member_a_failure_may_be_of_any_class(make: Make, tmp_path: Path) -> None:
+    """Who reads it is sent all the same: of the failure itself only the identity comes back."""
+    rules = make("""
+class Own(Exception):
+    pass
+
+@query
+def below(n: int) -> int:
+    raise Own(n)
+
+@query(workers="process")
+def member(n: int) -> int:
+    note(n)
+    try:
+        return below(n % 4)
+    except Own as error:
+        return -error.args[0]
+
+@query
+def members() -> tuple[int, ...]:
+    return each(member, range(20))
+""")
+    found = {}
+    for place, processes in (("here", 0), ("there", 2)):
+        with Engine(tmp_path / place, processes=processes) as db:
+            assert db.get(rules.members) == (0, -1, -2, -3) * 5
+            counts, pids = rules.noted()
+            assert counts == {str(n): 1 for n in range(20)}  # none is given back
+            assert (HERE in pids) == (not processes)
+            db.check_invariants()
+            found[place] = graph_of(db)
+            assert db.counts().executed == 25
+            with pytest.raises(rules.Own) as caught:  # who wants to see it looks once more
+                db.get(rules.below, 3)
+            assert caught.value.args == (3,)
+    assert found["there"] == found["here"]
 
 
 def test_a_file_that_is_missing_is_an_answer_for_workers_too(make: Make, tmp_path: Path) -> None:
@@ -97,7 +136,7 @@ def slow(n: int) -> int:
 
 @query
 def quick(n: int) -> int:
-    time.sleep(0.0005 if n < 8 else 0)
+    time.sleep(0.0005 if n % 100 == 50 else 0)  # those that run here first
     return slow(n) + 1
 
 @query
@@ -109,6 +148,39 @@ def both() -> int:
         counts, _ = rules.noted()
         assert 400 < counts["slow"] < 700  # some were repeated before that was noticed
         assert db.counts().executed == 801
+
+
+def test_a_query_that_waits_for_answers_is_sent_no_more(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its work is to look into a table, which only this process can do."""
+    monkeypatch.setattr("engine.parallel.dispatch.ENOUGH_US", 20_000)
+    monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
+    rules = make("""
+class Row(NamedTuple):
+    n: int
+
+@query
+def keys() -> range:
+    return range(400)
+
+@table(each=keys, index=("n",), workers="inline")
+def rows(n: int) -> list[Row]:
+    return [Row(n)]
+
+@query
+def quick(n: int) -> int:
+    note("quick")
+    time.sleep(0.0005 if n % 100 == 50 else 0)  # those that run here first
+    return rows.count(n=n)
+
+@query
+def both() -> int:
+    return rows.count() + sum(each(quick, range(400)))
+""")
+    with Engine(None, processes=2) as db:
+        assert db.get(rules.both) == 800
+        by = Counter(line.split()[1] for line in rules.log.read_text().splitlines())
+        assert len(by) > 1  # some were sent
+        assert by[str(HERE)] > 100
 
 
 def test_what_prints_exits_or_cannot_be_imported_there_disturbs_nobody(

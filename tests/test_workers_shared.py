@@ -178,6 +178,55 @@ def total() -> int:
         assert pids - {HERE}
 
 
+def test_what_a_key_costs_is_learned_from_keys_all_over_the_group(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of many paths are those of small files: `__init__.py` comes before all others."""
+    send_what_takes_30_ms(monkeypatch)
+    rules = make(
+        """
+@query
+def member(n: int) -> int:
+    note(n)
+    time.sleep(0.06 if n >= 4 else 0)
+    return n
+
+@query
+def total() -> int:
+    return sum(each(member, range(40)))
+"""
+    )
+    with Engine(tmp_path / "store", processes=2) as db:
+        assert db.get(rules.total) == sum(range(40))
+        assert rules.noted()[1] - {HERE}
+
+
+def test_what_one_key_brings_up_to_date_for_all_is_no_cost_of_the_others(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_what_takes_30_ms(monkeypatch)
+    rules = make(
+        """
+@query(workers="inline")
+def slow() -> int:
+    time.sleep(0.5)  # the first that reads it waits for it
+    return 0
+
+@query
+def member(n: int) -> int:
+    note(n)
+    return n + slow()
+
+@query
+def total() -> int:
+    return sum(each(member, range(40)))
+"""
+    )
+    with Engine(tmp_path / "store", processes=2) as db:
+        assert db.get(rules.total) == sum(range(40))
+        assert rules.noted()[1] == {HERE}
+
+
 def test_one_key_that_waited_when_it_was_tried_sends_no_others_out(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

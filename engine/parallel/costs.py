@@ -21,10 +21,11 @@ SAMPLE: Final = 4  # keys of a query that run here first, to learn what one cost
 
 @define
 class _Cost:
-    """Of one query: runs, and microseconds of all; of some with a memo, what they took by what that said."""
+    """Of one query: runs, and microseconds of all and of one; of some with a memo, what they took by what that said."""
 
     runs: int = 0
     total: int = 0
+    dearest: int = 0  # of them
     ratios: list[float] = field(factory=list)  # ascending
 
 
@@ -59,6 +60,7 @@ class Costs:
             insort(known.ratios, microseconds / (self._said.pop(node) + 1))
         known.runs += 1
         known.total += microseconds
+        known.dearest = max(known.dearest, microseconds)
 
     def of(self, node: int) -> float | None:
         """Microseconds that a key takes; None: not known yet."""
@@ -69,4 +71,5 @@ class Costs:
         if graph.verified_at[node]:
             ratios = known.ratios
             return graph.cost[node] * ratios[(len(ratios) - 1) // 2] if ratios else None
-        return known.total / known.runs if known.runs >= SAMPLE else None
+        # Without the dearest, which may be the one that brought up to date what all of them look into.
+        return (known.total - known.dearest) / (known.runs - 1) if known.runs >= SAMPLE else None

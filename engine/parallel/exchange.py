@@ -256,7 +256,7 @@ class Exchange:
     def _graft(self, slot: Slot, answer: Answer, units: frozenset[int], order: Order) -> None:
         slot.codes.update(answer.codes)
         slot.ids.update(answer.used)
-        whole = known = 0
+        whole, known = 0, int(answer.waited * 1e6)  # for what was known here, without work of its own
         for record in answer.records:
             try:
                 code = slot.codes.get(record.query, b"")

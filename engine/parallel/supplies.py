@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -53,10 +54,12 @@ class Supplies:
         self._asked: frozenset[str] = frozenset()
         self._used: list[tuple[int, int]] = []
         self.place, self.unit = 0, 0  # what is computed now
+        self.waited = 0.0  # seconds, for answers in this batch
         self.refused: Refused | None = None  # a query may have swallowed it
 
     def hear(self, batch: Batch) -> None:
         """Learn what a batch says of the parent."""
+        self.waited = 0.0
         for query, digests in batch.held.items():
             starts = range(0, len(digests), DIGEST)
             self._held.setdefault(query, set()).update(digests[at : at + DIGEST] for at in starts)
@@ -89,7 +92,9 @@ class Supplies:
             return self._supplied(node, one.data, one.fingerprint)
         if not every and (held is None or digest(args) not in held):
             return None
+        started = time.monotonic()
         reply = self._ask(Ask(self.place, node, info.name, args))
+        self.waited += time.monotonic() - started
         if reply.kind == REFUSED or (reply.kind != GIVEN and lookup):
             self._refuse("it reads what the parent cannot tell")
         if reply.kind != GIVEN and barred:

@@ -102,6 +102,7 @@ class Answer(msgspec.Struct, array_like=True, frozen=True, tag="answer"):
     codes: dict[str, bytes]  # fingerprints of the code of queries that records name for the first time
     seconds: float = 0.0  # that the units took
     broken: str = ""  # why what this worker knows is worth nothing from now on: it needs another epoch
+    waited: float = 0.0  # of them, for answers to what the units asked
     used: tuple[tuple[int, int], ...] = ()  # what was given and read: nodes there, nodes of the parent
 
 

@@ -78,7 +78,7 @@ class Worker:
                 self._compute(unit)
                 if self._core.revision != self._revision:
                     broken = "an input changed while it was read"
-                    return Answer(tuple(records), tuple(refusals), codes, 0.0, broken, supplies.used())
+                    return Answer(tuple(records), tuple(refusals), codes, broken=broken, used=supplies.used())
                 records += self._news(codes)
                 self._check()
             except Refused as why:
@@ -87,7 +87,8 @@ class Worker:
         with self._core.lock:
             finish(self._core)
         seconds = time.monotonic() - started
-        return Answer(tuple(records), tuple(refusals), codes, seconds, used=supplies.used())
+        waited, used = supplies.waited, supplies.used()
+        return Answer(tuple(records), tuple(refusals), codes, seconds, waited=waited, used=used)
 
     def _begin(self, epoch: int) -> None:
         self._epoch = epoch
@@ -216,7 +217,7 @@ class Worker:
         assert info is not None
         if flags & ERROR:
             held = graph.values[node]
-            passes = info.is_input and node != self._supplies.unit  # who wants to see it looks once more
+            passes = node != self._supplies.unit  # who wants to see it looks once more
             if not isinstance(held, Failure) or held.ring or (held.data is None and not passes):
                 raise Refused("it fails in a way that only one process can hold")
             data = held.data
