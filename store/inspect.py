@@ -53,8 +53,26 @@ class Statistics:
         return asdict(self)
 
 
+@frozen
+class Totals:
+    """The size of one store, in a few numbers."""
+
+    nodes: int
+    inputs: int  # observed ones
+    queries: int
+    bytes: int
+
+
+def totals(connection: sqlite3.Connection, files: Files) -> Totals:
+    """Count what is kept in an index: some 10 ms for a million nodes, whatever else is stored."""
+    nodes, inputs, queries = [
+        _one(connection, f"SELECT count(*) FROM {table}") for table in ("node", "input", "query")
+    ]
+    return Totals(nodes, inputs, queries, sum(_sizes(files.directory).values()))
+
+
 def statistics(connection: sqlite3.Connection, files: Files, state: State) -> Statistics:
-    """Count everything: about 0.1 s for a million nodes."""
+    """Count everything: reads the whole file, a second for 600 MB."""
     sizes = _sizes(files.directory)
     found = seal.read_seal(files.seal)
     named = (

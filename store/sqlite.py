@@ -38,7 +38,7 @@ from engine.store.rows import (
 from engine.store.tidying import Tidying
 
 if TYPE_CHECKING:
-    from engine.store.inspect import Statistics
+    from engine.store.inspect import Statistics, Totals
 
 CLOSE_WAL_BYTES = 4 << 20  # merged at close when the log is larger,
 CLOSE_FILE_BYTES = 32 << 20  # or when the file is small enough to be sealed in a few milliseconds
@@ -191,8 +191,15 @@ class Store(Tidying):
 
     # -- looking -----------------------------------------------------------------------------------
 
+    def totals(self) -> Totals:
+        """The size of the store, in a few numbers."""
+        from engine.store.inspect import totals
+
+        with self.locked() as connection, translated(self.path):
+            return totals(connection, self.files)
+
     def statistics(self) -> Statistics:
-        """Counts and sizes, for people."""
+        """Counts and sizes of everything, for people."""
         from engine.store.inspect import statistics
 
         with self.locked() as connection, translated(self.path):

@@ -10,6 +10,7 @@ import pytest
 from engine.errors import StoreReadOnly
 from engine.store import open_store, schema
 from engine.store.inspect import tables
+from tests.stored_collections import statements
 from tests.stores import graph, run
 
 
@@ -24,6 +25,20 @@ def test_statistics_are_numbers_names_and_text(tmp_path: Path) -> None:
         assert found.files["store.db"] > 0
         assert (found.revision, found.version, found.sqlite) == (1, schema.VERSION, sqlite3.sqlite_version)
         assert found.as_dict()["sealed"] is True
+
+
+def test_totals_are_counted_in_an_index_not_in_the_whole_file(tmp_path: Path) -> None:
+    """`engine status` of 600 MB would take a second."""
+    with open_store(tmp_path) as store:
+        store.write(graph(30))
+        whole = store.statistics()
+        said = statements(store)
+        found = store.totals()
+        assert (found.nodes, found.inputs, found.queries) == (30, 1, 3)
+        assert found.bytes == sum(whole.files.values())
+        plans = [store.connection.execute(f"EXPLAIN QUERY PLAN {one}").fetchone()[3] for one in tuple(said)]
+        assert plans[0] == "SCAN node USING COVERING INDEX node_key"
+        assert len(plans) == 3
 
 
 def test_sqlite_utils_reads_a_read_only_store_and_is_not_imported_before(tmp_path: Path) -> None:

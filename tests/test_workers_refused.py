@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,68 +118,6 @@ def sizes() -> tuple[int, ...]:
         assert rules.noted()[0] == {str(n): 1 for n in range(2, 20, 4)}
         with pytest.raises(FileMissing):
             db.get(read_text, "file0")
-
-
-def test_a_query_whose_work_is_known_here_is_sent_no_more(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("engine.parallel.held.ASK_US", 10**9)  # nothing is asked for, so all is repeated
-    monkeypatch.setattr("engine.parallel.dispatch.ENOUGH_US", 20_000)
-    monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
-    rules = make("""
-@query(workers="inline")
-def slow(n: int) -> int:
-    note("slow")
-    time.sleep(0.002)
-    return n
-
-@query
-def quick(n: int) -> int:
-    time.sleep(0.0005 if n % 100 == 50 else 0)  # those that run here first
-    return slow(n) + 1
-
-@query
-def both() -> int:
-    return sum(each(slow, range(400))) + sum(each(quick, range(400)))
-""")
-    with Engine(None, processes=2) as db:
-        assert db.get(rules.both) == 2 * sum(range(400)) + 400
-        counts, _ = rules.noted()
-        assert 400 < counts["slow"] < 700  # some were repeated before that was noticed
-        assert db.counts().executed == 801
-
-
-def test_a_query_that_waits_for_answers_is_sent_no_more(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its work is to look into a table, which only this process can do."""
-    monkeypatch.setattr("engine.parallel.dispatch.ENOUGH_US", 20_000)
-    monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
-    rules = make("""
-class Row(NamedTuple):
-    n: int
-
-@query
-def keys() -> range:
-    return range(400)
-
-@table(each=keys, index=("n",), workers="inline")
-def rows(n: int) -> list[Row]:
-    return [Row(n)]
-
-@query
-def quick(n: int) -> int:
-    note("quick")
-    time.sleep(0.0005 if n % 100 == 50 else 0)  # those that run here first
-    return rows.count(n=n)
-
-@query
-def both() -> int:
-    return rows.count() + sum(each(quick, range(400)))
-""")
-    with Engine(None, processes=2) as db:
-        assert db.get(rules.both) == 800
-        by = Counter(line.split()[1] for line in rules.log.read_text().splitlines())
-        assert len(by) > 1  # some were sent
-        assert by[str(HERE)] > 100
 
 
 def test_what_prints_exits_or_cannot_be_imported_there_disturbs_nobody(

@@ -152,18 +152,18 @@ def _status(settings: Settings) -> dict[str, Any]:
     with reading(settings) as db:
         store = db.store
         assert store is not None
-        statistics = store.statistics()
+        totals = store.totals()
         changes = store.revisions(10)
         return {
             "store": str(settings.store),
             "root": str(settings.root),
             "exists": True,
-            "revision": statistics.revision,
-            "nodes": statistics.rows["node"],
-            "inputs": statistics.rows["input"],
-            "queries": statistics.rows["query"],
+            "revision": store.state.revision,
+            "nodes": totals.nodes,
+            "inputs": totals.inputs,
+            "queries": totals.queries,
             "suspects": len(store.state.suspects) // 4,  # packed ids of four bytes
-            "bytes": sum(statistics.files.values()),
+            "bytes": totals.bytes,
             "revisions": [
                 {"number": row.number, "at": row.at, "changed": row.changed, "note": row.note}
                 for row in changes

@@ -21,11 +21,11 @@ SAMPLE: Final = 4  # keys of a query that run here first, to learn what one cost
 
 @define
 class _Cost:
-    """Of one query: runs, and microseconds of all and of one; of some with a memo, what they took by what that said."""
+    """Of one query: runs, and microseconds; of some with a memo, what they took by what that said."""
 
     runs: int = 0
-    total: int = 0
-    dearest: int = 0  # of them
+    total: int = 0  # of all
+    dearest: int = 0  # of one
     ratios: list[float] = field(factory=list)  # ascending
 
 

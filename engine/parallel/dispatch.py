@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 # is computed twice, until it is known what has to be given along.
 ENOUGH_US: Final = 500_000
 REPEATED: Final = 0.5  # the part of it that may go into what is known here: with two workers it gains nothing
+GOLDEN: Final = (5**0.5 - 1) / 2  # its multiples, modulo 1, are nowhere near each other
 PIECE: Final = 2_048  # members that are looked at before workers get the first keys: 20 ms of work
 MISSES: Final = 16  # keys of one query refused, beyond those that were computed, before it is sent no more
 
@@ -285,7 +286,8 @@ class Offer:
             info = self._dispatch.info(node)
             if info.workers == AUTO and self._dispatch.costs.of(node) is None:
                 found.setdefault(info.name, []).append(node)
-        return [node for several in found.values() for node in _spread(several)]
+        query = self._core.graph.query
+        return [node for several in found.values() for node in _spread(several, query[several[0]])]
 
     def _run_here(self, nodes: Iterable[int]) -> None:
         for node in nodes:
@@ -334,9 +336,11 @@ class Offer:
         return self._dispatch.is_fit(unit) and self._dispatch.is_worth(unit)
 
 
-def _spread(nodes: list[int]) -> list[int]:
+def _spread(nodes: list[int], query: int) -> list[int]:
     """Some of them, from everywhere: where keys are sorted paths, the first are of small files.
 
+    Each query has its own places: of what another one tried just now, what is below may be ready.
     See test_what_a_key_costs_is_learned_from_keys_all_over_the_group.
     """
-    return [nodes[(2 * place + 1) * len(nodes) // (2 * SAMPLE)] for place in range(min(SAMPLE, len(nodes)))]
+    shift = query * GOLDEN % 1.0
+    return [nodes[int((place + shift) * len(nodes) / SAMPLE)] for place in range(min(SAMPLE, len(nodes)))]

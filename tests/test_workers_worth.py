@@ -1,0 +1,233 @@
+"""Keys go to workers where that pays: what they cost, and when it is given up."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine import Engine
+from tests.workers import Rules, make, others
+
+Make = Callable[[str], Rules]
+__all__ = ["make", "others"]
+HERE = os.getpid()
+
+FACTOR = """
+@input
+def factor() -> int:
+    return 2
+
+"""
+
+
+def send_what_takes_30_ms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than keys take of which little is expected, on a machine that others use as well."""
+    monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
+    monkeypatch.setattr("engine.parallel.dispatch.WORTH_US", 30_000)
+
+
+def test_what_a_key_finds_ready_is_none_of_its_cost(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their memos say that members took long. What took long was below them, and is there: none goes out."""
+    send_what_takes_30_ms(monkeypatch)
+    rules = make(
+        FACTOR
+        + """
+@query
+def leaf(n: int) -> int:
+    time.sleep(0.05)
+    return n
+
+@query
+def member(n: int) -> int:
+    note(n)
+    return leaf(n) * factor()
+
+@query
+def total() -> int:
+    return sum(each(member, range(40)))
+"""
+    )
+    with Engine(tmp_path / "store", processes=2) as db:
+        assert db.get(rules.total) == 2 * sum(range(40))
+        _, pids = rules.noted()
+        assert pids - {HERE}  # leaves and all they are worth it
+        db.set(rules.factor.key(), 3)
+        assert db.get(rules.total) == 3 * sum(range(40))
+        counts, pids = rules.noted()
+        assert sum(counts.values()) == 40
+        assert pids == {HERE}
+
+
+def test_what_a_query_asks_of_itself_is_none_of_its_average(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As walks of trees do: each large key rests on many small ones, and the large ones are what is sent."""
+    send_what_takes_30_ms(monkeypatch)
+    rules = make(
+        """
+@query
+def walk(tree: int, depth: int) -> int:
+    if depth:
+        return 1
+    note(tree)
+    time.sleep(0.06)
+    return sum(each(walk.key(tree, leaf) for leaf in range(1, 7)))
+
+@query
+def total() -> int:
+    return sum(each(walk.key(tree, 0) for tree in range(40)))
+"""
+    )
+    with Engine(tmp_path / "store", processes=2) as db:
+        assert db.get(rules.total) == 240
+        counts, pids = rules.noted()
+        assert sum(counts.values()) == 40
+        assert pids - {HERE}
+
+
+def test_what_a_key_costs_is_learned_from_keys_all_over_the_group(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of many paths are those of small files: `__init__.py` comes before all others."""
+    send_what_takes_30_ms(monkeypatch)
+    rules = make(
+        """
+@query
+def member(n: int) -> int:
+    note(n)
+    time.sleep(0.06 if n >= 4 else 0)
+    return n
+
+@query
+def total() -> int:
+    return sum(each(member, range(40)))
+"""
+    )
+    with Engine(tmp_path / "store", processes=2) as db:
+        assert db.get(rules.total) == sum(range(40))
+        assert rules.noted()[1] - {HERE}
+
+
+def test_what_one_key_brings_up_to_date_for_all_is_no_cost_of_the_others(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_what_takes_30_ms(monkeypatch)
+    rules = make(
+        """
+@query(workers="inline")
+def slow() -> int:
+    time.sleep(0.5)  # the first that reads it waits for it
+    return 0
+
+@query
+def member(n: int) -> int:
+    note(n)
+    return n + slow()
+
+@query
+def total() -> int:
+    return sum(each(member, range(40)))
+"""
+    )
+    with Engine(tmp_path / "store", processes=2) as db:
+        assert db.get(rules.total) == sum(range(40))
+        assert rules.noted()[1] == {HERE}
+
+
+def test_one_key_that_waited_when_it_was_tried_sends_no_others_out(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_what_takes_30_ms(monkeypatch)
+    rules = make(
+        FACTOR
+        + """
+@query(workers="inline")
+def slow() -> int:
+    time.sleep(0.5)  # the first that reads it waits for it
+    return factor() - factor()
+
+@query
+def member(n: int) -> int:
+    note(n)
+    time.sleep(0.005 if factor() == 3 else 0.02)
+    return n * factor() + (slow() if factor() == 3 else 0)
+
+@query
+def total() -> int:
+    return sum(each(member, range(40)))
+"""
+    )
+    with Engine(tmp_path / "store", processes=2) as db:
+        assert db.get(rules.total) == 2 * sum(range(40))
+        rules.noted()
+        db.set(rules.factor.key(), 3)
+        assert db.get(rules.total) == 3 * sum(range(40))
+        assert rules.noted()[1] == {HERE}
+
+
+def test_a_query_whose_work_is_known_here_is_sent_no_more(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.parallel.held.ASK_US", 10**9)  # nothing is asked for, so all is repeated
+    monkeypatch.setattr("engine.parallel.dispatch.ENOUGH_US", 20_000)
+    monkeypatch.setattr("engine.parallel.dispatch.WORTH_US", 0)
+    monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
+    rules = make("""
+@query(workers="inline")
+def slow(n: int) -> int:
+    note("slow")
+    time.sleep(0.002)
+    return n
+
+@query
+def quick(n: int) -> int:
+    return slow(n) + 1
+
+@query
+def both() -> int:
+    return sum(each(slow, range(400))) + sum(each(quick, range(400)))
+""")
+    with Engine(None, processes=2) as db:
+        assert db.get(rules.both) == 2 * sum(range(400)) + 400
+        counts, _ = rules.noted()
+        assert 400 < counts["slow"] < 700  # some were repeated before that was noticed
+        assert db.counts().executed == 801
+
+
+def test_a_query_that_waits_for_answers_is_sent_no_more(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its work is to look into a table, which only this process can do."""
+    monkeypatch.setattr("engine.parallel.dispatch.ENOUGH_US", 20_000)
+    monkeypatch.setattr("engine.parallel.dispatch.WORTH_US", 0)
+    monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
+    rules = make("""
+class Row(NamedTuple):
+    n: int
+
+@query
+def keys() -> range:
+    return range(400)
+
+@table(each=keys, index=("n",), workers="inline")
+def rows(n: int) -> list[Row]:
+    return [Row(n)]
+
+@query
+def quick(n: int) -> int:
+    note("quick")
+    return rows.count(n=n)
+
+@query
+def both() -> int:
+    return rows.count() + sum(each(quick, range(400)))
+""")
+    with Engine(None, processes=2) as db:
+        assert db.get(rules.both) == 800
+        by = Counter(line.split()[1] for line in rules.log.read_text().splitlines())
+        assert len(by) > 1  # some were sent
+        assert by[str(HERE)] > 100
