@@ -2,8 +2,8 @@
 
 Both read the same files: a full build, a build with nothing changed, and a call more or less in one file,
 each in a new process. code-review-graph runs in an interpreter of its own (`--beside`), for what it depends
-on. The two graphs are not equal in what they hold; in the end both are asked how many classes and functions
-there are, each name of a scope once.
+on. Then both are asked who calls a function, in new processes, and of all that they hold: how many classes
+and functions there are, each name of a scope once, and who calls what, of what both know.
 """
 
 from __future__ import annotations
@@ -22,11 +22,20 @@ from benchmarks.mutations import mutate
 from benchmarks.peers.launching import LAUNCHER, Done
 from benchmarks.real import fetched
 from benchmarks.repository import decoded, encoded
-from engine import Engine
+from engine import Engine, query
 from engine.rules import python
 
 TURNS = 3  # of everything but the full build
-QUERY = "engine.rules.python:code_graph"
+QUERY = "benchmarks.peers.graph:whole"
+NEVER_CALLED = frozenset({"module", "variable", "type"})  # kinds of definitions
+
+
+@query
+def whole() -> tuple[python.Summary, int, int]:
+    """Everything that the engine knows of a project: files and imports, definitions, references."""
+    return python.code_graph(), python.definitions.count(), python.references.count()
+
+
 WHO = ("-c", "user.name=benchmark", "-c", "user.email=benchmark@example.org")
 SKIPPED = (".git", ".tox", "node_modules")
 
@@ -56,9 +65,26 @@ def measure(place: Path, projects: Sequence[str], beside: str | None) -> dict[st
             if done.status:
                 raise RuntimeError(f"{tool}, {step}:\n{done.output}")
             found["steps"].setdefault(step, {}).setdefault(tool, []).append(done._asdict())
-    found["definitions"] = {"engine": _ours(root, place)}
-    if beside is not None:
-        found["definitions"]["code-review-graph"] = _theirs(root)
+    ours, calls = _ours(root, place)
+    found["definitions"] = {"engine": len(ours)}
+    if beside is None:
+        return found
+    theirs, their_calls = _theirs(root)
+    found["definitions"]["code-review-graph"] = len(theirs)
+    both = ours & theirs
+    calls, their_calls = [{one for one in some if both.issuperset(one)} for some in (calls, their_calls)]
+    found["calls"] = {
+        "of both": len(calls & their_calls),
+        "of the engine alone": len(calls - their_calls),
+        "of code-review-graph alone": len(their_calls - calls),
+    }
+    asked = Random(1).sample(sorted({callee for _, callee in calls & their_calls}), TURNS)
+    for symbol in asked:
+        for tool, command in _questions(root, place, beside, symbol).items():
+            done = LAUNCHER.run(command, str(root))
+            if done.status:
+                raise RuntimeError(f"{tool}, who calls {symbol}:\n{done.output}")
+            found["steps"].setdefault("who calls a function", {}).setdefault(tool, []).append(done._asdict())
     return found
 
 
@@ -74,22 +100,48 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
             yield f"| {step} | {tool} | {times} |"
     counted = ", ".join(f"{count:,} by {tool}" for tool, count in found["definitions"].items())
     yield f"\nClasses and functions in the end: {counted}."
+    if "calls" in found:
+        counted = ", ".join(f"{count:,} {whose}" for whose, count in found["calls"].items())
+        yield f"Who calls what, of classes and functions that both know: {counted}."
 
 
-def _ours(root: Path, place: Path) -> int:
+Calls = set[tuple[str, str]]  # who, what: "path:qualified"
+
+
+def _ours(root: Path, place: Path) -> tuple[set[str], Calls]:
     with Engine(place / "store", root=root) as db:
         rows = db.get(python.definitions.where)
-        return len({row.symbol for row in rows if row.kind not in ("module", "variable", "type")})
+        calls = {
+            (row.source, row.target)
+            for row in db.get(python.references.where)
+            if row.usage == "call" and row.target is not None
+        }
+    return {str(row.symbol) for row in rows if row.kind not in NEVER_CALLED}, calls
 
 
-def _theirs(root: Path) -> int:
+def _theirs(root: Path) -> tuple[set[str], Calls]:
+    def symbol(name: str) -> str:
+        return name.removeprefix(f"{root}/").replace("::", ":", 1)
+
     with sqlite3.connect(f"file:{root}/.code-review-graph/graph.db?mode=ro", uri=True) as connection:
-        select = (
-            "SELECT count(*) FROM nodes WHERE language = 'python' AND kind IN ('Class', 'Function', 'Test')"
-        )
-        (count,) = connection.execute(select).fetchone()
+        nodes = connection.execute(
+            "SELECT qualified_name FROM nodes "
+            "WHERE language = 'python' AND kind IN ('Class', 'Function', 'Test')"
+        ).fetchall()
+        calls = connection.execute(
+            "SELECT source_qualified, target_qualified FROM edges WHERE kind = 'CALLS'"
+        ).fetchall()
     connection.close()
-    return int(count)
+    return {symbol(name) for (name,) in nodes}, {(symbol(who), symbol(what)) for who, what in calls}
+
+
+def _questions(root: Path, place: Path, beside: str, symbol: str) -> dict[str, list[str]]:
+    ours = [sys.executable, "-m", "engine", "graph", "callers", symbol, "-C", str(root)]
+    theirs = [*_program(beside), "query", "callers_of", f"{root}/{symbol.replace(':', '::', 1)}"]
+    return {
+        "engine": [*ours, "--store", str(place / "store")],
+        "code-review-graph": [*theirs, "--repo", str(root)],
+    }
 
 
 def _engine(root: Path, place: Path) -> dict[str, list[str]]:
@@ -98,11 +150,14 @@ def _engine(root: Path, place: Path) -> dict[str, list[str]]:
 
 
 def _review(root: Path, interpreter: str) -> dict[str, list[str]]:
-    program = os.path.join(os.path.dirname(interpreter), "code-review-graph")
     return {
-        "full": [program, "build", "--repo", str(root)],
-        "again": [program, "update", "--repo", str(root)],
+        "full": [*_program(interpreter), "build", "--repo", str(root)],
+        "again": [*_program(interpreter), "update", "--repo", str(root)],
     }
+
+
+def _program(interpreter: str) -> list[str]:
+    return [os.path.join(os.path.dirname(interpreter), "code-review-graph")]
 
 
 def _edit(root: Path, tree: dict[str, str]) -> None:
