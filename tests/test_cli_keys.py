@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from engine.query import REGISTRY
 from tests.commands import Command, check_refused, engine
 
 __all__ = ["engine"]  # a fixture
@@ -23,6 +25,20 @@ def test_why_takes_displayed_keys_and_arguments(engine: Command) -> None:
     document = engine("why", "rules:lines('a.txt')", "--json").json
     assert document["why"]["chain"][0]["key"] == "engine.rules.files:read_text('a.txt')"
     assert engine("why", "rules:lines('new.txt')").out == "rules:lines('new.txt') was never computed\n"
+
+
+def test_of_a_stored_key_whose_module_cannot_be_loaded_it_is_said_which_and_why(
+    engine: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine("run", "rules.py:report")
+    Path("rules.py").rename("other.py")
+    monkeypatch.delitem(REGISTRY, "rules:report")  # as in another process
+    sys.modules.pop("rules")
+    found = engine("why", "rules:report")
+    assert found.code == 0
+    assert found.out.startswith("rules:report() ran last because it had never run")
+    for part in ("note: the code of rules:report is not compared", "module: rules", "cause:"):
+        assert part in found.err
 
 
 def test_deps_and_rdeps_list_keys(engine: Command) -> None:

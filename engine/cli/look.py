@@ -289,7 +289,7 @@ def named_key(text: str, args: tuple[str, ...], settings: Settings) -> tuple[Any
             raise
         from engine.cli.output import tell
 
-        tell(f"note: {name} could not be loaded, so its code is not compared: {error.headline}")
+        tell(f"note: the code of {name} is not compared: {error}")
         return name, values
 
 
