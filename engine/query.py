@@ -191,7 +191,7 @@ class QueryInfo:
         try:
             bound = inspect.Signature(list(self.parameters)).bind(*args, **kwargs)
         except TypeError as error:
-            signature = f"{self.name}{inspect.Signature(list(self.parameters))}"
+            signature = f"{self.name}{inspect.Signature([_as_written(one) for one in self.parameters])}"
             hint = SEVERAL if len(args) == 1 and isinstance(args[0], tuple) else None
             raise BadArguments(query=self.name, cause=str(error), signature=signature, hint=hint) from None
         bound.apply_defaults()
@@ -252,6 +252,18 @@ def _learn_owner(function: Callable[..., Any]) -> None:
 
 def _same_class(value: object, kind: type) -> bool:
     return value.__class__ is kind
+
+
+class _Written(str):
+    """An annotation that is a text: shown as it is written, without quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _as_written(parameter: inspect.Parameter) -> inspect.Parameter:
+    said = parameter.annotation
+    return parameter.replace(annotation=_Written(said)) if isinstance(said, str) else parameter
 
 
 REGISTRY: dict[str, QueryInfo] = {}  # name -> the newest definition

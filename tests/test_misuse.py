@@ -89,6 +89,13 @@ def test_a_value_of_another_type_is_told_with_the_input_that_it_was_meant_for() 
     assert str(error.value).startswith("an input was set to something other")
 
 
+def test_arguments_that_do_not_fit_are_told_with_the_signature_as_it_is_written() -> None:
+    halve: Any = halved
+    with Engine(None) as db, pytest.raises(BadArguments) as error:
+        db.get(halve)
+    assert error.value.fields["signature"] == "test_misuse:halved(number: int)"
+
+
 @pytest.mark.parametrize(
     ("mistake", "kind", "told"),
     [
