@@ -212,9 +212,9 @@ def fit_fields(cls: type, shapes: list[Shape]) -> Fit:
     def fit(value: Any) -> Any:
         if type(value) is not cls:
             if isinstance(value, cls):  # admitted, but its own fields would be lost
-                raise Misfit(
-                    f"the annotation names its base class {name_of(cls)} only", value, storable=False
-                )
+                base, own = name_of(cls), name_of(type(value))
+                reason = f"the annotation names its base class {base} only: write {base} | {own}"
+                raise Misfit(reason, value, storable=False)
             raise Misfit(name_of(cls), value)
         before = [getattr(value, name) for name in names]
         after: list[Any] = []

@@ -217,6 +217,11 @@ def test_what_has_no_bytes_says_where(annotation: Any, value: Any, inside: str |
     assert inside is None or caught.value.fields.get("inside", "") == inside
 
 
+def test_a_value_of_a_class_below_the_annotated_one_says_how_to_annotate_it() -> None:
+    with pytest.raises(UnstorableValue, match=r"write Entry \| Longer"):
+        ValueCodec(tuple[Entry, ...]).freeze((Longer("a"),))
+
+
 def test_an_open_file_is_unstorable(tmp_path: Path) -> None:
     with (tmp_path / "a").open("w") as stream, pytest.raises(UnstorableValue):
         ValueCodec(Any).freeze(stream)
