@@ -46,6 +46,7 @@ from engine.lookup import (
 )
 from engine.parameters import parameters_of
 from engine.query import Query, QueryInfo, info_of
+from engine.script import module_name
 
 K = TypeVar("K")
 Row = TypeVar("Row")
@@ -273,5 +274,5 @@ def _row_class(function: Any) -> type:
     hints = typing.get_type_hints(function)
     arguments = typing.get_args(hints.get("return"))
     row = arguments[0] if arguments else None
-    field_names(f"{function.__module__}:{function.__qualname__}", row)
+    field_names(f"{module_name(function.__module__)}:{function.__qualname__}", row)
     return cast(type, row)

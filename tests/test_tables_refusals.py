@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from functools import partial
+from types import ModuleType
 from typing import Any, assert_type
 
 import pytest
@@ -124,6 +126,22 @@ def test_what_cannot_be_a_table_is_refused_when_it_is_made() -> None:
         function.__annotations__ = {"return": Iterable[row]}  # classes in here are not found by their names
         with pytest.raises(BadTable, match=says):
             table(**{"each": paths, "index": (), **options})(function).where()
+
+
+def test_a_table_of_a_script_is_refused_by_the_name_that_it_is_known_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def numbers(path: str) -> Iterable[int]:
+        return ()
+
+    script = ModuleType("__main__")
+    script.__file__ = "/somewhere/lint.py"
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    monkeypatch.setattr(numbers, "__module__", "__main__")
+    wrong: Any = numbers
+    with pytest.raises(BadTable) as error:
+        table(each=paths)(wrong)
+    assert error.value.fields["table"].startswith("lint:")
 
 
 def test_lookups_have_the_types_of_their_rows(db: Engine) -> None:
