@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from tests.shown import CHECKOUT, LIMIT_S, environment, run
@@ -108,3 +110,39 @@ def test_the_watch_tells_of_an_edit_until_it_is_interrupted(tmp_path: Path) -> N
         assert "todos_in('one.py')" in said
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT_S) == 0
+
+
+def test_an_editor_is_told_the_problems_of_open_files_whatever_was_edited_for_that(tmp_path: Path) -> None:
+    (tmp_path / "low.py").write_text("def f(): pass\n", encoding="utf-8")
+    command: list[str | Path] = [sys.executable, CHECKOUT / "examples" / "07_editor.py", tmp_path]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment(tmp_path), stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        late = threading.Timer(LIMIT_S, process.kill)
+        late.start()
+        shown: dict[str, list[str]] = {}
+
+        def shows(path: str, text: str | None, *problems: str, of: str = "a.py") -> None:
+            print(json.dumps({"path": path, "text": text}), file=process.stdin, flush=True)
+            told(of, *problems)
+
+        def told(path: str, *problems: str) -> None:
+            assert process.stdout is not None
+            while shown.get(path) != list(problems):
+                said = json.loads(process.stdout.readline())  # of nothing, when it was killed
+                shown[said["path"]] = said["problems"]
+
+        shows("a.py", "from low import f, g", "1: no g in low.py")
+        shows("low.py", "def g(): pass", "1: no f in low.py")  # not saved, and another file's problem
+        shows("new.py", "def h(): pass", of="new.py")  # it is on no disk
+        shows("a.py", "from new import h, i", "1: no i in new.py")
+        shows("new.py", "def h(:", "1: invalid syntax", of="new.py")
+        told("a.py")
+        shows("a.py", "from low import f, g", "1: no f in low.py")
+        shows("low.py", None, "1: no g in low.py")  # closed: what is saved counts again
+        save(tmp_path / "low.py", "def f(): pass\ndef g(): pass\n")
+        told("a.py")
+        process.stdin.close()
+        assert process.wait(LIMIT_S) == 0
+        late.cancel()
