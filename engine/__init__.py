@@ -68,6 +68,7 @@ from engine.query import Input, Query, each
 
 if TYPE_CHECKING:
     from engine.accumulate import Associative, Count, Invertible, Max, Merge, Min, Set, Sum
+    from engine.audit import Audit
     from engine.changes import Delta
     from engine.database import Engine
     from engine.event import Counts, Event, What
@@ -77,12 +78,14 @@ if TYPE_CHECKING:
     from engine.reader import View
     from engine.subscribe import Subscription
     from engine.tables import Table, table
+    from engine.value_changes import NewValue
     from engine.verification import Verification
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Associative",
+    "Audit",
     "BadArguments",
     "BadCursor",
     "BadFold",
@@ -114,6 +117,7 @@ __all__ = [
     "MemberFailure",
     "Merge",
     "Min",
+    "NewValue",
     "NotAnInput",
     "NotImportable",
     "Query",
@@ -156,6 +160,7 @@ __all__ = [
 # Where these live: modules that define rules are imported without the engine that runs them (60 ms less).
 _LATE = {
     "Associative": "engine.accumulate",
+    "Audit": "engine.audit",
     "Count": "engine.accumulate",
     "Counts": "engine.event",
     "Delta": "engine.changes",
@@ -167,6 +172,7 @@ _LATE = {
     "MemberFailure": "engine.lookup",
     "Merge": "engine.accumulate",
     "Min": "engine.accumulate",
+    "NewValue": "engine.value_changes",
     "Set": "engine.accumulate",
     "Subscription": "engine.subscribe",
     "Sum": "engine.accumulate",
