@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,19 @@ def test_it_can_be_closed_from_a_callback(root: Path) -> None:
         until(lambda: not [one for one in threading.enumerate() if one.name.startswith("engine-watch")])
         assert db.sync() == 0
         assert db.get(text, "top.txt") == "the end"
+
+
+def test_what_a_subscription_that_was_closed_would_have_called_is_let_go(root: Path) -> None:
+    class Document:
+        def show(self, value: str) -> None: ...
+
+    with watching(root, backend=ByHand()) as (_, watch, _):
+        document = Document()
+        held = weakref.ref(document)
+        watch.subscribe(text.key("top.txt"), document.show).close()
+        del document
+        gc.collect()
+        assert held() is None
 
 
 def test_who_waits_in_a_sync_while_it_ends_is_let_go(root: Path) -> None:

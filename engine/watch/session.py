@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -108,7 +109,7 @@ class Watch:
         self._keys = Keys(self._pipeline, self._sampling.worked)
         self._inputs = Inputs(self._pipeline, self._keys.wake)
         self._threads: list[threading.Thread] = []
-        self._callers: list[Caller] = []
+        self._callers: weakref.WeakSet[Caller] = weakref.WeakSet()  # each is held by its thread
         self._own: Mailbox | None = None
         self._lock = threading.Lock()
 
@@ -129,7 +130,7 @@ class Watch:
                     target=self._until_over, args=(body,), name=f"engine-watch-{name}", daemon=True
                 )
                 self._threads.append(thread)
-            self._callers.append(self._subscribers.call(self._publish_values))
+            self._callers.add(self._subscribers.call(self._publish_values))
         for thread in self._threads:
             thread.start()
 
@@ -195,7 +196,7 @@ class Watch:
                 self._calling(lambda: refresh(self._core, subscription))
 
         caller = self._subscribers.call(look)
-        self._callers.append(caller)
+        self._callers.add(caller)
         return caller
 
     def sync(self, *, crawl: bool = False) -> int:
@@ -253,7 +254,7 @@ class Watch:
         for ticket in self._pipeline.scheduler.abandon():
             ticket.finish(error=Closed())
         self._publish(Stopped(self._core.revision, reason))
-        for caller in self._callers:
+        for caller in list(self._callers):
             caller.close()
         self._pipeline.live.set()
 
