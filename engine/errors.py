@@ -258,6 +258,7 @@ class TimedOut(EngineError, Transient):
     """Not kept: the next request tries again."""
 
     headline = "this key took longer than its timeout allows"
+    hint = "Let it do less, or raise its timeout=. The next request tries again."
 
 
 class ChangedWhileRead(Transient):

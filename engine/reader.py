@@ -177,7 +177,9 @@ class Reader:
         self._outside("audit")
         info = getattr(what, "__collection__", None)
         if not isinstance(info, CollectionInfo):
-            raise BadTable(f"{what!r} is neither a table nor a fold")
+            raise BadTable(
+                f"{what!r} is neither a table nor a fold", hint="Of any other key, ask verify(key)."
+            )
         import random  # late: 3 ms that most starts do not need
 
         from engine.audit import audit

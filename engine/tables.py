@@ -234,7 +234,12 @@ def assemble(
     name = name or member.name
     source = each if isinstance(each, Column) else info_of(each)
     if isinstance(source, QueryInfo) and source.parameters:
-        raise BadTable(table=name, each=source.name, cause="the query that gives the keys takes arguments")
+        raise BadTable(
+            table=name,
+            each=source.name,
+            cause="the query that gives the keys takes arguments",
+            hint="Give `each=` a query without arguments, which may call this one.",
+        )
 
     def settled() -> Any:
         frame = CURRENT.get()

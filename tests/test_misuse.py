@@ -53,6 +53,9 @@ def halved(number: int) -> float:
     return number / 2
 
 
+HALVED: Any = halved  # where a type checker would refuse it
+
+
 @frozen
 class Half:
     half: float
@@ -118,6 +121,8 @@ def test_arguments_that_do_not_fit_are_told_with_the_signature_as_it_is_written(
         (lambda db: db.get(Half(1.0).times, 2), BadQuery, "db.get(Class.method, instance, ...)"),
         (lambda db: db.get(products), BadArguments, "each(query.key(a, b) for a, b in pairs)"),
         (lambda db: table(each=numbers, index=TWO), BadTable, 'index=("two",)'),
+        (lambda db: table(each=HALVED)(lambda number: ()), BadTable, "without arguments"),
+        (lambda db: db.audit(PLAIN), BadTable, "verify"),
     ],
 )
 def test_a_mistake_is_told_with_its_remedy(

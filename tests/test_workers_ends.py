@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from engine import Engine
-from engine.errors import Closed, WorkerLost
+from engine.errors import Closed, TimedOut, WorkerLost
 from engine.parallel import exchange
 from engine.parallel.processes import PROGRAM
 from tests.striking import strike
@@ -84,6 +84,8 @@ def test_a_key_that_hangs_is_ended_after_its_timeout(make: Make) -> None:
     with Engine(None, processes=2) as db:
         assert survey(db, rules) == [str(n) if n != 5 else "TimedOut" for n in range(16)]
         assert rules.noted()[0]["5"] == 1
+        with pytest.raises(TimedOut, match="raise its timeout="):
+            db.get(rules.all_risky)
 
 
 def test_a_key_that_fills_the_memory_fails_and_no_other(make: Make) -> None:
