@@ -6,6 +6,7 @@ Invariants
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeGuard
 
@@ -111,6 +112,10 @@ def check_called(callback: object, name: str) -> None:
     """Raise `BadArguments` for what cannot be called back."""
     if not callable(callback):
         raise BadArguments(**{name: short(callback)}, cause="it cannot be called")
+    if inspect.iscoroutinefunction(callback):
+        cause = "it is async, and whoever calls it awaits nothing"
+        hint = "Hand it to your loop: lambda said: asyncio.run_coroutine_threadsafe(tell(said), loop)."
+        raise BadArguments(**{name: short(callback)}, cause=cause, hint=hint)
 
 
 def check_sample(sample: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,21 @@ def test_what_cannot_be_called_back_is_refused_at_once() -> None:
             with pytest.raises(BadArguments, match="it cannot be called"):
                 tell()
         assert db.get(doubled) == 2
+
+
+def test_what_nobody_would_await_is_refused_at_once_with_how_to_hand_it_to_a_loop() -> None:
+    async def tell(value: object) -> None: ...
+
+    told: Any = tell
+    with Engine(None) as db:
+        watch = db.watch()
+        for begin in (
+            lambda: db.listen(told),
+            lambda: db.subscribe(doubled, told),
+            lambda: watch.subscribe(doubled, partial(told)),
+        ):
+            with pytest.raises(BadArguments, match="run_coroutine_threadsafe"):
+                begin()
 
 
 def test_a_listener_that_fails_is_logged_once_and_called_on(caplog: pytest.LogCaptureFixture) -> None:
