@@ -130,6 +130,12 @@ class QueryInfo:
     quiet: bool = False  # book-keeping of the engine: not counted, and told to nobody
     _codec: ValueCodec | None = field(default=None, init=False)
 
+    def __deepcopy__(self, memo: object) -> QueryInfo:
+        return self  # keys are equal whose definition is one object
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return info_of, (self.wrapper,)  # by the name of the query, as functions are
+
     @property
     def codec(self) -> ValueCodec:
         """How values of this query become bytes; made from the return annotation at first use."""

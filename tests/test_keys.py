@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import pytest
 from attrs import frozen
 
-from engine import Engine, query
+from engine import Engine, Key, query
 from engine.key import short
 from tests.sources import CHECKOUT
 from tests.watching import Watch
@@ -109,3 +113,17 @@ def test_what_contains_itself_is_shown_as_python_does() -> None:
     ring: list[object] = [set[int]({1})]
     ring.append(ring)
     assert short(ring) == "[{1}, [...]]"
+
+
+@query
+def twice(number: int) -> int:
+    return 2 * number
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda key: pickle.loads(pickle.dumps(key))])
+def test_a_key_that_was_copied_or_sent_is_the_same_key(again: Callable[[Key[int]], Key[int]]) -> None:
+    key = twice.key(2)
+    assert again(key) == key
+    assert {key: "there"}[again(key)] == "there"
+    with Engine(None) as db:
+        assert db.get(again(key)) == 4
