@@ -196,7 +196,8 @@ class Watch:
                 self._calling(lambda: refresh(self._core, subscription))
 
         caller = self._subscribers.call(look)
-        self._callers.add(caller)
+        with self._lock:
+            self._callers.add(caller)
         return caller
 
     def sync(self, *, crawl: bool = False) -> int:
@@ -254,7 +255,9 @@ class Watch:
         for ticket in self._pipeline.scheduler.abandon():
             ticket.finish(error=Closed())
         self._publish(Stopped(self._core.revision, reason))
-        for caller in list(self._callers):
+        with self._lock:
+            callers = list(self._callers)
+        for caller in callers:
             caller.close()
         self._pipeline.live.set()
 
