@@ -14,6 +14,7 @@ import select
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from signal import SIGINT
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,7 @@ from engine.cli.session import places
 if TYPE_CHECKING:
     from engine import Engine, Key
     from engine.cli.feed import Feed
+    from engine.cli.remote import Alone
     from engine.cli.takeover import Start
     from engine.settings import Settings
     from engine.signals import Stopping
@@ -107,16 +109,19 @@ class _Command:
             tell("nothing changed")
 
     def _work(self, state: Stopping) -> None:
+        from engine.cli.remote import engine_unless_watched
+
         alone = self._ask_the_watch()
         if alone is None:
             return
         from engine.cli.look import loaded_key
-        from engine.cli.session import writing
 
         key = loaded_key(self._name, (), self._settings)
-        with writing(self._settings, **{"hint": BUSY, **alone.opening()}) as db:
-            self._do(db, key)
-            state.unwound()  # what follows is the commit
+        with ExitStack() as stack:
+            db = engine_unless_watched(self._settings, stack, alone, self._ask_the_watch, hint=BUSY)
+            if db is not None:
+                self._do(db, key)
+                state.unwound()  # what follows is the commit
 
     def _end(self) -> None:
         """A signal. Runs in a signal handler."""
@@ -225,8 +230,8 @@ class _Command:
 
     # -- by the watch --------------------------------------------------------------------------
 
-    def _ask_the_watch(self) -> Any:
-        """Have the watch that holds the store answer; None: done. Else as `remote.Alone`."""
+    def _ask_the_watch(self) -> Alone | None:
+        """Have the watch that holds the store answer; None: done."""
         from engine.cli import remote
 
         acknowledged: str | None = self._after

@@ -24,6 +24,7 @@ from engine.errors import UnknownFile, UnknownSymbol
 
 if TYPE_CHECKING:
     from engine import Engine
+    from engine.cli.remote import Alone, Answered
     from engine.settings import Settings
 
 RULES: Final = "engine.rules.python"
@@ -48,10 +49,14 @@ class Asker:
         name = f"{RULES}:{query}"
         if self._db is None:
             found = Alone() if self._in_memory else value(name, args, self.settings)
-            if not isinstance(found, Alone):
-                self.answer, self.revision = found
+            answered = (
+                self._open(found, lambda: value(name, args, self.settings))
+                if isinstance(found, Alone)
+                else found
+            )
+            if answered is not None:
+                self.answer, self.revision = answered
                 return self.answer
-            self._open(found)
         self.answer = self._here(name, args)
         return self.answer
 
@@ -117,15 +122,23 @@ class Asker:
         close = get_close_matches(plain, sorted(known), n=3)
         return f"Did you mean {' or '.join(close)}?" if close else None
 
-    def _open(self, alone: Any) -> None:
+    def _open(self, alone: Alone, ask: Callable[[], Answered | Alone]) -> Answered | None:
+        """Open an engine; None: that was done. Else what a watch answered that has just begun."""
+        from engine.cli.remote import engine_unless_watched
         from engine.cli.session import writing
         from engine.errors import StoreInUse
 
+        if self._in_memory:
+            self._db = self._stack.enter_context(writing(self.settings, in_memory=True))
+            return None
         try:
-            opened = writing(self.settings, in_memory=self._in_memory, **alone.opening())
-            self._db = self._stack.enter_context(opened)
+            opened = engine_unless_watched(self.settings, self._stack, alone, ask, patience=0.0)
         except StoreInUse:
-            self._db = self._stack.enter_context(writing(self.settings, read_only=True))
+            opened = self._stack.enter_context(writing(self.settings, read_only=True))
+        if isinstance(opened, tuple):
+            return opened
+        self._db = opened
+        return None
 
     def _here(self, name: str, args: tuple[str, ...]) -> Any:
         from engine.cli.arguments import key_to_run

@@ -5,35 +5,75 @@ Invariants
     F2  What a watch answers goes to standard output as the command itself would write it.
     F3  Whatever keeps a watch from answering, the command does the work itself. It says so where the watch
         is there and will not do, and keeps quiet where it is just gone.
+    F4  Who finds the store taken asks again for a moment: it may be by a watch that has just begun.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
+
+from engine.cli.session import BUSY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import ExitStack
 
     from engine import Counts, Engine, Event
     from engine.settings import Settings
     from engine.watch.client import NotServed, Reply
 
+T = TypeVar("T")
+Answered = tuple[Any, int]  # a value as JSON says it, and its revision
 PATIENCE_SECONDS: Final = 5.0  # for a watch that was just there to give up its store
 SOCKET: Final = "watch.sock"  # as `engine.watch.wire` has it, which is not imported in vain (F1)
-START_SECONDS: Final = 0.7  # from a watch having its store to its answering there: 0.1 as a rule
+START_SECONDS: Final = 0.7  # from a watch having its store to its answering there: 0.03 as a rule
+STEP_SECONDS: Final = 0.02  # between two attempts at a store in use
+_TOLD: Final[set[str]] = set()  # reasons of watches that are not asked
 LOOK_SECONDS: Final = 5.0  # of silence; the store itself can be looked at in 0.2 s, but knows less
 
 
 class Alone(NamedTuple):
-    """The command has to do it itself. `hint` and `patience` are for a store that is in use."""
+    """The command has to do it itself.
+
+    hint        for a store that is in use: why the watch that has it will not do
+    leaving     the watch was there a moment ago, so that its store may be free soon
+    """
 
     hint: str = ""
-    patience: float = 0.0
+    leaving: bool = False
 
-    def opening(self) -> dict[str, Any]:
-        """What `session.writing` is told."""
-        return {"patience": self.patience, **({"hint": self.hint} if self.hint else {})}
+
+def engine_unless_watched(
+    settings: Settings,
+    stack: ExitStack,
+    alone: Alone,
+    ask: Callable[[], T | Alone],
+    *,
+    hint: str = BUSY,
+    patience: float = START_SECONDS,
+) -> Engine | T:
+    """The engine, opened to do what no watch did; or what one did after all, `ask`ed once more (F4).
+
+    hint, patience      for a store that stays in use: what to do, and for how many seconds that is awaited
+    """
+    import time
+
+    from engine.cli.session import writing
+    from engine.errors import StoreInUse
+
+    until = time.monotonic() + (PATIENCE_SECONDS if alone.leaving else patience)
+    while True:
+        try:
+            return stack.enter_context(writing(settings, hint=alone.hint or hint))
+        except StoreInUse:
+            if alone.hint or time.monotonic() > until:
+                raise
+        time.sleep(STEP_SECONDS)
+        answer = ask()
+        if not isinstance(answer, Alone):
+            return answer
+        alone = answer
 
 
 def run(
@@ -43,7 +83,7 @@ def run(
 
     Ends the command, after the message, if the query failed.
     """
-    if not _may_be_watched(settings):
+    if not may_be_watched(settings):
         return Alone()
     import sys
 
@@ -67,24 +107,12 @@ def run(
     return None
 
 
-def comes(settings: Settings) -> bool:
-    """Whether whoever has the store turns out to be a watch, which took it a moment ago."""
-    import time
-
-    until = time.monotonic() + START_SECONDS
-    while not _may_be_watched(settings):
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def value(query: str, args: tuple[str, ...], settings: Settings) -> tuple[Any, int] | Alone:
+def value(query: str, args: tuple[str, ...], settings: Settings) -> Answered | Alone:
     """The value of a key, as JSON says it, and its revision; `Alone` where no watch answers.
 
     Ends the command, after the message, if the query failed.
     """
-    if not _may_be_watched(settings):
+    if not may_be_watched(settings):
         return Alone()
     import json
 
@@ -108,6 +136,11 @@ def value(query: str, args: tuple[str, ...], settings: Settings) -> tuple[Any, i
     raise Exit(failed["exit_code"])
 
 
+def may_be_watched(settings: Settings) -> bool:
+    """Whether there is a socket of a watch, be it of one that was killed."""
+    return os.path.exists(os.path.join(settings.store, SOCKET))
+
+
 def look(do: str, key: str, args: tuple[str, ...], settings: Settings) -> dict[str, Any] | None:
     """What the watch knows of a key; None if the store is to be looked at instead."""
     return _ask(
@@ -117,7 +150,7 @@ def look(do: str, key: str, args: tuple[str, ...], settings: Settings) -> dict[s
 
 def changes(request: dict[str, Any], settings: Settings) -> dict[str, Any] | Alone:
     """The next delta of a feed: {"delta": document or None}, or {"error": ...}; `Alone` without a watch."""
-    if not _may_be_watched(settings):
+    if not may_be_watched(settings):
         return Alone()
     from engine.watch.client import NotServed, ask
 
@@ -139,18 +172,26 @@ def status(settings: Settings) -> dict[str, Any] | None:
     return _ask(settings, {"do": "status"})
 
 
+def watch_of(settings: Settings) -> dict[str, Any] | Alone | None:
+    """As `status`; `Alone` where no watch answers."""
+    return _asked(settings, {"do": "status"})
+
+
 def _ask(settings: Settings, request: dict[str, Any]) -> dict[str, Any] | None:
-    if not _may_be_watched(settings):
-        return None
+    found = _asked(settings, request)
+    return None if isinstance(found, Alone) else found
+
+
+def _asked(settings: Settings, request: dict[str, Any]) -> dict[str, Any] | Alone | None:
+    if not may_be_watched(settings):
+        return Alone()
     from engine.watch.client import NotServed, ask
 
     try:
         reply = ask(settings.store, request, silence=LOOK_SECONDS)
     except NotServed as error:
-        _alone(error)
-        return None
-    found: dict[str, Any] | None = reply.last.get("ok")
-    return found  # an error is told by who looks at the store, in its own words
+        return _alone(error)
+    return reply.last.get("ok")  # an error is told by who looks at the store, in its own words
 
 
 def _early(reply: Reply) -> Alone:
@@ -161,10 +202,6 @@ def _early(reply: Reply) -> Alone:
 
 
 # -- what is sent ------------------------------------------------------------------------------
-
-
-def _may_be_watched(settings: Settings) -> bool:
-    return os.path.exists(os.path.join(settings.store, SOCKET))
 
 
 def _to_run(
@@ -254,9 +291,10 @@ def _finish(reply: Reply, far: _Far, progress: Any, quiet: bool) -> None:
 
 def _alone(error: NotServed) -> Alone:
     """The watch does not answer: say why, if it gave a reason."""
-    if error.reason:
+    if error.reason and error.reason not in _TOLD:
         from engine.cli.output import tell
         from engine.errors import escaped
 
+        _TOLD.add(error.reason)
         tell(f"note: the watch of this store is not asked: {escaped(error.reason)}")
-    return Alone(error.hint, PATIENCE_SECONDS if error.leaving else 0.0)
+    return Alone(error.hint, error.leaving)

@@ -53,16 +53,20 @@ def command(query: str, args: tuple[str, ...], named: tuple[str, ...], json_: bo
     query's parameters: texts as they are, numbers, true/false, paths, names of enum members, and JSON for
     everything else. While `engine watch` has the store, it answers.
     """
-    from engine.cli.remote import Alone, comes, run
+    from engine.cli.remote import Alone, engine_unless_watched, run
     from engine.cli.session import settings_of, tell_notes, writing
-    from engine.errors import StoreInUse
 
     quiet, read_only, no_store = (options.pop(name) for name in ("quiet", "read_only", "no_store"))
     far = {"json": json_, "quiet": quiet, "sync": options.pop("sync"), "crawl": options.pop("crawl")}
     if far["crawl"] and not far["sync"]:
         raise click.UsageError("--crawl looks at every file, --no-sync at none: say one of them.")
     settings = settings_of(options)
-    alone = Alone() if read_only or no_store else run(query, args, named, settings, far)
+    by_ourselves = read_only or no_store
+
+    def ask() -> Alone | None:
+        return run(query, args, named, settings, far)
+
+    alone = Alone() if by_ourselves else ask()
     if alone is None:
         return
     from attrs import asdict
@@ -73,13 +77,13 @@ def command(query: str, args: tuple[str, ...], named: tuple[str, ...], json_: bo
 
     key = key_to_run(load_query(query, settings), args, named)
     with ExitStack() as stack:
-        try:
-            opened = writing(settings, read_only=read_only, in_memory=no_store, **alone.opening())
-            db = stack.enter_context(opened)
-        except StoreInUse:
-            if alone != Alone() or not comes(settings) or run(query, args, named, settings, far) is not None:
-                raise
-            return  # a watch had just begun
+        db = (
+            stack.enter_context(writing(settings, read_only=read_only, in_memory=no_store))
+            if by_ourselves
+            else engine_unless_watched(settings, stack, alone, ask)
+        )
+        if db is None:
+            return
         value, progress = compute(db, key, settings, quiet)
         document = {
             "query": key.query.name,

@@ -5,13 +5,14 @@ The table `documents` is brought up to date, the index is brought up to date by 
 Invariants
     Q1  An answer is of everything that was saved before the command began.
     Q2  Where a definition stands is looked up when it is printed: moved lines change nothing in the index.
+    Q3  A watch may come or go at any time: the cursor is in the store, so the other one goes on.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from signal import SIGINT
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,7 @@ from engine.cli.session import as_json, places
 if TYPE_CHECKING:
     from engine import Engine
     from engine.changes import Delta
+    from engine.cli.remote import Alone
     from engine.rules.python.documents import Document
     from engine.settings import Settings
     from engine.sinks import Sink
@@ -67,7 +69,9 @@ def command(text: str, limit: int, index: str | None, json_: bool, quiet: bool, 
 
     settings = settings_of(options)
     file = Path(index) if index is not None else settings.store / FILE
-    with _project(settings) as project, FullText(file, INDEXED, KEPT) as found:
+    with ExitStack() as stack:
+        project = _Project(settings, stack)  # before the index, which lies in its store
+        found = stack.enter_context(FullText(file, INDEXED, KEPT))
         if found.set_aside:
             tell(f"note: the index was damaged, and is made anew: {escaped(found.set_aside)}")
         project.bring_up(FullTextSink(found, _texts), quiet)
@@ -85,7 +89,7 @@ def _texts(row: Document) -> tuple[str, ...]:
     return row.name, words, row.qualified, row.text, row.path, row.kind, str(row.ordinal)
 
 
-def _document(hit: Hit, project: _Near | _Far) -> dict[str, Any]:
+def _document(hit: Hit, project: _Project) -> dict[str, Any]:
     """A hit for JSON, with the place where it stands now (Q2)."""
     values = hit.values
     which = {"qualified": values["qualified"], "kind": values["kind"], "ordinal": int(values["ordinal"])}
@@ -103,65 +107,79 @@ def _lines(one: dict[str, Any]) -> Iterator[str]:
         yield f"    {escaped(one['snippet'])}"
 
 
-# -- the project, by ourselves or by the watch ---------------------------------------------------
+# -- the project, by the watch or by ourselves ---------------------------------------------------
 
 
-@contextmanager
-def _project(settings: Settings) -> Iterator[_Near | _Far]:
-    """Who computes: the watch that has the store, or we."""
-    from engine.cli import remote
-    from engine.cli.session import writing
+class _Unanswered(Exception):
+    """The watch does not answer, or no more."""
 
-    if remote.status(settings) is not None:
-        yield _Far(settings)
-        return
-    with writing(settings, hint=BUSY, patience=PATIENCE_SECONDS) as db:
-        yield _Near(db)
+    def __init__(self, alone: Alone) -> None:
+        super().__init__()
+        self.alone = alone
 
 
-class _Near:
-    """An engine of our own."""
+class _Project:
+    """Who computes: the watch that has the store as long as it answers, else an engine of our own (Q3)."""
 
-    def __init__(self, db: Engine) -> None:
-        self._db = db
+    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+        from engine.cli.remote import Alone, may_be_watched
+
+        self._settings = settings
+        self._stack = stack
+        self._db: Engine | None = None
+        if not may_be_watched(settings):  # and the directory of the store is to be made
+            self._open(Alone())
 
     def bring_up(self, sink: Sink[Document], quiet: bool) -> None:
         """Apply all that changed to a sink, with progress on a terminal; ends with the first signal."""
+        from engine.sinks import pour
+
+        self._by_either(lambda: pour(self._deltas, sink), lambda db: self._drain(db, sink, quiet))
+
+    def spans(self, path: str) -> list[dict[str, Any]]:
+        """Where the definitions of a file are."""
+        from engine.cli.output import plain
+        from engine.rules.python.spans import spans
+
+        found: list[dict[str, Any]] = self._by_either(
+            lambda: self._value(SPANS, path), lambda db: plain(db.get(spans, path))
+        )
+        return found
+
+    def _by_either(self, far: Callable[[], Any], near: Callable[[Engine], Any]) -> Any:
+        while self._db is None:
+            try:
+                return far()
+            except _Unanswered as gone:
+                self._open(gone.alone)
+        return near(self._db)
+
+    def _open(self, alone: Alone) -> None:
+        """Open an engine, unless a watch has just come that can be asked."""
+        from engine import Engine
+        from engine.cli.remote import engine_unless_watched, watch_of
+
+        found = engine_unless_watched(
+            self._settings, self._stack, alone, lambda: watch_of(self._settings),
+            hint=BUSY, patience=PATIENCE_SECONDS,
+        )  # fmt: skip
+        self._db = found if isinstance(found, Engine) else None
+
+    def _drain(self, db: Engine, sink: Sink[Document], quiet: bool) -> None:
         from engine.cli.progress import Progress
         from engine.rules.python.documents import documents
         from engine.signals import Interrupted, stopping
         from engine.sinks import drain
 
-        with stopping(self._db.stop) as state:
+        with stopping(db.stop) as state:
             try:
-                with Progress(self._db, quiet=quiet):
-                    drain(self._db, documents, sink, CURSOR)
+                with Progress(db, quiet=quiet):
+                    drain(db, documents, sink, CURSOR)
             except KeyboardInterrupt:
                 state.unwound()
-                self._db.close()
+                db.close()
                 raise Interrupted(state.number or SIGINT, "what was computed is kept") from None
             state.unwound()
-
-    def spans(self, path: str) -> list[dict[str, Any]]:
-        """Where the definitions of a file are; nothing where nobody can tell."""
-        from engine.cli.output import plain
-        from engine.rules.python.spans import spans
-
-        found: list[dict[str, Any]] = plain(self._db.get(spans, path))
-        return found
-
-
-class _Far:
-    """The watch that has the store."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def bring_up(self, sink: Sink[Document], quiet: bool) -> None:
-        """See `_Near`."""
-        from engine.sinks import pour
-
-        pour(self._deltas, sink)
 
     def _deltas(self, after: str | None) -> Iterator[Delta[Document]]:
         import msgspec
@@ -185,12 +203,12 @@ class _Far:
     def _ask(self, after: str | None, *, close: bool = False, sync: bool = False) -> dict[str, Any] | None:
         from engine.cli import remote
         from engine.cli.output import tell
-        from engine.errors import BadCursor, StoreInUse
+        from engine.errors import BadCursor
 
         request = {"key": TABLE, "cursor": CURSOR, "after": after, "close": close, "sync": sync}
         found = remote.changes(request, self._settings)
         if isinstance(found, remote.Alone):
-            raise StoreInUse(cause="the watch ended, or cannot answer", hint=found.hint or "Try again.")
+            raise _Unanswered(found)
         if "error" in found:
             if found["error"].get("kind") == BadCursor.__name__:
                 raise BadCursor(cause=found["error"]["text"])
@@ -199,9 +217,10 @@ class _Far:
         delta: dict[str, Any] | None = found["delta"]
         return delta
 
-    def spans(self, path: str) -> list[dict[str, Any]]:
-        """See `_Near`."""
+    def _value(self, query: str, argument: str) -> Any:
         from engine.cli import remote
 
-        found = remote.value(SPANS, (path,), self._settings)
-        return [] if isinstance(found, remote.Alone) else list(found[0])
+        found = remote.value(query, (argument,), self._settings)
+        if isinstance(found, remote.Alone):
+            raise _Unanswered(found)
+        return found[0]

@@ -7,7 +7,6 @@ Invariants
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from engine.errors import StoreError
     from engine.settings import Settings
 
-STEP_SECONDS: Final = 0.05  # between two attempts at a store in use
+BUSY: Final = "Wait for it to end, or answer without saving: engine run --read-only."
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -70,41 +69,35 @@ def writing(
     *,
     read_only: bool = False,
     in_memory: bool = False,
-    hint: str = "Wait for it to end, or answer without saving: engine run --read-only.",
-    patience: float = 0.0,
+    hint: str = BUSY,
 ) -> Iterator[Engine]:
     """The engine, opened to compute. Notes go to standard error.
 
-    hint, patience      for a store that is in use: what to do, and for how many seconds to try again
+    hint    what to do about a store that is in use
     """
     from engine import Engine
     from engine.errors import StoreFull, StoreInUse, StoreReadOnly, escaped
 
-    until = time.monotonic() + patience
-    while True:
-        try:
-            db = Engine(
-                None if in_memory else settings.store,
-                root=settings.root,
-                workers=settings.workers,
-                processes=settings.processes,
-                limits=settings.limits,
-                strict=settings.strict,
-                depth_limit=settings.depth_limit,
-                history=settings.history,
-                max_memory=None if in_memory else settings.max_memory,
-                synchronous=settings.synchronous,
-                read_only=read_only,
-            )
-            break
-        except StoreInUse as error:
-            if time.monotonic() >= until:
-                error.hint = hint
-                raise
-        except (StoreFull, StoreReadOnly) as error:
-            error.hint = _cure(error)
-            raise
-        time.sleep(STEP_SECONDS)
+    try:
+        db = Engine(
+            None if in_memory else settings.store,
+            root=settings.root,
+            workers=settings.workers,
+            processes=settings.processes,
+            limits=settings.limits,
+            strict=settings.strict,
+            depth_limit=settings.depth_limit,
+            history=settings.history,
+            max_memory=None if in_memory else settings.max_memory,
+            synchronous=settings.synchronous,
+            read_only=read_only,
+        )
+    except StoreInUse as error:
+        error.hint = hint
+        raise
+    except (StoreFull, StoreReadOnly) as error:
+        error.hint = _cure(error)
+        raise
     try:
         with db:
             yield db

@@ -11,6 +11,7 @@ Invariants
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -57,6 +58,8 @@ TURN_SECONDS: Final = 0.2  # the longest until a signal is noticed
 END_SECONDS: Final = 2.0  # to end in order: queries that read nothing are waited for half of it
 # After a signal, whatever hangs (a terminal that takes nothing): then the process ends.
 LAST_SECONDS: Final = 4.0
+# Loaded before the store is taken, not after: who finds it taken does not wait long for the socket.
+SERVING: Final = ("engine.cli.serving", "engine.watch.session", "engine.watch.rule_code")
 ROOT_HINT: Final = "Put it back and start again, or say --wait-root."
 
 
@@ -135,6 +138,8 @@ class _Command:
         sys.setswitchinterval(SWITCH_SECONDS)
         self._finder.install()
         settings, keys = self._load()
+        for module in SERVING:
+            importlib.import_module(module)
         db, store = open_engine(settings, in_memory=self._options["no_store"], patient=self._goes_on)
         try:
             with stopping(self._end_in_time) as self._state:
