@@ -93,9 +93,10 @@ def _assemble(
     tables: list[tuple[Path, dict[str, object]]],
     environment: Mapping[str, str],
 ) -> Settings:
-    root: Any = found.get("root", (project, DEFAULT))[0]
-    if not root.is_dir():
-        raise BadSettings(root=root, origin=found["root"][1], cause="there is no such directory")
+    root: Any
+    root, origin = found.get("root", (project, DEFAULT))
+    if not root.is_dir():  # the project's own may go while its settings are read
+        raise BadSettings(root=root, origin=origin, cause="there is no such directory")
     values: dict[str, Any] = {"root": root, "store": root / ".engine", "path": (root,)}
     values |= {name: value for name, (value, _) in found.items()}
     if root not in values["path"]:

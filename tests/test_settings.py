@@ -138,3 +138,16 @@ def test_a_broken_pyproject_matters_only_if_it_may_be_ours(tmp_path: Path) -> No
 
 def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
     check_refused(tmp_path / "missing", "there is no such directory")
+
+
+def test_a_project_that_goes_while_its_settings_are_read_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "project").mkdir()
+
+    def find(here: Path) -> tuple[Path, list[tuple[Path, dict[str, object]]]]:
+        here.rmdir()
+        return here, []
+
+    monkeypatch.setattr("engine.settings._find", find)
+    check_refused(tmp_path / "project", "there is no such directory", str(tmp_path / "project"))
