@@ -13,11 +13,12 @@ import pytest
 
 from engine.errors import BadSettings
 from engine.watch.event_output import CLIENTS, open_output, state_after
-from engine.watch.events import Skipped, Stopped, WatchEvent, Watching
+from engine.watch.events import Skipped, Stopped, Trouble, WatchEvent, Watching
 from engine.watch.events_json import from_json
 from engine.watch.subscribers import Subscribers
 from engine.watch.unix_socket import connect
 from tests.telling import REVISED, SOON, STARTED, named_threads, skips, until, with_rounded_times
+from tests.threads import without_threads
 
 
 def test_every_client_of_a_socket_gets_the_state_of_now_and_then_every_event(tmp_path: Path) -> None:
@@ -92,6 +93,25 @@ def test_more_clients_than_a_socket_takes_are_turned_away(tmp_path: Path) -> Non
         assert more.recv(10) == b""
     for client in clients:
         client.close()
+    output.close()
+
+
+def test_a_client_for_which_there_is_no_thread_is_turned_away_and_the_next_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    troubles: list[Trouble] = []
+    subscribers = Subscribers()
+    output = open_output(f"unix:{tmp_path}/s", tell=troubles.append)
+    output.follow(subscribers.subscribe())
+    subscribers.publish(STARTED)
+    with monkeypatch.context() as patched:
+        without_threads(patched, "engine-watch-events")
+        with connect(tmp_path / "s", SOON) as first:
+            assert first.recv(100) == b""
+        until(lambda: troubles)
+    assert [one.cause for one in troubles] == ["a client could not connect: can't start new thread"]
+    with connect(tmp_path / "s", SOON) as second:
+        assert next(lines_of(second)) == with_rounded_times(STARTED)
     output.close()
 
 

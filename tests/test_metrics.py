@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import select
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,6 +166,32 @@ def test_more_clients_than_the_server_takes_are_turned_away_and_it_closes_under_
     for client in clients:
         assert ended(client)
         client.close()
+
+
+def test_where_no_descriptors_are_left_the_server_waits_for_some_and_does_not_spin(tmp_path: Path) -> None:
+    path = str(tmp_path / "metrics")
+    with serve_metrics(f"unix:{path}", ProgressTracker().snapshot) as server:
+        tries: list[float] = []
+        accept = server._server.socket.accept
+
+        class Short:
+            """The listener, of a process that has no descriptor for another client."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(listener, name)
+
+            def accept(self) -> Any:
+                tries.append(time.monotonic())
+                if len(tries) < 4:
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+                return accept()
+
+        listener = server._server.socket
+        server._server.socket = Short()  # type: ignore[assignment]  # as much of one as is asked for
+        with connect(path, 20) as client:
+            client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.0 200")
+        assert tries[3] - tries[0] > 0.2
 
 
 def test_metrics_that_cannot_be_made_are_logged_and_the_next_scrape_works(

@@ -20,6 +20,7 @@ from engine.watch import server, wire
 from engine.watch.client import NotServed, ask
 from engine.watch.unix_socket import connect
 from engine.watch.wire import Lines, Malformed, Message
+from tests.threads import without_threads
 from tests.watch_serving import (
     SCRIPT,
     Serving,
@@ -130,6 +131,16 @@ def test_more_clients_than_threads_wait_their_turn(serving: Serving, monkeypatch
         replies = list(pool.map(lambda n: ask(serving.store, request_of("echo", str(n))).out, range(40)))
     assert replies == [f"{n} 0 RED\n" for n in range(40)]
     assert 1 <= most <= 3
+
+
+def test_a_client_for_which_there_is_no_thread_is_sent_away_and_the_next_one_is_not(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        without_threads(patched, "engine-serve-request")
+        assert exchange(serving.store, b"") == []
+        assert not serving.server._connections
+    assert ask(serving.store, request_of("echo", "next")).out == "next 0 RED\n"
 
 
 def test_a_client_that_says_nothing_is_dropped(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+import pytest
+
 SECONDS = 60.0  # longest wait before a test counts as hanging
 
 
@@ -25,3 +27,15 @@ def run_all(*works: Callable[[], object]) -> list[object]:
         thread.join(SECONDS)
         assert not thread.is_alive(), "a thread hangs"
     return outcomes
+
+
+def without_threads(patched: pytest.MonkeyPatch, name: str) -> None:
+    """Have no thread start that has this name, as where the system has none left."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    patched.setattr(threading.Thread, "start", refuse)

@@ -26,7 +26,7 @@ def places(command: F) -> F:
     """Options that say where the project is."""
     for option in reversed(
         (
-            click.option("-C", "--directory", metavar="DIR", help="Work as if started in DIR."),
+            click.option("-C", "--directory", metavar="DIR", help="Look for the project from DIR on."),
             click.option("--store", metavar="DIR", help="The store's directory (default: .engine)."),
             click.option("--root", metavar="DIR", help="What file rules are relative to."),
             click.option(

@@ -124,8 +124,14 @@ class _Lines:
 
     def follow(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
-        self._thread = threading.Thread(target=self._run, name="engine-watch-events", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="engine-watch-events", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            mailbox.close()
+            self._close_fd()
+            raise
+        self._thread = thread
 
     def close(self) -> None:
         self.finish()
@@ -312,15 +318,18 @@ class _SocketOutput:
             if len(self._clients) >= CLIENTS:
                 connection.close()
                 continue
-            self._welcome(connection)
+            try:
+                self._welcome(connection)
+            except RuntimeError as error:  # there is no thread for it
+                self._complain(f"a client could not connect: {error}")
 
     def _welcome(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         client = _Lines(connection.detach(), self._path, None, _nothing)
         with self._lock:
             mailbox = self._subscribers.subscribe(first=() if self._now is None else (self._now,))
-        self._clients.append(client)
         client.follow(mailbox)
+        self._clients.append(client)
 
     def _complain(self, cause: str) -> None:
         if self._tell is not None:

@@ -31,6 +31,7 @@ SILENCE_SECONDS: Final = 2.0  # of a client that has begun a request
 REQUEST_SECONDS: Final = 5.0  # for a request and its answer; Prometheus gives up after 10
 CLIENTS: Final = 16  # at once
 POLL_SECONDS: Final = 0.25  # between two looks for clients that take too long
+SHORT_SECONDS: Final = 0.1  # until descriptors may be there again
 CLOSE_SECONDS: Final = 1.0  # to wait for answers that are being written
 
 
@@ -152,6 +153,13 @@ class _Server(ThreadingMixIn, TCPServer):
         self.progress = progress
         self._changed = threading.Condition()
         self._until: dict[socket.socket, float] = {}
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(SHORT_SECONDS)  # out of descriptors: the client is still there, and so is `select`
+            raise
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         with self._changed:

@@ -39,7 +39,7 @@ REQUEST_SECONDS: Final = 10.0  # clients write their request at once, before the
 SEND_SECONDS: Final = 10.0  # for each piece of an answer: clients do nothing but read
 PULSE_SECONDS: Final = 0.5  # a fraction of what clients take for silence
 CLOSE_SECONDS: Final = 0.7  # whoever stops a watch waits a second, and the engine has to close too
-SHORT_SECONDS: Final = 0.1  # until descriptors may be there again
+SHORT_SECONDS: Final = 0.1  # until descriptors or threads may be there again
 _SHORT_OF: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -159,7 +159,11 @@ class Server:
             with self._changed:
                 self._connections.add(connection)
                 self._changed.notify_all()
-            connection.thread.start()
+            try:
+                connection.thread.start()
+            except RuntimeError:  # there is no thread for it: it asks again, or elsewhere
+                connection.leave()
+                time.sleep(SHORT_SECONDS)
 
     def _keep_pulse(self) -> None:
         """Tell clients that their request is worked on (S3). Asleep while there is none."""
@@ -219,10 +223,14 @@ class _Connection:
         try:
             self._serve()
         finally:
-            with self._sending, self._ending:
-                self._closed = True
-                self._socket.close()
-            self._server.left(self)
+            self.leave()
+
+    def leave(self) -> None:
+        """It is over: give back the descriptor, and the place among the connections."""
+        with self._sending, self._ending:
+            self._closed = True
+            self._socket.close()
+        self._server.left(self)
 
     def _serve(self) -> None:
         if peer_user(self._socket) not in (None, os.geteuid(), 0):
