@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,29 @@ def test_without_room_for_watches_it_says_so_once_and_polls(rig: Rig) -> None:
     rig.hand.most = None
     rig.after(2)
     assert f"{rig.root}/a" in rig.hand.covered
+
+
+def test_a_directory_without_room_for_its_watch_is_looked_at_with_its_listing(rig: Rig) -> None:
+    """Though there is one on the directory above, which says nothing of what is in this one."""
+    rig.started()
+    rig.hand.most = len(rig.hand.covered) - 1
+    shutil.rmtree(rig.root / "a" / "deep")
+    (rig.root / "a" / "deep").mkdir()
+    rig.files.nodes_of(["a/deep"])
+    assert f"{rig.root}/a/deep" not in rig.hand.covered
+    rig.take()
+    (rig.root / "a" / "deep" / "new.txt").write_text("nobody is told of this")
+    assert "listing a/deep" in rig.names(rig.files.uncovered())
+
+
+def test_what_was_in_directories_without_a_watch_is_looked_at_when_they_are_gone(rig: Rig) -> None:
+    rig.hand.most = 0
+    rig.crawl()
+    rig.files.uncovered()
+    shutil.rmtree(rig.root / "a")
+    lost = {"read_text a/one.txt", "read_text a/deep/two.txt", "listing a/deep"}
+    assert rig.names(rig.files.uncovered()) >= lost
+    assert not rig.names(rig.files.uncovered()) & lost  # once: there is nothing to happen to them
 
 
 def test_a_scanning_watch_looks_at_everything_every_second(tmp_path: Path) -> None:

@@ -29,11 +29,10 @@ class Backend(Protocol):
     def cover(self, directories: Iterable[str]) -> frozenset[str]:
         """Watch these directories too, by absolute path; what is below them is not included.
 
-           Returns the directories whose watch is new, or was lost on the way: what is in them has to be
-           looked at once more, and `covers` says which it is. More may be among them than were asked for.
-           Those that cannot
-        be watched are not. Raises `CannotWatch` where the system refuses more watches; what was covered
-        before still is.
+        Returns the directories whose watch is new, or was lost on the way: what is in them has to be looked
+        at once more, and `covers` says which it is. More may be among them than were asked for. Those that
+        cannot be watched are not. Raises `CannotWatch` where the system refuses more watches; what was
+        covered before still is.
         """
         ...
 

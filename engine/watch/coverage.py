@@ -47,7 +47,8 @@ class Coverage:
         self.places = Places(core)
         self.backend: Backend = ScanningBackend("", lambda voice, paths: None, lambda cause: None)
         self._second_looks: list[tuple[float, list[int]]] = []
-        self._bare: dict[str, None] = {}  # directories that should be covered and are not
+        # Directories that should be covered and are not; whether they may have been there at the last look.
+        self._bare: dict[str, bool] = {}
         self._told: set[str] = set()
 
     def nodes_of(self, paths: Collection[str]) -> list[int]:
@@ -104,10 +105,18 @@ class Coverage:
                 nodes.update(dict.fromkeys(places.below("")))
                 return list(nodes)
             there = [path for path in self._bare if places.exists(path)]
+            gone = [
+                path for path in self._bare.keys() - there if self._bare[path]
+            ]  # and all that was in them
+            self._bare.update(dict.fromkeys(gone, False))
+            self._bare.update(dict.fromkeys(there, True))
             if there:  # made without an event, or the system has room for watches again
                 nodes.update(dict.fromkeys(self._to_look_at(self._cover(there))))
-            for path in there:
-                nodes.update(dict.fromkeys(places.inside(path)))
+            for path in (
+                *there,
+                *gone,
+            ):  # its listing too: a watch on the directory above tells nothing of it
+                nodes.update(dict.fromkeys((*places.at(path), *places.inside(path))))
             return list(nodes)
 
     def directories(self) -> int:
@@ -138,7 +147,7 @@ class Coverage:
             if backend.covers(places.full(path)):
                 self._bare.pop(path, None)
             else:
-                self._bare[path] = None
+                self._bare[path] = True
         return found
 
     def _to_look_at(self, fresh: frozenset[str]) -> list[int]:
