@@ -60,11 +60,13 @@ class Coverage:
         with self._lock:
             self.cover()  # or what was read lately would have no place yet
             replaced: dict[str, None] = {}
+            states = {path: state for path in paths if (state := self.places.state_at(path)) is not None}
             for path in paths:
                 found.update(dict.fromkeys(self.places.affected(path)))
-                if path and (self.places.covers(path) or self.places.becomes_directory(path)):
+                mode = states[path].st_mode if path in states else 0
+                if path and (self.places.covers(path) or self.places.becomes_directory(path, mode)):
                     replaced.update(dict.fromkeys(self.places.tree(path)))
-            found.update(dict.fromkeys(self.places.by_other_names(paths)))
+            found.update(dict.fromkeys(self.places.by_other_names(states.values())))
             if replaced:
                 self.backend.uncover([self.places.full(path) for path in replaced])
                 found.update(dict.fromkeys(self._to_look_at(self._cover(replaced))))
@@ -73,7 +75,7 @@ class Coverage:
     def differ(self, nodes: Iterable[int], graph: Graph) -> None:
         """These inputs differ: where one of them leads elsewhere than before, all places are listed anew."""
         with self._lock:
-            if not self.places.stale and any(self.places.is_misfiled(node, graph) for node in nodes):
+            if not self.places.stale and self.places.any_misfiled(nodes, graph):
                 self.places.stale = True
                 self.cover()
 

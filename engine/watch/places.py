@@ -98,29 +98,51 @@ class Places:
             return None
         return filed
 
-    def is_misfiled(self, node: int, graph: Graph) -> bool:
-        """Whether the place of an input leads elsewhere now: a link came, went, or was turned.
+    def any_misfiled(self, nodes: Iterable[int], graph: Graph) -> bool:
+        """Whether the place of one of these inputs leads elsewhere now: a link came, went, or was turned.
 
-        graph    the lists that the node is one of. Where they were built anew meanwhile, so is the index (P3)
+        graph    the lists that the nodes are of. Where they were built anew meanwhile, so is the index (P3)
         """
         core = self._core
         with core.lock:
             if core.graph is not graph:
                 return False
-            info = core.info_of(node)
-            place = None if info is None else info.place_of(core.args_of(node))
-        if place is None:
-            return False
-        links, reached = self._resolve(place)
-        if reached is not None and self.becomes_directory(reached):
-            return True
-        return any(node not in self.at(path) for path in (*links, *([] if reached is None else [reached])))
+            known = [(node, core.info_of(node), core.args_of(node)) for node in nodes]
+        # A `sync` waits for this, and there may be a thousand files: each directory is resolved once.
+        above: dict[str, tuple[list[str], str | None]] = {}
+        for node, info, args in known:
+            place = None if info is None else info.place_of(args)
+            if place is None:
+                continue
+            links, reached, mode = self._reached(place, above)
+            if reached is not None and self.becomes_directory(reached, mode):
+                return True
+            if any(node not in self.at(path) for path in (*links, *([] if reached is None else [reached]))):
+                return True
+        return False
 
-    def becomes_directory(self, path: str) -> bool:
+    def _reached(
+        self, place: str, above: dict[str, tuple[list[str], str | None]]
+    ) -> tuple[list[str], str | None, int]:
+        """What `_resolve` says of a place, and the mode of what is there. `above`: of directories, so far."""
+        directory, _, name = place.rpartition("/")
+        if directory not in above:
+            above[directory] = self._resolve(directory)
+        links, reached = above[directory]
+        if reached is not None and name not in ("", ".", ".."):
+            path = f"{reached}/{name}" if reached else name
+            mode = self._mode_at(path)
+            if not stat.S_ISLNK(mode):
+                return links, path, mode
+        links, reached = self._resolve(place)
+        return links, reached, 0 if reached is None else self._mode_at(reached)
+
+    def becomes_directory(self, path: str, mode: int) -> bool:
         """Whether something looks at a path that is a directory by now, and was none when it was filed."""
-        if path in self._entries or not any(True for _ in self.at(path)):
+        if path in self._entries or not stat.S_ISDIR(mode) or not any(True for _ in self.at(path)):
             return False
-        return stat.S_ISDIR(self._mode_at(path)) and self._directory(path) is not None
+        self._directory(path)
+        return True
 
     def at(self, path: str) -> Iterator[int]:
         """The inputs that look at a path itself."""
@@ -139,17 +161,13 @@ class Places:
         if path in self._entries:
             yield from self.below(path)
 
-    def by_other_names(self, paths: Iterable[str]) -> list[int]:
-        """The inputs that look at the files at these paths by other names: nothing is told of these.
+    def by_other_names(self, states: Iterable[os.stat_result]) -> list[int]:
+        """The inputs that look at these files by other names: nothing is told of these.
 
-        A file has several names as a rule nowhere, and then this costs a call of the system for each path.
+        A file has several names as a rule nowhere.
         """
         ends = {
-            inode_end(state.st_ino)
-            for path in paths
-            if (state := self._state_at(path)) is not None
-            and state.st_nlink > 1
-            and stat.S_ISREG(state.st_mode)
+            inode_end(state.st_ino) for state in states if state.st_nlink > 1 and stat.S_ISREG(state.st_mode)
         }
         if not ends:
             return []
@@ -283,10 +301,11 @@ class Places:
         return mode_in(stamp) if stamp and info.stamp is file_stamp else self._mode_at(place)
 
     def _mode_at(self, path: str) -> int:
-        state = self._state_at(path)
+        state = self.state_at(path)
         return 0 if state is None else state.st_mode
 
-    def _state_at(self, path: str) -> os.stat_result | None:
+    def state_at(self, path: str) -> os.stat_result | None:
+        """What is at a path of the index now; None where that is nothing."""
         try:
             return os.lstat(self.full(path))
         except (OSError, ValueError):
