@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from engine.errors import StoreFull
+from engine.errors import StoreFull, StoreInUse
 from engine.store.lock import WriterLock
 from engine.store.sqlite import Store
 from tests.commands import Command, check_refused, engine
@@ -89,6 +89,12 @@ def test_a_store_in_use_can_be_looked_at_and_answers_without_saving(engine: Comm
         assert engine("run", "rules.py:report", "--read-only", "-q").out.startswith("Row")
         assert engine("deps", "rules:report").code == 0
         assert engine("status").code == 0
+
+
+def test_a_store_that_another_process_took_meanwhile_is_told_with_what_to_do(engine: Command) -> None:
+    """As where it was removed while a query ran: who comes next makes a new one."""
+    with mock.patch.object(Store, "write", side_effect=StoreInUse(holder="process 7")):
+        check_refused(engine("run", "rules.py:lines", "a.txt"), 75, "process 7", "engine run --read-only")
 
 
 def test_a_directory_that_others_may_write_to_is_refused(engine: Command) -> None:

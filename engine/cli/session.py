@@ -101,6 +101,9 @@ def writing(
     try:
         with db:
             yield db
+    except StoreInUse as error:  # it was removed, and another process has made it again
+        error.hint = hint
+        raise
     except (StoreFull, StoreReadOnly) as error:  # of a command that is about the store
         if not read_only:
             error.fields.setdefault("store", escaped(settings.store))
