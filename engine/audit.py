@@ -31,7 +31,8 @@ from engine.persist import load, load_readers
 from engine.query import QueryInfo
 from engine.reach import closure
 from engine.request import demand, make_calm
-from engine.snapshot import Snapshot, SnapshotFrame
+from engine.snapshot import Snapshot
+from engine.snapshot_frame import SnapshotFrame
 from engine.store.canonical import Unpackable, pack
 from engine.store.codec import fingerprint
 

@@ -22,28 +22,20 @@ from engine.core import Core
 from engine.earlier_rows import gives_rows, pack_rows, unpack_rows
 from engine.errors import Closed, CycleError, SnapshotLost
 from engine.failure import Failure, is_transient
-from engine.frame import CURRENT, Frame
+from engine.frame import CURRENT
 from engine.graph import ABSENT, ERROR, INPUT, MARKED, MUTABLE, TRANSIENT
 from engine.kept import KeptRows
 from engine.key import display
 from engine.locate import find
-from engine.lookup import matches, scratch
 from engine.mark import spread
 from engine.observe import look
 from engine.query import QueryInfo
 from engine.raising import own
 from engine.reach import closure
 from engine.recall import recall
+from engine.snapshot_frame import Copied, SnapshotFrame, hand_out
 from engine.stack import HOP, run_on_fresh_stack
 from engine.store.codec import fingerprint
-
-
-@frozen(slots=True, eq=False, repr=False)
-class Copied:
-    """A value of which each reader gets a copy."""
-
-    info: QueryInfo
-    data: bytes
 
 
 @frozen(slots=True, eq=False, repr=False)
@@ -51,13 +43,6 @@ class Rows:
     """What a member of a table gave, in any order: for who asks for the table only (earlier_rows R2)."""
 
     rows: tuple[Any, ...]
-
-
-def hand_out(held: Any) -> Any:
-    """What a reader gets of a value that is held; raises it where it is a failure."""
-    if isinstance(held, Failure):
-        raise held.raised()
-    return held.info.codec.decode(held.data) if isinstance(held, Copied) else held
 
 
 class Snapshot:
@@ -301,50 +286,3 @@ class Snapshot:
             return info.call(args)
         finally:
             CURRENT.reset(token)
-
-
-class SnapshotFrame(Frame):
-    """A query that runs in a snapshot: all its reads go there."""
-
-    __slots__ = ("snapshot",)
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-        self.root = snapshot._core.root
-        self.tables = []  # every read comes to `fetch`
-
-    @property
-    def core(self) -> Core:
-        """The engine that the snapshot is of."""
-        return self.snapshot._core
-
-    def fetch(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
-        """See `Frame.fetch`."""
-        return hand_out(self.snapshot._value(info, args))
-
-    def select(self, table: Any, terms: tuple[Any, ...], starting: bool) -> list[Any] | None:
-        """See `Frame.select`. The rows of a table are computed once for each snapshot, from its members."""
-        rows = self.snapshot._rows.get(table.name)
-        if rows is None:
-            before = self.snapshot.passed
-            rows = KeptRows(None, 0, table.columns.names)
-            for number, (source, columns) in enumerate(scratch(table, self.fetch_rows)):
-                rows.put(number, source, (columns,), True)
-            self.snapshot.check_loss()
-            if before == self.snapshot.passed:
-                self.snapshot._rows[table.name] = rows
-        pairs = zip(terms[::2], terms[1::2], strict=True)
-        equal = [(name, table.columns.encode_one(name, value)) for name, value in pairs]
-        if not starting:
-            return rows.select(equal)
-        fits = matches(table, terms, starting)
-        return [found for found in rows.select(()) if fits(found[1])]
-
-    def fetch_rows(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
-        """See `Frame.fetch_rows`: those that the table has, where it has them still."""
-        return hand_out(self.snapshot._value(info, args, in_any_order=True))
-
-    def fetch_group(self, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> tuple[Any, ...]:
-        """See `Frame.fetch_group`: all are computed, then the first error is raised."""
-        values = [self.snapshot._value(info, args) for info, args in many]
-        return tuple([hand_out(value) for value in values])

@@ -85,6 +85,30 @@ def test_a_table_that_needs_itself_is_a_cycle_with_its_path_also_by_an_edit_and_
         db.check_invariants()
 
 
+def test_in_a_snapshot_the_cycle_of_a_table_is_its_value_for_each_key_and_for_none(db: Engine) -> None:
+    """`of` had looked at the one member in a snapshot, and found nothing wrong with it."""
+
+    @table(each=numbers, index=("n",))
+    def half(n: int) -> Iterable[Row]:
+        yield Row(half.count() if n == 2 and closed() else n)
+
+    keys = [half.of.key(n) for n in (1, 2, 9)]
+    assert [db.get(key) for key in keys] == [(Row(1),), (Row(2),), ()]
+    with db.snapshot() as open_ring:
+        db.set(closed.key(), ("directly",))
+        with db.snapshot() as unknown:
+            for key in keys:
+                with pytest.raises(CycleError):
+                    db.get(key)
+            with db.snapshot() as known:
+                db.set(closed.key(), ())
+                for view in (unknown, known):
+                    for key in keys:
+                        with pytest.raises(CycleError):
+                            view.get(key)
+        assert [open_ring.get(key) for key in keys] == [(Row(1),), (Row(2),), ()]
+
+
 # -- loops of many ---------------------------------------------------------------------------------
 
 

@@ -1,0 +1,92 @@
+"""Snapshot frame: a query that runs in a snapshot, and what it gets when it reads."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from engine.failure import Failure
+from engine.frame import Frame
+from engine.kept import KeptRows
+from engine.lookup import matches, scratch
+from engine.query import QueryInfo
+
+if TYPE_CHECKING:
+    from engine.core import Core
+    from engine.snapshot import Snapshot
+
+
+@frozen(slots=True, eq=False, repr=False)
+class Copied:
+    """A value of which each reader gets a copy."""
+
+    info: QueryInfo
+    data: bytes
+
+
+def hand_out(held: Any) -> Any:
+    """What a reader gets of a value that is held; raises it where it is a failure."""
+    if isinstance(held, Failure):
+        raise held.raised()
+    return held.info.codec.decode(held.data) if isinstance(held, Copied) else held
+
+
+class SnapshotFrame(Frame):
+    """A query that runs in a snapshot: all its reads go there."""
+
+    __slots__ = ("snapshot",)
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.root = snapshot._core.root
+        self.tables = []  # every read comes to `fetch`
+
+    @property
+    def core(self) -> Core:
+        """The engine that the snapshot is of."""
+        return self.snapshot._core
+
+    def fetch(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+        """See `Frame.fetch`."""
+        return hand_out(self.snapshot._value(info, args))
+
+    def select(self, table: Any, terms: tuple[Any, ...], starting: bool) -> list[Any] | None:
+        """See `Frame.select`. The rows of a table are computed once for each snapshot, from its members."""
+        rows = self.snapshot._rows.get(table.name)
+        if rows is None:
+            before = self.snapshot.passed
+            rows = KeptRows(None, 0, table.columns.names)
+            for number, (source, columns) in enumerate(scratch(table, self.fetch_rows)):
+                rows.put(number, source, (columns,), True)
+            self.snapshot.check_loss()
+            if before == self.snapshot.passed:
+                self.snapshot._rows[table.name] = rows
+        pairs = zip(terms[::2], terms[1::2], strict=True)
+        equal = [(name, table.columns.encode_one(name, value)) for name, value in pairs]
+        if not starting:
+            return rows.select(equal)
+        fits = matches(table, terms, starting)
+        return [found for found in rows.select(()) if fits(found[1])]
+
+    def settle(self, collection: Any) -> str | None:
+        """See `Frame.settle`. Of a table that is not known to be settled, all members are computed."""
+        if collection.row is not None:
+            deque(scratch(collection, self.fetch_rows), 0)  # raises where one of them is a cycle
+        return None
+
+    def rows_of(self, table: Any, key: Any) -> Iterable[Any] | None:
+        """See `Frame.rows_of`. They are computed, unless the whole fails, also by a cycle of another key."""
+        self.fetch(table.settle, ())
+        return None
+
+    def fetch_rows(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
+        """See `Frame.fetch_rows`: those that the table has, where it has them still."""
+        return hand_out(self.snapshot._value(info, args, in_any_order=True))
+
+    def fetch_group(self, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> tuple[Any, ...]:
+        """See `Frame.fetch_group`: all are computed, then the first error is raised."""
+        values = [self.snapshot._value(info, args) for info, args in many]
+        return tuple([hand_out(value) for value in values])
