@@ -6,6 +6,8 @@ Invariants
     C2  A collection has no readers in the graph (`NOBODY`): marks stop at it. Whoever rests on it has its
         bit in `reach`, and waits until it is settled (see collect).
     C3  What is kept belongs to the memos of the members as they are, always: it changes in the same step.
+    C4  While the whole fails no change of a member forces anybody: all lookups have its error, in this
+        revision already, and all are forced when it heals. See test_failing_collections.
 """
 
 from __future__ import annotations

@@ -157,7 +157,9 @@ class KeptFold(Collection):
         return found or b""
 
     def _force(self) -> None:
-        """The value of the fold may be another one."""
+        """The value of the fold may be another one, unless the source keys fail."""
+        if self.failing:
+            return
         if not self._value:
             info = self.definition
             assert info is not None

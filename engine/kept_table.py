@@ -190,6 +190,8 @@ class KeptTable(Collection):
         self._force(mode, tuple(terms))
 
     def _force(self, mode: str, args: tuple[Any, ...]) -> None:
+        if self.failing:
+            return  # all answers are the error of the whole
         info = self.definition
         assert info is not None
         query = info.lookups[mode]
