@@ -7,7 +7,7 @@ Invariants
         is named (`because`), so that the places where it began stand out.
     P3  What may differ without fault is no difference, nor is what rests on it: an input that moved
         meanwhile, an untracked query, a value that its own `eq` takes for the same, a failure that is not
-        kept.
+        kept, the path of a cycle where several share keys.
     P4  What is held is looked at, not only its fingerprint: stored bytes, values in memory, rows of tables.
     P5  Nothing is changed, and nothing is mended quietly.
 """
@@ -23,7 +23,7 @@ from attrs import define, field, frozen
 from engine.collection import Collection
 from engine.columns import Found, Plain, order, plain
 from engine.core import Core
-from engine.errors import StoreDamaged
+from engine.errors import CycleError, StoreDamaged
 from engine.failure import Failure
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ERROR, INPUT, MARKED, MUTABLE, TRANSIENT, UNSTORED, UNTRACKED, entries
@@ -148,8 +148,10 @@ def _compare_nodes(core: Core, scratch: Core, nodes: list[int], found: _Findings
         if flags & INPUT and seen.get(name) != (ours, right):
             found.moved[name] = ours, right
             found.excused.add(node)
-        elif (flags | scratch.graph.flags[node]) & (TRANSIENT | UNTRACKED) or _same_by_eq(
-            core, kept, scratch, node
+        elif (
+            (flags | scratch.graph.flags[node]) & (TRANSIENT | UNTRACKED)
+            or _are_cycles(core, kept, scratch, node)
+            or _same_by_eq(core, kept, scratch, node)
         ):
             found.excused.add(node)
 
@@ -191,7 +193,25 @@ def _same_failure(core: Core, kept: int, scratch: Core, node: int) -> bool:
         return isinstance(ours, Failure) and ours.identity == scratch.graph.fingerprint[node]
     if not isinstance(ours, Failure):  # nobody kept it: only its fingerprint, places included, is known
         return ours is ABSENT and right.data is not None and bool(core.graph.flags[kept] & UNSTORED)
-    return ours.identity == right.identity or bool(ours.ring and right.ring)
+    return ours.identity == right.identity
+
+
+def _are_cycles(core: Core, kept: int, scratch: Core, node: int) -> bool:
+    """Whether both fail by a cycle: of several that share keys either may be told.
+
+    A fold that is asked for after its ring was closed has nothing to say of that: its value does.
+    """
+    both = _is_cycle(core, kept), _is_cycle(scratch, node)
+    return all(both) or (any(both) and isinstance(core.collections.get(kept), KeptFold))
+
+
+def _is_cycle(core: Core, node: int) -> bool:
+    """Whether a key fails by a cycle; of a table that is known also in a process that has not seen it."""
+    one = core.collections.get(node)
+    if one is not None and one.cyclic:
+        return True
+    held = _held(core, node)
+    return isinstance(held, Failure) and isinstance(held.error, CycleError)
 
 
 def _same_by_eq(core: Core, kept: int, scratch: Core, node: int) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.collection import Collection, force_lookups, key_changed, keys_unknown
-from engine.columns import Found, Plain, in_order, plain
+from engine.columns import Found, Plain, in_order, order, plain
 from engine.errors import CycleError
 from engine.failure import Failure
 from engine.kept import Columns, KeptRows
@@ -79,8 +79,10 @@ class KeptTable(Collection):
 
     def check_members(self) -> None:
         """A cycle is not a fault of one member: it is the value of the whole, so that nobody overlooks it."""
-        for node in sorted(self._known_cycles()):
-            load(self.core, (node,))
+        cycles = self._known_cycles()
+        if cycles:
+            load(self.core, cycles)
+            node = min(cycles, key=lambda one: order((plain(self.core.args_of(one)[0]),)))
             held = self.core.graph.values[node]
             known = isinstance(held, Failure) and isinstance(held.error, CycleError)
             raise held.raised() if known else CycleError((self.core.name_of(node),))
