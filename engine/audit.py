@@ -115,14 +115,14 @@ def _compared(core: Core, info: CollectionInfo, sample: int | None, chance: rand
             if not _holds(core, info.settle) or core.revision != snapshot.revision:
                 return None
             kept = core.collections[locate(core, info.settle, ())]
-        fetch = SnapshotFrame(snapshot).fetch
-        keys = list(keys_of(info, fetch))
+        frame = SnapshotFrame(snapshot)
+        keys = list(keys_of(info, frame.fetch))
         found = list(_membership(core, info, kept, keys))
         chosen = keys if sample is None or sample >= len(keys) else chance.sample(keys, sample)
         for key in chosen:
             found += _member(core, info, kept, key, snapshot)
         if isinstance(kept, KeptFold):
-            found += _reduced(kept, info, fetch)
+            found += _reduced(kept, info, frame)
         elif chosen is keys:
             found += _strays(core, info, kept, keys)
         lookups = _lookups(core, info, sample, chance)
@@ -228,9 +228,9 @@ def _strays(core: Core, info: CollectionInfo, kept: Collection, keys: list[Any])
                 yield Difference(info.name, repr(info.columns.decode(columns)), "no such row")
 
 
-def _reduced(kept: KeptFold, info: CollectionInfo, fetch: Fetch) -> Iterable[Difference]:
+def _reduced(kept: KeptFold, info: CollectionInfo, frame: SnapshotFrame) -> Iterable[Difference]:
     """The state, by what it gives."""
-    right, wrong = _outcome(lambda: from_scratch(info, fetch))
+    right, wrong = _outcome(lambda: from_scratch(info, frame))
     with kept.core.lock:
         if kept.first_failing():
             if wrong is None:

@@ -25,7 +25,7 @@ from engine.blocks import Blocks
 from engine.columns import Plain, plain
 from engine.define import define_query
 from engine.errors import BadFold, escaped
-from engine.frame import CURRENT
+from engine.frame import CURRENT, Frame
 from engine.key import Key
 from engine.lookup import OF, LookupInfo, keys_of
 from engine.query import Query, QueryInfo, info_of
@@ -116,8 +116,7 @@ def fold(
         kept = None if frame is None else frame.fold(info)
         if kept is not None:
             return kept[0]
-        fetch: Any = (lambda info, args: info.call(args)) if frame is None else frame.fetch
-        return from_scratch(info, fetch)
+        return from_scratch(info, frame)
 
     info.reduced = define_query(_ingredients(into), name=f"{name}.into", quiet=True).__query__
     named = define_query(
@@ -208,11 +207,14 @@ def _ingredients(into: Any) -> Callable[[], None]:
     return reduced
 
 
-def from_scratch(info: CollectionInfo, fetch: Callable[[QueryInfo, tuple[Any, ...]], Any]) -> Any:
+def from_scratch(info: CollectionInfo, frame: Frame | None) -> Any:
     """The value from its members: what every other way to get it has to agree with (F1)."""
     learn_values(info)
+    fetch: Any = (lambda info, args: info.call(args)) if frame is None else frame.fetch_rows
     keys = sorted(keys_of(info, fetch), key=lambda key: key_bytes(plain(key)))
-    return reduce_all(info.into, {key_bytes(plain(key)): fetch(info.member, (key,)) for key in keys})
+    several = [(info.member, (key,)) for key in keys]
+    values = [info.member.call(args) for _, args in several] if frame is None else frame.fetch_group(several)
+    return reduce_all(info.into, dict(zip([key_bytes(plain(key)) for key in keys], values, strict=True)))
 
 
 def reduce_all(into: Any, values: Mapping[bytes, Any]) -> Any:

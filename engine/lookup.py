@@ -200,17 +200,24 @@ def keys_of(found: CollectionInfo, fetch: Callable[[QueryInfo, tuple[Any, ...]],
 
 
 def scratch(found: CollectionInfo, fetch: Callable[[QueryInfo, tuple[Any, ...]], Any]) -> Iterator[Found]:
-    """All rows, computed from the members: what every other way to get them has to agree with (L4)."""
+    """All rows, computed from the members: what every other way to get them has to agree with (L4).
+
+    Members are a group: all are asked for, also behind one that is a cycle, for another one may be on it too.
+    """
+    closed: CycleError | None = None
     for key in keys_of(found, fetch):
         try:
             rows = fetch(found.member, (key,))
-        except CycleError:
-            raise
+        except CycleError as error:
+            closed = closed or error
+            continue
         except Exception:
             continue  # L3: told by `of` and `failures`
         source = plain(key)
         for columns in found.columns_of(rows):
             yield source, columns
+    if closed is not None:
+        raise closed
 
 
 def matches(

@@ -56,6 +56,7 @@ class Snapshot:
         self._saved: dict[int, tuple[Any, int]] = {}  # node -> value as held, flags
         self._memo: dict[tuple[str, object], Any] = {}  # computed here: value or Failure
         self._rings: dict[tuple[str, object], Exception] = {}  # keys that stand on a cycle
+        self._knots: dict[tuple[str, object], set[tuple[str, object]]] = {}  # all that are tied to such a key
         self._loss: SnapshotLost | None = None  # what the request of now needed is nowhere any more
         self.passed = 0  # failures that are not kept
         self.lost = False  # the lists were built anew: what it held is gone
@@ -132,7 +133,11 @@ class Snapshot:
     def _value(self, info: QueryInfo, args: tuple[Any, ...], *, in_any_order: bool = False) -> Any:
         name = info.name, info.memo_key(args)
         if name in self._memo:
+            if name in self._rings:
+                self._join_ring(name)
             return self._memo[name]
+        if name in self._running:
+            return Failure.of(self._close_ring(name))
         held = self._held(info, args)
         if isinstance(held, Rows):
             held = held.rows if in_any_order else ABSENT
@@ -205,8 +210,6 @@ class Snapshot:
         return held
 
     def _compute(self, info: QueryInfo, args: tuple[Any, ...], name: tuple[str, object]) -> Any:
-        if name in self._running:
-            raise own(self._close_ring(name))
         try:
             value = self._run(info, args, name)
             self.check_loss()
@@ -229,11 +232,10 @@ class Snapshot:
             if info.is_input:
                 value = self._look(info, args)
             elif len(self._running) % HOP:
-                value = self._call(info, args)
+                value = self._call(info, args, name)
             else:
-                value = run_on_fresh_stack(self._core, lambda: self._call(info, args))
-            if name in self._rings:
-                raise own(self._rings[name])
+                value = run_on_fresh_stack(self._core, lambda: self._call(info, args, name))
+            self.stopped(name)
             return value
         finally:
             self._running.pop(name, None)
@@ -276,12 +278,31 @@ class Snapshot:
         names = [self._running[member] for member in ring]
         start = names.index(min(names))
         error = CycleError((*names[start:], *names[:start], names[start]))
-        for member in ring:
-            self._rings.setdefault(member, error)
+        self._tie(ring, error)
         return error
 
-    def _call(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
-        token = CURRENT.set(SnapshotFrame(self))
+    def _join_ring(self, name: tuple[str, object]) -> None:
+        """The error of a ring is read, of which a key may still run above that asked for a group (see rings).
+
+        Then the way from that key down to here is on a ring as well.
+        """
+        running, knot = list(self._running), self._knots[name]
+        first = next((at for at, member in enumerate(running) if member in knot), len(running))
+        self._tie([name, *running[first:]], self._rings[name])
+
+    def _tie(self, ring: list[tuple[str, object]], error: Exception) -> None:
+        knot = set(ring).union(*(self._knots.get(member, ()) for member in ring))
+        self._knots.update(dict.fromkeys(knot, knot))
+        for member in ring:
+            self._rings.setdefault(member, error)
+
+    def stopped(self, name: tuple[str, object]) -> None:
+        """Raise the error of a running key that is known to stand on a ring: it reads nothing more."""
+        if name in self._rings:
+            raise own(self._rings[name])
+
+    def _call(self, info: QueryInfo, args: tuple[Any, ...], name: tuple[str, object]) -> Any:
+        token = CURRENT.set(SnapshotFrame(self, name))
         try:
             return info.call(args)
         finally:

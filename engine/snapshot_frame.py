@@ -37,10 +37,12 @@ def hand_out(held: Any) -> Any:
 class SnapshotFrame(Frame):
     """A query that runs in a snapshot: all its reads go there."""
 
-    __slots__ = ("snapshot",)
+    __slots__ = ("name", "snapshot")
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, name: tuple[str, object] = ("", ())) -> None:
+        """`name`: of the key that runs."""
         self.snapshot = snapshot
+        self.name = name
         self.root = snapshot._core.root
         self.tables = []  # every read comes to `fetch`
 
@@ -51,10 +53,12 @@ class SnapshotFrame(Frame):
 
     def fetch(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         """See `Frame.fetch`."""
+        self.snapshot.stopped(self.name)
         return hand_out(self.snapshot._value(info, args))
 
     def select(self, table: Any, terms: tuple[Any, ...], starting: bool) -> list[Any] | None:
         """See `Frame.select`. The rows of a table are computed once for each snapshot, from its members."""
+        self.fetch(table.settle, ())
         rows = self.snapshot._rows.get(table.name)
         if rows is None:
             before = self.snapshot.passed
@@ -82,11 +86,20 @@ class SnapshotFrame(Frame):
         self.fetch(table.settle, ())
         return None
 
+    def failures(self, table: Any) -> list[tuple[str, str]] | None:
+        """See `Frame.failures`; as `rows_of`."""
+        self.fetch(table.settle, ())
+        return None
+
     def fetch_rows(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
-        """See `Frame.fetch_rows`: those that the table has, where it has them still."""
+        """See `Frame.fetch_rows`: those that the table has, where it has them still.
+
+        Asked also where a cycle is known already: members are a group (see `scratch`).
+        """
         return hand_out(self.snapshot._value(info, args, in_any_order=True))
 
     def fetch_group(self, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> tuple[Any, ...]:
         """See `Frame.fetch_group`: all are computed, then the first error is raised."""
+        self.snapshot.stopped(self.name)
         values = [self.snapshot._value(info, args) for info, args in many]
         return tuple([hand_out(value) for value in values])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine import CycleError, Engine
+from engine import CycleError, Engine, View
 
 FAILS = "a cycle"
 reads_left = [0]  # until an interrupt; 0: there is none
@@ -17,8 +17,8 @@ def burn() -> None:
         raise KeyboardInterrupt
 
 
-def told(db: Engine, query: Any, *args: Any) -> Any:
-    """The answer of an engine."""
+def told(db: Engine | View, query: Any, *args: Any) -> Any:
+    """The answer of an engine, or of a snapshot."""
     try:
         return db.get(query, *args)
     except CycleError:

@@ -167,3 +167,17 @@ def test_random_cycles_that_are_caught_are_what_they_are_from_scratch(
                 assert db.store is not None
                 db.store.check_invariants()
         db.close()
+
+
+def test_random_cycles_that_are_caught_are_in_a_snapshot_what_they_are_in_the_engine() -> None:
+    """A snapshot let members of a ring read on, and nobody joined one that was closed below a group."""
+    for seed in range(200):
+        chance = Random(seed)
+        sizes = [chance.choice([0, 1, 1, 2, 3]) for _ in range(KEYS)]
+        world = {key: tuple(chance.randrange(KEYS) for _ in range(size)) for key, size in enumerate(sizes)}
+        order = chance.sample(range(KEYS), KEYS)
+        with begin(None, 0, {key: chance.random() < 0.4 for key in range(KEYS)}) as db:
+            set_edges(db, world)
+            with db.snapshot() as view:
+                found = [told(view, node, key) for key in order]
+            assert found == [told(db, node, key) for key in order], (world, order)

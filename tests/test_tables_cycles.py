@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 from attrs import frozen
 
-from engine import CycleError, Engine, Table, collection_cycles, input, kinds, query, table
+from engine import CycleError, Engine, Sum, Table, collection_cycles, fold, input, kinds, query, table
 from engine.core import Core
 
 
@@ -109,6 +109,36 @@ def test_in_a_snapshot_the_cycle_of_a_table_is_its_value_for_each_key_and_for_no
         assert [open_ring.get(key) for key in keys] == [(Row(1),), (Row(2),), ()]
 
 
+def test_a_member_that_catches_the_cycle_of_its_table_is_on_it_also_in_a_snapshot(db: Engine) -> None:
+    """There, nobody was asked behind the first member that is a cycle. So it was with members of a fold."""
+
+    @table(each=numbers, index=("n",))
+    def pair(n: int) -> Iterable[Row]:
+        try:
+            yield Row(pair.count())
+        except CycleError:
+            if n == 1:
+                raise
+            yield Row(n)
+
+    @query
+    def caught(n: int) -> int:
+        try:
+            return sum_of_caught()
+        except CycleError:
+            if n == 1:
+                raise
+            return 5
+
+    sum_of_caught = fold(each=numbers, of=caught, into=Sum(), name="sum of caught")
+
+    for key in (pair.key(2), caught.key(2)):
+        with db.snapshot() as view:
+            for asked in (view, db):
+                with pytest.raises(CycleError):
+                    asked.get(key)
+
+
 # -- loops of many ---------------------------------------------------------------------------------
 
 
@@ -193,4 +223,48 @@ def close_and_open(db: Engine, ring: list[Table[int, Row]], asked: str, known: b
         db.check_invariants()
         db.set(ring_closed.key(), False)
         assert [db.get(one.where) for one in ring] == wanted
+        db.check_invariants()
+
+
+@input
+def loops() -> bool:
+    return False
+
+
+@query
+def keys_of_lower() -> tuple[int, ...]:
+    if loops():
+        return (upper.count(),)
+    raise ValueError("no keys")
+
+
+@table(each=keys_of_lower, index=("n",))
+def lower(n: int) -> Iterable[Row]:
+    yield Row(n)
+
+
+@table(each=lower.column("n"), index=("n",))
+def upper(n: int) -> Iterable[Row]:
+    yield Row(n)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_source_keys_that_come_to_need_a_table_over_them_are_a_cycle_also_where_that_failed(
+    db: Engine, known: bool
+) -> None:
+    """What the table over them had failed with was taken for what it is, inside of the ring."""
+    with pytest.raises(ValueError, match="no keys"):
+        db.get(upper.exists, n=1)
+    for _ in range(2):
+        if known:
+            with pytest.raises(ValueError, match="no keys"):
+                db.get(upper.count)
+        db.set(loops, True)
+        for key in (lower.where.key(), upper.count.key(), keys_of_lower.key()):
+            with pytest.raises(CycleError):
+                db.get(key)
+        db.check_invariants()
+        db.set(loops, False)
+        with pytest.raises(ValueError, match="no keys"):
+            db.get(lower.where)
         db.check_invariants()
