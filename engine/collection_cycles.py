@@ -64,7 +64,7 @@ def doubt_lookups(
 
 
 def _lookups_below(core: Core, several: Sequence[Collection], nodes: list[int]) -> dict[int, list[int]]:
-    """Of each of some collections with bits of their own: the lookups into it that nodes rested on.
+    """Of each of some collections with bits of their own: the lookups and tables over it that nodes read.
 
     What they rested on is walked through once for all of them; for one of them as far as its own lookups.
     """
@@ -80,6 +80,10 @@ def _lookups_below(core: Core, several: Sequence[Collection], nodes: list[int]) 
         if bit & new:
             found[bit].append(node)
             new &= ~bit
+        if node in core.collections:  # one that gets its source keys from there is a reader as well
+            for one in several:
+                if one.bit & new and one.node in graph.below(node):
+                    found[one.bit].append(node)
         for read in reads_with(core, node, new) if new else ():
             further = graph.flags[read] & new & ~seen.get(read, 0)
             if further:
