@@ -12,7 +12,7 @@ from typing import Any
 from engine import Engine, Fold, fold, input, query
 from engine.accumulate import Count, Max, Merge, Min, Set, Sum
 from engine.folds import from_scratch
-from engine.query import QueryInfo
+from engine.snapshot_frame import SnapshotFrame
 from tests.watching import Watch
 
 FAILS = -1
@@ -158,12 +158,9 @@ def check(db: Engine, names: Iterable[str] = FOLDS) -> None:
     for name, value in found.items():
         assert (name, value) == (name, wanted(db, name))
     with db.snapshot() as old:
-
-        def fetch(info: QueryInfo, args: tuple[Any, ...]) -> Any:
-            return old.get(info.wrapper, *args)
-
+        frame = SnapshotFrame(old._snapshot)
         for name, value in found.items():
-            scratch = outcome(partial(from_scratch, FOLDS[name][0].__collection__, fetch))
+            scratch = outcome(partial(from_scratch, FOLDS[name][0].__collection__, frame))
             assert (name, scratch) == (name, value)
             assert (name, outcome(partial(old.get, FOLDS[name][0]))) == (name, value)
 
