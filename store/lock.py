@@ -57,8 +57,9 @@ class Held:
     @classmethod
     def after_fork(cls) -> None:
         for lock in cls._all:
-            if lock.fd >= 0:
-                os.close(lock.fd)
+            fd, lock.fd = lock.fd, -1
+            if fd >= 0:
+                os.close(fd)
         cls._all = set()
 
 
@@ -129,19 +130,23 @@ def keep_readers_out(path: Path) -> tuple[bool, Held]:
 def while_no_writer(path: Path) -> Iterator[bool]:
     """Yield whether there is no writer, and keep new ones out for so long. Nothing is created."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        held = Held(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
     except FileNotFoundError:  # never written to, or a copy: nobody can be writing
         yield True
         return
     try:
-        yield _flock(fd, fcntl.LOCK_SH)
+        yield _flock(held.fd, fcntl.LOCK_SH)
     finally:
-        os.close(fd)
+        held.release()
 
 
 def lock_file(fd: int) -> bool:
-    """Lock the database file itself as well: a hard link to it lies in another directory."""
+    """Lock an open file. False: another process has it, or another descriptor."""
     return _flock(fd, fcntl.LOCK_EX)
+
+
+def unlock_file(fd: int) -> None:
+    fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def in_use(path: Path, holder: bytes) -> StoreInUse:

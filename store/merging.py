@@ -49,6 +49,7 @@ class Opened:
     ongoing: Ongoing | None = None  # a merge of the log
     is_shut: bool = False
     _uses_raw: bool = True
+    _pid: int = field(factory=os.getpid)
 
     def stop_merging(self) -> None:
         """After this, no thread merges the log."""
@@ -59,9 +60,9 @@ class Opened:
     def shut(self) -> None:
         """Close in the only right order: threads, connection, descriptor, lock.
 
-        Interrupted, it goes on the next time; then, it does nothing.
+        Interrupted, it goes on the next time; then, it does nothing, as in a forked child.
         """
-        if self.is_shut:
+        if self.is_shut or os.getpid() != self._pid:
             return
         self.stop_merging()  # struck while it waits, all stays open: the thread is at it
         try:
@@ -73,9 +74,10 @@ class Opened:
                 self.connection.close()  # opened with mode=ro, so it does not checkpoint
         finally:
             try:
+                if self._uses_raw and self.can_write:
+                    self.raw.unlock()
                 uses, self._uses_raw = self._uses_raw, False
                 if uses:
-                    self.raw.has_writer = self.raw.has_writer and not self.can_write
                     self.raw.close()
             finally:
                 if self.lock is not None:

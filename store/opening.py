@@ -23,7 +23,6 @@ from engine.store.failures import translated
 from engine.store.lock import (
     WriterLock,
     hold_as_reader,
-    lock_file,
     make_lock_file,
     while_no_writer,
 )
@@ -149,8 +148,10 @@ def _open_existing(files: Files, synchronous: str, notes: list[str], *, proves_l
     with translated(files.database):
         raw = RawFile.open(files.database)
         proof: Proof | None = None
+        locked = False
         try:
-            if raw.has_writer or not lock_file(raw.fd):
+            locked = raw.lock()
+            if not locked:
                 raise StoreInUse(store=files.database, holder="a process that reaches it by a hard link")
             _check_owner(files, raw)
             _check_writable(files)
@@ -190,9 +191,10 @@ def _open_existing(files: Files, synchronous: str, notes: list[str], *, proves_l
         except BaseException:
             if proof is not None:
                 proof.stop()
+            if locked:
+                raw.unlock()
             raw.close()
             raise
-    raw.has_writer = True
     return opened
 
 

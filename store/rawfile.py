@@ -21,6 +21,7 @@ from blake3 import blake3
 
 from engine.errors import StoreForeign
 from engine.store.failures import NOT_THERE
+from engine.store.lock import lock_file, unlock_file
 
 CHUNK_BYTES = 8 << 20  # one read; 4 GiB/s measured, and a mapping would need a second descriptor
 
@@ -56,6 +57,18 @@ class RawFile:
                 cls._open[raw.identity] = raw
             raw.users += 1
             return raw
+
+    def lock(self) -> bool:
+        """Lock the file itself as well: a hard link to it may lie elsewhere. False: somebody has it."""
+        if self.has_writer or not lock_file(self.fd):
+            return False
+        self.has_writer = True
+        return True
+
+    def unlock(self) -> None:
+        """Before closing: a reader may share the descriptor, or a child that was forked just now."""
+        self.has_writer = False
+        unlock_file(self.fd)
 
     def share(self) -> None:
         """One more uses it, and will `close` it."""

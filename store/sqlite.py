@@ -67,7 +67,7 @@ class Store(Tidying):
         self._closed = False
         self._lost: StoreError | None = None
         # Forgotten or at exit: the last connection to go would checkpoint on its own, under the seal.
-        self._finalizer = weakref.finalize(self, _abandon, opened, self._pid)
+        self._finalizer = weakref.finalize(self, opened.shut)
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -274,8 +274,3 @@ class Store(Tidying):
         self._closed = True
         self._opened.shut()
         self._finalizer.detach()
-
-
-def _abandon(opened: Opened, pid: int) -> None:
-    if os.getpid() == pid:
-        opened.shut()

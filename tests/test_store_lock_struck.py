@@ -13,11 +13,11 @@ from types import FrameType
 import pytest
 
 from engine.errors import StoreInUse
-from engine.store import lock, merging, ongoing, open_store, opening
+from engine.store import lock, merging, ongoing, open_store, opening, rawfile
 from engine.store.lock import Held, WriterLock, hold_as_reader, keep_readers_out, make_lock_file
 from tests.stores import graph
 
-PLACES = {lock.__file__, merging.__file__, ongoing.__file__, threading.__file__}
+PLACES = {one.__file__ for one in (lock, merging, ongoing, rawfile, threading)}
 
 
 @contextmanager

@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ForkedEngine, StoreInUse
-from engine.store import Batch, open_store
+from engine.store import Batch, lock, open_store
+from engine.store.sqlite import Store
 from tests.stores import graph, node, run
+
+
+def held(store: Store) -> lock.Held:
+    assert store._opened.lock is not None
+    return store._opened.lock
 
 
 def test_after_fork_the_child_is_refused_and_the_parent_unharmed(tmp_path: Path) -> None:
@@ -65,6 +71,72 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
     finally:
         os.kill(child, 9)
         os.waitpid(child, 0)
+
+
+def test_a_child_that_is_forked_as_its_parent_lets_go_keeps_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child has the descriptors until it has closed them: the next opening was told StoreInUse."""
+    monkeypatch.setattr(lock, "RETRY_SECONDS", 0.0)
+    store = open_store(tmp_path)
+    inherited = [os.dup(store._opened.raw.fd), os.dup(held(store).fd)]  # as in a child that has just begun
+    try:
+        store.close()
+        open_store(tmp_path).close()
+    finally:
+        for fd in inherited:
+            os.close(fd)
+
+
+def test_a_child_that_is_forked_while_a_reader_opens_keeps_no_writer_out(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    with lock.while_no_writer(tmp_path / "lock") as alone:
+        assert alone
+        ours, theirs = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(theirs, b".")
+            time.sleep(30)
+            os._exit(0)
+        os.read(ours, 1)
+    try:
+        open_store(tmp_path).close()
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_a_child_closes_nothing_of_a_store_that_was_being_closed_when_it_was_forked(tmp_path: Path) -> None:
+    """It closed descriptors that had been given to other files since."""
+    store = open_store(tmp_path)
+    store._closed = True
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            others = [os.open(os.devnull, os.O_RDONLY) for _ in range(20)]
+            store.close()
+            store._finalizer()
+            code = 40 + sum(os.fstat(fd) is not None for fd in others)
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 60
+    store.close()
+    open_store(tmp_path).close()
+
+
+def test_who_reads_on_after_it_has_written_keeps_no_other_writer_out(tmp_path: Path) -> None:
+    """The lock on the file lay on the descriptor that both shared."""
+    with open_store(tmp_path) as store:
+        store.write(graph(5))
+        reader = open_store(tmp_path, read_only=True)
+    try:
+        child = run("with open_store(Path(sys.argv[1])) as store: print(store.state.revision)", tmp_path)
+        assert child.communicate(timeout=240) == ("1\n", "")
+    finally:
+        reader.close()
 
 
 def test_the_second_writer_is_told_who_has_the_store_within_a_second(tmp_path: Path) -> None:
