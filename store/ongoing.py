@@ -18,10 +18,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from engine.store.ending import STEP_SECONDS, Ending
 from engine.store.lock import Held
 
 WORTH_BYTES = 32 << 20  # of log and main file: less is merged in some 50 ms, and a thread is not worth it
-STEP_SECONDS = 0.01  # between two looks at whether it was stopped
 
 
 class Stopped(Exception):
@@ -35,9 +35,7 @@ class Ongoing:
         self._work = work
         self._guard = guard
         self._readers = readers  # kept out until it is over
-        self._over = False
-        self._ended = threading.Lock()  # a struck `Event` may stay locked: see test_store_lock_struck
-        self._ended.acquire()
+        self._end = Ending()
         self.is_stopped = False
         self._begun = threading.Lock()  # taken by who runs it, or sees to it that nobody will
         self._thread = threading.Thread(target=self._run, name="engine-merge", daemon=True)
@@ -48,7 +46,7 @@ class Ongoing:
 
     @property
     def is_over(self) -> bool:
-        return self._over
+        return self._end.is_over
 
     @contextmanager
     def inside(self) -> Iterator[None]:
@@ -67,11 +65,10 @@ class Ongoing:
         """When this returns, it is over."""
         self.is_stopped = True
         if self._begun.acquire(blocking=False):  # there is no such thread, or it comes too late
-            self._end()
+            self._let_go()
         # A store that was forgotten is closed by whichever thread finds that out, perhaps this very one.
         elif threading.current_thread() is not self._thread:
-            while not self._over:
-                self._ended.acquire(timeout=STEP_SECONDS)
+            self._end.wait()
 
     def _run(self) -> None:
         if not self._begun.acquire(blocking=False):
@@ -81,12 +78,11 @@ class Ongoing:
         except Stopped:
             pass
         finally:
-            self._end()
+            self._let_go()
 
-    def _end(self) -> None:
+    def _let_go(self) -> None:
         try:
             self._readers.release()
         finally:
             del self._work  # it holds the store, whose finalizer holds this: it would never be forgotten
-            self._over = True
-            self._ended.release()
+            self._end.tell()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 
+from engine.store.ending import Ending
 from engine.store.rawfile import RawFile
 from engine.store.seal import Seal
 
@@ -25,8 +26,8 @@ class Proof:
     def __init__(self, raw: RawFile, found: Seal) -> None:
         self._raw = raw
         self._found = found
-        self._stopped = threading.Event()
-        self._done = threading.Event()
+        self._is_stopped = False
+        self._end = Ending()
         self._shared = threading.Lock()  # taken by who gives the descriptor back
         self._holds = False
         self._error: Exception | None = None
@@ -43,7 +44,7 @@ class Proof:
 
         Only while the store is open, whose descriptor it is, and by one thread at a time.
         """
-        self._done.wait()
+        self._end.wait()
         if self._read_in_vain:
             self._holds = self._raw.digest() == self._found.digest
             self._read_in_vain = False
@@ -54,19 +55,20 @@ class Proof:
 
     def stop(self) -> None:
         """Nobody needs the verdict any more. When this returns, the descriptor is not used."""
-        self._stopped.set()
+        self._is_stopped = True
         # A store that was forgotten is closed by whichever thread finds that out, perhaps this very one.
         if threading.current_thread() is not self._thread:
-            self._done.wait()
+            self._end.wait()
             self._give_back()
 
     def _run(self) -> None:
         try:
-            self._holds = self._raw.digest(beside=True, stopped=self._stopped.is_set) == self._found.digest
+            digest = self._raw.digest(beside=True, stopped=lambda: self._is_stopped)
+            self._holds = digest == self._found.digest
         except Exception as error:  # told to who waits
             self._error = error
         finally:
-            self._done.set()
+            self._end.tell()
             self._give_back()
 
     def _give_back(self) -> None:

@@ -13,11 +13,13 @@ from types import FrameType
 import pytest
 
 from engine.errors import StoreInUse
-from engine.store import lock, merging, ongoing, open_store, opening, rawfile
+from engine.store import ending, lock, merging, ongoing, open_store, opening, proof, rawfile, seal
 from engine.store.lock import Held, WriterLock, hold_as_reader, keep_readers_out, make_lock_file
-from tests.stores import graph
+from engine.store.rawfile import RawFile
+from tests.stores import closed_store, database, graph
+from tests.watch_world import until
 
-PLACES = {one.__file__ for one in (lock, merging, ongoing, rawfile, threading)}
+PLACES = {one.__file__ for one in (ending, lock, merging, ongoing, proof, rawfile, threading)}
 
 
 @contextmanager
@@ -128,6 +130,29 @@ def test_who_is_struck_while_it_stops_a_merge_can_stop_it_again(tmp_path: Path) 
 
     assert each_place(lambda: one.stop(), again) > 1
     assert one.is_over
+
+
+@pytest.mark.parametrize("act", ["holds", "stop"])
+def test_who_is_struck_while_it_waits_for_a_proof_can_do_so_again(tmp_path: Path, act: str) -> None:
+    """The lock of an `Event` stayed taken: the thread of the proof never ended, and nor did who waited."""
+    closed_store(tmp_path)
+    raw = RawFile.open(database(tmp_path))
+    found = seal.read_seal(tmp_path / "store.seal")
+    assert found is not None
+    one = proof.Proof(raw, found)
+
+    def again() -> None:
+        nonlocal one
+        waits = threading.Thread(target=getattr(one, act), daemon=True)
+        waits.start()
+        waits.join(20)
+        assert not waits.is_alive()
+        one = proof.Proof(raw, found)
+
+    assert each_place(lambda: getattr(one, act)(), again) > 0
+    one.stop()
+    raw.close()
+    until(lambda: RawFile._open == {})
 
 
 def test_a_store_that_is_struck_while_it_closes_can_be_closed_again(tmp_path: Path) -> None:
