@@ -123,6 +123,7 @@ def merge(opened: Opened, *, force: bool = False) -> bool:
         opened.base = b""  # not before: a commit that rests on no seal, beside one, counts as a stray log
         if not empty_log(opened):
             return False
+        readers.release()  # all is merged, and what they read changes no more
         one = seal_of(opened.raw, opened.raw.digest(), opened.stored)
         seal.write_seal(opened.files.seal, one)
         opened.base = one.base

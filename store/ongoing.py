@@ -7,7 +7,7 @@ emptied, in slices of 10 ms.
 Invariants
     N1  The thread copies by a connection of its own, and reads the main file, which changes by merging alone.
         All else is done in `inside`, where nobody uses the store.
-    N2  No reader of ours begins while it goes on, as with any merge (lock L4).
+    N2  No reader of ours begins before the log is empty, as with any merge (lock L4).
     N3  After `stop` the thread uses nothing of the store, however far it came. What it did stands: it is
         merged once more, or was as good as done.
 """
@@ -34,7 +34,7 @@ class Ongoing:
     def __init__(self, work: Callable[[Ongoing], None], guard: threading.RLock, readers: Held) -> None:
         self._work = work
         self._guard = guard
-        self._readers = readers  # kept out until it is over
+        self._readers = readers  # kept out until all is merged
         self._end = Ending()
         self.is_stopped = False
         self._begun = threading.Lock()  # taken by who runs it, or sees to it that nobody will
@@ -60,6 +60,10 @@ class Ongoing:
             yield
         finally:
             self._guard.release()
+
+    def let_readers_in(self) -> None:
+        """All is merged, and what they read changes no more."""
+        self._readers.release()
 
     def stop(self) -> None:
         """When this returns, it is over."""

@@ -223,6 +223,7 @@ class Tidying(Proven):
             self._opened.stored = stored = self._state_row()
             if not empty_log(self._opened):
                 return False
+        one.let_readers_in()
         digest = self._raw.digest(beside=True, stopped=lambda: one.is_stopped)
         with one.inside():
             if not self._is_in_place():  # the seal of another store may lie there

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from engine.errors import StoreFull
-from engine.store import merging, ongoing, open_store, opening, seal, tidying
+from engine.store import lock, merging, ongoing, open_store, opening, seal, tidying
 from engine.store.rawfile import RawFile
 from tests.merging_world import LIMIT, SLICE, STEPS, Halt, fill, make_logs_small, merged_beside
 from tests.stores import copy, dump, graph, run
@@ -172,6 +172,31 @@ def test_a_reader_that_comes_meanwhile_waits_for_the_end(
         with open_store(tmp_path, read_only=True) as reader:
             assert reader.state.revision == revision - 1
             assert store.files.wal_size() == 0, "it came after the merge"
+
+
+@pytest.mark.parametrize("by", ["thread", "checkpoint"])
+def test_a_reader_that_comes_while_the_file_is_sealed_waits_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    with merged_beside(tmp_path) as store:
+        halt = Halt(monkeypatch, RawFile, "digest")
+        merge = threading.Thread(target=store.checkpoint, name="engine-merge")
+        if by == "thread":
+            fill(store)
+        else:
+            store.write(graph(5))
+            merge.start()
+        assert halt.reached.wait(60)
+        monkeypatch.setattr(lock, "MERGE_SECONDS", 0.0)
+        try:
+            reader = open_store(tmp_path, read_only=True)
+        finally:
+            halt.goes_on()
+        until(lambda: not store.is_merging and not merge.is_alive())
+        assert seal.read_seal(store.files.seal) is not None
+        with reader:
+            assert reader.state == store.state
+            assert len(reader.nodes(range(1, 101))) > 4
 
 
 def test_a_forked_child_keeps_no_reader_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
