@@ -41,6 +41,7 @@ class RawFile:
         self.identity = identity
         self.users = 0
         self.has_writer = False
+        self.spare: list[int] = []  # descriptors that are closed with it
 
     @classmethod
     def open(cls, path: Path) -> RawFile:
@@ -54,7 +55,10 @@ class RawFile:
                 fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
                 now = os.fstat(fd)
                 raw = cls(fd, (now.st_dev, now.st_ino))
-                cls._open[raw.identity] = raw
+                known = cls._open.setdefault(raw.identity, raw)
+                if known is not raw:  # it was renamed to here just now
+                    known.spare.append(fd)  # to close it now would be against B1
+                    raw = known
             raw.users += 1
             return raw
 
@@ -81,7 +85,8 @@ class RawFile:
             self.users -= 1
             if self.users == 0:
                 del self._open[self.identity]
-                os.close(self.fd)
+                for fd in (self.fd, *self.spare):
+                    os.close(fd)
 
     def is_at(self, path: Path) -> bool:
         """Whether the path still names this very file."""
@@ -123,7 +128,8 @@ class RawFile:
     def after_fork(cls) -> None:
         """In a child: its parent's descriptors are not ours to use."""
         for raw in cls._open.values():
-            os.close(raw.fd)
+            for fd in (raw.fd, *raw.spare):
+                os.close(fd)
         cls._open = {}
         cls._hash_threads = 1
         cls._guard = threading.RLock()

@@ -27,6 +27,7 @@ from engine.store import repair, schema, writing
 from engine.store.collections import Collections
 from engine.store.directory import private_directory
 from engine.store.failures import SQLITE_ERRORS, from_sqlite, translated
+from engine.store.lock import WriterLock
 from engine.store.merging import Opened
 from engine.store.opening import open_for_writing
 from engine.store.rows import (
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 CLOSE_WAL_BYTES = 4 << 20  # merged at close when the log is larger,
 CLOSE_FILE_BYTES = 32 << 20  # or when the file is small enough to be sealed in a few milliseconds
+
+ANOTHER = "another store lies in its place by now; that one was left as it is"
 
 
 class Store(Tidying):
@@ -151,18 +154,26 @@ class Store(Tidying):
             self.checkpoint()
 
     def start_over(self, reason: str) -> None:
-        """Set the file aside and go on with an empty store; `reason` completes "was damaged (…)"."""
+        """Set the file aside and go on with an empty store; `reason` completes "was damaged (…)".
+
+        Another store that lies in its place is nobody's to set aside: StoreError, from now on.
+        """
         with self._guard:
             self._usable()
             self._must_write()
             # a whole project went: making a part of it anew helps nobody
             if not self.directory.parent.is_dir():
                 raise StoreError(store=self.path, reason="the directory that it was in is gone")
+            mine = self._is_in_place()
+            another = not mine and os.path.lexists(self.path)
             self._shut()
             try:
                 with translated(self.path):
                     files = private_directory(self.directory, create=True)
-                    self._adopt(open_for_writing(files, self.synchronous, distrust=reason))
+                    if another:  # with a project that took the place of this one, say
+                        WriterLock.acquire(files.lock).release()  # or tell who has it
+                        raise StoreError(store=self.path, reason=ANOTHER, hint="Start again to use that one.")
+                    self._adopt(open_for_writing(files, self.synchronous, distrust=reason if mine else ""))
             except StoreError as error:
                 self._lost = error  # another process was quicker, say: what everybody is told from now on
                 raise

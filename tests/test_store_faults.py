@@ -114,6 +114,28 @@ def test_a_store_that_another_process_took_over_says_so_to_everybody(tmp_path: P
                     store.nodes([1])
 
 
+def test_a_project_with_a_store_that_takes_the_place_of_another_keeps_its_store(tmp_path: Path) -> None:
+    """It was set aside as damaged, with what its host had set."""
+    place, other = tmp_path / "project", tmp_path / "other"
+    with Engine(other / "store") as db:
+        db.set(number, 5)
+    files = {name: (other / "store" / name).read_bytes() for name in ("store.db", "store.seal")}
+    db = Engine(place / "store")
+    assert db.get(answer) == 42
+    place.rename(tmp_path / "away")
+    other.rename(place)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="another store lies in its place"):
+            db.set(number, 1)
+    with pytest.raises(StoreError, match="another store"):
+        db.close()
+    assert {name: (place / "store" / name).read_bytes() for name in files} == files
+    with Engine(place / "store") as db:
+        assert (db.get(answer), db.notes()) == (6, ())
+    with Engine(tmp_path / "away" / "store") as db:
+        assert (db.get(answer), db.notes()) == (42, ())
+
+
 def test_who_asks_while_another_thread_sets_the_store_aside_waits_for_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

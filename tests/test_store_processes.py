@@ -10,6 +10,7 @@ import pytest
 
 from engine.errors import ForkedEngine, StoreInUse
 from engine.store import Batch, lock, open_store
+from engine.store.rawfile import RawFile
 from engine.store.sqlite import Store
 from tests.stores import graph, node, run
 
@@ -174,6 +175,31 @@ def test_a_second_engine_in_one_process_is_told_that_it_is_this_one(tmp_path: Pa
         with pytest.raises(StoreInUse, match=f"process {os.getpid()}, this one") as caught:
             open_store(tmp_path / "s")
         assert "use that engine" in caught.value.hint
+
+
+def test_a_file_that_is_renamed_to_another_that_opens_is_opened_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To close one of two descriptors of a file gives away the locks that SQLite has on it."""
+    for name in ("mine", "other"):
+        (tmp_path / name).write_text(name)
+    mine = RawFile.open(tmp_path / "mine")
+    real = os.lstat
+
+    def look(path: Path) -> os.stat_result:
+        found = real(path)
+        (tmp_path / "mine").rename(path)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "lstat", look)
+        again = RawFile.open(tmp_path / "other")
+    assert again is mine
+    fds = [mine.fd, *mine.spare]
+    mine.close()
+    assert [os.fstat(fd).st_size for fd in fds] == [4, 4]
+    again.close()
+    assert RawFile._open == {}
 
 
 def test_of_two_racing_processes_exactly_one_wins(tmp_path: Path) -> None:
