@@ -185,6 +185,7 @@ class FullText:
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
         try:
+            connection.execute("BEGIN")  # one look: another process may be making it
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if tables and application != APPLICATION:
@@ -192,10 +193,11 @@ class FullText:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version > VERSION:
                 raise StoreTooNew(store=self.path, version=version)
+            connection.execute("COMMIT")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("BEGIN IMMEDIATE")
-            if not tables or not self._fits(connection):
+            if not self._fits(connection):
                 self._make(connection)
             connection.execute("COMMIT")
         except BaseException:

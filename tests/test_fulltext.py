@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,6 +92,29 @@ def test_of_two_writers_one_is_told_that_the_other_went_on(path: Path) -> None:
             other.apply("1", removed=(), added=[GREET])
         assert other.position() == "1"
         assert names(other, "hello") == ["greet"]
+
+
+def test_who_opens_an_index_while_another_makes_it_leaves_it_as_it_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was made once more, empty, under the eyes of who had filled it."""
+    others: list[FullText] = []
+    connect = sqlite3.connect
+
+    class Overtaken(sqlite3.Connection):
+        def execute(self, sql: str, *bound: Any) -> sqlite3.Cursor:
+            if sql == "BEGIN IMMEDIATE" and not others:
+                monkeypatch.setattr(sqlite3, "connect", connect)
+                others.append(opened(path))
+                assert others[0].position() is None
+                others[0].apply("1", removed=(), added=[GREET])
+            return super().execute(sql, *bound)
+
+    monkeypatch.setattr(sqlite3, "connect", lambda *given, **how: connect(*given, factory=Overtaken, **how))
+    with opened(path) as index:
+        assert (index.position(), names(index, "hello")) == ("1", ["greet"])
+    assert names(others[0], "hello") == ["greet"]
+    others[0].close()
 
 
 @pytest.mark.parametrize("text", ["a.b", "", '"', "nowhere:word", "(", "NOT", "a AND", "*", "\x00"])
