@@ -108,7 +108,7 @@ def start_over(core: Core, damage: StoreDamaged, since: int) -> None:
         reason = damage.fields.get("reason") or damage.fields.get("row") or damage.headline
         kept = _set_by_host(core)
         core.started_over += 1
-        core.store.start_over(reason)
+        core.store.start_over(reason, damage)
         core.telling.notes += core.store.hand_over() or [GONE]
         reopen(core, kept)
 

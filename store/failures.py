@@ -2,7 +2,8 @@
 
 Invariants
     F1  Only SQLITE_ERRORS and OSError are translated; KeyboardInterrupt and bugs pass as they are.
-    F2  Anything that says the file is not what it should be becomes StoreDamaged.
+    F2  Anything that says the file is not what it should be becomes StoreDamaged. Where that is doubtful, the
+        store is looked at once more before it is set aside.
 """
 
 from __future__ import annotations
@@ -59,6 +60,18 @@ def from_sqlite(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> StoreE
     elif primary not in _NOT_ABOUT_THE_FILE:
         kind = StoreDamaged
     return kind(hint=hint, store=path, reason=error)
+
+
+def is_doubtful(damage: BaseException) -> bool:
+    """Whether SQLite calls something malformed. So it calls a page, too, that the disk failed to give: of a
+    read that ends with EIO it makes SQLITE_IOERR_CORRUPTFS, and of that SQLITE_CORRUPT.
+    """
+    found: BaseException | None = damage
+    while found is not None:
+        if getattr(found, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
+            return True
+        found = found.__cause__
+    return False
 
 
 def from_os(error: OSError, path: Path) -> StoreError:

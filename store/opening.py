@@ -19,7 +19,7 @@ from engine.errors import StoreDamaged, StoreError, StoreForeign, StoreInUse, St
 from engine.store import checksums, directory, repair, rows, schema, seal
 from engine.store.aside import set_aside, set_aside_beside, untold
 from engine.store.directory import Files
-from engine.store.failures import translated
+from engine.store.failures import NOT_THERE, is_doubtful, translated
 from engine.store.lock import (
     WriterLock,
     hold_as_reader,
@@ -28,7 +28,7 @@ from engine.store.lock import (
 )
 from engine.store.merging import Opened, close_unmerged, connect, connect_read_only, create, merge, trust
 from engine.store.proof import WORTH_BYTES, Proof
-from engine.store.rawfile import RawFile
+from engine.store.rawfile import CHUNK_BYTES, RawFile
 
 AGAIN = "everything will be computed again."
 REBUILT = "The store was damaged ({}); it was set aside as {} and " + AGAIN
@@ -64,16 +64,22 @@ def open_for_writing(
         notes = [*untold(files).values()]
         if distrust and os.path.lexists(files.database):
             set_aside(files, notes, REBUILT, distrust)
-        for _ in range(3):  # a stray WAL, then damage, then a new store
+        again = False
+        for _ in range(4):  # a stray WAL, then damage, again, then a new store
             _prepare(files, notes)
             try:
-                opened = _open_existing(files, synchronous, notes, proves_later=proves_later)
+                later = proves_later and not again
+                opened = _open_existing(files, synchronous, notes, proves_later=later)
             except _StrayWal:
                 set_aside_beside(files, notes, BEHIND, files.wal, files.shm)
             except _Outdated as outdated:
                 set_aside(files, notes, OUTDATED, outdated)
             except StoreDamaged as damage:
-                set_aside(files, notes, REBUILT, reason_of(damage))
+                if again or not is_doubtful(damage):
+                    set_aside(files, notes, REBUILT, reason_of(damage))
+                else:
+                    again = True
+                    read_whole(files)
             else:
                 opened.lock = lock
                 return opened
@@ -317,6 +323,22 @@ def audit(opened: Opened, *, is_wal: bool = True, migrated: bool = False) -> Non
     merge(opened)
     if not migrated:
         opened.notes.append(AUDITED)
+
+
+def read_whole(files: Files) -> None:
+    """OSError where the disk does not give the file or its log: then nothing is known to be damaged."""
+    raw = RawFile.open(files.database)
+    try:
+        raw.digest()
+    finally:
+        raw.close()
+    try:
+        with open(files.wal, "rb") as log:
+            while log.read(CHUNK_BYTES):
+                pass
+    except OSError as error:
+        if error.errno not in NOT_THERE:
+            raise
 
 
 def reason_of(damage: StoreDamaged) -> str:

@@ -20,7 +20,7 @@ from weakref import WeakSet
 from engine.errors import StoreDamaged
 from engine.store.aside import told
 from engine.store.asking import Readable
-from engine.store.failures import translated
+from engine.store.failures import is_doubtful, translated
 from engine.store.merging import Opened
 from engine.store.opening import audit, reason_of
 
@@ -81,7 +81,8 @@ class Proven(Readable):
                         except StoreDamaged as damage:
                             raise StoreDamaged(store=self.path, reason=reason_of(damage)) from damage
             except StoreDamaged as damage:
-                self._condemned = damage.fields["reason"]
+                if not is_doubtful(damage):
+                    self._condemned = damage.fields["reason"]
                 raise
             self._opened.proof = None
             self._learn()

@@ -23,13 +23,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from engine.errors import Closed, ForkedEngine, StoreDamaged, StoreError, StoreReadOnly
-from engine.store import repair, schema, writing
+from engine.store import repair, schema, seal, writing
 from engine.store.collections import Collections
 from engine.store.directory import private_directory
-from engine.store.failures import SQLITE_ERRORS, from_sqlite, translated
+from engine.store.failures import SQLITE_ERRORS, from_sqlite, is_doubtful, translated
 from engine.store.lock import WriterLock
 from engine.store.merging import Opened
-from engine.store.opening import open_for_writing
+from engine.store.opening import open_for_writing, read_whole
 from engine.store.rows import (
     Batch,
     Extent,
@@ -153,10 +153,11 @@ class Store(Tidying):
                 connection.execute("VACUUM")
             self.checkpoint()
 
-    def start_over(self, reason: str) -> None:
+    def start_over(self, reason: str, damage: BaseException | None = None) -> None:
         """Set the file aside and go on with an empty store; `reason` completes "was damaged (…)".
 
-        Another store that lies in its place is nobody's to set aside: StoreError, from now on.
+        Another store that lies in its place is nobody's to set aside: StoreError, from now on. Where `damage`
+        is doubtful, it is StoreError if the disk fails, and else all of it is checked first.
         """
         with self._guard:
             self._usable()
@@ -165,6 +166,11 @@ class Store(Tidying):
             if not self.directory.parent.is_dir():
                 raise StoreError(store=self.path, reason="the directory that it was in is gone")
             mine = self._is_in_place()
+            doubtful = mine and damage is not None and is_doubtful(damage)
+            if doubtful:
+                with translated(self.path):
+                    read_whole(self.files)
+                    seal.remove_seal(self.files.seal)  # so that the audit decides
             another = not mine and os.path.lexists(self.path)
             self._shut()
             try:
@@ -173,7 +179,8 @@ class Store(Tidying):
                     if another:  # with a project that took the place of this one, say
                         WriterLock.acquire(files.lock).release()  # or tell who has it
                         raise StoreError(store=self.path, reason=ANOTHER, hint="Start again to use that one.")
-                    self._adopt(open_for_writing(files, self.synchronous, distrust=reason if mine else ""))
+                    distrust = reason if mine and not doubtful else ""
+                    self._adopt(open_for_writing(files, self.synchronous, distrust=distrust))
             except StoreError as error:
                 self._lost = error  # another process was quicker, say: what everybody is told from now on
                 raise

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from engine.store import (
     Batch,
@@ -22,6 +23,9 @@ from engine.store import (
 )
 from engine.store.rawfile import RawFile
 from engine.store.sqlite import Store
+
+if TYPE_CHECKING:
+    import pytest  # children import this module, and do without
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -78,6 +82,27 @@ def copy(source: Path, target: Path) -> Path:
 
 def database(directory: Path) -> Path:
     return directory / "store.db"
+
+
+def unsealed(directory: Path) -> tuple[object, ...]:
+    """A closed store that has to be audited; all that is in it."""
+    expected = closed_store(directory)
+    (directory / "store.seal").unlink()
+    return expected
+
+
+def set_aside(directory: Path) -> list[str]:
+    found = [one.name for stem in ("corrupt", "stray") for one in directory.glob(f"store.{stem}-*")]
+    return [name for name in found if not name.endswith(("-wal", "-shm"))]
+
+
+def connect_by(monkeypatch: pytest.MonkeyPatch, kind: type[sqlite3.Connection]) -> None:
+    real = sqlite3.connect
+
+    def connect(*args: Any, **named: Any) -> sqlite3.Connection:
+        return real(*args, factory=kind, **named)
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
 
 
 PRELUDE = """\

@@ -14,7 +14,7 @@ from engine import Engine, input
 from engine.errors import StoreError, StoreFull
 from engine.store import Batch, open_store, opening, seal
 from engine.store.sqlite import Store
-from tests.stores import closed_store, copy, database, dump
+from tests.stores import closed_store, connect_by, copy, database, dump, set_aside, unsealed
 
 UNREAD = "*** in database main ***\nPage 22: unable to get the page. error code={}"
 LIST_UNREAD = "*** in database main ***\nMain freelist: failed to get page 7"
@@ -23,15 +23,6 @@ LIST_UNREAD = "*** in database main ***\nMain freelist: failed to get page 7"
 @input
 def number() -> int:
     return 41
-
-
-def connect_by(monkeypatch: pytest.MonkeyPatch, kind: type[sqlite3.Connection]) -> None:
-    real = sqlite3.connect
-
-    def connect(*args: Any, **named: Any) -> sqlite3.Connection:
-        return real(*args, factory=kind, **named)
-
-    monkeypatch.setattr(sqlite3, "connect", connect)
 
 
 def says(line: str) -> type[sqlite3.Connection]:
@@ -44,18 +35,6 @@ def says(line: str) -> type[sqlite3.Connection]:
             return super().execute(sql, *args)
 
     return Says
-
-
-def unsealed(directory: Path) -> tuple[object, ...]:
-    """A closed store that has to be audited; all that is in it."""
-    expected = closed_store(directory)
-    (directory / "store.seal").unlink()
-    return expected
-
-
-def set_aside(directory: Path) -> list[str]:
-    found = [one.name for stem in ("corrupt", "stray") for one in directory.glob(f"store.{stem}-*")]
-    return [name for name in found if not name.endswith(("-wal", "-shm"))]
 
 
 @pytest.mark.parametrize("line", [UNREAD.format(sqlite3.SQLITE_IOERR_READ), UNREAD.format(10), LIST_UNREAD])
