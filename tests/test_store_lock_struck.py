@@ -13,13 +13,13 @@ from types import FrameType
 import pytest
 
 from engine.errors import StoreInUse
-from engine.store import ending, lock, merging, ongoing, open_store, opening, proof, rawfile, seal
+from engine.store import ending, lock, merging, ongoing, open_store, opening, proof, seal
 from engine.store.lock import Held, WriterLock, hold_as_reader, keep_readers_out, make_lock_file
 from engine.store.rawfile import RawFile
 from tests.stores import closed_store, database, graph
 from tests.watch_world import until
 
-PLACES = {one.__file__ for one in (ending, lock, merging, ongoing, proof, rawfile, threading)}
+PLACES = {one.__file__ for one in (ending, lock, merging, ongoing, proof, threading)}
 
 
 @contextmanager
