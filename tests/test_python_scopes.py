@@ -50,13 +50,15 @@ def test_global_names_are_those_of_the_compiler(name: str) -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name)
     }
-    # `name = name` in a class reads what is around it; for the symbol table the name is the class's own.
+    # `name = name` and `def name(self) -> name` in a class read what is around it; for the symbol table it is
+    # the class's own name.
     changed |= {
-        node.value.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign)
-        and isinstance(node.value, ast.Name)
-        and ast.dump(node.targets[0]) == ast.dump(ast.Name(node.value.id, ast.Store()))
+        name.id
+        for one in ast.walk(tree)
+        if isinstance(one, ast.ClassDef)
+        for statement in one.body
+        for name in ast.walk(statement)
+        if isinstance(name, ast.Name) and name.id in _bound_by(statement)
     }
     quotes = _quoted_names(tree)  # which are texts for the compiler
     ours, theirs = (
@@ -70,6 +72,12 @@ def test_global_names_are_those_of_the_compiler(name: str) -> None:
         inside = _names_in_comprehensions(tree)
         ours, theirs = ours - inside, theirs - inside
     assert ours == theirs
+
+
+def _bound_by(statement: ast.stmt) -> set[str]:
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    names = {target.id for target in targets if isinstance(target, ast.Name)}
+    return names | {str(getattr(statement, "name", ""))}
 
 
 # Names that the compiler reads by itself: for `super()`, and for the deferred annotations of a module (3.14).

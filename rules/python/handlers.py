@@ -15,7 +15,7 @@ from engine.rules.python.annotations import declared, quoted
 from engine.rules.python.children import children_table
 from engine.rules.python.nodes import chain, dotted, is_all
 from engine.rules.python.requests import requested
-from engine.rules.python.scopes import CLASS, COMPREHENSION, FUNCTION, HEAD, MODULE, Scope, takes_over
+from engine.rules.python.scopes import CLASS, COMPREHENSION, FUNCTION, HEAD, MODULE, Scope, taken_over
 from engine.rules.python.uses import BASE, DECORATOR, FIXTURE, IMPORT, MARK
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Context:
 
 
 def _function(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
+    ahead = taken_over(scope, node.name)
     scope.bound.add(node.name)
     scope.places.add(node.name)
     qualified = scope.prefix + node.name
@@ -55,12 +56,14 @@ def _function(survey: Survey, node: Any, scope: Scope, stack: list[Any], context
         (head if annotations is None else annotations).extend([node.returns, *quoted(node.returns)])
     if head or node.decorator_list:
         around = survey.open_scope(HEAD, scope, scope.prefix, (), head, context, found)
+        around.ahead = ahead
         _mark(survey, around, node.decorator_list, head, DECORATOR)
     inside = context if context is TYPING else FUNCTION
     prefix = f"{qualified}.<locals>."
     inner = survey.open_scope(FUNCTION, outer, prefix, parameters, node.body[::-1], inside, found)
     inner.receiver = receiver
     inner.values = values
+    inner.ahead = ahead
     if node.decorator_list or node.name.startswith("test"):
         _request(survey, inner, node)
 
@@ -131,6 +134,7 @@ def _lambda(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: 
 
 
 def _class(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
+    ahead = taken_over(scope, node.name)
     scope.bound.add(node.name)
     scope.places.add(node.name)
     qualified = scope.prefix + node.name
@@ -139,6 +143,7 @@ def _class(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: s
     if node.decorator_list or node.bases or node.keywords:
         head: list[Any] = []
         around = survey.open_scope(HEAD, scope, scope.prefix, (), head, context, found)
+        around.ahead = ahead
         _mark(survey, around, node.decorator_list, head, DECORATOR)
         if bases is not None:
             around, head = outer, bases
@@ -244,9 +249,7 @@ def _assign(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: 
     if scope.kind is MODULE and any(is_all(target) for target in node.targets):
         survey.exports.assign(node.value)
     first = node.targets[0]
-    if scope.kind is CLASS and takes_over(scope, first, node.value):
-        survey.open_scope(FUNCTION, scope, scope.prefix, (), [node.value], context)  # sees no class
-    else:
+    if scope.kind is not CLASS or not survey.reads_ahead(first, [node.value], scope, context):
         stack.append(node.value)
     stack += node.targets
     if first.__class__ is ast.Name and len(node.targets) == 1:
@@ -264,10 +267,11 @@ def _note_value(scope: Scope, name: str, value: str) -> None:
 def _annotated(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
     if scope.kind is MODULE and is_all(node.target) and node.value is not None:
         survey.exports.assign(node.value)
-    stack.append(node.annotation)
-    stack += quoted(node.annotation)
+    nodes = [node.annotation, *quoted(node.annotation)]
     if node.value is not None:
-        stack.append(node.value)
+        nodes.append(node.value)
+    if scope.kind is not CLASS or not survey.reads_ahead(node.target, nodes, scope, context):
+        stack += nodes
     if node.simple or node.value is not None or node.target.__class__ is not ast.Name:
         stack.append(node.target)  # but `(x): int` binds nothing
         of_class = declared(node.annotation)

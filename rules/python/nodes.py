@@ -47,6 +47,28 @@ def chain(node: Any) -> str:
     return ".".join(reversed(parts)) + mark
 
 
+def mentions(node: Any, name: str) -> bool:
+    """Whether an expression reads a name; what stands in displays of it is not looked at."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        kind = node.__class__
+        if kind is ast.Name:
+            if node.id == name:
+                return True
+        elif kind is ast.Attribute:
+            waiting.append(node.value)
+        elif kind is ast.Call:
+            waiting += (node.func, *node.args, *[keyword.value for keyword in node.keywords])
+        elif kind is ast.Subscript:
+            waiting += (node.value, node.slice)
+        elif kind is ast.BinOp:
+            waiting += (node.left, node.right)
+        elif kind is ast.Tuple and len(node.elts) <= LONGEST:  # of types
+            waiting += node.elts
+    return False
+
+
 def position(node: ast.AST) -> tuple[int, int]:
     """Line and column of a node, for sorting."""
     return node.lineno, node.col_offset  # type: ignore[attr-defined]  # only called for nodes with one

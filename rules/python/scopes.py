@@ -3,7 +3,9 @@
 Invariants
     C1  Where a name is bound is asked only when all of the file has been walked: a binding may follow.
     C2  Class scopes are not seen from the functions inside them.
-    C3  Scopes are kept in the order of their creation, so that a scope comes after the one around it.
+    C3  A class takes over a name of the scopes around where its statement is done, not before: `date: date`,
+        `def list(self) -> list`.
+    C4  Scopes are kept in the order of their creation, so that a scope comes after the one around it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
-from engine.rules.python.nodes import chain, position
+from engine.rules.python.nodes import position
 
 MODULE, CLASS, FUNCTION, COMPREHENSION = "module", "class", "function", "comprehension"
 HEAD = "head"  # decorators, annotations and default values: a definition's own, in the scope around it
@@ -28,12 +30,14 @@ class Scope:
     values     what the only assignment of a name gives it, see `facts.Definition.value`; of a parameter,
                what its annotation says
     parameters  their names; `receiver` is the first one of a method
+    ahead      the name that the class around has only when this is done: until then it is another's
     names      plain names read; `calls` those called
     chains     dotted names read ("a.b.c") and their first parts; `called`, `written` the same for others
     """
 
     __slots__ = (
         "again",
+        "ahead",
         "bound",
         "called",
         "calls",
@@ -62,6 +66,7 @@ class Scope:
         self.owner = owner
         self.parameters = bound
         self.receiver: str | None = None
+        self.ahead = ""
         self.stores: dict[str, ast.AST] = {}
         self.again: set[str] = set()
         self.bound: set[str] = set(bound)
@@ -115,19 +120,16 @@ def binding_scope(scope: Scope, name: str, module: Scope) -> Scope:
         if scope.globals and name in scope.globals:
             return module
         outer = scope.parent or module
-        if scope.kind is not HEAD or scope is not start:
+        if scope.kind is not HEAD or scope is not start or name == scope.ahead:
             while outer.kind is CLASS and outer.parent is not None:
                 outer = outer.parent
         scope = outer
     return module
 
 
-def takes_over(scope: Scope, target: Any, value: Any) -> bool:
-    """Whether `name = name` takes a name of the scopes around: this one has none so far."""
-    if target.__class__ is not ast.Name or value.__class__ not in (ast.Name, ast.Attribute):
-        return False
-    name = target.id
-    return chain(value).partition(".")[0] == name and name not in scope.stores and name not in scope.bound
+def taken_over(scope: Scope, name: str) -> str:
+    """The name that a statement of a scope is about to bind if that is a class without it so far, or ""."""
+    return name if scope.kind is CLASS and name not in scope.bound and name not in scope.stores else ""
 
 
 def _store_in_module(name: str, node: ast.AST, module: Scope) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 
 from engine.rules.python.exports import Exports
 from engine.rules.python.handlers import CHILDREN, HANDLERS, Context
-from engine.rules.python.nodes import LONGEST, chain, position
+from engine.rules.python.nodes import LONGEST, chain, mentions, position
 from engine.rules.python.parse import RECENT_TREES
-from engine.rules.python.scopes import CLASS, FUNCTION, MODULE, Scope, finish
+from engine.rules.python.scopes import CLASS, FUNCTION, HEAD, MODULE, Scope, finish, taken_over
 from engine.rules.python.uses import ANYTHING, CALL, READ, WRITE, Grouped, uses_of
 
 
@@ -149,6 +149,14 @@ class Survey:
         stack: list[Any] = [child for each in parameters for child in ast.iter_child_nodes(each)]
         bound = [each.name for each in parameters]
         return self.open_scope(FUNCTION, scope, scope.prefix, bound, stack, context, owner), stack
+
+    def reads_ahead(self, target: Any, nodes: list[Any], scope: Scope, context: str) -> bool:
+        """Whether nodes read the name that they give a class, see `scopes` C3; then they are walked apart."""
+        name = taken_over(scope, target.id) if target.__class__ is ast.Name else ""
+        if not name or not any(mentions(node, name) for node in nodes):
+            return False
+        self.open_scope(HEAD, scope, scope.prefix, (), nodes, context).ahead = name
+        return True
 
     def _define_variables(self) -> None:
         for scope in self._scopes:

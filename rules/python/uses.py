@@ -144,7 +144,10 @@ def _origin(scope: Scope, first: str, module: Scope) -> tuple[str, str]:
     ):
         around = binder.parent or module if parameter else binder
         chain = value.removesuffix(MARK)
-        origin, where = _place_of(around, chain.partition(".")[0], module)
+        named = chain.partition(".")[0]
+        while parameter and named == binder.ahead and around.kind is CLASS:
+            around = around.parent or module
+        origin, where = _place_of(around, named, module)
         if origin:
             return INSTANCE, f"{where}:{chain}"
     return (PARAMETER if parameter and not stored else VARIABLE), ""
@@ -153,7 +156,7 @@ def _origin(scope: Scope, first: str, module: Scope) -> tuple[str, str]:
 def _place_of(scope: Scope, first: str, module: Scope) -> tuple[str, str]:
     """Where a name is bound if that is by a definition or import, or in the module; else nowhere."""
     # The head of a method sees the names of its class, which the method itself does not.
-    if scope.kind is CLASS and (first in scope.bound or first in scope.stores):
+    if scope.kind is CLASS and first in scope.bound:
         return PLACE, scope.prefix.rstrip(".")
     binder = binding_scope(scope, first, module)
     if binder is module:
