@@ -168,7 +168,7 @@ def _dead(): ...
 def _self(): _self()
 """,
     "lib.py": """
-import threading
+import abc, copy, threading
 __all__ = ["listed"]
 def listed(): ...
 def public(): ...
@@ -176,6 +176,7 @@ class _C:
     def __init__(self): ...
     def _m(self): ...
     def _named(self): ...
+    def _of_a_copy(self): ...
 @register
 def _hook(): ...
 @property
@@ -184,10 +185,12 @@ class Thread(threading.Thread):
     def _run(self): ...
 class A:
     def _step(self): ...
-class B(A):
+class B(A, abc.ABC):
     def _step(self): ...
+    def _abstract(self): ...
 def f(x):
     x._named()
+    copy.copy(x)._of_a_copy()
     def inner(): ...
     _C
     A()._step()
@@ -208,7 +211,8 @@ def test_what_is_dead_and_why_the_others_are_not(write: Write) -> None:
     said = {row.symbol: (row.verdict, row.reason) for row in python.verdicts.where()}
     assert {symbol for symbol, (verdict, _) in said.items() if verdict == "dead"} == {
         "cli.py:_dead", "cli.py:_self", "lib.py:_C._m", "lib.py:_inert", "lib.py:f.<locals>.inner",
-        "lib.py:public", "lib.py:f", "lib.py:B", "lib.py:Thread", "test_lib.py:_unused",
+        "lib.py:public", "lib.py:f", "lib.py:B", "lib.py:B._abstract", "lib.py:Thread",
+        "test_lib.py:_unused",
     }  # fmt: skip
     reasons = {symbol: reason for symbol, (verdict, reason) in said.items() if verdict == "kept"}
     assert reasons == {
@@ -219,6 +223,7 @@ def test_what_is_dead_and_why_the_others_are_not(write: Write) -> None:
         "lib.py:Thread._run": "its class inherits from threading.Thread, which may use it",
         "lib.py:_C.__init__": "a special name: Python itself uses it",
         "lib.py:_C._named": "an attribute of that name is used on something unknown",
+        "lib.py:_C._of_a_copy": "an attribute of that name is used on something unknown",
         "lib.py:__all__": "a special name: Python itself uses it",
         "lib.py:_hook": "decorated: register",
         "lib.py:listed": "__all__ lists it",

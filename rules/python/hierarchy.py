@@ -24,6 +24,7 @@ from engine.rules.python.meanings import (
     BUILTIN,
     CLASS,
     EXTERNAL,
+    INSTANCE,
     INTERNAL,
     Meaning,
     Meanings,
@@ -33,8 +34,14 @@ from engine.rules.python.meanings import (
     unresolved,
 )
 from engine.rules.python.project import project_files
-from engine.rules.python.resolve import Resolver, meanings_of, own_member
+from engine.rules.python.resolve import TYPING, Resolver, meanings_of, own_member
 from engine.rules.python.uses import BASE, PLACE
+
+# Bases outside of the project that have no attributes of their own worth the name.
+BARE = frozenset(
+    [(BUILTIN, "object"), (EXTERNAL, "abc.ABC")]
+    + [(EXTERNAL, f"{module}.{name}") for module in TYPING for name in ("Generic", "Protocol")]
+)
 
 OUTSIDE = ":"  # begins the name of a class outside of the project, where symbols stand for others (H3)
 
@@ -104,7 +111,8 @@ class Order:
     """Where attributes of a class are looked for.
 
     classes  the symbols of the class itself and of what it inherits from, in that order
-    others   (outcome, detail) of bases outside of the project, builtin, or unresolved
+    others   (outcome, detail) of bases outside of the project, builtin, or unresolved; without those that
+             give a class no attributes: `object`, `Generic`, `Protocol`, `ABC`
     """
 
     classes: tuple[str, ...]
@@ -127,10 +135,10 @@ def resolution_order(symbol: str) -> Order:
         graph[one] = []
         for row in sorted(bases.where(symbol=one), key=lambda row: (row.ordinal, row.position)):
             if row.base is None:
-                if (row.outcome, row.detail) != (BUILTIN, "object"):
+                if (row.outcome, row.detail) not in BARE:
                     others[row.outcome, row.detail] = None
-                    if row.outcome in (BUILTIN, EXTERNAL):
-                        graph[one].append(f"{OUTSIDE}{row.detail}")
+                if row.outcome in (BUILTIN, EXTERNAL) and row.detail != "object":
+                    graph[one].append(f"{OUTSIDE}{row.detail}")
             elif row.base not in graph[one]:
                 graph[one].append(row.base)
                 waiting.append(row.base)
@@ -163,7 +171,7 @@ def _from_others(symbol: str, name: str, order: Order) -> Meaning:
             return builtin(f"{detail}.{name}")
     for outcome, detail in order.others:
         if outcome == EXTERNAL:
-            return external(f"{detail}.{name}")
+            return external(f"{detail}.{name}", INSTANCE)
     for outcome, detail in order.others:
         if outcome == "unresolved":
             return unresolved(f"perhaps inherited from a base that is unknown: {detail}")

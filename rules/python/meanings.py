@@ -26,7 +26,8 @@ class Meaning:
 
     outcome   "internal": the symbol (path, qualified, kind, ordinal), "module" and "instance" (of the class
               of that name) among its kinds; a namespace package has no path, only `directories`
-              "external", "builtin": `detail` is the dotted name
+              "external", "builtin": `detail` is the dotted name; an external one of kind "instance" is an
+              attribute of an instance, which may hold anything
               "local": a variable of a function or an attribute of an instance, says `detail`
               "unresolved": `detail` says why
     """
@@ -52,8 +53,8 @@ def module(location: Location) -> Meaning:
     return Meaning(INTERNAL, location.path, "", MODULE, 0, "", directories)
 
 
-def external(dotted: str) -> Meaning:
-    return Meaning(EXTERNAL, detail=dotted)
+def external(dotted: str, kind: str = "") -> Meaning:
+    return Meaning(EXTERNAL, kind=kind, detail=dotted)
 
 
 def builtin(dotted: str) -> Meaning:

@@ -39,6 +39,8 @@ from engine.rules.python.uses import MARK
 
 UNKNOWN = "receiver unknown"
 
+TYPING = ("typing", "typing_extensions")  # what these name are not the classes of values
+
 DEPTH = 6  # variables that stand for each other
 
 Bound = Binding | Definition  # both have `kind`, `ordinal` and `value`
@@ -110,8 +112,10 @@ class Resolver:
         return best(several, f"no {name}")
 
     def _attribute(self, one: Meaning, name: str, depth: int) -> Meanings:
+        if one.outcome == EXTERNAL and one.kind == INSTANCE:  # what is held there may be of the project
+            return (unresolved(f"{UNKNOWN}: {one.detail}"),)
         if one.outcome == EXTERNAL:
-            return (external(f"{one.detail}.{name}"),)
+            return (external(f"{one.detail}.{name}", INSTANCE if one.detail.endswith(MARK) else ""),)
         if one.outcome == BUILTIN:
             if is_member_of_builtin(one.detail, name):
                 return (builtin(f"{one.detail}.{name}"),)
@@ -166,13 +170,20 @@ class Resolver:
         for one in self.followed(found, depth):
             if one.kind == CLASS:
                 several.append(evolve(one, kind=INSTANCE))
-            elif one.outcome == EXTERNAL:
+            elif one.outcome == EXTERNAL and one.kind != INSTANCE and _is_class(one.detail):
                 several.append(external(f"{one.detail}{MARK}"))
             elif one.outcome == BUILTIN and isinstance(getattr(_builtins(), one.detail, None), type):
                 several.append(one)
             else:
                 return ()
         return tuple(several)
+
+
+def _is_class(dotted: str) -> bool:
+    """Whether an external name is that of a class, as these are written. A function may give what it got from
+    the project, as `copy.copy(x)` does, and what is annotated with `typing.Any` may be of any class."""
+    last = dotted.rpartition(".")[2]
+    return last[:1].isupper() and not last.endswith(MARK) and dotted.partition(".")[0] not in TYPING
 
 
 def _builtins() -> object:
