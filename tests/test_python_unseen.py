@@ -107,6 +107,20 @@ def test_a_method_that_only_others_call_reaches_who_makes_its_class(root: Path, 
     assert likely(graph, "stream.py:Stream.readable") == ["test_wrapped"]
 
 
+def test_a_class_of_tests_in_another_one_is_of_tests_too(root: Path, graph: Engine) -> None:
+    (root / "test_outer.py").write_text(
+        "import lib\n\nclass TestOuter:\n    class TestInner:\n        def setup_method(self):\n"
+        "            lib.fresh()\n\n        def test_in(self):\n            lib.seed()\n\n"
+        "    class Other:\n        def test_none(self):\n            lib.seed()\n"
+    )
+    graph.sync()
+    assert "TestOuter.TestInner.test_in" in likely(graph, "lib.py:fresh")
+    assert "TestOuter.TestInner.test_in" in likely(graph, "lib.py:seed")
+    assert "TestOuter.Other.test_none" not in likely(graph, "lib.py:seed")
+    (row,) = graph.get(python.verdicts.where, symbol="test_outer.py:TestOuter.TestInner")
+    assert (row.verdict, row.reason) == ("kept", "a test")
+
+
 def test_a_decorator_inside_of_a_test_reaches_that_test_though_nobody_calls_what_it_decorates(
     root: Path, graph: Engine
 ) -> None:

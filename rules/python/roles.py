@@ -2,7 +2,8 @@
 
 Invariants
     O1  What is a test is decided as pytest and unittest do by default: files test_*.py and *_test.py,
-        functions test*, classes Test* and those that inherit from TestCase, methods test* in them.
+        functions test*, classes Test* and those that inherit from TestCase, methods test* in them; classes in
+        a class of tests too.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ def is_test(path: str, qualified: str) -> bool:
     """Whether a definition is a test, or a class of tests."""
     if not is_test_file(path):
         return False
-    first, *rest = qualified.split(".")
-    if "<locals>" in rest or len(rest) > 1:
+    *around, name = qualified.split(".")
+    if "<locals>" in around:
         return False
-    if not rest:
-        return first.startswith(("test", "Test"))
-    return rest[0].startswith("test")
+    if len(around) == 1 and name.startswith("test"):
+        return True  # what its class inherits may say that it is one of tests
+    return name.startswith(("test", "Test")) and all(one.startswith("Test") for one in around)
 
 
 @query

@@ -49,7 +49,7 @@ def unseen(symbol: str) -> Iterator[Found]:
         return
     if name in AROUND_TESTS or _is_everywhere(path, symbol, name):
         yield from _tests_around(symbol, path, owner)
-    elif is_test_file(path) and "." not in qualified:
+    elif is_test_file(path) and (not owner or name.startswith("Test")):
         yield from _tests_of_class(symbol)
 
 
