@@ -80,8 +80,7 @@ def _mark(survey: Survey, scope: Scope, nodes: list[Any], stack: list[Any], usag
     """Note what the nodes name as uses of a certain sort, and leave the rest of them on the stack."""
     for node in nodes:
         if node.__class__ is ast.Call:
-            stack += node.args
-            stack += [keyword.value for keyword in node.keywords]
+            stack += [*node.args, *[keyword.value for keyword in node.keywords]]
             node = node.func
         elif node.__class__ is ast.Subscript and usage is BASE:
             stack.append(node.slice)
@@ -276,6 +275,7 @@ def _annotated(survey: Survey, node: Any, scope: Scope, stack: list[Any], contex
         stack.append(node.target)  # but `(x): int` binds nothing
         of_class = declared(node.annotation)
         if of_class and node.target.__class__ is ast.Name:
+            scope.declared.add(node.target.id)
             _note_value(scope, node.target.id, of_class + MARK)
 
 

@@ -27,6 +27,7 @@ class Scope:
     owner      the definition whose text this is, None for the module
     stores     the first assignment of each name; `again` the names that are assigned once more
     bound      the names bound in other ways; `places` those of them that are definitions or imports
+    declared   the names of which an annotation says what they are
     values     what the only assignment of a name gives it, see `facts.Definition.value`; of a parameter,
                what its annotation says
     parameters  their names; `receiver` is the first one of a method
@@ -42,6 +43,7 @@ class Scope:
         "called",
         "calls",
         "chains",
+        "declared",
         "globals",
         "kind",
         "names",
@@ -71,6 +73,7 @@ class Scope:
         self.again: set[str] = set()
         self.bound: set[str] = set(bound)
         self.places: set[str] = set()
+        self.declared: set[str] = set()
         self.values: dict[str, str] = {}
         self.names: set[str] = set()
         self.calls: set[str] = set()
@@ -95,6 +98,8 @@ def finish(scopes: list[Scope]) -> None:
     for scope in scopes:
         if scope is module:
             continue
+        if scope.receiver is not None and scope.written:
+            _assigned_again(scope)
         bound = scope.bound
         bound.update(scope.stores)
         if scope.globals:
@@ -109,6 +114,17 @@ def finish(scopes: list[Scope]) -> None:
             while outer is not None:
                 outer.again |= scope.nonlocals
                 outer = outer.parent
+
+
+def _assigned_again(method: Scope) -> None:
+    """What a method assigns to an attribute of the instance takes the place of what the class gives it."""
+    around = method.parent
+    while around is not None and around.kind is not CLASS:
+        around = around.parent  # of type parameters
+    for dotted, first in method.written.items():
+        name = dotted.partition(".")[2]
+        if around is not None and first == method.receiver and name not in around.declared:
+            around.again.add(name)
 
 
 def binding_scope(scope: Scope, name: str, module: Scope) -> Scope:
