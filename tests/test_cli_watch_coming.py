@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import json
 import signal
+import time
+from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine.cli import remote
+from engine import Engine
+from engine.__main__ import answer as command
+from engine.cli import remote, search
+from engine.cli.answers import answer
+from engine.cli.remote import Alone, engine_unless_watched
+from engine.cli.session import settings_of
+from engine.watch import client
+from engine.watch.server import Served
+from engine.watch.wire import Message
 from tests.commands import commands_in
 from tests.watch_process import HELPER, Asked, Watching, place, save
+from tests.watch_serving import Serving, project, serving
 
-__all__ = ["place"]  # a fixture
+__all__ = ["place", "project", "serving"]  # fixtures
 
 SLOWLY = """\
 import time
@@ -35,9 +47,9 @@ COMMANDS = (
 )
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command[0]))
+@pytest.mark.parametrize("asked", COMMANDS, ids=lambda asked: str(asked[0]))
 def test_who_finds_the_store_taken_by_a_watch_that_begins_is_answered_by_it(
-    place: Path, command: list[str]
+    place: Path, asked: list[str]
 ) -> None:
     """Also where the socket of one that was killed lies there."""
     (place / "slow.py").write_text(SLOWLY)
@@ -48,7 +60,7 @@ def test_who_finds_the_store_taken_by_a_watch_that_begins_is_answered_by_it(
     dead = lock.read_text()
     with Watching(place, "slow.py:one") as watch:
         watch.until(lambda: lock.read_text() not in ("", dead))
-        found = Asked(place, *command)
+        found = Asked(place, *asked)
         assert (found.code, bool(found.out)) == (0, True), found.err
         assert "note" not in found.err
         watch.ready()
@@ -81,3 +93,43 @@ def test_a_search_does_its_work_by_itself_where_the_watch_waits_for_rules(place:
         assert found.code == 0, found.err
         assert [one["path"] for one in json.loads(found.out)["found"]] == ["helper.py"]
         assert watch.ends(signal.SIGINT) == 130
+
+
+def test_who_was_answered_for_long_waits_for_the_store_when_the_watch_goes(project: Path) -> None:
+    """Not only as long as for a watch that begins, counted from when the command did."""
+    patience = 1.0
+    settings = settings_of({})
+    left = [Alone(), Alone(), Alone(leaving=True)]
+    with Engine(settings.store) as holder, ExitStack() as stack:
+
+        def ask() -> Alone | None:
+            if len(left) == 3:
+                time.sleep(1.1 * patience)
+            elif len(left) == 1:
+                holder.close()
+            return left.pop()
+
+        found = engine_unless_watched(settings, stack, Alone(), ask, patience=patience)
+        assert isinstance(found, Engine)
+        assert left == []
+
+
+def test_a_search_ends_where_a_watch_answers_all_but_what_it_asks(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    dropped = 0
+
+    def dropping(request: Message, served: Served) -> Generator[Message, None, None]:
+        nonlocal dropped
+        if request["do"] == "changes" and dropped < 20 * client.LOSSES:
+            dropped += 1
+            return
+        yield from answer(request, served)
+
+    serving.server.answer = dropping
+    monkeypatch.setattr(search, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(remote, "_TOLD", set())
+    assert command(["search", "extra"]) == 75
+    said = capfd.readouterr().err
+    assert said.count("note: the watch of this store is not asked: the connection was lost") == 1
+    assert "Wait for it to end." in said

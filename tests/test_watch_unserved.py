@@ -78,6 +78,7 @@ def test_nobody_answering_costs_a_moment_and_looking_goes_on(
 
     store = project / ".engine"
     assert run("run", "rules.py:report").returncode == 0
+    monkeypatch.setattr(remote, "_TOLD", set())
     monkeypatch.setattr(remote, "LOOK_SECONDS", 0.2)
     monkeypatch.setattr(client, "SILENCE_SECONDS", 0.2)
     with listen(wire.socket_path(store)):

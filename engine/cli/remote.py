@@ -62,8 +62,10 @@ def engine_unless_watched(
     from engine.cli.session import writing
     from engine.errors import StoreInUse
 
-    until = time.monotonic() + (PATIENCE_SECONDS if alone.leaving else patience)
+    until = time.monotonic() + patience
     while True:
+        if alone.leaving:  # counted from when it left: it may have answered for hours before
+            until = max(until, time.monotonic() + PATIENCE_SECONDS)
         try:
             return stack.enter_context(writing(settings, hint=alone.hint or hint))
         except StoreInUse:
@@ -172,26 +174,18 @@ def status(settings: Settings) -> dict[str, Any] | None:
     return _ask(settings, {"do": "status"})
 
 
-def watch_of(settings: Settings) -> dict[str, Any] | Alone | None:
-    """As `status`; `Alone` where no watch answers."""
-    return _asked(settings, {"do": "status"})
-
-
 def _ask(settings: Settings, request: dict[str, Any]) -> dict[str, Any] | None:
-    found = _asked(settings, request)
-    return None if isinstance(found, Alone) else found
-
-
-def _asked(settings: Settings, request: dict[str, Any]) -> dict[str, Any] | Alone | None:
     if not may_be_watched(settings):
-        return Alone()
+        return None
     from engine.watch.client import NotServed, ask
 
     try:
         reply = ask(settings.store, request, silence=LOOK_SECONDS)
     except NotServed as error:
-        return _alone(error)
-    return reply.last.get("ok")  # an error is told by who looks at the store, in its own words
+        _alone(error)
+        return None
+    found: dict[str, Any] | None = reply.last.get("ok")
+    return found  # an error is told by who looks at the store, in its own words
 
 
 def _early(reply: Reply) -> Alone:

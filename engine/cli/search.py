@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from signal import SIGINT
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from engine.sinks import Sink
     from engine.store.fulltext import Hit
 
+T = TypeVar("T")
 EPILOG: Final = """\b
 Examples:
   engine search "parse config"          definitions with both words in their names or docstrings
@@ -110,6 +111,12 @@ def _lines(one: dict[str, Any]) -> Iterator[str]:
 # -- the project, by the watch or by ourselves ---------------------------------------------------
 
 
+class _Answered(NamedTuple):
+    """What a watch answered, be it None."""
+
+    value: Any
+
+
 class _Unanswered(Exception):
     """The watch does not answer, or no more."""
 
@@ -128,7 +135,7 @@ class _Project:
         self._stack = stack
         self._db: Engine | None = None
         if not may_be_watched(settings):  # and the directory of the store is to be made
-            self._open(Alone())
+            self._open(Alone(), lambda: None if may_be_watched(settings) else Alone())
 
     def bring_up(self, sink: Sink[Document], quiet: bool) -> None:
         """Apply all that changed to a sink, with progress on a terminal; ends with the first signal."""
@@ -147,23 +154,35 @@ class _Project:
         return found
 
     def _by_either(self, far: Callable[[], Any], near: Callable[[Engine], Any]) -> Any:
-        while self._db is None:
+        from engine.cli.remote import Alone
+
+        def ask() -> _Answered | Alone:
             try:
-                return far()
+                return _Answered(far())
             except _Unanswered as gone:
-                self._open(gone.alone)
+                return gone.alone
+
+        if self._db is None:
+            found: _Answered | Alone | None = ask()
+            if isinstance(found, Alone):
+                found = self._open(found, ask)
+            if found is not None:
+                return found.value
+        assert self._db is not None
         return near(self._db)
 
-    def _open(self, alone: Alone) -> None:
-        """Open an engine, unless a watch has just come that can be asked."""
+    def _open(self, alone: Alone, ask: Callable[[], T | Alone]) -> T | None:
+        """Open an engine; None: that was done. Else what a watch answered that has just begun."""
         from engine import Engine
-        from engine.cli.remote import engine_unless_watched, watch_of
+        from engine.cli.remote import engine_unless_watched
 
         found = engine_unless_watched(
-            self._settings, self._stack, alone, lambda: watch_of(self._settings),
-            hint=BUSY, patience=PATIENCE_SECONDS,
-        )  # fmt: skip
-        self._db = found if isinstance(found, Engine) else None
+            self._settings, self._stack, alone, ask, hint=BUSY, patience=PATIENCE_SECONDS
+        )
+        if not isinstance(found, Engine):
+            return found
+        self._db = found
+        return None
 
     def _drain(self, db: Engine, sink: Sink[Document], quiet: bool) -> None:
         from engine.cli.progress import Progress

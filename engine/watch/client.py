@@ -80,7 +80,7 @@ def ask(
         except OSError as error:
             lost += 1
             if lost >= LOSSES:
-                raise NotServed(f"the connection was lost: {error.strerror or error}", leaving=True) from None
+                raise NotServed(f"the connection was lost: {error.strerror or error}") from None
             time.sleep(STEP_SECONDS)
             continue
         if "refused" in reply.last:
