@@ -307,23 +307,20 @@ class _SocketOutput:
         while not self._ending.is_set():
             try:
                 connection, _ = self._listener.accept()
-            except OSError as error:
+                self._welcome(connection)
+                told = False
+            except (OSError, RuntimeError) as error:
                 if not self._ending.is_set() and not told:
                     told = True
-                    self._complain(f"a client could not connect: {error.strerror}")
-                self._ending.wait(STEP_SECONDS)  # out of descriptors: the client waits in the queue
-                continue
-            told = False
-            self._clients = [client for client in self._clients if not client.ended]
-            if len(self._clients) >= CLIENTS:
-                connection.close()
-                continue
-            try:
-                self._welcome(connection)
-            except RuntimeError as error:  # there is no thread for it
-                self._complain(f"a client could not connect: {error}")
+                    self._complain(f"a client could not connect: {getattr(error, 'strerror', error)}")
+                # Out of descriptors the client waits in the queue, out of threads it may come again at once.
+                self._ending.wait(STEP_SECONDS)
 
     def _welcome(self, connection: socket.socket) -> None:
+        self._clients = [client for client in self._clients if not client.ended]
+        if len(self._clients) >= CLIENTS:
+            connection.close()
+            return
         connection.setblocking(False)
         client = _Lines(connection.detach(), self._path, None, _nothing)
         with self._lock:
