@@ -23,7 +23,9 @@ from engine.watch import Watch
 
 @query
 def defined(path: str) -> frozenset[str]:
-    return frozenset(getattr(node, "name", "") for node in parse(path).tree.body)
+    """The names that stand in a file: nobody can import another one from it."""
+    kinds = ("name", "asname", "id")
+    return frozenset(str(getattr(node, kind, "")) for node in ast.walk(parse(path).tree) for kind in kinds)
 
 
 @query
@@ -33,9 +35,11 @@ def problems(path: str) -> tuple[str, ...]:
         return (f"{parsed.error.line}: {parsed.error.message}",)
     found = []
     for node in parsed.tree.body:
-        source = f"{node.module}.py" if isinstance(node, ast.ImportFrom) else ""
-        if isinstance(node, ast.ImportFrom) and exists(source) and parse(source).error is None:
-            missing = {one.name for one in node.names} - defined(source)
+        if not isinstance(node, ast.ImportFrom) or node.level:
+            continue
+        source = f"{node.module}.py"
+        if exists(source) and parse(source).error is None:
+            missing = {one.name for one in node.names} - defined(source) - {"*"}
             found += [f"{node.lineno}: no {name} in {source}" for name in sorted(missing)]
     return tuple(found)
 

@@ -113,7 +113,7 @@ def test_the_watch_tells_of_an_edit_until_it_is_interrupted(tmp_path: Path) -> N
 
 
 def test_an_editor_is_told_the_problems_of_open_files_whatever_was_edited_for_that(tmp_path: Path) -> None:
-    (tmp_path / "low.py").write_text("def f(): pass\n", encoding="utf-8")
+    (tmp_path / "low.py").write_text("LOW = 1\ndef f(): pass\n", encoding="utf-8")
     command: list[str | Path] = [sys.executable, CHECKOUT / "examples" / "07_editor.py", tmp_path]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=environment(tmp_path), stdin=pipe, stdout=pipe, text=True) as process:
@@ -133,6 +133,8 @@ def test_an_editor_is_told_the_problems_of_open_files_whatever_was_edited_for_th
                 said = json.loads(process.stdout.readline())  # of nothing, when it was killed
                 shown[said["path"]] = said["problems"]
 
+        shows("a.py", "from low import f, g", "1: no g in low.py")
+        shows("a.py", "from low import *\nfrom low import LOW, g", "2: no g in low.py")
         shows("a.py", "from low import f, g", "1: no g in low.py")
         shows("low.py", "def g(): pass", "1: no f in low.py")  # not saved, and another file's problem
         shows("new.py", "def h(): pass", of="new.py")  # it is on no disk
