@@ -48,12 +48,12 @@ class Asker:
 
         name = f"{RULES}:{query}"
         if self._db is None:
-            found = Alone() if self._in_memory else value(name, args, self.settings)
-            answered = (
-                self._open(found, lambda: value(name, args, self.settings))
-                if isinstance(found, Alone)
-                else found
-            )
+
+            def ask() -> Answered | Alone:
+                return value(name, args, self.settings)
+
+            found = Alone() if self._in_memory else ask()
+            answered = self._open(found, ask) if isinstance(found, Alone) else found
             if answered is not None:
                 self.answer, self.revision = answered
                 return self.answer

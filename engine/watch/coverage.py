@@ -107,17 +107,13 @@ class Coverage:
                 nodes.update(dict.fromkeys(places.below("")))
                 return list(nodes)
             there = [path for path in self._bare if places.exists(path)]
-            gone = [
-                path for path in self._bare.keys() - there if self._bare[path]
-            ]  # and all that was in them
+            gone = [path for path in self._bare.keys() - there if self._bare[path]]
             self._bare.update(dict.fromkeys(gone, False))
             self._bare.update(dict.fromkeys(there, True))
             if there:  # made without an event, or the system has room for watches again
                 nodes.update(dict.fromkeys(self._to_look_at(self._cover(there))))
-            for path in (
-                *there,
-                *gone,
-            ):  # its listing too: a watch on the directory above tells nothing of it
+            # Listings too: a watch on the directory above tells nothing of them.
+            for path in (*there, *gone):
                 nodes.update(dict.fromkeys((*places.at(path), *places.inside(path))))
             return list(nodes)
 
