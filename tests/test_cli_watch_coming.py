@@ -95,21 +95,23 @@ def test_a_search_does_its_work_by_itself_where_the_watch_waits_for_rules(place:
         assert watch.ends(signal.SIGINT) == 130
 
 
-def test_who_was_answered_for_long_waits_for_the_store_when_the_watch_goes(project: Path) -> None:
+def test_who_was_answered_for_long_waits_for_the_store_when_the_watch_goes(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not only as long as for a watch that begins, counted from when the command did."""
-    patience = 1.0
     settings = settings_of({})
     left = [Alone(), Alone(), Alone(leaving=True)]
+    clock = time.monotonic
     with Engine(settings.store) as holder, ExitStack() as stack:
 
         def ask() -> Alone | None:
-            if len(left) == 3:
-                time.sleep(1.1 * patience)
-            elif len(left) == 1:
+            monkeypatch.setattr(time, "monotonic", lambda: clock() + 3600)
+            if len(left) == 1:
                 holder.close()
             return left.pop()
 
-        found = engine_unless_watched(settings, stack, Alone(), ask, patience=patience)
+        monkeypatch.setattr(remote, "PATIENCE_SECONDS", 60)
+        found = engine_unless_watched(settings, stack, Alone(), ask, patience=60)
         assert isinstance(found, Engine)
         assert left == []
 
