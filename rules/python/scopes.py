@@ -98,8 +98,8 @@ def finish(scopes: list[Scope]) -> None:
     for scope in scopes:
         if scope is module:
             continue
-        if scope.receiver is not None and scope.written:
-            _assigned_again(scope)
+        for dotted, first in scope.written.items():
+            _assigned_again(scope, dotted, first)
         bound = scope.bound
         bound.update(scope.stores)
         if scope.globals:
@@ -116,15 +116,16 @@ def finish(scopes: list[Scope]) -> None:
                 outer = outer.parent
 
 
-def _assigned_again(method: Scope) -> None:
+def _assigned_again(scope: Scope, dotted: str, first: str) -> None:
     """What a method assigns to an attribute of the instance takes the place of what the class gives it."""
-    around = method.parent
+    around: Scope | None = scope
+    while around is not None and around.receiver != first:
+        around = around.parent  # of functions in the method
     while around is not None and around.kind is not CLASS:
         around = around.parent  # of type parameters
-    for dotted, first in method.written.items():
-        name = dotted.partition(".")[2]
-        if around is not None and first == method.receiver and name not in around.declared:
-            around.again.add(name)
+    name = dotted.partition(".")[2]
+    if around is not None and name not in around.declared:
+        around.again.add(name)
 
 
 def binding_scope(scope: Scope, name: str, module: Scope) -> Scope:
