@@ -70,9 +70,12 @@ def graft(
     else:
         if core.history is not None and core.graph.verified_at[node]:
             core.history.remember(core, node, info)
-        keep(core, node, info, reads, _outcome(core, node, info, record, units))
-        if record.is_error and record.data is None:
-            core.graph.values[node] = ABSENT  # as after a restart: who wants to see the failure looks again
+        try:
+            keep(core, node, info, reads, _outcome(core, node, info, record, units))
+        finally:  # it may commit, which may fail
+            held = core.graph.values[node]
+            if isinstance(held, Failure) and held.error is _THERE:
+                core.graph.values[node] = ABSENT  # as after a restart: who wants to see it looks again
     ids[record.node] = node
     return not known
 
