@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from engine import Engine
+from engine.parallel.costs import SAMPLE
+from engine.parallel.dispatch import all_over
 from tests.workers import Rules, make, others
 
 Make = Callable[[str], Rules]
@@ -231,3 +233,10 @@ def both() -> int:
         by = Counter(line.split()[1] for line in rules.log.read_text().splitlines())
         assert len(by) > 1  # some were sent
         assert by[str(HERE)] > 100
+
+
+def test_the_keys_that_are_tried_are_different_ones_however_few_there_are() -> None:
+    """Of two keys the first one was tried, twice, and the other in a round of its own."""
+    for count in range(1, 12):
+        for query in range(20):
+            assert len(set(all_over(list(range(count)), query))) == min(SAMPLE, count)

@@ -287,7 +287,7 @@ class Offer:
             if info.workers == AUTO and self._dispatch.costs.of(node) is None:
                 found.setdefault(info.name, []).append(node)
         query = self._core.graph.query
-        return [node for several in found.values() for node in _spread(several, query[several[0]])]
+        return [node for several in found.values() for node in all_over(several, query[several[0]])]
 
     def _run_here(self, nodes: Iterable[int]) -> None:
         for node in nodes:
@@ -336,11 +336,12 @@ class Offer:
         return self._dispatch.is_fit(unit) and self._dispatch.is_worth(unit)
 
 
-def _spread(nodes: list[int], query: int) -> list[int]:
+def all_over(nodes: list[int], query: int) -> list[int]:
     """Some of them, from everywhere: where keys are sorted paths, the first are of small files.
 
     Each query has its own places: of what another one tried just now, what is below may be ready.
     See test_what_a_key_costs_is_learned_from_keys_all_over_the_group.
     """
     shift = query * GOLDEN % 1.0
-    return [nodes[int((place + shift) * len(nodes) / SAMPLE)] for place in range(min(SAMPLE, len(nodes)))]
+    several = min(SAMPLE, len(nodes))
+    return [nodes[int((place + shift) * len(nodes) / several)] for place in range(several)]
