@@ -143,6 +143,9 @@ def _compare_nodes(core: Core, scratch: Core, nodes: list[int], found: _Findings
             continue
         if not ours or not right:
             continue  # it has no bytes in one of them: nothing to compare
+        cycles = _is_cycle(core, kept), _is_cycle(scratch, node)
+        if any(cycles) and isinstance(core.collections.get(kept), KeptFold):
+            continue  # one that is asked for when its ring is closed knows nothing of that: its value does
         found.differing.setdefault(node, [])
         name = scratch.name_of(node)
         if flags & INPUT and seen.get(name) != (ours, right):
@@ -150,7 +153,7 @@ def _compare_nodes(core: Core, scratch: Core, nodes: list[int], found: _Findings
             found.excused.add(node)
         elif (
             (flags | scratch.graph.flags[node]) & (TRANSIENT | UNTRACKED)
-            or _are_cycles(core, kept, scratch, node)
+            or all(cycles)  # of several that share keys either may be told
             or _same_by_eq(core, kept, scratch, node)
         ):
             found.excused.add(node)
@@ -194,15 +197,6 @@ def _same_failure(core: Core, kept: int, scratch: Core, node: int) -> bool:
     if not isinstance(ours, Failure):  # nobody kept it: only its fingerprint, places included, is known
         return ours is ABSENT and right.data is not None and bool(core.graph.flags[kept] & UNSTORED)
     return ours.identity == right.identity
-
-
-def _are_cycles(core: Core, kept: int, scratch: Core, node: int) -> bool:
-    """Whether both fail by a cycle: of several that share keys either may be told.
-
-    A fold that is asked for after its ring was closed has nothing to say of that: its value does.
-    """
-    both = _is_cycle(core, kept), _is_cycle(scratch, node)
-    return all(both) or (any(both) and isinstance(core.collections.get(kept), KeptFold))
 
 
 def _is_cycle(core: Core, node: int) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from engine import CycleError, Engine, each, input, query, table
+from engine import CycleError, Engine, Sum, each, fold, input, query, table
 from tests.rings import FAILS, told
 
 
@@ -88,3 +88,22 @@ def test_the_error_of_a_table_is_that_of_its_first_key_that_is_a_cycle(closed: b
     if closed:
         with Engine(place) as db:
             assert db.verify().differences == ()
+
+
+@query
+def part(n: int) -> int:
+    return total() if edges(n) else n
+
+
+total = fold(each=numbers, of=part, into=Sum())
+
+
+def test_a_fold_whose_cycle_is_none_from_scratch_is_a_difference(db: Engine) -> None:
+    """It was let pass: where its ring was closed is no part of its answer, but that there is one is."""
+    db.set(edges.key(2), (2,))
+    assert told(db, total) == FAILS
+    assert db.verify().differences == ()
+    core = db._core
+    place = next(one for one in range(1, len(core.graph)) if core.name_of(one).endswith(":edges(2)"))
+    core.graph.values[place] = ()  # behind its back
+    assert str(total.key()) in [one.key for one in db.verify().differences]
