@@ -129,6 +129,14 @@ class Lookup(Generic[R_co]):
     def __repr__(self) -> str:
         return f"<Lookup {escaped(self.__query__.name)}>"
 
+    def __reduce__(self) -> NoReturn:
+        """Refused when it is pickled, not when it is read."""
+        raise BadLookup(
+            lookup=self.__query__.name,
+            cause="a lookup cannot be pickled: no module knows it by a name",
+            hint="Send the values of its columns, and make its key where they arrive.",
+        )
+
     def __call__(self, *args: Any, **columns: Any) -> R_co:
         """The answer; inside a query it is recorded as a dependency."""
         info = self.__query__

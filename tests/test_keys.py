@@ -7,14 +7,15 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import pytest
 from attrs import frozen
 
-from engine import Engine, Key, query
+from engine import Engine, Key, query, table
+from engine.errors import BadLookup
 from engine.key import short
 from tests.sources import CHECKOUT
 from tests.watching import Watch
@@ -127,3 +128,25 @@ def test_a_key_that_was_copied_or_sent_is_the_same_key(again: Callable[[Key[int]
     assert {key: "there"}[again(key)] == "there"
     with Engine(None) as db:
         assert db.get(again(key)) == 4
+
+
+@query
+def numbers() -> tuple[int, ...]:
+    return (1, 2)
+
+
+class Row(NamedTuple):
+    number: int
+
+
+@table(each=numbers, index=("number",))
+def rows(number: int) -> Iterable[Row]:
+    yield Row(number)
+
+
+def test_the_key_of_a_lookup_can_be_copied_and_is_refused_where_it_is_pickled() -> None:
+    """It was refused where it was read, as what is no query."""
+    key = rows.count.key(number=1)
+    assert copy.deepcopy(key) == copy.copy(key) == key
+    with pytest.raises(BadLookup, match="cannot be pickled"):
+        pickle.dumps(key)
