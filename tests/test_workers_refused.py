@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine import Engine, each, query
-from engine.core import Core
-from engine.errors import CycleError, NotImportable, StoreError
-from engine.failure import Failure
+from engine.errors import CycleError, NotImportable
 from engine.rules.files import FileMissing, read_text
 from tests.workers import SQUARES, Rules, graph_of, make, others
 
@@ -82,52 +80,6 @@ def members() -> tuple[int, ...]:
                 db.get(rules.below, 3)
             assert caught.value.args == (3,)
     assert found["there"] == found["here"]
-
-
-def test_a_commit_that_fails_amid_failures_of_any_class_leaves_none_that_nobody_raised(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What stands for a failure of which only the identity came back was told as if it were that failure."""
-    rules = make("""
-class Own(Exception):
-    pass
-
-@input
-def base() -> int:
-    return 0
-
-@query
-def below(n: int) -> int:
-    raise Own(n)
-
-@query(workers="process")
-def member(n: int) -> int:
-    try:
-        return below(n % 4 + base())
-    except Own as error:
-        return -error.args[0]
-
-@query
-def members() -> tuple[int, ...]:
-    return each(member, range(20))
-""")
-
-    def fails(core: Core) -> None:
-        if any(isinstance(one, Failure) and "in a worker" in str(one.error) for one in core.graph.values):
-            raise StoreError(store=tmp_path, reason="no such device")
-
-    with Engine(tmp_path / "store", processes=2) as db:
-        assert db.get(rules.members) == (0, -1, -2, -3) * 5
-        db.set(rules.base, 4)
-        with monkeypatch.context() as patch:
-            patch.setattr("engine.keep.chunk", fails)
-            with pytest.raises(StoreError, match="no such device"):
-                db.get(rules.members)
-        for n in range(4, 8):
-            with pytest.raises(rules.Own) as caught:
-                db.get(rules.below, n)
-            assert caught.value.args == (n,)
-        assert db.get(rules.members) == (-4, -5, -6, -7) * 5
 
 
 def test_a_file_that_is_missing_is_an_answer_for_workers_too(make: Make, tmp_path: Path) -> None:

@@ -217,7 +217,8 @@ class Worker:
         assert info is not None
         if flags & ERROR:
             held = graph.values[node]
-            passes = node != self._supplies.unit  # who wants to see it looks once more
+            # Who wants to see it looks once more; but a table tells of each key why it has no rows.
+            passes = node != self._supplies.unit and (info.is_input or not info.needs_bytes)
             if not isinstance(held, Failure) or held.ring or (held.data is None and not passes):
                 raise Refused("it fails in a way that only one process can hold")
             data = held.data
