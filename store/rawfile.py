@@ -64,10 +64,11 @@ class RawFile:
 
     def lock(self) -> bool:
         """Lock the file itself as well: a hard link to it may lie elsewhere. False: somebody has it."""
-        if self.has_writer or not lock_file(self.fd):
-            return False
-        self.has_writer = True
-        return True
+        with self._guard:  # a descriptor that is locked is locked once more without a word
+            if self.has_writer or not lock_file(self.fd):
+                return False
+            self.has_writer = True
+            return True
 
     def unlock(self) -> None:
         """Before closing: a reader may share the descriptor, or a child that was forked just now."""

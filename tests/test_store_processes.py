@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from engine.errors import ForkedEngine, StoreInUse
-from engine.store import Batch, lock, open_store
+from engine.store import Batch, lock, open_store, rawfile
+from engine.store.lock import lock_file
 from engine.store.rawfile import RawFile
 from engine.store.sqlite import Store
 from tests.stores import graph, node, run
@@ -221,3 +223,30 @@ else:
         assert sorted(words) == ["lost", "won"]
         for child in children:
             child.communicate()
+
+
+def test_of_two_threads_that_open_one_file_by_two_names_one_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(tmp_path / "s").close()
+    (tmp_path / "hard").mkdir(mode=0o700)
+    os.link(tmp_path / "s/store.db", tmp_path / "hard/store.db")
+
+    def slowly(fd: int) -> bool:
+        found = lock_file(fd)
+        time.sleep(0.2)
+        return found
+
+    monkeypatch.setattr(rawfile, "lock_file", slowly)
+
+    def attempt(name: str) -> bool:
+        try:
+            opened.append(open_store(tmp_path / name))
+        except StoreInUse:
+            return False
+        return True
+
+    opened: list[Store] = []
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(attempt, ("s", "hard"))) == [False, True]
+    opened[0].close()
