@@ -141,8 +141,8 @@ class Snapshot:
         held = self._held(info, args)
         if isinstance(held, Rows):
             held = held.rows if in_any_order else ABSENT
-        elif isinstance(held, Failure) and held.ring and not self._takes_rows:
-            held = ABSENT  # found anew: a key on the ring that catches its error would give a value
+        elif isinstance(held, Failure) and isinstance(held.error, CycleError):
+            held = ABSENT  # found anew: a key on its ring that catches the error would give a value
         if held is ABSENT:
             before = self.passed
             held = self._compute(info, args, name)
