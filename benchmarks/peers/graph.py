@@ -37,16 +37,21 @@ def whole() -> tuple[python.Summary, int, int]:
 
 
 WHO = ("-c", "user.name=benchmark", "-c", "user.email=benchmark@example.org")
+LAYOUTS = ("src", "lib")  # directories of a project in which its packages may lie
 SKIPPED = (".git", ".tox", "node_modules")
 
 
 def measure(place: Path, projects: Sequence[str], beside: str | None) -> dict[str, Any]:
     """Seconds and memory of each step, by tool."""
     root = place / "tree"
+    starts: list[str] = []  # of imports
     for name in projects:
         (place / "sdists" / Path(name).name).mkdir(parents=True)
         source = fetched(name, place / "sdists" / Path(name).name)
         shutil.copytree(source, root / source.name, ignore=shutil.ignore_patterns(*SKIPPED))
+        starts += [source.name, *(f"{source.name}/{one}" for one in LAYOUTS if (source / one).is_dir())]
+    with Engine(place / "store", root=root) as db:
+        db.set(python.source_roots.key(), tuple(starts))
     for git in (["init", "-q"], ["add", "-A"], [*WHO, "commit", "-qm", "all"]):
         subprocess.run(
             ["git", *git], cwd=root, check=True, stdout=subprocess.DEVNULL
