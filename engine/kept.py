@@ -12,15 +12,24 @@ Not here: what changed rows mean for others (collect).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from engine.columns import Found, Plain
 from engine.store import Batch, MemberRows
 
 if TYPE_CHECKING:
-    from engine.store.sqlite import Store
+    from engine.store.collections import Collections
 
 Columns = tuple[Plain, ...]
+
+
+class Stored(Protocol):
+    """What has rows of tables, as a store does."""
+
+    @property
+    def derived(self) -> Collections:
+        """See `Store.derived`."""
+        ...
 
 
 class KeptRows:
@@ -28,7 +37,7 @@ class KeptRows:
 
     __slots__ = ("_ahead", "_attached", "_by", "_names", "_node", "_store", "fresh", "unseen")
 
-    def __init__(self, store: Store | None, node: int, names: Sequence[str]) -> None:
+    def __init__(self, store: Stored | None, node: int, names: Sequence[str]) -> None:
         self._store = self._attached = store
         self._node = node
         self._names = {name: at for at, name in enumerate(names)}

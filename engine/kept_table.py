@@ -217,11 +217,10 @@ class KeptTable(Collection):
             (name, info.columns.encode_one(name, value))
             for name, value in zip(names, terms[1::2], strict=True)
         ]
+        self.looked_up(mode, terms)
         if mode != STARTING:
-            self._remember(mode, names, 0)
             return self.kept.select(equal)
         ((name, beginning),) = equal
-        self._remember(mode, names, len(terms[1]))
         found = self.kept.select((), (name, beginning)) if isinstance(beginning, str) else []
         # Texts that SQLite cannot hold are bytes, however they begin. So are all values of a mixed column.
         odd = self.kept.select((), (name, b""))
@@ -231,9 +230,8 @@ class KeptTable(Collection):
         """How many rows match; as `select`."""
         info = self.definition
         assert info is not None
-        names = tuple(terms[::2])
-        self._remember(mode, names, 0)
-        pairs = zip(names, terms[1::2], strict=True)
+        self.looked_up(mode, terms)
+        pairs = zip(terms[::2], terms[1::2], strict=True)
         return self.kept.count([(name, info.columns.encode_one(name, value)) for name, value in pairs])
 
     def _begins(self, name: str, columns: Columns, beginning: str) -> bool:
@@ -270,6 +268,10 @@ class KeptTable(Collection):
         if self.core.graph.readers[node] is None:
             load_readers(self.core, [node])
         return self.is_member(node)
+
+    def looked_up(self, mode: str, terms: tuple[Any, ...]) -> None:
+        """Somebody looked rows up, here or in a worker (T1)."""
+        self._remember(mode, tuple(terms[::2]), len(terms[1]) if mode == STARTING else 0)
 
     def _remember(self, mode: str, columns: tuple[str, ...], length: int) -> None:
         if (mode, columns, length) not in self.patterns:

@@ -29,13 +29,20 @@ def recall(core: Core, node: int) -> Any:
         if graph.flags[node] & MUTABLE and held is not ABSENT and info is not None:
             return info.codec.decode(held)
         return held
+    data = recall_bytes(core, node)
+    return ABSENT if data is None else _take(core, node, info, data)
+
+
+def recall_bytes(core: Core, node: int) -> bytes | None:
+    """The bytes of the value of a node as the store has them, or gets them; None: it has none."""
+    graph = core.graph
     if graph.flags[node] & UNSTORED or core.store is None:
-        return ABSENT
+        return None
     data = core.unsaved.nodes.get(node)
     if not isinstance(data, bytes):
         data = core.store.value(node, graph.fingerprint[node])
         core.tally.loaded += data is not None
-    return ABSENT if data is None else _take(core, node, info, data)
+    return data
 
 
 def recall_all(core: Core, nodes: Iterable[int]) -> bool:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from engine.store import checksums, deltas
 from engine.store.checking import check
@@ -19,18 +20,27 @@ from engine.store.layout import Layout, collection_rows, find_layout
 from engine.store.reading import select_in
 from engine.store.rows import ChangeRow, CollectionRow, CursorRow, MemberRow
 
-if TYPE_CHECKING:
-    from engine.store.sqlite import Store
-
 LAST_CHARACTER = 0x10FFFF
 BELOW_SURROGATES, ABOVE_SURROGATES = 0xD7FF, 0xE000  # no text that SQLite can hold has one of them
+
+
+class Locked(Protocol):
+    """What has a connection to a store."""
+
+    def locked(self) -> AbstractContextManager[sqlite3.Connection]:
+        """The connection, while no other thread uses it; errors are translated."""
+        ...
 
 
 class Collections:
     """The derived collections of a store, for reading: `store.derived`. Writing them is part of a batch."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Locked) -> None:
         self._store = store
+
+    def _layout(self, connection: sqlite3.Connection, collection: int) -> Layout | None:
+        """Where the rows of a collection lie: asked each time, for a commit may change that."""
+        return find_layout(connection, collection)
 
     def collections(self) -> list[CollectionRow]:
         """All of them, in the order of their ids."""
@@ -54,7 +64,7 @@ class Collections:
     def rows_of(self, collection: int, members: Sequence[int]) -> dict[int, list[tuple[Any, ...]]]:
         """The rows of each of the members, without order. A member without rows is left out."""
         with self._store.locked() as connection:
-            made = find_layout(connection, collection)
+            made = self._layout(connection, collection)
             if made is None:
                 return {}
             found = list(select_in(connection, f"{made.select} WHERE _member", members))
@@ -73,14 +83,14 @@ class Collections:
         KeyError: the collection has no such column.
         """
         with self._store.locked() as connection:
-            made = find_layout(connection, collection)
+            made = self._layout(connection, collection)
             found = [] if made is None else _matching(connection, made, made.select, equal, prefix)
         return [] if made is None else [(row[1], row[2], row[3:-1]) for row in made.checked(found)]
 
     def count(self, collection: int, equal: Sequence[tuple[str, Any]]) -> int:
         """How many rows have all these values."""
         with self._store.locked() as connection:
-            made = find_layout(connection, collection)
+            made = self._layout(connection, collection)
             if made is None:
                 return 0
             found = _matching(connection, made, f"SELECT count(*) FROM {made.table}", equal, None)

@@ -25,6 +25,7 @@ from engine.parallel.pending import Pending
 from engine.parallel.questions import reply
 from engine.parallel.shared import Shared
 from engine.parallel.slot import Slot
+from engine.parallel.stored import StoredTables
 from engine.parallel.surroundings import surroundings
 from engine.parallel.units import (
     REFUSED,
@@ -59,6 +60,7 @@ class Exchange:
         self._executor = executor
         self._held = held
         self._shared = Shared(core)
+        self._stored = StoredTables(core)
         self._slots: dict[int, Slot] = {}
         self._pending = Pending(core)
         self.lost = Lost(core)
@@ -73,6 +75,7 @@ class Exchange:
         self._pending.start()
         self.lost.start()
         self._shared.start()
+        self._stored.start()
 
     def run(self, units: Iterable[int], order: Order) -> None:
         """Send units out until all are done with, or something has to be done here first (`Order.first`).
@@ -88,7 +91,7 @@ class Exchange:
                     self._tell_owed(number, slot)
                 if not order.first and len(self._pending) < FEW:
                     self._pending.add(order.more())
-                due = is_due(self._core, COMMIT_ROWS)
+                due = is_due(self._core, COMMIT_ROWS) or self._stored.are_wanted
                 numbers = self._executor.slots(len(self._pending))
                 for number in numbers:
                     slot = self._slots.setdefault(number, Slot())
@@ -184,7 +187,8 @@ class Exchange:
         slot.limit = self._info(nodes[0]).limit  # such a unit travels alone, or with others of its query
         core.limits.take(slot.limit, slot)
         held, asked = self._held.news(slot.told)
-        batch = Batch(slot.epoch, fresh, tuple(modules.items()), held, asked, tuple(given), tuple(units))
+        stored, imports = self._stored.news(slot), tuple(modules.items())
+        batch = Batch(slot.epoch, fresh, imports, held, asked, tuple(given), stored, tuple(units))
         self._executor.send(number, encode(batch))
         return True
 
@@ -256,7 +260,7 @@ class Exchange:
     def _graft(self, slot: Slot, answer: Answer, units: frozenset[int], order: Order) -> None:
         slot.codes.update(answer.codes)
         slot.ids.update(answer.used)
-        whole, known = 0, int(answer.waited * 1e6)  # for what was known here, without work of its own
+        whole, known = 0, slot.asked_us()  # for what was known here, without work of its own
         for record in answer.records:
             try:
                 code = slot.codes.get(record.query, b"")
@@ -280,13 +284,15 @@ class Exchange:
 
     def _answer(self, number: int, slot: Slot, ask: Ask, order: Order) -> None:
         said = Reply(REFUSED)  # also if the revision moves on meanwhile: it must not wait for ever
-        limit = slot.limit
+        limit, started = slot.limit, self._core.clock()
         self._release(slot)  # meanwhile it waits for others (limits N1)
         try:
             if not slot.stale_since:
                 said = reply(self._core, slot, ask, order, self._is_limited())
+                said = self._stored.told(said, ask.query, slot)
         finally:
             slot.owed = limit, said
+            slot.answered((self._core.clock() - started) // 1000)
             self._tell_owed(number, slot)
 
     def _tell_owed(self, number: int, slot: Slot) -> None:

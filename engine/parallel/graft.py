@@ -16,7 +16,9 @@ from engine.errors import Cancelled
 from engine.failure import Failure
 from engine.graph import ABSENT, GROUP, MARKED, RUNNING, TRANSIENT
 from engine.keep import keep
+from engine.kept_table import KeptTable
 from engine.locate import locate
+from engine.lookup import LookupInfo
 from engine.memo import Reads
 from engine.outcome import Outcome
 from engine.parallel.choose import must_run
@@ -68,6 +70,8 @@ def graft(
     if known:
         _compare(core, node, record, asker, outer)
     else:
+        if isinstance(info, LookupInfo):
+            _note_look(core, node, info, reads)
         if core.history is not None and core.graph.verified_at[node]:
             core.history.remember(core, node, info)
         try:
@@ -89,6 +93,14 @@ def _translated(dependencies: tuple[int, ...], ids: dict[int, int]) -> Reads:
         else:
             reads[ids[entry]] = None
     return reads
+
+
+def _note_look(core: Core, node: int, info: LookupInfo, reads: Reads) -> None:
+    """A worker looked into a table by itself: from now on changes of what it saw force that."""
+    table = core.collections.get(next(iter(reads), 0))
+    if not isinstance(table, KeptTable) or table.is_doubtful or table.failing:
+        raise Conflict(f"the table of {core.name_of(node)} is another one here")
+    table.looked_up(info.mode, core.args_of(node))
 
 
 def _compare(core: Core, node: int, record: Record, asker: Request, outer: verify.Walk | None) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 from engine.core import Core
 from engine.failure import Failure
 from engine.graph import ABSENT, ERROR, MUTABLE, PINNED, entries
-from engine.recall import recall
+from engine.recall import recall, recall_bytes
 from engine.store import canonical
 from engine.store.codec import fingerprint
 
@@ -90,10 +90,8 @@ def bytes_of(core: Core, node: int) -> bytes | None:
     if queued is not None:
         return queued
     if held is ABSENT:
-        held = recall(core, node)
-    elif graph.flags[node] & MUTABLE and isinstance(held, bytes):
+        return recall_bytes(core, node)  # as they are: whether they can be read here is nobody's question
+    if graph.flags[node] & MUTABLE and isinstance(held, bytes):
         return held
     info = core.info_of(node)
-    if held is ABSENT or info is None or not info.codec.storable:
-        return None
-    return info.codec.encode(held)
+    return info.codec.encode(held) if info is not None and info.codec.storable else None

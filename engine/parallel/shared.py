@@ -15,6 +15,7 @@ from attrs import define, field
 
 from engine.core import Core
 from engine.graph import ERROR, MARKED, REACH, TRANSIENT, entries
+from engine.lookup import LookupInfo
 from engine.parallel.held import bytes_of
 from engine.parallel.slot import Slot
 from engine.parallel.units import Given
@@ -47,10 +48,10 @@ class Shared:
         self._made.clear()
 
     def made(self, node: int, epoch: int) -> None:
-        """A worker computed a key on the way to another one. Inputs are cheap to look at there too."""
+        """A worker computed a key on the way to another one. Inputs and lookups are cheap there too."""
         row = self._core.graph.query[node]
         info = self._core.queries.bound[row]
-        if info is not None and not info.is_input:
+        if info is not None and not info.is_input and not isinstance(info, LookupInfo):
             self._of(row).nodes.append((node, epoch))
 
     def made_again(self, node: int) -> int:
@@ -59,7 +60,8 @@ class Shared:
         info = self._core.queries.bound[row]
         if info is None or info.is_input:
             return 0
-        self._of(row).again += 1
+        if not isinstance(info, LookupInfo):
+            self._of(row).again += 1
         return self._core.graph.cost[node]
 
     def news(self, slot: Slot) -> list[Given]:

@@ -10,6 +10,8 @@ from attrs import define, field
 
 from engine.parallel.units import Reply, Surroundings
 
+ANSWER_US: Final = 200  # what an answer costs both sides, beyond what it takes to find it
+LONGEST_US: Final = 5_000  # of what it takes to find one: more is a commit that came in between
 _EPOCHS: Final = count(1)  # of all engines, so that one worker may serve several, one after the other
 
 
@@ -24,11 +26,13 @@ class Slot:
     told: dict[str, int] = field(factory=dict)  # query -> how much of what is held it was told
     heard: dict[int, int] = field(factory=dict)  # row of a query -> how much of what is shared it was given
     given: set[int] = field(factory=set)  # nodes whose values it was given
+    tables: set[int] = field(factory=set)  # those that it was told to look into by itself
     received: int = 0  # bytes of memos, those that it was given too
     surroundings: Surroundings | None = None
     flight: deque[list[int]] = field(factory=deque)  # nodes of the batches under way, the first is worked on
     limit: str | None = None  # the name of the limit that it takes a place of
     owed: tuple[str | None, Reply] | None = None  # what it asked, told when its limit has room for it again
+    answers: int = 0  # microseconds that went into answers since it began with the first batch
     postponed: set[int] = field(factory=set)  # places in it that were refused for now only
     sent: dict[int, bytes] = field(factory=dict)  # rows of queries whose keys it was sent -> their code then
     modules: set[str] = field(factory=set)  # those it was told to import
@@ -39,6 +43,15 @@ class Slot:
     def units(self) -> list[int]:
         """The nodes of the batch that it works on; none where it is idle."""
         return self.flight[0] if self.flight else []
+
+    def answered(self, microseconds: int) -> None:
+        """It asked, and it took so long to find what it is told."""
+        self.answers += ANSWER_US + min(microseconds, LONGEST_US)
+
+    def asked_us(self) -> int:
+        """What went into answers for the batch that it is done with."""
+        spent, self.answers = self.answers, 0
+        return spent
 
     @property
     def is_outdated(self) -> bool:
@@ -54,5 +67,5 @@ class Slot:
         self.generation = generation
         self.epoch = next(_EPOCHS)
         self.received = 0
-        for one in (self.ids, self.codes, self.told, self.heard, self.given):
+        for one in (self.ids, self.codes, self.told, self.heard, self.given, self.tables):
             one.clear()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
 from engine.core import Core
 from engine.failure import Failure
 from engine.limits import Limits
+from engine.lookup import LookupInfo
 from engine.outcome import Outcome
 from engine.parallel.held import DIGEST, digest
-from engine.parallel.units import GIVEN, REFUSED, Ask, Batch, Given, Reply
+from engine.parallel.looking import Looking
+from engine.parallel.units import GIVEN, REFUSED, Ask, Batch, Given, Reply, Stored
 from engine.store import canonical
+from engine.store.codec import DamagedValue
 
 BARRED: Final = "it runs a key with limit={!r} on the way"
 
@@ -54,18 +56,24 @@ class Supplies:
         self._asked: frozenset[str] = frozenset()
         self._used: list[tuple[int, int]] = []
         self.place, self.unit = 0, 0  # what is computed now
-        self.waited = 0.0  # seconds, for answers in this batch
         self.refused: Refused | None = None  # a query may have swallowed it
+        self.looking = Looking(core, self._refuse)
 
     def hear(self, batch: Batch) -> None:
         """Learn what a batch says of the parent."""
-        self.waited = 0.0
         for query, digests in batch.held.items():
             starts = range(0, len(digests), DIGEST)
             self._held.setdefault(query, set()).update(digests[at : at + DIGEST] for at in starts)
         for one in batch.given:
             self._given.setdefault(one.query, {})[one.args] = one
         self._asked = frozenset(batch.asked)
+        self._hear_of_tables(batch.stored)
+
+    def _hear_of_tables(self, stored: Stored | None) -> None:
+        if stored is not None:
+            self.looking.hear(stored)
+            for table in stored.tables:
+                self._given.setdefault(table.settled.query, {})[table.settled.args] = table.settled
 
     def used(self) -> tuple[tuple[int, int], ...]:
         """What of the given was read since the last time: nodes here, nodes of the parent."""
@@ -80,6 +88,7 @@ class Supplies:
         if node == self.unit:
             return None
         lookup = info.collection is not None and info is not info.collection.member
+        lookup = lookup and not (isinstance(info, LookupInfo) and self.looking.sees(info))
         barred = info.limit is not None and core.limits.bars(info.limit)
         every = lookup or barred or info.name in self._asked
         held, given = self._held.get(info.name), self._given.get(info.name)
@@ -92,9 +101,8 @@ class Supplies:
             return self._supplied(node, one.data, one.fingerprint)
         if not every and (held is None or digest(args) not in held):
             return None
-        started = time.monotonic()
         reply = self._ask(Ask(self.place, node, info.name, args))
-        self.waited += time.monotonic() - started
+        self._hear_of_tables(reply.stored)
         if reply.kind == REFUSED or (reply.kind != GIVEN and lookup):
             self._refuse("it reads what the parent cannot tell")
         if reply.kind != GIVEN and barred:
@@ -116,9 +124,12 @@ class Supplies:
         outcome = Outcome()
         outcome.data, outcome.digest = data, fingerprint
         if data is not None:
-            outcome.value = info.codec.decode(data)
+            try:
+                outcome.value = info.codec.decode(data)
+            except DamagedValue as error:  # a class of it is not loaded here, say
+                self._refuse(f"it reads a value that cannot be read here: {error}")
         return outcome
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, why: str) -> NoReturn:
         self.refused = Refused(why)
         raise self.refused

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from engine.store.beside import Place
+
 COMPUTE, GIVEN, REFUSED = range(3)  # what a reply says: compute it, here it is, give the unit back
 
 
@@ -65,6 +67,20 @@ class Given(msgspec.Struct, array_like=True, frozen=True, gc=False):
     data: bytes
 
 
+class Table(NamedTuple):
+    """A table that is up to date, all of whose rows are in the store of the parent."""
+
+    settled: Given  # the key that its lookups read
+    shape: str  # what the store knows of it
+
+
+class Stored(NamedTuple):
+    """Tables that a worker may look into by itself, and where."""
+
+    place: Place
+    tables: tuple[Table, ...]
+
+
 class Batch(msgspec.Struct, array_like=True, frozen=True, tag="batch"):
     """Some keys to compute. Another epoch: everything that the worker knows is outdated."""
 
@@ -74,6 +90,7 @@ class Batch(msgspec.Struct, array_like=True, frozen=True, tag="batch"):
     held: dict[str, bytes]  # query -> digests of keys to ask for, besides those named before
     asked: tuple[str, ...]  # queries all of whose keys are asked for
     given: tuple[Given, ...]  # values that its keys will likely read
+    stored: Stored | None  # tables, besides those named before
     units: tuple[Unit, ...]
 
 
@@ -102,7 +119,6 @@ class Answer(msgspec.Struct, array_like=True, frozen=True, tag="answer"):
     codes: dict[str, bytes]  # fingerprints of the code of queries that records name for the first time
     seconds: float = 0.0  # that the units took
     broken: str = ""  # why what this worker knows is worth nothing from now on: it needs another epoch
-    waited: float = 0.0  # of them, for answers to what the units asked
     used: tuple[tuple[int, int], ...] = ()  # what was given and read: nodes there, nodes of the parent
 
 
@@ -113,6 +129,7 @@ class Reply(msgspec.Struct, array_like=True, frozen=True, tag="reply"):
     is_error: bool = False
     fingerprint: bytes = b""
     data: bytes = b""
+    stored: Stored | None = None  # tables that it need not ask for from now on
 
 
 encode = msgspec.msgpack.Encoder().encode

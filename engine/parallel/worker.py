@@ -87,10 +87,11 @@ class Worker:
         with self._core.lock:
             finish(self._core)
         seconds = time.monotonic() - started
-        waited, used = supplies.waited, supplies.used()
-        return Answer(tuple(records), tuple(refusals), codes, seconds, waited=waited, used=used)
+        return Answer(tuple(records), tuple(refusals), codes, seconds, used=supplies.used())
 
     def _begin(self, epoch: int) -> None:
+        if self._epoch >= 0:
+            self._supplies.looking.close()
         self._epoch = epoch
         self._core = Core(None, Path(os.fsdecode(self._setup.root)), depth_limit=self._setup.depth_limit)
         self._core.limits = self._places = Places(self._setup.limits, self._core.claims.released)
