@@ -27,8 +27,9 @@ from engine.store.merging import connect
 
 
 class Place(NamedTuple):
-    """Which file it is: another one may lie at its path later."""
+    """Which file it is: another one may lie at its path later, or on another machine."""
 
+    machine: str  # a log is shared through memory: over a network it cannot be read
     directory: bytes
     device: int
     inode: int
@@ -37,7 +38,7 @@ class Place(NamedTuple):
 def place_of(files: Files) -> Place:
     """That of a store that is open. Raises OSError where it went."""
     found = os.stat(files.database)
-    return Place(os.fsencode(files.directory), found.st_dev, found.st_ino)
+    return Place(os.uname().nodename, os.fsencode(files.directory), found.st_dev, found.st_ino)
 
 
 class Beside:

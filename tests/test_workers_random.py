@@ -16,7 +16,7 @@ import pytest
 import engine.parallel.held as held
 import engine.parallel.shared as shared
 from engine import Durability, Engine
-from engine.parallel import dispatch, exchange
+from engine.parallel import dispatch, exchange, stored
 from engine.parallel.dispatch import Dispatch
 from engine.parallel.processes import Processes
 from engine.parallel.units import Setup, encode
@@ -78,16 +78,29 @@ def numbers() -> tuple[int, ...]:
 class Row(NamedTuple):
     n: int
     value: int
+    text: str
 
-@table(each=numbers, index=("value",))
+def row(n: int, value: int) -> Row:
+    return Row(n, value, str(value))
+
+@table(each=numbers, index=("value", "text"))
 def rows(n: int) -> list[Row]:
-    return [Row(n, QUERIES[-1](n)), Row(n, cell(n))]
+    return [row(n, QUERIES[-1](n)), row(n, cell(n))]
 
 total = fold(each=numbers, of=QUERIES[-1], into=Sum())
 
 @query
 def of_the_collections(n: int) -> tuple[int, int]:
     return len(rows.where(value=n)), total()
+
+@query(workers="process")
+def looks(n: int) -> Any:
+    several = rows.where(value=n), rows.starting(text=str(n)), rows.of(n)
+    return *several, rows.first(text=str(n)), rows.exists(value=n), rows.count(value=n, text=str(n))
+
+@query
+def all_looks() -> tuple[Any, ...]:
+    return each(looks, range(-1, 6))
 
 @query
 def everything() -> tuple[int, ...]:
@@ -223,7 +236,7 @@ class Timeline:
     def look(self) -> None:
         db, before = self.db, self.db.counts().executed
         keys = [one.key(n) for one in self.rules.QUERIES for n in range(ARGUMENTS)]
-        keys += [self.rules.of_the_collections.key(n) for n in range(4)]
+        keys += [*[self.rules.of_the_collections.key(n) for n in range(4)], self.rules.all_looks.key()]
         self.seen.append(outcome_of(partial(db.get, self.rules.everything)))
         self.seen.append([outcome_of(partial(db.get, key)) for key in keys])
         self.seen.append(("executed", db.counts().executed - before))
@@ -246,6 +259,7 @@ def test_random_programs_do_not_show_where_they_ran(
     group: int, tmp_path: Path, root: Path, executor: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(held, "ASK_US", 0 if group % 2 else 10**9)
+    monkeypatch.setattr(stored, "MANY", 0 if group % 2 else 10**9)  # they look into tables, or ask
     if group % 2:  # members are looked at one or two at a time while others are out
         monkeypatch.setattr(dispatch, "PIECE", 1 + group // 2)
         monkeypatch.setattr(exchange, "FEW", 1 + group // 2)
