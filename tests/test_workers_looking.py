@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import sqlite3
 from collections import Counter
@@ -198,3 +199,17 @@ def test_a_table_that_is_brought_up_to_date_again_is_looked_into_as_it_is_then(
             assert db.get(rules.looks) == expected(rules, shifted)
             db.check_invariants()
         assert {os.getpid()} != rules.noted()[1]
+
+
+def test_a_table_that_is_not_up_to_date_is_asked_for_and_brought_there_first(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing comes back that cannot be taken over."""
+    caplog.set_level(logging.DEBUG, "engine")
+    rules = rules_of(make)
+    with Engine(tmp_path / "store", executor=(executor := Threads())) as db:
+        db.get(rules.rows.count)
+        change(db, rules)
+        assert db.get(rules.looks) == expected(rules, (3, 23))
+        assert asked(executor).total() > 0
+        assert "not taken over" not in caplog.text
