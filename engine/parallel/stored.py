@@ -16,7 +16,7 @@ import msgspec
 
 from engine.collection import Collection
 from engine.core import Core
-from engine.graph import ERROR, MARKED, RUNNING, TRANSIENT
+from engine.graph import ERROR, RUNNING, TRANSIENT
 from engine.kept_table import KeptTable
 from engine.lookup import LookupInfo
 from engine.parallel.held import bytes_of
@@ -91,7 +91,7 @@ class StoredTables:
             return False
         graph, node = self._core.graph, one.node
         flags = graph.flags[node]
-        if not graph.verified_at[node] or graph.status[node] & (MARKED | RUNNING):
+        if not graph.verified_at[node] or graph.status[node] & RUNNING:
             return False
         if flags & (ERROR | TRANSIENT):
             return False
