@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import queue
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,8 +12,8 @@ import pytest
 from engine import Engine
 from engine.errors import BadSettings
 from engine.parallel.executor import Executor
-from engine.parallel.serve import serve
 from engine.parallel.units import Answer, Ask, decode_told, encode
+from tests.executors import Threads
 from tests.workers import Rules, graph_of, make
 
 Make = Callable[[str], Rules]
@@ -37,44 +35,6 @@ def square(n: int) -> int:
 def squares() -> tuple[int, ...]:
     return slow(0), *each(square, range(60))
 """
-
-
-class Threads:
-    """An executor whose only worker is a thread of this process."""
-
-    size = 1
-
-    def __init__(self) -> None:
-        self.told: list[Answer | Ask] = []
-        self._inbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._outbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-
-    def open(self, setup: bytes) -> None:
-        self._inbox.put(setup)
-        threading.Thread(target=serve, args=(self._inbox.get, self._tell), daemon=True).start()
-
-    def slots(self, wanted: int) -> Sequence[int]:
-        return (1,)
-
-    def send(self, slot: int, message: bytes) -> None:
-        self._inbox.put(message)
-
-    def wait(self, slots: Sequence[int], seconds: float) -> list[tuple[int, bytes | None]]:
-        try:
-            return [(1, self._outbox.get(timeout=max(seconds, 0.001)))]
-        except queue.Empty:
-            return []
-
-    def drop(self, slot: int) -> str:
-        return "it was ended"
-
-    def close(self) -> None:
-        self._inbox.put(None)
-
-    def _tell(self, message: bytes) -> None:
-        if message:
-            self.told.append(decode_told(message))
-        self._outbox.put(message)
 
 
 def test_any_executor_that_carries_bytes_will_do(

@@ -19,7 +19,7 @@ import engine.store.beside as beside
 from engine import Engine
 from engine.errors import StoreError
 from engine.parallel.units import Answer, Ask
-from tests.test_executor import Threads
+from tests.executors import Threads
 from tests.workers import Rules, make, others
 
 __all__ = ["make", "others"]
