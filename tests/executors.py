@@ -1,4 +1,4 @@
-"""An executor whose worker is a thread: what is said in both directions can be seen, and patches hold there."""
+"""An executor whose worker is a thread: what is said both ways can be seen, and patches hold there."""
 
 from __future__ import annotations
 
