@@ -98,7 +98,7 @@ def _translated(dependencies: tuple[int, ...], ids: dict[int, int]) -> Reads:
 def _note_look(core: Core, node: int, info: LookupInfo, reads: Reads) -> None:
     """A worker looked into a table by itself: from now on changes of what it saw force that."""
     table = core.collections.get(next(iter(reads), 0))
-    if not isinstance(table, KeptTable) or table.is_doubtful or table.failing:
+    if not isinstance(table, KeptTable) or table.kept.fresh or table.is_doubtful or table.failing:
         raise Conflict(f"the table of {core.name_of(node)} is another one here")
     table.looked_up(info.mode, core.args_of(node))
 
