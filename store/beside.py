@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine.errors import StoreDamaged
-from engine.store.collections import Collections
 from engine.store.directory import Files
 from engine.store.failures import SQLITE_ERRORS, from_sqlite, translated
 from engine.store.layout import Layout
@@ -47,6 +46,7 @@ class Beside:
     def __init__(self, place: Place) -> None:
         files = Files(Path(os.fsdecode(place.directory)))
         self.path = files.database
+        self.layouts: dict[int, Layout] = {}  # they stay: see above
         self._guard = threading.Lock()
         with translated(self.path):
             self._connection = connect(files, "mode=ro")
@@ -70,17 +70,3 @@ class Beside:
     def close(self) -> None:
         """Let the file go."""
         self._connection.close()
-
-
-class RowsBeside(Collections):
-    """The rows in it. Where those of a table lie is asked once: that takes a third of a look."""
-
-    def __init__(self, store: Beside) -> None:
-        super().__init__(store)
-        self._layouts: dict[int, Layout] = {}
-
-    def _layout(self, connection: sqlite3.Connection, collection: int) -> Layout | None:
-        found = self._layouts.get(collection) or super()._layout(connection, collection)
-        if found is not None:
-            self._layouts[collection] = found
-        return found

@@ -27,6 +27,8 @@ BELOW_SURROGATES, ABOVE_SURROGATES = 0xD7FF, 0xE000  # no text that SQLite can h
 class Locked(Protocol):
     """What has a connection to a store."""
 
+    layouts: dict[int, Layout]  # of collections, as far as somebody asked since the last commit
+
     def locked(self) -> AbstractContextManager[sqlite3.Connection]:
         """The connection, while no other thread uses it; errors are translated."""
         ...
@@ -39,8 +41,12 @@ class Collections:
         self._store = store
 
     def _layout(self, connection: sqlite3.Connection, collection: int) -> Layout | None:
-        """Where the rows of a collection lie: asked each time, for a commit may change that."""
-        return find_layout(connection, collection)
+        """Where the rows of a collection lie. To ask the file takes a third of a look."""
+        known = self._store.layouts
+        found = known.get(collection) or find_layout(connection, collection)
+        if found is not None:
+            known[collection] = found
+        return found
 
     def collections(self) -> list[CollectionRow]:
         """All of them, in the order of their ids."""

@@ -27,6 +27,7 @@ from engine.store import repair, schema, seal, writing
 from engine.store.collections import Collections
 from engine.store.directory import private_directory
 from engine.store.failures import SQLITE_ERRORS, from_sqlite, is_doubtful, translated
+from engine.store.layout import Layout
 from engine.store.lock import WriterLock
 from engine.store.merging import Opened
 from engine.store.opening import open_for_writing, read_whole
@@ -67,6 +68,7 @@ class Store(Tidying):
         self._stored: StateRow | None = opened.stored
         self._nothing_put_off()
         self._index = None
+        self.layouts: dict[int, Layout] = {}
         self._closed = False
         self._lost: StoreError | None = None
         # Forgotten or at exit: the last connection to go would checkpoint on its own, under the seal.
@@ -99,6 +101,7 @@ class Store(Tidying):
             if not self._is_in_place():
                 raise StoreDamaged(store=self.path, reason="it was replaced: open it again")
             before, self._stored, self._index = self._stored, None, None
+            self.layouts.clear()
             if connection.in_transaction:
                 connection.rollback()
             connection.execute("BEGIN")
@@ -124,6 +127,7 @@ class Store(Tidying):
             with self._transaction(connection):
                 stored = self._state_row()
                 self._stored = self._index = None  # until the commit is known to have succeeded, ask the file
+                self.layouts.clear()
                 after = writing.write_batch(connection, batch, stored, self._opened.base)
             self._stored = after
             self._index = True if batch.extent is not Extent.LATER else None

@@ -20,7 +20,8 @@ from engine.kinds import is_known
 from engine.locate import locate
 from engine.lookup import MODES, LookupInfo
 from engine.parallel.units import Stored, Table
-from engine.store.beside import Beside, RowsBeside
+from engine.store.beside import Beside
+from engine.store.collections import Collections
 
 
 class Looking:
@@ -76,7 +77,7 @@ class Looking:
         self._refuse(f"the rows of a table cannot be read: {error}")
 
 
-class Rows(RowsBeside):
+class Rows(Collections):
     """Rows in the store of the parent. That they cannot be read is no value of who looks."""
 
     def __init__(self, store: Beside, lost: Callable[[StoreError], NoReturn]) -> None:
