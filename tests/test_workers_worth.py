@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine import Engine
 from engine.parallel.costs import SAMPLE
 from engine.parallel.dispatch import all_over
+from engine.parallel.questions import reply
+from engine.parallel.units import Reply
 from tests.workers import Rules, make, others
 
 Make = Callable[[str], Rules]
@@ -26,23 +30,39 @@ def factor() -> int:
 """
 
 
-def send_what_takes_30_ms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than keys take of which little is expected, on a machine that others use as well."""
+class Clock:
+    """Of this process, where costs are compared: only sleeping takes time. In workers it takes at least as long."""
+
+    def __init__(self) -> None:
+        self.now = 1  # nanoseconds
+
+    def __call__(self) -> int:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += round(seconds * 1e9)
+
+
+@pytest.fixture
+def db(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """An engine that sends what takes 3 ms or more, by a clock that a busy machine does not hurry."""
     monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
-    monkeypatch.setattr("engine.parallel.dispatch.WORTH_US", 30_000)
+    monkeypatch.setattr("engine.parallel.dispatch.WORTH_US", 3_000)
+    clock = Clock()
+    monkeypatch.setattr(time, "sleep", clock.sleep)
+    with Engine(tmp_path / "store", processes=2) as db:
+        db._core.clock = clock
+        yield db
 
 
-def test_what_a_key_finds_ready_is_none_of_its_cost(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_key_finds_ready_is_none_of_its_cost(make: Make, db: Engine) -> None:
     """Their memos say that members took long. What took long was below them, and is there: none goes out."""
-    send_what_takes_30_ms(monkeypatch)
     rules = make(
         FACTOR
         + """
 @query
 def leaf(n: int) -> int:
-    time.sleep(0.05)
+    time.sleep(0.005)
     return n
 
 @query
@@ -55,22 +75,18 @@ def total() -> int:
     return sum(each(member, range(40)))
 """
     )
-    with Engine(tmp_path / "store", processes=2) as db:
-        assert db.get(rules.total) == 2 * sum(range(40))
-        _, pids = rules.noted()
-        assert pids - {HERE}  # leaves and all they are worth it
-        db.set(rules.factor.key(), 3)
-        assert db.get(rules.total) == 3 * sum(range(40))
-        counts, pids = rules.noted()
-        assert sum(counts.values()) == 40
-        assert pids == {HERE}
+    assert db.get(rules.total) == 2 * sum(range(40))
+    _, pids = rules.noted()
+    assert pids - {HERE}  # leaves and all they are worth it
+    db.set(rules.factor.key(), 3)
+    assert db.get(rules.total) == 3 * sum(range(40))
+    counts, pids = rules.noted()
+    assert sum(counts.values()) == 40
+    assert pids == {HERE}
 
 
-def test_what_a_query_asks_of_itself_is_none_of_its_average(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_query_asks_of_itself_is_none_of_its_average(make: Make, db: Engine) -> None:
     """As walks of trees do: each large key rests on many small ones, and the large ones are what is sent."""
-    send_what_takes_30_ms(monkeypatch)
     rules = make(
         """
 @query
@@ -78,7 +94,7 @@ def walk(tree: int, depth: int) -> int:
     if depth:
         return 1
     note(tree)
-    time.sleep(0.06)
+    time.sleep(0.006)
     return sum(each(walk.key(tree, leaf) for leaf in range(1, 7)))
 
 @query
@@ -86,24 +102,20 @@ def total() -> int:
     return sum(each(walk.key(tree, 0) for tree in range(40)))
 """
     )
-    with Engine(tmp_path / "store", processes=2) as db:
-        assert db.get(rules.total) == 240
-        counts, pids = rules.noted()
-        assert sum(counts.values()) == 40
-        assert pids - {HERE}
+    assert db.get(rules.total) == 240
+    counts, pids = rules.noted()
+    assert sum(counts.values()) == 40
+    assert pids - {HERE}
 
 
-def test_what_a_key_costs_is_learned_from_keys_all_over_the_group(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_key_costs_is_learned_from_keys_all_over_the_group(make: Make, db: Engine) -> None:
     """The first of many paths are those of small files: `__init__.py` comes before all others."""
-    send_what_takes_30_ms(monkeypatch)
     rules = make(
         """
 @query
 def member(n: int) -> int:
     note(n)
-    time.sleep(0.06 if n >= 4 else 0)
+    time.sleep(0.006 if n >= 4 else 0)
     return n
 
 @query
@@ -111,20 +123,16 @@ def total() -> int:
     return sum(each(member, range(40)))
 """
     )
-    with Engine(tmp_path / "store", processes=2) as db:
-        assert db.get(rules.total) == sum(range(40))
-        assert rules.noted()[1] - {HERE}
+    assert db.get(rules.total) == sum(range(40))
+    assert rules.noted()[1] - {HERE}
 
 
-def test_what_one_key_brings_up_to_date_for_all_is_no_cost_of_the_others(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    send_what_takes_30_ms(monkeypatch)
+def test_what_one_key_brings_up_to_date_for_all_is_no_cost_of_the_others(make: Make, db: Engine) -> None:
     rules = make(
         """
 @query(workers="inline")
 def slow() -> int:
-    time.sleep(0.5)  # the first that reads it waits for it
+    time.sleep(0.05)  # the first that reads it waits for it
     return 0
 
 @query
@@ -137,27 +145,23 @@ def total() -> int:
     return sum(each(member, range(40)))
 """
     )
-    with Engine(tmp_path / "store", processes=2) as db:
-        assert db.get(rules.total) == sum(range(40))
-        assert rules.noted()[1] == {HERE}
+    assert db.get(rules.total) == sum(range(40))
+    assert rules.noted()[1] == {HERE}
 
 
-def test_one_key_that_waited_when_it_was_tried_sends_no_others_out(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    send_what_takes_30_ms(monkeypatch)
+def test_one_key_that_waited_when_it_was_tried_sends_no_others_out(make: Make, db: Engine) -> None:
     rules = make(
         FACTOR
         + """
 @query(workers="inline")
 def slow() -> int:
-    time.sleep(0.5)  # the first that reads it waits for it
+    time.sleep(0.05)  # the first that reads it waits for it
     return factor() - factor()
 
 @query
 def member(n: int) -> int:
     note(n)
-    time.sleep(0.005 if factor() == 3 else 0.02)
+    time.sleep(0.0005 if factor() == 3 else 0.002)
     return n * factor() + (slow() if factor() == 3 else 0)
 
 @query
@@ -165,12 +169,11 @@ def total() -> int:
     return sum(each(member, range(40)))
 """
     )
-    with Engine(tmp_path / "store", processes=2) as db:
-        assert db.get(rules.total) == 2 * sum(range(40))
-        rules.noted()
-        db.set(rules.factor.key(), 3)
-        assert db.get(rules.total) == 3 * sum(range(40))
-        assert rules.noted()[1] == {HERE}
+    assert db.get(rules.total) == 2 * sum(range(40))
+    rules.noted()
+    db.set(rules.factor.key(), 3)
+    assert db.get(rules.total) == 3 * sum(range(40))
+    assert rules.noted()[1] == {HERE}
 
 
 def test_a_query_whose_work_is_known_here_is_sent_no_more(
@@ -204,7 +207,13 @@ def both() -> int:
 
 def test_a_query_that_waits_for_answers_is_sent_no_more(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its work is to look into a table, which only this process can do."""
-    monkeypatch.setattr("engine.parallel.dispatch.ENOUGH_US", 1_000)  # some ten answers
+
+    def slowly(*given: Any) -> Reply:
+        time.sleep(0.005)  # much longer than what a worker does for a key besides, on any machine
+        return reply(*given)
+
+    monkeypatch.setattr("engine.parallel.exchange.reply", slowly)
+    monkeypatch.setattr("engine.parallel.dispatch.ENOUGH_US", 20_000)  # four answers
     monkeypatch.setattr("engine.parallel.pending.LARGEST", 16)  # of a batch: so few are under way then
     monkeypatch.setattr("engine.parallel.dispatch.WORTH_US", 0)
     monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
