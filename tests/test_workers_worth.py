@@ -31,7 +31,7 @@ def factor() -> int:
 
 
 class Clock:
-    """Of this process, where costs are compared: only sleeping takes time. In workers it takes at least as long."""
+    """Of this process, where costs are compared: only sleeping takes time. In workers it really does."""
 
     def __init__(self) -> None:
         self.now = 1  # nanoseconds

@@ -131,12 +131,11 @@ def children() -> dict[int, str]:
     found = {}
     for place in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = place.read_text().rpartition(")")[2].split()
-            line = place.with_name("cmdline").read_text()
+            fields = place.read_bytes().rpartition(b")")[2].split()
+            if int(fields[1]) == os.getpid() and fields[0] != b"Z":
+                found[int(place.parent.name)] = os.fsdecode(place.with_name("cmdline").read_bytes())
         except OSError:
             continue
-        if int(fields[1]) == os.getpid() and fields[0] != "Z":
-            found[int(place.parent.name)] = line
     return {number: line for number, line in found.items() if number not in OTHERS}
 
 
@@ -149,7 +148,7 @@ def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
 
 def is_alive(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
     except OSError:
         return False
 
