@@ -11,8 +11,7 @@ import pytest
 from engine.store import open_store, opening
 from engine.store.rawfile import RawFile
 from engine.store.sqlite import Store
-
-SECONDS = 30.0
+from tests.patience import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +60,6 @@ class Beside:
         return self._thread.is_alive()
 
     def ended(self) -> object:
-        self._thread.join(SECONDS)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
         return self.result

@@ -39,7 +39,7 @@ def together(*asks: Callable[[], Any]) -> list[Any]:
     for thread in started:
         thread.start()
     for thread in started:
-        thread.join(60)
+        thread.join(120)
         assert not thread.is_alive(), "they wait for each other"
     for failure in failures:
         raise failure

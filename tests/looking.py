@@ -14,8 +14,6 @@ from engine.query import info_of
 from engine.rules import stat
 from engine.rules.files import read_text
 
-SECONDS = 20.0  # longest wait before a test counts as hanging
-
 
 @pytest.fixture(autouse=True)
 def trusting(monkeypatch: pytest.MonkeyPatch) -> None:

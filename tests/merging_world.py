@@ -36,7 +36,7 @@ class Halt:
         def halting(*given: Any, **named: Any) -> Any:
             if threading.current_thread().name == "engine-merge":
                 self.reached.set()
-                assert self._goes_on.wait(60)
+                assert self._goes_on.wait(120)
             return real(*given, **named)
 
         patch.setattr(owner, step, halting)

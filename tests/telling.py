@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,6 @@ from engine.watch.events import (
 )
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-SOON = 60.0  # seconds after which something that should have happened is missing
 
 STARTED = Started(
     revision=7,
@@ -113,13 +110,6 @@ def with_rounded_times(value: Any) -> Any:
         names = [field.name for field in attrs.fields(type(value))]
         return type(value)(**{name: with_rounded_times(getattr(value, name)) for name in names})
     return value
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def named_threads(prefix: str) -> list[str]:

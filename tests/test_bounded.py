@@ -63,7 +63,6 @@ def revise(db: Engine, number: int) -> None:
     db.get(overview)
 
 
-@pytest.mark.limit(300)
 def test_over_thousands_of_revisions_and_branches_a_store_that_is_collected_stays_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

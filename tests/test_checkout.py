@@ -21,7 +21,7 @@ from engine.rules.directories import glob
 from engine.rules.files import read_text
 from engine.watch.backend import Fail, Suggest
 from engine.watch.kernel import KernelBackend
-from tests.watch_world import PATIENCE
+from tests.patience import PATIENCE
 
 SAME = 10  # one file in so many is the same in both states
 RAN = (What.EXECUTED, What.CUT_OFF, What.FAILED)

@@ -139,7 +139,7 @@ def test_what_the_reader_never_took_is_told_again(place: Path) -> None:
     )
     assert process.stdout is not None
     process.stdout.close()
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()

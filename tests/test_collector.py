@@ -108,13 +108,13 @@ def test_of_requests_at_the_same_time_the_last_one_to_end_restores() -> None:
     def wait() -> None:
         inside.clear()
         begun.set()
-        assert end.wait(60)
+        assert end.wait(120)
 
     inside.append(wait)
     with Engine(None) as slow, Engine(None) as quick:
         thread = threading.Thread(target=slow.get, args=(thresholds,))
         thread.start()
-        assert begun.wait(60)
+        assert begun.wait(120)
         quick.get(thresholds)
         assert gc.get_threshold() == RAISED
         end.set()

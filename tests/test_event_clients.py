@@ -17,7 +17,8 @@ from engine.watch.events import Skipped, Stopped, Trouble, WatchEvent, Watching
 from engine.watch.events_json import from_json
 from engine.watch.subscribers import Subscribers
 from engine.watch.unix_socket import connect
-from tests.telling import REVISED, SOON, STARTED, named_threads, skips, until, with_rounded_times
+from tests.patience import PATIENCE, until
+from tests.telling import REVISED, STARTED, named_threads, skips, with_rounded_times
 from tests.threads import without_threads
 
 
@@ -26,13 +27,13 @@ def test_every_client_of_a_socket_gets_the_state_of_now_and_then_every_event(tmp
     subscribers = Subscribers()
     output = open_output(f"unix:{path}")
     output.follow(subscribers.subscribe())
-    with connect(path, SOON) as early, connect(path, SOON) as late:
+    with connect(path, PATIENCE) as early, connect(path, PATIENCE) as late:
         early_lines, late_lines = lines_of(early), lines_of(late)
         subscribers.publish(STARTED)
         assert next(early_lines) == next(late_lines) == with_rounded_times(STARTED)
         subscribers.publish(REVISED)
         assert next(early_lines) == next(late_lines) == with_rounded_times(REVISED)
-        with connect(path, SOON) as later:
+        with connect(path, PATIENCE) as later:
             later_lines = lines_of(later)
             first = next(later_lines)
             assert first == attrs.evolve(STARTED, revision=8, failures=(), seconds=0.042)
@@ -58,10 +59,10 @@ def test_a_client_that_is_slow_or_gone_costs_the_others_nothing(tmp_path: Path) 
     output = open_output(f"unix:{path}")
     output.follow(subscribers.subscribe())
     subscribers.publish(STARTED)
-    with connect(path, SOON) as stuck, connect(path, SOON) as good:
+    with connect(path, PATIENCE) as stuck, connect(path, PATIENCE) as good:
         stuck_lines, good_lines = lines_of(stuck), lines_of(good)
         assert next(stuck_lines) == next(good_lines)
-        with connect(path, SOON) as gone:
+        with connect(path, PATIENCE) as gone:
             assert next(lines_of(gone)) is not None
         big = "x" * 10_000
         for number in range(1_500):
@@ -86,10 +87,10 @@ def test_more_clients_than_a_socket_takes_are_turned_away(tmp_path: Path) -> Non
     subscribers.publish(STARTED)
     clients = []
     for _ in range(CLIENTS):
-        client = connect(path, SOON)
+        client = connect(path, PATIENCE)
         clients.append(client)
         assert client.recv(10) != b""
-    with connect(path, SOON) as more:
+    with connect(path, PATIENCE) as more:
         assert more.recv(10) == b""
     for client in clients:
         client.close()
@@ -107,11 +108,11 @@ def test_clients_for_which_there_is_no_thread_are_turned_away_and_the_next_one_i
     with monkeypatch.context() as patched:
         without_threads(patched, "engine-watch-events")
         for _ in range(3):
-            with connect(tmp_path / "s", SOON) as turned_away:
+            with connect(tmp_path / "s", PATIENCE) as turned_away:
                 assert turned_away.recv(100) == b""
         until(lambda: troubles)
     assert [one.cause for one in troubles] == ["a client could not connect: can't start new thread"]
-    with connect(tmp_path / "s", SOON) as second:
+    with connect(tmp_path / "s", PATIENCE) as second:
         assert next(lines_of(second)) == with_rounded_times(STARTED)
     output.close()
 
@@ -121,7 +122,7 @@ def test_a_client_may_close_its_sending_side(tmp_path: Path) -> None:
     subscribers = Subscribers()
     output = open_output(f"unix:{tmp_path}/s")
     output.follow(subscribers.subscribe())
-    with connect(tmp_path / "s", SOON) as client:
+    with connect(tmp_path / "s", PATIENCE) as client:
         client.shutdown(socket.SHUT_WR)
         subscribers.publish(STARTED)
         received = lines_of(client)

@@ -18,7 +18,8 @@ from engine.watch.event_output import EventOutput, open_output
 from engine.watch.events import Figures, Revised, Skipped, Stopped, Trouble
 from engine.watch.events_json import from_json, to_json
 from engine.watch.subscribers import Subscribers
-from tests.telling import CHECKOUT, EXAMPLES, SOON, named_threads, revision_of, skips, until
+from tests.patience import PATIENCE, until
+from tests.telling import CHECKOUT, EXAMPLES, named_threads, revision_of, skips
 
 
 def test_a_file_gets_the_lines_after_those_it_has_and_is_private(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_a_reader_of_standard_output_that_goes_away_is_noticed(monkeypatch: pyte
     assert from_json(os.read(reader, 10_000)) == revision_of(1)
     assert (output.gone, gone.is_set()) == (False, False)
     os.close(reader)
-    assert gone.wait(SOON)  # although there is nothing to tell
+    assert gone.wait(PATIENCE)  # although there is nothing to tell
     assert (output.gone, gone.is_set()) == (True, True)
     output.close()
 
@@ -132,7 +133,7 @@ output.close()
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
-        timeout=SOON,
+        timeout=PATIENCE,
         check=True,
     )
     assert answer.stdout.splitlines() == [EXAMPLES[Stopped(21, "interrupted")]]

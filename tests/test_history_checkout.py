@@ -6,8 +6,6 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-import pytest
-
 from benchmarks.mutations import applied, random_edit
 from benchmarks.questions import digests
 from benchmarks.repository import encoded, repository
@@ -38,7 +36,6 @@ def branch_of(tree: dict[str, str], edits: int) -> dict[str, str]:
     return other
 
 
-@pytest.mark.limit(120)
 def test_a_branch_that_is_gone_back_to_executes_nothing_but_lookups_into_tables(tmp_path: Path) -> None:
     """And of those only the ones that a row forces: what they rest on, their dependencies do not name."""
     trees = {"main": repository(60)}

@@ -11,7 +11,8 @@ import pytest
 
 from engine import Engine
 from tests.limited import COUNTED, Make, together
-from tests.workers import make, others, wait_until
+from tests.patience import until
+from tests.workers import make, others
 
 __all__ = ["make", "others"]
 
@@ -64,12 +65,12 @@ def asks(n: int) -> int:
         module.ASKED = other
 
         def later(n: int) -> int:
-            wait_until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= n)
+            until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= n)
             found: int = db.get(rules.asks, n)
             return found
 
         def go() -> None:
-            wait_until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= 3)
+            until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= 3)
             threading.Event().wait(0.2)  # until the second one waits for the first
             rules.log.with_name("go").touch()
 

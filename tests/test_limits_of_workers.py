@@ -6,7 +6,8 @@ from typing import Any
 
 from engine import Engine
 from tests.limited import Make, together
-from tests.workers import make, others, wait_until
+from tests.patience import until
+from tests.workers import make, others
 
 __all__ = ["make", "others"]
 
@@ -98,7 +99,7 @@ def total() -> int:
         rules.noted()
 
         def meanwhile() -> Any:
-            wait_until(rules.log.exists)
+            until(rules.log.exists)
             return db.get(rules.other)
 
         assert together(lambda: db.get(rules.total), meanwhile) == [30, 10]
@@ -126,7 +127,7 @@ def total() -> int:
     with Engine(None, processes=2, limits={"one": 1}) as db:
 
         def change() -> None:
-            wait_until(rules.log.exists)
+            until(rules.log.exists)
             db.set(rules.cell.key(), 2)
 
         assert together(lambda: db.get(rules.total), change)[0] == 99

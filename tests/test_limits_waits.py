@@ -62,12 +62,12 @@ def last() -> int:
 @query
 def middle() -> int:
     inside.set()
-    holds.wait(20)
+    holds.wait(120)
     return last()
 
 @query(limit="one")
 def first() -> int:
-    inside.wait(20)
+    inside.wait(120)
     holds.set()
     return middle() + 1
 """)
@@ -88,13 +88,13 @@ def cell() -> int:
 @query(limit="one")
 def slow(n: int) -> int:
     entered.set()
-    go.wait(20)
+    go.wait(120)
     return n * cell()
 """)
     with Engine(None, limits={"one": 1}) as db:
 
         def change() -> None:
-            rules.entered.wait(20)
+            rules.entered.wait(120)
             db.set(rules.cell.key(), 2)
             rules.go.set()
 

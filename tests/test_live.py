@@ -30,17 +30,8 @@ from engine.watch.events import (
     Watching,
 )
 from engine.watch.progress_tracker import ProgressTracker
-from tests.telling import (
-    CHECKOUT,
-    EXAMPLES,
-    HOSTILE,
-    REVISED,
-    SOON,
-    STARTED,
-    named_threads,
-    until,
-    with_texts,
-)
+from tests.patience import PATIENCE, until
+from tests.telling import CHECKOUT, EXAMPLES, HOSTILE, REVISED, STARTED, named_threads, with_texts
 
 
 def inputs_of(*keys: str) -> tuple[Changed, ...]:
@@ -194,11 +185,11 @@ def test_telling_does_not_wait_for_a_terminal_and_says_what_it_left_out(
 
     def progress() -> Any:
         looked.set()
-        assert told.wait(SOON)
+        assert told.wait(PATIENCE)
         return tracker.snapshot()
 
     with Live(progress, quiet=False) as live:
-        assert looked.wait(SOON)
+        assert looked.wait(PATIENCE)
         for number in range(500):
             live.tell(Skipped(number, 0))
         told.set()
@@ -254,6 +245,6 @@ def on_a_terminal(columns: int, environment: dict[str, str]) -> str:
         if not piece:
             break
         said += piece
-    assert process.wait(SOON) == 0
+    assert process.wait(PATIENCE) == 0
     os.close(master)
     return said.decode().replace("\r\n", "\n")

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from engine import Engine, input
-from engine.attempt import PATIENCE, Gate, insist
+from engine import Engine, attempt, input
+from engine.attempt import Gate, insist
 from engine.errors import Cancelled
 from engine.look import look_at
 from engine.query import info_of
 from engine.request import answer_once
-from tests.looking import SECONDS, db, looked, node_of, shouted, taken, trusting, write
+from tests.looking import db, looked, node_of, shouted, taken, trusting, write
+from tests.patience import PATIENCE
 from tests.threads import run_all
 
 __all__ = ["db", "trusting"]
@@ -55,7 +56,7 @@ entered = threading.Event()
 def slow_world() -> int:
     if threading.current_thread().name == "looking":
         entered.set()
-        gate.wait(SECONDS)
+        gate.wait(PATIENCE)
     return 1
 
 
@@ -71,17 +72,17 @@ def test_a_request_that_lost_patience_waits_for_no_look(tmp_path: Path) -> None:
 
         def overtaken(patience: Gate) -> object:
             tries.append(patience)
-            if len(tries) <= PATIENCE:
+            if len(tries) <= attempt.PATIENCE:
                 raise Cancelled
             assert patience is core.patience
             looking.start()
-            assert entered.wait(SECONDS)
+            assert entered.wait(PATIENCE)
             core.synced = False  # as after a collection
             threading.Timer(0.05, gate.set).start()
             return answer_once(core, info_of(slow_world), (), patience)
 
         assert run_all(lambda: insist(core, overtaken)) == [1]
-        looking.join(SECONDS)
+        looking.join(PATIENCE)
         assert not looking.is_alive()
 
 

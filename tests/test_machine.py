@@ -148,7 +148,6 @@ class Stored(Machine):
     settings = VARIANTS["stored"]
 
 
-@pytest.mark.limit(900)  # seconds: what fails is also made small
 @pytest.mark.parametrize("machine", [Machine, Strict, Cyclic, Stored, WithHistory])
 def test_no_timeline_that_hypothesis_makes_gives_another_answer_or_runs_more_than_it_must(
     machine: type[Machine],
@@ -260,7 +259,6 @@ FOUND: dict[str, tuple[Settings, list[Any], list[Any]]] = {
 }
 
 
-@pytest.mark.limit(20)
 @pytest.mark.parametrize("what", FOUND)
 def test_a_timeline_that_once_failed(what: str) -> None:
     settings, expressions, timeline = FOUND[what]

@@ -20,14 +20,8 @@ from engine.watch.metrics import render
 from engine.watch.metrics_server import MetricsServer, serve_metrics
 from engine.watch.progress_tracker import ProgressTracker
 from engine.watch.unix_socket import connect
-from tests.telling import (
-    CHECKOUT,
-    REVISED,
-    SOON,
-    STARTED,
-    named_threads,
-    until,
-)
+from tests.patience import PATIENCE, until
+from tests.telling import CHECKOUT, REVISED, STARTED, named_threads
 
 
 def test_metrics_are_well_formed_and_say_what_the_tracker_knows() -> None:
@@ -188,7 +182,7 @@ def test_where_no_descriptors_are_left_the_server_waits_for_some_and_does_not_sp
 
         listener = server._server.socket
         server._server.socket = Short()  # type: ignore[assignment]  # as much of one as is asked for
-        with connect(path, 20) as client:
+        with connect(path, PATIENCE) as client:
             client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
             assert client.recv(100).startswith(b"HTTP/1.0 200")
         assert tries[3] - tries[0] > 0.2
@@ -211,9 +205,9 @@ def test_metrics_that_cannot_be_made_are_logged_and_the_next_scrape_works(
 
 def client_of(server: MetricsServer) -> socket.socket:
     if server.address.startswith("unix:"):
-        return connect(server.address.removeprefix("unix:"), SOON)
+        return connect(server.address.removeprefix("unix:"), PATIENCE)
     host, _, port = server.address.rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=SOON)
+    return socket.create_connection((host, int(port)), timeout=PATIENCE)
 
 
 def http(server: MetricsServer, request: bytes) -> tuple[str, str]:

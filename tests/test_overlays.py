@@ -10,7 +10,8 @@ import pytest
 from engine import Engine, input, query
 from engine.rules.directories import Entry, glob, listing
 from engine.rules.files import FileError, exists, read_text
-from tests.cells import SECONDS, cell, db, ten
+from tests.cells import cell, db, ten
+from tests.patience import PATIENCE
 
 __all__ = ["db"]
 
@@ -24,7 +25,7 @@ def test_set_beats_a_sync_that_was_looking_at_the_world(db: Engine) -> None:
     def text(path: str) -> str:
         if slow:
             looking.set()
-            go_on.wait(SECONDS)
+            go_on.wait(PATIENCE)
         return world[path]
 
     @query
@@ -36,11 +37,11 @@ def test_set_beats_a_sync_that_was_looking_at_the_world(db: Engine) -> None:
     world["a"] = "later"
     syncing = threading.Thread(target=db.sync)
     syncing.start()
-    assert looking.wait(SECONDS)
+    assert looking.wait(PATIENCE)
     slow.clear()
     db.set(text.key("a"), "overlay")
     go_on.set()
-    syncing.join(SECONDS)
+    syncing.join(PATIENCE)
     assert not syncing.is_alive()
     assert db.get(loud, "a") == "overlay!"
     db.reset(text.key("a"))

@@ -16,7 +16,8 @@ from engine.watch import progress_tracker
 from engine.watch.events import Failed, Figures, Revised, Started
 from engine.watch.progress import Progress, ago, duration, status_lines, summary_lines
 from engine.watch.progress_tracker import ProgressTracker, quantile
-from tests.telling import HOSTILE, SOON
+from tests.patience import PATIENCE
+from tests.telling import HOSTILE
 
 
 def revised(latency: float, revision: int = 2, failures: int = 0) -> Revised:
@@ -164,7 +165,7 @@ def test_threads_lose_no_count() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(SOON)
+        thread.join(PATIENCE)
     progress = tracker.snapshot()
     assert progress.executed == progress.queries[0].count == sum(one.count for one in progress.files) == 8_000
     assert progress.queries[0].total == 24.0

@@ -11,7 +11,8 @@ import pytest
 
 from engine import Closed, Engine, each, keep, query, subscribe
 from engine.request import demand
-from tests.cells import SECONDS, cell, db, ten, until
+from tests.cells import cell, db, ten
+from tests.patience import PATIENCE, until
 from tests.striking import strike
 from tests.threads import run_all
 
@@ -44,7 +45,7 @@ def test_the_mark_of_an_interrupt_is_not_erased_by_another_thread(
     @query
     def slow() -> int:
         running.set()
-        go_on.wait(SECONDS)
+        go_on.wait(PATIENCE)
         return 1
 
     @query
@@ -55,12 +56,12 @@ def test_the_mark_of_an_interrupt_is_not_erased_by_another_thread(
     db.set(cell.key(0), 5)
     other = threading.Thread(target=db.get, args=(slow,))
     other.start()
-    assert running.wait(SECONDS)
+    assert running.wait(PATIENCE)
     strike(monkeypatch, keep, "changed")
     with pytest.raises(KeyboardInterrupt):
         db.get(top)
     go_on.set()
-    other.join(SECONDS)
+    other.join(PATIENCE)
     assert not other.is_alive()
     assert (db.get(top), db.get(slow)) == (50, 1)
     db.check_invariants()
@@ -100,7 +101,7 @@ def test_a_subscriber_hears_the_newest_value_last(db: Engine, monkeypatch: pytes
 
     monkeypatch.setattr(subscribe, "demand", raced)
     db.set(cell.key(0), 1)
-    others[0].join(SECONDS)
+    others[0].join(PATIENCE)
     assert not others[0].is_alive()
     assert told == [20]
 
@@ -141,7 +142,7 @@ def test_a_worker_of_an_outdated_request_leaves_no_stale_answer(
             run = self.run
 
             def run_late() -> None:
-                worker_may_start.wait(SECONDS)
+                worker_may_start.wait(PATIENCE)
                 run()
                 worker_ended.set()
 
@@ -159,7 +160,7 @@ def test_a_worker_of_an_outdated_request_leaves_no_stale_answer(
         value = cell(1)
         if armed:
             first_runs.set()
-            first_may_end.wait(SECONDS)
+            first_may_end.wait(PATIENCE)
         return value
 
     @query
@@ -185,13 +186,13 @@ def test_a_worker_of_an_outdated_request_leaves_no_stale_answer(
     answers: list[int] = []
     asking = threading.Thread(target=lambda: answers.append(db.get(top)))
     asking.start()
-    assert first_runs.wait(SECONDS)
+    assert first_runs.wait(PATIENCE)
     db.set(cell.key(0), 5)
     armed.clear()
     worker_may_start.set()
-    assert worker_ended.wait(SECONDS)
+    assert worker_ended.wait(PATIENCE)
     first_may_end.set()
-    asking.join(SECONDS)
+    asking.join(PATIENCE)
     assert answers == [52]
     assert (db.get(top), db.get(member, 1)) == (52, 50)
 
@@ -203,7 +204,7 @@ def test_a_closed_engine_ends_what_runs_and_refuses_every_call(db: Engine) -> No
     @query
     def slow() -> int:
         running.set()
-        go_on.wait(SECONDS)
+        go_on.wait(PATIENCE)
         return cell(0)
 
     @query
@@ -218,14 +219,14 @@ def test_a_closed_engine_ends_what_runs_and_refuses_every_call(db: Engine) -> No
 
     threads = [threading.Thread(target=ask, args=(asked,)) for asked in (slow, reader, slow)]
     threads[0].start()
-    assert running.wait(SECONDS)
+    assert running.wait(PATIENCE)
     for thread in threads[1:]:
         thread.start()
     until(lambda: db._core.claims.waiting)
     db.close()
     go_on.set()
     for thread in threads:
-        thread.join(SECONDS)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
     assert ended == [Closed] * 3
     assert (db._core.claims.held, db._core.claims.waiting) == ({}, {})

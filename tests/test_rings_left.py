@@ -10,9 +10,8 @@ import pytest
 from attrs import frozen
 
 from engine import CycleError, Engine, input, query, table
+from tests.patience import PATIENCE
 from tests.rings import FAILS, told
-
-SECONDS = 60.0  # longest wait before a test counts as hanging
 
 
 @pytest.mark.parametrize("stored", [False, True])
@@ -41,11 +40,11 @@ def test_a_ring_that_a_revision_overtook_is_not_believed(tmp_path: Path, stored:
     with Engine(tmp_path / "store" if stored else None) as db:
         thread = threading.Thread(target=told, args=(db, second), daemon=True)
         thread.start()
-        assert entered.wait(SECONDS)
+        assert entered.wait(PATIENCE)
         db.set(cell.key(), 1)
         assert told(db, first) == 8
         go_on.set()
-        thread.join(SECONDS)
+        thread.join(PATIENCE)
         assert (told(db, first), told(db, second)) == (8, 7)
         db.check_invariants()
 
@@ -61,7 +60,7 @@ def test_what_saw_a_ring_is_stored_with_it_or_not_at_all(tmp_path: Path) -> None
     @query
     def slow() -> int:
         entered.set()
-        go_on.wait(SECONDS)
+        go_on.wait(PATIENCE)
         return cell()
 
     @query
@@ -90,11 +89,11 @@ def test_what_saw_a_ring_is_stored_with_it_or_not_at_all(tmp_path: Path) -> None
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    assert entered.wait(SECONDS)
+    assert entered.wait(PATIENCE)
     assert db.get(outside) == 5
     db.close()
     go_on.set()
-    thread.join(SECONDS)
+    thread.join(PATIENCE)
     assert ended == ["Closed"]
     with Engine(tmp_path / "store") as db:
         assert db.store is not None

@@ -144,7 +144,7 @@ def test_who_asks_while_another_thread_sets_the_store_aside_waits_for_the_new_on
 
     def slowly(*args: Any, **named: Any) -> Any:
         began.set()
-        assert goes_on.wait(60)
+        assert goes_on.wait(120)
         return opens(*args, **named)
 
     with open_store(tmp_path / "s") as store:
@@ -152,7 +152,7 @@ def test_who_asks_while_another_thread_sets_the_store_aside_waits_for_the_new_on
         monkeypatch.setattr("engine.store.sqlite.open_for_writing", slowly)
         with ThreadPoolExecutor(2) as pool:
             starting = pool.submit(store.start_over, "of a test")
-            assert began.wait(60)
+            assert began.wait(120)
             proven = pool.submit(store.prove)
             early = wait([proven], 0.2).done
             goes_on.set()

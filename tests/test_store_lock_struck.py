@@ -16,8 +16,8 @@ from engine.errors import StoreInUse
 from engine.store import ending, lock, merging, ongoing, open_store, opening, proof, seal
 from engine.store.lock import Held, WriterLock, hold_as_reader, keep_readers_out, make_lock_file
 from engine.store.rawfile import RawFile
+from tests.patience import until
 from tests.stores import closed_store, database, graph
-from tests.watch_world import until
 
 PLACES = {one.__file__ for one in (ending, lock, merging, ongoing, proof, threading)}
 
@@ -124,7 +124,7 @@ def test_who_is_struck_while_it_stops_a_merge_can_stop_it_again(tmp_path: Path) 
         nonlocal one
         waits = threading.Thread(target=one.stop, daemon=True)
         waits.start()
-        waits.join(20)
+        waits.join(120)
         assert one.is_over
         one = begun()
 
@@ -145,7 +145,7 @@ def test_who_is_struck_while_it_waits_for_a_proof_can_do_so_again(tmp_path: Path
         nonlocal one
         waits = threading.Thread(target=getattr(one, act), daemon=True)
         waits.start()
-        waits.join(20)
+        waits.join(120)
         assert not waits.is_alive()
         one = proof.Proof(raw, found)
 

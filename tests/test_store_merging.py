@@ -14,8 +14,8 @@ from engine.errors import StoreFull
 from engine.store import lock, merging, ongoing, open_store, opening, seal, tidying
 from engine.store.rawfile import RawFile
 from tests.merging_world import LIMIT, SLICE, STEPS, Halt, fill, make_logs_small, merged_beside
+from tests.patience import until
 from tests.stores import copy, dump, graph, run
-from tests.watch_world import until
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def test_no_commit_waits_while_the_log_is_copied(tmp_path: Path, monkeypatch: py
     halt = Halt(monkeypatch, tidying, "copy_log")
     with merged_beside(tmp_path) as store:
         revision = fill(store)
-        assert halt.reached.wait(60)
+        assert halt.reached.wait(120)
         for later in range(revision, revision + 5):
             store.write(graph(100, revision=later))
             assert store.state.revision == later
@@ -67,7 +67,7 @@ def test_commits_that_were_made_while_the_file_was_sealed_are_found(
     halt = Halt(monkeypatch, RawFile, "digest")
     with open_store(tmp_path / "s") as store:
         revision = fill(store)
-        assert halt.reached.wait(60)
+        assert halt.reached.wait(120)
         store.write(graph(100, revision=revision))
         halt.goes_on()
         until(lambda: not store.is_merging)
@@ -86,7 +86,7 @@ def test_who_merges_or_closes_meanwhile_ends_the_thread_first(
     halt = Halt(monkeypatch, owner, step)
     with merged_beside(tmp_path) as store:
         revision = fill(store)
-        assert halt.reached.wait(60)
+        assert halt.reached.wait(120)
         if step in ("copy_log", "digest"):  # else the thread has the store for itself
             store.write(graph(100, revision=revision))
         threading.Timer(0.05, halt.goes_on).start()
@@ -102,7 +102,7 @@ def test_a_store_that_starts_over_meanwhile_has_nothing_of_the_thread(
     halt = Halt(monkeypatch, RawFile, "digest")
     with open_store(tmp_path) as store:
         fill(store)
-        assert halt.reached.wait(60)
+        assert halt.reached.wait(120)
         threading.Timer(0.05, halt.goes_on).start()
         store.start_over("of a test")
         store.notes.clear()
@@ -167,7 +167,7 @@ def test_a_reader_that_comes_meanwhile_waits_for_the_end(
     halt = Halt(monkeypatch, tidying, "copy_log")
     with merged_beside(tmp_path) as store:
         revision = fill(store)
-        assert halt.reached.wait(60)
+        assert halt.reached.wait(120)
         threading.Timer(0.05, halt.goes_on).start()
         with open_store(tmp_path, read_only=True) as reader:
             assert reader.state.revision == revision - 1
@@ -186,7 +186,7 @@ def test_a_reader_that_comes_while_the_file_is_sealed_waits_for_nothing(
         else:
             store.write(graph(5))
             merge.start()
-        assert halt.reached.wait(60)
+        assert halt.reached.wait(120)
         monkeypatch.setattr(lock, "MERGE_SECONDS", 0.0)
         try:
             reader = open_store(tmp_path, read_only=True)
@@ -204,7 +204,7 @@ def test_a_forked_child_keeps_no_reader_out(tmp_path: Path, monkeypatch: pytest.
     reader, writer = os.pipe()
     with merged_beside(tmp_path) as store:
         fill(store)
-        assert halt.reached.wait(60)
+        assert halt.reached.wait(120)
         child = os.fork()
         if child == 0:
             os.close(writer)
@@ -237,7 +237,7 @@ def strike(owner, step):
         is_beside = threading.current_thread().name == "engine-merge"
         if is_beside and step == "digest":
             sealing.set()
-            assert committed.wait(60)
+            assert committed.wait(120)
         kills = is_beside and step == sys.argv[2]
         if kills and sys.argv[3] == "before":
             os._exit(0)
@@ -258,7 +258,7 @@ for revision in range(1, 10**6):
     if sealing.is_set():
         break
 committed.set()
-threading.Event().wait(60)
+threading.Event().wait(120)
 """
     child = run(code, tmp_path, step, after)
     out, error = child.communicate(timeout=240)

@@ -19,8 +19,8 @@ from engine.store.lock import Held, keep_readers_out
 from engine.store.rawfile import RawFile
 from engine.store.sqlite import Store
 from tests.merging_world import Halt, fill, make_logs_small, merged_beside
+from tests.patience import until
 from tests.stores import copy, dump, graph
-from tests.watch_world import until
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def test_a_store_that_is_closed_while_it_is_sealed_is_sealed(
     halt = Halt(monkeypatch, RawFile, "digest")
     with merged_beside(tmp_path) as store:
         fill(store)
-        assert halt.reached.wait(60)
+        assert halt.reached.wait(120)
         assert store.files.wal_size() == 0
         soon(halt.goes_on)
 
@@ -52,7 +52,7 @@ def test_a_power_cut_that_brings_the_seal_back_takes_no_commit(
     with open_store(tmp_path / "s") as store:
         before = store.files.seal.read_bytes()
         revision = fill(store)
-        assert halt.reached.wait(60)
+        assert halt.reached.wait(120)
         store.write(graph(100, revision=revision))
         cut = copy(store.directory, tmp_path / "cut")
         (cut / store.files.seal.name).write_bytes(before)
@@ -80,7 +80,7 @@ def test_what_names_the_seal_is_on_the_disk_before_it(
 
     with open_store(tmp_path, synchronous=synchronous) as store:
         revision = fill(store)
-        assert halt.reached.wait(60)
+        assert halt.reached.wait(120)
         store.write(graph(100, revision=revision))
         monkeypatch.setattr(os, "fsync", sync)
         monkeypatch.setattr(seal, "write_seal", write_seal)
@@ -130,7 +130,7 @@ def test_a_store_that_is_forgotten_while_it_is_merged_lets_others_in_then(
     store: Store | None = open_store(tmp_path)
     assert store is not None
     fill(store)
-    assert halt.reached.wait(60)
+    assert halt.reached.wait(120)
     expected, one = dump(store), store._opened
     store = None
     gc.collect()
@@ -173,7 +173,7 @@ def test_an_interrupt_while_a_thread_is_waited_for_lets_it_keep_what_it_uses(
     halt = Halt(monkeypatch, tidying, "copy_log")
     store = open_store(tmp_path)
     fill(store)
-    assert halt.reached.wait(60)
+    assert halt.reached.wait(120)
 
     def struck(one: ongoing.Ongoing) -> None:
         raise KeyboardInterrupt
@@ -204,7 +204,7 @@ def test_what_lies_in_the_place_of_a_store_by_now_is_left_alone(
     halt = Halt(monkeypatch, owner, step)
     store = open_store(mine)
     fill(store)
-    assert halt.reached.wait(60)
+    assert halt.reached.wait(120)
     mine.rename(tmp_path / "gone")
     (tmp_path / "copy").rename(mine)
     names = ("store.db", "store.db-wal", "store.seal")
@@ -226,7 +226,7 @@ def test_a_store_that_was_deleted_meanwhile_does_not_come_back(
     halt = Halt(monkeypatch, RawFile, "digest")
     with open_store(tmp_path / "s") as store:
         fill(store)
-        assert halt.reached.wait(60)
+        assert halt.reached.wait(120)
         for path in store.directory.iterdir():
             path.unlink()
         halt.goes_on()
@@ -242,7 +242,7 @@ def test_a_forked_child_does_not_wait_for_the_thread_of_its_parent(
     halt = Halt(monkeypatch, tidying, "shorten_log")
     with merged_beside(tmp_path) as store:
         fill(store)
-        assert halt.reached.wait(60)
+        assert halt.reached.wait(120)
         child = os.fork()
         if child == 0:
             signal.alarm(20)

@@ -16,7 +16,8 @@ from engine.errors import Closed, ForkedEngine, StoreDamaged, StoreError
 from engine.store import open_store, opening, proof, repair
 from engine.store.rawfile import RawFile
 from engine.store.sqlite import Store
-from tests.late_proofs import SECONDS, always, gate, later
+from tests.late_proofs import always, gate, later
+from tests.patience import PATIENCE
 from tests.stores import closed_store, database, dump
 
 __all__ = ["always", "gate"]  # fixtures
@@ -41,7 +42,7 @@ def test_a_store_that_ends_before_its_proof_lets_go_of_everything(
     del store
     gc.collect()
     for thread in proofs():  # it may not have ended quite
-        thread.join(SECONDS)
+        thread.join(PATIENCE)
     assert not proofs()
     assert RawFile._open == {}
     gate.set()
@@ -58,7 +59,7 @@ def test_a_store_that_is_forgotten_in_the_thread_of_its_proof_is_closed(
     ready = threading.Event()
 
     def forgetting(raw: RawFile, **_: object) -> bytes:
-        assert ready.wait(SECONDS)
+        assert ready.wait(PATIENCE)
         held.clear()  # the last reference: its finalizer runs here
         return b""
 
@@ -66,7 +67,7 @@ def test_a_store_that_is_forgotten_in_the_thread_of_its_proof_is_closed(
     held.append(later(tmp_path))
     (thread,) = proofs()
     ready.set()
-    thread.join(SECONDS)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     assert RawFile._open == {}
 

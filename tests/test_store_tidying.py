@@ -14,8 +14,8 @@ from engine.store import Batch, InputRow, State, late, merging, open_store, rows
 from engine.store.sqlite import Store
 from engine.watch import keys
 from tests.input_blocks import OBSERVED, RANGE, Statements, in_blocks, in_rows, node, written
+from tests.patience import until
 from tests.stores import dump, graph
-from tests.watch_world import until
 
 SEVERAL = range(1, 40 * RANGE, RANGE)
 

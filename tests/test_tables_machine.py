@@ -37,7 +37,6 @@ VARIANTS = {
 }
 
 
-@pytest.mark.limit(900)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_no_random_timeline_with_tables_gives_another_answer_or_runs_more_than_it_must(variant: str) -> None:
     settings = VARIANTS[variant]
@@ -47,7 +46,6 @@ def test_no_random_timeline_with_tables_gives_another_answer_or_runs_more_than_i
         fuzz(seed, settings)
 
 
-@pytest.mark.limit(300)
 @pytest.mark.parametrize("variant", [one for one in VARIANTS if "history" in one])
 def test_no_timeline_between_branches_with_tables_gives_another_answer(variant: str) -> None:
     settings = VARIANTS[variant]

@@ -249,7 +249,6 @@ def test_the_name_of_a_table_may_become_that_of_a_query_of_the_same_keys(reopen:
     assert found(db, again) == [5]
 
 
-@pytest.mark.limit(60)
 def test_an_audit_ends_although_the_table_once_rested_on_one_that_is_no_more(reopen: Reopen) -> None:
     keys = keys_of(2)
     rows = rows_of(keys)

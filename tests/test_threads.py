@@ -12,7 +12,8 @@ import pytest
 
 from engine import CycleError, Engine, each, input, query
 from engine.core import Core
-from tests.threads import SECONDS, run_all
+from tests.patience import PATIENCE
+from tests.threads import run_all
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_sixteen_threads_get_the_one_error(db: Engine) -> None:
 
 @pytest.mark.parametrize("size", [2, 3, 7])
 def test_a_ring_over_several_threads_is_a_cycle_not_a_deadlock(db: Engine, size: int) -> None:
-    started = threading.Barrier(size, timeout=SECONDS)
+    started = threading.Barrier(size, timeout=PATIENCE)
     meet = [True] * size
 
     @query
@@ -162,13 +163,13 @@ def test_an_input_that_changes_while_a_query_runs_restarts_it(db: Engine) -> Non
     def pair() -> tuple[int, int]:
         first = cell(0)
         entered.set()
-        go_on.wait(SECONDS)
+        go_on.wait(PATIENCE)
         second = cell(1)
         seen.append((first, second))
         return first, second
 
     def change() -> None:
-        entered.wait(SECONDS)
+        entered.wait(PATIENCE)
         with db.batch():
             db.set(cell.key(0), 100)
             db.set(cell.key(1), 100)
@@ -200,7 +201,7 @@ def test_a_request_that_is_always_overtaken_comes_through(db: Engine) -> None:
         outcome = run_all(lambda: db.get(slow))
     finally:
         stop.set()
-        writer.join(SECONDS)
+        writer.join(PATIENCE)
     assert isinstance(outcome[0], int)
 
 
@@ -228,7 +229,7 @@ def test_closing_ends_waiting_requests(db: Engine, between: bool, monkeypatch: p
         return number
 
     def close() -> None:
-        entered.wait(SECONDS)
+        entered.wait(PATIENCE)
         db.close()
 
     outcomes = run_all(*[lambda number=number: db.get(slow, number) for number in range(4)], close)
@@ -236,7 +237,7 @@ def test_closing_ends_waiting_requests(db: Engine, between: bool, monkeypatch: p
 
 
 def test_a_group_on_workers_runs_members_at_the_same_time() -> None:
-    together = threading.Barrier(3, timeout=SECONDS)
+    together = threading.Barrier(3, timeout=PATIENCE)
 
     @query
     def waits(number: int) -> int:

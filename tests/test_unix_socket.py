@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.watch.unix_socket import connect, listen, peer_user, withdraw
-from tests.telling import SOON
+from tests.patience import PATIENCE
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
@@ -74,7 +74,7 @@ def test_of_many_who_listen_at_once_one_does(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(SOON)
+        thread.join(PATIENCE)
     assert len(got) == 1
     assert refused == [errno.EADDRINUSE] * 7
     withdraw(got[0], path)

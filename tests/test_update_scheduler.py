@@ -164,14 +164,14 @@ def test_whoever_waits_on_the_condition_is_woken_by_every_kind_of_work(rig: Rig)
         def wait(waiting: threading.Event = waiting, woken: threading.Event = woken) -> None:
             with rig.scheduler.changed:
                 waiting.set()
-                if rig.scheduler.changed.wait(10):
+                if rig.scheduler.changed.wait(120):
                     woken.set()
 
         thread = threading.Thread(target=wait)
         thread.start()
-        assert waiting.wait(10)
+        assert waiting.wait(120)
         work()
-        thread.join(10)
+        thread.join(120)
         assert woken.is_set()
 
 

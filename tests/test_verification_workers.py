@@ -9,7 +9,8 @@ from pathlib import Path
 from engine import Engine
 from engine.parallel.executor import Executor
 from engine.parallel.processes import Processes
-from tests.workers import SQUARES, Rules, children, make, others, wait_until
+from tests.patience import until
+from tests.workers import SQUARES, Rules, children, make, others
 
 Make = Callable[[str], Rules]
 __all__ = ["make", "others"]  # fixtures
@@ -62,7 +63,7 @@ def test_workers_of_a_verification_end_with_it(make: Make, others: None) -> None
         db.get(rules.squares)
         before = children()
         assert not db.verify(rules.squares).differences
-        wait_until(lambda: children() == before)
+        until(lambda: children() == before)
 
 
 def test_a_verification_does_not_open_an_executor_of_the_host_again(make: Make) -> None:

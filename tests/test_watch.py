@@ -12,16 +12,9 @@ from engine import Engine
 from engine.rules.env import variable
 from engine.rules.files import read_text
 from engine.watch.events import Started
+from tests.patience import PATIENCE, until
 from tests.watch_queries import GATES, code, codes, root, slow
-from tests.watch_world import (
-    PATIENCE,
-    key,
-    save,
-    text,
-    tree,
-    until,
-    watching,
-)
+from tests.watch_world import key, save, text, tree, watching
 
 __all__ = ["root"]  # a fixture
 

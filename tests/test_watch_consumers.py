@@ -12,7 +12,8 @@ import pytest
 
 from engine.watch.events import Skipped, Stopped, WatchEvent, Watching
 from engine.watch.subscribers import Mailbox, Subscribers
-from tests.telling import EXAMPLES, SOON, skips
+from tests.patience import PATIENCE
+from tests.telling import EXAMPLES, skips
 
 # -- async -----------------------------------------------------------------------------------------
 
@@ -127,7 +128,7 @@ def test_a_callback_gets_every_event_and_its_exceptions_are_logged(caplog: pytes
     with caplog.at_level(logging.ERROR, "engine"), subscribers.call(callback):
         for event in EXAMPLES:
             subscribers.publish(event)
-        assert done.wait(SOON)
+        assert done.wait(PATIENCE)
     assert got == list(EXAMPLES)
     assert caplog.text.count("ValueError: a bad day") == len(EXAMPLES)
 
@@ -139,7 +140,7 @@ def test_a_slow_callback_is_told_what_it_missed_and_holds_up_nobody() -> None:
 
     def slow(event: WatchEvent) -> None:
         busy.set()
-        assert go_on.wait(SOON)
+        assert go_on.wait(PATIENCE)
         got.append(event)
         if isinstance(event, Stopped):
             done.set()
@@ -147,12 +148,12 @@ def test_a_slow_callback_is_told_what_it_missed_and_holds_up_nobody() -> None:
     other = subscribers.subscribe()
     caller = subscribers.call(slow, limit=2)
     subscribers.publish(skips(0)[0])
-    assert busy.wait(SOON)
+    assert busy.wait(PATIENCE)
     for event in (*skips(*range(1, 10)), Stopped(3, "")):
         subscribers.publish(event)
     assert len(list(other)) == 11
     go_on.set()
-    assert done.wait(SOON)
+    assert done.wait(PATIENCE)
     caller.close()
     assert got == [*skips(0), Skipped(8, 0), *skips(9), Stopped(3, "")]
 
@@ -170,7 +171,7 @@ def test_a_callback_may_close_its_own_caller() -> None:
     caller = subscribers.call(callback)
     for event in skips(1, 2):
         subscribers.publish(event)
-    assert closed.wait(SOON)
+    assert closed.wait(PATIENCE)
     caller.close()
     assert calls == skips(1)
     assert subscribers.count() == 0

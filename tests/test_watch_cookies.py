@@ -11,18 +11,10 @@ import pytest
 
 from engine import Engine
 from engine.watch import catch_up
+from tests.patience import PATIENCE, until
 from tests.scripted import Script, spoiled
 from tests.watch_queries import root
-from tests.watch_world import (
-    PATIENCE,
-    answers,
-    save,
-    text,
-    tree,
-    truth,
-    until,
-    watching,
-)
+from tests.watch_world import answers, save, text, tree, truth, watching
 
 __all__ = ["root"]  # a fixture
 

@@ -16,7 +16,8 @@ from engine.watch.coverage import Coverage
 from engine.watch.events import Stopped, Trouble
 from engine.watch.inotify import instances
 from engine.watch.kernel import KernelBackend
-from tests.watch_world import PATIENCE, Told, planted, save, tree, until
+from tests.patience import PATIENCE, until
+from tests.watch_world import Told, planted, save, tree
 
 GOES, GOING = threading.Event(), threading.Event()
 

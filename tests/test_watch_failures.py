@@ -15,17 +15,9 @@ from engine.watch.delta_processor import DeltaProcessor
 from engine.watch.echo import Echo
 from engine.watch.events import Started, Trouble
 from engine.watch.inputs import Inputs
+from tests.patience import until
 from tests.watch_queries import TROUBLE, root, shaky
-from tests.watch_world import (
-    answers,
-    key,
-    save,
-    size_of,
-    truth,
-    until,
-    until_equal,
-    watching,
-)
+from tests.watch_world import answers, key, save, size_of, truth, until_equal, watching
 
 __all__ = ["root"]  # a fixture
 

@@ -9,17 +9,9 @@ from pathlib import Path
 
 from engine import Engine
 from engine.watch.events import Failed
+from tests.patience import PATIENCE, until
 from tests.watch_queries import root
-from tests.watch_world import (
-    PATIENCE,
-    answers,
-    save,
-    tree,
-    truth,
-    until,
-    until_equal,
-    watching,
-)
+from tests.watch_world import answers, save, tree, truth, until_equal, watching
 
 __all__ = ["root"]  # a fixture
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import until
 from tests.watch_modes import MODES, check
-from tests.watch_world import planted, text, tree, until, until_equal, watching
+from tests.watch_world import planted, text, tree, until_equal, watching
 
 
 @pytest.fixture

@@ -12,15 +12,9 @@ import pytest
 from engine import Engine
 from engine.rules.files import read_text
 from engine.watch.events import Revised, Skipped, Started, Stopped
+from tests.patience import PATIENCE, until
 from tests.watch_queries import codes, root
-from tests.watch_world import (
-    PATIENCE,
-    save,
-    text,
-    tree,
-    until,
-    watching,
-)
+from tests.watch_world import save, text, tree, watching
 
 __all__ = ["root"]  # a fixture
 

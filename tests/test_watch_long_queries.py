@@ -10,16 +10,9 @@ import pytest
 
 from engine import Engine
 from engine.watch.events import Stopped
+from tests.patience import PATIENCE, until
 from tests.watch_queries import GATES, root, slow
-from tests.watch_world import (
-    PATIENCE,
-    key,
-    save,
-    tree,
-    truth,
-    until,
-    watching,
-)
+from tests.watch_world import key, save, tree, truth, watching
 
 __all__ = ["root"]  # a fixture
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from engine.watch import file_watcher
+from tests.patience import PATIENCE, until
 from tests.watch_modes import HERE, MODES, child
-from tests.watch_world import PATIENCE, answers, planted, truth, until, until_equal, watching
+from tests.watch_world import answers, planted, truth, until_equal, watching
 
 
 @pytest.fixture
@@ -107,7 +108,8 @@ limit = Path("/proc/sys/user/max_inotify_watches")
 limit.write_text(sys.argv[2])
 
 from engine.watch.events import Trouble
-from tests.watch_world import answers, truth, until, until_equal, watching
+from tests.patience import until
+from tests.watch_world import answers, truth, until_equal, watching
 
 root = Path(sys.argv[1])
 with watching(root, poll_seconds=0.1) as (db, watch, told):

@@ -11,7 +11,8 @@ import pytest
 
 from engine.watch.events import Figures, Revised, Skipped, Stopped, WatchEvent, Watching
 from engine.watch.subscribers import Mailbox, Subscribers
-from tests.telling import CHECKOUT, EXAMPLES, SOON, revision_of, skips
+from tests.patience import PATIENCE
+from tests.telling import CHECKOUT, EXAMPLES, revision_of, skips
 
 
 def test_every_mailbox_gets_all_events_in_order() -> None:
@@ -101,7 +102,7 @@ def test_a_waiting_thread_comes_back_when_the_mailbox_is_closed() -> None:
         thread.start()
     mailbox.close()
     for thread in threads:
-        thread.join(SOON)
+        thread.join(PATIENCE)
     assert got == [None, None]
 
 
@@ -114,7 +115,7 @@ def test_each_event_comes_to_one_of_two_threads_and_both_end() -> None:
     for event in (*skips(*range(2_000)), Stopped(1, "")):
         mailbox.put(event)
     for thread in threads:
-        thread.join(SOON)
+        thread.join(PATIENCE)
     assert sorted(map(str, [*got[0], *got[1]])) == sorted(map(str, [*skips(*range(2_000)), Stopped(1, "")]))
     for mine in got:
         numbers = [int(event.reason) for event in mine if isinstance(event, Watching)]
@@ -133,7 +134,7 @@ def test_publishers_in_many_threads_are_seen_in_one_order_by_all() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(SOON)
+        thread.join(PATIENCE)
     subscribers.publish(Stopped(0, ""))
     first, second = (list(mailbox) for mailbox in mailboxes)
     assert first == second
@@ -163,7 +164,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
-        timeout=SOON,
+        timeout=PATIENCE,
         check=True,
     )
     assert answer.stdout == "7\n"

@@ -17,20 +17,12 @@ import pytest
 from engine import Engine
 from engine.watch import file_watcher
 from engine.watch.scanning import ScanningBackend
+from tests.patience import until
 from tests.scripted import Script, spoiled
 from tests.watch_edits import Edits
 from tests.watch_modes import polling
 from tests.watch_odd_edits import OddEdits
-from tests.watch_world import (
-    WATCHED,
-    answers,
-    planted,
-    truth,
-    until,
-    until_equal,
-    value_of,
-    watching,
-)
+from tests.watch_world import WATCHED, answers, planted, truth, until_equal, value_of, watching
 
 ROUND = 20  # edits between two comparisons
 

@@ -14,8 +14,9 @@ from engine.rules import files
 from engine.rules.directories import glob
 from engine.rules.files import read_text
 from engine.watch.events import FileDelta, RulesChanged, Started, Stopped, Trouble
+from tests.patience import PATIENCE, until
 from tests.watch_process import save as save_beside
-from tests.watch_world import PATIENCE, planted, save, text, tree, until, watching
+from tests.watch_world import planted, save, text, tree, watching
 
 ENDS: dict[str, type[BaseException]] = {}  # what a query raises that ends a program
 

@@ -17,19 +17,10 @@ from engine import Engine, each, query
 from engine.rules.directories import glob
 from engine.watch import update_scheduler
 from engine.watch.events import Trouble
+from tests.patience import PATIENCE, until
 from tests.watch_edits import Edits
 from tests.watch_modes import MODES, background, check, child
-from tests.watch_world import (
-    PATIENCE,
-    answers,
-    planted,
-    text,
-    tree,
-    truth,
-    until,
-    until_equal,
-    watching,
-)
+from tests.watch_world import answers, planted, text, tree, truth, until_equal, watching
 
 
 @pytest.fixture

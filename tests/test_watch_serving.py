@@ -214,7 +214,7 @@ def test_sync_and_stop_are_requests(serving: Serving) -> None:
     assert client.sync(serving.store, crawl=True) == 0
     assert serving.fake.synced == [False, False, True]
     client.stop(serving.store)
-    assert serving.fake.stopped.wait(60)
+    assert serving.fake.stopped.wait(120)
 
 
 # -- new code ----------------------------------------------------------------------------------

@@ -15,18 +15,10 @@ from engine import Engine
 from engine.errors import BadSettings, Closed, EngineError
 from engine.watch.events import Stopped
 from engine.watch.places import Places
+from tests.patience import PATIENCE, until
 from tests.scripted import ByHand
 from tests.watch_queries import root
-from tests.watch_world import (
-    PATIENCE,
-    probes,
-    save,
-    text,
-    tree,
-    truth,
-    until,
-    watching,
-)
+from tests.watch_world import probes, save, text, tree, truth, watching
 
 __all__ = ["root"]  # a fixture
 

@@ -20,16 +20,9 @@ from engine.watch import server, wire
 from engine.watch.client import NotServed, ask
 from engine.watch.unix_socket import connect
 from engine.watch.wire import Lines, Malformed, Message
+from tests.patience import until
 from tests.threads import without_threads
-from tests.watch_serving import (
-    SCRIPT,
-    Serving,
-    exchange,
-    project,
-    request_of,
-    serving,
-    wait_for,
-)
+from tests.watch_serving import SCRIPT, Serving, exchange, project, request_of, serving
 
 __all__ = ["project", "serving"]  # fixtures
 
@@ -145,7 +138,7 @@ def test_a_client_for_which_there_is_no_thread_is_sent_away_and_the_next_one_is_
 
 def test_a_client_that_says_nothing_is_dropped(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "REQUEST_SECONDS", 0.2)
-    with connect(wire.socket_path(serving.store), 60) as connection:
+    with connect(wire.socket_path(serving.store), 120) as connection:
         connection.sendall(b'{"half":')
         assert connection.recv(1) == b""
 
@@ -154,11 +147,11 @@ def test_a_client_that_does_not_read_holds_up_nobody(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "SEND_SECONDS", 1.0)
-    with connect(wire.socket_path(serving.store), 10) as connection:
+    with connect(wire.socket_path(serving.store), 120) as connection:
         connection.sendall(wire.encoded({**wire.identity(), **request_of("long", "100000")}))
-        wait_for(lambda: serving.fake.db.counts().executed == 1)
+        until(lambda: serving.fake.db.counts().executed == 1)
         assert ask(serving.store, request_of("echo", "other")).out == "other 0 RED\n"
-        wait_for(lambda: not serving.server._connections)
+        until(lambda: not serving.server._connections)
 
 
 def test_a_hundred_megabytes_arrive_whole(serving: Serving) -> None:
@@ -177,16 +170,16 @@ def test_a_client_that_goes_is_noticed_and_what_was_not_begun_is_dropped(
 
     def slow(request: Message, served: server.Served) -> Generator[Message, None, None]:
         reached.set()
-        assert go.wait(60)
+        assert go.wait(120)
         yield {"progress": {}}
         done.append("the rest of the work")
 
     monkeypatch.setattr(serving.server, "answer", slow)
-    with connect(wire.socket_path(serving.store), 10) as connection:
+    with connect(wire.socket_path(serving.store), 120) as connection:
         connection.sendall(wire.encoded({**wire.identity(), "do": "status"}))
-        assert reached.wait(60)
+        assert reached.wait(120)
     go.set()
-    wait_for(lambda: not serving.server._connections)
+    until(lambda: not serving.server._connections)
     assert done == []
 
 
@@ -203,12 +196,12 @@ def test_an_interrupted_command_ends_at_once_and_its_query_is_let_finish(serving
     command = subprocess.Popen(
         [*SCRIPT, "run", "rules.py:gated"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    wait_for(lambda: serving.fake.synced == [False] and "rules" in sys.modules)
+    until(lambda: serving.fake.synced == [False] and "rules" in sys.modules)
     command.send_signal(signal.SIGINT)
     assert command.communicate(timeout=120) == ("", "interrupted\n")
     assert command.returncode == 130
     (serving.store.parent / "go").touch()
-    wait_for(lambda: not serving.server._connections)
+    until(lambda: not serving.server._connections)
 
 
 def test_closing_waits_for_no_client_and_leaves_nothing(
@@ -219,10 +212,10 @@ def test_closing_waits_for_no_client_and_leaves_nothing(
     idle = [connect(wire.socket_path(serving.store), 5) for _ in range(5)]
     deaf = connect(wire.socket_path(serving.store), 5)
     deaf.sendall(wire.encoded({**wire.identity(), **request_of("long", "100000")}))
-    wait_for(lambda: serving.fake.db.counts().executed == 1)
+    until(lambda: serving.fake.db.counts().executed == 1)
     serving.server.close()
     serving.server.close()
-    wait_for(lambda: not [one for one in threading.enumerate() if one.name.startswith("engine-serve")])
+    until(lambda: not [one for one in threading.enumerate() if one.name.startswith("engine-serve")])
     for connection in (*idle, deaf):
         connection.close()
     with pytest.raises(NotServed):

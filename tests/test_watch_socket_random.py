@@ -17,7 +17,8 @@ import pytest
 from engine.cli.report import BUG
 from engine.watch import server, wire
 from engine.watch.client import ask, sync
-from tests.watch_serving import Serving, project, request_of, served, wait_for
+from tests.patience import until
+from tests.watch_serving import Serving, project, request_of, served
 
 __all__ = ["project"]  # a fixture
 
@@ -82,7 +83,7 @@ class Clients:
     def sent(self, data: bytes) -> socket.socket:
         """A connection on which as much was sent as was taken; it stays open for now."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(20)
+        connection.settimeout(120)
         self.open.append(connection)
         connection.connect(wire.socket_path(self.store))
         try:
@@ -176,7 +177,7 @@ def test_random_clients_harm_nobody_and_leave_nothing(
         clients.do_ask()
         for connection in clients.open:
             connection.close()
-        wait_for(lambda: not serving.server._connections)
+        until(lambda: not serving.server._connections)
         if before:
             assert len(os.listdir("/proc/self/fd")) <= before
         assert not serving.fake.stopped.is_set()

@@ -18,8 +18,9 @@ from engine.rules.files import FileError
 from engine.watch import file_watcher
 from engine.watch.events import Trouble, Watching
 from engine.watch.kernel import KernelBackend
+from tests.patience import until
 from tests.watch_modes import MODES, check
-from tests.watch_world import planted, tree, until, until_equal, watching
+from tests.watch_world import planted, tree, until_equal, watching
 
 
 @pytest.fixture

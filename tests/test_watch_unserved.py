@@ -18,6 +18,7 @@ from engine.watch import client, wire
 from engine.watch.client import NotServed, ask
 from engine.watch.server import Server
 from engine.watch.unix_socket import listen, withdraw
+from tests.patience import until
 from tests.watch_serving import (
     ROOT,
     SCRIPT,
@@ -30,7 +31,6 @@ from tests.watch_serving import (
     request_of,
     run,
     serving,
-    wait_for,
 )
 
 __all__ = ["project", "serving"]  # fixtures
@@ -146,7 +146,7 @@ def test_a_watch_that_ends_amid_a_request_leaves_the_work_to_the_command(project
     command = subprocess.Popen(
         [*SCRIPT, "run", "rules.py:gated"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    wait_for(lambda: fake.synced == [False] and "rules" in sys.modules)
+    until(lambda: fake.synced == [False] and "rules" in sys.modules)
     serves.close()
     withdraw(listener, wire.socket_path(store))
     db.close()

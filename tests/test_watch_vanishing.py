@@ -13,7 +13,7 @@ from watchfiles._rust_notify import RustNotify
 
 from engine.watch.cookies import Cookies
 from engine.watch.kernel import TRIES, KernelBackend
-from tests.watch_world import until
+from tests.patience import until
 
 
 class Rig:

@@ -10,7 +10,7 @@ import pytest
 import watchfiles._rust_notify
 
 from engine.watch.kernel import KernelBackend
-from tests.watch_world import until
+from tests.patience import until
 
 
 class Asked:

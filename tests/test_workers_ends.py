@@ -17,8 +17,9 @@ from engine import Engine
 from engine.errors import Closed, TimedOut, WorkerLost
 from engine.parallel import exchange
 from engine.parallel.processes import PROGRAM
+from tests.patience import PATIENCE, until
 from tests.striking import strike
-from tests.workers import SQUARES, Rules, children, is_alive, make, others, wait_until
+from tests.workers import SQUARES, Rules, children, is_alive, make, others
 
 Make = Callable[[str], Rules]
 __all__ = ["make", "others"]
@@ -137,9 +138,9 @@ def test_a_change_cancels_what_workers_do(make: Make) -> None:
         found: list[int] = []
         thread = threading.Thread(target=lambda: found.append(db.get(rules.all_slow)))
         thread.start()
-        wait_until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= 8)
+        until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= 8)
         db.set(rules.seed.key(), 1)
-        thread.join(20)
+        thread.join(PATIENCE)
         assert found == [36]
         db.check_invariants()
 
@@ -158,9 +159,9 @@ def test_an_engine_that_ends_meanwhile_leaves_no_process(make: Make, how: str) -
 
     thread = threading.Thread(target=ask)
     thread.start()
-    wait_until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= 8)
+    until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= 8)
     getattr(db, how)()
-    thread.join(20)
+    thread.join(PATIENCE)
     assert isinstance(found[0], Closed if how == "close" else KeyboardInterrupt)
     db.close()
     assert not children()
@@ -173,7 +174,7 @@ def test_an_engine_that_is_dropped_leaves_no_process(make: Make) -> None:
     assert children()
     del db
     gc.collect()
-    wait_until(lambda: not children())
+    until(lambda: not children())
 
 
 SCRIPT = """
@@ -193,13 +194,13 @@ def test_workers_end_with_the_process_that_started_them(
     rules = make(SLOW)
     program = SCRIPT.format(name=rules.name, path=[str(tmp_path), *sys.path])
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
-    wait_until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= 8)
+    until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= 8)
     _, pids = rules.noted()
     assert pids
     assert process.pid not in pids
     process.send_signal(number)
-    process.wait(20)
-    wait_until(lambda: not any(map(is_alive, pids)), 5)
+    process.wait(PATIENCE)
+    until(lambda: not any(map(is_alive, pids)))
 
 
 def test_ctrl_c_ends_a_command_and_its_workers(make: Make, tmp_path: Path) -> None:
@@ -209,14 +210,14 @@ def test_ctrl_c_ends_a_command_and_its_workers(make: Make, tmp_path: Path) -> No
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
     )
-    wait_until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= 8)
+    until(lambda: rules.log.exists() and len(rules.log.read_text().splitlines()) >= 8)
     _, pids = rules.noted()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in said
     assert process.pid not in pids
-    wait_until(lambda: not any(map(is_alive, pids)), 5)
+    until(lambda: not any(map(is_alive, pids)))
 
 
 def test_a_worker_whose_parent_ends_while_it_starts_says_nothing() -> None:
@@ -227,7 +228,7 @@ def test_a_worker_whose_parent_ends_while_it_starts_says_nothing() -> None:
     )
     assert worker.stdout is not None
     worker.stdout.close()  # what a parent that is killed leaves behind, but for the order
-    _, said = worker.communicate(timeout=60)
+    _, said = worker.communicate(timeout=PATIENCE)
     assert (worker.returncode, said) == (0, "")
 
 

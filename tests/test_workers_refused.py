@@ -188,7 +188,6 @@ def all_above() -> tuple[int, ...]:
         assert db.get(rules.all_above) == tuple(range(10))
 
 
-@pytest.mark.limit(60)
 def test_what_workers_ask_for_again_and_again_is_no_reason_to_send_its_keys_for_ever(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

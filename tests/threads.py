@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-SECONDS = 60.0  # longest wait before a test counts as hanging
+from tests.patience import PATIENCE
 
 
 def run_all(*works: Callable[[], object]) -> list[object]:
@@ -24,7 +24,7 @@ def run_all(*works: Callable[[], object]) -> list[object]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(SECONDS)
+        thread.join(PATIENCE)
         assert not thread.is_alive(), "a thread hangs"
     return outcomes
 

@@ -8,22 +8,22 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
+from tests.patience import PATIENCE, until
+
 ROOT = Path(__file__).resolve().parent.parent
 START = "import sys; sys.path.insert(0, {!r}); from engine.__main__ import main; main()"
 SCRIPT = (sys.executable, "-P", "-c", START.format(str(ROOT)))  # what the console script does
-PATIENCE = 120.0  # seconds until a test gives up waiting: the machine may be busy
-STEP_SECONDS = 0.01
 
 RULES = """\
 import os, time
 import helper
+from tests.patience import PATIENCE, until
 from engine import each, query
 from engine.rules.directories import glob
 from engine.rules.env import variable
@@ -167,13 +167,15 @@ class Watching:
 
     def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Wait for a condition; an end of the process is the last moment for it."""
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            if self.process.poll() is not None and not any(reader.is_alive() for reader in self._readers):
-                assert condition(), f"ended with {self.process.returncode}: {what}{self.told()}"
-                return
-            assert time.monotonic() < deadline, f"waited in vain: {what}{self.told()}"
-            time.sleep(STEP_SECONDS)
+
+        def is_over() -> bool:
+            return self.process.poll() is not None and not any(one.is_alive() for one in self._readers)
+
+        def holds() -> str:
+            return "yes" if condition() else "no more" if is_over() else ""
+
+        found = until(holds, lambda: f"{what}{self.told()}")
+        assert found == "yes" or condition(), f"ended with {self.process.returncode}: {what}{self.told()}"
 
     def told(self) -> str:
         return "\n-- out\n" + "\n".join(self.out[-50:]) + "\n-- err\n" + "\n".join(self.err[-80:])

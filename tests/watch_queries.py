@@ -9,10 +9,8 @@ import pytest
 
 from engine import query
 from engine.rules.files import read_bytes, read_text
-from tests.watch_world import (
-    PATIENCE,
-    planted,
-)
+from tests.patience import PATIENCE
+from tests.watch_world import planted
 
 TROUBLE: dict[str, int] = {}  # path -> how often reading it fails
 GATES: dict[str, threading.Event] = {}

@@ -7,8 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from engine.watch import wire
 from engine.watch.server import Server
 from engine.watch.unix_socket import connect, listen, withdraw
 from engine.watch.wire import Lines, Message
+from tests.patience import PATIENCE, until
 from tests.small_project import working_in, write_project
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -127,7 +127,7 @@ def served(project: Path) -> Iterator[Serving]:
         finally:
             serves.close()
             withdraw(listener, wire.socket_path(store))
-    wait_for(lambda: set(threading.enumerate()) <= threads)
+    until(lambda: set(threading.enumerate()) <= threads)
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def request_of(query: str, *args: str) -> Message:
 
 def exchange(store: Path, line: bytes) -> list[Message]:
     """Send bytes, end, and read what comes back."""
-    with connect(wire.socket_path(store), 20) as connection:
+    with connect(wire.socket_path(store), PATIENCE) as connection:
         with suppress(BrokenPipeError, ConnectionResetError):  # refused before its end
             connection.sendall(line)
             connection.shutdown(socket.SHUT_WR)
@@ -178,10 +178,3 @@ def exchange(store: Path, line: bytes) -> list[Message]:
         with suppress(ConnectionResetError):
             found.extend(iter(Lines(connection, 1 << 20).next, None))
         return found
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from engine.rules.directories import files_below, glob, listing
 from engine.rules.files import FileError, exists, file_digest, kind, read_bytes, read_text
 from engine.watch.events import Revised, Started, WatchEvent, Watching
 from engine.watch.session import Watch
-
-PATIENCE = 60.0  # seconds until a test gives up waiting: the machine may be busy
+from tests.patience import PATIENCE, until
 
 # Places that are asked for whether there is something or not: links, deep paths, what moves in and out.
 PROBES = (
@@ -103,27 +101,18 @@ def truth(root: Path) -> dict[str, Any]:
         return answers(fresh)
 
 
-def until(condition: Callable[..., Any], what: str = "", *arguments: Any) -> Any:
-    """Wait until something holds of some arguments, and return it."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        found = condition(*arguments)
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"waited {PATIENCE} s for {what or condition}"
-        time.sleep(0.005)
-
-
 def until_equal(db: Engine, root: Path) -> None:
     """Wait until the answers are right; where they never are, say how they differ."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        right, found = truth(root), answers(db)
-        if right == found:
-            return
-        if time.monotonic() > deadline:
-            assert found == right
-        time.sleep(0.01)
+    seen: list[Any] = []
+
+    def equal() -> bool:
+        seen[:] = truth(root), answers(db)
+        return bool(seen[0] == seen[1])
+
+    try:
+        until(equal)
+    finally:
+        assert seen[1] == seen[0]
 
 
 class Told:

@@ -6,7 +6,6 @@ import importlib.util
 import itertools
 import os
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -137,13 +136,6 @@ def children() -> dict[int, str]:
         except OSError:
             continue
     return {number: line for number, line in found.items() if number not in OTHERS}
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come to hold"
-        time.sleep(0.01)
 
 
 def is_alive(pid: int) -> bool:
