@@ -11,7 +11,7 @@ import pytest
 
 from engine import Engine, Sum, each, fold, input, query
 from engine.errors import BadQuery, TimedOut, WorkerLost, WrongCount
-from tests.workers import Rules, graph_of, make
+from tests.workers import Rules, graph_of, let_hang, make
 
 Make = Callable[[str], Rules]
 __all__ = ["make"]
@@ -237,15 +237,16 @@ def test_workers_get_fair_shares_and_what_is_stored_is_the_same(make: Make, tmp_
     ("deed", "options", "name"),
     [
         ("if n == 5: os.kill(os.getpid(), signal.SIGKILL)", "", "WorkerLost"),
-        ("if n == 5: time.sleep(60)", ", timeout=0.5", "TimedOut"),
+        ("if n == 5: note('hangs'); time.sleep(3600)", ", timeout=600", "TimedOut"),
         ("if n == 5: raise ValueError(n)", "", "ValueError"),
         ("if n == 5: sys.exit(1)", ", name='batched:exits'", ""),
     ],
 )
 def test_of_a_call_that_does_not_end_well_only_the_key_that_caused_it_fails(
-    make: Make, deed: str, options: str, name: str
+    make: Make, monkeypatch: pytest.MonkeyPatch, deed: str, options: str, name: str
 ) -> None:
     rules = make(TEXT.format(options=options, deed=deed))
+    let_hang(monkeypatch, rules, "square(5)", "hangs")
     with Engine(None, processes=2) as db:
         if not name:
             with pytest.raises(SystemExit):

@@ -159,14 +159,19 @@ def best(function: Callable[[], object], times: int) -> float:
     return min(found) / 1000
 
 
+def as_measured(microseconds: float) -> float:
+    """So much time of the machine on which the limits were measured: there the sum took 330 us."""
+    return microseconds * max(1.0, best(lambda: sum([n * n for n in range(10_000)]), 50) / 330)
+
+
 def test_ten_helpers_cost_less_than_half_a_millisecond(tmp_path: Path) -> None:
     helpers = "\n".join(f"def h{i}(x, y={i}): return x + y + N" for i in range(10))
     calls = " + ".join(f"h{i}(x)" for i in range(10))
     app = load(tmp_path, f"N = 1\n{helpers}\ndef f(x): return {calls}")
     code_fingerprint(app.f)
-    assert best(lambda: code_fingerprint(app.f), 50) < 500  # 300 us meant; slack for a busy machine
+    assert best(lambda: code_fingerprint(app.f), 50) < as_measured(500)  # 300 us meant
 
 
 def test_a_table_of_100_000_entries_costs_less_than_a_fifth_of_a_second(tmp_path: Path) -> None:
     app = load(tmp_path, "N = {str(i): i for i in range(100_000)}\ndef f(x): return N[x]")
-    assert best(lambda: code_fingerprint(app.f), 3) < 200_000
+    assert best(lambda: code_fingerprint(app.f), 3) < as_measured(200_000)

@@ -14,6 +14,7 @@ need not be the same.
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from importlib import import_module
 from inspect import signature
@@ -49,17 +50,25 @@ class Block:
     after: bool
 
 
-def test_the_readme_does_what_it_says(tmp_path: Path) -> None:
-    follow(CHECKOUT / "README.md", tmp_path)
+@pytest.fixture(scope="module")
+def readme(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the README ends."""
+    place = tmp_path_factory.mktemp("readme")
+    follow(CHECKOUT / "README.md", place)
+    return place
+
+
+def test_the_readme_does_what_it_says(readme: Path) -> None:
+    assert (readme / "todo.py").exists()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
+def test_a_page_does_what_it_says(page: Path, readme: Path, tmp_path: Path) -> None:
     if page.stem in STARTS:
         for name, text in STARTS[page.stem].items():
             (tmp_path / name).write_text(text, encoding="utf-8")
     else:
-        follow(CHECKOUT / "README.md", tmp_path)
+        shutil.copytree(readme, tmp_path, dirs_exist_ok=True)
     follow(page, tmp_path)
 
 

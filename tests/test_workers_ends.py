@@ -19,7 +19,7 @@ from engine.parallel import exchange
 from engine.parallel.processes import PROGRAM
 from tests.patience import PATIENCE, until
 from tests.striking import strike
-from tests.workers import SQUARES, Rules, children, is_alive, make, others
+from tests.workers import SQUARES, Rules, children, is_alive, let_hang, make, others
 
 Make = Callable[[str], Rules]
 __all__ = ["make", "others"]
@@ -79,9 +79,10 @@ def test_a_worker_that_was_killed_costs_one_retry(make: Make, tmp_path: Path) ->
         assert rules.noted()[0]["5"] == 2
 
 
-def test_a_key_that_hangs_is_ended_after_its_timeout(make: Make) -> None:
-    text = DEADLY.format(deed="time.sleep(60)").replace('"process"', '"process", timeout=0.5')
+def test_a_key_that_hangs_is_ended_after_its_timeout(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = DEADLY.format(deed="time.sleep(3600)").replace('"process"', '"process", timeout=600')
     rules = make(text)
+    let_hang(monkeypatch, rules, "risky(5)", "5")
     with Engine(None, processes=2) as db:
         assert survey(db, rules) == [str(n) if n != 5 else "TimedOut" for n in range(16)]
         assert rules.noted()[0]["5"] == 1

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from engine import Engine
 from engine.graph import GROUP, REASON_SHIFT, RUNNING, UNSTORED
 from engine.parallel.exchange import Exchange
 from engine.parallel.held import bytes_of
+from engine.parallel.order import Order
 from engine.request import load_all
 
 numbers = itertools.count()
@@ -87,6 +88,23 @@ def let_go(whole: Exchange) -> None:
     """Instead of ending all workers, which serve further engines: those that still work for this one."""
     for number in [number for number, slot in whole._slots.items() if slot.units]:
         whole._drop(number)
+
+
+def let_hang(monkeypatch: pytest.MonkeyPatch, rules: Rules, key: str, note: str) -> None:
+    """No time passes for timeouts until a key, which noted something, is all that is under way."""
+    now = [1.0]
+    end_late_ones = Exchange._end_late_ones
+
+    def late(whole: Exchange, order: Order) -> None:
+        at_work = [slot for slot in whole._slots.values() if slot.units]
+        alone = at_work[0].units if len(at_work) == 1 and not whole._pending else ()
+        runs = rules.log.exists() and f"\n{note} " in f"\n{rules.log.read_text()}"
+        if runs and any(whole._core.name_of(node).endswith(key) for node in alone):
+            now[0] += 3600
+        end_late_ones(whole, order)
+
+    monkeypatch.setattr(Exchange, "_end_late_ones", late)
+    monkeypatch.setattr("engine.parallel.exchange.time", SimpleNamespace(monotonic=lambda: now[0]))
 
 
 def graph_of(db: Engine) -> dict[str, tuple[Any, ...]]:
