@@ -9,7 +9,7 @@ from pathlib import Path
 from engine import Engine
 from engine.cli.answers import variables_read
 from engine.rules.env import variable
-from tests.watch_process import Asked, Watching, environment, place, save
+from tests.watch_process import PATIENT, Asked, Watching, environment, place, save
 
 __all__ = ["place"]  # a fixture
 
@@ -43,7 +43,7 @@ def test_a_run_that_finds_a_watch_just_starting_is_answered_by_it(place: Path) -
     for _ in range(3):
         with Watching(place, "total") as watch:
             watch.until(lambda: lock.exists() and lock.read_text())
-            found = Asked(place, "run", "total")
+            found = Asked(place, "run", "total", start=PATIENT)
             assert (found.code, found.err.endswith(", by the watch\n")) == (0, True), found.err
             assert watch.ends(signal.SIGINT) == 130
 

@@ -22,7 +22,7 @@ from engine.watch import client
 from engine.watch.server import Served
 from engine.watch.wire import Message
 from tests.commands import commands_in
-from tests.watch_process import HELPER, Asked, Watching, place, save
+from tests.watch_process import HELPER, PATIENT, Asked, Watching, place, save
 from tests.watch_serving import Serving, project, serving
 
 __all__ = ["place", "project", "serving"]  # fixtures
@@ -60,7 +60,7 @@ def test_who_finds_the_store_taken_by_a_watch_that_begins_is_answered_by_it(
     dead = lock.read_text()
     with Watching(place, "slow.py:one") as watch:
         watch.until(lambda: lock.read_text() not in ("", dead))
-        found = Asked(place, *asked)
+        found = Asked(place, *asked, start=PATIENT)
         assert (found.code, bool(found.out)) == (0, True), found.err
         assert "note" not in found.err
         watch.ready()

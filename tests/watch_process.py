@@ -19,6 +19,15 @@ from tests.patience import PATIENCE, until
 ROOT = Path(__file__).resolve().parent.parent
 START = "import sys; sys.path.insert(0, {!r}); from engine.__main__ import main; main()"
 SCRIPT = (sys.executable, "-P", "-c", START.format(str(ROOT)))  # what the console script does
+# The same, which waits for a watch on however slow a machine: half a second may be short there.
+PATIENT = (
+    *SCRIPT[:-1],
+    START.format(str(ROOT)).replace(
+        "from engine",
+        "from engine.cli import remote, search; search.PATIENCE_SECONDS = remote.LOOK_SECONDS = 120; "
+        "remote.engine_unless_watched.__kwdefaults__['patience'] = 120; from engine",
+    ),
+)
 
 RULES = """\
 import os, time
@@ -220,9 +229,15 @@ class Watching:
 class Asked:
     """What another command said."""
 
-    def __init__(self, place: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        place: Path,
+        *arguments: str,
+        start: Sequence[str] = SCRIPT,
+        env: dict[str, str] | None = None,
+    ) -> None:
         found = subprocess.run(
-            [*SCRIPT, *arguments],
+            [*start, *arguments],
             cwd=place,
             env=env or environment(),
             capture_output=True,

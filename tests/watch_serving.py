@@ -22,6 +22,7 @@ from engine.watch.unix_socket import connect, listen, withdraw
 from engine.watch.wire import Lines, Message
 from tests.patience import PATIENCE, until
 from tests.small_project import working_in, write_project
+from tests.watch_process import PATIENT
 
 ROOT = Path(__file__).resolve().parent.parent
 START = "import sys; sys.path.insert(0, {!r}); from engine.__main__ import main; main()"
@@ -145,7 +146,7 @@ def serving(project: Path) -> Iterator[Serving]:
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
-    return subprocess.run([*SCRIPT, *arguments], capture_output=True, text=True, timeout=120, cwd=cwd)
+    return subprocess.run([*PATIENT, *arguments], capture_output=True, text=True, timeout=120, cwd=cwd)
 
 
 def by_watch(found: subprocess.CompletedProcess[str]) -> bool:
