@@ -9,6 +9,7 @@ HYPOTHESIS_PROFILE=nightly  random, and many more examples
 
 from __future__ import annotations
 
+import compileall
 import faulthandler
 import os
 import signal
@@ -49,6 +50,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # of xdist
+        # Python may be told to write no bytecode; each of the hundreds of processes that tests start would
+        # compile the engine anew, for more than half of its time.
+        for folder in ("engine", "store", "rules"):
+            compileall.compile_dir(config.rootpath / folder, quiet=2)
     config.stash[STDERR] = os.dup(2)  # captured while tests run, and not now
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # So shells start what runs in the background, and the processes that tests interrupt inherit it.
