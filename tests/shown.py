@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-LIMIT_S = 240
+LIMIT_S = 600
 
 
 def run(command: list[str | Path], place: Path, where: str = "", *, check: bool = True) -> str:

@@ -153,7 +153,7 @@ def test_a_value_of_the_wrong_type_is_the_failure_of_its_key() -> None:
 
 
 def test_two_threads_that_need_the_same_keys_run_each_once() -> None:
-    meeting = threading.Barrier(2, timeout=120)
+    meeting = threading.Barrier(2, timeout=600)
     seen: list[int] = []
 
     @query(name="batched:slow", batch=True)

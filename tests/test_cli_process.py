@@ -65,7 +65,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*SCRIPT, *arguments], capture_output=True, text=True, timeout=120)
+    return subprocess.run([*SCRIPT, *arguments], capture_output=True, text=True, timeout=600)
 
 
 class Started:
@@ -88,7 +88,7 @@ class Started:
 
     def end(self) -> tuple[int, str, list[str]]:
         """Exit code, standard output, and those lines of standard error that the query did not print."""
-        out, err = self.process.communicate(timeout=120)
+        out, err = self.process.communicate(timeout=600)
         said = [line for line in err.splitlines() if line.split()[0] not in ("step", "stuck", "deaf")]
         return self.process.returncode, out, said
 
@@ -109,7 +109,7 @@ def test_the_version_is_told_without_the_command_line_library(project: Path) -> 
     lean = ["click", "rich", "sqlite3", "asyncio", "sqlite_utils", "tomllib"]
     show = f"import atexit, sys; atexit.register(lambda: print([m for m in {lean} if m in sys.modules]))\n"
     code = [*SCRIPT[:-1], show + START.format(str(ROOT)), "--version"]
-    found = subprocess.run(code, capture_output=True, text=True, timeout=120)
+    found = subprocess.run(code, capture_output=True, text=True, timeout=600)
     assert found.stdout.splitlines()[0].startswith("engine ")
     assert found.stdout.splitlines()[1] == "[]"
 
@@ -117,7 +117,7 @@ def test_the_version_is_told_without_the_command_line_library(project: Path) -> 
 def test_importing_the_engine_does_not_import_its_command_line(project: Path) -> None:
     text = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import engine; engine.Engine(None).close()\n"
     text += "print(sorted(m for m in sys.modules if m.startswith(('engine.cli', 'click', 'rich'))))"
-    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=120)
+    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=600)
     assert found.stdout == "[]\n", found.stderr
 
 
@@ -131,7 +131,7 @@ def test_the_command_line_looks_for_garbage_less_often_and_the_library_does_whil
     host += (
         "import engine, garbage; print(engine.Engine(None).get(garbage.young), gc.get_threshold() == before)"
     )
-    found = subprocess.run([sys.executable, "-c", host], capture_output=True, text=True, timeout=120)
+    found = subprocess.run([sys.executable, "-c", host], capture_output=True, text=True, timeout=600)
     assert found.stdout == f"{GARBAGE_AFTER} True\n", found.stderr
 
 
@@ -214,7 +214,7 @@ def test_a_signal_before_the_engine_is_open_ends_without_a_traceback(project: Pa
     assert process.stderr is not None
     assert process.stderr.readline() == "step\n"
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=120) == ("", "interrupted\n")
+    assert process.communicate(timeout=600) == ("", "interrupted\n")
     assert process.returncode == 130
 
 
@@ -230,13 +230,13 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(project: Path) -> None
     assert process.stdout.readline().startswith(b"word")
     process.stdout.close()
     assert process.stderr.read() == b""
-    assert process.wait(timeout=120) == 0
+    assert process.wait(timeout=600) == 0
     process.stderr.close()
 
 
 def test_closed_streams_are_no_reason_to_fail(project: Path) -> None:
     line = " ".join(["exec", *map(repr, SCRIPT), "run", "rules.py:step", "3", ">&-", "2>&-"])
-    found = subprocess.run(["sh", "-c", line], timeout=120)
+    found = subprocess.run(["sh", "-c", line], timeout=600)
     assert found.returncode in (0, 1)
     assert check_store() == 1
 
@@ -247,7 +247,7 @@ def test_output_in_a_c_locale_is_escaped_not_lost(project: Path) -> None:
     )
     environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     found = subprocess.run(
-        [*SCRIPT, "run", "rules.py:one", "-q"], capture_output=True, timeout=120, env=environment
+        [*SCRIPT, "run", "rules.py:one", "-q"], capture_output=True, timeout=600, env=environment
     )
     assert found.returncode == 0
     assert found.stdout in (b"gr\\xfc\\xdfe\n", "grüße\n".encode())
@@ -274,7 +274,7 @@ def test_progress_moves_on_a_terminal_and_the_summary_stays(project: Path, termi
     process = subprocess.Popen(
         [*SCRIPT, "run", "rules.py:waits"], stdout=subprocess.PIPE, stderr=theirs, env=environment
     )
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate(timeout=600)
     seen = os.read(ours, 1 << 20).decode()
     assert (process.returncode, out) == (0, b"435\n")
     assert "rules:wait(" in seen

@@ -92,7 +92,7 @@ def test_metrics_stay_at_their_address_when_rules_change(place: Path, address: s
                 save(place / "rules.py", TRIPLED)
                 watch.ready(2)
             if address == "0":
-                with urllib.request.urlopen(f"http://{found[1]}/metrics", timeout=120) as answer:
+                with urllib.request.urlopen(f"http://{found[1]}/metrics", timeout=600) as answer:
                     text = answer.read().decode()
             else:
                 with connect(place / "metrics.sock", 60) as client:

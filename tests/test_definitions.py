@@ -108,7 +108,7 @@ def test_a_method_of_a_frozen_class_runs_again_after_a_restart(
         command = [sys.executable, f"{program}", f"{tmp_path}/store", f"{factor}", *extra]
         environment = {**os.environ, "PYTHONPATH": str(checkout)}
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=True, timeout=120
+            command, env=environment, capture_output=True, text=True, check=True, timeout=600
         )
         return done.stdout
 

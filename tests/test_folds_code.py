@@ -68,7 +68,7 @@ def python(place: Path, *arguments: str) -> str:
         cwd=place,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         env={**os.environ, "PYTHONPATH": path},
     )
     assert done.returncode == 0, done.stderr

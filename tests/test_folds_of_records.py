@@ -83,5 +83,5 @@ def test_a_fold_of_records_is_right_after_a_restart_whatever_became_of_their_cla
     for version in (FIRST, FIRST, {**FIRST, **changed}, FIRST):
         (tmp_path / "rules.py").write_text(RULES.format(**version))
         command = [sys.executable, "-B", "-c", ASK]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr

@@ -307,6 +307,6 @@ def loaded_by(program: str) -> set[str]:
     """The top-level modules that a program has loaded when it ends."""
     probe = f"{program}\nimport sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
     answer = subprocess.run(
-        [sys.executable, "-c", probe], cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=240
+        [sys.executable, "-c", probe], cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=600
     )
     return set(answer.stdout.split())

@@ -89,7 +89,7 @@ def test_a_key_with_sets_in_it_is_shown_alike_in_every_process() -> None:
             env={**os.environ, "PYTHONHASHSEED": str(seed)},
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
             check=True,
         )
         found.add(child.stdout)

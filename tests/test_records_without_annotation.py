@@ -56,7 +56,7 @@ def test_values_rows_and_lookups_of_records_come_back_after_a_restart(tmp_path: 
     (tmp_path / "rules.py").write_text(RULES)
     for _ in range(2):
         done = subprocess.run(
-            [sys.executable, "-c", ASK], cwd=tmp_path, capture_output=True, text=True, timeout=240
+            [sys.executable, "-c", ASK], cwd=tmp_path, capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, done.stderr
 

@@ -101,7 +101,7 @@ def run_program(folder: Path, operator: str) -> str:
     script = folder / "program.py"
     script.write_text(textwrap.dedent(PROGRAM.format(operator=operator)))
     command = [sys.executable, str(script), str(folder / "store")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -103,7 +103,7 @@ def test_closing_merges_or_leaves_the_log_and_never_needs_an_audit(
 def test_a_store_that_is_forgotten_is_closed_without_a_merge(tmp_path: Path) -> None:
     code = "store = open_store(Path(sys.argv[1])); store.write(graph(20))"
     child = run(code, tmp_path)
-    assert child.communicate(timeout=240)[1] == ""
+    assert child.communicate(timeout=600)[1] == ""
     with open_store(tmp_path) as store:
         assert (store.notes, store.audited, store.state.revision) == ([], False, 1)
 
@@ -123,7 +123,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (spent + 1, spent + 1))
 store.close()
 """
     child = run(code, tmp_path)
-    assert child.communicate(timeout=240) == ("", "")
+    assert child.communicate(timeout=600) == ("", "")
     merges = sys.version_info < (3, 12)
     with open_store(tmp_path) as store:
         assert (store.audited, store.state.revision) == (merges, 1)

@@ -81,7 +81,7 @@ store.close()
 """,
         tmp_path,
     )
-    out, error = child.communicate(timeout=240)
+    out, error = child.communicate(timeout=600)
     assert not error, error
     assert out.split()[-2:] == ["True", "4"]
     assert out.split()[0] == "StoreFull"
@@ -205,7 +205,7 @@ with open_store(Path(sys.argv[1])) as store:
 """
     place = ["bash", "-c", FULL_DISK, "bash", str(tmp_path), *command(code, tmp_path / "mount")]
     done = subprocess.run(
-        ["unshare", "-Urm", *place], capture_output=True, text=True, timeout=240, check=False
+        ["unshare", "-Urm", *place], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.stderr == ""
     first, second, third, last = done.stdout.splitlines()
@@ -233,7 +233,7 @@ except StoreError as error:
 """,
         tmp_path,
     )
-    out, error = child.communicate(timeout=240)
+    out, error = child.communicate(timeout=600)
     assert (out.strip(), error) == ("Too many open files", "")
 
 
@@ -269,7 +269,7 @@ for more in range(1, 20):
 """,
         tmp_path,
     )
-    out, error = child.communicate(timeout=240)
+    out, error = child.communicate(timeout=600)
     assert not error, error
     assert set(out.splitlines()) == {"Too many open files", "True 2"}
 

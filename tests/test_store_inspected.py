@@ -53,7 +53,7 @@ def test_sqlite_utils_reads_a_read_only_store_and_is_not_imported_before(tmp_pat
         tables(store)
     child = run("open_store(Path(sys.argv[1])).close(); assert 'sqlite_utils' not in sys.modules", tmp_path)
     # `run` imports `tables`, which must not import it either
-    assert child.communicate(timeout=240)[1] == ""
+    assert child.communicate(timeout=600)[1] == ""
 
 
 def test_the_schema_in_the_file_is_the_documented_one(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_the_schema_in_the_file_is_the_documented_one(tmp_path: Path) -> None:
 
 def test_the_package_has_one_name_only(tmp_path: Path) -> None:
     child = run("import store", tmp_path)
-    assert "import it as engine.store" in child.communicate(timeout=240)[1]
+    assert "import it as engine.store" in child.communicate(timeout=600)[1]
 
 
 def test_files_are_private_and_ignored_by_git(tmp_path: Path) -> None:

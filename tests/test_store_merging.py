@@ -261,7 +261,7 @@ committed.set()
 threading.Event().wait(120)
 """
     child = run(code, tmp_path, step, after)
-    out, error = child.communicate(timeout=240)
+    out, error = child.communicate(timeout=600)
     assert (error, child.returncode) == ("", 0)
     with open_store(tmp_path) as store:
         assert store.state.revision >= int(out.split()[-1])

@@ -62,7 +62,7 @@ except StoreReadOnly as error:
         ],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert done.stderr == ""

@@ -138,7 +138,7 @@ def test_who_reads_on_after_it_has_written_keeps_no_other_writer_out(tmp_path: P
         reader = open_store(tmp_path, read_only=True)
     try:
         child = run("with open_store(Path(sys.argv[1])) as store: print(store.state.revision)", tmp_path)
-        assert child.communicate(timeout=240) == ("1\n", "")
+        assert child.communicate(timeout=600) == ("1\n", "")
     finally:
         reader.close()
 

@@ -79,7 +79,7 @@ def test_a_file_system_that_is_mounted_or_unmounted_below_the_root_is_seen_by_th
         env={**os.environ, "PYTHONPATH": str(HERE)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     wanted = ["below", "below", 0, "<missing>", "above", "below", "<missing>", "below"]
     assert found.stdout == f"{wanted}\n", found.stderr

@@ -43,7 +43,7 @@ def test_without_a_socket_nothing_of_serving_is_imported(project: Path) -> None:
     program = START.format(str(ROOT)).replace("main()", "answer(['run', 'rules.py:none'])")
     program = program.replace("import main;", "import answer;")
     program += "\nprint(*sorted(name for name in sys.modules if name.startswith('engine.watch')))"
-    found = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=120)
+    found = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=600)
     assert found.stdout == "None\n\n", found.stderr
     assert remote.SOCKET == wire.SOCKET
 
@@ -53,7 +53,7 @@ def test_a_served_client_imports_no_engine_no_rules_and_no_database(serving: Ser
     program = program.replace("from engine.__main__ import main;", "from engine.cli import invoke;")
     program += "\nprint(*sorted({'engine.database', 'engine.core', 'engine.modules', 'rules', 'sqlite3', "
     program += "'msgspec', 'engine.cli.report', 'rich', 'asyncio'} & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=120)
+    found = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=600)
     assert found.stdout == "None\n\n", found.stderr
     assert by_watch(found)
 
@@ -151,7 +151,7 @@ def test_a_watch_that_ends_amid_a_request_leaves_the_work_to_the_command(project
     withdraw(listener, wire.socket_path(store))
     db.close()
     (project / "go").touch()
-    out, err = command.communicate(timeout=120)
+    out, err = command.communicate(timeout=600)
     assert (command.returncode, out) == (0, "1\n"), err
     assert "by the watch" not in err
 

@@ -33,7 +33,7 @@ def all_alone() -> tuple[int, ...]:
 
 
 def test_queries_that_wait_do_it_at_the_same_time() -> None:
-    meeting = threading.Barrier(4, timeout=120)
+    meeting = threading.Barrier(4, timeout=600)
 
     @query(name="workers:waits", workers="thread")
     def waits(n: int) -> int:

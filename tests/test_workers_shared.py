@@ -145,6 +145,6 @@ with Engine({str(tmp_path / "store")!r}, processes=2) as db:
 """
     root = Path(__file__).resolve().parent.parent
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=240
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=600
     )
     assert done.stdout == "210\n", done.stderr

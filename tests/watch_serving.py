@@ -79,11 +79,6 @@ def gated() -> int:
     while not os.path.exists("go"):
         time.sleep(0.01)
     return 1
-
-@query
-def waits(seconds: float) -> float:
-    time.sleep(seconds)
-    return seconds
 """
 
 
@@ -146,7 +141,7 @@ def serving(project: Path) -> Iterator[Serving]:
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
-    return subprocess.run([*PATIENT, *arguments], capture_output=True, text=True, timeout=120, cwd=cwd)
+    return subprocess.run([*PATIENT, *arguments], capture_output=True, text=True, timeout=600, cwd=cwd)
 
 
 def by_watch(found: subprocess.CompletedProcess[str]) -> bool:
