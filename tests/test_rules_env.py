@@ -258,7 +258,7 @@ def living(group: str) -> list[str]:
     found = []
     for stat_file in Path("/proc").glob("[0-9]*/stat"):
         try:
-            state, _, its_group = stat_file.read_text().rpartition(")")[2].split()[:3]
+            state, _, its_group = stat_file.read_bytes().decode("latin-1").rpartition(")")[2].split()[:3]
         except OSError:
             continue  # it ended meanwhile
         if its_group == group and state != "Z":
