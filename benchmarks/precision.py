@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engine import Engine
-from engine.rules.python import definitions, imports, python_files, references, source_roots
+from engine.rules.python import definitions, import_roots, imports, python_files, references
 
 SEED = 1  # of the sample: the same places in every run
 
@@ -99,7 +99,7 @@ def _scopes(table: symtable.SymbolTable, prefix: str) -> Iterator[str]:
 
 def compare_imports(db: Engine, root: Path, show: int) -> None:
     """`import a.b` and `from a.b import c`, for the module that is named, by the path finder of Python."""
-    roots = [str(root / place) if place else str(root) for place in db.get(source_roots)]
+    roots = [str(root / place) if place else str(root) for place in db.get(import_roots)]
     same = asked = 0
     odd: list[str] = []
     found: dict[str, str | None] = {}

@@ -4,7 +4,7 @@ Invariants
     S1  Every setting knows where its value came from.
     S2  Reading settings imports nothing of the project and creates nothing.
     S3  Paths in a file are relative to that file; paths of the environment and of flags to the
-        working directory. All paths in `Settings` are absolute.
+        working directory. All paths in `Settings` are absolute. `source_roots` are no paths yet.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Settings:
     path: tuple[Path, ...] = ()  # directories whose modules can be named, the root first
     workers: int = 1  # threads for parallel groups
     processes: int | str = 0  # worker processes
+    source_roots: tuple[str, ...] = ()  # for the code graph, which finds them in the files by itself
     limits: Mapping[str, int] = field(factory=dict)  # keys that run at a time, of queries with that `limit=`
     strict: bool = False
     depth_limit: int = 50_000
@@ -190,6 +191,14 @@ def _modules(value: object, base: Path) -> tuple[str, ...]:
     return tuple(str(_path(one, base)) if looks_like_file(one) else one for one in _texts(value, base))
 
 
+def _folders(value: object, base: Path) -> tuple[str, ...]:
+    """Folders as texts: what they are relative to is the root, which another setting may say."""
+    texts = _texts(value, base)
+    if not texts or any(os.path.isabs(one) or ".." in Path(one).parts or "\0" in one for one in texts):
+        raise ValueError
+    return texts
+
+
 def looks_like_file(text: str) -> bool:
     """Whether the name of a rule module is meant as a path."""
     return text.endswith(".py") or "/" in text or os.sep in text
@@ -258,6 +267,7 @@ _KINDS: Final[dict[str, _Kind]] = {
     "store": _Kind("a directory", _path),
     "rules": _Kind(_LIST, _modules, _split),
     "path": _Kind(_LIST, _paths, _split),
+    "source_roots": _Kind("a list of folders below the root, each relative to it", _folders, _split),
     "workers": _Kind("a whole number, at least 1", _count, _number),
     "processes": _Kind('a whole number, or "auto": as many as there are cores', _processes, _number),
     "limits": _Kind(f"whole numbers by name; in the environment gpu=1{os.pathsep}net=4", _limits, _sizes),

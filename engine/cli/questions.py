@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from engine.cli.session import as_json, places, settings_of
+from engine.cli.session import as_json, places, settings_of, tell_roots
 from engine.errors import UnknownFile, UnknownSymbol
 
 if TYPE_CHECKING:
@@ -166,6 +166,7 @@ def asked(function: Callable[..., Iterable[str]]) -> Callable[..., None]:
         from engine.errors import escaped
 
         settings = settings_of(options)
+        tell_roots(settings)
         with ExitStack() as stack:
             ask = Asker(settings, stack, no_store)
             lines = list(function(ask, **options))

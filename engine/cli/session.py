@@ -115,6 +115,21 @@ def writing(
         tell_notes(db)
 
 
+def tell_roots(settings: Settings) -> None:
+    """What will not come of the setting `source_roots`, which the code graph reads by itself, in the root."""
+    from engine.cli.output import tell
+    from engine.errors import escaped
+
+    origin = settings.origins["source_roots"]
+    for file in settings.files:
+        if origin.startswith(str(file)) and file.parent != settings.root:
+            tell(f"note: source_roots in {escaped(file)} is not used: it lies outside of the root")
+            return
+    for folder in settings.source_roots:
+        if not (settings.root / folder).is_dir():
+            tell(f"note: source_roots names {escaped(folder)}: there is no such folder below the root")
+
+
 def _cure(error: StoreError) -> str:
     """What to do where a store cannot be written."""
     from engine.errors import StoreFull

@@ -61,12 +61,13 @@ from engine.rules.python.imports import Imported, Target, import_targets, import
 from engine.rules.python.located import lines_of
 from engine.rules.python.lookup import lookup
 from engine.rules.python.meanings import Meaning
-from engine.rules.python.modules import Location, find_module, module_of, source_roots
+from engine.rules.python.modules import Location, find_module, module_of
 from engine.rules.python.parse import Parsed, ParseError, parse, parse_error
 from engine.rules.python.project import File, project_files
 from engine.rules.python.reach import Reached, Step
 from engine.rules.python.references import Reference, references
 from engine.rules.python.roles import entry_points
+from engine.rules.python.roots import import_roots, source_roots
 from engine.rules.python.since import changed_since
 from engine.rules.python.spans import Span, spans
 from engine.rules.python.tree import files_in, python_directories, python_files
@@ -128,6 +129,7 @@ __all__ = [
     "find_module",
     "import_cycles",
     "import_graph",
+    "import_roots",
     "import_targets",
     "imported_files",
     "importers",

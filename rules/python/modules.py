@@ -18,7 +18,8 @@ from bisect import bisect_left
 
 from attrs import frozen
 
-from engine import input, query
+from engine import query
+from engine.rules.python.roots import import_roots
 from engine.rules.python.tree import contents, join
 
 INIT = "__init__"
@@ -37,15 +38,6 @@ class Location:
     kind: str
     path: str | None
     directories: tuple[str, ...]
-
-
-@input
-def source_roots() -> tuple[str, ...]:
-    """The directories that absolute imports start from, in order, relative to the engine's root ("" itself).
-
-    Set it for other layouts: `db.set(source_roots.key(), ("lib", "tools"))`.
-    """
-    return ("", "src")
 
 
 @query
@@ -74,7 +66,7 @@ def find_module(name: str) -> Location | None:
 
     A step costs one node per directory asked and is shared by all names with that prefix.
     """
-    return find_below(source_roots(), name)
+    return find_below(import_roots(), name)
 
 
 def find_below(directories: tuple[str, ...], name: str) -> Location | None:
@@ -107,7 +99,7 @@ def module_of(path: str) -> str | None:
     stem, dot, suffix = path.rpartition(".")
     if not dot or suffix not in ("py", "pyi"):
         return None
-    for root in sorted(source_roots(), key=len, reverse=True):
+    for root in sorted(import_roots(), key=len, reverse=True):
         if not root or path.startswith(f"{root}/"):
             parts = stem[len(root) :].lstrip("/").split("/")
             if parts[-1] == INIT:
