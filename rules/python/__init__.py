@@ -43,7 +43,7 @@ from engine.rules.python.definitions import (
     definitions_starting,
     names_in,
 )
-from engine.rules.python.facts import Body, Broken, Definition, Facts, Import, facts
+from engine.rules.python.facts import Attribute, Body, Broken, Definition, Facts, Import, facts
 from engine.rules.python.graph import Summary, broken_files, code_graph, directory_summary, file_summary
 from engine.rules.python.hierarchy import (
     Base,
@@ -76,6 +76,7 @@ from engine.rules.python.uses import Use
 __all__ = [
     "Affected",
     "AffectedBy",
+    "Attribute",
     "Base",
     "Binding",
     "Body",

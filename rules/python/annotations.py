@@ -60,9 +60,9 @@ def declared(annotation: Any) -> str:
     while True:
         kind = annotation.__class__
         if kind is ast.BinOp and annotation.op.__class__ is ast.BitOr:
-            if _is_none(annotation.right):
+            if is_none(annotation.right):
                 annotation = annotation.left
-            elif _is_none(annotation.left):
+            elif is_none(annotation.left):
                 annotation = annotation.right
             else:
                 return ""
@@ -128,5 +128,6 @@ def _last(node: Any) -> str:
     return chain(node).rpartition(".")[2]
 
 
-def _is_none(node: Any) -> bool:
+def is_none(node: Any) -> bool:
+    """Whether an expression is `None`."""
     return node.__class__ is ast.Constant and node.value is None

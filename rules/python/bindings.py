@@ -16,10 +16,11 @@ from collections.abc import Iterable, Iterator
 from attrs import frozen
 
 from engine import table
-from engine.rules.python.facts import Facts, Import, facts
+from engine.rules.python.facts import Attribute, Facts, Import, facts
 from engine.rules.python.project import project_files
 
 IMPORTED, STAR, EXPORT, EXPORTS = "import", "star", "export", "exports"
+ATTRIBUTE = "attribute"  # of instances
 DYNAMIC = "dynamic"
 
 
@@ -30,10 +31,12 @@ class Binding:
     symbol   "path:qualified" of the name
     kind     that of a definition, with its `ordinal`; "import"; "star" (of "path:*": a star import);
              "exports" (of "path:__all__": there is an `__all__` that can be read) and "export" (of
-             "path:__all__[name]": it has that name)
+             "path:__all__[name]": it has that name); "attribute" (of "path:C.name": methods of the class
+             assign it), a row for each value, one without where these are not known
     module, member, level   of an import: `from ..module import member` has level 2; `member` is "" in
              `import module`, which binds its first part, if without `as`
-    value    as in `facts.Definition`; "dynamic" for exports that are partly computed
+    value    as in `facts.Definition`, of attributes as in `facts.Attribute`; "dynamic" for exports that are
+             partly computed
     """
 
     symbol: str
@@ -57,10 +60,18 @@ def bindings_of(path: str, found: Facts) -> Iterator[Binding]:
         yield Binding(f"{path}:{one.qualified}", one.kind, one.ordinal, value=one.value)
     for statement in found.imports:
         yield binding_of(path, statement)
+    for attribute in found.attributes:
+        yield from attribute_of(path, attribute)
     if found.exports is not None:
         yield Binding(f"{path}:__all__", EXPORTS, value=DYNAMIC if found.dynamic else "")
         for name in found.exports:
             yield Binding(f"{path}:__all__[{name}]", EXPORT)
+
+
+def attribute_of(path: str, one: Attribute) -> Iterator[Binding]:
+    """What methods bind an attribute of their instances to."""
+    for at, value in enumerate(one.values or ("",)):
+        yield Binding(f"{path}:{one.scope}.{one.name}", ATTRIBUTE, at, value=value)
 
 
 def binding_of(path: str, statement: Import) -> Binding:

@@ -81,6 +81,18 @@ class Import:
 
 
 @frozen
+class Attribute:
+    """An attribute of instances to which methods of the class `scope` assign.
+
+    values  what it holds, each as "place:a.C()" or "place:a.b", see `attributes`; () where that is not known
+    """
+
+    scope: str
+    name: str
+    values: tuple[str, ...] = ()
+
+
+@frozen
 class Body:
     """The names that one definition uses, by its identity; those of the module under "", "module".
 
@@ -116,6 +128,7 @@ class Facts:
     exports     the names in `__all__`; None where the file has none
     dynamic     `__all__` is partly computed, so `exports` may lack some or have too many
     bodies      what each definition uses; those that use nothing are left out
+    attributes  those of instances that methods assign to, if no annotation in their class says what they are
     broken      None, or what is wrong with the file; then the facts are those of the parts that parse
     """
 
@@ -124,6 +137,7 @@ class Facts:
     exports: tuple[str, ...] | None = None
     dynamic: bool = False
     bodies: tuple[Body, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
     broken: Broken | None = None
 
     @property
@@ -164,6 +178,7 @@ def facts_of(parsed: Parsed) -> Facts:
         exports=None if names is None else tuple(sorted(names)),
         dynamic=survey.exports.dynamic,
         bodies=tuple(sorted(_bodies(survey.uses), key=_body_key)),
+        attributes=tuple(Attribute(*key, values) for key, values in sorted(survey.attributes.items())),
         broken=_broken(parsed.error),
     )
 

@@ -11,7 +11,8 @@ import ast
 import sys
 from typing import TYPE_CHECKING, Any
 
-from engine.rules.python.annotations import declared, quoted
+from engine.rules.python.annotations import declared, is_none, quoted
+from engine.rules.python.attributes import hold, hold_declared
 from engine.rules.python.children import children_table
 from engine.rules.python.nodes import chain, dotted, is_all
 from engine.rules.python.requests import requested
@@ -250,17 +251,13 @@ def _assign(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: 
     first = node.targets[0]
     if scope.kind is not CLASS or not survey.reads_ahead(first, [node.value], scope, context):
         stack.append(node.value)
-    stack += node.targets
-    if first.__class__ is ast.Name and len(node.targets) == 1:
-        _note_value(scope, first.id, chain(node.value))
-
-
-def _note_value(scope: Scope, name: str, value: str) -> None:
-    """Keep what is known of the only value that a name gets."""
-    if name in scope.bound or name in scope.values:
-        scope.again.add(name)
-    elif value:
-        scope.values[name] = value
+    for target in node.targets:
+        if not hold(scope, target, node.value):
+            stack.append(target)
+            if target.__class__ is ast.Name:
+                scope.note_value(target.id, chain(node.value))
+                if is_none(node.value):
+                    scope.empty.add(target.id)
 
 
 def _annotated(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
@@ -271,12 +268,14 @@ def _annotated(survey: Survey, node: Any, scope: Scope, stack: list[Any], contex
         nodes.append(node.value)
     if scope.kind is not CLASS or not survey.reads_ahead(node.target, nodes, scope, context):
         stack += nodes
+    if hold_declared(scope, node.target, node.annotation):
+        return
     if node.simple or node.value is not None or node.target.__class__ is not ast.Name:
         stack.append(node.target)  # but `(x): int` binds nothing
         of_class = declared(node.annotation)
         if of_class and node.target.__class__ is ast.Name:
             scope.declared.add(node.target.id)
-            _note_value(scope, node.target.id, of_class + MARK)
+            scope.note_value(node.target.id, of_class + MARK)
 
 
 def _augmented(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:

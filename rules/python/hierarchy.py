@@ -14,18 +14,22 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Mapping
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from engine import query, table
 from engine.rules.python.bindings import bindings
 from engine.rules.python.definitions import Symbol, definitions, split
 from engine.rules.python.facts import facts
 from engine.rules.python.meanings import (
+    ATTRIBUTE,
     BUILTIN,
     CLASS,
     EXTERNAL,
     INSTANCE,
     INTERNAL,
+    LOCAL,
+    UNRESOLVED,
+    VARIABLE,
     Meaning,
     Meanings,
     builtin,
@@ -98,6 +102,8 @@ def bases(path: str) -> Iterable[Base]:
                 base, outcome, detail = None, meaning.outcome, meaning.detail
                 if outcome == INTERNAL and meaning.kind == CLASS:
                     base = f"{meaning.path}:{meaning.qualified}"
+                elif outcome == LOCAL:
+                    outcome = UNRESOLVED
                 elif outcome == INTERNAL:
                     outcome, detail = (
                         "unresolved",
@@ -154,15 +160,17 @@ def member(symbol: str, name: str, inherited: bool = False) -> Meanings:
     """
     order = resolution_order(symbol)
     private = name.startswith("__") and not name.endswith("__")
+    held: Meanings = ()
     for one in order.classes[:1] if private else order.classes:
         if inherited and one == symbol:
             continue
         path, qualified = split(one)
         place = f"{qualified}.{name}"
         found = meanings_of(path, place, bindings.where(symbol=f"{path}:{place}"))
-        if found:
-            return found
-    return (_from_others(symbol, name, order),)
+        if found and found[0].kind != ATTRIBUTE:  # what methods assign hides a variable, but no property
+            return found + held if found[0].kind == VARIABLE else found
+        held = held or tuple(evolve(each, of=symbol) for each in found)
+    return held or (_from_others(symbol, name, order),)
 
 
 def _from_others(symbol: str, name: str, order: Order) -> Meaning:
@@ -258,6 +266,14 @@ def subclasses(symbol: str, depth: int = 0) -> tuple[str, ...]:
                     below.append(row.symbol)
         level = below
     return tuple(sorted(found))
+
+
+@query
+def assigned_below(symbol: str) -> tuple[str, ...]:
+    """What takes the place of an attribute "path:C.name" in subclasses, as symbols, sorted."""
+    owner, _, name = symbol.rpartition(".")
+    below = (f"{one}.{name}" for one in subclasses(owner))
+    return () if _is_private(name) else tuple(one for one in below if bindings.exists(symbol=one))
 
 
 @frozen

@@ -12,6 +12,7 @@ from engine.rules.python.modules import Location
 INTERNAL, EXTERNAL, BUILTIN, LOCAL, UNRESOLVED = "internal", "external", "builtin", "local", "unresolved"
 
 CLASS, VARIABLE, MODULE, INSTANCE = "class", "variable", "module", "instance"
+ATTRIBUTE = "attribute"
 
 # What every module has without saying so counts as builtin.
 NAMES = frozenset(dir(builtins)) | {
@@ -28,7 +29,9 @@ class Meaning:
               of that name) among its kinds; a namespace package has no path, only `directories`
               "external", "builtin": `detail` is the dotted name; an external one of kind "instance" is an
               attribute of an instance, which may hold anything
-              "local": a variable of a function or an attribute of an instance, says `detail`
+              "local": a variable of a function or an attribute of an instance, says `detail`; of kind
+              "attribute" one that the class assigns with whose name `qualified` begins, of an instance of the
+              class `of`, a symbol, or of that one
               "unresolved": `detail` says why
     """
 
@@ -39,6 +42,7 @@ class Meaning:
     ordinal: int = 0
     detail: str = ""
     directories: tuple[str, ...] = ()
+    of: str = ""
 
 
 Meanings = tuple[Meaning, ...]
@@ -55,6 +59,10 @@ def module(location: Location) -> Meaning:
 
 def external(dotted: str, kind: str = "") -> Meaning:
     return Meaning(EXTERNAL, kind=kind, detail=dotted)
+
+
+def attribute(path: str, qualified: str) -> Meaning:
+    return Meaning(LOCAL, path, qualified, ATTRIBUTE, detail="an attribute of the instance")
 
 
 def builtin(dotted: str) -> Meaning:

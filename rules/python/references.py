@@ -20,8 +20,9 @@ from engine import table
 from engine.rules.python.definitions import Symbol, split
 from engine.rules.python.facts import Body, Facts, facts
 from engine.rules.python.fixtures import given, only_fixtures
-from engine.rules.python.hierarchy import member, member_of
+from engine.rules.python.hierarchy import assigned_below, member, member_of
 from engine.rules.python.meanings import (
+    ATTRIBUTE,
     CLASS,
     INTERNAL,
     LOCAL,
@@ -51,7 +52,6 @@ from engine.rules.python.uses import (
     READ,
     SELF,
     SUPER,
-    WRITE,
     Use,
 )
 
@@ -130,15 +130,10 @@ class _Names:
 
     def __init__(self, path: str, found: Facts) -> None:
         self.path = path
-        self.resolver = Resolver(path, found, self._member)
+        self.resolver = Resolver(path, found, self._member, assigned_below)
         self._members: dict[tuple[str, str, str], Meanings] = {}
         self._uses: dict[Use, Known] = {}
-        self._attributes: set[tuple[str, str]] = set()  # (class, name) that methods assign to
         self._classes = {one.qualified for one in found.definitions if one.kind == CLASS}
-        for body in found.bodies:
-            for usage, origin, scope, several in body.groups:
-                if usage == WRITE and origin == SELF:
-                    self._attributes.update([(scope, name.partition(".")[2]) for name in several])
 
     def rows(self, body: Body) -> Iterator[Reference]:
         """What one definition refers to."""
@@ -170,8 +165,9 @@ class _Names:
         """What a use refers to. The same one is often found in many bodies."""
         known = self._uses.get(use)
         if known is None:
+            resolved = self._resolved(use)
             known = self._uses[use] = tuple([
-                (name, how, tuple(_columns(name, found))) for name, how, found in self._resolved(use)
+                (name, how, tuple(dict.fromkeys(_columns(name, found)))) for name, how, found in resolved
             ])  # fmt: skip
         return known
 
@@ -272,10 +268,9 @@ class _Names:
     # -- classes -------------------------------------------------------------------------------
 
     def _of_self(self, scope: str, name: str) -> Meanings:
-        """An attribute of the instance whose method this is."""
-        if f"{self.path}:{scope}.{name}" not in self.resolver.own and (scope, name) in self._attributes:
-            return (local("an attribute of the instance"),)
-        return self._member(self.path, scope, name)
+        """An attribute of the instance whose method this is. One that its class assigns costs no node."""
+        own = self.resolver.of_place(scope, name)
+        return own if own[0].kind == ATTRIBUTE else self._member(self.path, scope, name)
 
     def _class(self, scope: str) -> Meanings:
         """The class whose method this is. What a subclass has in its place is not known here."""
@@ -293,7 +288,7 @@ class _Names:
     def _found_member(self, path: str, qualified: str, name: str) -> Meanings:
         if path == self.path and qualified in self._classes:
             found = self.resolver.of_place(qualified, name)
-            if found[0].outcome != UNRESOLVED:
+            if found[0].outcome != UNRESOLVED and found[0].kind != ATTRIBUTE:
                 return found
         return member_of(path, qualified, name)
 
@@ -314,7 +309,7 @@ def _is_worth(name: str, one: Meaning) -> bool:
 
 
 def _columns(name: str, found: Meanings) -> Iterator[Row]:
-    for one in dict.fromkeys(found):
+    for one in found:
         if one.outcome != INTERNAL:
             missing = name.rpartition(".")[2] if one.outcome in (UNRESOLVED, LOCAL) and "." in name else None
             yield one.outcome, None, "", 0, one.detail, missing

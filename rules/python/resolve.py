@@ -2,7 +2,8 @@
 
 Invariants
     V1  What the file itself binds is taken from its facts; only names of other files cost nodes.
-    V2  Values of variables are followed at most `DEPTH` times, so that `a = b; b = a` ends.
+    V2  Values of variables are followed at most `DEPTH` times, so that `a = b; b = a` ends. What an attribute
+        holds is found out once for each file; one that holds what it holds itself may hold anything.
 """
 
 from __future__ import annotations
@@ -11,21 +12,34 @@ from collections.abc import Callable, Iterable
 
 from attrs import evolve
 
-from engine.rules.python.bindings import EXPORT, EXPORTS, IMPORTED, STAR, Binding, binding_of, bindings
+from engine.rules.python.bindings import (
+    EXPORT,
+    EXPORTS,
+    IMPORTED,
+    STAR,
+    Binding,
+    attribute_of,
+    binding_of,
+    bindings,
+)
+from engine.rules.python.definitions import split
 from engine.rules.python.facts import Definition, Facts
 from engine.rules.python.lookup import imported, lookup
 from engine.rules.python.meanings import (
+    ATTRIBUTE,
     BUILTIN,
     CLASS,
     EXTERNAL,
     INSTANCE,
     INTERNAL,
+    LOCAL,
     MODULE,
     NAMES,
     UNRESOLVED,
     VARIABLE,
     Meaning,
     Meanings,
+    attribute,
     best,
     builtin,
     external,
@@ -42,9 +56,11 @@ UNKNOWN = "receiver unknown"
 TYPING = ("typing", "typing_extensions")  # what these name are not the classes of values
 
 DEPTH = 6  # variables that stand for each other
+LONGEST_WAY = 20  # attributes that hold what others hold
 
 Bound = Binding | Definition  # both have `kind`, `ordinal` and `value`
 
+Below = Callable[[str], tuple[str, ...]]  # of the symbol of an attribute of a class
 Member = Callable[[str, str, str], Meanings]  # of path and qualified name of a class, and an attribute
 
 
@@ -52,18 +68,25 @@ class Resolver:
     """What the names in one file stand for.
 
     `member` finds attributes of classes: with what they inherit, or without where that is not known yet.
+    `below` finds what takes the place of an attribute in subclasses, as symbols; bases are found without.
     """
 
-    def __init__(self, path: str, found: Facts, member: Member) -> None:
+    def __init__(self, path: str, found: Facts, member: Member, below: Below | None = None) -> None:
         self.path = path
         self.member = member
+        self.below = below
         self.own: dict[str, list[Bound]] = {}  # by symbol
         for one in found.definitions:
             self.own.setdefault(f"{path}:{one.qualified}", []).append(one)
         for statement in found.imports:
             row = binding_of(path, statement)
             self.own.setdefault(row.symbol, []).append(row)
+        for each in found.attributes:
+            for row in attribute_of(path, each):
+                self.own.setdefault(row.symbol, []).append(row)
         self._known: dict[tuple[str, str], Meanings] = {}
+        self._holding: dict[tuple[str, str], Meanings] = {}  # by attribute and class; () while looked for
+        self._open = 0
 
     # -- first parts ---------------------------------------------------------------------------
 
@@ -120,6 +143,10 @@ class Resolver:
             if is_member_of_builtin(one.detail, name):
                 return (builtin(f"{one.detail}.{name}"),)
             return (unresolved(f"{UNKNOWN}: {one.detail}.{name}"),)
+        if one.kind in (VARIABLE, ATTRIBUTE) and depth:
+            value = self.value(one, depth - 1)
+            if value:
+                return self.attribute(value, name, depth - 1)
         if one.outcome != INTERNAL:
             return (one if one.detail.startswith(UNKNOWN) else unresolved(f"{UNKNOWN}: {one.detail}"),)
         if one.kind == MODULE:
@@ -127,17 +154,23 @@ class Resolver:
         assert one.path is not None
         if one.kind in (CLASS, INSTANCE):
             return self.member(one.path, one.qualified, name)
-        if one.kind == VARIABLE and depth:
-            value = self.value(one, depth - 1)
-            if value:
-                return self.attribute(value, name, depth - 1)
         return (unresolved(f"{UNKNOWN}: {one.kind} {one.qualified}"),)
 
     def value(self, variable: Meaning, depth: int = DEPTH) -> Meanings:
-        """What the value of a variable is, () where that is not known."""
-        assert variable.path is not None
-        place = f"{variable.path}:{variable.qualified}"
-        rows = self.own.get(place, ()) if variable.path == self.path else bindings.where(symbol=place)
+        """What the value of a variable or an attribute is, () where that is not known."""
+        path = variable.path
+        assert path is not None
+        place = f"{path}:{variable.qualified}"
+        rows = self.own.get(place, ()) if path == self.path else bindings.where(symbol=place)
+        held = [row.value for row in rows if row.kind == ATTRIBUTE]
+        if held:
+            key = place, variable.of
+            if key not in self._holding and self._open < LONGEST_WAY:
+                self._holding[key] = ()
+                self._open += 1
+                self._holding[key] = self._held(variable, held)
+                self._open -= 1
+            return self._holding.get(key, ())
         if len(rows) != 1 or not rows[0].value:
             return ()
         dotted = rows[0].value
@@ -145,11 +178,36 @@ class Resolver:
         scope, _, own = variable.qualified.rpartition(".")
         if first == own:
             scope = ""  # `name = name` in a class
-        if variable.path == self.path:
-            inside = scope and f"{self.path}:{scope}.{first}" in self.own
+        if path == self.path:
+            inside = scope and f"{path}:{scope}.{first}" in self.own
             found = self.of_place(scope, first) if inside else self.of_module(first)
         else:
-            found = _in_other(variable.path, scope, first)
+            found = _in_other(path, scope, first)
+        return self._given(found, parts, dotted, depth)
+
+    def _held(self, one: Meaning, values: Iterable[str]) -> Meanings:
+        """What an attribute holds, by these texts and those of subclasses; () where one is not known."""
+        path = one.path
+        assert path is not None
+        several: list[Meaning] = []
+        for value in values:
+            place, _, dotted = value.partition(":")
+            first, *parts = dotted.removesuffix(MARK).split(".")
+            found = self.of_place(place, first) if path == self.path else _in_other(path, place, first)
+            known = self._given(found, parts, dotted, DEPTH) if dotted else ()
+            if not known or any(map(_is_unknown, known)):
+                return ()
+            several += known
+        owner, _, name = one.qualified.rpartition(".")
+        whole = f"{one.of or f'{path}:{owner}'}.{name}"
+        for other in self.below(whole) if self.below is not None else ():
+            known = self.value(attribute(*split(other)))
+            if not known:
+                return ()
+            several += known
+        return tuple(dict.fromkeys(several))
+
+    def _given(self, found: Meanings, parts: Iterable[str], dotted: str, depth: int) -> Meanings:
         for part in parts:
             found = self.attribute(found, part, depth)
         if not depth:
@@ -157,10 +215,10 @@ class Resolver:
         return self.called(found, depth) if dotted.endswith(MARK) else self.followed(found, depth)
 
     def followed(self, found: Meanings, depth: int = DEPTH) -> Meanings:
-        """With variables replaced by their values, where these are known."""
+        """With variables and attributes replaced by their values, where these are known."""
         several: list[Meaning] = []
         for one in found:
-            value = self.value(one, depth - 1) if one.kind == VARIABLE and depth else ()
+            value = self.value(one, depth - 1) if one.kind in (VARIABLE, ATTRIBUTE) and depth else ()
             several += value or (one,)
         return tuple(several)
 
@@ -179,6 +237,12 @@ class Resolver:
         return tuple(several)
 
 
+def _is_unknown(one: Meaning) -> bool:
+    """Whether this may have any attributes: a variable of which nothing is known, what is held outside."""
+    held_outside = one.outcome == EXTERNAL and one.kind == INSTANCE
+    return one.outcome in (UNRESOLVED, LOCAL) or one.kind == VARIABLE or held_outside
+
+
 def _is_class(dotted: str) -> bool:
     """Whether an external name is that of a class, as these are written. A function may give what it got from
     the project, as `copy.copy(x)` does, and what is annotated with `typing.Any` may be of any class."""
@@ -195,12 +259,15 @@ def _builtins() -> object:
 def meanings_of(path: str, qualified: str, rows: Iterable[Bound]) -> Meanings:
     """What the rows of one name of a file say that it stands for; () where they say nothing."""
     found: list[Meaning] = []
+    held: Meanings = ()
     for row in rows:
         if isinstance(row, Binding) and row.kind == IMPORTED:
             found += imported(path, row)
+        elif row.kind == ATTRIBUTE:
+            held = (attribute(path, qualified),)
         elif row.kind not in (STAR, EXPORT, EXPORTS):
             found.append(symbol(path, qualified, row.kind, row.ordinal))
-    return best(found, "") if found else ()
+    return best(found, "") if found else held
 
 
 def of_module(one: Meaning, name: str) -> Meanings:

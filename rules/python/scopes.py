@@ -27,7 +27,10 @@ class Scope:
     owner      the definition whose text this is, None for the module
     stores     the first assignment of each name; `again` the names that are assigned once more
     bound      the names bound in other ways; `places` those of them that are definitions or imports
-    declared   the names of which an annotation says what they are
+    declared   the names of which an annotation says what they are; of a class, `empty` those that it sets to
+               None, and `assigned` those that its methods assign to, of instances
+    held       what attributes of names are assigned ("self.x"), and the dotted name that gives it, see
+               `attributes`
     values     what the only assignment of a name gives it, see `facts.Definition.value`; of a parameter,
                what its annotation says
     parameters  their names; `receiver` is the first one of a method
@@ -39,12 +42,15 @@ class Scope:
     __slots__ = (
         "again",
         "ahead",
+        "assigned",
         "bound",
         "called",
         "calls",
         "chains",
         "declared",
+        "empty",
         "globals",
+        "held",
         "kind",
         "names",
         "nonlocals",
@@ -74,6 +80,9 @@ class Scope:
         self.bound: set[str] = set(bound)
         self.places: set[str] = set()
         self.declared: set[str] = set()
+        self.empty: set[str] = set()
+        self.assigned: set[str] = set()
+        self.held: list[tuple[str, str]] = []
         self.values: dict[str, str] = {}
         self.names: set[str] = set()
         self.calls: set[str] = set()
@@ -91,6 +100,13 @@ class Scope:
             scope = scope.parent
         return scope
 
+    def note_value(self, name: str, value: str) -> None:
+        """Keep what is known of the only value that a name gets."""
+        if name in self.bound or name in self.values:
+            self.again.add(name)
+        elif value:
+            self.values[name] = value
+
 
 def finish(scopes: list[Scope]) -> None:
     """Make `bound` of all scopes complete. `scopes[0]` is the module."""
@@ -99,7 +115,7 @@ def finish(scopes: list[Scope]) -> None:
         if scope is module:
             continue
         for dotted, first in scope.written.items():
-            _assigned_again(scope, dotted, first)
+            _note_assigned(scope, dotted, first)
         bound = scope.bound
         bound.update(scope.stores)
         if scope.globals:
@@ -116,7 +132,7 @@ def finish(scopes: list[Scope]) -> None:
                 outer = outer.parent
 
 
-def _assigned_again(scope: Scope, dotted: str, first: str) -> None:
+def _note_assigned(scope: Scope, dotted: str, first: str) -> None:
     """What a method assigns to an attribute of the instance takes the place of what the class gives it."""
     around: Scope | None = scope
     while around is not None and around.receiver != first:
@@ -124,8 +140,8 @@ def _assigned_again(scope: Scope, dotted: str, first: str) -> None:
     while around is not None and around.kind is not CLASS:
         around = around.parent  # of type parameters
     name = dotted.partition(".")[2]
-    if around is not None and name not in around.declared:
-        around.again.add(name)
+    if around is not None and "." not in name:
+        around.assigned.add(name)
 
 
 def binding_scope(scope: Scope, name: str, module: Scope) -> Scope:

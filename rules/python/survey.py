@@ -15,6 +15,7 @@ import ast
 from functools import lru_cache
 from typing import Any
 
+from engine.rules.python.attributes import UNSAID, attributes_of
 from engine.rules.python.exports import Exports
 from engine.rules.python.handlers import CHILDREN, HANDLERS, Context
 from engine.rules.python.nodes import LONGEST, chain, mentions, position
@@ -44,6 +45,7 @@ class Survey:
     imports      (module, name or None, alias or None, level, context, scope)
     exports      what `__all__` says
     uses         what each definition refers to; of the module under None
+    attributes   (class, name) of what methods assign to, and what that holds
     """
 
     def __init__(self, tree: ast.Module) -> None:
@@ -60,6 +62,7 @@ class Survey:
         self._define_variables()
         self._number()
         self.uses: dict[Found | None, Grouped] = uses_of(self._scopes, self.marked)
+        self.attributes = attributes_of(self._scopes)
 
     def _walk(self, scope: Scope, stack: list[Any], context: str) -> None:
         """Walk the nodes on `stack`, last first; inner scopes are left for later."""
@@ -84,6 +87,8 @@ class Survey:
                         chains[f"{inner.id}.{node.attr}"] = inner.id
                     else:
                         scope.written[f"{inner.id}.{node.attr}"] = inner.id
+                        if node.ctx.__class__ is ast.Store:
+                            scope.held.append((f"{inner.id}.{node.attr}", UNSAID))
                 else:
                     usage = READ if node.ctx.__class__ is ast.Load else WRITE
                     _attribute(node, usage, scope, self.marked, stack)
@@ -161,11 +166,12 @@ class Survey:
     def _define_variables(self) -> None:
         for scope in self._scopes:
             if scope.kind is MODULE or scope.kind is CLASS:
+                again = scope.again | (scope.assigned - scope.declared)
                 elsewhere = scope.nonlocals if scope.kind is MODULE else scope.nonlocals | scope.globals
                 for name, node in scope.stores.items():
                     if name not in elsewhere and isinstance(getattr(node, "ctx", None), ast.Store):
                         found = self.define(scope.prefix + name, name, "variable", node)
-                        if name not in scope.again:
+                        if name not in again:
                             found.value = scope.values.get(name, "")
 
     def _number(self) -> None:

@@ -114,11 +114,11 @@ def _known_origin(
     key = (id(scope), first)
     known = origins.get(key)
     if known is None:
-        known = origins[key] = _origin(scope, first, module)
+        known = origins[key] = origin_of(scope, first, module)
     return known
 
 
-def _origin(scope: Scope, first: str, module: Scope) -> tuple[str, str]:
+def origin_of(scope: Scope, first: str, module: Scope) -> tuple[str, str]:
     """What the first part of a name is, see `Use.origin`."""
     if first == ANYTHING:
         return EXPRESSION, ""
@@ -133,7 +133,7 @@ def _origin(scope: Scope, first: str, module: Scope) -> tuple[str, str]:
         return PLACE, binder.prefix.rstrip(".")
     if first == binder.receiver and first not in binder.stores:
         assert binder.parent is not None
-        return SELF, _class_around(binder).prefix.rstrip(".")
+        return SELF, class_around(binder).prefix.rstrip(".")
     parameter, stored = first in binder.parameters, first in binder.stores
     value = binder.values.get(first)
     if (
@@ -147,13 +147,13 @@ def _origin(scope: Scope, first: str, module: Scope) -> tuple[str, str]:
         named = chain.partition(".")[0]
         while parameter and named == binder.ahead and around.kind is CLASS:
             around = around.parent or module
-        origin, where = _place_of(around, named, module)
+        origin, where = place_of(around, named, module)
         if origin:
             return INSTANCE, f"{where}:{chain}"
     return (PARAMETER if parameter and not stored else VARIABLE), ""
 
 
-def _place_of(scope: Scope, first: str, module: Scope) -> tuple[str, str]:
+def place_of(scope: Scope, first: str, module: Scope) -> tuple[str, str]:
     """Where a name is bound if that is by a definition or import, or in the module; else nowhere."""
     # The head of a method sees the names of its class, which the method itself does not.
     if scope.kind is CLASS and first in scope.bound:
@@ -166,7 +166,7 @@ def _place_of(scope: Scope, first: str, module: Scope) -> tuple[str, str]:
     return "", ""
 
 
-def _class_around(scope: Scope) -> Scope:
+def class_around(scope: Scope) -> Scope:
     while scope.kind is not CLASS and scope.parent is not None:
         scope = scope.parent
     return scope
