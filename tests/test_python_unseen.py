@@ -160,3 +160,21 @@ def test_a_hook_in_a_conftest_reaches_all_tests_below(root: Path, graph: Engine)
     steps = [one.steps[-1].usage for one in graph.get(python.affected_by, ("lib.py:seed",)).likely]
     assert likely(graph, "deep/conftest.py:pytest_runtest_setup") == ["test_number", "test_other"]
     assert steps == ["setup", "setup"]
+
+
+def test_a_fixture_with_autouse_reaches_the_tests_below_a_conftest_that_imports_it(
+    graph: Engine, root: Path
+) -> None:
+    (root / "fixtures.py").write_text(
+        "import pytest\nimport lib\n\n@pytest.fixture(autouse=True)\ndef shared():\n    return lib.seed()\n\n"
+        "@pytest.fixture\ndef asked():\n    return lib.seed()\n"
+    )
+    (root / "low").mkdir()
+    (root / "low/test_low.py").write_text("def test_low():\n    pass\n")
+    graph.sync()
+    assert "test_low" not in likely(graph, "fixtures.py:shared")
+    (root / "low/conftest.py").write_text("from fixtures import asked, shared\n")
+    graph.sync()
+    assert likely(graph, "fixtures.py:shared") == ["test_low"]
+    assert likely(graph, "fixtures.py:asked") == []
+    assert "test_low" in likely(graph, "lib.py:seed")

@@ -47,9 +47,10 @@ def unseen(symbol: str) -> Iterator[Found]:
     yield from _kept(symbol)
     if not qualified or inside:
         return
-    if name in AROUND_TESTS or _is_everywhere(path, symbol, name):
-        yield from _tests_around(symbol, path, owner)
-    elif is_test_file(path) and (not owner or name.startswith("Test")):
+    around = [path] if name in AROUND_TESTS else _everywhere(path, symbol, name)
+    for place in around:
+        yield from _tests_around(symbol, place, owner)
+    if not around and is_test_file(path) and (not owner or name.startswith("Test")):
         yield from _tests_of_class(symbol)
 
 
@@ -71,14 +72,23 @@ def _kept(symbol: str) -> Iterator[Found]:
                 yield one.symbol, VARIABLE, Step(one.symbol, symbol, row.usage, row.name)
 
 
-def _is_everywhere(path: str, symbol: str, name: str) -> bool:
-    """Whether pytest runs it without being asked: a hook in a conftest.py, or a fixture with `autouse`."""
-    if is_conftest(path):
-        if name.startswith("pytest_"):
-            return True
-    elif not is_test_file(path):
-        return False
-    return any(row.usage == FIXTURE and row.name == EVERYWHERE for row in references.where(source=symbol))
+def _everywhere(path: str, symbol: str, name: str) -> list[str]:
+    """The files by which pytest runs it without being asked: it is a hook of a conftest.py, or a fixture with
+    `autouse` that is defined or imported in one, or in a file of tests.
+    """
+    if is_conftest(path) and name.startswith("pytest_"):
+        return [path]
+    rows = references.where(target=symbol)
+    files = [
+        path,
+        *(split(row.source)[0] for row in rows if row.usage == IMPORT and row.source_kind == MODULE),
+    ]
+    files = [one for one in dict.fromkeys(files) if is_conftest(one) or is_test_file(one)]
+    if files and any(
+        row.name == EVERYWHERE for row in references.where(source=symbol) if row.usage == FIXTURE
+    ):
+        return files
+    return []
 
 
 def _tests_around(symbol: str, path: str, owner: str) -> Iterator[Found]:
