@@ -17,6 +17,7 @@ import pytest
 from engine.cli.report import BUG
 from engine.watch import server, wire
 from engine.watch.client import ask, sync
+from engine.watch.unix_socket import connect
 from tests.patience import until
 from tests.watch_serving import Serving, project, request_of, served
 
@@ -82,10 +83,8 @@ class Clients:
 
     def sent(self, data: bytes) -> socket.socket:
         """A connection on which as much was sent as was taken; it stays open for now."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(120)
+        connection = connect(wire.socket_path(self.store), 120)  # also where the path is long
         self.open.append(connection)
-        connection.connect(wire.socket_path(self.store))
         try:
             connection.sendall(data)
         except (BrokenPipeError, ConnectionResetError):  # refused before its end
