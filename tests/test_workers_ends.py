@@ -90,6 +90,20 @@ def test_a_key_that_hangs_is_ended_after_its_timeout(make: Make, monkeypatch: py
             db.get(rules.all_risky)
 
 
+def test_a_worker_that_stops_amid_a_message_is_ended_after_the_timeout(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = (
+        "from engine.parallel import serve; whole = serve.framed; "
+        "serve.framed = lambda message: whole(message)[: 5 if len(message) > 8 else None]; main()"
+    )
+    monkeypatch.setattr("engine.parallel.processes.PROGRAM", PROGRAM.replace("main()", half))
+    rules = make(DEADLY.format(deed="pass").replace('"process"', '"process", timeout=0.5'))
+    with Engine(None, processes=2) as db, pytest.raises(TimedOut):
+        db.get(rules.all_risky)
+    assert not children()
+
+
 def test_a_key_that_fills_the_memory_fails_and_no_other(make: Make) -> None:
     deed = """
         import resource

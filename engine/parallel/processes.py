@@ -5,7 +5,8 @@ Invariants
         the engine, dropping it, and the end of this process close that input.
     R2  Workers are fresh interpreters: nothing of this process is inherited but its standard error.
     R3  Signals of a terminal do not reach workers: this process decides what becomes of them.
-    R4  Nothing is written that would have to wait for a worker: it may be waiting for us to read.
+    R4  Nothing is written that would have to wait for a worker: it may be waiting for us to read. Nor does a
+        read wait for the rest of a message: a worker that was stopped amid it is ended after its timeout.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from engine.parallel.executor import CannotStart
-from engine.parallel.framing import OUT_OF_MEMORY, READY, framed, read_message
+from engine.parallel.framing import OUT_OF_MEMORY, READY, Incoming, framed
 
 END_SECONDS: Final = 1.0  # from the end of its output to the end of a worker
 # Of a pipe, so that a batch or an answer fits, and a worker goes on while this process commits, say. 64 KiB
@@ -54,7 +55,9 @@ class Child:
         self.unsent = bytearray()  # what did not fit into the pipe yet
         self.ready = False  # whether it ever said anything
         self.lost = False  # whether it said that it ends
-        os.set_blocking(self.input.fileno(), False)
+        self.incoming = Incoming(self.output.fileno())
+        for pipe in (self.input, self.output):
+            os.set_blocking(pipe.fileno(), False)
         self.send(framed(setup))
 
     def send(self, data: bytes = b"") -> None:
@@ -120,7 +123,10 @@ class Processes:
                     self._children[slot].send()
                     continue
                 child = self._children[slot]
-                message = read_message(child.output.fileno())
+                try:
+                    message = child.incoming.read()
+                except BlockingIOError:
+                    continue  # the rest comes later
                 child.lost = message is None
                 if child.ready:
                     found.append((slot, message))

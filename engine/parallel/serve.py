@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 
 from engine import collector
-from engine.parallel.framing import READY, framed, read_message
+from engine.parallel.framing import READY, Incoming, framed
 from engine.parallel.units import Answer, Ask, Batch, Reply, decode_said, decode_setup, encode
 from engine.parallel.worker import Worker
 
@@ -74,13 +74,14 @@ def main() -> None:
     """Serve until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # processes R3
     source = os.dup(0)
+    incoming = Incoming(source)
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what queries print must not get between the messages
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     threading.Thread(target=_end_with, args=(source,), name="engine-orphan", daemon=True).start()
 
     def hear() -> bytes | None:
-        data = read_message(source)
+        data = incoming.read()
         if data is None:
             sys.stdout.flush()
             os._exit(0)
