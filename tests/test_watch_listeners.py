@@ -99,6 +99,26 @@ def test_a_failing_callback_is_logged_and_called_again(root: Path, caplog: pytes
     assert "a bug of the host" in caplog.text
 
 
+def test_a_key_is_watched_as_long_as_somebody_subscribes_to_it_or_the_host_asked_for_it(root: Path) -> None:
+    one, two = text.key("top.txt"), text.key("b/two.txt")
+    heard: list[Any] = []
+    with watching(root, tree) as (_, watch, _):
+        asked = tree.key()
+        first, second = watch.subscribe(one, heard.append), watch.subscribe(one, heard.append)
+        third, fourth = watch.subscribe(two, heard.append), watch.subscribe(tree, heard.append)
+        assert set(watch.watched) == {asked, one, two}
+        first.close()
+        first.close()
+        assert set(watch.watched) == {asked, one, two}
+        watch.add(two)
+        for caller in (second, third, fourth):
+            caller.close()
+        assert set(watch.watched) == {asked, two}
+        save(root / "b" / "two.txt", "nobody listens")
+        watch.sync()
+    assert heard == []
+
+
 def test_events_can_be_awaited(root: Path) -> None:
     async def consume(watch: Any) -> list[Any]:
         seen: list[Any] = []

@@ -25,13 +25,12 @@ from typing import Any, Final
 from engine.errors import BadSettings
 from engine.watch.metrics import CONTENT_TYPE, render
 from engine.watch.progress import Progress
-from engine.watch.unix_socket import listen, withdraw
+from engine.watch.unix_socket import SHORT_SECONDS, listen, withdraw
 
 SILENCE_SECONDS: Final = 2.0  # of a client that has begun a request
 REQUEST_SECONDS: Final = 5.0  # for a request and its answer; Prometheus gives up after 10
 CLIENTS: Final = 16  # at once
 POLL_SECONDS: Final = 0.25  # between two looks for clients that take too long
-SHORT_SECONDS: Final = 0.1  # until descriptors may be there again
 CLOSE_SECONDS: Final = 1.0  # to wait for answers that are being written
 
 

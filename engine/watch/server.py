@@ -31,7 +31,7 @@ from attrs import asdict
 
 from engine import Counts, Engine
 from engine.watch import wire
-from engine.watch.unix_socket import peer_user
+from engine.watch.unix_socket import SHORT_SECONDS, peer_user
 from engine.watch.wire import Lines, Malformed, Message
 
 CONNECTIONS: Final = 64  # threads; requests wait for one another at the engine's lock anyway
@@ -39,7 +39,6 @@ REQUEST_SECONDS: Final = 10.0  # clients write their request at once, before the
 SEND_SECONDS: Final = 10.0  # for each piece of an answer: clients do nothing but read
 PULSE_SECONDS: Final = 0.5  # a fraction of what clients take for silence
 CLOSE_SECONDS: Final = 0.7  # whoever stops a watch waits a second, and the engine has to close too
-SHORT_SECONDS: Final = 0.1  # until descriptors or threads may be there again
 _SHORT_OF: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 

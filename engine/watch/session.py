@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -100,6 +101,8 @@ class Watch:
         tracker = ProgressTracker(running=lambda: running_names(core))
         updater = GraphUpdater(core, tracker.record, self.files.places.is_file, OWN)
         updater.watched.update(dict.fromkeys(keys))
+        self._asked = set(updater.watched)  # watched whether somebody subscribes to them or not
+        self._subscribed: Counter[Key[Any]] = Counter()
         processor = DeltaProcessor(core, threads=threads)
         echo = Echo(self.files.saved_at)
         self._pipeline = Pipeline(
@@ -148,7 +151,10 @@ class Watch:
 
     def add(self, query: Any) -> None:
         """Watch one more key, or query without arguments."""
-        self._pipeline.updater.watched[whole_of(query)] = None
+        key = whole_of(query)
+        with self._lock:
+            self._asked.add(key)
+            self._pipeline.updater.watched[key] = None
         self._keys.wake()
 
     def look_again(self, keys: Iterable[tuple[QueryInfo, tuple[Any, ...]]]) -> None:
@@ -176,7 +182,10 @@ class Watch:
 
     def remove(self, query: Any) -> None:
         """Watch a key, or query without arguments, no longer. Its memo stays."""
-        self._pipeline.updater.watched.pop(whole_of(query), None)
+        key = whole_of(query)
+        with self._lock:
+            self._asked.discard(key)
+            self._pipeline.updater.watched.pop(key, None)
 
     def events(self) -> Mailbox:
         """The events from now on, for one more consumer; a `Started` with the state of now comes first."""
@@ -185,17 +194,28 @@ class Watch:
 
     def subscribe(self, query: Any, callback: Callable[[Any], None]) -> Caller:
         """Call back with the value of a key or query without arguments whenever it changed, in a thread of
-        its own. The key is watched from now on. A failing query is told as its exception."""
+        its own. The key is watched until this is closed. A failing query is told as its exception."""
         key = whole_of(query)
         subscription = Subscription([], key, callback)
         refresh(self._core, subscription, tell=False)
-        self.add(key)
+        with self._lock:
+            self._subscribed[key] += 1
+            self._pipeline.updater.watched[key] = None
+        self._keys.wake()
 
         def look(event: WatchEvent) -> None:
             if not isinstance(event, Stopped):
                 self._calling(lambda: refresh(self._core, subscription))
 
-        caller = self._subscribers.call(look)
+        def leave() -> None:
+            with self._lock:
+                self._subscribed[key] -= 1
+                if not self._subscribed[key]:
+                    del self._subscribed[key]
+                    if key not in self._asked:
+                        self._pipeline.updater.watched.pop(key, None)
+
+        caller = self._subscribers.call(look, leave=leave)
         with self._lock:
             self._callers.add(caller)
         return caller

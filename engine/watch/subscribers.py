@@ -202,9 +202,12 @@ class Caller:
     events, and is told so by a `Skipped`.
     """
 
-    def __init__(self, mailbox: Mailbox, callback: Callable[[WatchEvent], object]) -> None:
+    def __init__(
+        self, mailbox: Mailbox, callback: Callable[[WatchEvent], object], leave: Callable[[], None] | None
+    ) -> None:
         self._mailbox = mailbox
         self._callback = callback
+        self._leave = leave
         self._thread = threading.Thread(target=self._run, name="engine-watch-caller", daemon=True)
         self._thread.start()
 
@@ -227,6 +230,8 @@ class Caller:
                     self._callback(event)
                 except Exception:  # of the host: the next event is told all the same
                     logging.getLogger("engine").exception("a callback failed on %s", type(event).__name__)
+        if self._leave is not None:
+            self._leave()
 
 
 class Subscribers:
@@ -263,9 +268,14 @@ class Subscribers:
                 self._mailboxes.add(mailbox)
         return mailbox
 
-    def call(self, callback: Callable[[WatchEvent], object], limit: int = LIMIT) -> Caller:
-        """Call back with every event from now on, until the answer is closed or the watch stops."""
-        return Caller(self.subscribe(limit), callback)
+    def call(
+        self,
+        callback: Callable[[WatchEvent], object],
+        limit: int = LIMIT,
+        leave: Callable[[], None] | None = None,
+    ) -> Caller:
+        """Call back with every event from now on, until it is closed or the watch stops; then `leave`."""
+        return Caller(self.subscribe(limit), callback, leave)
 
     def count(self) -> int:
         """How many mailboxes there are."""

@@ -27,6 +27,7 @@ ADDRESS_BYTES: Final = 103  # of sun_path where it is shortest (104 with its end
 BACKLOG: Final = 64  # clients that connect at the same moment
 LOCK_SECONDS: Final = 2.0  # whoever has the lock looks at one file and binds: some milliseconds
 STEP_SECONDS: Final = 0.005  # between two attempts
+SHORT_SECONDS: Final = 0.1  # for a server, until descriptors or threads may be there again
 PRIVATE: Final = 0o600
 CREDENTIALS: Final = "3i"  # struct ucred: pid, uid, gid
 
