@@ -22,7 +22,7 @@ from engine.core import Core, Request
 from engine.durability import Durability
 from engine.errors import Cancelled, NotAnInput, StoreDamaged, StoreFull, WrongInput, WrongValue
 from engine.explain import annotate
-from engine.graph import ABSENT, ROOT, TRANSIENT
+from engine.graph import ABSENT, FORCED, ROOT, TRANSIENT
 from engine.key import Key
 from engine.locate import bind, locate
 from engine.look import sync
@@ -174,7 +174,9 @@ def _take_care(core: Core) -> None:
         for node in core.care.take_passing():
             core.graph.flags[node] &= ~TRANSIENT
             core.graph.values[node] = ABSENT
-        force(core, list(core.care.transients), Reason.RETRY)
+        # Those that wait already are left alone: see test_failures_that_nobody_asks_for_are_left_alone.
+        status = core.graph.status
+        force(core, [node for node in core.care.transients if not status[node] & FORCED], Reason.RETRY)
 
 
 def _rebind(core: Core) -> None:

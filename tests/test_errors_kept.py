@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from engine import CycleError, Engine, Transient, each, input, query
+from engine.core import Core
+from engine.mark import suspect
 from tests.watching import Watch
 
 
@@ -78,6 +80,45 @@ def test_a_transient_failure_is_not_kept(db: Engine) -> None:
     assert len(attempts) == 3
     assert db.get(top) == 8
     assert len(attempts) == 3
+
+
+def test_failures_that_nobody_asks_for_are_left_alone(db: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    forced: list[int] = []
+
+    def counted(core: Core, node: int, why: int) -> None:
+        forced.append(node)
+        suspect(core, node, why)
+
+    monkeypatch.setattr("engine.advance.suspect", counted)
+
+    @input
+    def away() -> bool:
+        return True
+
+    @query
+    def fetch(n: int) -> int:
+        if away():
+            raise Transient("not yet")
+        return n
+
+    @query
+    def top() -> int:
+        return sum(each(fetch, range(50)))
+
+    @input
+    def other() -> int:
+        return 0
+
+    for n in range(50):
+        with pytest.raises(Transient):
+            db.get(fetch, n)
+    assert len(forced) == 49  # each when the next one was asked for; the last one waits
+    for n in range(3):
+        db.set(other.key(), n + 1)
+        assert db.get(other) == n + 1
+    assert len(forced) == 50
+    db.set(away.key(), False)
+    assert db.get(top) == sum(range(50))
 
 
 def test_a_failure_that_is_not_kept_is_told_with_the_keys_that_led_to_it_too(db: Engine) -> None:
