@@ -39,7 +39,7 @@ _HINTS = {
     "directory": "Name a file. What is in a directory is asked with listing(path) or glob(pattern).",
     "not a string": "Say str(path), or engine.rules.files.canonical_path(path): one file is one key.",
     "not a canonical path": "Pass it through engine.rules.files.canonical_path: one file is one key.",
-    "outside root": "Queries see only what lies below the engine's root.",
+    "outside root": "Nothing outside the root is read: the engine's, or without one the working directory.",
     "not text": "Read it with read_bytes, or save it as UTF-8.",
     "too large": "64 MiB are read at most. If only its identity matters, use file_digest: up to 64 GiB.",
     "unreadable": "Give this user the permission to read it, or let .gitignore name it.",
@@ -61,7 +61,7 @@ class FileError(EngineError):
     def __init__(self, path: str, kind: str) -> None:
         fields = {"path": path, "it_is": kind}
         if kind == "not a canonical path" and path[:1] != "/":
-            fields["write"] = canonical_path(path)
+            fields["write"] = canonical_path(path) or '"", the root'
         super().__init__(hint=_HINTS.get(kind), **fields)
         self.args = (path, kind)  # what copy and pickle call the class with
         self.path = path

@@ -140,6 +140,15 @@ def test_a_path_has_one_spelling() -> None:
             canonical_path(outside)
 
 
+def test_what_is_wrong_with_a_path_says_which_root_is_meant_and_how_it_is_written(tmp_path: Path) -> None:
+    with pytest.raises(OutsideRoot, match="without one the working directory"):
+        canonical_path("../x")
+    with Engine(None, root=tmp_path) as db:
+        for given, right in {".": '"", the root', "./": '"", the root', "./a//b": "a/b"}.items():
+            with pytest.raises(FileError, match=f"write: {right}\n"):
+                db.get(read_text, given)
+
+
 # -- outside the root ----------------------------------------------------------------------------
 
 
