@@ -25,7 +25,7 @@ from engine.memo import replace_dependencies
 from engine.persist import open_graph, save
 from engine.recall import recall
 
-GONE = "The store was damaged or removed; everything will be computed again."
+GONE = "The store in {} was damaged or removed; everything will be computed again."
 
 
 def recover(core: Core) -> None:
@@ -109,7 +109,7 @@ def start_over(core: Core, damage: StoreDamaged, since: int) -> None:
         kept = _set_by_host(core)
         core.started_over += 1
         core.store.start_over(reason, damage)
-        core.telling.notes += core.store.hand_over() or [GONE]
+        core.telling.notes += core.store.hand_over() or [GONE.format(core.store.path.parent)]
         reopen(core, kept)
 
 

@@ -32,7 +32,7 @@ def test_what_the_host_set_survives_a_removed_store(store: Path) -> None:
         shutil.rmtree(store)
         assert db.get(ten, 2) == 52
         assert db.revision >= revision
-        assert any("damaged or removed" in note for note in db.notes())
+        assert any(f"The store in {store} was damaged or removed" in note for note in db.notes())
 
 
 def test_set_survives_a_removed_store(store: Path) -> None:
