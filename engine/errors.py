@@ -120,7 +120,7 @@ class BadModule(EngineError):
 
 
 class NothingVerified(EngineError):
-    headline = "nothing was compared: no rules of what is stored are loaded"
+    headline = "nothing was compared"
     hint = "Name their modules, as in: engine verify --rules rules.py. The setting rules does it for good."
 
 

@@ -24,7 +24,15 @@ from typing import Final, Self
 from attrs import frozen
 from blake3 import blake3
 
-from engine.errors import BadCursor, BadSearch, StoreDamaged, StoreForeign, StoreTooNew
+from engine.errors import (
+    BadCursor,
+    BadSearch,
+    StoreDamaged,
+    StoreForeign,
+    StoreFull,
+    StoreReadOnly,
+    StoreTooNew,
+)
 from engine.store.canonical import pack
 from engine.store.failures import translated
 
@@ -36,6 +44,8 @@ SNIPPET_TOKENS: Final = 16
 TOKENS: Final = "porter unicode61 remove_diacritics 2"  # `parsing` finds `parse`; `_` separates words
 FOREIGN: Final = "Name another place for the index. Nothing was changed."
 HINT: Final = "It is made anew of what the store has: remove the file."
+NO_ROOM: Final = "Make room, or name another place for the index."
+NO_WRITING: Final = "Check the permissions, or name another place for the index."
 
 TABLES: Final = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -73,7 +83,7 @@ class FullText:
         self._shape = repr((VERSION, TOKENS, tuple(indexed), tuple(kept)))
         self._searched = len(indexed)
         self._expected: str | None = None  # the position that was seen last (T3)
-        with translated(path):
+        with _translated(path):
             try:
                 self._connection = self._open()
             except sqlite3.DatabaseError as error:
@@ -86,7 +96,7 @@ class FullText:
 
     def position(self) -> str | None:
         """How far the feed has come that it is made of; None: nothing is in it yet."""
-        with self._translated():
+        with _translated(self.path):
             self._expected = self._position()
         return self._expected
 
@@ -97,7 +107,7 @@ class FullText:
 
         Raises `BadCursor` where another process went on meanwhile.
         """
-        with self._translated(), self._transaction():
+        with _translated(self.path), self._transaction():
             if self._position() != self._expected:
                 raise BadCursor(index=self.path, cause="another process went on meanwhile")
             if reset:
@@ -119,7 +129,7 @@ class FullText:
             f"SELECT bm25(fulltext, {weights}) AS score, {snippet}, "
             f"{columns} FROM fulltext WHERE fulltext MATCH ? ORDER BY score, {columns} LIMIT ?"
         )
-        with self._translated():
+        with _translated(self.path):
             try:
                 found = self._connection.execute(query, (text, limit)).fetchall()
             except sqlite3.OperationalError as error:
@@ -132,13 +142,13 @@ class FullText:
         ]
 
     def __len__(self) -> int:
-        with self._translated():
+        with _translated(self.path):
             (number,) = self._connection.execute("SELECT count(*) FROM entry").fetchone()
         return int(number)
 
     def check(self) -> None:
         """StoreDamaged unless the index and its rows agree. Reads everything."""
-        with self._translated():
+        with _translated(self.path):
             self._connection.execute("INSERT INTO fulltext(fulltext) VALUES ('integrity-check')")
             (odd,) = self._connection.execute(
                 "SELECT (SELECT count(*) FROM entry WHERE id NOT IN (SELECT rowid FROM fulltext)) "
@@ -242,14 +252,19 @@ class FullText:
                 self._connection.rollback()
             raise
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            with translated(self.path):
-                yield
-        except StoreDamaged as error:
-            error.hint = HINT
-            raise
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """As `translated`, with remedies for an index: those for a store are others."""
+    try:
+        with translated(path):
+            yield
+    except StoreDamaged as error:
+        error.hint = HINT
+        raise
+    except (StoreFull, StoreReadOnly) as error:
+        error.hint = NO_ROOM if isinstance(error, StoreFull) else NO_WRITING
+        raise
 
 
 def _set_aside(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from engine import Engine
 from engine.explain import SENTENCE
 from engine.reason import Reason
 from tests.commands import Command, commands_in
@@ -279,6 +280,10 @@ def test_verify_of_nothing_is_no_verification(tmp_path: Path) -> None:
         assert "nothing was compared" in found.err
         assert "rules:lines.Sum" in found.err
         assert "engine verify --rules rules.py" in found.err
+    Engine(tmp_path / "empty").close()
+    found = Asked(tmp_path, "verify", "--store", "empty")
+    assert (found.code, found.out) == (2, "")
+    assert "cause: the store has no key that anybody asked for\n  Name one:" in found.err
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from engine.errors import BadCursor, BadSearch, StoreForeign, StoreTooNew
+from engine.errors import BadCursor, BadSearch, StoreForeign, StoreFull, StoreTooNew
 from engine.store.fulltext import FullText
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,6 +82,15 @@ def test_a_change_that_fails_halfway_changes_nothing(path: Path) -> None:
         assert (index.position(), names(index, "says")) == ("1", ["greet"])
         index.apply("2", removed=(), added=[PART])
         index.check()
+
+
+def test_an_index_that_finds_no_room_says_what_to_do_about_an_index(path: Path) -> None:
+    with opened(path) as index:
+        index._connection.execute("PRAGMA max_page_count = 1")  # no fewer than there are
+        with pytest.raises(StoreFull, match="or name another place for the index") as caught:
+            index.apply("1", removed=(), added=[("name", " ".join(map(str, range(20_000))), "a.py")])
+        assert "memory" not in str(caught.value)
+        assert index.position() is None
 
 
 def test_of_two_writers_one_is_told_that_the_other_went_on(path: Path) -> None:

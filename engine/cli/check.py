@@ -69,7 +69,11 @@ def verify(keys: tuple[str, ...], sample: int | None, json_: bool, quiet: bool, 
         _load_ours(db)
         found = _working(db, quiet, lambda: db.verify(*asked, sample=sample), "verify")
     if found.left_out and not found.keys:
-        raise NothingVerified(queries=", ".join(found.left_out))
+        unknown = ", ".join(found.left_out)
+        raise NothingVerified(cause="no rules of what is stored are loaded", queries=unknown)
+    if not found.keys:
+        cause = "the store has no key that anybody asked for"
+        raise NothingVerified(store=settings.store, cause=cause, hint="Name one: engine verify MODULE:QUERY.")
     if json_:
         write_json(verification_document(found))
     elif not quiet or found.differences:
