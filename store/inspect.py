@@ -1,23 +1,25 @@
-"""Inspect: what the store holds, for people and for `engine db --json`.
+"""Inspect: what the store holds, for people, for `engine db --json`, and as a file for other programs.
 
 Invariants
-    N1  Nothing is written, and nothing on the hot path imports this module or sqlite-utils.
+    N1  Nothing is written to the store, and nothing on the hot path imports this module or sqlite-utils.
     N2  Everything here is numbers, names and text: ready for JSON.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, frozen
 
-from engine.errors import StoreReadOnly
+from engine.errors import StoreError, StoreFull, StoreReadOnly
 from engine.store import layout, schema, seal
 from engine.store.directory import Files
+from engine.store.failures import translated
 from engine.store.rows import State
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ _TABLES = (
     *("collection", "member", "block", "change", "cursor"),
     *("version", "earlier", "observed"),
 )
+
+
+_KINDS = {"integer": int, "real": float, "text": str}
 
 
 @frozen
@@ -116,6 +121,58 @@ def tables(store: Store) -> sqlite_utils.Database:
     if not store.read_only:
         raise StoreReadOnly(store=store.path, reason="exports need a store opened with read_only=True")
     return sqlite_utils.Database(store.connection, execute_plugins=False)
+
+
+def export(store: Store, file: Path) -> dict[str, int]:
+    """Copy the rows of all tables to a new SQLite file; how many, by the name that each table has there.
+
+    That is the one of its query, with its module only where two have the same. A row has its source and its
+    columns, and every value is as it is here.
+    """
+    import sqlite_utils
+
+    if os.path.lexists(file):
+        raise StoreError(file=file, cause="there is something already", hint="Name a file that is not there.")
+    source = tables(store)
+    beside = file.with_name(file.name + ".new")
+    counts: dict[str, int] = {}
+    try:
+        with translated(file):
+            beside.unlink(missing_ok=True)
+            with closing(sqlite3.connect(beside)) as connection, connection:
+                target = sqlite_utils.Database(connection, execute_plugins=False)
+                names = {row.id: row.name for row in layout.collection_rows(store.connection)}
+                for made in layout.layouts(store.connection):
+                    name = names[made.collection].rpartition(":")[2]
+                    if name.lower() in map(str.lower, counts):  # SQLite takes these for the same
+                        name = names[made.collection]
+                    counts[name] = _copy(source, target, made, name)
+            os.rename(beside, file)
+    except (StoreFull, StoreReadOnly) as error:
+        error.hint = "Make room, or name another file."
+        raise
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+    return counts
+
+
+def _copy(
+    source: sqlite_utils.Database, target: sqlite_utils.Database, made: layout.Layout, name: str
+) -> int:
+    columns = {quoted: quoted[1:-1].replace('""', '"') for quoted in made.columns.values()}
+    kinds: dict[str, type] = {}
+    for quoted, column in {"_source": "_source", **columns}.items():
+        asked = source.execute(f"SELECT DISTINCT typeof({quoted}) FROM {made.table}").fetchall()
+        # A column of several kinds is declared as bytes are: SQLite keeps what is put there as it is.
+        kinds[column] = _KINDS.get("".join({kind for (kind,) in asked} - {"null"}), bytes)
+    table = target.table(name).create(kinds)
+    rows = source.execute(made.select)
+    while some := made.checked(rows.fetchmany(1_000)):
+        table.insert_all(dict(zip(kinds, row[2:-1], strict=True)) for row in some)
+    for one in made.indexed:
+        table.create_index([columns[made.columns[one]]])
+    return int(table.count)
 
 
 def _bytes_by_table(connection: sqlite3.Connection) -> dict[str, int]:

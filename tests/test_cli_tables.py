@@ -207,6 +207,17 @@ def test_an_audit_of_what_is_neither_table_nor_fold_is_refused(engine: Command, 
     assert "Traceback" not in found.err
 
 
+def test_rows_are_copied_to_a_file_for_other_programs(engine: Command) -> None:
+    engine("run", "words")
+    assert engine("db", "--export", "rows.db") == (0, "words  4 rows\n", "")
+    assert engine("db", "--export", "rows.db").code == 73
+    assert engine("db", "--export", "more.db", "--json").json["rows"] == {"words": 4}
+    with sqlite3.connect("rows.db") as found:
+        texts = found.execute("SELECT text, length FROM words ORDER BY text").fetchall()
+    found.close()
+    assert texts == [("one", 3), ("three", 5), ("two", 3), ("two", 3)]
+
+
 # -- verify --------------------------------------------------------------------------------------
 
 

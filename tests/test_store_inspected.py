@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from attrs import frozen
 
-from engine.errors import StoreReadOnly
+from engine import Engine, query, table
+from engine.errors import StoreError, StoreReadOnly
 from engine.store import open_store, schema
-from engine.store.inspect import tables
+from engine.store.inspect import export, tables
 from tests.stored_collections import statements
 from tests.stores import graph, run
 
@@ -54,6 +58,53 @@ def test_sqlite_utils_reads_a_read_only_store_and_is_not_imported_before(tmp_pat
     child = run("open_store(Path(sys.argv[1])).close(); assert 'sqlite_utils' not in sys.modules", tmp_path)
     # `run` imports `tables`, which must not import it either
     assert child.communicate(timeout=600)[1] == ""
+
+
+Row = tuple[int | None, float, str | None, bytes]
+ROWS: list[Row] = [(None, 2.0**62, "1", b"\x00"), (2**62, -0.5, None, b""), (7, 3.0, "é", b"7")]
+
+
+@frozen
+class Mixed:
+    number: int | None
+    real: float
+    Some: str | None
+    raw: bytes
+
+
+@query
+def places() -> tuple[int, ...]:
+    return 0, 1, 2
+
+
+@table(each=places, index=("number",))
+def mixed(at: int) -> Iterator[Mixed]:
+    yield Mixed(*ROWS[at])
+
+
+@table(each=places)
+def MIXED(at: int) -> Iterator[Mixed]:
+    yield Mixed(at, float(at), None, b"")
+
+
+def test_exported_rows_are_those_of_the_tables_value_by_value(tmp_path: Path) -> None:
+    file = tmp_path / "rows.db"
+    with Engine(tmp_path / "store") as db:
+        assert (len(db.get(mixed)), len(db.get(MIXED))) == (3, 3)
+    with open_store(tmp_path / "store", read_only=True) as store:
+        assert export(store, file) == {"mixed": 3, f"{__name__}:MIXED": 3}
+        with pytest.raises(StoreError, match="there is something already"):
+            export(store, file)
+        with pytest.raises(StoreError):
+            export(store, tmp_path / "missing" / "rows.db")
+    assert {path.name for path in tmp_path.iterdir()} == {"rows.db", "store"}
+    with closing(sqlite3.connect(file)) as found:
+        rows = found.execute("SELECT _source, number, real, Some, raw FROM mixed ORDER BY _source").fetchall()
+        wanted = [(at, *row) for at, row in enumerate(ROWS)]
+        assert [[(type(cell), cell) for cell in row] for row in rows] == [
+            [(type(cell), cell) for cell in row] for row in wanted
+        ]
+        assert found.execute("SELECT count(*) FROM sqlite_master WHERE type = 'index'").fetchone() == (1,)
 
 
 def test_the_schema_in_the_file_is_the_documented_one(tmp_path: Path) -> None:

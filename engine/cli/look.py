@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -225,11 +226,12 @@ def _watch_lines(watch: dict[str, Any] | None) -> Iterable[str]:
 
 @click.command("db")
 @click.option("--schema", is_flag=True, help="Print the tables, with what each column means.")
+@click.option("--export", metavar="FILE", help="Copy the rows of all tables to a new SQLite file.")
 @as_json
 @places
-def db(schema: bool, json_: bool, **options: Any) -> None:
+def db(schema: bool, export: str | None, json_: bool, **options: Any) -> None:
     """Show what the store holds: tables, sizes, nodes by query. It is an SQLite file: look yourself."""
-    from engine.cli.output import write, write_json
+    from engine.cli.output import table, write, write_json
     from engine.cli.session import check_store, reading, settings_of
 
     settings = settings_of(options)
@@ -244,9 +246,16 @@ def db(schema: bool, json_: bool, **options: Any) -> None:
     check_store(settings)
     with reading(settings) as engine:
         assert engine.store is not None
-        found = engine.store.statistics().as_dict()
+        if export is None:
+            found = engine.store.statistics().as_dict()
+        else:
+            from engine.store.inspect import export as copy
+
+            found = {"file": export, "rows": copy(engine.store, Path(export))}
     if json_:
         write_json(found)
+    elif export is not None:
+        write(table((f"{name}", f"{count} rows") for name, count in found["rows"].items()))
     else:
         write(_db_lines(found))
 
