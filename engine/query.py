@@ -134,6 +134,11 @@ class QueryInfo:
         return self  # keys are equal whose definition is one object
 
     def __reduce__(self) -> tuple[Any, ...]:
+        of_a_table = self.needs_bytes and not self.is_input  # what bears its name there is the table
+        if of_a_table or (self.collection is not None and inspect.isfunction(self.wrapper)):  # see Lookup too
+            cause = "keys of tables and folds cannot be pickled: no module knows their queries by a name"
+            hint = "Send the arguments, and make the key where they arrive."
+            raise BadQuery(query=self.name, cause=cause, hint=hint)
         return info_of, (self.wrapper,)  # by the name of the query, as functions are
 
     @property

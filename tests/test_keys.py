@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 from attrs import frozen
 
-from engine import Engine, Key, query, table
+from engine import Engine, EngineError, Key, Sum, fold, query, table
 from engine.errors import BadLookup
 from engine.key import short
 from tests.sources import CHECKOUT
@@ -149,4 +149,14 @@ def test_the_key_of_a_lookup_can_be_copied_and_is_refused_where_it_is_pickled() 
     key = rows.count.key(number=1)
     assert copy.deepcopy(key) == copy.copy(key) == key
     with pytest.raises(BadLookup, match="cannot be pickled"):
+        pickle.dumps(key)
+
+
+totals = fold(each=numbers, of=twice, into=Sum())
+
+
+@pytest.mark.parametrize("key", [rows.key(1), totals.key(), rows, totals], ids=str)
+def test_what_a_table_or_a_fold_is_made_of_is_refused_in_words_where_it_is_pickled(key: object) -> None:
+    """It was Python's own error of a function that is not the same object."""
+    with pytest.raises(EngineError, match="cannot be pickled"):
         pickle.dumps(key)
