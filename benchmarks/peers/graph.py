@@ -38,6 +38,7 @@ def whole() -> tuple[python.Summary, int, int]:
 
 WHO = ("-c", "user.name=benchmark", "-c", "user.email=benchmark@example.org")
 LAYOUTS = ("src", "lib")  # directories of a project in which its packages may lie
+STORE, STORE_OF_TWO = "store", "store2"
 SKIPPED = (".git", ".tox", "node_modules")
 
 
@@ -50,14 +51,18 @@ def measure(place: Path, projects: Sequence[str], beside: str | None) -> dict[st
         source = fetched(name, place / "sdists" / Path(name).name)
         shutil.copytree(source, root / source.name, ignore=shutil.ignore_patterns(*SKIPPED))
         starts += [source.name, *(f"{source.name}/{one}" for one in LAYOUTS if (source / one).is_dir())]
-    with Engine(place / "store", root=root) as db:
-        db.set(python.source_roots.key(), tuple(starts))
+    for store in (place / STORE, place / STORE_OF_TWO):
+        with Engine(store, root=root) as db:
+            db.set(python.source_roots.key(), tuple(starts))
     for git in (["init", "-q"], ["add", "-A"], [*WHO, "commit", "-qm", "all"]):
         subprocess.run(
             ["git", *git], cwd=root, check=True, stdout=subprocess.DEVNULL
         )  # it asks git for files
     paths = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.py"))
-    tools = {"engine": _engine(root, place)}
+    tools = {
+        "engine": _engine(root, place / STORE),
+        "engine, 2 processes": _engine(root, place / STORE_OF_TWO, "--processes", "2"),
+    }
     if beside is not None:
         tools["code-review-graph"] = _review(root, beside)
     found: dict[str, Any] = {"projects": list(projects), "files": len(paths), "steps": {}}
@@ -114,7 +119,7 @@ Calls = set[tuple[str, str]]  # who, what: "path:qualified"
 
 
 def _ours(root: Path, place: Path) -> tuple[set[str], Calls]:
-    with Engine(place / "store", root=root) as db:
+    with Engine(place / STORE, root=root) as db:
         rows = db.get(python.definitions.where)
         calls = {
             (row.source, row.target)
@@ -144,13 +149,13 @@ def _questions(root: Path, place: Path, beside: str, symbol: str) -> dict[str, l
     ours = [sys.executable, "-m", "engine", "graph", "callers", symbol, "-C", str(root)]
     theirs = [*_program(beside), "query", "callers_of", f"{root}/{symbol.replace(':', '::', 1)}"]
     return {
-        "engine": [*ours, "--store", str(place / "store")],
+        "engine": [*ours, "--store", str(place / STORE)],
         "code-review-graph": [*theirs, "--repo", str(root)],
     }
 
 
-def _engine(root: Path, place: Path) -> dict[str, list[str]]:
-    command = [sys.executable, "-m", "engine", "run", QUERY, "-C", str(root), "--store", str(place / "store")]
+def _engine(root: Path, store: Path, *options: str) -> dict[str, list[str]]:
+    command = [sys.executable, "-m", "engine", "run", QUERY, "-C", str(root), "--store", str(store), *options]
     return {"full": command, "again": command}
 
 
