@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,18 +134,25 @@ def export(store: Store, file: Path) -> dict[str, int]:
 
     if os.path.lexists(file):
         raise StoreError(file=file, cause="there is something already", hint="Name a file that is not there.")
+    if not file.parent.is_dir():
+        raise StoreError(
+            file=file, cause="there is no such directory", hint="Name a file in one that is there."
+        )
     source = tables(store)
-    beside = file.with_name(file.name + ".new")
     counts: dict[str, int] = {}
+    beside = None
     try:
         with translated(file):
-            beside.unlink(missing_ok=True)
+            made_file, name_beside = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+            os.close(made_file)
+            beside = Path(name_beside)
             with closing(sqlite3.connect(beside)) as connection, connection:
                 target = sqlite_utils.Database(connection, execute_plugins=False)
                 names = {row.id: row.name for row in layout.collection_rows(store.connection)}
                 for made in layout.layouts(store.connection):
                     name = names[made.collection].rpartition(":")[2]
-                    if name.lower() in map(str.lower, counts):  # SQLite takes these for the same
+                    # SQLite takes names in another case for the same, and those that begin so for its own.
+                    if name.lower() in map(str.lower, counts) or name.lower().startswith("sqlite_"):
                         name = names[made.collection]
                     counts[name] = _copy(source, target, made, name)
             os.rename(beside, file)
@@ -152,8 +160,9 @@ def export(store: Store, file: Path) -> dict[str, int]:
         error.hint = "Make room, or name another file."
         raise
     finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+        if beside is not None:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
     return counts
 
 
@@ -171,7 +180,7 @@ def _copy(
     while some := made.checked(rows.fetchmany(1_000)):
         table.insert_all(dict(zip(kinds, row[2:-1], strict=True)) for row in some)
     for one in made.indexed:
-        table.create_index([columns[made.columns[one]]])
+        table.create_index([columns[made.columns[one]]], find_unique_name=True)
     return int(table.count)
 
 

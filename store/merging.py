@@ -27,6 +27,7 @@ from engine.store.rawfile import RawFile
 
 BUSY_SECONDS = 5.0  # another program may hold a transaction while somebody looks at the store
 MOST_PASSES = 8  # over the log, while others commit
+LOOK_SECONDS = 0.1  # a worker that looks into a table is done by then, also on a busy machine
 BRIEF_SECONDS = 0.02  # what a pass copies in less can be left to those that keep others out
 
 IMMUTABLE = "Nothing can be written where the store lies: changes still in its log are not seen."
@@ -186,7 +187,8 @@ def shorten_log(opened: Opened, bytes: int) -> bool:
 
 
 def _checkpoint(connection: sqlite3.Connection, mode: str) -> bool:
-    connection.execute("PRAGMA busy_timeout = 0")  # nobody else writes, and readers may stay long
+    # Nobody else writes. Other readers may stay long, but workers of ours only look: see beside E2.
+    connection.execute(f"PRAGMA busy_timeout = {int(LOOK_SECONDS * 1000)}")
     try:
         busy, *_ = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
     finally:

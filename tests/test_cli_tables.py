@@ -211,6 +211,7 @@ def test_rows_are_copied_to_a_file_for_other_programs(engine: Command) -> None:
     engine("run", "words")
     assert engine("db", "--export", "rows.db") == (0, "words  4 rows\n", "")
     assert engine("db", "--export", "rows.db").code == 73
+    assert engine("db", "--export", "other.db", "--schema").code == 2
     assert engine("db", "--export", "more.db", "--json").json["rows"] == {"words": 4}
     with sqlite3.connect("rows.db") as found:
         texts = found.execute("SELECT text, length FROM words ORDER BY text").fetchall()

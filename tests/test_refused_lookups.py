@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -115,3 +117,77 @@ def test_the_remedy_for_a_position_of_another_store_brings_everything() -> None:
         for name in ("me", "other"):
             (delta,) = db.changes(words, since=name)
             assert (delta.reset, len(delta.added)) == (True, 2)
+
+
+VERSIONS = """
+from typing import NamedTuple
+from engine import query, table
+
+class Row(NamedTuple):
+    name: str
+    n: {kind}
+
+@query
+def numbers() -> tuple[int, ...]:
+    return 1, 2
+
+@table(each=numbers, index=({index}))
+def rows(n: int) -> list[Row]:
+    return [Row(f"r{{n}}", {value})]
+
+@query
+def caught() -> str:
+    try:
+        return str(rows.count(name="r1"))
+    except BadLookup:
+        return "refused"
+
+@query
+def typed() -> str:
+    try:
+        return str(rows.count(n=1))
+    except WrongColumn:
+        return "wrong"
+
+@query
+def plain() -> int:
+    return rows.count(name="r1")
+"""
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_lookup_that_is_refused_runs_again_when_the_table_has_the_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarts: bool
+) -> None:
+    """And one that was answered is refused when the column is indexed no more."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    file, name = tmp_path / "versions.py", "versions_of_a_table"
+    head = "from __future__ import annotations\nfrom engine.errors import BadLookup, WrongColumn\n"
+    db = Engine(tmp_path / "store")
+    both, text = {"index": '"name", "n"', "kind": "int", "value": "n"}, {"kind": "str", "value": "str(n)"}
+    for how, expected in (
+        ({**both, "index": '"n",'}, ("refused", "1", BadLookup)),
+        (both, ("1", "1", 1)),
+        ({**both, **text}, ("1", "wrong", 1)),
+        ({**both, "index": '"n",'}, ("refused", "1", BadLookup)),
+        (both, ("1", "1", 1)),
+    ):
+        if restarts:
+            db.close()
+            db = Engine(tmp_path / "store")
+        file.write_text(head + VERSIONS.format(**how))
+        spec = importlib.util.spec_from_file_location(name, file)
+        assert spec is not None
+        assert spec.loader is not None
+        module: Any = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        assert (db.get(module.caught), db.get(module.typed)) == expected[:2], how
+        if isinstance(expected[2], int):
+            assert db.get(module.plain) == expected[2]
+        else:
+            with pytest.raises(expected[2]):
+                db.get(module.plain)
+        assert not db.notes()
+        db.check_invariants()
+    db.close()

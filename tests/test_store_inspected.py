@@ -72,6 +72,16 @@ class Mixed:
     raw: bytes
 
 
+@frozen
+class A:
+    b_c: int
+
+
+@frozen
+class AB:
+    c: int
+
+
 @query
 def places() -> tuple[int, ...]:
     return 0, 1, 2
@@ -80,6 +90,21 @@ def places() -> tuple[int, ...]:
 @table(each=places, index=("number",))
 def mixed(at: int) -> Iterator[Mixed]:
     yield Mixed(*ROWS[at])
+
+
+@table(each=places, index=("b_c",))
+def a(at: int) -> Iterator[A]:
+    yield A(at)
+
+
+@table(each=places, index=("c",))
+def a_b(at: int) -> Iterator[AB]:
+    yield AB(at)
+
+
+@table(each=places)
+def sqlite_things(at: int) -> Iterator[AB]:
+    yield AB(at)
 
 
 @table(each=places)
@@ -95,9 +120,10 @@ def test_exported_rows_are_those_of_the_tables_value_by_value(tmp_path: Path) ->
         assert export(store, file) == {"mixed": 3, f"{__name__}:MIXED": 3}
         with pytest.raises(StoreError, match="there is something already"):
             export(store, file)
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreError, match="there is no such directory"):
             export(store, tmp_path / "missing" / "rows.db")
     assert {path.name for path in tmp_path.iterdir()} == {"rows.db", "store"}
+    assert file.stat().st_mode & 0o777 == 0o600  # as the store
     with closing(sqlite3.connect(file)) as found:
         rows = found.execute("SELECT _source, number, real, Some, raw FROM mixed ORDER BY _source").fetchall()
         wanted = [(at, *row) for at, row in enumerate(ROWS)]
@@ -105,6 +131,19 @@ def test_exported_rows_are_those_of_the_tables_value_by_value(tmp_path: Path) ->
             [(type(cell), cell) for cell in row] for row in wanted
         ]
         assert found.execute("SELECT count(*) FROM sqlite_master WHERE type = 'index'").fetchone() == (1,)
+
+
+def test_names_that_sqlite_or_sqlite_utils_take_for_themselves_are_exported_and_no_file_beside_is_touched(
+    tmp_path: Path,
+) -> None:
+    beside = tmp_path / "rows.db.new"
+    beside.write_text("precious")
+    with Engine(tmp_path / "store") as db:
+        assert [len(db.get(one)) for one in (a, a_b, sqlite_things)] == [3, 3, 3]
+    with open_store(tmp_path / "store", read_only=True) as store:
+        counts = export(store, tmp_path / "rows.db")
+    assert counts == {"a": 3, "a_b": 3, f"{__name__}:sqlite_things": 3}  # indexes of the first two: idx_a_b_c
+    assert beside.read_text() == "precious"
 
 
 def test_the_schema_in_the_file_is_the_documented_one(tmp_path: Path) -> None:

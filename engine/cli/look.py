@@ -234,6 +234,8 @@ def db(schema: bool, export: str | None, json_: bool, **options: Any) -> None:
     from engine.cli.output import table, write, write_json
     from engine.cli.session import check_store, reading, settings_of
 
+    if schema and export is not None:
+        raise click.UsageError("--schema says what columns mean, --export copies rows: ask for one of them.")
     settings = settings_of(options)
     if schema:
         from engine.store.schema import text

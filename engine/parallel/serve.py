@@ -64,6 +64,7 @@ def serve(hear: Callable[[], bytes | None], tell: Callable[[bytes], None]) -> No
             assert isinstance(batch, Batch)
             answer = worker.run(batch)
         except Ended:
+            worker.end()
             return
         except Exception as error:  # a bug of ours: the parent does the work
             answer = Answer((), (), {}, 0.0, f"{type(error).__name__}: {error}")

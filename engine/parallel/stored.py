@@ -18,7 +18,7 @@ from engine.collection import Collection
 from engine.core import Core
 from engine.graph import ERROR, RUNNING, TRANSIENT
 from engine.kept_table import KeptTable
-from engine.lookup import LookupInfo
+from engine.lookup import MODES, LookupInfo
 from engine.parallel.held import bytes_of
 from engine.parallel.slot import Slot
 from engine.parallel.units import Given, Reply, Stored, Table
@@ -43,8 +43,9 @@ class StoredTables:
 
     def told(self, said: Reply, query: str, slot: Slot) -> Reply:
         """What a worker is told that asked for a key of this query."""
-        if not isinstance(REGISTRY.get(query), LookupInfo):
-            return said
+        info = REGISTRY.get(query)
+        if not isinstance(info, LookupInfo) or info.mode not in MODES:
+            return said  # no commit spares that question
         self._asked += 1
         return msgspec.structs.replace(said, stored=self.news(slot))
 

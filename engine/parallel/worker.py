@@ -89,9 +89,13 @@ class Worker:
         seconds = time.monotonic() - started
         return Answer(tuple(records), tuple(refusals), codes, seconds, used=supplies.used())
 
-    def _begin(self, epoch: int) -> None:
+    def end(self) -> None:
+        """Let the store of the parent go: threads of a process that lives on are workers, too."""
         if self._epoch >= 0:
             self._supplies.looking.close()
+
+    def _begin(self, epoch: int) -> None:
+        self.end()
         self._epoch = epoch
         self._core = Core(None, Path(os.fsdecode(self._setup.root)), depth_limit=self._setup.depth_limit)
         self._core.limits = self._places = Places(self._setup.limits, self._core.claims.released)

@@ -21,6 +21,7 @@ from engine.rules.python.scopes import CLASS, Scope
 from engine.rules.python.uses import GLOBAL, INSTANCE, MARK, PLACE, SELF, origin_of, place_of
 
 UNSAID = ""  # a value of which nothing is known
+NOTHING = ":None"  # nothing but None is assigned, or it is deleted: that is known, and says nothing
 DECLARED = ":"  # begins what an annotation says
 MOST = 20  # values of one attribute; each use of it has a row for each of them
 
@@ -82,7 +83,8 @@ def attributes_of(scopes: list[Scope]) -> Attributes:
             for name in scope.assigned - scope.declared - scope.places:
                 key = scope.prefix.rstrip("."), name
                 several = said.get(key) or {*values.get(key, ()), *_of_class(scope, name, module)}
-                found[key] = () if UNSAID in several or len(several) > MOST else tuple(sorted(several))
+                unsaid = UNSAID in several or len(several) > MOST
+                found[key] = () if unsaid else tuple(sorted(several)) or (NOTHING,)
     return found
 
 

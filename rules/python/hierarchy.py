@@ -269,11 +269,13 @@ def subclasses(symbol: str, depth: int = 0) -> tuple[str, ...]:
 
 
 @query
-def assigned_below(symbol: str) -> tuple[str, ...]:
-    """What takes the place of an attribute "path:C.name" in subclasses, as symbols, sorted."""
+def assigned_around(symbol: str) -> tuple[str, ...]:
+    """What else gives an attribute "path:C.name" to instances of C and its subclasses, as symbols, sorted."""
     owner, _, name = symbol.rpartition(".")
-    below = (f"{one}.{name}" for one in subclasses(owner))
-    return () if _is_private(name) else tuple(one for one in below if bindings.exists(symbol=one))
+    if _is_private(name):
+        return ()
+    classes = {each for one in (owner, *subclasses(owner)) for each in resolution_order(one).classes}
+    return tuple(sorted(f"{one}.{name}" for one in classes if bindings.exists(symbol=f"{one}.{name}")))
 
 
 @frozen

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 from attrs import evolve
 
+from engine.rules.python.attributes import MOST
 from engine.rules.python.bindings import (
     EXPORT,
     EXPORTS,
@@ -60,7 +61,7 @@ LONGEST_WAY = 20  # attributes that hold what others hold
 
 Bound = Binding | Definition  # both have `kind`, `ordinal` and `value`
 
-Below = Callable[[str], tuple[str, ...]]  # of the symbol of an attribute of a class
+Around = Callable[[str], tuple[str, ...]]  # of the symbol of an attribute of a class
 Member = Callable[[str, str, str], Meanings]  # of path and qualified name of a class, and an attribute
 
 
@@ -68,13 +69,13 @@ class Resolver:
     """What the names in one file stand for.
 
     `member` finds attributes of classes: with what they inherit, or without where that is not known yet.
-    `below` finds what takes the place of an attribute in subclasses, as symbols; bases are found without.
+    `around` finds what else gives an attribute to instances of its class, in bases, subclasses and theirs.
     """
 
-    def __init__(self, path: str, found: Facts, member: Member, below: Below | None = None) -> None:
+    def __init__(self, path: str, found: Facts, member: Member, around: Around | None = None) -> None:
         self.path = path
         self.member = member
-        self.below = below
+        self.around = around
         self.own: dict[str, list[Bound]] = {}  # by symbol
         for one in found.definitions:
             self.own.setdefault(f"{path}:{one.qualified}", []).append(one)
@@ -186,9 +187,27 @@ class Resolver:
         return self._given(found, parts, dotted, depth)
 
     def _held(self, one: Meaning, values: Iterable[str]) -> Meanings:
-        """What an attribute holds, by these texts and those of subclasses; () where one is not known."""
+        """What an attribute holds, by these texts and those of classes around; () where one is not known."""
         path = one.path
         assert path is not None
+        several: dict[Meaning, None] = dict.fromkeys(self._by_texts(path, values))
+        if not several:
+            return ()
+        place = f"{path}:{one.qualified}"
+        owner, _, name = place.rpartition(".")
+        for other in self.around(f"{one.of or owner}.{name}") if self.around is not None else ():
+            if other == place:
+                continue
+            at, qualified = split(other)
+            rows = self.own.get(other, ()) if at == self.path else bindings.where(symbol=other)
+            texts = [row.value for row in rows if row.kind == ATTRIBUTE]
+            known = self._by_texts(at, texts) if texts else self.value(attribute(at, qualified))
+            several.update(dict.fromkeys(known))
+            if not known or len(several) > MOST:
+                return ()
+        return tuple(several)
+
+    def _by_texts(self, path: str, values: Iterable[str]) -> Meanings:
         several: list[Meaning] = []
         for value in values:
             place, _, dotted = value.partition(":")
@@ -198,14 +217,7 @@ class Resolver:
             if not known or any(map(_is_unknown, known)):
                 return ()
             several += known
-        owner, _, name = one.qualified.rpartition(".")
-        whole = f"{one.of or f'{path}:{owner}'}.{name}"
-        for other in self.below(whole) if self.below is not None else ():
-            known = self.value(attribute(*split(other)))
-            if not known:
-                return ()
-            several += known
-        return tuple(dict.fromkeys(several))
+        return tuple(several)
 
     def _given(self, found: Meanings, parts: Iterable[str], dotted: str, depth: int) -> Meanings:
         for part in parts:

@@ -172,7 +172,7 @@ class Survey:
                     if name not in elsewhere and isinstance(getattr(node, "ctx", None), ast.Store):
                         found = self.define(scope.prefix + name, name, "variable", node)
                         if name not in again:
-                            found.value = scope.values.get(name, "")
+                            found.value = scope.values.get(name) or ("None" if name in scope.empty else "")
 
     def _number(self) -> None:
         self.definitions.sort(key=lambda found: position(found.node))
