@@ -32,7 +32,7 @@ another Python: /path/to/python3 make.py {task}"""
 def main(task: str = "", *more: str) -> int:
     tasks = {
         "demo": [["examples/demo.py"]],
-        "test": [["-m", "pytest", *(more or ("-n", "auto"))]],
+        "test": [["-m", "pytest", *(more or ("-n", "auto", "--dist", "worksteal"))]],
         "check": [
             ["-m", "ruff", "check", "."],
             ["-m", "ruff", "format", "--check", "."],

@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -300,3 +301,28 @@ def test_a_note_that_a_thread_adds_while_notes_are_handed_over_is_not_lost(tmp_p
     with open_store(tmp_path) as store:
         store.notes = Notes(["first"])
         assert [*store.hand_over(), *store.notes] == ["first", "second"]
+
+
+def test_a_look_at_a_table_keeps_no_log_from_being_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker looks again and again, without a lock: whoever merges waits for the look under way."""
+    monkeypatch.setattr(merging, "LOOK_SECONDS", 600.0)  # however slow the machine
+    with open_store(tmp_path / "store") as store:
+        store.write(graph(50, revision=1))
+        looking = sqlite3.connect(store.path, check_same_thread=False, isolation_level=None)
+        looking.execute("BEGIN")
+        looking.execute("SELECT count(*) FROM node").fetchone()
+        begun = threading.Event()
+        store.connection.set_trace_callback(lambda said: begun.set() if "wal_checkpoint" in said else None)
+
+        def end() -> None:
+            begun.wait(600)
+            time.sleep(0.05)  # it waits by now, or finds nobody: either is right
+            looking.close()
+
+        thread = threading.Thread(target=end)
+        thread.start()
+        assert merging._checkpoint(store.connection, "RESTART")
+        thread.join()
+        store.connection.set_trace_callback(None)

@@ -20,6 +20,7 @@ from engine import Engine
 from engine.errors import StoreError
 from engine.parallel.units import Answer, Ask
 from tests.executors import Threads
+from tests.patience import until
 from tests.workers import Rules, make, others
 
 __all__ = ["make", "others"]
@@ -213,3 +214,47 @@ def test_a_table_that_is_not_up_to_date_is_asked_for_and_brought_there_first(
         assert db.get(rules.looks) == expected(rules, (3, 23))
         assert asked(executor).total() > 0
         assert "not taken over" not in caplog.text
+
+
+def test_what_a_commit_does_not_spare_is_no_reason_for_one(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`of` is asked for, whatever is committed: a commit for every 32 of such questions took a tenth."""
+    monkeypatch.setattr(stored, "MANY", 1)
+    rules = make(
+        "from typing import Any\n"
+        + RULES
+        + """
+@query(workers="process")
+def own(n: int) -> int:
+    return len(rows.of(n))
+
+@query
+def owned() -> int:
+    return rows.count() + sum(each(own, range(60)))
+"""
+    )
+    with Engine(tmp_path / "store", executor=(executor := Threads())) as db:
+        assert db.get(rules.owned) == 120
+        assert asked(executor)["of"] == 60
+        assert db.counts().commits == 1
+
+
+def test_a_worker_that_ends_lets_the_store_go(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that is a thread of a process that lives on."""
+    closed: list[Path] = []
+    real = beside.Beside.close
+
+    def close(self: beside.Beside) -> None:
+        closed.append(self.path)
+        real(self)
+
+    monkeypatch.setattr(beside.Beside, "close", close)
+    rules = rules_of(make)
+    with Engine(tmp_path / "store", executor=Threads()) as db:
+        db.get(rules.rows.count)
+        db.get(rules.looks)
+        assert not closed
+    assert until(lambda: closed) == [tmp_path / "store" / "store.db"]
