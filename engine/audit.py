@@ -19,13 +19,14 @@ from engine.collection import Collection
 from engine.columns import order, plain
 from engine.core import Core
 from engine.errors import Closed, ForkedEngine, SnapshotLost, StoreError
+from engine.failure import describe
 from engine.folds import from_scratch
 from engine.graph import ERROR, MARKED, TRANSIENT
 from engine.kept_fold import KeptFold
 from engine.kept_table import KeptTable
 from engine.key import display, short
 from engine.locate import find, locate, nodes_of
-from engine.lookup import describe, keys_of
+from engine.lookup import keys_of
 from engine.mark import spread
 from engine.persist import load, load_readers
 from engine.query import QueryInfo

@@ -24,14 +24,13 @@ from engine.collection import Collection
 from engine.columns import Found, Plain, order, plain
 from engine.core import Core
 from engine.errors import CycleError, StoreDamaged
-from engine.failure import Failure
+from engine.failure import Failure, describe
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ERROR, INPUT, MARKED, MUTABLE, TRANSIENT, UNSTORED, UNTRACKED, entries
 from engine.kept_fold import KeptFold
 from engine.kept_table import KeptTable
 from engine.key import shown
 from engine.locate import find
-from engine.lookup import describe
 from engine.mark import spread
 from engine.persist import load
 from engine.reach import closure

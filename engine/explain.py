@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from attrs import frozen
 
 from engine.core import Core
-from engine.failure import Failure
+from engine.failure import Failure, describe
 from engine.graph import (
     ABSENT,
     ERROR,
@@ -22,7 +22,6 @@ from engine.graph import (
 )
 from engine.kinds import own_queries
 from engine.locate import nodes_of
-from engine.lookup import describe
 from engine.mark import spread
 from engine.persist import load, load_readers
 from engine.raising import notes_of, set_notes

@@ -17,7 +17,14 @@ from typing import Final
 
 from attrs import field, frozen
 
-from engine.errors import ChangedInsideQuery, CycleError, DepthLimit, Transient, UnkeyableArgument
+from engine.errors import (
+    ChangedInsideQuery,
+    CycleError,
+    DepthLimit,
+    EngineError,
+    Transient,
+    UnkeyableArgument,
+)
 from engine.key import shown
 from engine.raising import own
 from engine.store import canonical
@@ -131,3 +138,16 @@ def is_transient(error: BaseException) -> bool:
 def _rebuilds(kind: type[Exception]) -> bool:
     """Built-in exceptions that are nothing but their arguments."""
     return kind.__module__ == "builtins" and not issubclass(kind, OSError | UnicodeError | ImportError)
+
+
+def describe(error: BaseException) -> str:
+    """An error as one line, with the place and the cause that an error of the engine names."""
+    try:
+        lines = str(error).splitlines()
+    except Exception:  # of the user's class: the others would fail with it
+        lines = []
+    text = lines[0] if lines else ""
+    if isinstance(error, EngineError) and error.fields:
+        named = [f"{name}: {value}" if name else value for name, value in error.fields.items()]
+        text = f"{text} ({', '.join(named)})"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

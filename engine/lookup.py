@@ -20,6 +20,7 @@ from attrs import define, frozen
 from engine.columns import Found, Plain, in_order, order, plain
 from engine.define import define_query
 from engine.errors import BadLookup, CycleError, EngineError, escaped
+from engine.failure import describe
 from engine.frame import CURRENT, Frame
 from engine.key import Key, short
 from engine.query import QueryInfo
@@ -330,19 +331,6 @@ def _failures(found: CollectionInfo) -> Any:
             except Exception as error:  # of a member: what is listed
                 known.append((short(key), describe(error)))
     return tuple([MemberFailure(*one) for one in sorted(known)])
-
-
-def describe(error: BaseException) -> str:
-    """An error as one line, with the place and the cause that an error of the engine names."""
-    try:
-        lines = str(error).splitlines()
-    except Exception:  # of the user's class: the others would fail with it
-        lines = []
-    text = lines[0] if lines else ""
-    if isinstance(error, EngineError) and error.fields:
-        named = [f"{name}: {value}" if name else value for name, value in error.fields.items()]
-        text = f"{text} ({', '.join(named)})"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 _ANSWERS: dict[str, Callable[..., Any]] = {

@@ -70,7 +70,7 @@ class Feed:
 
     def _of_value(self, new: NewValue[Any]) -> dict[str, Any]:
         from engine.cli.output import plain
-        from engine.lookup import describe
+        from engine.failure import describe
 
         return {
             "version": VERSION,
