@@ -323,6 +323,6 @@ def test_a_look_at_a_table_keeps_no_log_from_being_merged(
 
         thread = threading.Thread(target=end)
         thread.start()
-        assert merging._checkpoint(store.connection, "RESTART")
+        assert store.checkpoint()
         thread.join()
         store.connection.set_trace_callback(None)
