@@ -134,7 +134,7 @@ def test_a_client_for_which_there_is_no_thread_is_sent_away_and_the_next_one_is_
     with monkeypatch.context() as patched:
         without_threads(patched, "engine-serve-request")
         assert exchange(serving.store, b"") == []
-        assert not serving.server._connections
+        until(lambda: not serving.server._connections)
     assert ask(serving.store, request_of("echo", "next")).out == "next 0 RED\n"
 
 

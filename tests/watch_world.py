@@ -103,16 +103,17 @@ def truth(root: Path) -> dict[str, Any]:
 
 def until_equal(db: Engine, root: Path) -> None:
     """Wait until the answers are right; where they never are, say how they differ."""
-    seen: list[Any] = []
+    right = truth(root)  # once: nobody edits while somebody waits
+    found: list[Any] = [None]
 
     def equal() -> bool:
-        seen[:] = truth(root), answers(db)
-        return bool(seen[0] == seen[1])
+        found[0] = answers(db)
+        return bool(found[0] == right)
 
     try:
         until(equal)
     finally:
-        assert seen[1] == seen[0]
+        assert found[0] == right
 
 
 class Told:
