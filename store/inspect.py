@@ -127,8 +127,8 @@ def tables(store: Store) -> sqlite_utils.Database:
 def export(store: Store, file: Path) -> dict[str, int]:
     """Copy the rows of all tables to a new SQLite file; how many, by the name that each table has there.
 
-    That is the one of its query, with its module only where two have the same. A row has its source and its
-    columns, and every value is as it is here.
+    That is the one of its query, with its module only where two have the same, or where it begins with
+    `sqlite_`. A row has its source and its columns, and every value is as it is here. Raises `StoreError`.
     """
     import sqlite_utils
 
@@ -151,7 +151,7 @@ def export(store: Store, file: Path) -> dict[str, int]:
                 names = {row.id: row.name for row in layout.collection_rows(store.connection)}
                 for made in layout.layouts(store.connection):
                     name = names[made.collection].rpartition(":")[2]
-                    # SQLite takes names in another case for the same, and those that begin so for its own.
+                    # SQLite takes names in another case for the same, and those with `sqlite_` are its own.
                     if name.lower() in map(str.lower, counts) or name.lower().startswith("sqlite_"):
                         name = names[made.collection]
                     counts[name] = _copy(source, target, made, name)
