@@ -180,7 +180,7 @@ def test_a_query_whose_work_is_known_here_is_sent_no_more(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine.parallel.held.ASK_US", 10**9)  # nothing is asked for, so all is repeated
-    monkeypatch.setattr("engine.parallel.dispatch.ENOUGH_US", 20_000)
+    monkeypatch.setattr("engine.parallel.repeated.ENOUGH_US", 20_000)
     monkeypatch.setattr("engine.parallel.dispatch.WORTH_US", 0)
     monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
     rules = make("""
@@ -213,7 +213,7 @@ def test_a_query_that_waits_for_answers_is_sent_no_more(make: Make, monkeypatch:
         return reply(*given)
 
     monkeypatch.setattr("engine.parallel.exchange.reply", slowly)
-    monkeypatch.setattr("engine.parallel.dispatch.ENOUGH_US", 20_000)  # four answers
+    monkeypatch.setattr("engine.parallel.repeated.ENOUGH_US", 20_000)  # four answers
     monkeypatch.setattr("engine.parallel.pending.LARGEST", 16)  # of a batch: so few are under way then
     monkeypatch.setattr("engine.parallel.dispatch.WORTH_US", 0)
     monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)

@@ -33,16 +33,13 @@ from engine.parallel.costs import SAMPLE, Costs
 from engine.parallel.executor import CannotStart, Executor
 from engine.parallel.held import Held
 from engine.parallel.order import Order
+from engine.parallel.repeated import Repeated
 from engine.query import QueryInfo
 from engine.rings import Cycle
 
 if TYPE_CHECKING:
     from engine.parallel.exchange import Exchange
 
-# Work of one query in workers after which it is judged by what of it was known here; then anew: at first much
-# is computed twice, until it is known what has to be given along.
-ENOUGH_US: Final = 500_000
-REPEATED: Final = 0.5  # the part of it that may go into what is known here: with two workers it gains nothing
 GOLDEN: Final = (5**0.5 - 1) / 2  # its multiples, modulo 1, are nowhere near each other
 PIECE: Final = 2_048  # members that are looked at before workers get the first keys: 20 ms of work
 MISSES: Final = 16  # keys of one query refused, beyond those that were computed, before it is sent no more
@@ -67,7 +64,7 @@ class Dispatch:
         self._off = False  # no worker can be started, or the engine is closed
         self.costs = Costs(core)
         self._refused: set[str] = set()  # queries that workers cannot compute
-        self._repeated: dict[str, tuple[int, int]] = {}  # query -> microseconds of what was known, of all
+        self._repeated = Repeated()
         self._misses: dict[str, int] = {}  # query -> keys refused less keys computed
 
     def made(self, node: int, microseconds: int) -> None:
@@ -172,13 +169,8 @@ class Dispatch:
     def repeated(self, node: int, known: int, whole: int) -> None:
         """What units like this one cost in workers, and what of it went into keys that were known here."""
         info = self.info(node)
-        before = self._repeated.get(info.name, (0, 0))
-        known, whole = before[0] + known, before[1] + whole
-        if whole > ENOUGH_US:
-            if info.workers != PROCESS and known > whole * REPEATED:
-                self._give_up(info)
-            known = whole = 0
-        self._repeated[info.name] = known, whole
+        if self._repeated.is_too_much(info.name, known, whole) and info.workers != PROCESS:
+            self._give_up(info)
 
     def _give_up(self, info: QueryInfo) -> None:
         if info.name not in self._refused:

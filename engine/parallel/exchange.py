@@ -23,6 +23,7 @@ from engine.parallel.lost import Lost
 from engine.parallel.order import Order
 from engine.parallel.pending import Pending
 from engine.parallel.questions import reply
+from engine.parallel.repeated import Again
 from engine.parallel.shared import Shared
 from engine.parallel.slot import Slot
 from engine.parallel.stored import StoredTables
@@ -260,7 +261,7 @@ class Exchange:
     def _graft(self, slot: Slot, answer: Answer, units: frozenset[int], order: Order) -> None:
         slot.codes.update(answer.codes)
         slot.ids.update(answer.used)
-        whole, known = 0, slot.asked_us()  # for what was known here, without work of its own
+        whole, again = 0, Again()
         for record in answer.records:
             try:
                 code = slot.codes.get(record.query, b"")
@@ -270,13 +271,13 @@ class Exchange:
                     whole += record.cost
                 elif fresh:
                     self._shared.made(node, slot.epoch)
-                else:
-                    known += self._shared.made_again(node)
+                elif self._shared.made_again(node):
+                    again.add(record)
             except Conflict as why:
                 # Nor is what rests on it; and in this epoch the worker will go on to rest on it.
                 logging.getLogger("engine").debug("a memo of a worker is not taken over: %s", why)
                 slot.outdate()
-        order.repeated(next(iter(units)), known, whole)
+        order.repeated(next(iter(units)), slot.asked_us() + again.microseconds, whole)
 
     def withdraw(self, is_fit: Callable[[int], bool]) -> None:
         """Send no unit any more that is not fit now."""

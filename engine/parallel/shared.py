@@ -54,15 +54,15 @@ class Shared:
         if info is not None and not info.is_input and not isinstance(info, LookupInfo):
             self._of(row).nodes.append((node, epoch))
 
-    def made_again(self, node: int) -> int:
-        """A worker computed what is known here. Returns what that cost: an input is part of its reader."""
+    def made_again(self, node: int) -> bool:
+        """A worker computed what is known here. False for an input, which is a part of its reader."""
         row = self._core.graph.query[node]
         info = self._core.queries.bound[row]
         if info is None or info.is_input:
-            return 0
+            return False
         if not isinstance(info, LookupInfo):
             self._of(row).again += 1
-        return self._core.graph.cost[node]
+        return True
 
     def news(self, slot: Slot) -> list[Given]:
         """Values that others made and that a worker was not given yet."""
