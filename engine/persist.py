@@ -208,7 +208,7 @@ def commit(core: Core, *, goes_on: bool = False) -> None:
 def _news(core: Core, goes_on: bool) -> Batch:
     """All that the store does not know yet."""
     unsaved, queries = core.unsaved, core.queries
-    batch = Batch()
+    batch = Batch(goes_on=goes_on)
     if unsaved.nodes:
         batch.nodes = _rows(core)
     batch.extent = _extent(core, goes_on)

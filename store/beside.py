@@ -47,6 +47,7 @@ class Beside:
         files = Files(Path(os.fsdecode(place.directory)))
         self.path = files.database
         self.layouts: dict[int, Layout] = {}  # they stay: see above
+        self.put_off: frozenset[str] = frozenset()  # a table is named when it has its indexes
         self._guard = threading.Lock()
         with translated(self.path):
             self._connection = connect(files, "mode=ro")
@@ -66,6 +67,9 @@ class Beside:
                 yield self._connection
             except SQLITE_ERRORS as error:
                 raise from_sqlite(error, self.path) from error
+
+    def make_row_index(self, made: Layout) -> None:
+        """Nothing: only who writes makes one (E2)."""
 
     def close(self) -> None:
         """Let the file go."""

@@ -10,7 +10,7 @@ Invariants
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -29,6 +29,15 @@ class Locked(Protocol):
 
     layouts: dict[int, Layout]  # of collections, as far as somebody asked since the last commit
 
+    @property
+    def put_off(self) -> Container[str]:
+        """The tables whose rows are not found quickly: see row_index."""
+        ...
+
+    def make_row_index(self, made: Layout) -> None:
+        """Somebody looks into such a table."""
+        ...
+
     def locked(self) -> AbstractContextManager[sqlite3.Connection]:
         """The connection, while no other thread uses it; errors are translated."""
         ...
@@ -40,13 +49,24 @@ class Collections:
     def __init__(self, store: Locked) -> None:
         self._store = store
 
-    def _layout(self, connection: sqlite3.Connection, collection: int) -> Layout | None:
-        """Where the rows of a collection lie. To ask the file takes a third of a look."""
+    def _layout(self, connection: sqlite3.Connection, collection: int, *, looks: bool) -> Layout | None:
+        """Where the rows of a collection lie; `looks`: some of them are looked for.
+
+        To ask the file takes a third of a look.
+        """
         known = self._store.layouts
         found = known.get(collection) or find_layout(connection, collection)
         if found is not None:
             known[collection] = found
+            if looks and found.table in self._store.put_off:
+                self._store.make_row_index(found)
         return found
+
+    def is_quick(self, collection: int) -> bool:
+        """Whether its rows are found by their indexes."""
+        with self._store.locked() as connection:
+            made = self._layout(connection, collection, looks=False)
+        return made is not None and made.table not in self._store.put_off
 
     def collections(self) -> list[CollectionRow]:
         """All of them, in the order of their ids."""
@@ -70,7 +90,7 @@ class Collections:
     def rows_of(self, collection: int, members: Sequence[int]) -> dict[int, list[tuple[Any, ...]]]:
         """The rows of each of the members, without order. A member without rows is left out."""
         with self._store.locked() as connection:
-            made = self._layout(connection, collection)
+            made = self._layout(connection, collection, looks=bool(members))
             if made is None:
                 return {}
             found = list(select_in(connection, f"{made.select} WHERE _member", members))
@@ -89,14 +109,14 @@ class Collections:
         KeyError: the collection has no such column.
         """
         with self._store.locked() as connection:
-            made = self._layout(connection, collection)
+            made = self._layout(connection, collection, looks=bool(equal or prefix))
             found = [] if made is None else _matching(connection, made, made.select, equal, prefix)
         return [] if made is None else [(row[1], row[2], row[3:-1]) for row in made.checked(found)]
 
     def count(self, collection: int, equal: Sequence[tuple[str, Any]]) -> int:
         """How many rows have all these values."""
         with self._store.locked() as connection:
-            made = self._layout(connection, collection)
+            made = self._layout(connection, collection, looks=bool(equal))
             if made is None:
                 return 0
             found = _matching(connection, made, f"SELECT count(*) FROM {made.table}", equal, None)

@@ -16,7 +16,7 @@ from itertools import count, islice
 from operator import add
 from typing import Any, TypeVar
 
-from engine.store import checksums
+from engine.store import checksums, row_index
 from engine.store.layout import Layout, collection_rows, find_layout, layout_of, pack
 from engine.store.reading import select_in
 from engine.store.rows import Batch, BlockRow, ChangeRow, CollectionRow, CursorRow, MemberRow, MemberRows
@@ -37,13 +37,16 @@ _ALL_OF_IT = (
 )
 
 
-def write_collections(connection: sqlite3.Connection, batch: Batch) -> int:
-    """Write what the batch says of collections; return by how much the total grows."""
+def write_collections(connection: sqlite3.Connection, batch: Batch, put_off: set[str]) -> int:
+    """Write what the batch says of collections; return by how much the total grows.
+
+    put_off  the tables without indexes, which is brought up to date
+    """
     grown = 0
     for id in sorted({*batch.dropped, *_owners(connection, batch.deleted)}):
         grown -= _drop(connection, id)
     for collection in {row.id: row for row in batch.collections}.values():
-        grown += _write_collection(connection, collection)
+        grown += _write_collection(connection, collection, put_off)
     for id, nodes in _grouped(batch.members_gone):
         grown -= _remove_members(connection, id, nodes)
     for id, members in _grouped((row.collection, row) for row in batch.members):
@@ -60,6 +63,8 @@ def write_collections(connection: sqlite3.Connection, batch: Batch) -> int:
         grown -= take(connection, "cursor", "collection = ? AND name = ?", id, name)
     for cursor in {(row.collection, row.name): row for row in batch.cursors}.values():
         grown += _write_cursor(connection, cursor)
+    if not batch.goes_on:
+        row_index.make_all(connection, put_off)
     return grown
 
 
@@ -93,14 +98,15 @@ def _drop_table(connection: sqlite3.Connection, made: Layout | None) -> int:
     return taken
 
 
-def _write_collection(connection: sqlite3.Connection, row: CollectionRow) -> int:
+def _write_collection(connection: sqlite3.Connection, row: CollectionRow, put_off: set[str]) -> int:
     grown = 0
     old = collection_rows(connection, row.id)
     made = layout_of(row)
     if not old or old[0][:4] != row[:4]:
         grown -= _drop_table(connection, layout_of(old[0]) if old else None)
-        for statement in made.statements if made is not None else ():
-            connection.execute(statement)
+        if made is not None:
+            connection.execute(made.statement)
+            put_off.add(made.table)
     grown -= take(connection, "collection", "id = ?", row.id)
     return grown + insert(connection, "collection", [row], checksums.collection_sum)
 

@@ -49,7 +49,8 @@ class Layout:
     table: str
     columns: dict[str, str]  # as the collection calls it -> quoted, as SQL does
     indexed: tuple[str, ...]  # names of columns
-    statements: tuple[str, ...]  # that make the table and its indexes
+    statement: str  # that makes the table
+    indexes: tuple[str, ...]  # statements that make them: see row_index
     select: str  # all columns of all rows
     insert: str  # without the values
     head: bytes  # of what is hashed
@@ -89,18 +90,15 @@ def _layout(id: int, name: str, kind: str, described: str) -> Layout | None:
         raise ValueError(f"an index on {missing[0]!r}, which is no column")
     table = f"rows_{_slug(name)}_{id}"
     columns = _quoted(names)
-    statements = [
-        _TABLE.format(table, "".join(f"  {column},\n" for column in columns.values())),
-        f'CREATE INDEX "{table} by _member" ON {table}(_member)',
-        *(f'CREATE INDEX "{table} by {columns[one][1:]} ON {table}({columns[one]})' for one in indexed),
-    ]
+    by_column = [f'CREATE INDEX "{table} by {columns[one][1:]} ON {table}({columns[one]})' for one in indexed]
     listed = ", ".join(("_id", "_member", "_source", *columns.values(), "_sum"))
     return Layout(
         collection=id,
         table=table,
         columns=columns,
         indexed=indexed,
-        statements=tuple(statements),
+        statement=_TABLE.format(table, "".join(f"  {column},\n" for column in columns.values())),
+        indexes=(f'CREATE INDEX "{table} by _member" ON {table}(_member)', *by_column),
         select=f"SELECT {listed} FROM {table}",
         insert=f"INSERT INTO {table}",
         head=pack(("rows", id)),

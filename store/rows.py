@@ -244,6 +244,7 @@ class Batch:
     earlier_gone: list[int] = field(factory=list)  # nodes whose earlier memos go
     earlier_kept: int = 4  # of each node
     extent: Extent = Extent.CHANGED  # of `readers`
+    goes_on: bool = False  # other batches of the same build follow: see row_index
 
 
 class StateRow(NamedTuple):

@@ -271,7 +271,7 @@ def read_header(data: bytes) -> Header:
 def same_schema(connection: sqlite3.Connection, tables: tuple[str, ...]) -> bool:
     """Whether the file holds these tables and indexes, those of its collections, and nothing else at all.
 
-    Of the tables of now, the key index may be missing.
+    Of the tables of now, the key index may be missing, and all indexes of the rows of a collection.
 
     StoreDamaged when the collections, from which their tables follow, cannot be read.
     """
@@ -285,7 +285,9 @@ def same_schema(connection: sqlite3.Connection, tables: tuple[str, ...]) -> bool
         return False
     # Of `collection` the text is known by now, and the statement that reads it uses nothing else.
     made = layout.layouts(connection) if _COLLECTION in tables else []
-    return texts == sorted([*tables, *(text for one in made for text in one.statements)])
+    for one in made:
+        tables += (one.statement, *(one.indexes if one.indexes[0] in texts else ()))
+    return texts == sorted(tables)
 
 
 def create_tables(connection: sqlite3.Connection) -> None:

@@ -100,7 +100,7 @@ class Store(Tidying):
                 return False
             if not self._is_in_place():
                 raise StoreDamaged(store=self.path, reason="it was replaced: open it again")
-            before, self._stored, self._index = self._stored, None, None
+            before, self._stored, self._index, self._put_off = self._stored, None, None, None
             self.layouts.clear()
             if connection.in_transaction:
                 connection.rollback()
@@ -125,11 +125,12 @@ class Store(Tidying):
             if not self._is_in_place():
                 raise StoreDamaged(store=self.path, reason="it was removed or replaced while it was in use")
             with self._transaction(connection):
-                stored = self._state_row()
-                self._stored = self._index = None  # until the commit is known to have succeeded, ask the file
+                stored, put_off = self._state_row(), self.put_off
+                # until the commit is known to have succeeded, ask the file
+                self._stored = self._index = self._put_off = None
                 self.layouts.clear()
-                after = writing.write_batch(connection, batch, stored, self._opened.base)
-            self._stored = after
+                after = writing.write_batch(connection, batch, stored, self._opened.base, put_off)
+            self._stored, self._put_off, self._has_no_room = after, put_off, False
             self._index = True if batch.extent is not Extent.LATER else None
             self._merge_if_above(self._merge_above, or_deleted=True)
 

@@ -24,9 +24,10 @@ from functools import partial
 from sqlite3 import Connection
 
 from engine.errors import StoreError, StoreFull
-from engine.store import late, ongoing, repair, seal, writing
+from engine.store import late, ongoing, repair, row_index, seal, writing
 from engine.store.directory import Files
 from engine.store.failures import translated
+from engine.store.layout import Layout
 from engine.store.lock import Held, keep_readers_out
 from engine.store.merging import copy_log, empty_log, merge, seal_of, shorten_log, sync, unseal
 from engine.store.ongoing import Ongoing
@@ -53,6 +54,9 @@ class Tidying(Proven):
     synchronous: str
     _raw: RawFile
     _stored: StateRow | None
+    _put_off: set[str] | None
+    """As `put_off`. None: nobody has looked since the file changed."""
+    _has_no_room: bool  # for indexes
 
     @abstractmethod
     def _state_row(self) -> StateRow:
@@ -82,14 +86,30 @@ class Tidying(Proven):
         with self._guard, translated(self.path):
             return repair.is_indexed(self._usable())
 
+    @property
+    def put_off(self) -> set[str]:
+        """The tables whose rows are not found quickly: see row_index."""
+        if self._put_off is None:
+            with self._guard, translated(self.path):
+                self._put_off = row_index.without(self._usable())
+        return self._put_off
+
     def make_index(self) -> None:
-        """Make what a first build has put off and not come to."""
+        """Make what a build has put off and not come to."""
         with self._guard:
-            if self.read_only or self.is_indexed:
+            if self.read_only or (self.is_indexed and not self.put_off):
                 return
             self.prove()
             with suppress(StoreFull):  # until a commit succeeds, it goes without
                 self._rewrite(writing.write_index)
+
+    def make_row_index(self, made: Layout) -> None:
+        """Somebody looks into a table whose indexes were put off: make them, where that can be done."""
+        if not self.read_only and not self.unproven and not self._has_no_room:
+            try:
+                self._rewrite(partial(writing.write_row_index, made))
+            except StoreFull:  # until a commit succeeds, it goes without
+                self._has_no_room = True
 
     def tidy(self) -> None:
         """Do what was put off, if that is worth it by now. For quiet moments: see above."""
@@ -112,7 +132,8 @@ class Tidying(Proven):
         connection = self._usable()
         with self._transaction(connection):
             stored = self._state_row()
-            self._stored = self._index = None  # until the commit is known to have succeeded, ask the file
+            # until the commit is known to have succeeded, ask the file
+            self._stored = self._index = self._put_off = None
             after = write(connection, stored, self._opened.base)
         self._stored = after
 
@@ -125,6 +146,8 @@ class Tidying(Proven):
         """A file was opened."""
         self._merge_above = WAL_LIMIT_BYTES
         self._warned = False
+        self._put_off = None
+        self._has_no_room = False
 
     def _has_put_off(self, part: int) -> bool:
         with self._guard:

@@ -13,7 +13,8 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from engine.store import checksums, deltas, history, index, schema
+from engine.store import checksums, deltas, history, index, row_index, schema
+from engine.store.layout import Layout
 from engine.store.merging import state_columns
 from engine.store.observed import late_to_blocks, write_observed
 from engine.store.repair import is_indexed
@@ -32,8 +33,10 @@ _UPDATE_STATE = """UPDATE state SET revision = ?, next_node = ?, next_query = ?,
   changed_low = ?, changed_medium = ?, changed_high = ?, total = ?, base = ?, sum = ? WHERE id = 1"""
 
 
-def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, base: bytes) -> StateRow:
-    """Write everything; return the state row that was written."""
+def write_batch(
+    connection: sqlite3.Connection, batch: Batch, stored: StateRow, base: bytes, put_off: set[str]
+) -> StateRow:
+    """Write everything; return the state row that was written. `put_off`: see `write_collections`."""
     total = int.from_bytes(stored.total, "little")
     if batch.extent is not Extent.CHANGED:
         total += index.put_off(connection)
@@ -72,7 +75,7 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, stored: StateRow, 
         total -= delete(connection, "revision", "number", revisions)
         total += insert(connection, "revision", sorted(revisions.values()), checksums.revision_sum)
         total -= _forget_revisions(connection, max(revisions) - schema.REVISIONS_KEPT)
-    total += deltas.write_collections(connection, batch)
+    total += deltas.write_collections(connection, batch, put_off)
     return _write_state(connection, StateRow(batch.state or stored.state, checksums.total_bytes(total), base))
 
 
@@ -83,9 +86,17 @@ def write_late_to_blocks(connection: sqlite3.Connection, stored: StateRow, base:
 
 
 def write_index(connection: sqlite3.Connection, stored: StateRow, base: bytes) -> StateRow:
-    """Make the index that a first build has put off; return the state row."""
-    total = int.from_bytes(stored.total, "little") + index.make(connection)
+    """Make the indexes that a build has put off; return the state row."""
+    grown = 0 if is_indexed(connection) else index.make(connection)
+    row_index.make_all(connection, row_index.without(connection))
+    total = int.from_bytes(stored.total, "little") + grown
     return _write_state(connection, StateRow(stored.state, checksums.total_bytes(total), base))
+
+
+def write_row_index(made: Layout, connection: sqlite3.Connection, stored: StateRow, base: bytes) -> StateRow:
+    """Make the indexes of one table; return the state row."""
+    row_index.make(connection, made)
+    return write_base(connection, stored, base)
 
 
 def write_base(connection: sqlite3.Connection, stored: StateRow, base: bytes) -> StateRow:

@@ -17,7 +17,7 @@ from engine.parallel.units import Record
 # is known what has to be given along.
 ENOUGH_US: Final = 500_000
 MOST: Final = 0.5  # the part of it that may go into what is known here: with two workers it gains nothing
-KEPT: Final = 0.75  # what earlier work counts beside new one: three stretches that are all bad outweigh it
+KEPT: Final = 0.75  # what earlier work counts beside new one: two or three bad stretches outweigh it
 
 
 @define

@@ -4,7 +4,8 @@ A worker that looks into a table has to ask: rows that came since the last commi
 answer takes longer than the look. So once some were asked for, the rows are committed, and workers are told.
 
 Invariants
-    O1  A table is named when it is up to date and all its rows are committed. In one generation it stays so.
+    O1  A table is named when it is up to date, all its rows are committed, and they are found by their
+        indexes. In one generation it stays so.
     O2  Lookups that workers make are grafted like any other memo: the table remembers that somebody looked.
 """
 
@@ -97,6 +98,9 @@ class StoredTables:
         if flags & (ERROR | TRANSIENT):
             return False
         if one.rebuild or one.rebuilding or one.missed or one.kept.fresh or one.kept.is_detached:
+            return False
+        store = self._core.store
+        if store is None or not store.derived.is_quick(node):
             return False
         return not closure(self._core, flags) & self._core.reach.doubtful
 
