@@ -12,7 +12,7 @@ Not here: what changed rows mean for others (collect).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from engine.columns import Found, Plain
 from engine.store import Batch, MemberRows
@@ -23,22 +23,13 @@ if TYPE_CHECKING:
 Columns = tuple[Plain, ...]
 
 
-class Stored(Protocol):
-    """What has rows of tables, as a store does."""
-
-    @property
-    def derived(self) -> Collections:
-        """See `Store.derived`."""
-        ...
-
-
 class KeptRows:
     """Rows by member; looked up by columns."""
 
-    __slots__ = ("_ahead", "_attached", "_by", "_names", "_node", "_store", "fresh", "unseen")
+    __slots__ = ("_ahead", "_attached", "_by", "_names", "_node", "_stored", "fresh", "unseen")
 
-    def __init__(self, store: Stored | None, node: int, names: Sequence[str]) -> None:
-        self._store = self._attached = store
+    def __init__(self, stored: Collections | None, node: int, names: Sequence[str]) -> None:
+        self._stored = self._attached = stored
         self._node = node
         self._names = {name: at for at, name in enumerate(names)}
         self.fresh: dict[int, tuple[Plain, tuple[Columns, ...]]] = {}
@@ -51,18 +42,18 @@ class KeptRows:
         held = self.fresh.get(member)
         if held is not None:
             return held[1]
-        if self._store is None:
+        if self._stored is None:
             return ()
         ahead = self._ahead.get(member)
         if ahead is not None:
             return ahead
-        return tuple(self._store.derived.rows_of(self._node, (member,)).get(member, ()))
+        return tuple(self._stored.rows_of(self._node, (member,)).get(member, ()))
 
     def read_ahead(self, members: Iterable[int]) -> None:
         """The rows of these members are asked for next: read them at once."""
-        if self._store is not None:
+        if self._stored is not None:
             missing = [member for member in members if member not in self.fresh]
-            found = self._store.derived.rows_of(self._node, missing)
+            found = self._stored.rows_of(self._node, missing)
             self._ahead.update({member: tuple(found.get(member, ())) for member in missing})
 
     def put(self, member: int, source: Plain, rows: tuple[Columns, ...], unseen: bool) -> None:
@@ -85,10 +76,10 @@ class KeptRows:
         """Source and columns of the rows that have these values, in no order. All bytes begin with b""."""
         fresh = self.fresh
         found: list[Found] = []
-        if self._store is not None:
+        if self._stored is not None:
             found += [
                 (source, columns)
-                for member, source, columns in self._store.derived.select(self._node, equal, prefix)
+                for member, source, columns in self._stored.select(self._node, equal, prefix)
                 if member not in fresh
             ]
         wanted = [(self._names[name], value) for name, value in equal]
@@ -110,10 +101,10 @@ class KeptRows:
             return sum(1 for row in rows if all(row[at] == value for at, value in wanted))
 
         found = sum(matching(self.fresh[member][1]) for member in self._candidates(equal))
-        if self._store is not None:
+        if self._stored is not None:
             stale = sorted(self.fresh.keys() - self.unseen)
-            found += self._store.derived.count(self._node, equal)
-            found -= sum(map(matching, self._store.derived.rows_of(self._node, stale).values()))
+            found += self._stored.count(self._node, equal)
+            found -= sum(map(matching, self._stored.rows_of(self._node, stale).values()))
         return found
 
     def values(self, column: str) -> list[Plain]:
@@ -128,17 +119,17 @@ class KeptRows:
 
     def detach(self) -> None:
         """What the store has counts no longer; until a commit has replaced it."""
-        self._store = None
+        self._stored = None
         self._ahead.clear()
 
     @property
     def is_detached(self) -> bool:
         """Whether the store has rows that do not count: who has none now has to say so."""
-        return self._store is not self._attached
+        return self._stored is not self._attached
 
     def committed(self) -> None:
         """The batch was written."""
-        self._store = self._attached
+        self._stored = self._attached
         self._ahead.clear()
         self.fresh.clear()
         self.unseen.clear()

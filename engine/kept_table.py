@@ -45,7 +45,8 @@ class KeptTable(Collection):
 
     def _open(self) -> None:
         self._names: list[str] = json.loads(self.shape)["columns"]
-        self.kept = KeptRows(self.core.store, self.node, self._names)
+        store = self.core.store
+        self.kept = KeptRows(None if store is None else store.derived, self.node, self._names)
 
     # -- what members contribute ---------------------------------------------------------------
 

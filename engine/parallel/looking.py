@@ -84,11 +84,6 @@ class Rows(Collections):
         super().__init__(store)
         self._lost = lost
 
-    @property
-    def derived(self) -> Rows:
-        """See `Store.derived`."""
-        return self
-
     def select(
         self, collection: int, equal: Sequence[tuple[str, Any]], prefix: tuple[str, str | bytes] | None = None
     ) -> list[tuple[int, Any, tuple[Any, ...]]]:
