@@ -77,8 +77,9 @@ def keep(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome)
     had_memo = graph.verified_at[node] > 0
     reason, equal = _against_memo(core, node, info, outcome) if had_memo else (_NEW, False)
     core.torn = True
-    for snapshot in core.snapshots:
-        snapshot.save(node)
+    if not (equal and info.is_input):  # else a text that nobody kept, and that is as it was, would be lost
+        for snapshot in core.snapshots:
+            snapshot.save(node)
     if had_memo:
         durability, reach = _take_back(core, node, info, reads, equal)
     elif info.is_input:

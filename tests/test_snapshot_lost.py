@@ -51,6 +51,11 @@ def loud(name: str) -> str:
 
 
 @query
+def numbered(name: str) -> str:
+    return f"{text(name)} {number()}"
+
+
+@query
 def names() -> tuple[str, ...]:
     return ("a", "b")
 
@@ -120,6 +125,22 @@ def test_a_file_that_is_another_one_by_now_is_lost_where_nobody_has_its_text_any
             with pytest.raises(SnapshotLost):
                 old.get(size)
         assert db.get(text) == "another"  # the engine was told
+
+
+def test_what_the_engine_read_again_and_found_as_it_was_is_not_lost(
+    db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.get(numbered, "a")
+    db.get(numbered, "b")
+    commit_often(db)
+    with db.snapshot() as then:
+        db.set(number.key(), 7)
+        monkeypatch.setitem(WORLD, "b", "new")
+        db.sync()
+        assert [db.get(numbered, name) for name in "ab"] == ["old 7", "new 7"]
+        assert then.get(numbered, "a") == "old 3"
+        with pytest.raises(SnapshotLost):
+            then.get(numbered, "b")
 
 
 def test_what_is_first_looked_at_while_a_snapshot_is_open_is_of_its_revision(
