@@ -249,9 +249,7 @@ class WorkerLost(EngineError, Transient):
     """Not kept: the next request tries again."""
 
     headline = "the process that computed this key was lost, twice"
-    hint = (
-        'Look for what kills it: memory, os._exit, a crash in a C extension. workers="inline" runs it here.'
-    )
+    hint = 'Look for what kills it: memory, os._exit, a crash of C code. workers="inline" runs it here.'
 
 
 class TimedOut(EngineError, Transient):
@@ -268,8 +266,7 @@ class ChangedWhileRead(Transient):
 class Cancelled(BaseException):
     """The revision moved on while a query ran; the computation unwinds and caches nothing.
 
-    Not an `Exception`, so that `except Exception` inside a query does not swallow it. `Engine.get`
-    catches it and starts again in the new revision.
+    No `Exception`, which a query may swallow. `Engine.get` starts again in the new revision.
     """
 
 
@@ -326,6 +323,11 @@ class CannotAnswer(EngineError):
     exit_code = EXIT_CANNOT_WRITE
 
 
+class CannotExport(StoreError):
+    headline = "the file for the rows cannot be made"
+    hint = "Make room there, or name another file."
+
+
 class StoreDamaged(StoreError):
     """Raised inside, when a row does not match its checksum; the engine rebuilds and says so."""
 
@@ -344,7 +346,5 @@ class BadEvent(EngineError):
 
 
 class RootGone(EngineError):
-    """Nothing can be said of the files while their root is gone."""
-
     headline = "the root is gone"
     hint = "Put it back: the watch goes on by itself then. Or end the watch."

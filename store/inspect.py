@@ -11,13 +11,14 @@ import os
 import sqlite3
 import stat
 import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, frozen
 
-from engine.errors import StoreError, StoreFull, StoreReadOnly
+from engine.errors import CannotExport, StoreReadOnly
 from engine.store import layout, schema, seal
 from engine.store.directory import Files
 from engine.store.failures import translated
@@ -128,37 +129,38 @@ def export(store: Store, file: Path) -> dict[str, int]:
     """Copy the rows of all tables to a new SQLite file; how many, by the name that each table has there.
 
     That is the one of its query, with its module only where two have the same, or where it begins with
-    `sqlite_`. A row has its source and its columns, and every value is as it is here. Raises `StoreError`.
+    `sqlite_`. A row has its source and its columns, and every value is as it is here. Raises `CannotExport`
+    where it is that file that fails, and `StoreError` where it is the store.
     """
     import sqlite_utils
 
     if os.path.lexists(file):
-        raise StoreError(file=file, cause="there is something already", hint="Name a file that is not there.")
+        raise CannotExport(file=file, cause="there is something already", hint="Name one that is not there.")
     if not file.parent.is_dir():
-        raise StoreError(
+        raise CannotExport(
             file=file, cause="there is no such directory", hint="Name a file in one that is there."
         )
-    source = tables(store)
+    tables(store)  # refuses one that is open for writing
     counts: dict[str, int] = {}
     beside = None
     try:
-        with translated(file):
-            made_file, name_beside = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-            os.close(made_file)
-            beside = Path(name_beside)
-            with closing(sqlite3.connect(beside)) as connection, connection:
-                target = sqlite_utils.Database(connection, execute_plugins=False)
+        made_file, name_beside = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+        os.close(made_file)
+        beside = Path(name_beside)
+        with closing(sqlite3.connect(beside)) as connection, connection:
+            target = sqlite_utils.Database(connection, execute_plugins=False)
+            with translated(store.path):
                 names = {row.id: row.name for row in layout.collection_rows(store.connection)}
-                for made in layout.layouts(store.connection):
-                    name = names[made.collection].rpartition(":")[2]
-                    # SQLite takes names in another case for the same, and those with `sqlite_` are its own.
-                    if name.lower() in map(str.lower, counts) or name.lower().startswith("sqlite_"):
-                        name = names[made.collection]
-                    counts[name] = _copy(source, target, made, name)
-            os.rename(beside, file)
-    except (StoreFull, StoreReadOnly) as error:
-        error.hint = "Make room, or name another file."
-        raise
+                found = layout.layouts(store.connection)
+            for made in found:
+                name = names[made.collection].rpartition(":")[2]
+                # SQLite takes names in another case for the same, and those with `sqlite_` are its own.
+                if name.lower() in map(str.lower, counts) or name.lower().startswith("sqlite_"):
+                    name = names[made.collection]
+                counts[name] = _copy(store, target, made, name)
+        os.rename(beside, file)
+    except (sqlite3.Error, OSError) as error:  # of the file: those of the store have other classes by now
+        raise CannotExport(file=file, cause=getattr(error, "strerror", None) or error) from error
     finally:
         if beside is not None:
             with suppress(OSError):
@@ -166,22 +168,27 @@ def export(store: Store, file: Path) -> dict[str, int]:
     return counts
 
 
-def _copy(
-    source: sqlite_utils.Database, target: sqlite_utils.Database, made: layout.Layout, name: str
-) -> int:
+def _copy(store: Store, target: sqlite_utils.Database, made: layout.Layout, name: str) -> int:
     columns = {quoted: quoted[1:-1].replace('""', '"') for quoted in made.columns.values()}
     kinds: dict[str, type] = {}
     for quoted, column in {"_source": "_source", **columns}.items():
-        asked = source.execute(f"SELECT DISTINCT typeof({quoted}) FROM {made.table}").fetchall()
+        with translated(store.path):
+            asked = store.connection.execute(f"SELECT DISTINCT typeof({quoted}) FROM {made.table}").fetchall()
         # A column of several kinds is declared as bytes are: SQLite keeps what is put there as it is.
         kinds[column] = _KINDS.get("".join({kind for (kind,) in asked} - {"null"}), bytes)
     table = target.table(name).create(kinds)
-    rows = source.execute(made.select)
-    while some := made.checked(rows.fetchmany(1_000)):
+    for some in _read(store, made):
         table.insert_all(dict(zip(kinds, row[2:-1], strict=True)) for row in some)
     for one in made.indexed:
         table.create_index([columns[made.columns[one]]], find_unique_name=True)
     return int(table.count)
+
+
+def _read(store: Store, made: layout.Layout) -> Iterator[Sequence[tuple[Any, ...]]]:
+    with translated(store.path):  # what is raised between two yields: what fails to be written is not seen
+        rows = store.connection.execute(made.select)
+        while some := made.checked(rows.fetchmany(1_000)):
+            yield some
 
 
 def _bytes_by_table(connection: sqlite3.Connection) -> dict[str, int]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from attrs import frozen
 
 from engine import Engine, query, table
-from engine.errors import StoreError, StoreReadOnly
+from engine.errors import CannotExport, StoreError, StoreReadOnly
 from engine.store import open_store, schema
 from engine.store.inspect import export, tables
+from engine.store.layout import Layout
 from tests.stored_collections import statements
 from tests.stores import graph, run
 
@@ -144,6 +147,45 @@ def test_names_that_sqlite_or_sqlite_utils_take_for_themselves_are_exported_and_
         counts = export(store, tmp_path / "rows.db")
     assert counts == {"a": 3, "a_b": 3, f"{__name__}:sqlite_things": 3}  # indexes of the first two: idx_a_b_c
     assert beside.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("rows.db", "File too large|disk I/O error|full"),
+        ("x" * 300, "File name too long"),
+        ("store", "something already"),
+    ],
+)
+def test_a_file_that_cannot_be_made_is_named_and_nobody_is_told_that_the_store_failed(
+    tmp_path: Path, name: str, cause: str
+) -> None:
+    with Engine(tmp_path / "store") as db:
+        db.get(mixed)
+    with open_store(tmp_path / "store", read_only=True) as store:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # the file takes more: as a full disk
+        try:
+            with pytest.raises(CannotExport, match=cause) as caught:
+                export(store, tmp_path / name)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert caught.value.fields["file"] == str(tmp_path / name)
+        assert "store" not in caught.value.headline + caught.value.hint
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
+        assert export(store, tmp_path / "rows.db") == {"mixed": 3}
+
+
+def test_rows_that_cannot_be_read_for_an_export_are_the_fault_of_the_store(tmp_path: Path) -> None:
+    with Engine(tmp_path / "store") as db:
+        db.get(mixed)
+    with open_store(tmp_path / "store", read_only=True) as store:
+        failing = mock.Mock(side_effect=sqlite3.OperationalError("disk I/O error"))
+        with mock.patch.object(Layout, "checked", failing), pytest.raises(StoreError) as caught:
+            export(store, tmp_path / "rows.db")
+        assert not isinstance(caught.value, CannotExport)
+        assert caught.value.fields["store"] == str(store.path)
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
 def test_the_schema_in_the_file_is_the_documented_one(tmp_path: Path) -> None:
