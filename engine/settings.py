@@ -285,12 +285,15 @@ def _known(key: str, origin: str) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(key.replace("-", "_").lower(), _KINDS, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else None
+    if key == "tool":
+        hint = "Only in pyproject.toml settings stand below [tool.engine]."
     raise BadSettings(
         origin=origin,
         key=key,
         cause="there is no such setting",
         allowed=", ".join(_KINDS),
-        hint=f"Did you mean {close[0]!r}?" if close else None,
+        hint=hint,
     )
 
 

@@ -47,6 +47,9 @@ def test_forget_lets_keys_run_again(engine: Command) -> None:
     again = engine("run", "rules.py:report", "--json").json["counts"]
     assert (again["executed"], again["cut_off"]) == (2, 2)
     assert engine("forget", "nothing*", "--json").json["forgotten"] == 0
+    found = engine("forget", "rules.py:lines")  # a name, as most commands take it
+    assert (found.code, found.out) == (0, "0 keys forgotten\n")
+    assert "MODULE:QUERY(ARGUMENTS)" in found.err
 
 
 def test_gc_deletes_what_nobody_asked_for(engine: Command) -> None:

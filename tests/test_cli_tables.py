@@ -219,6 +219,13 @@ def test_rows_are_copied_to_a_file_for_other_programs(engine: Command) -> None:
     assert texts == [("one", 3), ("three", 5), ("two", 3), ("two", 3)]
 
 
+def test_a_copy_of_no_rows_says_so(engine: Command) -> None:
+    engine("run", "rules.py:lines", "a.txt")
+    assert engine("db", "--export", "rows.db") == (
+        0, "", "note: the store has no tables of rows: the file is empty\n",
+    )  # fmt: skip
+
+
 # -- verify --------------------------------------------------------------------------------------
 
 

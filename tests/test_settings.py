@@ -100,6 +100,7 @@ def test_the_environment_is_read_by_the_kind_of_the_setting(tmp_path: Path) -> N
     ("text", "parts"),
     [
         ("worker = 2", ("engine.toml", "worker", "there is no such setting", "Did you mean 'workers'?")),
+        ("[tool.engine]\nworkers = 2", ("engine.toml", "tool", "Only in pyproject.toml")),
         ("zzz = 2", ("zzz", "root, store, rules")),
         ("workers = 0", ("workers", "0", "a whole number, at least 1")),
         ("workers = true", ("workers", "True")),

@@ -34,7 +34,7 @@ def forget(pattern: str, json_: bool, **options: Any) -> None:
     Values that come out equal are still cut off.
     """
     from engine.cli.look import load_quietly
-    from engine.cli.output import write, write_json
+    from engine.cli.output import tell, write, write_json
     from engine.cli.session import check_store, settings_of, writing
     from engine.errors import StoreFull
 
@@ -50,6 +50,8 @@ def forget(pattern: str, json_: bool, **options: Any) -> None:
         write_json({"pattern": pattern, "forgotten": count, "revision": revision})
     else:
         write([f"{count} key{'' if count == 1 else 's'} forgotten"])
+        if not count:
+            tell("note: PATTERN has to fit all of a key as it is displayed: MODULE:QUERY(ARGUMENTS)")
 
 
 @click.command("gc", epilog=GC)

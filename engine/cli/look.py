@@ -231,7 +231,7 @@ def _watch_lines(watch: dict[str, Any] | None) -> Iterable[str]:
 @places
 def db(schema: bool, export: str | None, json_: bool, **options: Any) -> None:
     """Show what the store holds: tables, sizes, nodes by query. It is an SQLite file: look yourself."""
-    from engine.cli.output import table, write, write_json
+    from engine.cli.output import table, tell, write, write_json
     from engine.cli.session import check_store, reading, settings_of
 
     if schema and export is not None:
@@ -258,6 +258,8 @@ def db(schema: bool, export: str | None, json_: bool, **options: Any) -> None:
         write_json(found)
     elif export is not None:
         write(table((f"{name}", f"{count} rows") for name, count in found["rows"].items()))
+        if not found["rows"]:
+            tell("note: the store has no tables of rows: the file is empty")
     else:
         write(_db_lines(found))
 
