@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -30,34 +31,51 @@ def factor() -> int:
 """
 
 
-class Clock:
+class Clock(ModuleType):
     """Of this process, where costs are compared: only sleeping takes time. In workers it really does."""
 
     def __init__(self) -> None:
+        super().__init__("time")
         self.now = 1  # nanoseconds
+        self.sleep = self.wait  # an attribute of its own: so the code is that of the workers, by fingerprint
 
     def __call__(self) -> int:
         return self.now
 
-    def sleep(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
         self.now += round(seconds * 1e9)
 
 
 @pytest.fixture
-def db(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def timed(make: Make, clock: Clock) -> Make:
+    """Makes rules that sleep by that clock, in this process."""
+
+    def timed(text: str) -> Rules:
+        rules = make(text)
+        vars(rules.module)["time"] = clock
+        return rules
+
+    return timed
+
+
+@pytest.fixture
+def db(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator[Engine]:
     """An engine that sends what takes 3 ms or more, by a clock that a busy machine does not hurry."""
     monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
     monkeypatch.setattr("engine.parallel.dispatch.WORTH_US", 3_000)
-    clock = Clock()
-    monkeypatch.setattr(time, "sleep", clock.sleep)
     with Engine(tmp_path / "store", processes=2) as db:
         db._core.clock = clock
         yield db
 
 
-def test_what_a_key_finds_ready_is_none_of_its_cost(make: Make, db: Engine) -> None:
+def test_what_a_key_finds_ready_is_none_of_its_cost(timed: Make, db: Engine) -> None:
     """Their memos say that members took long. What took long was below them, and is there: none goes out."""
-    rules = make(
+    rules = timed(
         FACTOR
         + """
 @query
@@ -85,9 +103,9 @@ def total() -> int:
     assert pids == {HERE}
 
 
-def test_what_a_query_asks_of_itself_is_none_of_its_average(make: Make, db: Engine) -> None:
+def test_what_a_query_asks_of_itself_is_none_of_its_average(timed: Make, db: Engine) -> None:
     """As walks of trees do: each large key rests on many small ones, and the large ones are what is sent."""
-    rules = make(
+    rules = timed(
         """
 @query
 def walk(tree: int, depth: int) -> int:
@@ -108,9 +126,9 @@ def total() -> int:
     assert pids - {HERE}
 
 
-def test_what_a_key_costs_is_learned_from_keys_all_over_the_group(make: Make, db: Engine) -> None:
+def test_what_a_key_costs_is_learned_from_keys_all_over_the_group(timed: Make, db: Engine) -> None:
     """The first of many paths are those of small files: `__init__.py` comes before all others."""
-    rules = make(
+    rules = timed(
         """
 @query
 def member(n: int) -> int:
@@ -127,8 +145,8 @@ def total() -> int:
     assert rules.noted()[1] - {HERE}
 
 
-def test_what_one_key_brings_up_to_date_for_all_is_no_cost_of_the_others(make: Make, db: Engine) -> None:
-    rules = make(
+def test_what_one_key_brings_up_to_date_for_all_is_no_cost_of_the_others(timed: Make, db: Engine) -> None:
+    rules = timed(
         """
 @query(workers="inline")
 def slow() -> int:
@@ -149,8 +167,8 @@ def total() -> int:
     assert rules.noted()[1] == {HERE}
 
 
-def test_one_key_that_waited_when_it_was_tried_sends_no_others_out(make: Make, db: Engine) -> None:
-    rules = make(
+def test_one_key_that_waited_when_it_was_tried_sends_no_others_out(timed: Make, db: Engine) -> None:
+    rules = timed(
         FACTOR
         + """
 @query(workers="inline")
