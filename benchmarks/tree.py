@@ -9,23 +9,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 FILES_PER_DIRECTORY = 10
-
-
-def plant(root: Path, files: int) -> list[str]:
-    """Write `files` modules below an existing directory; returns their paths, relative, in order."""
-    made: list[str] = []
-    directories: set[Path] = set()
-    for path, text in modules(files):
-        place = root / path
-        if place.parent not in directories:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            directories.add(place.parent)
-        place.write_text(text)
-        made.append(path)
-    return made
 
 
 def modules(files: int) -> Iterator[tuple[str, str]]:

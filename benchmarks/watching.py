@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import ROOT, Figure, Scale, scratch
-from benchmarks.tree import plant
+from benchmarks.repository import plant
+from benchmarks.tree import modules, path_of
 
 SIZES = (10_000, 100_000)
 SAVES = 120
@@ -116,7 +117,8 @@ def measure(scale: Scale) -> Iterator[Figure]:
         with scratch() as place:
             root = place / "repository"
             root.mkdir()
-            paths = plant(root, size)
+            plant(root, modules(size))
+            paths = [path_of(number) for number in range(size)]
             with watched(root) as watch:
                 started = watch.event("started", seconds=READY_SECONDS)
                 while started["revision"] == 0 or not started["watched"]:
