@@ -21,7 +21,7 @@ def modules(files: int) -> Iterator[tuple[str, str]]:
 
 
 def path_of(number: int) -> str:
-    """Where module `number` lies: packages of ten modules, ten packages to a larger one."""
+    """Where module `number` lies: packages of ten modules, a hundred packages to a larger one."""
     directory = number // FILES_PER_DIRECTORY
     return f"pkg{directory // 100}/part{directory % 100}/m{number}.py"
 
