@@ -25,36 +25,36 @@ from engine.observe import CHUNK, RACY, InputFrame, taken_together
 from engine.query import REGISTRY, QueryInfo
 
 if TYPE_CHECKING:
-    from engine.store.input_blocks import InputBlock
+    from engine.store.bundles import Bundle
 
 # A node that is to be read, and its stamp of now; None where it could not be taken.
 Asked = tuple[int, QueryInfo, tuple[Any, ...], bytes | None]
 
 
 @define(eq=False, repr=False)
-class Block:
+class Stamping:
     """Inputs of one query that are called with one text each, and are stamped together."""
 
     info: QueryInfo
-    stored: list[InputBlock] = field(factory=list)
+    bundles: list[Bundle] = field(factory=list)
 
     @property
     def texts(self) -> list[str]:
         """Their arguments."""
         texts: list[str] = []
-        for one in self.stored:
+        for one in self.bundles:
             texts += one.texts or ()
         return texts
 
     def __len__(self) -> int:
-        return sum(map(len, self.stored))
+        return sum(map(len, self.bundles))
 
 
 @define(eq=False, repr=False)
 class Loaded:
-    """All observed inputs: those in blocks, and the others."""
+    """All observed inputs: those that are stamped together, and the others."""
 
-    blocks: list[Block] = field(factory=list)
+    stampings: list[Stamping] = field(factory=list)
     others: list[int] = field(factory=list)
 
 
@@ -66,9 +66,9 @@ def load_observed(core: Core) -> Loaded:
     """
     loaded = Loaded()
     before = list(core.observed)
-    filling: dict[int, Block] = {}
+    filling: dict[int, Stamping] = {}
     seen = set[int]()
-    for stored in core.store.input_blocks() if core.store is not None else ():
+    for stored in core.store.bundles() if core.store is not None else ():
         info = _definition(core, stored.query)
         if info is None:
             continue
@@ -78,11 +78,11 @@ def load_observed(core: Core) -> Loaded:
         if not stored.is_texts or info.stamp is None or info.stamps is None:
             loaded.others += stored.nodes
             continue
-        block = filling.get(stored.query)
-        if block is None or len(block) + len(stored) > CHUNK:
-            block = filling[stored.query] = Block(info)
-            loaded.blocks.append(block)
-        block.stored.append(stored)
+        stamping = filling.get(stored.query)
+        if stamping is None or len(stamping) + len(stored) > CHUNK:
+            stamping = filling[stored.query] = Stamping(info)
+            loaded.stampings.append(stamping)
+        stamping.bundles.append(stored)
     loaded.others += [node for node in before if node not in seen]
     return loaded
 
@@ -98,50 +98,50 @@ def _definition(core: Core, row: int) -> QueryInfo | None:
     return info
 
 
-def differing(root: Path, graph: Graph, blocks: Sequence[Block]) -> list[Asked]:
-    """Stamp the inputs of some blocks; those that differ, or whose stamp could not be trusted.
+def differing(root: Path, graph: Graph, stampings: Sequence[Stamping]) -> list[Asked]:
+    """Stamp the inputs of some stampings; those that differ, or whose stamp could not be trusted.
 
     Runs without the lock.
     """
     found: list[Asked] = []
-    for block, now in _stamped(root, blocks):
+    for stamping, now in _stamped(root, stampings):
         start = 0
-        for stored in block.stored:
+        for stored in stamping.bundles:
             end = start + len(stored)
             taken, start = now[start:end], end
             if not stored.has(taken) or RACY in taken:
-                found += _differing(graph, block.info, stored, taken)
+                found += _differing(graph, stamping.info, stored, taken)
     return found
 
 
-def _stamped(root: Path, blocks: Sequence[Block]) -> Iterator[tuple[Block, Sequence[bytes | None]]]:
-    """Each block and the stamps of its inputs. What queries with one `stamps=` share is stamped once.
+def _stamped(root: Path, stampings: Sequence[Stamping]) -> Iterator[tuple[Stamping, Sequence[bytes | None]]]:
+    """Each stamping and the stamps of its inputs. What queries with one `stamps=` share is stamped once.
 
-    A query whose first block shares nothing is taken to share nothing: to look for each text costs as much as
-    to unpack it, and to stamp one twice is no mistake.
+    A query whose first stamping shares nothing is taken to share nothing: to look for each text costs as much
+    as to unpack it, and to stamp one twice is no mistake.
     """
-    together: dict[Callable[..., Any], dict[int, list[Block]]] = {}
-    for block in blocks:
-        assert block.info.stamps is not None
-        together.setdefault(block.info.stamps, {}).setdefault(block.info.index, []).append(block)
+    together: dict[Callable[..., Any], dict[int, list[Stamping]]] = {}
+    for stamping in stampings:
+        assert stamping.info.stamps is not None
+        together.setdefault(stamping.info.stamps, {}).setdefault(stamping.info.index, []).append(stamping)
     outside = InputFrame(root)
     for by_query in together.values():
         known: dict[str, bytes | None] = {}
         ordered = sorted(by_query.values(), key=len)
         for of_query in ordered:
             shared = known
-            for block in of_query:
-                texts = block.texts
+            for stamping in of_query:
+                texts = stamping.texts
                 if shared.keys().isdisjoint(texts):
                     shared = {}
                 token = CURRENT.set(outside)
                 try:
-                    taken = _unknown_taken(block.info, texts, shared)
+                    taken = _unknown_taken(stamping.info, texts, shared)
                 finally:
                     CURRENT.reset(token)
                 if of_query is not ordered[-1]:
                     known.update(zip(texts, taken, strict=True))
-                yield block, taken
+                yield stamping, taken
 
 
 def _unknown_taken(
@@ -156,7 +156,7 @@ def _unknown_taken(
 
 
 def _differing(
-    graph: Graph, info: QueryInfo, stored: InputBlock, taken: Sequence[bytes | None]
+    graph: Graph, info: QueryInfo, stored: Bundle, taken: Sequence[bytes | None]
 ) -> Iterator[Asked]:
     for node, text, old, new in zip(stored.nodes, stored.texts or (), stored.stamps, taken, strict=True):
         if (new != old or old == RACY) and not graph.flags[node] & PINNED:

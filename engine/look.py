@@ -91,14 +91,14 @@ def look_at(core: Core, nodes: Iterable[int] | None = None, *, threads: int = 1)
         if nodes is None:
             nodes = core.observed.stamps if core.synced else first.others
         asked, before, infos, arguments = _askable(core, nodes) if nodes else ([], [], [], [])
-    found = differing(core.root, graph, first.blocks)
+    found = differing(core.root, graph, first.stampings)
     now = stamps(core.root, zip(infos, arguments, strict=True))
     found += [
         (asked[at], infos[at], arguments[at], new)
         for at, (old, new) in enumerate(zip(before, now, strict=True))
         if new != old or new is None or old == RACY
     ]
-    stamped = len(now) + sum(map(len, first.blocks))
+    stamped = len(now) + sum(map(len, first.stampings))
     core.tally.stamped += stamped
     prove(core)  # as late as this: a start stamps 100,000 files while its store is read
     changes, retry = _read(core, found, threads)

@@ -1,11 +1,11 @@
 """Observed: the observed inputs and their stored stamps, by node.
 
-A start takes all of them from the store, compares their stamps in the blocks in which they lie there, and
-nearly always that is the end of it. So they stay in their blocks until somebody wants to know more.
+A start takes all of them from the store, compares their stamps in the bundles in which they lie there, and
+nearly always that is the end of it. So they stay in their bundles until somebody wants to know more.
 
 Invariants
-    V1  What is noted here is newer than what a block says.
-    V2  Taking a block over again changes nothing: an interrupt may strike amid it.
+    V1  What is noted here is newer than what a bundle says.
+    V2  Taking a bundle over again changes nothing: an interrupt may strike amid it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engine.graph import Graph
-    from engine.store.input_blocks import InputBlock
+    from engine.store.bundles import Bundle
 
 
 class Observed(MutableMapping[int, bytes]):
@@ -25,32 +25,32 @@ class Observed(MutableMapping[int, bytes]):
     def __init__(self, lock: RLock) -> None:
         self._lock = lock
         self._stamps: dict[int, bytes] = {}
-        self._blocks: list[tuple[Graph, InputBlock]] = []
+        self._bundles: list[tuple[Graph, Bundle]] = []
 
-    def take_over(self, graph: Graph, block: InputBlock) -> None:
+    def take_over(self, graph: Graph, bundle: Bundle) -> None:
         """Inputs that the store knows. Once somebody asks: also the queries and arguments of their nodes."""
-        self._blocks.append((graph, block))
+        self._bundles.append((graph, bundle))
 
     @property
     def stamps(self) -> dict[int, bytes]:
         """All of them, as a plain dict: for who goes through many."""
-        if self._blocks:
+        if self._bundles:
             with self._lock:
-                blocks = self._blocks
-                for graph, block in blocks:
-                    self._open(graph, block)
-                self._blocks = []  # last: see V2
+                bundles = self._bundles
+                for graph, bundle in bundles:
+                    self._open(graph, bundle)
+                self._bundles = []  # last: see V2
         return self._stamps
 
-    def _open(self, graph: Graph, block: InputBlock) -> None:
+    def _open(self, graph: Graph, bundle: Bundle) -> None:
         query, args = graph.query, graph.args
-        nodes = block.nodes
-        called: Sequence[str | bytes] = block.texts or block.args or ()
+        nodes = bundle.nodes
+        called: Sequence[str | bytes] = bundle.texts or bundle.args or ()
         for node, known in zip(nodes, called, strict=True):
-            query[node] = block.query
+            query[node] = bundle.query
             if args[node] is None:
                 args[node] = known
-        fresh = dict(zip(nodes, block.stamps, strict=True))
+        fresh = dict(zip(nodes, bundle.stamps, strict=True))
         if not self._stamps.keys().isdisjoint(nodes):
             fresh.update({node: self._stamps[node] for node in nodes if node in self._stamps})
         self._stamps.update(fresh)
@@ -74,5 +74,5 @@ class Observed(MutableMapping[int, bytes]):
         return self.stamps.items()
 
     def clear(self) -> None:
-        self._blocks = []
+        self._bundles = []
         self._stamps.clear()

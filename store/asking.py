@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from typing import Literal
 
 from engine.store import history, index, observed, reading, repair, schema
-from engine.store.input_blocks import InputBlock
+from engine.store.bundles import Bundle
 from engine.store.rows import (
     EarlierRow,
     NodeRow,
@@ -74,10 +74,10 @@ class Readable(ABC):
         with self.locked() as connection:
             return reading.inputs(connection)
 
-    def input_blocks(self) -> list[InputBlock]:
+    def bundles(self) -> list[Bundle]:
         """All observed inputs with their stamps, packed: what a start needs of them, and quickly."""
         with self.locked() as connection:
-            return observed.blocks(connection)
+            return observed.bundles(connection)
 
     def queries(self) -> list[QueryRow]:
         with self.locked() as connection:

@@ -1,12 +1,12 @@
-"""Late: stamps that came after the blocks of their inputs, in one row beside them.
+"""Late: stamps that came after the bundles of their inputs, in one row beside them.
 
-Files that are touched by the hundred lie in nearly all blocks (`observed`). To write those again would take
-most of the time of such a commit, so the stamps are put here, and laid over the blocks when they are read.
+Files that are touched by the hundred lie in nearly all bundles (`observed`). To write those again would take
+most of the time of such a commit, so the stamps are put here, and laid over the bundles when they are read.
 
 Invariants
-    L1  An input in here is in a block too, whose stamp is of no use then. Its stamp here is that of its row.
+    L1  An input in here is in a bundle too, whose stamp is of no use then. Its stamp here is that of its row.
     L2  Of an input that the host has set in the same commit there is none in here.
-    L3  There are at most MOST: with more than that, all go to their blocks. In a quiet moment they go before
+    L3  There are at most MOST: with more than that, all go to their bundles. In a quiet moment they go before
         (tidying), so that no commit has to wait for it.
 """
 
@@ -24,7 +24,7 @@ from engine.store import checksums
 from engine.store.checking import check
 from engine.store.rows import ObservedRow
 
-FEW = 16  # stamps that are written to their blocks at once: some 0.1 ms each
+FEW = 16  # stamps that are written to their bundles at once: some 0.1 ms each
 MOST = 4_096  # stamps: some 200 KB, which a commit with more than a few of them writes again
 
 PART = -1  # of the row: no range of ids
@@ -84,10 +84,10 @@ def _row(late: Mapping[int, bytes]) -> tuple[int, int, bytes, bytes, bytes]:
 def postponed(
     late: Mapping[int, bytes], stamps: dict[int, bytes | None], pinned: Set[int], stamped: Set[int]
 ) -> dict[int, bytes]:
-    """Those that are late from now on; what is left in `stamps` is for the blocks.
+    """Those that are late from now on; what is left in `stamps` is for the bundles.
 
     pinned      inputs that the host has set now
-    stamped     inputs that had a stamp before, so that they are in blocks
+    stamped     inputs that had a stamp before, so that they are in bundles
     """
     rest = {id: stamp for id, stamp in late.items() if id not in stamps and id not in pinned}
     fresh = {
@@ -103,20 +103,20 @@ def postponed(
     return dict(sorted({**rest, **fresh}.items()))
 
 
-def laid_over(blocks: Iterable[ObservedRow], late: Mapping[int, bytes]) -> Iterator[ObservedRow]:
-    """The blocks with the stamps that came late."""
+def laid_over(bundles: Iterable[ObservedRow], late: Mapping[int, bytes]) -> Iterator[ObservedRow]:
+    """The bundles with the stamps that came late."""
     ids = sorted(late)
-    for block in blocks:
-        concerned = ids and _between(ids, block.nodes)
+    for bundle in bundles:
+        concerned = ids and _between(ids, bundle.nodes)
         if not concerned:
-            yield block
+            yield bundle
             continue
-        nodes, stamps = struct.unpack(f"<{len(block.nodes) // 4}I", block.nodes), _packed(block.stamps)
+        nodes, stamps = struct.unpack(f"<{len(bundle.nodes) // 4}I", bundle.nodes), _packed(bundle.stamps)
         for id in concerned:
             at = bisect_left(nodes, id)
             if nodes[at] == id:  # else it is of another query
                 stamps[at] = late[id]
-        yield block._replace(stamps=_encode(stamps))
+        yield bundle._replace(stamps=_encode(stamps))
 
 
 def _between(ids: list[int], nodes: bytes) -> list[int]:

@@ -4,11 +4,11 @@ A start looks at every observed input: it needs their arguments and stamps. As r
 objects of Python for each, twice what the stamps of the files cost.
 
 Invariants
-    O1  The rows of `input` and `node` are the truth. A block repeats them, and is written with them; stamps
-        of many inputs at once come late instead (`late`), and then count instead of those of the blocks.
-    O2  There are no blocks at all (in an older store, until a commit writes an input), or each observed
+    O1  The rows of `input` and `node` are the truth. A bundle repeats them, and is written with them; stamps
+        of many inputs at once come late instead (`late`), and then count instead of those of the bundles.
+    O2  There are no bundles at all (in an older store, until a commit writes an input), or each observed
         input is in one.
-    O3  A block holds the inputs of one query in one range of ids, and is written when a row of one is.
+    O3  A bundle holds the inputs of one query in one range of ids, and is written when a row of one is.
     O4  The stamp of an input that the host has set is empty here: it says nothing of the value that is
         stored. An empty stamp is always right: the input is read again.
 """
@@ -26,13 +26,13 @@ import msgspec
 
 from engine.errors import StoreDamaged
 from engine.store import checksums, reading, rows
+from engine.store.bundles import Bundle
 from engine.store.checking import check
-from engine.store.input_blocks import InputBlock
 from engine.store.late import PART, laid_over, late_sum, opened_late, postponed, read_late, write_late
 from engine.store.rows import Batch, NodeColumns, ObservedInput, ObservedRow
 from engine.store.statements import insert, take
 
-RANGE_BITS = 9  # 512 ids: some 10 KB that a changed stamp writes again, and 10 us that a block costs to read
+RANGE_BITS = 9  # 512 ids: some 10 KB that a changed stamp writes again, and 10 us that a bundle costs to read
 
 PARTS_AT_ONCE = 128  # ranges that are read, and written again, together: some 3 MB
 
@@ -44,16 +44,16 @@ _called = msgspec.msgpack.Decoder(list[tuple[str]]).decode  # with a path, as ne
 _packed = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
-def blocks(connection: sqlite3.Connection) -> list[InputBlock]:
-    """All observed inputs; of a store without blocks, those of the rows."""
+def bundles(connection: sqlite3.Connection) -> list[Bundle]:
+    """All observed inputs; of a store without bundles, those of the rows."""
     stored, late = _all(connection)
-    return [InputBlock(row) for row in laid_over(stored or _made(reading.inputs(connection)), late)]
+    return [Bundle(row) for row in laid_over(stored or _made(reading.inputs(connection)), late)]
 
 
 def write_observed(
     connection: sqlite3.Connection, batch: Batch, written: NodeColumns, stamped: Set[int]
 ) -> int:
-    """Bring the blocks up to the rows that were written; return by how much the total grows.
+    """Bring the bundles up to the rows that were written; return by how much the total grows.
 
     `stamped`: those of `batch.inputs` that had a stamp before.
     """
@@ -70,7 +70,7 @@ def write_observed(
     late = read_late(connection)
     still_late = postponed(late, stamps, pinned, stamped)
     grown = write_late(connection, late, still_late)
-    return grown + _write_blocks(connection, stamps, pinned, _given(written, stamps))
+    return grown + _write_bundles(connection, stamps, pinned, _given(written, stamps))
 
 
 def _given(written: NodeColumns, stamps: dict[int, bytes | None]) -> dict[int, ObservedInput]:
@@ -84,14 +84,14 @@ def _given(written: NodeColumns, stamps: dict[int, bytes | None]) -> dict[int, O
     return dict(zip(columns[0], found, strict=True))
 
 
-def late_to_blocks(connection: sqlite3.Connection) -> int:
-    """Bring the blocks up to the stamps that came late; return by how much the total grows."""
+def late_to_bundles(connection: sqlite3.Connection) -> int:
+    """Bring the bundles up to the stamps that came late; return by how much the total grows."""
     late = read_late(connection)
     grown = write_late(connection, late, {})
-    return grown + _write_blocks(connection, dict[int, bytes | None](late), set(), {})
+    return grown + _write_bundles(connection, dict[int, bytes | None](late), set(), {})
 
 
-def _write_blocks(
+def _write_bundles(
     connection: sqlite3.Connection,
     stamps: dict[int, bytes | None],
     pinned: set[int],
@@ -108,9 +108,9 @@ def _write_blocks(
 
 
 def audit_observed(connection: sqlite3.Connection) -> int:
-    """Compare every block with its checksum and with the rows; return what they add to the total."""
-    blocks, late = _all(connection)
-    stored = {(row.part, row.query): row for row in blocks}
+    """Compare every bundle with its checksum and with the rows; return what they add to the total."""
+    bundles, late = _all(connection)
+    stored = {(row.part, row.query): row for row in bundles}
     total = late_sum(late)
     if not stored and not late:
         return total
@@ -134,7 +134,7 @@ def _no_more_than(found: ObservedRow, expected: ObservedRow, late: Container[int
 
 
 def _all(connection: sqlite3.Connection) -> tuple[list[ObservedRow], dict[int, bytes]]:
-    """The blocks, and the stamps that came late."""
+    """The bundles, and the stamps that came late."""
     (cached,) = connection.execute("PRAGMA cache_size").fetchone()
     connection.execute("PRAGMA cache_size = -1024")  # KiB: pages that are read once need no memory for good
     try:
@@ -165,7 +165,7 @@ def _write_parts(
     pinned: set[int],
     given: dict[int, ObservedInput],
 ) -> int:
-    """Bring the blocks of some ranges up to date. `parts`: the ids of each that have news."""
+    """Bring the bundles of some ranges up to date. `parts`: the ids of each that have news."""
     stored: dict[int, list[tuple[ObservedRow, bytes]]] = {part: [] for part in parts}
     for row, sum in _stored(connection, list(parts)):
         stored[row.part].append((row, sum))
@@ -203,22 +203,22 @@ def _write_anew(
 
 
 class _Patch(NamedTuple):
-    """A block that keeps its inputs, all its stamps, and the places of those that are others now."""
+    """A bundle that keeps its inputs, all its stamps, and the places of those that are others now."""
 
-    block: ObservedRow
+    bundle: ObservedRow
     sum: bytes
     stamps: list[bytes]
     places: list[tuple[int, int]]  # at which index, which id
 
 
 def _patches(stored: Sequence[tuple[ObservedRow, bytes]], ids: Sequence[int]) -> list[_Patch]:
-    """The blocks of a range that hold some of these ids."""
+    """The bundles of a range that hold some of these ids."""
     found = []
-    for block, sum in stored:
-        nodes = _unpack(block.nodes)
+    for bundle, sum in stored:
+        nodes = _unpack(bundle.nodes)
         places = [(at, id) for id in ids if (at := bisect_left(nodes, id)) < len(nodes) and nodes[at] == id]
         if places:
-            found.append(_Patch(block, sum, _packed(block.stamps), places))
+            found.append(_Patch(bundle, sum, _packed(bundle.stamps), places))
     return found
 
 
@@ -234,20 +234,20 @@ def _write_patches(
     pinned = pinned.union([id for (id,) in reading.select_in(connection, select, doubtful)])
     grown = 0
     written = []
-    for block, before, known, places in patches:
+    for bundle, before, known, places in patches:
         for at, id in places:
             known[at] = b"" if id in pinned else stamps[id] or b""
         packed = _encode(known)
-        if packed != block.stamps:
-            sum = checksums.observed_sum(*block[:4], packed)
+        if packed != bundle.stamps:
+            sum = checksums.observed_sum(*bundle[:4], packed)
             grown += checksums.added((sum,)) - checksums.added((before,))
-            written.append((packed, sum, block.part, block.query))
+            written.append((packed, sum, bundle.part, bundle.query))
     connection.executemany(_UPDATE, written)
     return grown
 
 
 def _made(found: Iterable[ObservedInput]) -> Iterator[ObservedRow]:
-    """Blocks of inputs that come in the order of their ids."""
+    """Bundles of inputs that come in the order of their ids."""
     for part, inputs in groupby(found, lambda row: row.id >> RANGE_BITS):
         by_query: dict[int, list[ObservedInput]] = {}
         for row in inputs:

@@ -97,7 +97,7 @@ class ObservedInput(NamedTuple):
 
 
 class ObservedRow(NamedTuple):
-    """A block of inputs as it is stored."""
+    """A bundle of inputs as it is stored."""
 
     part: int
     query: int

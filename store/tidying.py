@@ -1,8 +1,8 @@
 """Tidying: the half of a store that puts work off until nobody waits for a commit.
 
 A log that has grown is merged into the main file, which is read once then, to be sealed: a second for 128 MB
-of one and 250 of the other, so a thread does it (ongoing). And stamps that came late go to their blocks, some
-60 ms for a thousand.
+of one and 250 of the other, so a thread does it (ongoing). And stamps that came late go to their bundles,
+some 60 ms for a thousand.
 
 Invariants
     Q10  Who never calls `tidy` has it begun by a commit: the log is never larger than WAL_LIMIT_BYTES, what
@@ -118,7 +118,7 @@ class Tidying(Proven):
             if self.read_only or not self._is_in_place():  # the next commit tells that it was replaced
                 return
             if self._late() > late.MOST // QUIET_PART:
-                self._rewrite(writing.write_late_to_blocks)
+                self._rewrite(writing.write_late_to_bundles)
             self._merge_if_above(WAL_LIMIT_BYTES // QUIET_PART)
 
     @property

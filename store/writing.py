@@ -16,7 +16,7 @@ from typing import Any
 from engine.store import checksums, deltas, history, index, row_index, schema
 from engine.store.layout import Layout
 from engine.store.merging import state_columns
-from engine.store.observed import late_to_blocks, write_observed
+from engine.store.observed import late_to_bundles, write_observed
 from engine.store.repair import is_indexed
 from engine.store.rows import Batch, Extent, NodeColumns, NodeRow, StateRow
 from engine.store.statements import delete, existing, insert, insert_columns, pieces, put
@@ -79,9 +79,9 @@ def write_batch(
     return _write_state(connection, StateRow(batch.state or stored.state, checksums.total_bytes(total), base))
 
 
-def write_late_to_blocks(connection: sqlite3.Connection, stored: StateRow, base: bytes) -> StateRow:
-    """Bring the blocks of observed inputs up to the stamps that came late; return the state row."""
-    total = int.from_bytes(stored.total, "little") + late_to_blocks(connection)
+def write_late_to_bundles(connection: sqlite3.Connection, stored: StateRow, base: bytes) -> StateRow:
+    """Bring the bundles of observed inputs up to the stamps that came late; return the state row."""
+    total = int.from_bytes(stored.total, "little") + late_to_bundles(connection)
     return _write_state(connection, StateRow(stored.state, checksums.total_bytes(total), base))
 
 

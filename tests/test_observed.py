@@ -1,4 +1,4 @@
-"""The observed inputs of a start stay in the blocks in which the store keeps them, until somebody asks."""
+"""The observed inputs of a start stay in the bundles in which the store keeps them, until somebody asks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from engine.first_look import load_observed
 from engine.graph import Graph
 from engine.observed import Observed
 from engine.rules.files import read_text
-from engine.store.input_blocks import InputBlock
+from engine.store.bundles import Bundle
 
-COUNT = 600  # more than one block
+COUNT = 600  # more than one bundle
 
 
 @query
@@ -38,21 +38,23 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Counted:
-    """How many blocks were unpacked."""
+    """How many bundles were unpacked."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.blocks = 0
+        self.bundles = 0
         real = Observed._open
 
-        def counting(observed: Observed, graph: Graph, block: InputBlock) -> None:
-            self.blocks += 1
-            real(observed, graph, block)
+        def counting(observed: Observed, graph: Graph, bundle: Bundle) -> None:
+            self.bundles += 1
+            real(observed, graph, bundle)
 
         monkeypatch.setattr(Observed, "_open", counting)
 
 
 @pytest.mark.parametrize("edited", [False, True])
-def test_a_start_unpacks_no_block_for_good(root: Path, monkeypatch: pytest.MonkeyPatch, edited: bool) -> None:
+def test_a_start_unpacks_no_bundle_for_good(
+    root: Path, monkeypatch: pytest.MonkeyPatch, edited: bool
+) -> None:
     if edited:
         (root / "7.txt").write_text("seven")
     counted = Counted(monkeypatch)
@@ -61,15 +63,15 @@ def test_a_start_unpacks_no_block_for_good(root: Path, monkeypatch: pytest.Monke
         assert db.counts().stamped == COUNT
         assert db.counts().executed == 2 * edited
         assert db.counts().read == edited
-        assert counted.blocks == 0
+        assert counted.bundles == 0
         (root / "8.txt").write_text("eight")
         db.sync()
-        assert counted.blocks > 1
+        assert counted.bundles > 1
         assert db.get(sizes) == 4 * COUNT + 1 + edited
         db.check_invariants()
 
 
-def test_a_stamp_that_is_noted_before_its_block_is_unpacked_is_the_newer_one(root: Path) -> None:
+def test_a_stamp_that_is_noted_before_its_bundle_is_unpacked_is_the_newer_one(root: Path) -> None:
     (root / "7.txt").write_text("seven")
     with Engine(root / "store", root=root) as db:
         assert db.get(sizes) == 4 * COUNT + 1
@@ -82,18 +84,18 @@ def test_a_stamp_that_is_noted_before_its_block_is_unpacked_is_the_newer_one(roo
         assert core.args_of(file) == ("7.txt",)
 
 
-def test_an_interrupt_while_blocks_are_unpacked_loses_no_input(
+def test_an_interrupt_while_bundles_are_unpacked_loses_no_input(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Engine(root / "store", root=root) as db:
         db.get(sizes)
-        real, opened = Observed._open, list[InputBlock]()
+        real, opened = Observed._open, list[Bundle]()
 
-        def stop(observed: Observed, graph: Graph, block: InputBlock) -> None:
+        def stop(observed: Observed, graph: Graph, bundle: Bundle) -> None:
             if opened:
                 raise KeyboardInterrupt
-            opened.append(block)
-            real(observed, graph, block)
+            opened.append(bundle)
+            real(observed, graph, bundle)
 
         with monkeypatch.context() as patched:
             patched.setattr(Observed, "_open", stop)

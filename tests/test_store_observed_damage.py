@@ -1,4 +1,4 @@
-"""Blocks of observed inputs that are missing are made anew, and damaged ones are not given out."""
+"""Bundles of observed inputs that are missing are made anew, and damaged ones are not given out."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import pytest
 from engine.errors import StoreDamaged
 from engine.store import Batch, InputRow, NodeColumns, open_store
 from engine.store.statements import take
-from tests.input_blocks import RANGE, count_blocks, in_blocks, in_rows, node, written
+from tests.bundles import RANGE, count_bundles, in_bundles, in_rows, node, written
 
 
-def test_a_store_without_blocks_is_read_and_gets_them_with_the_next_input(tmp_path: Path) -> None:
+def test_a_store_without_bundles_is_read_and_gets_them_with_the_next_input(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         written(store, 1, 2, RANGE)
-    expected = without_blocks(tmp_path)
+    expected = without_bundles(tmp_path)
     with open_store(tmp_path) as store:
         assert store.notes == []
-        assert count_blocks(store) == 0
-        assert in_blocks(store) == expected
+        assert count_bundles(store) == 0
+        assert in_bundles(store) == expected
         store.check_invariants()
         store.write(Batch(inputs=[InputRow(2, b"second")]))
-        assert count_blocks(store) == 3
-        assert in_blocks(store) == in_rows(store) == expected | {2: (1, node(2).args, b"second")}
+        assert count_bundles(store) == 3
+        assert in_bundles(store) == in_rows(store) == expected | {2: (1, node(2).args, b"second")}
         store.check_invariants()
 
 
-def without_blocks(directory: Path) -> dict[int, tuple[int, bytes, bytes]]:
-    """Take the blocks out, as a store has none that an earlier version has written."""
+def without_bundles(directory: Path) -> dict[int, tuple[int, bytes, bytes]]:
+    """Take the bundles out, as a store has none that an earlier version has written."""
     with pytest.MonkeyPatch.context() as patch, open_store(directory) as store:
         expected = in_rows(store)
         patch.setattr("engine.store.writing.write_observed", take_all)
@@ -54,19 +54,19 @@ def take_all(connection: sqlite3.Connection, batch: Batch, written: NodeColumns,
         "UPDATE observed SET part = -2 WHERE part = -1",
     ],
 )
-def test_a_damaged_block_is_not_given_out(tmp_path: Path, statement: str) -> None:
+def test_a_damaged_bundle_is_not_given_out(tmp_path: Path, statement: str) -> None:
     with open_store(tmp_path) as store:
         written(store, 1, 2, RANGE)
         written(store, *range(2 * RANGE, 2 * RANGE + 50))
         store.write(Batch(inputs=[InputRow(2 * RANGE + at, b"second") for at in range(50)]))
         store.connection.execute(statement)
         with pytest.raises(StoreDamaged):
-            store.input_blocks()
+            store.bundles()
         with pytest.raises(StoreDamaged):
             store.check_invariants()
 
 
-def test_the_audit_finds_blocks_of_another_moment(tmp_path: Path) -> None:
+def test_the_audit_finds_bundles_of_another_moment(tmp_path: Path) -> None:
     """Each with its checksum, and with a total that is right."""
     for number, batch in enumerate(
         (
@@ -75,7 +75,7 @@ def test_the_audit_finds_blocks_of_another_moment(tmp_path: Path) -> None:
             Batch(nodes=[node(3 * RANGE)], inputs=[InputRow(3 * RANGE, b"first")]),
             Batch(deleted_inputs=[2]),
             Batch(deleted_inputs=[RANGE]),
-            Batch(inputs=[InputRow(5 * RANGE + 7, b"third")]),  # beside the blocks
+            Batch(inputs=[InputRow(5 * RANGE + 7, b"third")]),  # beside the bundles
         )
     ):
         with open_store(tmp_path / str(number)) as store, pytest.MonkeyPatch.context() as patch:

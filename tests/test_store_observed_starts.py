@@ -1,4 +1,4 @@
-"""A start reads the blocks of observed inputs, and stamps together what shares stamps."""
+"""A start reads the bundles of observed inputs, and stamps together what shares stamps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine import Engine, each, input, query
 from engine.rules.files import read_text
-from tests.input_blocks import Statements
+from tests.bundles import Statements
 
 stamped: list[list[str]] = []
 
@@ -56,11 +56,11 @@ def test_inputs_that_share_stamps_are_stamped_once_after_a_restart(tmp_path: Pat
                 assert sorted(name for names in stamped for name in names) == sorted(
                     f"name {number}" for number in range(2000)
                 )
-                assert len(stamped) == 1  # in one call, though there are four blocks and more
+                assert len(stamped) == 1  # in one call, though there are four bundles and more
                 assert db.counts().read == 0
 
 
-def test_a_start_reads_blocks_and_no_row_of_an_input(tmp_path: Path) -> None:
+def test_a_start_reads_bundles_and_no_row_of_an_input(tmp_path: Path) -> None:
     names = tuple(f"{number}.txt" for number in range(300))
     for name in names:
         (tmp_path / name).write_text("line\n")

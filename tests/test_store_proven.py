@@ -48,7 +48,7 @@ def as_proven_later(directory: Path) -> tuple[object, ...]:
             try:
                 with store.early():
                     store.queries()
-                    store.input_blocks()
+                    store.bundles()
                 store.prove()
             except StoreDamaged as damage:
                 if store.unproven:
@@ -124,7 +124,7 @@ def test_in_early_what_a_start_needs_is_read_and_a_write_waits(tmp_path: Path, g
     closed_store(tmp_path)
     with later(tmp_path) as store, store.early():
         assert [row.id for row in store.queries()] == [1, 2, 3]
-        assert len(store.input_blocks()) == 1
+        assert len(store.bundles()) == 1
         assert store.unproven
         threading.Timer(0.05, gate.set).start()
         store.write(Batch(nodes=[node(70)], state=store.state._replace(revision=9)))

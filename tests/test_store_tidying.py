@@ -13,7 +13,7 @@ from engine.rules.files import read_text
 from engine.store import Batch, InputRow, State, late, merging, open_store, rows, tidying, writing
 from engine.store.sqlite import Store
 from engine.watch import keys
-from tests.input_blocks import OBSERVED, RANGE, Statements, in_blocks, in_rows, node, written
+from tests.bundles import OBSERVED, RANGE, Statements, in_bundles, in_rows, node, written
 from tests.patience import until
 from tests.stores import dump, graph
 
@@ -97,7 +97,7 @@ def test_what_is_not_worth_it_is_not_done(tmp_path: Path, merges: Merges) -> Non
         assert not merges
 
 
-def test_stamps_that_came_late_go_to_their_blocks_when_it_is_quiet(
+def test_stamps_that_came_late_go_to_their_bundles_when_it_is_quiet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else one commit in four with a thousand of them would take half as long again."""
@@ -111,7 +111,7 @@ def test_stamps_that_came_late_go_to_their_blocks_when_it_is_quiet(
             store.tidy()
             assert late_in(store) == 0
             assert statements.count_of("UPDATE observed") == 20
-            assert in_blocks(store) == in_rows(store)
+            assert in_bundles(store) == in_rows(store)
             store.check_invariants()
             statements.clear()
 
@@ -129,7 +129,7 @@ def test_a_store_is_untidy_when_the_next_commits_would_have_to_tidy_it(
         assert seen == [(20, False), (40, True)]
 
 
-def test_what_the_host_set_keeps_its_empty_stamp_when_late_ones_go_to_their_blocks(
+def test_what_the_host_set_keeps_its_empty_stamp_when_late_ones_go_to_their_bundles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(late, "MOST", 80)
@@ -140,11 +140,11 @@ def test_what_the_host_set_keeps_its_empty_stamp_when_late_ones_go_to_their_bloc
         store.write(Batch(nodes=[pinned], inputs=[InputRow(SEVERAL[3], b"third")]))
         store.tidy()
         assert late_in(store) == 0
-        assert in_blocks(store)[SEVERAL[3]][2] == b""
+        assert in_bundles(store)[SEVERAL[3]][2] == b""
         store.check_invariants()
 
 
-@pytest.mark.parametrize("where", ["late_to_blocks", "_write_state"])
+@pytest.mark.parametrize("where", ["late_to_bundles", "_write_state"])
 def test_interrupted_while_it_is_tidied_a_store_is_as_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -169,7 +169,7 @@ def test_interrupted_while_it_is_tidied_a_store_is_as_before(
         store.tidy()
         assert late_in(store) == 0
         assert store.state == State(7)
-        assert in_blocks(store) == in_rows(store)
+        assert in_bundles(store) == in_rows(store)
 
 
 def test_a_store_that_was_replaced_is_not_tidied(tmp_path: Path, merges: Merges) -> None:

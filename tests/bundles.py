@@ -1,4 +1,4 @@
-"""Observed inputs of a small store, by its blocks and by its rows, and the SQL that it executes."""
+"""Observed inputs of a small store, by its bundles and by its rows, and the SQL that it executes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def written(store: Store, *ids: int, stamp: bytes = b"first") -> None:
     store.write(Batch(nodes=[node(id) for id in ids], inputs=[InputRow(id, stamp) for id in ids]))
 
 
-def in_blocks(store: Store) -> dict[int, tuple[int, bytes, bytes]]:
-    """Query, arguments and stamp of every input, by the blocks."""
+def in_bundles(store: Store) -> dict[int, tuple[int, bytes, bytes]]:
+    """Query, arguments and stamp of every input, by the bundles."""
     found = {}
-    for block in store.input_blocks():
-        args = block.args or [canonical((text,)) for text in block.texts or ()]
-        for id, one, stamp in zip(block.nodes, args, block.stamps, strict=True):
+    for bundle in store.bundles():
+        args = bundle.args or [canonical((text,)) for text in bundle.texts or ()]
+        for id, one, stamp in zip(bundle.nodes, args, bundle.stamps, strict=True):
             assert id not in found
-            found[id] = block.query, one, stamp
+            found[id] = bundle.query, one, stamp
     return found
 
 
@@ -35,7 +35,7 @@ def in_rows(store: Store) -> dict[int, tuple[int, bytes, bytes]]:
     return {row.id: (row.query, row.args, row.stamp) for row in store.inputs()}
 
 
-def count_blocks(store: Store) -> int:
+def count_bundles(store: Store) -> int:
     return store.statistics().rows["observed"]
 
 

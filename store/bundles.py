@@ -1,4 +1,4 @@
-"""Input blocks: observed inputs as a start reads them, hundreds of one query at once."""
+"""Bundles: observed inputs as a start reads them, hundreds of one query at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _texts = msgspec.msgpack.Decoder(list[str]).decode
 _packed = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
-class InputBlock:
+class Bundle:
     """Observed inputs of one query. They stay packed, and are unpacked anew whenever somebody asks."""
 
     __slots__ = ("_args", "_nodes", "_part", "_stamps", "is_texts", "query")
