@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
     from engine.tables import CollectionInfo
 
-Fetch = Callable[[QueryInfo, tuple[Any, ...]], Any]
-
 
 @frozen
 class Difference:

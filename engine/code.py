@@ -51,17 +51,16 @@ def code_fingerprint(
     *,
     policy: str = "closure",
     version: str | int | None = None,
-    project: Callable[[str], bool] | None = None,
 ) -> bytes:
     """16 bytes that change when the code of `function` does.
 
     `policy`: "closure" follows the project's functions, classes and values; "self" stays with the
     function's own code, defaults and closure; "version" looks at `version` alone; "none" at nothing.
-    `version` always counts when given. `project` says which modules are followed, by their names.
+    `version` always counts when given.
     """
     from engine.code_reach import digest_of, packed
 
-    parts = code_parts(function, policy=policy, version=version, project=project)
+    parts = code_parts(function, policy=policy, version=version)
     return digest_of(packed(b"parts", (packed(b"", _line(part)) for part in parts)))
 
 

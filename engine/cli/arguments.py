@@ -67,7 +67,7 @@ def key_of_texts(query: Query[..., Any], texts: Sequence[str], named: Iterable[s
     return Key(info, info.bind(tuple(positional), keywords))
 
 
-def key_to_run(query: Query[..., Any], texts: Sequence[str], named: Iterable[str] = ()) -> Key[Any]:
+def key_to_run(query: Query[..., Any], texts: Sequence[str], named: Iterable[str]) -> Key[Any]:
     """The same for who wants to see a value: of a table as a whole that is all its rows."""
     return key_to_show(key_of_texts(query, texts, named))
 

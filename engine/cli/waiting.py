@@ -71,7 +71,7 @@ def _chain(error: BaseException | None) -> list[BaseException]:
     return found
 
 
-def settings_files(directory: str, settings: Settings | None = None) -> list[str]:
+def settings_files(directory: str, settings: Settings | None) -> list[str]:
     """The files that settings may come from, also those that do not exist."""
     found = []
     for place in (Path(directory), *Path(directory).parents):
