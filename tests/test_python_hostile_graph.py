@@ -135,3 +135,22 @@ def test_the_method_of_a_distant_class_is_found(tmp_path: Path) -> None:
     with Engine(None, root=tmp_path) as db:
         assert [one.symbol for one in db.get(python.callers, "m300.py:C.m")] == ["app.py:"]
         assert len(db.get(python.resolution_order, "m0.py:C").classes) == 301
+
+
+@pytest.mark.parametrize("circle", [False, True])
+def test_what_attributes_hold_does_not_depend_on_the_order_of_their_uses(
+    tmp_path: Path, circle: bool
+) -> None:
+    """However many stand for each other, and where they do so in a circle."""
+    last = "self.a50" if circle else "V()"
+    text = ["class V:\n    def m(self): ...\nclass C:\n    def set(self):"]
+    text += [f"        self.a{n} = self.a{n + 1}" for n in range(100)]
+    answers = []
+    for order in (range(101), range(100, -1, -1)):
+        uses = [f"    def f{place:03}(self): self.a{n}.m()" for place, n in enumerate(order)]
+        (tmp_path / "a.py").write_text("\n".join([*text, f"        self.a100 = {last}", *uses]))
+        with Engine(None, root=tmp_path) as db:
+            rows = [row for row in db.get(python.references.where) if row.name.endswith(".m")]
+            answers.append({(row.name, row.outcome) for row in rows})
+    assert answers[0] == answers[1]
+    assert {outcome for _, outcome in answers[0]} == {"unresolved" if circle else "internal"}

@@ -5,8 +5,8 @@ Invariants
         methods of that assign counts, or nothing: with one value of which nothing is known, or very many, it
         may hold anything. None says nothing.
     T2  A text of what it holds is "place:a.C()", what a call of `a.C` gives, as the class or function `place`
-        knows that name, the module where it is ""; or "place:a.b", what that name is. An attribute of the
-        instance stands there as one of its class.
+        knows that name, the module where it is ""; or "place:a.b", what that name is; or "place:a.C().b",
+        an attribute of what the call gives; or "place:.b", one of an instance of the class `place`.
 """
 
 from __future__ import annotations
@@ -106,9 +106,8 @@ def _placed(scope: Scope, value: str, module: Scope) -> str:
     origin, where = origin_of(scope, first, module)
     if origin is GLOBAL or origin is PLACE:
         return f"{where}:{value}"
-    if origin is INSTANCE:  # of what `where` says: an attribute of it is one of the class
-        return f"{where}{dot}{rest}{mark}" if rest else UNSAID if mark else f"{where}{MARK}"
+    if origin is INSTANCE and not (mark and not rest):
+        return f"{where}{MARK}{dot}{rest}{mark}"
     if origin is SELF and rest:
-        outer, _, own = where.rpartition(".")
-        return f"{outer}:{own}.{rest}{mark}"
+        return f"{where}:.{rest}{mark}"
     return UNSAID

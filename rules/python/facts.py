@@ -40,7 +40,8 @@ class Definition:
     public      no part of the name starts with "_" (except __dunder__), and it is not inside a function;
                 where the file has an `__all__` that can be read, that decides for names of the module
     value       of a variable: the dotted name that its only assignment gives it ("a.b"), or "a.C()" for what
-                a call of that name gives, or what its annotation says; "" where there is more to it
+                a call of that name gives, or what its annotation says, which begins with ":" in a class; ""
+                where there is more to it
     """
 
     name: str

@@ -38,7 +38,7 @@ from engine.rules.python.meanings import (
     unresolved,
 )
 from engine.rules.python.project import project_files
-from engine.rules.python.resolve import TYPING, Resolver, meanings_of, own_member
+from engine.rules.python.resolve import TYPING, Resolver, is_declared, meanings_of, own_member
 from engine.rules.python.uses import BASE, PLACE
 
 # Bases outside of the project that have no attributes of their own worth the name.
@@ -166,10 +166,11 @@ def member(symbol: str, name: str, inherited: bool = False) -> Meanings:
             continue
         path, qualified = split(one)
         place = f"{qualified}.{name}"
-        found = meanings_of(path, place, bindings.where(symbol=f"{path}:{place}"))
+        rows = bindings.where(symbol=f"{path}:{place}")
+        found = meanings_of(path, place, rows)
         if found and found[0].kind != ATTRIBUTE:  # what methods assign hides a variable, but no property
-            return found + held if found[0].kind == VARIABLE else found
-        held = held or tuple(evolve(each, of=symbol) for each in found)
+            return found + held if found[0].kind == VARIABLE and not is_declared(rows) else found
+        held = held or tuple(evolve(each, of=f"{symbol}.{name}") for each in found)
     return held or (_from_others(symbol, name, order),)
 
 
@@ -270,12 +271,26 @@ def subclasses(symbol: str, depth: int = 0) -> tuple[str, ...]:
 
 @query
 def assigned_around(symbol: str) -> tuple[str, ...]:
-    """What else gives an attribute "path:C.name" to instances of C and its subclasses, as symbols, sorted."""
+    """What gives an attribute "path:C.name" to instances of C and its subclasses, as symbols, sorted.
+
+    What the text of a class gives it hides what is given it so above; what methods assign hides nothing.
+    """
     owner, _, name = symbol.rpartition(".")
-    if _is_private(name):
-        return ()
-    classes = {each for one in (owner, *subclasses(owner)) for each in resolution_order(one).classes}
-    return tuple(sorted(f"{one}.{name}" for one in classes if bindings.exists(symbol=f"{one}.{name}")))
+    private = _is_private(name)
+    orders = [(owner,)] if private else [resolution_order(one).classes for one in (owner, *subclasses(owner))]
+    found, said = set(), set()
+    for one in set().union(*orders):
+        place = f"{one}.{name}"
+        if not bindings.exists(symbol=place):
+            continue
+        defined = definitions.count(symbol=place)
+        if defined:
+            said.add(one)
+        if not defined or defined < bindings.count(symbol=place):
+            found.add(one)
+    if said:
+        found.update(one for order in orders if (one := next(filter(said.__contains__, order), None)))
+    return tuple(sorted(f"{one}.{name}" for one in found))
 
 
 @frozen

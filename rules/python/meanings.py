@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterable
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from engine.rules.python.modules import Location
 
@@ -30,9 +30,10 @@ class Meaning:
               "external", "builtin": `detail` is the dotted name; an external one of kind "instance" is an
               attribute of an instance, which may hold anything
               "local": a variable of a function or an attribute of an instance, says `detail`; of kind
-              "attribute" one that the class assigns with whose name `qualified` begins, of an instance of the
-              class `of`, a symbol, or of that one
+              "attribute" one that the class assigns with whose name `qualified` begins
               "unresolved": `detail` says why
+    of        the attribute of instances "path:C.name" that this was found as, if it was: a subclass of C may
+              have another one in its place
     """
 
     outcome: str
@@ -63,6 +64,11 @@ def external(dotted: str, kind: str = "") -> Meaning:
 
 def attribute(path: str, qualified: str) -> Meaning:
     return Meaning(LOCAL, path, qualified, ATTRIBUTE, detail="an attribute of the instance")
+
+
+def of_instances(found: Meanings, of: str) -> Meanings:
+    """These as an attribute of instances, see `Meaning.of`. What takes the place of a method overrides it."""
+    return tuple(evolve(one, of=of) if one.kind in (CLASS, VARIABLE) else one for one in found)
 
 
 def builtin(dotted: str) -> Meaning:

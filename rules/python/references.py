@@ -31,6 +31,7 @@ from engine.rules.python.meanings import (
     Meaning,
     Meanings,
     local,
+    of_instances,
     symbol,
     unresolved,
 )
@@ -270,7 +271,9 @@ class _Names:
     def _of_self(self, scope: str, name: str) -> Meanings:
         """An attribute of the instance whose method this is. One that its class assigns costs no node."""
         own = self.resolver.of_place(scope, name)
-        return own if own[0].kind == ATTRIBUTE else self._member(self.path, scope, name)
+        if own[0].kind == ATTRIBUTE:
+            return own
+        return of_instances(self._member(self.path, scope, name), f"{self.path}:{scope}.{name}")
 
     def _class(self, scope: str) -> Meanings:
         """The class whose method this is. What a subclass has in its place is not known here."""

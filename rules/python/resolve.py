@@ -3,16 +3,16 @@
 Invariants
     V1  What the file itself binds is taken from its facts; only names of other files cost nodes.
     V2  Values of variables are followed at most `DEPTH` times, so that `a = b; b = a` ends. What an attribute
-        holds is found out once for each file; one that holds what it holds itself may hold anything.
+        of instances holds is found out once for each file (`held`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import evolve
 
-from engine.rules.python.attributes import MOST
+from engine.rules.python.attributes import DECLARED, MOST
 from engine.rules.python.bindings import (
     EXPORT,
     EXPORTS,
@@ -25,6 +25,7 @@ from engine.rules.python.bindings import (
 )
 from engine.rules.python.definitions import split
 from engine.rules.python.facts import Definition, Facts
+from engine.rules.python.held import Held
 from engine.rules.python.lookup import imported, lookup
 from engine.rules.python.meanings import (
     ATTRIBUTE,
@@ -46,6 +47,7 @@ from engine.rules.python.meanings import (
     external,
     is_member_of_builtin,
     module,
+    of_instances,
     symbol,
     unresolved,
 )
@@ -57,7 +59,6 @@ UNKNOWN = "receiver unknown"
 TYPING = ("typing", "typing_extensions")  # what these name are not the classes of values
 
 DEPTH = 6  # variables that stand for each other
-LONGEST_WAY = 20  # attributes that hold what others hold
 
 Bound = Binding | Definition  # both have `kind`, `ordinal` and `value`
 
@@ -86,8 +87,7 @@ class Resolver:
             for row in attribute_of(path, each):
                 self.own.setdefault(row.symbol, []).append(row)
         self._known: dict[tuple[str, str], Meanings] = {}
-        self._holding: dict[tuple[str, str], Meanings] = {}  # by attribute and class; () while looked for
-        self._open = 0
+        self._held = Held(self._all_held)
 
     # -- first parts ---------------------------------------------------------------------------
 
@@ -133,6 +133,8 @@ class Resolver:
         several: list[Meaning] = []
         for one in found:
             several += self._attribute(one, name, depth)
+            if (one.kind == ATTRIBUTE or one.of) and not self.value(one):
+                return tuple(several[-1:])
         return best(several, f"no {name}")
 
     def _attribute(self, one: Meaning, name: str, depth: int) -> Meanings:
@@ -144,17 +146,20 @@ class Resolver:
             if is_member_of_builtin(one.detail, name):
                 return (builtin(f"{one.detail}.{name}"),)
             return (unresolved(f"{UNKNOWN}: {one.detail}.{name}"),)
-        if one.kind in (VARIABLE, ATTRIBUTE) and depth:
+        if (one.kind in (VARIABLE, ATTRIBUTE) or one.of) and depth:
             value = self.value(one, depth - 1)
             if value:
                 return self.attribute(value, name, depth - 1)
+            one = evolve(one, kind=VARIABLE)
         if one.outcome != INTERNAL:
             return (one if one.detail.startswith(UNKNOWN) else unresolved(f"{UNKNOWN}: {one.detail}"),)
         if one.kind == MODULE:
             return of_module(one, name)
         assert one.path is not None
         if one.kind in (CLASS, INSTANCE):
-            return self.member(one.path, one.qualified, name)
+            found = self.member(one.path, one.qualified, name)
+            of = f"{one.path}:{one.qualified}.{name}"
+            return of_instances(found, of) if one.kind == INSTANCE else found
         return (unresolved(f"{UNKNOWN}: {one.kind} {one.qualified}"),)
 
     def value(self, variable: Meaning, depth: int = DEPTH) -> Meanings:
@@ -162,21 +167,25 @@ class Resolver:
         path = variable.path
         assert path is not None
         place = f"{path}:{variable.qualified}"
-        rows = self.own.get(place, ()) if path == self.path else bindings.where(symbol=place)
-        held = [row.value for row in rows if row.kind == ATTRIBUTE]
-        if held:
-            key = place, variable.of
-            if key not in self._holding and self._open < LONGEST_WAY:
-                self._holding[key] = ()
-                self._open += 1
-                self._holding[key] = self._held(variable, held)
-                self._open -= 1
-            return self._holding.get(key, ())
-        if len(rows) != 1 or not rows[0].value:
+        rows = self._rows(path, place)
+        if variable.of or any(row.kind == ATTRIBUTE for row in rows):
+            return self._held.by((place, variable.of or place))
+        return self._said(path, variable.qualified, rows, depth)
+
+    def _rows(self, path: str, place: str) -> Sequence[Bound]:
+        return self.own.get(place, ()) if path == self.path else bindings.where(symbol=place)
+
+    def _said(self, path: str, qualified: str, rows: Sequence[Bound], depth: int) -> Meanings:
+        """What the only thing that a name is bound to gives it; () where that is not known."""
+        if len(rows) != 1:
             return ()
-        dotted = rows[0].value
-        first, *parts = dotted.removesuffix(MARK).split(".")
-        scope, _, own = variable.qualified.rpartition(".")
+        if rows[0].kind in (CLASS, IMPORTED):
+            return self.followed(meanings_of(path, qualified, rows), depth)
+        dotted = rows[0].value.removeprefix(DECLARED)
+        if not dotted:
+            return ()
+        first = dotted.partition(".")[0].removesuffix(MARK)
+        scope, _, own = qualified.rpartition(".")
         if first == own:
             scope = ""  # `name = name` in a class
         if path == self.path:
@@ -184,54 +193,62 @@ class Resolver:
             found = self.of_place(scope, first) if inside else self.of_module(first)
         else:
             found = _in_other(path, scope, first)
-        return self._given(found, parts, dotted, depth)
+        return self._given(found, dotted.split("."), depth)
 
-    def _held(self, one: Meaning, values: Iterable[str]) -> Meanings:
-        """What an attribute holds, by these texts and those of classes around; () where one is not known."""
-        path = one.path
-        assert path is not None
-        several: dict[Meaning, None] = dict.fromkeys(self._by_texts(path, values))
-        if not several:
-            return ()
-        place = f"{path}:{one.qualified}"
-        owner, _, name = place.rpartition(".")
-        for other in self.around(f"{one.of or owner}.{name}") if self.around is not None else ():
-            if other == place:
-                continue
-            at, qualified = split(other)
-            rows = self.own.get(other, ()) if at == self.path else bindings.where(symbol=other)
-            texts = [row.value for row in rows if row.kind == ATTRIBUTE]
-            known = self._by_texts(at, texts) if texts else self.value(attribute(at, qualified))
+    # -- attributes of instances ---------------------------------------------------------------
+
+    def _all_held(self, place: str, of: str) -> Meanings:
+        """By the texts of the classes that assign it, and of those that subclasses have in its place."""
+        several: dict[Meaning, None] = dict.fromkeys(self._by_class(place))
+        if not several or self.around is None or is_declared(self._rows(split(place)[0], place)):
+            return tuple(several)
+        for other in self.around(of):
+            known = self._by_class(other) if other != place else several
             several.update(dict.fromkeys(known))
             if not known or len(several) > MOST:
                 return ()
         return tuple(several)
 
+    def _by_class(self, place: str) -> Meanings:
+        path, qualified = split(place)
+        rows = self._rows(path, place)
+        texts = [row.value for row in rows if row.kind == ATTRIBUTE]
+        known = self._by_texts(path, texts) if texts else self._said(path, qualified, rows, DEPTH)
+        return () if any(map(_is_unknown, known)) else known
+
     def _by_texts(self, path: str, values: Iterable[str]) -> Meanings:
         several: list[Meaning] = []
         for value in values:
             place, _, dotted = value.partition(":")
-            first, *parts = dotted.removesuffix(MARK).split(".")
-            found = self.of_place(place, first) if path == self.path else _in_other(path, place, first)
-            known = self._given(found, parts, dotted, DEPTH) if dotted else ()
+            first = dotted.partition(".")[0].removesuffix(MARK)
+            if not first:
+                found: Meanings = (symbol(path, place, INSTANCE, 0),)
+            else:
+                found = self.of_place(place, first) if path == self.path else _in_other(path, place, first)
+            known = self._given(found, dotted.split("."), DEPTH) if dotted else ()
             if not known or any(map(_is_unknown, known)):
                 return ()
             several += known
         return tuple(several)
 
-    def _given(self, found: Meanings, parts: Iterable[str], dotted: str, depth: int) -> Meanings:
-        for part in parts:
-            found = self.attribute(found, part, depth)
+    def _given(self, found: Meanings, names: Sequence[str], depth: int) -> Meanings:
+        """What a dotted name is of which the first part is known, () where that is not known."""
+        for at, name in enumerate(names):
+            if at:
+                found = self.attribute(found, name.removesuffix(MARK), depth)
+            if name.endswith(MARK):
+                found = self.called(found, depth)
         if not depth:
             return ()
-        return self.called(found, depth) if dotted.endswith(MARK) else self.followed(found, depth)
+        return found if names[-1].endswith(MARK) else self.followed(found, depth)
 
     def followed(self, found: Meanings, depth: int = DEPTH) -> Meanings:
         """With variables and attributes replaced by their values, where these are known."""
         several: list[Meaning] = []
         for one in found:
-            value = self.value(one, depth - 1) if one.kind in (VARIABLE, ATTRIBUTE) and depth else ()
-            several += value or (one,)
+            held = one.kind in (VARIABLE, ATTRIBUTE) or one.of
+            value = self.value(one, depth - 1) if held and depth else ()
+            several += value or (evolve(one, kind=VARIABLE) if one.kind == CLASS and one.of else one,)
         return tuple(several)
 
     def called(self, found: Meanings, depth: int = DEPTH) -> Meanings:
@@ -247,6 +264,11 @@ class Resolver:
             else:
                 return ()
         return tuple(several)
+
+
+def is_declared(rows: Iterable[Bound]) -> bool:
+    """Whether an annotation in a class says what an attribute of it is."""
+    return any(row.kind == VARIABLE and row.value.startswith(DECLARED) for row in rows)
 
 
 def _is_unknown(one: Meaning) -> bool:

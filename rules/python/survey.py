@@ -15,7 +15,7 @@ import ast
 from functools import lru_cache
 from typing import Any
 
-from engine.rules.python.attributes import UNSAID, attributes_of
+from engine.rules.python.attributes import DECLARED, UNSAID, attributes_of
 from engine.rules.python.exports import Exports
 from engine.rules.python.handlers import CHILDREN, HANDLERS, Context
 from engine.rules.python.nodes import LONGEST, chain, mentions, position
@@ -172,7 +172,9 @@ class Survey:
                     if name not in elsewhere and isinstance(getattr(node, "ctx", None), ast.Store):
                         found = self.define(scope.prefix + name, name, "variable", node)
                         if name not in again:
-                            found.value = scope.values.get(name) or ("None" if name in scope.empty else "")
+                            value = scope.values.get(name) or ("None" if name in scope.empty else "")
+                            said = scope.kind is CLASS and name in scope.declared
+                            found.value = DECLARED + value if said else value
 
     def _number(self) -> None:
         self.definitions.sort(key=lambda found: position(found.node))
