@@ -118,12 +118,12 @@ def _find(here: Path) -> tuple[Path, list[tuple[Path, dict[str, object]]]]:
     """The first directory upwards that is configured, and its tables, the weaker one first."""
     for directory in (here, *here.parents):
         tables = []
-        pyproject = _read(directory / PYPROJECT, needle=b"engine")
+        pyproject = read_toml(directory / PYPROJECT, needle=b"engine")
         if pyproject is not None:
             table = _subtable(directory / PYPROJECT, pyproject)
             if table is not None:
                 tables.append((directory / PYPROJECT, table))
-        own = _read(directory / FILE)
+        own = read_toml(directory / FILE)
         if own is not None:
             tables.append((directory / FILE, own))
         if tables:
@@ -139,7 +139,7 @@ def _subtable(file: Path, document: dict[str, object]) -> dict[str, object] | No
     raise BadSettings(file=file, key="tool.engine", cause="it is not a table", allowed=", ".join(_KINDS))
 
 
-def _read(file: Path, needle: bytes = b"") -> dict[str, object] | None:
+def read_toml(file: Path, needle: bytes = b"") -> dict[str, object] | None:
     """A TOML file; None when there is none, or when it does not mention `needle`."""
     try:
         if not file.is_file():

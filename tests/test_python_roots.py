@@ -189,6 +189,23 @@ def test_a_file_that_says_the_setting_and_is_no_toml_is_told(db: Engine, project
         db.get(python.import_roots)
 
 
+def test_a_build_that_cannot_be_read_is_a_note(
+    db: Engine, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build = '[tool.setuptools.packages.find]\nwhere = ["lib"]\n'
+    (project / "pyproject.toml").write_text(build)
+    assert target(db) == "lib/tool.py"
+    (project / "pyproject.toml").write_text(f"{build}x = = 1\n")
+    db.sync()
+    assert target(db) is None
+    assert answer(["graph", "summary"]) == 0
+    note = "note: pyproject.toml does not say where imports start: it is not TOML: "
+    assert capsys.readouterr().err.startswith(note)
+    (project / "engine.toml").write_text(LIB)
+    assert answer(["graph", "callers", "lib/tool.py:greet"]) == 0
+    assert "note" not in capsys.readouterr().err
+
+
 def test_a_folder_that_is_not_there_is_a_note_and_counts_from_when_it_is(
     db: Engine, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

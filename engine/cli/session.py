@@ -116,9 +116,11 @@ def writing(
 
 
 def tell_roots(settings: Settings) -> None:
-    """What will not come of the setting `source_roots`, which the code graph reads by itself, in the root."""
+    """What will not come of the setting `source_roots`, which the code graph reads by itself, in the root; or
+    of what the build says there, without it."""
     from engine.cli.output import tell
-    from engine.errors import escaped
+    from engine.errors import BadSettings, escaped
+    from engine.settings import PYPROJECT, read_toml
 
     origin = settings.origins["source_roots"]
     for file in settings.files:
@@ -128,6 +130,11 @@ def tell_roots(settings: Settings) -> None:
     for folder in settings.source_roots:
         if not (settings.root / folder).is_dir():
             tell(f"note: source_roots names {escaped(folder)}: there is no such folder below the root")
+    if not settings.source_roots:
+        try:
+            read_toml(settings.root / PYPROJECT, needle=b"tool")
+        except BadSettings as error:
+            tell(f"note: {PYPROJECT} does not say where imports start: {error.fields['cause']}")
 
 
 def _cure(error: StoreError) -> str:

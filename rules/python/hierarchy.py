@@ -7,6 +7,10 @@ Invariants
         closes. Depth is data.
     H3  Bases outside of the project take part in the order, as classes without bases: `Generic` after all
         classes that are generic.
+
+Each class looks at all above it, and what its instances hold rests on all below it too. So a line of classes
+that inherit from each other costs with the square of its length, a hundred of them a second, 800
+of them half a minute. Lines of people have a dozen.
 """
 
 from __future__ import annotations
