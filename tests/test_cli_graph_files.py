@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def test_files_that_cannot_be_read_are_told_with_what_is_wrong_with_them(
     assert answer(["graph", "broken"]) == 0
     latin, wrong = capsys.readouterr().out.splitlines()
     assert latin.startswith("latin.py")
-    assert wrong == "wrong.py:2  invalid syntax"
+    assert wrong == "wrong.py:2  invalid syntax, for Python {}.{}".format(*sys.version_info)
     assert answer(["graph", "broken", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["answer"]
     assert [(one["path"], one["kind"]) for one in told] == [("latin.py", "encoding"), ("wrong.py", "syntax")]

@@ -8,6 +8,7 @@ Invariants
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -57,7 +58,9 @@ def broken(ask: Asker) -> Iterable[str]:
     errors = {path: ask("parse_error", path) for path in ask("broken_files")}
     ask.answer = [{"path": path, **error} for path, error in errors.items()]
     places = [f"{path}:{one['line']}" if one["line"] else path for path, one in errors.items()]
-    return [f"{place}  {one['message']}" for place, one in zip(places, errors.values(), strict=True)]
+    reads = ", for Python " + ".".join(platform.python_version_tuple()[:2])  # newer syntax is an error for it
+    causes = [one["message"] + reads * (one["kind"] == "syntax") for one in errors.values()]
+    return [f"{place}  {cause}" for place, cause in zip(places, causes, strict=True)]
 
 
 @command.command("definitions")
