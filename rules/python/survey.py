@@ -21,7 +21,17 @@ from engine.rules.python.handlers import CHILDREN, HANDLERS, Context
 from engine.rules.python.nodes import LONGEST, chain, mentions, position
 from engine.rules.python.parse import RECENT_TREES
 from engine.rules.python.scopes import CLASS, FUNCTION, HEAD, MODULE, Scope, finish, taken_over
-from engine.rules.python.uses import ANYTHING, CALL, READ, WRITE, Grouped, uses_of
+from engine.rules.python.uses import (
+    ANYTHING,
+    CALL,
+    GLOBAL,
+    MARK,
+    READ,
+    WRITE,
+    Grouped,
+    place_of,
+    uses_of,
+)
 
 
 class Found:
@@ -172,9 +182,20 @@ class Survey:
                     if name not in elsewhere and isinstance(getattr(node, "ctx", None), ast.Store):
                         found = self.define(scope.prefix + name, name, "variable", node)
                         if name not in again:
-                            value = scope.values.get(name) or ("None" if name in scope.empty else "")
+                            value = self._value(scope, name) or ("None" if name in scope.empty else "")
                             said = scope.kind is CLASS and name in scope.declared
                             found.value = DECLARED + value if said else value
+
+    def _value(self, scope: Scope, name: str) -> str:
+        """What the only value of a name is, if readers find its first part there or in the module."""
+        value = scope.values.get(name, "")
+        first = value.removesuffix(MARK).partition(".")[0]
+        around = scope
+        while first == name and around.kind is CLASS:  # `name = name` reads that of the scope around
+            around = around.parent or self.module
+        origin, where = place_of(around, first, self.module)
+        own = around is scope and where == scope.prefix.rstrip(".")
+        return value if origin is GLOBAL or own else ""
 
     def _number(self) -> None:
         self.definitions.sort(key=lambda found: position(found.node))
