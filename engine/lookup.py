@@ -160,7 +160,11 @@ class Lookup(Generic[R_co]):
 
     def key(self, *args: Any, **columns: Any) -> Key[R_co]:
         """Names this answer without computing it."""
-        return Key(self.__query__, self.__query__.bind(args, columns))
+        try:
+            return Key(self.__query__, self.__query__.bind(args, columns))
+        except EngineError:
+            self(*args, **columns)  # raises that too, and within a query a memo fails so
+            raise
 
 
 def lookup_of(found: CollectionInfo, mode: str, shape: str) -> LookupInfo:
