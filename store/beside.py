@@ -34,10 +34,9 @@ class Place(NamedTuple):
     inode: int
 
 
-def place_of(files: Files) -> Place:
-    """That of a store that is open. Raises OSError where it went."""
-    found = os.stat(files.database)
-    return Place(os.uname().nodename, os.fsencode(files.directory), found.st_dev, found.st_ino)
+def place_of(files: Files, identity: tuple[int, int]) -> Place:
+    """That of a file with this device and inode."""
+    return Place(os.uname().nodename, os.fsencode(files.directory), *identity)
 
 
 class Beside:
@@ -53,7 +52,8 @@ class Beside:
             self._connection = connect(files, "mode=ro")
             try:
                 self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()  # opens the file
-                if place_of(files) != place:
+                found = os.stat(self.path)
+                if place_of(files, (found.st_dev, found.st_ino)) != place:
                     raise StoreDamaged(store=self.path, reason="it was replaced")
             except BaseException:
                 self._connection.close()

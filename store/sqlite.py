@@ -85,6 +85,11 @@ class Store(Tidying):
         return self.files.database
 
     @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of the file that is open, whatever lies at its path by now."""
+        return self._raw.identity
+
+    @property
     def state(self) -> State:
         return self._state_row().state
 

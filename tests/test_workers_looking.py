@@ -154,11 +154,27 @@ def test_what_is_not_the_store_that_is_meant_is_not_looked_into(
     right = expected(rules)
     real = beside.place_of
     for number, other in enumerate(({"inode": 1}, {"machine": "elsewhere"}, {"directory": b"/nowhere"})):
-        monkeypatch.setattr(stored, "place_of", lambda files, other=other: real(files)._replace(**other))
+        monkeypatch.setattr(stored, "place_of", lambda *what, other=other: real(*what)._replace(**other))
         with Engine(tmp_path / f"store{number}", executor=(executor := Threads())) as db:
             db.get(rules.rows.count)
             assert db.get(rules.looks) == right
             assert asked(executor)["where"] == 60
+
+
+def test_a_store_that_took_the_place_of_ours_is_not_looked_into(make: Make, tmp_path: Path) -> None:
+    """As when the directory is removed while an engine uses it, and another process makes it anew."""
+    rules = rules_of(make)
+    with Engine(tmp_path / "other") as other:
+        change(other, rules)
+        other.get(rules.rows.count)
+    executor = Threads()
+    refused = pytest.raises(StoreError, match="another store lies in its place")
+    with refused, Engine(tmp_path / "store", executor=executor) as db:
+        db.get(rules.rows.count)
+        (tmp_path / "store").rename(tmp_path / "away")
+        (tmp_path / "other").rename(tmp_path / "store")
+        db.get(rules.looks)
+    assert asked(executor)["where"] == 60
 
 
 def test_rows_that_a_worker_cannot_read_are_looked_up_by_its_parent(

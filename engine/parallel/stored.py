@@ -26,7 +26,7 @@ from engine.parallel.units import Given, Reply, Stored, Table
 from engine.query import REGISTRY
 from engine.reach import closure
 from engine.store import canonical
-from engine.store.beside import Place, place_of
+from engine.store.beside import place_of
 
 MANY: Final = 32  # lookups that are asked for, after which a commit costs less than those that would follow
 
@@ -70,22 +70,16 @@ class StoredTables:
                 data = bytes_of(self._core, node)
                 if data is not None:
                     found.append(Table(self._settled(node, data), one.shape))
-        place = self._place() if found else None
-        if place is None:
+        store = self._core.store
+        if not found or store is None:
             return None
         slot.tables.update(table.settled.node for table in found)
-        return Stored(place, tuple(found))
+        # Of the file that is open: see test_a_store_that_took_the_place_of_ours_is_not_looked_into.
+        return Stored(place_of(store.files, store.identity), tuple(found))
 
     def _can_be_read(self) -> bool:
         store = self._core.store
         return store is not None and not store.read_only and not store.unproven
-
-    def _place(self) -> Place | None:
-        assert self._core.store is not None
-        try:
-            return place_of(self._core.store.files)
-        except OSError:
-            return None
 
     def _is_stored(self, one: Collection) -> bool:
         """Whether a table is up to date, and the store has all of it (O1)."""
