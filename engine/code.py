@@ -6,15 +6,16 @@ Invariants
     C2  Values are read at each call; only what never changes (the facts of a code object) is kept.
     C3  The bytes do not depend on the process, its hash seed, the folder of the project, or the order
         of imports. Comments, docstrings nobody reads, and line numbers do not count.
-    C4  A query is represented by its name: the engine records calls to it while the caller runs.
+    C4  A query is represented by its name and its parameters, which say what a call of it asks for: the
+        engine records the calls while the caller runs.
     C5  What cannot be read by value is never left out. An object of an installed or standard type
         without canonical bytes (a compiled parser, a connection) is its type plus the source of the module
         that names it; without a source, it is good for this process only. Too deep a value is `BadQuery`.
 
 Annotations: the annotations of a class count, with their text, for they make its fields. Those of a
 function count only by the project classes they name, and so do the return annotations of queries that are
-read: methods of a value run without their class being named in the code. A name that exists for type
-checkers only is not followed.
+read, of what gives the rows of a table, and of what makes the value of a fold: methods of a value run without
+their class being named in the code. A name that exists for type checkers only is not followed.
 
 Not seen: names computed at run time (`getattr(module, name)` counts the whole module;
 `importlib.import_module(name)` counts nothing), and what a module imported inside a function body reads

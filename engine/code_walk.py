@@ -8,7 +8,7 @@ Invariants
     W3  A class is its bases, annotations and attributes, without what Python or a library keeps in it that
         differs between equal programs.
     W4  The annotations of a function count by the project classes they name; those of a class by text too.
-    W5  A query is represented by its name and the classes of its result.
+    W5  A query is represented by its name, its parameters and the classes of its result.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import inspect
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -205,10 +206,12 @@ class Walk(Names):
         """The label of a query, function, class or module, or of a part of the interpreter."""
         name = query_name(value)
         if name is not None:
-            self.add("query", name, b"")
-            inner = peek(value, "__wrapped__")
-            known = self.annotated(inner, "return") if isinstance(inner, FunctionType) and self.follow else ()
-            return packed(b"Q", (name.encode(), *known))
+            info = peek(value, "__query__")
+            parameters = map(self.parameter, peek(info, "parameters") or ())
+            self.add("query", name, packed(b"parameters", parameters))
+            made_by = _made_by(info) if self.follow else ()
+            known = {label for one in made_by for label in self.annotated(one, "return")}
+            return packed(b"Q", (name.encode(), *sorted(known)))
         if isinstance(value, FunctionType):
             return self.label_function(value, own=own)
         if isinstance(value, type):
@@ -222,6 +225,11 @@ class Walk(Names):
         if isinstance(value, BuiltinFunctionType) and isinstance(value.__self__, (ModuleType, type(None))):
             return self.outside(value.__module__ or "builtins", value.__qualname__)
         return None
+
+    def parameter(self, one: inspect.Parameter) -> bytes:
+        """What a caller can see of a parameter: which arguments fit, and with which defaults."""
+        default = b"" if one.default is one.empty else self.value(one.default)
+        return packed(one.kind.name.encode(), (one.name.encode(), default))
 
     def class_(self, cls: type, name: str) -> None:
         self.where = cls.__module__
@@ -252,6 +260,17 @@ def query_name(value: object) -> str | None:
         return None
     name = peek(mark, "name")
     return name if isinstance(name, str) else None
+
+
+def _made_by(info: object) -> Iterator[FunctionType]:
+    """The functions whose annotations say of which classes the values of a query are."""
+    said = peek(info, "made_by")
+    for one in () if said is None else said():
+        found = peek(one, "__func__") or one
+        while isinstance(peek(found, "__wrapped__"), FunctionType):
+            found = found.__wrapped__
+        if isinstance(found, FunctionType):
+            yield found
 
 
 def _is_scaffold(cls: type, attribute: str, value: object) -> bool:

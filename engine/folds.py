@@ -110,6 +110,7 @@ def fold(
     member = _member(info_of(of), name)
     version = repr((module_name(type(into).__module__), type(into).__qualname__, version))
     info = assemble(member, "fold", each, into=into, version=version, name=name)
+    info.of = info_of(of)
 
     def value() -> Any:
         frame = CURRENT.get()
@@ -147,8 +148,10 @@ def _member(of: QueryInfo, name: str) -> QueryInfo:
     if not of.is_input and len(of.parameters) == 1:
         return of
 
+    wrapper = of.wrapper  # a query in a closure cell: with other defaults its code is other code
+
     def read(key: Any) -> Any:
-        return of.wrapper(key)
+        return wrapper(key)
 
     returns = of.returns or (
         lambda: typing.get_type_hints(of.function, include_extras=True).get("return", Any)
@@ -158,8 +161,6 @@ def _member(of: QueryInfo, name: str) -> QueryInfo:
         define_query(
             read,
             name=f"{name}.of",
-            code="version",
-            version=of.name,
             quiet=True,
             persist=False,
             returns=returns,
@@ -173,13 +174,11 @@ def learn_values(info: CollectionInfo) -> None:
     What the annotations of the member and of the accumulator's methods name, that is. See
     test_a_fold_into_a_class_of_the_user_goes_on_after_a_restart.
     """
-    into = info.into
     if info.is_learned:
         return
-    names = ("zero", "empty", "lift", "add", "merge", "result")
-    for function in (info.member.function, *(getattr(into, name, None) for name in names)):
+    for function in info.made_by():
         try:
-            hints = typing.get_type_hints(function) if function is not None else {}
+            hints = typing.get_type_hints(function)
         except (NameError, TypeError, AttributeError):
             continue  # of a class that cannot be found now: the member's own codec says so, in good words
         learn_annotation(hints.get("return", Any))

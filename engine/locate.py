@@ -15,6 +15,7 @@ from engine.code import code_fingerprint
 from engine.core import Core
 from engine.durability import Durability
 from engine.errors import BadQuery, BadTable, EngineError, Transient, UnknownQuery
+from engine.failure import Failure
 from engine.graph import (
     ABSENT,
     ALONE,
@@ -22,6 +23,7 @@ from engine.graph import (
     INPUT,
     KIND,
     LOADED,
+    MUTABLE,
     PINNED,
     UNSTORED,
     VALUE,
@@ -146,6 +148,8 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
             core.queries.bound[row] = before
             raise _taken_over(info)
         _take_over(core, before, info)
+        if code == core.queries.codes[row]:
+            _renew_values(core, before, info)
     if code != core.queries.codes[row]:
         is_of_other_values = code[-SHAPE_BYTES:] != core.queries.codes[row][-SHAPE_BYTES:]
         _distrust(core, row, f"the code of {info.name} changed")
@@ -250,6 +254,30 @@ def _take_over(core: Core, before: QueryInfo, info: QueryInfo) -> None:
     nodes = tables[before.index].values()
     tables[info.index].update({info.memo_key(core.args_of(node)): node for node in nodes})
     tables[before.index] = {}
+
+
+def _renew_values(core: Core, before: QueryInfo, info: QueryInfo) -> None:
+    """Values in memory are of classes that may have been defined anew: there `isinstance` says no of them.
+
+    So does `except` of errors. What is not made anew here is computed again for who reads it.
+    """
+    graph = core.graph
+    for node in graph.tables[info.index].values():
+        held, flags = graph.values[node], graph.flags[node]
+        if isinstance(held, Failure):
+            if held.data is not None or held.ring:
+                continue
+        elif held is ABSENT or flags & MUTABLE or not before.codec.has_classes:
+            continue
+        else:
+            try:
+                graph.values[node] = info.codec.decode(before.codec.encode(held))
+                continue
+            except Exception:  # of an annotation or a class of the user
+                if flags & PINNED:
+                    continue
+        graph.values[node] = ABSENT
+        graph.status[node] &= ~VALUE
 
 
 def _code_of(core: Core, info: QueryInfo) -> bytes:

@@ -178,6 +178,10 @@ class QueryInfo:
                 hint="Import the names its annotations use at run time, not only for type checking.",
             ) from error
 
+    def made_by(self) -> list[Any]:
+        """The functions whose annotations say of which classes its values are."""
+        return [self.function] if self.collection is None else self.collection.made_by()
+
     def keeps(self, data: bytes | None) -> bool:
         """Whether a value with these bytes is stored; else it is computed again where it is needed."""
         return self.persist and (self.largest is None or data is None or len(data) <= self.largest)

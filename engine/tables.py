@@ -81,6 +81,7 @@ class CollectionInfo:
     into: Any = None
     version: str | int | None = None
     value: QueryInfo | None = None  # of a fold
+    of: QueryInfo | None = None  # of a fold: what gives the values, which `member` may only read
     reduced: QueryInfo | None = None  # of a fold: a query whose code is that of `into`
     is_learned: bool = False  # of a fold: whether the classes of its values are known (`folds.learn_values`)
     _columns: Columns | None = None
@@ -92,6 +93,12 @@ class CollectionInfo:
             assert self.row is not None
             self._columns = Columns(self.name, self.row())
         return self._columns
+
+    def made_by(self) -> list[Any]:
+        """The functions whose annotations say of which classes rows are, or values, states and results."""
+        names = ("zero", "empty", "lift", "add", "merge", "result")
+        several = (*(self.of or self.member).made_by(), *(getattr(self.into, name, None) for name in names))
+        return [one for one in several if one is not None]
 
     def columns_of(self, rows: Iterable[Any]) -> tuple[tuple[Plain, ...], ...]:
         """The rows of one member as a set of columns, in the member's order."""

@@ -82,6 +82,11 @@ class ValueCodec:
         native = _native(annotation, reader.converts) if reader.is_native and not pickled else None
         self._freeze_native, self._decode_native = native or _NO_NATIVE
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether instances of a user's class may be in a value."""
+        return bool(self._classes)
+
     def freeze(self, value: Any) -> tuple[bytes, Any]:
         """The bytes of `value`, and what readers see: the same as after a restart, and theirs alone.
 

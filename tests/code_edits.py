@@ -7,11 +7,14 @@ import textwrap
 from tests.loading import Files
 
 QUERY = """
+import inspect
 class Info:
-    def __init__(self, name): self.name = name
+    def __init__(self, function):
+        self.name, self.made_by = f"{function.__module__}:{function.__qualname__}", lambda: [function]
+        self.parameters = tuple(inspect.signature(function).parameters.values())
 class Query:
     def __init__(self, function):
-        self.__wrapped__, self.__query__ = function, Info(f"{function.__module__}:{function.__qualname__}")
+        self.__wrapped__, self.__query__ = function, Info(function)
     def __call__(self, *args): return self.__wrapped__(*args)
 """
 

@@ -189,6 +189,18 @@ DIFFERENT: dict[str, tuple[Files, Files]] = {
         "import argparse\nP = argparse.ArgumentParser('a')\ndef f(): return P",
         "import argparse\nP = argparse.ArgumentParser('b')\ndef f(): return P",
     ),
+    "a parameter of a query": (
+        QUERY + "@Query\ndef q(n): return 1\ndef f(): return q(n=1)",
+        QUERY + "@Query\ndef q(m, n=1): return 1\ndef f(): return q(n=1)",
+    ),
+    "a default of a query": (
+        QUERY + "@Query\ndef q(n=1): return n\ndef f(): return q()",
+        QUERY + "@Query\ndef q(n=2): return n\ndef f(): return q()",
+    ),
+    "how a query takes what it takes": (
+        QUERY + "@Query\ndef q(n): return n\ndef f(): return q(1)",
+        QUERY + "@Query\ndef q(*, n): return n\ndef f(): return q(1)",
+    ),
     "a method of the class a query returns": (
         QUERY + "class R:\n def m(self): return 1\n@Query\ndef q() -> R: return R()\ndef f(): return q().m()",
         QUERY + "class R:\n def m(self): return 2\n@Query\ndef q() -> R: return R()\ndef f(): return q().m()",

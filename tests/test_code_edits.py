@@ -74,6 +74,10 @@ SAME: dict[str, tuple[Files, Files]] = {
         QUERY + "@Query\ndef q(): return 1\ndef f(): return q()",
         QUERY + "@Query\ndef q(): return 2\ndef f(): return q()",
     ),
+    "what a query says of a parameter": (
+        QUERY + "@Query\ndef q(n: int = 1): return n\ndef f(): return q()",
+        QUERY + "@Query\ndef q(n: float = 1): return n\ndef f(): return q()",
+    ),
     "an annotation of a builtin type": (
         "def f(x: int) -> int: return x",
         "def f(x: float) -> float: return x",
