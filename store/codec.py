@@ -46,6 +46,13 @@ def fingerprint(data: bytes) -> bytes:
     return blake3(data).digest(FINGERPRINT_BYTES)
 
 
+def leaves_open(annotation: Any) -> bool:
+    """Whether instances of classes that it does not name may be in a value with this annotation."""
+    reader = Reader()
+    reader.shape(without_extras(annotation))
+    return reader.is_open
+
+
 class ValueCodec:
     """Encodes and decodes the values of one query; made once, from the return annotation.
 

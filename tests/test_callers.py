@@ -37,7 +37,7 @@ def answer() -> str:
 FOLDED = "folded = fold(each=numbers, of=asked, into=Max())"
 METHODS = """
 from __future__ import annotations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from engine import Max, each, fold, input, query, table
 
 class Row(NamedTuple):
@@ -69,6 +69,41 @@ def one(n: int) -> Row:
 @query
 def number(n: int) -> int:
     return n
+
+Loose = Any
+
+def made(n: int) -> Loose:
+    return Row(n)
+
+class Maker:
+    def make(self, n: int) -> Any:
+        return made(n)
+
+MAKER = Maker()
+
+def in_closure(cls):
+    @query(name="closed")
+    def closed(n: int):
+        return cls(n)
+    return closed
+
+closed = in_closure(Row)
+
+@query
+def bare(n: int):
+    return Row(n)
+
+@query
+def anything(n: int) -> Loose:
+    return made(n)
+
+@query
+def passed_on(n: int) -> tuple:
+    return (anything(n),)
+
+@query
+def by_maker(n: int) -> object:
+    return MAKER.make(n)
 
 class Own(ValueError):
     pass
@@ -116,6 +151,13 @@ ASKED = [
     "largest_given()",
     "first()",
 ]
+LOOSELY = [
+    "bare(1)",
+    "anything(1)",
+    "passed_on(1)[0]",
+    "by_maker(1)",
+    "closed(1)",
+]  # no annotation says of what
 
 
 def load(place: Path, text: str) -> ModuleType:
@@ -180,7 +222,7 @@ def test_a_caller_runs_again_when_other_arguments_fit_or_a_default_is_another_on
 
 
 @pytest.mark.parametrize("reloaded", [False, True])
-@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("asked", ASKED + LOOSELY)
 def test_a_caller_runs_again_when_a_method_of_what_it_gets_is_another_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reloaded: bool, asked: str
 ) -> None:
