@@ -195,6 +195,7 @@ def commit(core: Core, *, goes_on: bool = False) -> None:
         core.telling.notes += store.hand_over()
     core.written += len(batch.nodes)
     unsaved.committed()
+    unsaved.state = goes_on  # else a build whose last key is committed amid it has no end: index, row_index
     for one in core.collections.values():
         one.committed()
     if core.history is not None:

@@ -126,6 +126,19 @@ def test_a_table_that_nobody_looks_into_gets_its_indexes_at_the_end_of_a_build(d
     db.check_invariants()
 
 
+def test_a_build_whose_last_key_was_committed_amid_it_gets_its_indexes_at_its_end(
+    db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when that key takes two seconds: nothing was left for the last commit, and there was none."""
+    monkeypatch.setattr("engine.persist.CHUNK_NODES", 1)
+    assert db.get(counted) == 40 + 1560
+    assert (store_of(db).is_indexed, store_of(db).put_off) == (True, set())
+    before = db._core.tally.commits
+    assert db.get(counted) == 40 + 1560
+    assert db._core.tally.commits == before
+    store_of(db).check_invariants()
+
+
 def test_a_table_gets_its_indexes_when_somebody_looks_into_it_amid_a_build(db: Engine) -> None:
     states = commits(db)
     assert db.get(looked) == 40 + 1560 + 10 + 4760
