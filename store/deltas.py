@@ -48,11 +48,11 @@ def write_collections(connection: sqlite3.Connection, batch: Batch, put_off: set
     for collection in {row.id: row for row in batch.collections}.values():
         grown += _write_collection(connection, collection, put_off)
     for id, nodes in _grouped(batch.members_gone):
-        grown -= _remove_members(connection, id, nodes)
+        grown -= _remove_members(connection, id, nodes, put_off)
     for id, members in _grouped((row.collection, row) for row in batch.members):
         grown += _write_members(connection, id, members)
     for id, given in _grouped((row.collection, row) for row in batch.rows):
-        grown += _write_rows(connection, id, given)
+        grown += _write_rows(connection, id, given, put_off)
     for (id, level), blocks in _grouped(((row.collection, row.level), row) for row in batch.blocks):
         grown += _write_blocks(connection, id, level, blocks)
     if batch.changes_gone:
@@ -111,7 +111,7 @@ def _write_collection(connection: sqlite3.Connection, row: CollectionRow, put_of
     return grown + insert(connection, "collection", [row], checksums.collection_sum)
 
 
-def _remove_members(connection: sqlite3.Connection, id: int, nodes: Iterable[int]) -> int:
+def _remove_members(connection: sqlite3.Connection, id: int, nodes: Iterable[int], put_off: set[str]) -> int:
     gone = sorted(set(nodes))
     select = "SELECT node, sum FROM member WHERE collection = ? AND node"
     old = list(select_in(connection, select, gone, id))
@@ -121,6 +121,7 @@ def _remove_members(connection: sqlite3.Connection, id: int, nodes: Iterable[int
     taken = checksums.added(sum for _, sum in old)
     made = find_layout(connection, id)
     if made is not None:
+        _look_into(connection, made, put_off)
         stored = list(select_in(connection, f"SELECT _id, _sum FROM {made.table} WHERE _member", gone))
         taken += _delete_rows(connection, made, stored)
     return taken
@@ -141,12 +142,27 @@ def _write_members(connection: sqlite3.Connection, id: int, given: Iterable[Memb
 # -- rows of tables ----------------------------------------------------------------------------------
 
 
-def _write_rows(connection: sqlite3.Connection, id: int, given: Iterable[MemberRows]) -> int:
+def _look_into(connection: sqlite3.Connection, made: Layout, put_off: set[str]) -> None:
+    """Rows are looked for by their members: each piece of those would read the whole table.
+
+    See test_rows_that_may_be_there_are_not_looked_for_in_the_whole_table.
+    """
+    if made.table in put_off:
+        row_index.make(connection, made)
+        put_off.discard(made.table)
+
+
+def _write_rows(
+    connection: sqlite3.Connection, id: int, given: Iterable[MemberRows], put_off: set[str]
+) -> int:
     made = find_layout(connection, id)
     if made is None:
         raise ValueError(f"collection {id} has no table for its rows")
     newest = {row.member: row for row in given}
-    stored = _stored_rows(connection, made, [row.member for row in newest.values() if not row.fresh])
+    known = [row.member for row in newest.values() if not row.fresh]
+    if known:
+        _look_into(connection, made, put_off)
+    stored = _stored_rows(connection, made, known)
     removed: list[tuple[int, bytes]] = []
 
     def added() -> Iterator[tuple[Any, ...]]:

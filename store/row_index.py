@@ -2,7 +2,8 @@
 
 Values come in no order, so with each commit of a long build every index would be written nearly whole, and
 that the more often the larger the table grows. So a table is made without, and gets its indexes when somebody
-looks into it, when the build ends, or at the latest when the store is opened the next time.
+looks into it (a commit too, for what a member had), when the build ends, or at the latest when the store is
+opened the next time.
 
 Invariants
     Y1  A table has all its indexes, or none.

@@ -231,6 +231,27 @@ def test_rows_that_come_later_are_found_too(tmp_path: Path, expected: list[objec
         store.check_invariants()
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_rows_that_may_be_there_are_not_looked_for_in_the_whole_table(tmp_path: Path, gone: bool) -> None:
+    """As of a table that is defined anew: each commit had read all rows that were there, many times."""
+    with open_store(tmp_path / "store") as store:
+        store.write(filled(goes_on=True, members=range(2, 12)))
+        later = Batch(goes_on=True, members_gone=[(1, 3)] if gone else [])
+        if not gone:
+            later.rows.append(MemberRows(1, 3, "source 3", ((9, "name 0"),), False))
+        plans: list[str] = []
+        store.connection.set_trace_callback(plans.append)
+        store.write(later)
+        store.connection.set_trace_callback(None)
+        by_member = [text for text in plans if f"FROM {TABLE} WHERE _member" in text]
+        assert by_member
+        made = next((at for at, text in enumerate(plans) if "by _member" in text), len(plans))
+        assert made < plans.index(by_member[0])
+        assert not store.put_off
+        assert store.derived.rows_of(1, [3]) == ({} if gone else {3: [(9, "name 0")]})
+        store.check_invariants()
+
+
 def test_a_commit_that_fails_leaves_indexes_as_they_were(tmp_path: Path) -> None:
     with open_store(tmp_path / "store") as store:
         for goes_on in (True, False):
