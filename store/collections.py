@@ -66,7 +66,7 @@ class Collections:
         """Whether its rows are found by their indexes."""
         with self._store.locked() as connection:
             made = self._layout(connection, collection, looks=False)
-        return made is not None and made.table not in self._store.put_off
+            return made is not None and made.table not in self._store.put_off
 
     def collections(self) -> list[CollectionRow]:
         """All of them, in the order of their ids."""

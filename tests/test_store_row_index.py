@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -250,6 +251,32 @@ def test_rows_that_may_be_there_are_not_looked_for_in_the_whole_table(tmp_path: 
         assert not store.put_off
         assert store.derived.rows_of(1, [3]) == ({} if gone else {3: [(9, "name 0")]})
         store.check_invariants()
+
+
+def test_whether_rows_are_found_quickly_is_asked_while_nobody_else_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that merges the log makes the store forget it, between two looks at what it knows."""
+    alone: list[bool] = []
+
+    def put_off(store: Store) -> set[str]:
+        def enter() -> None:
+            entered = store._guard.acquire(blocking=False)
+            if entered:
+                store._guard.release()
+            alone.append(not entered)
+
+        other = threading.Thread(target=enter)
+        other.start()
+        other.join()
+        return set()
+
+    with open_store(tmp_path / "store") as store:
+        store.write(filled(goes_on=False))
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "put_off", property(put_off))
+            assert store.derived.is_quick(1)
+        assert alone == [True]
 
 
 def test_a_commit_that_fails_leaves_indexes_as_they_were(tmp_path: Path) -> None:
