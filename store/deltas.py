@@ -63,8 +63,6 @@ def write_collections(connection: sqlite3.Connection, batch: Batch, put_off: set
         grown -= take(connection, "cursor", "collection = ? AND name = ?", id, name)
     for cursor in {(row.collection, row.name): row for row in batch.cursors}.values():
         grown += _write_cursor(connection, cursor)
-    if not batch.goes_on:
-        row_index.make_all(connection, put_off)
     return grown
 
 

@@ -8,7 +8,8 @@ opened the next time.
 Invariants
     Y1  A table has all its indexes, or none.
     Y2  Who reads while they are not there gets the same answers, slowly.
-    Y3  In a store that is open for writing only tables that were made in the present build are without.
+    Y3  In a store that is open for writing only tables that were made in the present build are without, as
+        long as there is room. At the end of a build they come after its commit: rows are saved in any case.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ def make(connection: sqlite3.Connection, made: Layout) -> None:
         connection.execute(statement)
 
 
-def make_all(connection: sqlite3.Connection, put_off: set[str]) -> None:
-    """Make those of these tables, as far as they are still there; none is left in the set."""
+def make_all(connection: sqlite3.Connection) -> None:
+    """Make those of all tables that are without."""
+    put_off = without(connection)
     for made in layouts(connection) if put_off else ():
         if made.table in put_off:
             make(connection, made)
-    put_off.clear()

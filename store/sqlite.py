@@ -135,8 +135,10 @@ class Store(Tidying):
                 self._stored = self._index = self._put_off = None
                 self.layouts.clear()
                 after = writing.write_batch(connection, batch, stored, self._opened.base, put_off)
-            self._stored, self._put_off, self._has_no_room = after, put_off, False
+            self._stored, self._put_off = after, put_off
             self._index = True if batch.extent is not Extent.LATER else None
+            if put_off and not batch.goes_on:
+                self._make_row_indexes()
             self._merge_if_above(self._merge_above, or_deleted=True)
 
     def checkpoint(self) -> bool:

@@ -27,7 +27,7 @@ from engine.errors import StoreError, StoreFull
 from engine.store import late, ongoing, repair, row_index, seal, writing
 from engine.store.directory import Files
 from engine.store.failures import translated
-from engine.store.layout import Layout
+from engine.store.layout import Layout, layouts
 from engine.store.lock import Held, keep_readers_out
 from engine.store.merging import copy_log, empty_log, merge, seal_of, shorten_log, sync, unseal
 from engine.store.ongoing import Ongoing
@@ -100,7 +100,7 @@ class Tidying(Proven):
             if self.read_only or (self.is_indexed and not self.put_off):
                 return
             self.prove()
-            with suppress(StoreFull):  # until a commit succeeds, it goes without
+            with suppress(StoreFull):  # it goes without
                 self._rewrite(writing.write_index)
 
     def make_row_index(self, made: Layout) -> None:
@@ -108,8 +108,15 @@ class Tidying(Proven):
         if not self.read_only and not self.unproven and not self._has_no_room:
             try:
                 self._rewrite(partial(writing.write_row_index, made))
-            except StoreFull:  # until a commit succeeds, it goes without
+            except StoreFull:  # until the log was merged, it goes without: to try costs a second and more
                 self._has_no_room = True
+
+    def _make_row_indexes(self) -> None:
+        """A build has ended."""
+        self._put_off = None  # some may have been dropped
+        for made in layouts(self._usable()):
+            if made.table in self.put_off:
+                self.make_row_index(made)
 
     def tidy(self) -> None:
         """Do what was put off, if that is worth it by now. For quiet moments: see above."""
@@ -167,7 +174,9 @@ class Tidying(Proven):
     def _merge(self, *, force: bool = False) -> bool:
         self._opened.stop_merging()
         self._opened.stored = self._state_row()
-        return merge(self._opened, force=force)
+        merged = merge(self._opened, force=force)
+        self._has_no_room &= not merged
+        return merged
 
     def _merge_if_above(self, bytes: int, *, or_deleted: bool = False) -> None:
         """Merge a log that is larger. The commits in it stand whatever happens here, so a failure is a note.

@@ -88,7 +88,7 @@ def write_late_to_bundles(connection: sqlite3.Connection, stored: StateRow, base
 def write_index(connection: sqlite3.Connection, stored: StateRow, base: bytes) -> StateRow:
     """Make the indexes that a build has put off; return the state row."""
     grown = 0 if is_indexed(connection) else index.make(connection)
-    row_index.make_all(connection, row_index.without(connection))
+    row_index.make_all(connection)
     total = int.from_bytes(stored.total, "little") + grown
     return _write_state(connection, StateRow(stored.state, checksums.total_bytes(total), base))
 
