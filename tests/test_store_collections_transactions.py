@@ -34,7 +34,7 @@ def second() -> Batch:
     return batch
 
 
-def test_interrupted_at_any_statement_a_batch_leaves_nothing(
+def test_interrupted_at_any_statement_a_batch_leaves_nothing_or_all_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_store(tmp_path) as store:
@@ -72,8 +72,10 @@ def test_interrupted_at_any_statement_a_batch_leaves_nothing(
                     pass
                 else:
                     break
-            assert (collected(store), dump(store)) == before, moment
             store.check_invariants()
+            if store.put_off:
+                break  # it is written: what was interrupted are indexes, which come after it
+            assert (collected(store), dump(store)) == before, moment
         assert moment > 40
         store.check_invariants()
         assert [row.id for row in store.derived.collections()] == [TABLE, 30, 31]
