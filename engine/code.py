@@ -15,8 +15,8 @@ Invariants
 Annotations: the annotations of a class count, with their text, for they make its fields. Those of a
 function count only by the project classes they name, and so do the return annotations of queries that are
 read, of what gives the rows of a table, and of what makes the value of a fold. Where those leave open what it
-is, the project classes count that its code names. For methods of a value run without their class being named
-in the code. A name that exists for type checkers only is not followed.
+is, what its code names counts too, see `code_given`. For methods of a value run without their class being
+named in the code. A name that exists for type checkers only is not followed.
 
 Not seen: names computed at run time (`getattr(module, name)` counts the whole module;
 `importlib.import_module(name)` counts nothing), and what a module imported inside a function body reads

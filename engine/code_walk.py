@@ -8,8 +8,7 @@ Invariants
     W3  A class is its bases, annotations and attributes, without what Python or a library keeps in it that
         differs between equal programs.
     W4  The annotations of a function count by the project classes they name; those of a class by text too.
-    W5  A query is represented by its name, its parameters and the classes of its result: those that its
-        annotation names or, where that leaves open what it is, those that its code names.
+    W5  A query is represented by its name, its parameters and the classes of its result, see `code_given`.
 """
 
 from __future__ import annotations
@@ -20,8 +19,7 @@ import functools
 import inspect
 import itertools
 import sys
-import typing
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from types import (
     BuiltinFunctionType,
@@ -33,16 +31,14 @@ from types import (
     MemberDescriptorType,
     MethodDescriptorType,
     ModuleType,
-    SimpleNamespace,
     WrapperDescriptorType,
 )
 from typing import Any
-from weakref import WeakKeyDictionary
 
+from engine.code_given import classes_given, home_of, query_name
 from engine.code_names import PLACE, Names, as_imported, brought
 from engine.code_reach import Chain, annotation_names, facts_of, packed, texts_in
 from engine.code_value import peek, words
-from engine.store.codec import leaves_open
 
 _DESCRIPTORS = (
     MethodDescriptorType,
@@ -54,8 +50,6 @@ _DESCRIPTORS = (
 _ANNOTATING = words("typing types annotationlib typing_extensions")
 _PARTS = sorted(words("__origin__ __bound__ __supertype__ __value__ __forward_arg__"))
 _LISTS = sorted(words("__args__ __constraints__"))
-_ROWS = (Iterable, Iterator, Generator)  # of a table
-_says: WeakKeyDictionary[FunctionType, bool] = WeakKeyDictionary()
 _NOT_CODE = PLACE | words(
     """__module__ __doc__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __annotations__
     __annotations_cache__ __classdictcell__ _abc_impl __abstractmethods__ __protocol_attrs__
@@ -100,7 +94,7 @@ class Walk(Names):
         return self.label(id(value), kind, title, fill)
 
     def label_function(self, function: FunctionType, *, own: bool = False) -> bytes:
-        home = _home(function)
+        home = home_of(function)
         name = f"{home}:{function.__qualname__}"
         if not own and self.home(home) != "project":
             return self.label_outside(function, home)
@@ -127,7 +121,7 @@ class Walk(Names):
 
     def function(self, function: FunctionType, name: str) -> None:
         facts, scope = facts_of(function.__code__), function.__globals__
-        self.where = _home(function)
+        self.where = home_of(function)
         pieces = [facts.digest, self.value(function.__defaults__), self.value(function.__kwdefaults__)]
         extra = vars(function)
         if extra:
@@ -207,37 +201,6 @@ class Walk(Names):
                     met[id(inner)] = inner
                     yield from self.classes_in(inner, scope, met)
 
-    def results(self, function: FunctionType, met: dict[int, object]) -> Iterator[bytes]:
-        """The labels of the project classes whose instances it may give; `met` are those seen, by id."""
-        if id(function) in met:
-            return
-        met[id(function)] = function
-        yield from self.annotated(function, "return")
-        if _says_what_it_gives(function):
-            return
-        scope = function.__globals__
-        for chain in facts_of(function.__code__).names:
-            found = brought(scope.get(chain[0]))
-            for attribute in chain[1:]:
-                found = brought(vars(found).get(attribute)) if isinstance(found, ModuleType) else found
-            yield from self.given_by(found, met)
-        for cell in function.__closure__ or ():
-            with contextlib.suppress(ValueError):  # not bound yet
-                yield from self.given_by(cell.cell_contents, met)
-
-    def given_by(self, found: object, met: dict[int, object]) -> Iterator[bytes]:
-        """The same of something that code names: a query, a function, a class, an object."""
-        if query_name(found) is not None:
-            for one in _made_by(peek(found, "__query__")):
-                yield from self.results(one, met)
-        elif isinstance(found, FunctionType):
-            if self.home(_home(found)) == "project":
-                yield from self.results(found, met)
-        elif not isinstance(found, ModuleType):
-            cls = found if isinstance(found, type) else type(found)
-            if self.home(cls.__module__) == "project":
-                yield self.value(cls)
-
     # -- classes -----------------------------------------------------------------------------------
 
     def labelled(self, value: Any, *, own: bool = False) -> bytes | None:
@@ -263,9 +226,8 @@ class Walk(Names):
         info = peek(value, "__query__")
         parameters = map(self.parameter, peek(info, "parameters") or ())
         self.add("query", name, packed(b"parameters", parameters))
-        made_by = tuple(_made_by(info)) if self.follow else ()
-        known = {label for one in made_by for label in self.results(one, {})}
-        found = self.labels["query", id(value)] = packed(b"Q", (name.encode(), *sorted(known)))
+        known = classes_given(self, info) if self.follow else ()
+        found = self.labels["query", id(value)] = packed(b"Q", (name.encode(), *known))
         return found
 
     def parameter(self, one: inspect.Parameter) -> bytes:
@@ -295,42 +257,6 @@ def _annotations(cls: type) -> Mapping[str, object]:
     return notes or {}
 
 
-def query_name(value: object) -> str | None:
-    """The name of a query, or None. A wrapper that copied a query's attributes is not a query."""
-    mark = peek(value, "__query__")
-    if mark is None or peek(peek(value, "__wrapped__"), "__query__") is mark:
-        return None
-    name = peek(mark, "name")
-    return name if isinstance(name, str) else None
-
-
-def _made_by(info: object) -> Iterator[FunctionType]:
-    """The functions whose annotations say of which classes the values of a query are."""
-    said = peek(info, "made_by")
-    for one in () if said is None else said():
-        found = peek(one, "__func__") or one
-        while isinstance(peek(found, "__wrapped__"), FunctionType):
-            found = found.__wrapped__
-        if isinstance(found, FunctionType):
-            yield found
-
-
-def _says_what_it_gives(function: FunctionType) -> bool:
-    """Whether its annotation names the classes of all that may be in its result. Read once: 0.2 ms."""
-    found = _says.get(function)
-    if found is None:
-        try:
-            said = SimpleNamespace(__annotations__={"return": function.__annotations__["return"]})
-            annotation = typing.get_type_hints(said, function.__globals__)["return"]
-            if typing.get_origin(annotation) in _ROWS:
-                annotation = typing.get_args(annotation)[0]
-            found = not leaves_open(annotation)
-        except Exception:  # there is none; or whatever it runs
-            found = False
-        _says[function] = found
-    return found
-
-
 def _is_scaffold(cls: type, attribute: str, value: object) -> bool:
     """Whether a library put an attribute into a class that differs between equal programs."""
     if attribute == "__hash__":  # attrs writes hash("its class") into it, which depends on the hash seed;
@@ -340,8 +266,3 @@ def _is_scaffold(cls: type, attribute: str, value: object) -> bool:
         return peek(value, "__module__") in (None, "typing")
     # _value2member_map_ and its like are an enum's caches: they grow while it is used
     return issubclass(cls, Enum) and attribute.startswith("_") and not callable(value)
-
-
-def _home(function: FunctionType) -> str:
-    # functools.wraps copies __module__: only the globals say where the code itself lives
-    return str(function.__globals__.get("__name__") or function.__module__ or "")

@@ -46,11 +46,14 @@ def fingerprint(data: bytes) -> bytes:
     return blake3(data).digest(FINGERPRINT_BYTES)
 
 
-def leaves_open(annotation: Any) -> bool:
-    """Whether instances of classes that it does not name may be in a value with this annotation."""
+def leaves_open(annotation: Any, *, checked: bool) -> bool:
+    """Whether instances of classes that it does not name may be in a value with this annotation.
+
+    `checked`: the value is stored as the annotation says it. Else it may be of a subclass.
+    """
     reader = Reader()
-    reader.shape(without_extras(annotation))
-    return reader.is_open
+    shape = reader.shape(without_extras(annotation))
+    return reader.is_open or (not checked and bool(reader.classes or shape.why_not))
 
 
 class ValueCodec:

@@ -37,6 +37,7 @@ def answer() -> str:
 FOLDED = "folded = fold(each=numbers, of=asked, into=Max())"
 METHODS = """
 from __future__ import annotations
+import functools
 from typing import Any, NamedTuple
 from engine import Max, each, fold, input, query, table
 
@@ -105,6 +106,79 @@ def passed_on(n: int) -> tuple:
 def by_maker(n: int) -> object:
     return MAKER.make(n)
 
+class Above:
+    pass
+
+class Below(Above):
+    def shown(self) -> str:
+        return {shown!r}
+
+@query(pickled=True)
+def pickled(n: int) -> Above:
+    return Below()
+
+class Held:
+    def __init__(self, cls) -> None:
+        self.cls = cls
+
+    def make(self, n: int):
+        return self.cls(n)
+
+KINDS = {{"row": (Row,)}}
+MADE = functools.partial(Row)
+HELD = Held(Row)
+CALLED = HELD.make
+
+def with_default(n: int, cls=Row):
+    return cls(n)
+
+@functools.cache
+def cached(n: int) -> tuple:
+    return Row(n)
+
+class Other(NamedTuple):
+    n: int
+
+class OfOther(Other):
+    def shown(self) -> str:
+        return {shown!r}
+
+def of_other(n: int) -> Other:
+    return OfOther(n)
+
+@query
+def by_dict(n: int):
+    return KINDS["row"][0](n)
+
+@query
+def by_partial(n: int):
+    return MADE(n)
+
+@query
+def by_method(n: int):
+    return CALLED(n)
+
+@query
+def by_object(n: int):
+    return HELD.make(n)
+
+@query
+def by_default(n: int):
+    return with_default(n)
+
+@query
+def by_cached(n: int):
+    return cached(n)
+
+@query
+def by_base(n: int):
+    return of_other(n)
+
+@query
+def by_import(n: int):
+    from test_callers_rules import Row as imported
+    return imported(n)
+
 class Own(ValueError):
     pass
 
@@ -117,6 +191,22 @@ def caught() -> bool:
         return bool(failing(1))
     except Own:
         return True
+
+class Kept:
+    def empty(self):
+        return 0
+
+    def lift(self, value: int):
+        return value
+
+    def merge(self, one, other):
+        return one
+
+    def result(self, state):
+        return self.made(state)
+
+    def made(self, state):
+        return HELD.make(state)
 
 class First:
     def empty(self) -> int:
@@ -134,6 +224,7 @@ class First:
 largest = fold(each=numbers, of=one, into=Max())
 largest_given = fold(each=numbers, of=given, into=Max())
 first = fold(each=numbers, of=number, into=First())
+kept = fold(each=numbers, of=number, into=Kept())
 
 @query
 def answer() -> str:
@@ -157,6 +248,16 @@ LOOSELY = [
     "passed_on(1)[0]",
     "by_maker(1)",
     "closed(1)",
+    "by_dict(1)",
+    "by_partial(1)",
+    "by_method(1)",
+    "by_object(1)",
+    "by_default(1)",
+    "by_cached(1)",
+    "by_base(1)",
+    "by_import(1)",
+    "pickled(1)",
+    "kept()",
 ]  # no annotation says of what
 
 

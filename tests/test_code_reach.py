@@ -171,3 +171,10 @@ def test_a_value_nested_too_deeply_is_refused(tmp_path: Path) -> None:
         code_fingerprint(app.f)
     while app.N:  # taken apart by hand: freeing it in one go is as deep
         app.N = app.N.pop()
+
+
+def test_functions_that_call_each_other_3_000_deep_are_no_reason_to_refuse_a_query(tmp_path: Path) -> None:
+    calls = "\n".join(f"def f{n}(n): return f{n + 1}(n)" for n in range(3000))
+    queries = "@query\ndef one(): return f0(1)\n@query\ndef two(): return one()\n"
+    app = load(tmp_path, f"from engine import query\n{calls}\n{queries}")
+    assert code_fingerprint(app.two) != code_fingerprint(app.one)
