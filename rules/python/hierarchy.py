@@ -116,6 +116,9 @@ def bases(path: str) -> Iterable[Base]:
                 yield Base(place, one.ordinal, position, name, outcome, base, detail)
 
 
+ENUMERATIONS = {f"enum.{one}" for one in ("Enum", "IntEnum", "StrEnum", "Flag", "IntFlag", "ReprEnum")}
+
+
 @frozen
 class Order:
     """Where attributes of a class are looked for.
@@ -250,6 +253,11 @@ def _merged(lists: list[list[str]]) -> list[str]:
                     tails[several[-1]] -= 1
         lists = [several for several in lists if several]
     return list(dict.fromkeys(result))
+
+
+def is_enumeration(symbol: str) -> bool:
+    """Whether what a class assigns are its members."""
+    return any(kind == EXTERNAL and one in ENUMERATIONS for kind, one in resolution_order(symbol).others)
 
 
 # -- questions -------------------------------------------------------------------------------------

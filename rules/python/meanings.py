@@ -83,6 +83,17 @@ def local(what: str) -> Meaning:
     return Meaning(LOCAL, detail=what)
 
 
+def is_builtin_class(name: str) -> bool:
+    """Whether a builtin name is that of a class."""
+    return isinstance(getattr(builtins, name, None), type)
+
+
+def is_unknown(one: Meaning) -> bool:
+    """Whether this may have any attributes: a variable of which nothing is known, what is held outside."""
+    held_outside = one.outcome == EXTERNAL and one.kind == INSTANCE
+    return one.outcome in (UNRESOLVED, LOCAL) or one.kind == VARIABLE or held_outside
+
+
 def is_member_of_builtin(name: str, attribute: str) -> bool:
     """Whether a builtin has an attribute in this Python."""
     return hasattr(getattr(builtins, name, None), attribute)

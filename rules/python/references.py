@@ -20,7 +20,7 @@ from engine import table
 from engine.rules.python.definitions import Symbol, split
 from engine.rules.python.facts import Body, Facts, facts
 from engine.rules.python.fixtures import given, only_fixtures
-from engine.rules.python.hierarchy import assigned_around, member, member_of
+from engine.rules.python.hierarchy import assigned_around, is_enumeration, member, member_of
 from engine.rules.python.meanings import (
     ATTRIBUTE,
     CLASS,
@@ -131,7 +131,7 @@ class _Names:
 
     def __init__(self, path: str, found: Facts) -> None:
         self.path = path
-        self.resolver = Resolver(path, found, self._member, assigned_around)
+        self.resolver = Resolver(path, found, self._member, assigned_around, is_enumeration)
         self._members: dict[tuple[str, str, str], Meanings] = {}
         self._uses: dict[Use, Known] = {}
         self._classes = {one.qualified for one in found.definitions if one.kind == CLASS}

@@ -34,7 +34,6 @@ from engine.rules.python.meanings import (
     EXTERNAL,
     INSTANCE,
     INTERNAL,
-    LOCAL,
     MODULE,
     NAMES,
     UNRESOLVED,
@@ -45,7 +44,9 @@ from engine.rules.python.meanings import (
     best,
     builtin,
     external,
+    is_builtin_class,
     is_member_of_builtin,
+    is_unknown,
     module,
     of_instances,
     symbol,
@@ -58,11 +59,15 @@ UNKNOWN = "receiver unknown"
 
 TYPING = ("typing", "typing_extensions")  # what these name are not the classes of values
 
+# What is assigned in an enumeration and made by these is no member of it.
+NO_MEMBERS = ("nonmember", "property", "staticmethod", "classmethod", "cached_property", "partialmethod")
+
 DEPTH = 6  # variables that stand for each other
 
 Bound = Binding | Definition  # both have `kind`, `ordinal` and `value`
 
 Around = Callable[[str], tuple[str, ...]]  # of the symbol of an attribute of a class
+Enumeration = Callable[[str], bool]  # of the symbol of a class
 Member = Callable[[str, str, str], Meanings]  # of path and qualified name of a class, and an attribute
 
 
@@ -71,12 +76,21 @@ class Resolver:
 
     `member` finds attributes of classes: with what they inherit, or without where that is not known yet.
     `around` finds what else gives an attribute to instances of its class, in bases, subclasses and theirs.
+    `is_enumeration` says of a class whether what it assigns are members, which are instances of it.
     """
 
-    def __init__(self, path: str, found: Facts, member: Member, around: Around | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        found: Facts,
+        member: Member,
+        around: Around | None = None,
+        is_enumeration: Enumeration | None = None,
+    ) -> None:
         self.path = path
         self.member = member
         self.around = around
+        self.is_enumeration = is_enumeration
         self.own: dict[str, list[Bound]] = {}  # by symbol
         for one in found.definitions:
             self.own.setdefault(f"{path}:{one.qualified}", []).append(one)
@@ -193,7 +207,22 @@ class Resolver:
             found = self.of_place(scope, first) if inside else self.of_module(first)
         else:
             found = _in_other(path, scope, first)
-        return self._given(found, dotted.split("."), depth)
+        known = self._given(found, dotted.split("."), depth)
+        if dotted == rows[0].value and self._is_member(path, qualified, known or found, dotted):
+            return (symbol(path, qualified.rpartition(".")[0], INSTANCE, 0),)
+        return known
+
+    def _is_member(self, path: str, qualified: str, known: Meanings, dotted: str) -> bool:
+        """Whether a variable of a class to which these are assigned is a member of an enumeration."""
+        owner, _, name = qualified.rpartition(".")
+        if not owner or self.is_enumeration is None or name.startswith("__") or name[:1] == name[-1] == "_":
+            return False
+        last = dotted.rpartition(".")[2]
+        made = last.endswith(MARK) and last.removesuffix(MARK) not in NO_MEMBERS
+        held = not last.endswith(MARK) and all(one.kind in (CLASS, INSTANCE) for one in known)
+        rows = self.own.get(f"{path}:{owner}", ())  # of a class of this file without bases there is no more
+        bare = path == self.path and not any(isinstance(row, Definition) and row.bases for row in rows)
+        return (made or held) and not bare and self.is_enumeration(f"{path}:{owner}")
 
     # -- attributes of instances ---------------------------------------------------------------
 
@@ -214,7 +243,7 @@ class Resolver:
         rows = self._rows(path, place)
         texts = [row.value for row in rows if row.kind == ATTRIBUTE]
         known = self._by_texts(path, texts) if texts else self._said(path, qualified, rows, DEPTH)
-        return () if any(map(_is_unknown, known)) else known
+        return () if any(map(is_unknown, known)) else known
 
     def _by_texts(self, path: str, values: Iterable[str]) -> Meanings:
         several: list[Meaning] = []
@@ -226,7 +255,7 @@ class Resolver:
             else:
                 found = self.of_place(place, first) if path == self.path else _in_other(path, place, first)
             known = self._given(found, dotted.split("."), DEPTH) if dotted else ()
-            if not known or any(map(_is_unknown, known)):
+            if not known or any(map(is_unknown, known)):
                 return ()
             several += known
         return tuple(several)
@@ -259,7 +288,7 @@ class Resolver:
                 several.append(evolve(one, kind=INSTANCE))
             elif one.outcome == EXTERNAL and one.kind != INSTANCE and _is_class(one.detail):
                 several.append(external(f"{one.detail}{MARK}"))
-            elif one.outcome == BUILTIN and isinstance(getattr(_builtins(), one.detail, None), type):
+            elif one.outcome == BUILTIN and is_builtin_class(one.detail):
                 several.append(one)
             else:
                 return ()
@@ -271,23 +300,11 @@ def is_declared(rows: Iterable[Bound]) -> bool:
     return any(row.kind == VARIABLE and row.value.startswith(DECLARED) for row in rows)
 
 
-def _is_unknown(one: Meaning) -> bool:
-    """Whether this may have any attributes: a variable of which nothing is known, what is held outside."""
-    held_outside = one.outcome == EXTERNAL and one.kind == INSTANCE
-    return one.outcome in (UNRESOLVED, LOCAL) or one.kind == VARIABLE or held_outside
-
-
 def _is_class(dotted: str) -> bool:
     """Whether an external name is that of a class, as these are written. A function may give what it got from
     the project, as `copy.copy(x)` does, and what is annotated with `typing.Any` may be of any class."""
     last = dotted.rpartition(".")[2]
     return last[:1].isupper() and not last.endswith(MARK) and dotted.partition(".")[0] not in TYPING
-
-
-def _builtins() -> object:
-    import builtins
-
-    return builtins
 
 
 def meanings_of(path: str, qualified: str, rows: Iterable[Bound]) -> Meanings:
