@@ -227,6 +227,7 @@ class Walk(Names):
         parameters = map(self.parameter, peek(info, "parameters") or ())
         self.add("query", name, packed(b"parameters", parameters))
         known = classes_given(self, info) if self.follow else ()
+        self.keep.append(value)
         found = self.labels["query", id(value)] = packed(b"Q", (name.encode(), *known))
         return found
 
