@@ -7,11 +7,12 @@ Invariants
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
-from engine.parallel.units import Record
+if TYPE_CHECKING:
+    from engine.parallel.units import Record  # which only who sends loads
 
 # Work of one query in workers after which it is judged; then anew: at first much is computed twice, until it
 # is known what has to be given along.
