@@ -266,6 +266,7 @@ class Tidying(Proven):
                 sync(self.files.wal, self.synchronous)  # with the seal alone, what is left counts as stray
             seal.write_seal(self.files.seal, sealed)
             self._opened.base = sealed.base
+            self._has_no_room = False
         return True
 
     def _rest_on(self, base: bytes) -> None:
