@@ -67,17 +67,17 @@ from engine.key import Key
 from engine.query import Input, Query, each
 
 if TYPE_CHECKING:
-    from engine.accumulate import Associative, Count, Invertible, Max, Merge, Min, Set, Sum
-    from engine.audit import Audit
-    from engine.changes import Delta
     from engine.database import Engine
     from engine.event import Counts, Event, What
     from engine.explain import Why
-    from engine.folds import Fold, fold
-    from engine.lookup import MemberFailure
     from engine.reader import View
     from engine.subscribe import Subscription
-    from engine.tables import Table, table
+    from engine.tables.accumulate import Associative, Count, Invertible, Max, Merge, Min, Set, Sum
+    from engine.tables.audit import Audit
+    from engine.tables.changes import Delta
+    from engine.tables.fold import Fold, fold
+    from engine.tables.lookup import MemberFailure
+    from engine.tables.table import Table, table
     from engine.value_changes import NewValue
     from engine.verification import Verification
 
@@ -159,30 +159,30 @@ __all__ = [
 
 # Where these live: modules that define rules are imported without the engine that runs them (60 ms less).
 _LATE = {
-    "Associative": "engine.accumulate",
-    "Audit": "engine.audit",
-    "Count": "engine.accumulate",
+    "Associative": "engine.tables.accumulate",
+    "Audit": "engine.tables.audit",
+    "Count": "engine.tables.accumulate",
     "Counts": "engine.event",
-    "Delta": "engine.changes",
+    "Delta": "engine.tables.changes",
     "Engine": "engine.database",
     "Event": "engine.event",
-    "Fold": "engine.folds",
-    "Invertible": "engine.accumulate",
-    "Max": "engine.accumulate",
-    "MemberFailure": "engine.lookup",
-    "Merge": "engine.accumulate",
-    "Min": "engine.accumulate",
+    "Fold": "engine.tables.fold",
+    "Invertible": "engine.tables.accumulate",
+    "Max": "engine.tables.accumulate",
+    "MemberFailure": "engine.tables.lookup",
+    "Merge": "engine.tables.accumulate",
+    "Min": "engine.tables.accumulate",
     "NewValue": "engine.value_changes",
-    "Set": "engine.accumulate",
+    "Set": "engine.tables.accumulate",
     "Subscription": "engine.subscribe",
-    "Sum": "engine.accumulate",
-    "Table": "engine.tables",
+    "Sum": "engine.tables.accumulate",
+    "Table": "engine.tables.table",
     "Verification": "engine.verification",
     "View": "engine.reader",
     "What": "engine.event",
     "Why": "engine.explain",
-    "fold": "engine.folds",
-    "table": "engine.tables",
+    "fold": "engine.tables.fold",
+    "table": "engine.tables.table",
 }
 
 

@@ -20,15 +20,11 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from engine.collection import Collection
-from engine.columns import Found, Plain, order, plain
 from engine.core import Core
 from engine.errors import CycleError, StoreDamaged
 from engine.failure import Failure, describe
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ERROR, INPUT, MARKED, MUTABLE, TRANSIENT, UNSTORED, UNTRACKED, entries
-from engine.kept_fold import KeptFold
-from engine.kept_table import KeptTable
 from engine.key import shown
 from engine.locate import find
 from engine.mark import spread
@@ -36,6 +32,10 @@ from engine.persist import load
 from engine.reach import closure
 from engine.recall import recall
 from engine.store.codec import fingerprint
+from engine.tables.collection import Collection
+from engine.tables.columns import Found, Plain, order, plain
+from engine.tables.kept_fold import KeptFold
+from engine.tables.kept_table import KeptTable
 
 AT_ONCE: Final = 2_000  # nodes compared while the lock is held: some 20 ms
 ROWS_TOLD: Final = 20  # of one table, each way

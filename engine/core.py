@@ -36,7 +36,6 @@ from engine.telling import Telling
 from engine.unsaved import Unsaved
 
 if TYPE_CHECKING:
-    from engine.collection import Collection
     from engine.history import History
     from engine.memory import Memory
     from engine.outcome import Outcome
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from engine.query import QueryInfo
     from engine.snapshot import Snapshot
     from engine.store.sqlite import Store
+    from engine.tables.collection import Collection
     from engine.verify import Walk
 
 HARMLESS: Final = "__engine_harmless__"  # attribute of an interrupt that struck outside our own lists

@@ -11,9 +11,9 @@ from typing import Any
 
 from engine.core import Core
 from engine.graph import UNSTORED
-from engine.kept_table import KeptTable
 from engine.persist import load_readers
 from engine.store.canonical import pack, unpack
+from engine.tables.kept_table import KeptTable
 
 
 def pack_rows(core: Core, node: int) -> bytes:

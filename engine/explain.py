@@ -20,12 +20,12 @@ from engine.graph import (
     UNSTORED,
     entries,
 )
-from engine.kinds import own_queries
 from engine.locate import nodes_of
 from engine.mark import spread
 from engine.persist import load, load_readers
 from engine.raising import notes_of, set_notes
 from engine.reason import Reason
+from engine.tables.kinds import own_queries
 
 CHAIN = 50  # links shown at most; a longer chain says where it ends
 

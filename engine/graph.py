@@ -8,7 +8,7 @@ Invariants
     G2  Every MARKED node is in the frontier or all its readers are MARKED. (Members of a cycle excepted:
         they fail whatever the others do, until an input changes, and that marks them all. So do collections
         whose source keys fail, whatever their members do. While one fails by a cycle, the marks are completed
-        by the next revision: see collection_cycles.retry_cycles.)
+        by the next revision: see tables.cycles.retry_cycles.)
     G3  SUSPECT and FORCED imply MARKED, and (for nodes with a memo) membership in `suspects`.
     G4  `readers` is the transpose of `dependencies`, for all rows in memory. Of many nodes there is one: it
         stands there as it is, and 0 for none, since an array takes 96 bytes. Ask `above` and `below`.
@@ -48,7 +48,7 @@ REMEMBERED: Final = 512  # earlier memos of it are kept, see history
 RECORDED: Final = 1024  # the memo of now is one of the earlier ones already: it was put back, or tried
 VERSIONED: Final = 2048  # it was something else before, see versions
 REASON_SHIFT: Final = 12  # bits 12-15: why it ran last, a `Reason`
-REACH_SHIFT: Final = 16  # bits 16-55: the collections that it rests on, see `collect`
+REACH_SHIFT: Final = 16  # bits 16-55: the collections that it rests on, see `tables.collect`
 REACH_BITS: Final = 40  # so that all flags fit into 63 bits
 REACH: Final = (1 << REACH_BITS) - 1 << REACH_SHIFT
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-import engine.collect as collect
+import engine.tables.collect as collect
 from engine.care import PASSING
 from engine.core import Core
 from engine.errors import Cancelled

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, cast
 
 from engine.advance import Change, apply, change_of, force, start_revision
-from engine.code import code_fingerprint
+from engine.code.fingerprint import code_fingerprint
 from engine.core import Core
 from engine.durability import Durability
 from engine.errors import BadQuery, BadTable, EngineError, Transient, UnknownQuery

@@ -74,7 +74,7 @@ def spread(core: Core, budget: int | None = None) -> bool:
 
 
 def doubt_collections(core: Core) -> None:
-    """Note which collections are marked: who rests on them waits (see collect)."""
+    """Note which collections are marked: who rests on them waits (see tables.collect)."""
     status = core.graph.status
     before, core.reach.doubtful = core.reach.doubtful, 0
     for one in core.collections.values():

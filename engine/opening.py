@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Literal
 from engine.core import Core
 from engine.errors import BadSettings, StoreDamaged, StoreFull, StoreReadOnly
 from engine.history import HISTORY, History
-from engine.kinds import restore_collections
 from engine.limits import Limits
 from engine.memory import LIMIT, Memory
 from engine.persist import open_graph
 from engine.recover import start_over
 from engine.store import open_store
+from engine.tables.kinds import restore_collections
 
 if TYPE_CHECKING:
     from engine.parallel.executor import Executor

@@ -34,7 +34,7 @@ from attrs import define, field
 from engine.errors import BadArguments, BadQuery, escaped
 from engine.frame import CURRENT
 from engine.key import Key, display, short
-from engine.row_shape import row_shape
+from engine.tables.row_shape import row_shape
 
 if TYPE_CHECKING:
     from engine.store.codec import ValueCodec

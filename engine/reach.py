@@ -1,7 +1,7 @@
 """Reach: which collections a node rests on, and what may be read while some of them are doubtful.
 
-A doubtful collection is one that is marked. Marks stop there (see collect), so what rests on it may look
-ready and be wrong. Most queries rest on none: their nodes are read on the hot path all the same.
+A doubtful collection is one that is marked. Marks stop there (see tables.collect), so what rests on it may
+look ready and be wrong. Most queries rest on none: their nodes are read on the hot path all the same.
 
 Invariants
     R1  `of_query` has the bits of all nodes in memory of a query. It may have more.

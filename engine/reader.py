@@ -18,22 +18,22 @@ from engine.answer import shorten
 from engine.core import Core
 from engine.errors import BadArguments, BadTable, ChangedInsideQuery, StoreReadOnly, escaped
 from engine.event import Counts
-from engine.folds import Fold
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ROOT
 from engine.key import Key, display
 from engine.locate import find, find_named
-from engine.lookup import Lookup
 from engine.options import check_sample
 from engine.proven import proven
 from engine.query import READY, REGISTRY, Query, info_of
 from engine.snapshot import Snapshot
-from engine.tables import CollectionInfo, Table
+from engine.tables.fold import Fold
+from engine.tables.lookup import Lookup
+from engine.tables.table import CollectionInfo, Table
 
 if TYPE_CHECKING:
-    from engine.audit import Audit
-    from engine.changes import TableChanges
     from engine.store.sqlite import Store
+    from engine.tables.audit import Audit
+    from engine.tables.changes import TableChanges
     from engine.value_changes import ValueChanges
 
 P = ParamSpec("P")
@@ -162,7 +162,7 @@ class Reader:
         self._outside("changes")
         self._writable()
         if isinstance(what, Table):
-            from engine.changes import TableChanges  # late: most engines have no consumers
+            from engine.tables.changes import TableChanges  # late: most engines have no consumers
 
             return TableChanges(self._core, what.__collection__, since, after)
         from engine.value_changes import ValueChanges
@@ -182,7 +182,7 @@ class Reader:
             )
         import random  # late: 3 ms that most starts do not need
 
-        from engine.audit import audit
+        from engine.tables.audit import audit
 
         check_sample(sample)
         return audit(self._core, info, sample, random.Random())

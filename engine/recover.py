@@ -18,12 +18,12 @@ from engine.core import Core
 from engine.durability import Durability
 from engine.errors import StoreDamaged
 from engine.graph import ABSENT, ERROR, FORCED, MARKED, PINNED, REACH, UNSTORED, VALUE, Graph, entries
-from engine.kinds import restore_collections
 from engine.locate import locate
 from engine.mark import suspect
 from engine.memo import replace_dependencies
 from engine.persist import open_graph, save
 from engine.recall import recall
+from engine.tables.kinds import restore_collections
 
 GONE = "The store in {} was damaged or removed; everything will be computed again."
 
@@ -162,7 +162,7 @@ def _is_whole(core: Core, node: int, rings: dict[int, bool]) -> bool:
     if not all(graph.verified_at[read] for read in entries(graph.below(node))):
         return False
     if graph.flags[node] & REACH:
-        return True  # members of collections are marked when it is over, see collection_cycles
+        return True  # members of collections are marked when it is over, see tables.cycles
     ring = getattr(graph.values[node], "ring", ())
     if id(ring) not in rings:
         rings[id(ring)] = not any(graph.status[member] & MARKED for member in ring)

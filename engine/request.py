@@ -16,8 +16,6 @@ import engine.history as history
 from engine.advance import Change, change_found, change_of, force, start_revision
 from engine.answer import answer
 from engine.attempt import PATIENCE, Gate, finish, insist, stopped
-from engine.collect import below
-from engine.collection_cycles import retry_cycles
 from engine.core import Core, Request
 from engine.durability import Durability
 from engine.errors import Cancelled, NotAnInput, StoreDamaged, StoreFull, WrongInput, WrongValue
@@ -33,6 +31,8 @@ from engine.persist import KEEP, load, save
 from engine.query import REGISTRY, QueryInfo
 from engine.reason import Reason
 from engine.recover import put_in_place, recover, release_left, reopen
+from engine.tables.collect import below
+from engine.tables.cycles import retry_cycles
 from engine.verify import ensure
 
 if TYPE_CHECKING:

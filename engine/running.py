@@ -14,26 +14,26 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import engine.answer as answer
-import engine.collect as collect
 import engine.group as group
 import engine.locate as locate
 import engine.mark as mark
+import engine.tables.collect as collect
 import engine.verify as verify
-from engine.collection import Collection
 from engine.core import Core, Request
 from engine.errors import Cancelled, StoreError
 from engine.failure import Failure
 from engine.frame import NO_TABLES
 from engine.graph import ERROR, FORCED, REACH, TRANSIENT, entries
-from engine.kept_fold import KeptFold
-from engine.kept_table import KeptTable
 from engine.key import short
-from engine.lookup import LookupInfo
 from engine.persist import load
 from engine.query import READY, QueryInfo
 from engine.reach import readable
 from engine.recall import may_be_stored, recall_group
 from engine.rings import Cycle, was_ringed
+from engine.tables.collection import Collection
+from engine.tables.kept_fold import KeptFold
+from engine.tables.kept_table import KeptTable
+from engine.tables.lookup import LookupInfo
 
 if TYPE_CHECKING:
     from engine.verify import Walk

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from engine.errors import BadCursor
 
 if TYPE_CHECKING:
-    from engine.changes import Delta
     from engine.database import Engine
     from engine.store.fulltext import FullText
-    from engine.tables import Table
+    from engine.tables.changes import Delta
+    from engine.tables.table import Table
 
 Row = TypeVar("Row")
 TRIES: Final = 5  # while others feed the same sink

@@ -24,7 +24,6 @@ from engine.errors import Closed, CycleError, SnapshotLost
 from engine.failure import Failure, is_transient
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ERROR, INPUT, MARKED, MUTABLE, TRANSIENT
-from engine.kept import KeptRows
 from engine.key import display
 from engine.locate import find
 from engine.mark import spread
@@ -36,6 +35,7 @@ from engine.recall import recall
 from engine.snapshot_frame import Copied, SnapshotFrame, hand_out
 from engine.stack import HOP, run_on_fresh_stack
 from engine.store.codec import fingerprint
+from engine.tables.kept import KeptRows
 
 
 @frozen(slots=True, eq=False, repr=False)

@@ -10,9 +10,9 @@ from attrs import frozen
 
 from engine.failure import Failure
 from engine.frame import Frame
-from engine.kept import KeptRows
-from engine.lookup import matches, scratch
 from engine.query import QueryInfo
+from engine.tables.kept import KeptRows
+from engine.tables.lookup import matches, scratch
 
 if TYPE_CHECKING:
     from engine.core import Core

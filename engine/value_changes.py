@@ -3,8 +3,8 @@
     for new in db.changes(report, since="mailer"):
         send(new.value)
 
-The consumer is known by name, and acknowledges, as that of a table is (see `changes`). What it is told is the
-newest value alone.
+The consumer is known by name, and acknowledges, as that of a table is (see `tables.changes`). What it is told
+is the newest value alone.
 
 Invariants
     N1  A value is told where it differs from the one acknowledged last: what was changed and changed back
@@ -24,7 +24,13 @@ from attrs import frozen
 
 from engine.answer import answer
 from engine.attempt import Gate, finish, insist
-from engine.changes import (
+from engine.core import Core, Request
+from engine.errors import BadCursor, Cancelled, Closed, ForkedEngine, StoreError
+from engine.graph import MARKED
+from engine.locate import locate
+from engine.request import demand
+from engine.store import CursorRow
+from engine.tables.changes import (
     BACKWARDS,
     CLOSE,
     NOT_STARTED,
@@ -35,13 +41,7 @@ from engine.changes import (
     checked_name,
     unreadable,
 )
-from engine.core import Core, Request
-from engine.errors import BadCursor, Cancelled, Closed, ForkedEngine, StoreError
-from engine.graph import MARKED
-from engine.locate import locate
-from engine.log import NONCE_BYTES
-from engine.request import demand
-from engine.store import CursorRow
+from engine.tables.log import NONCE_BYTES
 
 if TYPE_CHECKING:
     from engine.key import Key

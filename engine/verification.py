@@ -21,7 +21,6 @@ from attrs import frozen
 
 from engine.advance import Change, change_of
 from engine.attempt import Gate, insist
-from engine.collection import Collection
 from engine.comparison import Compared, KeyDifference, Seen, compare
 from engine.core import Core, Request
 from engine.durability import Durability
@@ -38,6 +37,7 @@ from engine.recall import recall
 from engine.recover import put_in_place
 from engine.request import load_all, make_calm, prepare_reset, refresh
 from engine.rings import Cycle
+from engine.tables.collection import Collection
 
 ROUNDS: Final = 8  # looks at a world that does not stand still
 

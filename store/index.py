@@ -57,7 +57,7 @@ def readers(connection: sqlite3.Connection) -> dict[int, bytes]:
     found: dict[int, list[int]] = {}
     for collection, node, data, sum in connection.execute("SELECT collection, node, data, sum FROM member"):
         check("member", node, sum, checksums.member_sum, (collection, node, data))
-        found.setdefault(node, []).append(collection)  # first of all: see engine.collection C1
+        found.setdefault(node, []).append(collection)  # first of all: see engine.tables.collection C1
     rows = checked(connection.execute(f"SELECT {NODE_COLUMNS} FROM node ORDER BY id"))
     for node, above in repair.transposed((row.id, row.dependencies) for row in rows).items():
         if node not in silent:

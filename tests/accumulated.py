@@ -11,8 +11,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from engine.accumulate import change, is_invertible
 from engine.store.canonical import pack
+from engine.tables.accumulate import change, is_invertible
 
 INF, NAN = math.inf, math.nan
 

@@ -11,10 +11,10 @@ import pytest
 from attrs import frozen
 
 from engine import Engine, fold, input, query, table
-from engine.accumulate import Max, Merge, Sum
-from engine.audit import Audit
-from engine.collection import Collection
 from engine.locate import locate
+from engine.tables.accumulate import Max, Merge, Sum
+from engine.tables.audit import Audit
+from engine.tables.collection import Collection
 
 COUNT = 12
 NAMES = tuple(f"k{n:02}" for n in range(COUNT))

@@ -16,7 +16,7 @@ from benchmarks.mutations import Edit, applied, write
 from benchmarks.questions import TABLES, digests
 from benchmarks.repository import plant
 from engine import Engine, Table
-from engine.kept_table import KeptTable
+from engine.tables.kept_table import KeptTable
 from tests.necessity import Necessity
 
 Tree = Mapping[str, str]

@@ -10,9 +10,9 @@ from functools import partial, reduce
 from typing import Any
 
 from engine import Engine, Fold, fold, input, query
-from engine.accumulate import Count, Max, Merge, Min, Set, Sum
-from engine.folds import from_scratch
 from engine.snapshot_frame import SnapshotFrame
+from engine.tables.accumulate import Count, Max, Merge, Min, Set, Sum
+from engine.tables.fold import from_scratch
 from tests.watching import Watch
 
 FAILS = -1

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from attrs import define, field, frozen
 
-import engine.log
+import engine.tables.log
 from engine import BadCursor, Engine, fold, input, table
-from engine.accumulate import Sum
-from engine.changes import Delta
-from engine.kept_table import KeptTable
 from engine.locate import locate
+from engine.tables.accumulate import Sum
+from engine.tables.changes import Delta
+from engine.tables.kept_table import KeptTable
 
 ZEROS = "0" * 16
 
@@ -78,7 +78,7 @@ def told(feed: Iterable[Delta[Note]]) -> list[tuple[Any, ...]]:
     return [brief(delta) for delta in feed]
 
 
-def log_of(db: Engine, what: Any = notes) -> engine.log.Log:
+def log_of(db: Engine, what: Any = notes) -> engine.tables.log.Log:
     with db._core.lock:
         kept = db._core.collections[locate(db._core, what.__collection__.settle, ())]
     assert isinstance(kept, KeptTable)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from engine.code import code_fingerprint, code_parts
+from engine.code.fingerprint import code_fingerprint, code_parts
 
 NAMES = ("app", "helpers", "deep", "pkg", "pkg.inner", "lazy", "lazier")
 counter = itertools.count()
@@ -24,7 +24,7 @@ Files = str | dict[str, str]
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Modules of one case are gone before the next; files look older than the process."""
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr("engine.code.STARTED_NS", time.time_ns() + 10**15)
+    monkeypatch.setattr("engine.code.fingerprint.STARTED_NS", time.time_ns() + 10**15)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield
     forget()

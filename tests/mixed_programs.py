@@ -19,13 +19,13 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
-import engine.code
+import engine.code.fingerprint
 from engine import Count, CycleError, Durability, Max, Merge, Min, Set, Sum, each, fold, input, query, table
 from engine.rules.files import FileError, read_text
 
 HOST, DEADLY = {host}, Path({deadly!r})
 if os.getpid() != HOST:
-    engine.code.STARTED_NS = 1 << 62  # this file is older than the process
+    engine.code.fingerprint.STARTED_NS = 1 << 62  # this file is older than the process
 
 @input(durability=Durability({durability}))
 def cell(n: int) -> int:

@@ -17,12 +17,12 @@ from typing import Any
 
 from engine import Engine, Event, What
 from engine.graph import UNSTORED, entries
-from engine.kept_table import KeptTable
 from engine.key import Key
 from engine.locate import find
-from engine.lookup import FAILURES, OF, STARTING, LookupInfo, matches
 from engine.request import load_all
-from engine.tables import CollectionInfo
+from engine.tables.kept_table import KeptTable
+from engine.tables.lookup import FAILURES, OF, STARTING, LookupInfo, matches
+from engine.tables.table import CollectionInfo
 
 RAN = (What.EXECUTED, What.CUT_OFF, What.FAILED)
 Rows = frozenset[tuple[Any, tuple[Any, ...]]]  # source and columns

@@ -9,7 +9,7 @@ from typing import Any
 
 from engine import Engine, View, each, input, query, table
 from engine.key import Key
-from engine.lookup import MemberFailure
+from engine.tables.lookup import MemberFailure
 from tests.expressions import Outcome, outcome_of
 from tests.table_programs import INPUTS, Definition, Node, Row, evaluate, keys_of, rows_of
 

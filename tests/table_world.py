@@ -16,8 +16,8 @@ from unittest import mock
 
 from attrs import frozen
 
-import engine.collection_cycles
-import engine.kinds
+import engine.tables.cycles
+import engine.tables.kinds
 from tests.expressions import Choose, value_of
 from tests.table_live import WORLD, Live, fits, frozen_node, node_of
 from tests.table_model import Model
@@ -60,7 +60,7 @@ class World(Trial, Live):
         self.model = Model(self.program, self.look)
         Trial.__init__(self, settings, program, node_of)
         if settings.bits:
-            for module in (engine.kinds, engine.collection_cycles):
+            for module in (engine.tables.kinds, engine.tables.cycles):
                 self.cleanup.enter_context(mock.patch.object(module, "REACH_BITS", settings.bits))
 
     # -- steps ---------------------------------------------------------------------------------

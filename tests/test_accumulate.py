@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from engine.accumulate import Count, Max, Merge, Min, Set, Sum, is_invertible
 from engine.errors import BadFold, BadQuery
+from engine.tables.accumulate import Count, Max, Merge, Min, Set, Sum, is_invertible
 from tests.accumulated import Longest, Parity, folded, plus
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.accumulate import Max, Merge, Min
 from engine.errors import EmptyFold
+from engine.tables.accumulate import Max, Merge, Min
 from tests.accumulated import INF, NAN, folded, plus, same
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine.accumulate import Set, change
 from engine.errors import UnfoldableValue
+from engine.tables.accumulate import Set, change
 from tests.accumulated import folded
 
 

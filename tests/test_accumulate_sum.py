@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.accumulate import Sum, change
 from engine.errors import UnfoldableValue
 from engine.store.canonical import pack
+from engine.tables.accumulate import Sum, change
 from tests.accumulated import DECIMALS, INF, NAN, TIMES, folded, same
 
 

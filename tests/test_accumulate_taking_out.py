@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.accumulate import Count, Set, Sum, change
 from engine.store.canonical import known, pack, unpack
+from engine.tables.accumulate import Count, Set, Sum, change
 from tests.accumulated import DECIMALS, NUMBERS, TIMES, VALUES, same
 
 

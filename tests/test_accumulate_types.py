@@ -9,8 +9,19 @@ from typing import Any, TypeVar, assert_type, overload
 
 import pytest
 
-from engine.accumulate import Accumulator, Associative, Count, Into, Invertible, Max, Merge, Min, Set, Sum
 from engine.errors import UnfoldableValue
+from engine.tables.accumulate import (
+    Accumulator,
+    Associative,
+    Count,
+    Into,
+    Invertible,
+    Max,
+    Merge,
+    Min,
+    Set,
+    Sum,
+)
 from tests.accumulated import Longest, Parity, folded
 
 V = TypeVar("V")

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from engine import Engine, Query, ahead, each, fold, input, persist, query, table
-from engine.accumulate import Merge, Sum
 from engine.parallel.costs import SAMPLE
 from engine.running import Running
 from engine.store.codec import DamagedValue, ValueCodec
+from engine.tables.accumulate import Merge, Sum
 
 MEMBERS = 300
 

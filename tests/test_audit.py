@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine import BadTable, ChangedInsideQuery, CycleError, Engine, Transient, fold, query
-from engine.accumulate import Min, Sum
+from engine.tables.accumulate import Min, Sum
 from tests.audits import (
     ALL,
     COUNT,

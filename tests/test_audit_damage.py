@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from engine import Engine
-from engine.accumulate import Sum
-from engine.collection import Collection
-from engine.kept_fold import STATE, KeptFold
-from engine.kept_table import KeptTable
 from engine.locate import locate
 from engine.store import Batch, BlockRow, MemberRow, MemberRows
 from engine.store.canonical import pack
+from engine.tables.accumulate import Sum
+from engine.tables.collection import Collection
+from engine.tables.kept_fold import STATE, KeptFold
+from engine.tables.kept_table import KeptTable
 from tests.audits import ALL, db, kept_of, largest, node_of, notes, sevens, told, total, whole
 
 __all__ = ["db"]  # a fixture

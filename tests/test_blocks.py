@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import blocks as module
-from engine.blocks import TOP, Address, Blocks, level_of
 from engine.errors import StoreDamaged
+from engine.tables import blocks as module
+from engine.tables.blocks import TOP, Address, Blocks, level_of
 
 MEMBERS = 100_000
 EDITS = 2_000

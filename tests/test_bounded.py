@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-import engine.log
+import engine.tables.log
 from engine import Engine, input, query, table
 from engine.store import schema
 from engine.store.history import VERSIONS
@@ -66,7 +66,7 @@ def revise(db: Engine, number: int) -> None:
 def test_over_thousands_of_revisions_and_branches_a_store_that_is_collected_stays_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine.log, "NET_ABOVE", 200)
+    monkeypatch.setattr(engine.tables.log, "NET_ABOVE", 200)
     pages, counts, memos = [], [], []
     with Engine(tmp_path / "store", history=HISTORY) as db:
         store = db.store

@@ -276,7 +276,7 @@ def load(place: Path, text: str) -> ModuleType:
 def check(place: Path, monkeypatch: pytest.MonkeyPatch, reloaded: bool, texts: list[str]) -> list[str]:
     """Each version in turn answers as from scratch: what they answer."""
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr("engine.code.STARTED_NS", 1 << 62)
+    monkeypatch.setattr("engine.code.fingerprint.STARTED_NS", 1 << 62)
     monkeypatch.setitem(sys.modules, NAME, sys)  # and gone afterwards
     found: list[str] = []
     db = Engine(place / "store")

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from engine import Engine, query, table
-from engine.row_shape import row_shape
+from engine.tables.row_shape import row_shape
 
 
 class Color(enum.Enum):

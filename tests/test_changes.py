@@ -9,9 +9,9 @@ from unittest import mock
 
 import pytest
 
-import engine.log
+import engine.tables.log
 from engine import ChangedInsideQuery, Engine, Transient, input, query, table
-from engine.changes import LATE
+from engine.tables.changes import LATE
 from tests.following import (
     Mirror,
     Note,
@@ -166,7 +166,7 @@ def test_with_its_own_position_a_consumer_is_told_nothing_twice(db: Engine) -> N
 
 
 def test_the_log_keeps_the_place_of_a_delta_that_was_told_and_not_acknowledged(db: Engine) -> None:
-    with mock.patch.object(engine.log, "NET_ABOVE", 4):
+    with mock.patch.object(engine.tables.log, "NET_ABOVE", 4):
         put(db, a=1)
         feed = db.changes(notes, since="one")
         list(feed)
@@ -279,7 +279,7 @@ def test_a_table_without_cursors_has_no_log(db: Engine) -> None:
 
 
 def test_the_log_of_a_consumer_that_never_comes_back_stays_bounded(db: Engine) -> None:
-    with mock.patch.object(engine.log, "NET_ABOVE", 40):
+    with mock.patch.object(engine.tables.log, "NET_ABOVE", 40):
         put(db, **{f"k{n}": 1 for n in range(10)})
         mirror, late = Mirror(), db.changes(notes, since="late")
         for delta in late:

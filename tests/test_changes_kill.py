@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from unittest import mock
 
-import engine.log
+import engine.tables.log
 from engine import Engine
 from tests.following import Mirror, Note, cell, keys, log_size, notes, rows_of
 from tests.killing import directory, run
@@ -98,7 +98,7 @@ def test_a_consumer_killed_at_each_step_between_telling_and_acknowledging_loses_
     chance = random.Random(3)
     mirror = Mirror()
     steps = 0
-    with Engine(directory / "store") as db, mock.patch.object(engine.log, "NET_ABOVE", 10):
+    with Engine(directory / "store") as db, mock.patch.object(engine.tables.log, "NET_ABOVE", 10):
         for _ in range(200):
             edit(db, chance)
             db.get(notes.where)

@@ -11,9 +11,9 @@ from unittest import mock
 
 import pytest
 
-import engine.log
+import engine.tables.log
 from engine import Engine, StoreFull, table
-from engine.changes import LATE
+from engine.tables.changes import LATE
 from tests.following import (
     Mirror,
     Note,
@@ -217,7 +217,7 @@ def test_a_consumer_that_catches_up_reads_its_part_of_the_log_once(tmp_path: Pat
         changes, read = derived.changes, []
 
         def counted(self: Any, *args: Any) -> Any:
-            if args[-1] != engine.log.PAGE:
+            if args[-1] != engine.tables.log.PAGE:
                 read.append(args)
             return changes(self, *args)
 

@@ -16,9 +16,9 @@ import pytest
 from attrs import frozen
 
 from engine import Engine, Event, What, fold, query, table
-from engine.accumulate import Max, Set, Sum
 from engine.rules.directories import glob
 from engine.rules.files import read_text
+from engine.tables.accumulate import Max, Set, Sum
 from engine.watch.backend import Fail, Suggest
 from engine.watch.kernel import KernelBackend
 from tests.patience import PATIENCE

@@ -181,7 +181,7 @@ def test_an_audit_of_what_is_right_ends_with_0(engine: Command) -> None:
 def test_an_audit_names_a_row_that_is_kept_wrongly_and_ends_with_1(
     engine: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.kept import KeptRows
+    from engine.tables.kept import KeptRows
 
     engine("run", "words")
     honest = KeptRows.of

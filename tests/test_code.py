@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from engine import code_reach
-from engine.code import code_fingerprint
+from engine.code import reach as code_reach
+from engine.code.fingerprint import code_fingerprint
 from engine.errors import BadQuery
 from tests.code_edits import WRAPS
 from tests.loading import fresh, load
@@ -84,7 +84,7 @@ FREE = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
     "name", ["argparse", "typing", "inspect", "enum", "dataclasses", "subprocess", "ast"]
 )
 def test_the_scan_finds_the_names_that_dis_finds(name: str) -> None:
-    """The table of shifted arguments in code_reach must fit the interpreter at hand."""
+    """The table of shifted arguments in code.reach must fit the interpreter at hand."""
     module = importlib.import_module(name)
     assert module.__file__ is not None
     top = compile(Path(module.__file__).read_bytes(), name, "exec")

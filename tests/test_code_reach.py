@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from engine import code_origin
-from engine.code import Part, code_fingerprint, code_parts
+from engine.code import origin as code_origin
+from engine.code.fingerprint import Part, code_fingerprint, code_parts
 from engine.errors import BadQuery
 from tests.code_edits import QUERY, WRAPS
 from tests.loading import fresh, load, names
@@ -29,7 +29,7 @@ def test_a_new_version_of_a_distribution_changes_the_fingerprint(
 ) -> None:
     app = load(tmp_path, "import attrs\ndef f(x): return attrs.asdict(x)")
     before = code_fingerprint(app.f)
-    monkeypatch.setattr("engine.code_names.release", lambda module: "attrs==0.1")
+    monkeypatch.setattr("engine.code.names.release", lambda module: "attrs==0.1")
     assert code_fingerprint(app.f) != before
 
 
@@ -85,7 +85,7 @@ def test_a_name_that_is_missing_is_a_part(tmp_path: Path) -> None:
 
 
 def test_installed_and_standard_modules_are_not_the_project() -> None:
-    others = ("os", "sys", "json.decoder", "attrs", "pytest", "engine.code")
+    others = ("os", "sys", "json.decoder", "attrs", "pytest", "engine.code.fingerprint")
     assert "project" not in map(code_origin.origin, others)
     own = ("typed_in", "engine.rules", "engine.rules.files", "no.such.module")
     assert {*map(code_origin.origin, own)} == {"project"}

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from engine.code import code_parts
+from engine.code.fingerprint import code_parts
 from tests import code_edits, code_edits_of_modules, code_edits_of_objects
 from tests.code_edits import QUERY
 from tests.loading import Files, fresh, load

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from engine import code_reach
-from engine.code import code_fingerprint
-from engine.code_moment import Moment
+from engine.code import reach as code_reach
+from engine.code.fingerprint import code_fingerprint
+from engine.code.moment import Moment
 from tests.loading import check, fresh, load, names
 
 __all__ = ["fresh"]  # a fixture
@@ -40,7 +40,7 @@ def test_trap_1_a_lazily_imported_file_edited_after_loading_gets_a_fingerprint_o
     lazy = importlib.import_module("lazy")
     assert code_fingerprint(app.f) == clean, "loading it changes nothing"
     time.sleep(0.02)  # kernels stamp changes with a clock of 4 to 10 ms
-    monkeypatch.setattr("engine.code.STARTED_NS", time.time_ns() - 10_000_000)
+    monkeypatch.setattr("engine.code.fingerprint.STARTED_NS", time.time_ns() - 10_000_000)
     time.sleep(0.02)
     Path(str(lazy.__file__)).write_text("n = 2")
     old_code_runs = code_fingerprint(app.f)
@@ -56,8 +56,8 @@ def test_trap_1_a_file_that_changed_under_a_loaded_module_is_told_where_the_cloc
     lazy = importlib.import_module("lazy")
     hour = 3_600 * 10**9
     now = Moment.now()
-    monkeypatch.setattr("engine.code.STARTED_NS", now.wall + hour)
-    monkeypatch.setattr("engine.code_origin.BEGAN", Moment(now.wall + hour, now.steady))
+    monkeypatch.setattr("engine.code.fingerprint.STARTED_NS", now.wall + hour)
+    monkeypatch.setattr("engine.code.origin.BEGAN", Moment(now.wall + hour, now.steady))
     time.sleep(0.02)  # as above
     Path(str(lazy.__file__)).write_text("n = 2")
     old_code_runs = code_fingerprint(app.f)
@@ -154,9 +154,9 @@ import sys
 sys.path[:0] = [{root!r}, {place!r}]
 for name in {order!r}: __import__(name)
 import app
-import engine.code
-engine.code.STARTED_NS = 2**62  # the files look older than the process, which starts milliseconds after them
-from engine.code import code_fingerprint
+import engine.code.fingerprint
+engine.code.fingerprint.STARTED_NS = 2**62  # the files look older than this process
+from engine.code.fingerprint import code_fingerprint
 print(code_fingerprint(app.f).hex())
 """
 
@@ -227,13 +227,13 @@ sys.path.insert(0, {root!r})
 sys.dont_write_bytecode = True
 from pathlib import Path
 from tests import loading, test_code_edits
-import engine.code
-engine.code.STARTED_NS = time.time_ns() + 10**15
+import engine.code.fingerprint
+engine.code.fingerprint.STARTED_NS = time.time_ns() + 10**15
 loading.counter = itertools.count({first})
 programs = {{**test_code_edits.DIFFERENT, **test_code_edits.SAME}}
 for claim in sorted(programs, reverse={reverse}):
     loaded = loading.load(Path({place!r}), programs[claim][0])
-    print(engine.code.code_fingerprint(loaded.f).hex(), claim)
+    print(engine.code.fingerprint.code_fingerprint(loaded.f).hex(), claim)
 """
 
 

@@ -10,7 +10,7 @@ import pytest
 from attrs import frozen
 
 from engine import Engine, fold, query, table
-from engine.accumulate import Sum
+from engine.tables.accumulate import Sum
 from tests.folding import cell, keys, put, whole
 
 

@@ -14,7 +14,7 @@ import pytest
 from engine import Engine
 from engine.cli.arguments import key_of_texts
 from engine.errors import BadArguments
-from engine.row_shape import row_shape
+from engine.tables.row_shape import row_shape
 from tests.loading import fresh, load
 
 __all__ = ["fresh"]  # a fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine import Engine, What, fold, query
-from engine.accumulate import Sum
+from engine.tables.accumulate import Sum
 from tests.folding import FAILS, FOLDS, MEMBERS, NUMBERS, cell, check, drop, keys, move, put, ran, whole
 from tests.watching import Watch
 

@@ -9,8 +9,8 @@ from unittest import mock
 import pytest
 
 from engine import Engine, fold, input, query
-from engine.accumulate import Max, Sum
 from engine.store.collections import Collections
+from engine.tables.accumulate import Max, Sum
 
 KEYS = ("a", "b", "c")
 

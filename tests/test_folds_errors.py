@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import pytest
 
 from engine import Engine, EngineError, Transient, fold, query
-from engine.accumulate import Count, Max, Merge, Min, Sum
 from engine.errors import BadFold, EmptyFold
+from engine.tables.accumulate import Count, Max, Merge, Min, Sum
 from tests.folding import FAILS, FOLDS, NUMBERS, Ends, Xor, cell, check, drop, keys, put, whole
 from tests.watching import Watch
 

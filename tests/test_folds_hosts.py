@@ -12,14 +12,14 @@ from unittest import mock
 
 import pytest
 
-import engine.kept_fold
 import engine.persist
+import engine.tables.kept_fold
 from engine import Engine, fold, input, query, table
-from engine.accumulate import Max, Sum
-from engine.code import code_fingerprint
-from engine.kinds import shape_of
+from engine.code.fingerprint import code_fingerprint
 from engine.query import QueryInfo
 from engine.running import Running
+from engine.tables.accumulate import Max, Sum
+from engine.tables.kinds import shape_of
 from tests.folding import FAILS, FOLDS, NUMBERS, cell, check, drop, keys, outcome, put, ran, text, wanted
 from tests.watching import Watch
 
@@ -50,7 +50,7 @@ def test_a_long_build_killed_between_its_commits_goes_on_where_it_was(tmp_path: 
 def halfway(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on all code and collections are others, and every few memos are committed."""
     monkeypatch.setattr("engine.locate.code_fingerprint", lambda of, **how: code_fingerprint(of, **how)[::-1])
-    monkeypatch.setattr("engine.collect.shape_of", lambda info, code: shape_of(info, f"{code}00"))
+    monkeypatch.setattr("engine.tables.collect.shape_of", lambda info, code: shape_of(info, f"{code}00"))
     monkeypatch.setattr(engine.persist, "CHUNK_NODES", 3)
 
 
@@ -107,7 +107,7 @@ def test_a_table_that_is_built_anew_again_after_a_kill_counts_every_row_once(
 def test_changes_that_wait_are_stored_and_reduced_by_the_next_process(tmp_path: Path) -> None:
     for most in (0, 3, 1000):
         place = tmp_path / str(most)
-        with mock.patch.object(engine.kept_fold, "WAITING_AT_MOST", most):
+        with mock.patch.object(engine.tables.kept_fold, "WAITING_AT_MOST", most):
             with Engine(place) as db:
                 put(db, **NUMBERS)
                 check(db)

@@ -11,8 +11,8 @@ from unittest import mock
 from attrs import frozen
 
 from engine import Engine, fold, input, query, table
-from engine.accumulate import Max, Sum
 from engine.store import Batch
+from engine.tables.accumulate import Max, Sum
 from tests.folding import ran
 from tests.watching import Watch
 

@@ -11,8 +11,8 @@ import pytest
 from attrs import frozen
 
 from engine import CycleError, Engine, Fold, fold, input, query, table
-from engine.accumulate import Merge, Sum
 from engine.errors import BadFold
+from engine.tables.accumulate import Merge, Sum
 from tests.folding import FOLDS, cell, drop, keys, put, ran
 from tests.watching import Watch
 

@@ -16,13 +16,13 @@ from unittest import mock
 import pytest
 from attrs import define, frozen
 
-import engine.changes
-import engine.kept_fold
-import engine.log
 import engine.persist
+import engine.tables.changes
+import engine.tables.kept_fold
+import engine.tables.log
 from engine import Engine, fold, query, table
-from engine.accumulate import Merge, Sum
-from engine.kept_table import KeptTable
+from engine.tables.accumulate import Merge, Sum
+from engine.tables.kept_table import KeptTable
 from tests.folding import FOLDS, cell, keys, spread, text, whole
 from tests.following import Mirror, Note
 from tests.trial import FAST
@@ -91,10 +91,10 @@ class World:
         self.chance = random.Random(seed)
         self.workers = workers
         self.cleanup = ExitStack()
-        self.cleanup.enter_context(mock.patch.object(engine.log, "NET_ABOVE", SMALL))
-        self.cleanup.enter_context(mock.patch.object(engine.changes, "LATE", 4))
+        self.cleanup.enter_context(mock.patch.object(engine.tables.log, "NET_ABOVE", SMALL))
+        self.cleanup.enter_context(mock.patch.object(engine.tables.changes, "LATE", 4))
         self.cleanup.enter_context(mock.patch.object(engine.persist, "CHUNK_NODES", 5))
-        self.cleanup.enter_context(mock.patch.object(engine.kept_fold, "WAITING_AT_MOST", 2))
+        self.cleanup.enter_context(mock.patch.object(engine.tables.kept_fold, "WAITING_AT_MOST", 2))
         self.directory = Path(tempfile.mkdtemp(prefix="engine-folds-", dir=FAST)) if stored else None
         self.keys: tuple[str, ...] = ()
         self.cells: Numbers = {}
@@ -339,7 +339,7 @@ def test_thousands_of_edits_with_a_consumer_that_never_comes_leave_a_small_log(
     tmp_path: Path, stored: bool
 ) -> None:
     with (
-        mock.patch.object(engine.log, "NET_ABOVE", 100),
+        mock.patch.object(engine.tables.log, "NET_ABOVE", 100),
         Engine(tmp_path / "store" if stored else None) as db,
     ):
         assert max(consumers_that_never_come(db)) <= 100 + 2

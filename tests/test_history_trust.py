@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine import Engine, input, query, table
-from engine.tables import Table
+from engine.tables.table import Table
 
 SECRET: ContextVar[str] = ContextVar("secret")  # what no query declares that it reads
 

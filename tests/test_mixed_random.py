@@ -313,7 +313,7 @@ def test_mixed_programs_answer_as_from_scratch_wherever_they_run(
     group: int, tmp_path: Path, root: Path, executor: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr("engine.code.STARTED_NS", 1 << 62)  # so that an edit is one of what it changes alone
+    monkeypatch.setattr("engine.code.fingerprint.STARTED_NS", 1 << 62)  # an edit is one of what it changes
     monkeypatch.setattr(held, "ASK_US", (0, 500, 500, 10**9)[group])
     if group % 2:  # members are looked at one or two at a time while others are out
         monkeypatch.setattr(dispatch, "PIECE", 1)

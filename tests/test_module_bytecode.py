@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.module_bytecode import Current
-from engine.modules import load_query
+from engine.modules.bytecode import Current
+from engine.modules.load import load_query
 from engine.settings import load_settings
 
 RULES = "from engine import query\nimport {module}\n@query\ndef one() -> int:\n    return {module}.number()\n"

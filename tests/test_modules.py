@@ -12,7 +12,7 @@ import pytest
 
 from engine import query as engine_query_module_guard  # the face keeps the decorator under this name
 from engine.errors import BadModule, BadQuery, EngineError, UnknownQuery
-from engine.modules import load_module, load_query, queries_of
+from engine.modules.load import load_module, load_query, queries_of
 from engine.settings import Settings, load_settings
 
 HEAD = "from engine import query\n"
@@ -54,7 +54,7 @@ def check_refused(project: Path, text: str, kind: type[EngineError], *parts: str
     for part in parts:
         assert part in message, message
     left = {name for name in set(sys.modules) - before if str(project) in str(sys.modules[name])}
-    assert kind is not BadModule or not left  # module_files M3
+    assert kind is not BadModule or not left  # modules.files M3
     return message
 
 
@@ -86,7 +86,7 @@ def test_a_file_has_one_module_name_whatever_it_is_called_by(
     import json
 
     assert json.__file__ is not None
-    assert str(project) not in json.__file__  # module_files M2
+    assert str(project) not in json.__file__  # modules.files M2
 
 
 def test_a_file_in_a_package_has_the_packages_name(project: Path) -> None:

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-import engine.collect
-import engine.collection_cycles
 import engine.keep
-import engine.kept_table
 import engine.running
-from engine.collection import Collection, force_lookups
+import engine.tables.collect
+import engine.tables.cycles
+import engine.tables.kept_table
 from engine.core import Core
 from engine.graph import REACH, TRANSIENT
-from engine.kept import KeptRows
-from engine.kept_table import KeptTable
 from engine.mark import spread
 from engine.store import Batch
 from engine.store.sqlite import Store
+from engine.tables.collection import Collection, force_lookups
+from engine.tables.kept import KeptRows
+from engine.tables.kept_table import KeptTable
 from tests import table_world
 from tests.mutants import Mutant, planted, replace, steps_to_find
 from tests.table_timelines import FOUND, run_again
@@ -71,7 +71,7 @@ def force_every_lookup_whatever_the_row(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def concerned(table: Any, changed: Any) -> None:
             original(table, changed)
-            force_lookups(table.core, engine.collection_cycles.lookups_of(table.core, table))
+            force_lookups(table.core, engine.tables.cycles.lookups_of(table.core, table))
 
         return concerned
 
@@ -93,7 +93,7 @@ def not_tell_readers_of_a_further_table(stack: ExitStack) -> None:
 
 @table_mutant()
 def settle_the_tables_below_but_not_those_below_them(stack: ExitStack) -> None:
-    replace(stack, engine.collect, "closure", lambda _: lambda core, flags: flags & REACH)
+    replace(stack, engine.tables.collect, "closure", lambda _: lambda core, flags: flags & REACH)
 
 
 @table_mutant()
@@ -105,7 +105,7 @@ def read_what_rests_on_a_doubtful_table(stack: ExitStack) -> None:
 
         return below
 
-    replace(stack, engine.collect, "below", make)
+    replace(stack, engine.tables.collect, "below", make)
 
 
 @table_mutant()
@@ -115,12 +115,12 @@ def read_directly_what_rests_on_a_doubtful_table(stack: ExitStack) -> None:
 
 @table_mutant()
 def overlook_the_marked_members(stack: ExitStack) -> None:
-    replace(stack, engine.collect, "gather", lambda _: spread)
+    replace(stack, engine.tables.collect, "gather", lambda _: spread)
 
 
 @table_mutant()
 def forget_the_keys_that_came_and_went_in_a_column(stack: ExitStack) -> None:
-    replace(stack, engine.kept_table, "key_changed", lambda _: nothing)
+    replace(stack, engine.tables.kept_table, "key_changed", lambda _: nothing)
 
 
 @table_mutant()
@@ -130,7 +130,7 @@ def not_tell_who_asked_for_the_rows_of_a_key(stack: ExitStack) -> None:
 
 @table_mutant()
 def tell_no_lookup_that_the_source_keys_fail(stack: ExitStack) -> None:
-    replace(stack, engine.collect, "_set_failing", lambda _: nothing)
+    replace(stack, engine.tables.collect, "_set_failing", lambda _: nothing)
 
 
 @table_mutant(stored=True)
@@ -178,7 +178,7 @@ def not_take_over_what_a_member_gives_after_a_transient_failure(stack: ExitStack
 
         return absorb
 
-    replace(stack, engine.collect, "absorb", make)
+    replace(stack, engine.tables.collect, "absorb", make)
 
 
 @table_mutant()
@@ -189,7 +189,7 @@ def take_nothing_over_from_a_member_that_had_a_memo(stack: ExitStack) -> None:
 
         return absorb
 
-    replace(stack, engine.collect, "absorb", make)
+    replace(stack, engine.tables.collect, "absorb", make)
 
 
 def table_timelines(number: int, settings: table_world.Settings) -> None:

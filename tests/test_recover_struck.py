@@ -12,8 +12,8 @@ from engine import Engine, SnapshotLost, database, observe, query, recover, snap
 from engine.core import Core
 from engine.frame import CURRENT
 from engine.graph import NEW, Graph
-from engine.kept import KeptRows
 from engine.store.merging import Opened
+from engine.tables.kept import KeptRows
 from tests.interrupts import cell, db, interrupt, loud, ten, text
 from tests.striking import strike
 

@@ -14,7 +14,7 @@ import pytest
 
 from engine.cli.imports import Finder
 from engine.cli.waiting import Cure
-from engine.code_moment import Moment
+from engine.code.moment import Moment
 from engine.watch import rule_code
 from engine.watch.rule_code import RuleCode
 from tests.folders import coarse

@@ -11,13 +11,13 @@ import pytest
 from attrs import frozen
 
 from engine import Engine, Sum, fold, query, table
-from engine.collection import Collection
 from engine.errors import BadSettings
 from engine.key import Key
 from engine.locate import find
 from engine.query import QueryInfo
 from engine.rules.directories import glob
 from engine.rules.files import read_text
+from engine.tables.collection import Collection
 from engine.watch.events import Trouble
 from engine.watch.metrics import render
 from engine.watch.progress import Progress, status_lines

@@ -11,11 +11,11 @@ import pytest
 from attrs import frozen
 
 from engine import BadCursor, Engine, query, table
-from engine.changes import Delta
 from engine.rules.directories import glob
 from engine.rules.files import read_text
 from engine.sinks import FullTextSink, Sink, drain, pour
 from engine.store.fulltext import FullText
+from engine.tables.changes import Delta
 
 
 @frozen

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import pytest
 
 from engine import Engine, SnapshotLost, input, query, table
-from engine.audit import glance
 from engine.rules.files import read_text
+from engine.tables.audit import glance
 
 
 @input

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-import engine.lookup
+import engine.tables.lookup
 from engine import Engine, each, query
-from engine.columns import order
 from engine.key import Key
+from engine.tables.columns import order
 from tests.watching import Watch
 from tests.words import Word, has, lengths, ran, singles, unrelated, uses, words, write
 
@@ -243,7 +243,7 @@ def test_the_first_of_many_rows_is_found_without_sorting_them(
         ranked.append(columns)
         return order(columns)
 
-    monkeypatch.setattr(engine.lookup, "order", counted)
+    monkeypatch.setattr(engine.tables.lookup, "order", counted)
     assert db.get(words.first, length=3) == Word("cat", 3)
     assert len(ranked) == 200 + 2  # each key once, then the rows of the lowest
     assert db.get(words.where, length=3)[0] == Word("cat", 3)

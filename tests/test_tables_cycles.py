@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import pytest
 from attrs import frozen
 
-from engine import CycleError, Engine, Sum, Table, collection_cycles, fold, input, kinds, query, table
+from engine import CycleError, Engine, Sum, Table, fold, input, query, table
 from engine.core import Core
+from engine.tables import cycles, kinds
 
 
 @input
@@ -177,7 +178,7 @@ def test_a_ring_of_tables_is_a_cycle_that_names_each_of_them_in_order_and_heals(
 def test_a_ring_of_tables_that_share_bits_is_a_cycle_as_well(
     db: Engine, monkeypatch: pytest.MonkeyPatch, known: bool
 ) -> None:
-    for module in (kinds, collection_cycles):
+    for module in (kinds, cycles):
         monkeypatch.setattr(module, "REACH_BITS", 2)
     close_and_open(db, ring_of(5), "last", known)
 
@@ -187,13 +188,13 @@ def test_what_a_ring_of_tables_rests_on_is_walked_through_once_for_all_of_them(
 ) -> None:
     """It had been once for each, at every read: 2.4 s for a ring of 40."""
     looked: list[int] = []
-    real = collection_cycles.reads_with
+    real = cycles.reads_with
 
     def reads_with(core: Core, node: int, bits: int) -> list[int]:
         looked.append(node)
         return real(core, node, bits)
 
-    monkeypatch.setattr(collection_cycles, "reads_with", reads_with)
+    monkeypatch.setattr(cycles, "reads_with", reads_with)
     size = 16
     close_and_open(db, ring_of(size), "last", known=True)
     assert 0 < len(looked) <= 80 * size**2

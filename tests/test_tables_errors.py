@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine import Engine, Table, Transient, query, table
-from engine.lookup import MemberFailure
+from engine.tables.lookup import MemberFailure
 from tests.watching import Watch
 from tests.words import (
     BUSY,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from engine import Engine, fold, input, query, table
-from engine.accumulate import Sum
+from engine.tables.accumulate import Sum
 from tests.killing import KILLED, KillingStore, directory, possible, run
 from tests.table_programs import Row
 from tests.trial import small_limits

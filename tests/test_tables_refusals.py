@@ -13,7 +13,7 @@ from attrs import frozen
 
 from engine import Engine, query, table
 from engine.errors import BadLookup, BadTable, WrongValue
-from engine.lookup import MemberFailure
+from engine.tables.lookup import MemberFailure
 from tests.words import Word, paths, words
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, Sum, collect, fold, query
-from engine.kept import KeptRows
-from engine.kept_fold import KeptFold
-from engine.kept_table import KeptTable
+from engine import Engine, Sum, fold, query
+from engine.tables import collect
+from engine.tables.kept import KeptRows
+from engine.tables.kept_fold import KeptFold
+from engine.tables.kept_table import KeptTable
 from tests.striking import strike
 from tests.words import content, paths, uses, words, write
 

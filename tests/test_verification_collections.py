@@ -10,10 +10,10 @@ import pytest
 from attrs import frozen
 
 from engine import Engine, Sum, fold, input, query, table
-from engine.kept_table import KeptTable
 from engine.key import Key
 from engine.rules.directories import glob
 from engine.rules.files import read_text
+from engine.tables.kept_table import KeptTable
 from tests.verified import db, lines, node_of, number, place
 
 __all__ = ["db", "place"]  # fixtures

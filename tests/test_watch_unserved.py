@@ -51,7 +51,9 @@ def test_without_a_socket_nothing_of_serving_is_imported(project: Path) -> None:
 def test_a_served_client_imports_no_engine_no_rules_and_no_database(serving: Serving) -> None:
     program = START.format(str(ROOT)).replace("main()", "invoke(['run', 'rules.py:none'])")
     program = program.replace("from engine.__main__ import main;", "from engine.cli import invoke;")
-    program += "\nprint(*sorted({'engine.database', 'engine.core', 'engine.modules', 'rules', 'sqlite3', "
+    program += (
+        "\nprint(*sorted({'engine.database', 'engine.core', 'engine.modules.load', 'rules', 'sqlite3', "
+    )
     program += "'msgspec', 'engine.cli.report', 'rich', 'asyncio'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=600)
     assert found.stdout == "None\n\n", found.stderr

@@ -193,11 +193,11 @@ def test_what_workers_ask_for_again_and_again_is_no_reason_to_send_its_keys_for_
 ) -> None:
     """Code below the keys is another one there, and `first` was told nobody while `other` was doubtful."""
     monkeypatch.setattr(
-        "engine.code.STARTED_NS", 1 << 62
+        "engine.code.fingerprint.STARTED_NS", 1 << 62
     )  # the file of the rules is older than all processes
     rules = make("""
-import engine.code
-engine.code.STARTED_NS = 1 << 62
+import engine.code.fingerprint
+engine.code.fingerprint.STARTED_NS = 1 << 62
 from engine import Max
 
 @input

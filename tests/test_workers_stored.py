@@ -112,7 +112,9 @@ def all_looks() -> tuple[int, ...]:
 def test_tables_are_filled_and_looked_into_by_workers(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.code.STARTED_NS", 1 << 62)  # the file of the rules is older than this process
+    monkeypatch.setattr(
+        "engine.code.fingerprint.STARTED_NS", 1 << 62
+    )  # the file of the rules is older than this process
     rules = make(TABLES)
     found = []
     for processes in (0, 2):

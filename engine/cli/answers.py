@@ -133,7 +133,7 @@ def answer(request: Message, served: Served) -> Generator[Message, None, None]:
 def _run(request: Message, served: Served) -> Iterator[Message]:
     from engine.cli.arguments import key_to_run
     from engine.cli.report import of_query
-    from engine.modules import load_query
+    from engine.modules.load import load_query
 
     asked = wire.converted(request, Run)
     db = served.db
@@ -285,7 +285,7 @@ def _look(request: Message, served: Served) -> Iterator[Message]:
 
 def loaded_key(asked: Look, settings: Settings) -> Key[Any]:
     from engine.cli.look import loaded_key
-    from engine.modules import load_rules
+    from engine.modules.load import load_rules
 
     load_rules(settings)
     return loaded_key(asked.key, asked.args, settings)

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from engine.cli.convert import convert, free, make, shown
 from engine.errors import BadArguments
 from engine.key import Key
-from engine.modules import collection_of
+from engine.modules.load import collection_of
 from engine.query import Query, QueryInfo, info_of
 
 if TYPE_CHECKING:
-    from engine.tables import CollectionInfo
+    from engine.tables.table import CollectionInfo
 
 
 def key_of_texts(query: Query[..., Any], texts: Sequence[str], named: Iterable[str] = ()) -> Key[Any]:

@@ -18,8 +18,8 @@ from engine.cli.session import as_json, places
 
 if TYPE_CHECKING:
     from engine import Counts, Engine, Fold, Table, Verification
-    from engine.audit import Audit
     from engine.settings import Settings
+    from engine.tables.audit import Audit
 
 T = TypeVar("T")
 SAMPLE: Final = click.option(
@@ -114,7 +114,7 @@ def named_collection(name: str, settings: Settings) -> Table[Any, Any] | Fold[An
     from engine import Fold, Table
     from engine.cli.look import load_quietly
     from engine.errors import UnknownQuery
-    from engine.modules import collection_of, find_defined, load_query
+    from engine.modules.load import collection_of, find_defined, load_query
 
     load_quietly(settings)
     found = collection_of(find_defined(name) or load_query(name, settings))

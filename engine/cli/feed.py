@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from engine import Engine, Key
-    from engine.changes import Delta
+    from engine.tables.changes import Delta
     from engine.value_changes import NewValue
 
 VERSION: Final = 1  # of every document; raised when a field changes its meaning or goes

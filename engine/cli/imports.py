@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from engine.code_origin import origin
-from engine.module_bytecode import Current
+from engine.code.origin import origin
+from engine.modules.bytecode import Current
 
 
 class Finder(Current):

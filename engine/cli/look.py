@@ -309,7 +309,7 @@ def named_key(text: str, args: tuple[str, ...], settings: Settings) -> tuple[Any
 def loaded_key(text: str, args: tuple[str, ...], settings: Settings) -> Key[Any]:
     """The key that is displayed so, or `MODULE:QUERY` with its arguments. Its module is loaded if need be."""
     from engine.cli.arguments import key_of_displayed, key_of_texts, split_displayed
-    from engine.modules import find_defined, load_query
+    from engine.modules.load import find_defined, load_query
 
     displayed = None if args else split_displayed(text)
     name = displayed[0] if displayed else text
@@ -321,7 +321,7 @@ def load_quietly(settings: Settings) -> None:
     """Load the configured rule modules; one that fails costs its names only, with a note."""
     from engine.cli.output import tell
     from engine.errors import EngineError
-    from engine.modules import load_module
+    from engine.modules.load import load_module
 
     for text in settings.rules:
         try:

@@ -144,7 +144,7 @@ class Asker:
         from engine.cli.arguments import key_to_run
         from engine.cli.output import plain
         from engine.cli.run import compute
-        from engine.modules import load_query
+        from engine.modules.load import load_query
 
         assert self._db is not None
         value = compute(self._db, key_to_run(load_query(name, self.settings), args, ()), self.settings, True)[

@@ -73,7 +73,7 @@ def command(query: str, args: tuple[str, ...], named: tuple[str, ...], json_: bo
 
     from engine.cli.arguments import key_to_run
     from engine.cli.output import plain, plain_answer, shown, write, write_json
-    from engine.modules import load_query
+    from engine.modules.load import load_query
 
     key = key_to_run(load_query(query, settings), args, named)
     with ExitStack() as stack:

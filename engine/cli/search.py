@@ -23,12 +23,12 @@ from engine.cli.session import as_json, places
 
 if TYPE_CHECKING:
     from engine import Engine
-    from engine.changes import Delta
     from engine.cli.remote import Alone
     from engine.rules.python.documents import Document
     from engine.settings import Settings
     from engine.sinks import Sink
     from engine.store.fulltext import Hit
+    from engine.tables.changes import Delta
 
 T = TypeVar("T")
 EPILOG: Final = """\b
@@ -203,8 +203,8 @@ class _Project:
     def _deltas(self, after: str | None) -> Iterator[Delta[Document]]:
         import msgspec
 
-        from engine.changes import Delta
         from engine.rules.python.documents import Document
+        from engine.tables.changes import Delta
 
         if after is None:
             self._ask(None, close=True)

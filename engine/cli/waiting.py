@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from engine import Engine
     from engine.cli.takeover import Handed
-    from engine.code_moment import Moment
+    from engine.code.moment import Moment
     from engine.settings import Settings
     from engine.watch.server import Served
 

@@ -114,7 +114,7 @@ class _Command:
         from engine.cli.audience import Audience
         from engine.cli.imports import Finder
         from engine.cli.takeover import Handed, Start, taken_over
-        from engine.code_moment import Moment
+        from engine.code.moment import Moment
 
         handed = taken_over()
         self._start = Start()  # after: what was handed is not to be handed on

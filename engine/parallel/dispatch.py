@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-import engine.collect as collect
+import engine.tables.collect as collect
 import engine.verify as verify
 from engine.ahead import load_rows
 from engine.core import Core, Request

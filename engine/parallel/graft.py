@@ -16,9 +16,7 @@ from engine.errors import Cancelled
 from engine.failure import Failure
 from engine.graph import ABSENT, GROUP, MARKED, RUNNING, TRANSIENT
 from engine.keep import keep
-from engine.kept_table import KeptTable
 from engine.locate import locate
-from engine.lookup import LookupInfo
 from engine.memo import Reads
 from engine.outcome import Outcome
 from engine.parallel.choose import must_run
@@ -26,6 +24,8 @@ from engine.parallel.units import Record
 from engine.query import REGISTRY, QueryInfo
 from engine.rings import Cycle
 from engine.store import canonical
+from engine.tables.kept_table import KeptTable
+from engine.tables.lookup import LookupInfo
 
 _THERE = RuntimeError("it was raised in a worker")  # stands for a failure of which only the identity is known
 

@@ -14,14 +14,14 @@ from typing import Any, NoReturn
 
 from engine.core import Core
 from engine.errors import StoreError
-from engine.kept import KeptRows
-from engine.kept_table import KeptTable
-from engine.kinds import is_known
 from engine.locate import locate
-from engine.lookup import MODES, LookupInfo
 from engine.parallel.units import Stored, Table
 from engine.store.beside import Beside
 from engine.store.collections import Collections
+from engine.tables.kept import KeptRows
+from engine.tables.kept_table import KeptTable
+from engine.tables.kinds import is_known
+from engine.tables.lookup import MODES, LookupInfo
 
 
 class Looking:

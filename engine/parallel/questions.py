@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import engine.collect as collect
+import engine.tables.collect as collect
 import engine.verify as verify
 from engine.core import Core
 from engine.graph import ERROR, MARKED, RUNNING, TRANSIENT

@@ -15,12 +15,12 @@ from attrs import define, field
 
 from engine.core import Core
 from engine.graph import ERROR, MARKED, REACH, TRANSIENT, entries
-from engine.lookup import LookupInfo
 from engine.parallel.held import bytes_of
 from engine.parallel.slot import Slot
 from engine.parallel.units import Given
 from engine.store import canonical
 from engine.store.codec import DamagedValue
+from engine.tables.lookup import LookupInfo
 
 GIVE_US: Final = 50  # what a key has to cost to be given
 LOAD_US: Final = 200  # and where its value may have to be read from the store first

@@ -15,11 +15,8 @@ from typing import Final
 
 import msgspec
 
-from engine.collection import Collection
 from engine.core import Core
 from engine.graph import ERROR, RUNNING, TRANSIENT
-from engine.kept_table import KeptTable
-from engine.lookup import MODES, LookupInfo
 from engine.parallel.held import bytes_of
 from engine.parallel.slot import Slot
 from engine.parallel.units import Given, Reply, Stored, Table
@@ -27,6 +24,9 @@ from engine.query import REGISTRY
 from engine.reach import closure
 from engine.store import canonical
 from engine.store.beside import place_of
+from engine.tables.collection import Collection
+from engine.tables.kept_table import KeptTable
+from engine.tables.lookup import MODES, LookupInfo
 
 MANY: Final = 32  # lookups that are asked for, after which a commit costs less than those that would follow
 

@@ -9,13 +9,13 @@ from typing import Final, NoReturn
 from engine.core import Core
 from engine.failure import Failure
 from engine.limits import Limits
-from engine.lookup import LookupInfo
 from engine.outcome import Outcome
 from engine.parallel.held import DIGEST, digest
 from engine.parallel.looking import Looking
 from engine.parallel.units import GIVEN, REFUSED, Ask, Batch, Given, Reply, Stored
 from engine.store import canonical
 from engine.store.codec import DamagedValue
+from engine.tables.lookup import LookupInfo
 
 BARRED: Final = "it runs a key with limit={!r} on the way"
 

@@ -23,8 +23,8 @@ from typing import Final
 from attrs import define
 from blake3 import blake3
 
-from engine.code_moment import Moment
-from engine.code_origin import origin
+from engine.code.moment import Moment
+from engine.code.origin import origin
 from engine.rules.stat import settled, stamp_of
 
 LOOK_SECONDS: Final = 0.5  # between two looks: 50 files take 0.2 ms

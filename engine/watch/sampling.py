@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from engine.audit import Audit, glance
 from engine.core import Core
+from engine.tables.audit import Audit, glance
 from engine.watch.events import Trouble
 from engine.watch.progress_tracker import ProgressTracker
 

@@ -26,10 +26,10 @@ from engine.store import Batch, CollectionRow, MemberRow
 from engine.store.canonical import pack, unpack
 
 if TYPE_CHECKING:
-    from engine.columns import Plain
     from engine.core import Core
     from engine.failure import Failure
-    from engine.tables import CollectionInfo
+    from engine.tables.columns import Plain
+    from engine.tables.table import CollectionInfo
 
 Pattern = tuple[str, tuple[str, ...], int]  # mode, columns, how many characters (for beginnings)
 

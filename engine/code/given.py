@@ -1,11 +1,11 @@
-"""Code given: the project classes whose instances a query may give, which count in code that reads it.
+"""Given: the project classes whose instances a query may give, which count in code that reads it.
 
 Invariants
     O1  All counts that the annotation of its result names; that is all where the value is checked against it,
         or where it admits no instances of classes.
     O2  Else what its code names counts too, and what the functions that it names do: classes, the classes of
         objects, and what those hold; of modules that are imported in a function, the source.
-    O3  Things are met in an order that all processes agree on, see `code_names`. Depth is data.
+    O3  Things are met in an order that all processes agree on, see `names`. Depth is data.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from types import FunctionType, MappingProxyType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from engine.code_names import brought
-from engine.code_reach import Chain, facts_of
-from engine.code_value import ATOMIC, HOLDERS, in_order, is_plain, peek
+from engine.code.names import brought
+from engine.code.reach import Chain, facts_of
+from engine.code.value import ATOMIC, HOLDERS, in_order, is_plain, peek
 from engine.store.codec import leaves_open
 
 if TYPE_CHECKING:
-    from engine.code_walk import Walk
+    from engine.code.walk import Walk
 
 _ROWS = (Iterable, Iterator, Generator)  # of a table
 _said: WeakKeyDictionary[FunctionType, tuple[bool, bool]] = WeakKeyDictionary()

@@ -23,9 +23,9 @@ from typing import Any, Final
 import attrs
 
 from engine.errors import BadTable, UnstorableValue, WrongColumn, WrongValue
-from engine.row_shape import row_shape
 from engine.store.canonical import Unpackable, known, learn_annotation, pack, unpack
 from engine.store.codec import ValueCodec, fingerprint
+from engine.tables.row_shape import row_shape
 
 Plain = str | int | float | bytes | None
 """What SQLite keeps as it is."""

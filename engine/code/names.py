@@ -1,4 +1,4 @@
-"""Code names: what the names that code reads stand for now, and what its imports bring.
+"""Names: what the names that code reads stand for now, and what its imports bring.
 
 Invariants
     N1  A label is a name, made unique by the order in which the walk meets objects. That order is the
@@ -21,9 +21,9 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-from engine.code_origin import exists, file_of, origin, release, source_facts
-from engine.code_reach import Chain, Import, digest_of, packed
-from engine.code_value import Values, words
+from engine.code.origin import exists, file_of, origin, release, source_facts
+from engine.code.reach import Chain, Import, digest_of, packed
+from engine.code.value import Values, words
 from engine.script import module_name
 
 PLACE = words("__file__ __path__ __cached__ __spec__ __loader__ __builtins__")

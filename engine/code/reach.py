@@ -1,4 +1,4 @@
-"""Code reach: what a code object does and names. Nothing is run.
+"""Reach of code: what a code object does and names. Nothing is run.
 
 Invariants
     R1  The facts of a code object follow from its instructions, constants and names. File, line

@@ -15,7 +15,7 @@ Invariants
 Annotations: the annotations of a class count, with their text, for they make its fields. Those of a
 function count only by the project classes they name, and so do the return annotations of queries that are
 read, of what gives the rows of a table, and of what makes the value of a fold. Where those leave open what it
-is, what its code names counts too, see `code_given`. For methods of a value run without their class being
+is, what its code names counts too, see `given`. For methods of a value run without their class being
 named in the code. A name that exists for type checkers only is not followed.
 
 Not seen: names computed at run time (`getattr(module, name)` counts the whole module;
@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from engine.code_moment import BEGAN
+from engine.code.moment import BEGAN
 from engine.errors import BadQuery
 
 # The walk and all below it (dis, sysconfig, ...) are imported by the first fingerprint, not with the engine.
@@ -60,7 +60,7 @@ def code_fingerprint(
     function's own code, defaults and closure; "version" looks at `version` alone; "none" at nothing.
     `version` always counts when given.
     """
-    from engine.code_reach import digest_of, packed
+    from engine.code.reach import digest_of, packed
 
     parts = code_parts(function, policy=policy, version=version)
     return digest_of(packed(b"parts", (packed(b"", _line(part)) for part in parts)))
@@ -74,7 +74,7 @@ def code_parts(
     project: Callable[[str], bool] | None = None,
 ) -> tuple[Part, ...]:
     """What `code_fingerprint` covers, sorted: two listings compared name what changed."""
-    from engine.code_reach import constant, digest_of
+    from engine.code.reach import constant, digest_of
 
     if policy not in POLICIES:
         raise BadQuery(policy=policy, hint=f"The code policies are {', '.join(POLICIES)}.")
@@ -88,7 +88,7 @@ def code_parts(
     if version is not None:
         parts.append(Part("version", "version", digest_of(constant(version))))
     if policy in ("closure", "self"):
-        from engine.code_walk import Walk
+        from engine.code.walk import Walk
 
         walk = Walk(project, follow=policy == "closure", started=STARTED_NS)
         try:

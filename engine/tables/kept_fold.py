@@ -14,24 +14,24 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from engine.accumulate import change, is_invertible
-from engine.blocks import Blocks
-from engine.collection import Collection, force_lookups
-from engine.columns import plain
 from engine.errors import BadFold, StoreDamaged
 from engine.failure import Failure, is_transient
-from engine.folds import key_bytes, learn_values, merging
 from engine.frame import CURRENT
 from engine.graph import ABSENT, VALUE
 from engine.locate import find
 from engine.persist import load
 from engine.store import Batch, BlockRow
 from engine.store.canonical import Unpackable, known, pack, unpack
-from engine.waiting import Waiting
+from engine.tables.accumulate import change, is_invertible
+from engine.tables.blocks import Blocks
+from engine.tables.collection import Collection, force_lookups
+from engine.tables.columns import plain
+from engine.tables.fold import key_bytes, learn_values, merging
+from engine.tables.waiting import Waiting
 
 if TYPE_CHECKING:
     from engine.core import Core
-    from engine.tables import CollectionInfo
+    from engine.tables.table import CollectionInfo
 
 T = TypeVar("T")
 BYTES: Final = (

@@ -1,4 +1,4 @@
-"""Code origin: where a module comes from, which version it is, and what its source says. Nothing is run.
+"""Origin: where a module comes from, which version it is, and what its source says. Nothing is run.
 
 Invariants
     O1  No module is imported here, nor the parents of one: they are looked for with the finders alone.
@@ -22,8 +22,8 @@ from struct import pack
 
 from attrs import frozen
 
-from engine.code_moment import BEGAN
-from engine.code_reach import Import, digest_of, facts_of
+from engine.code.moment import BEGAN
+from engine.code.reach import Import, digest_of, facts_of
 
 
 def _real(paths: Iterable[str | None]) -> tuple[str, ...]:

@@ -11,18 +11,18 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.collection import Collection, force_lookups, key_changed, keys_unknown
-from engine.columns import Found, Plain, in_order, order, plain
 from engine.errors import CycleError
 from engine.failure import Failure, describe
-from engine.kept import Columns, KeptRows
 from engine.locate import find, nodes_of
-from engine.log import Log
-from engine.lookup import FAILURES, OF, STARTING
 from engine.persist import load, load_readers
 from engine.store import Batch
 from engine.store.canonical import canonical
 from engine.store.codec import FINGERPRINT_BYTES, fingerprint
+from engine.tables.collection import Collection, force_lookups, key_changed, keys_unknown
+from engine.tables.columns import Found, Plain, in_order, order, plain
+from engine.tables.kept import Columns, KeptRows
+from engine.tables.log import Log
+from engine.tables.lookup import FAILURES, OF, STARTING
 
 if TYPE_CHECKING:
     from engine.core import Core

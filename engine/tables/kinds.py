@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from engine.collection import NOBODY, Collection
 from engine.core import Core
 from engine.graph import FORCED, REACH_BITS, REACH_SHIFT
-from engine.kept_fold import KeptFold
-from engine.kept_table import KeptTable
-from engine.lookup import FAILURES, MODES, OF
 from engine.persist import load
 from engine.query import QueryInfo
 from engine.reach import note
-from engine.tables import CollectionInfo
+from engine.tables.collection import NOBODY, Collection
+from engine.tables.kept_fold import KeptFold
+from engine.tables.kept_table import KeptTable
+from engine.tables.lookup import FAILURES, MODES, OF
+from engine.tables.table import CollectionInfo
 
 SUFFIXES: Final = ("members", "into", *MODES, OF, FAILURES)  # of the names of a collection's own queries
 KINDS: dict[str, type[Collection]] = {KeptTable.kind: KeptTable, KeptFold.kind: KeptFold}

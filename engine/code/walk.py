@@ -1,4 +1,4 @@
-"""Code walk: from a function through the functions and classes that it can reach.
+"""Walk: from a function through the functions and classes that it can reach.
 
 Invariants
     W1  The function that the walk starts from counts by its code, wherever it lives; of the rest only what
@@ -8,7 +8,7 @@ Invariants
     W3  A class is its bases, annotations and attributes, without what Python or a library keeps in it that
         differs between equal programs.
     W4  The annotations of a function count by the project classes they name; those of a class by text too.
-    W5  A query is represented by its name, its parameters and the classes of its result, see `code_given`.
+    W5  A query is represented by its name, its parameters and the classes of its result, see `given`.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from types import (
 )
 from typing import Any
 
-from engine.code_given import classes_given, home_of, query_name
-from engine.code_names import PLACE, Names, as_imported, brought
-from engine.code_reach import Chain, annotation_names, facts_of, packed, texts_in
-from engine.code_value import peek, words
+from engine.code.given import classes_given, home_of, query_name
+from engine.code.names import PLACE, Names, as_imported, brought
+from engine.code.reach import Chain, annotation_names, facts_of, packed, texts_in
+from engine.code.value import peek, words
 
 _DESCRIPTORS = (
     MethodDescriptorType,

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, Generic, Never, Protocol, TypeAlias, TypeVar, overload
 
-from engine.counts import Set
 from engine.errors import BadFold, EmptyFold
 from engine.key import short
-from engine.total import Sum
+from engine.tables.counts import Set
+from engine.tables.total import Sum
 
 __all__ = [
     "Accumulator",

@@ -1,4 +1,4 @@
-"""Folds: a value reduced over the members of a collection, kept by what comes and goes.
+"""Fold: a value reduced over the members of a collection, kept by what comes and goes.
 
     line_total = fold(each=python_files, of=line_count, into=Sum())
 
@@ -20,18 +20,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any, Generic, TypeVar, cast, overload
 
-from engine.accumulate import Accumulator, Associative, Invertible, is_invertible
-from engine.blocks import Blocks
-from engine.columns import Plain, plain
 from engine.define import define_query
 from engine.errors import BadFold, escaped
 from engine.frame import CURRENT, Frame
 from engine.key import Key
-from engine.lookup import OF, LookupInfo, keys_of
 from engine.query import Query, QueryInfo, info_of
 from engine.script import module_name
 from engine.store.canonical import known, learn_annotation, pack, unpack
-from engine.tables import CollectionInfo, Column, assemble
+from engine.tables.accumulate import Accumulator, Associative, Invertible, is_invertible
+from engine.tables.blocks import Blocks
+from engine.tables.columns import Plain, plain
+from engine.tables.lookup import OF, LookupInfo, keys_of
+from engine.tables.table import CollectionInfo, Column, assemble
 
 K = TypeVar("K")
 V = TypeVar("V")

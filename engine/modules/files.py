@@ -19,8 +19,8 @@ from types import ModuleType
 from typing import Final
 
 from engine.errors import BadModule
-from engine.module_bytecode import Uncached, current_spec
-from engine.module_trouble import nearest, translate
+from engine.modules.bytecode import Uncached, current_spec
+from engine.modules.trouble import nearest, translate
 
 LOCAL: Final = "local"
 RESERVED: Final = frozenset(

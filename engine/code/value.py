@@ -6,7 +6,7 @@ Invariants
     V3  A value that contains itself ends: a way back is a number of levels, and is not kept for elsewhere.
     V4  No code of the user's runs but properties, `__getattr__` and `__reduce_ex__` of known types: built-in
         containers are read through their own type, instances through `__dict__` and slots.
-    V5  What has no bytes is never left out (code C5): see `opaque`.
+    V5  What has no bytes is never left out (fingerprint C5): see `opaque`.
 
 Functions, classes, modules and queries are not values: `labelled`, which a subclass gives, says what stands
 for them. `home`, `outside` and `add` are its too.
@@ -39,8 +39,8 @@ from types import (
 )
 from typing import Any
 
-from engine.code_origin import source_facts
-from engine.code_reach import atom, digest_of, facts_of, packed
+from engine.code.origin import source_facts
+from engine.code.reach import atom, digest_of, facts_of, packed
 
 
 def words(text: str) -> frozenset[str]:
@@ -234,7 +234,7 @@ class Values(ABC):
         return {n: state[n] for n in sorted(kept, key=str)}
 
     def opaque(self, value: object) -> bytes:
-        """A value without canonical bytes: see code C5."""
+        """A value without canonical bytes: see fingerprint C5."""
         kind = type(value)
         pieces = [self.outside(kind.__module__, kind.__qualname__)]
         if kind.__module__.partition(".")[0] not in _STATELESS:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
-from engine.columns import Plain
 from engine.store import Batch, ChangeRow, CursorRow
 from engine.store.canonical import pack, unpack
+from engine.tables.columns import Plain
 
 if TYPE_CHECKING:
     from engine.core import Core

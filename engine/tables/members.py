@@ -11,10 +11,10 @@ from __future__ import annotations
 from array import array
 from itertools import islice
 
-from engine.collection import Collection
 from engine.core import Core
 from engine.mark import spread
 from engine.persist import load, load_readers
+from engine.tables.collection import Collection
 
 
 def enter(core: Core, one: Collection, node: int) -> None:

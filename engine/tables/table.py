@@ -1,4 +1,4 @@
-"""Tables: a derived collection of rows, one set of rows for each source key, looked up by column.
+"""Table: a derived collection of rows, one set of rows for each source key, looked up by column.
 
     @table(each=python_files, index=("name",))
     def definitions(path: str) -> Iterable[Definition]:
@@ -24,12 +24,15 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 from attrs import define, frozen
 
-from engine.columns import Columns, Plain, field_names
 from engine.define import define_query
 from engine.errors import BadTable, escaped
 from engine.frame import CURRENT
 from engine.key import Key
-from engine.lookup import (
+from engine.parameters import parameters_of
+from engine.query import Query, QueryInfo, info_of
+from engine.script import module_name
+from engine.tables.columns import Columns, Plain, field_names
+from engine.tables.lookup import (
     COUNT,
     EXISTS,
     FAILURES,
@@ -44,9 +47,6 @@ from engine.lookup import (
     lookup_of,
     tuple_of,
 )
-from engine.parameters import parameters_of
-from engine.query import Query, QueryInfo, info_of
-from engine.script import module_name
 
 K = TypeVar("K")
 Row = TypeVar("Row")

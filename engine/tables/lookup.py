@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
 
 from attrs import define, frozen
 
-from engine.columns import Found, Plain, in_order, order, plain
 from engine.define import define_query
 from engine.errors import BadLookup, CycleError, EngineError, escaped
 from engine.failure import describe
@@ -25,9 +24,10 @@ from engine.frame import CURRENT, Frame
 from engine.key import Key, short
 from engine.query import QueryInfo
 from engine.store.canonical import canonical
+from engine.tables.columns import Found, Plain, in_order, order, plain
 
 if TYPE_CHECKING:
-    from engine.tables import CollectionInfo
+    from engine.tables.table import CollectionInfo
 
 R_co = TypeVar("R_co", covariant=True)
 

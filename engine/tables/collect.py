@@ -24,26 +24,26 @@ from typing import TYPE_CHECKING, Any
 import engine.answer as answer
 import engine.group as group
 import engine.verify as verify
-from engine.collection import CYCLIC, Collection, force_lookups
-from engine.collection_cycles import doubt_lookups, lookups_of, needs_above, rest_on, shares_bit
 from engine.core import Core, Request
 from engine.errors import Cancelled, CycleError
 from engine.failure import Failure
 from engine.graph import ERROR, FORCED, MARKED, REACH, RUNNING, TRANSIENT
-from engine.kept_table import KeptTable
-from engine.kinds import is_known, made, of_other_kind, own_queries, reshape, shape_of, stand_for
 from engine.locate import bind, locate
 from engine.mark import spread, suspect
-from engine.members import enter, gather, leave
 from engine.persist import load, load_readers, save
 from engine.query import QueryInfo
 from engine.reach import closure, note
 from engine.reason import Reason
 from engine.rings import Cycle
+from engine.tables.collection import CYCLIC, Collection, force_lookups
+from engine.tables.cycles import doubt_lookups, lookups_of, needs_above, rest_on, shares_bit
+from engine.tables.kept_table import KeptTable
+from engine.tables.kinds import is_known, made, of_other_kind, own_queries, reshape, shape_of, stand_for
+from engine.tables.members import enter, gather, leave
 
 if TYPE_CHECKING:
     from engine.running import Running
-    from engine.tables import CollectionInfo
+    from engine.tables.table import CollectionInfo
 
 
 def below(core: Core, nodes: Iterable[int], asker: Request) -> None:

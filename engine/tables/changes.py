@@ -26,18 +26,18 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from attrs import frozen
 
 from engine.attempt import Gate, finish, insist
-from engine.columns import Found, in_order
 from engine.core import Core
 from engine.errors import BadCursor, StoreFull
 from engine.graph import MARKED
-from engine.kept_table import KeptTable
 from engine.key import short
 from engine.locate import locate
-from engine.log import Cursor, Entry
 from engine.request import demand
+from engine.tables.columns import Found, in_order
+from engine.tables.kept_table import KeptTable
+from engine.tables.log import Cursor, Entry
 
 if TYPE_CHECKING:
-    from engine.tables import CollectionInfo
+    from engine.tables.table import CollectionInfo
 
 Row = TypeVar("Row")
 T = TypeVar("T")

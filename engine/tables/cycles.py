@@ -1,4 +1,4 @@
-"""Collection cycles: where a table or fold may need itself, and where it only looks so.
+"""Cycles: where a table or fold may need itself, and where it only looks so.
 
 Which collections a node rests on is known by bits of its last memo. Inside of a collection that is being
 settled, old memos may say what is no longer so, and shared bits what never was.
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from engine.collection import Collection, force_lookups
 from engine.core import Core, Request
 from engine.graph import GROUP, MARKED, REACH_BITS
 from engine.locate import nodes_of
 from engine.mark import spread
 from engine.persist import load
 from engine.reach import closure
+from engine.tables.collection import Collection, force_lookups
 
 
 def needs_above(core: Core, one: Collection, asker: Request) -> bool:

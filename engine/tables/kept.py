@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from engine.columns import Found, Plain
 from engine.store import Batch, MemberRows
+from engine.tables.columns import Found, Plain
 
 if TYPE_CHECKING:
     from engine.store.collections import Collections

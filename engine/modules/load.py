@@ -1,4 +1,4 @@
-"""Modules: loading rule modules by file path, dotted name or entry point, and finding queries in them.
+"""Load: rule modules by file path, dotted name or entry point, and the queries in them.
 
 Only what is named is imported: on the command line, in the project's file, or by an installed distribution's
 entry point in the group `engine.rules`.
@@ -15,14 +15,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from engine.errors import BadModule, UnknownQuery
-from engine.module_bytecode import install
-from engine.module_files import LOCAL, RESERVED, forget_since, load_file, make_importable
-from engine.module_trouble import nearest, translate
+from engine.modules.bytecode import install
+from engine.modules.files import LOCAL, RESERVED, forget_since, load_file, make_importable
+from engine.modules.trouble import nearest, translate
 from engine.query import REGISTRY, Query, QueryInfo
 from engine.settings import Settings, looks_like_file
 
 if TYPE_CHECKING:
-    from engine.tables import CollectionInfo
+    from engine.tables.table import CollectionInfo
 
 GROUP: Final = "engine.rules"
 

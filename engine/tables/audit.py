@@ -15,18 +15,12 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from engine.attempt import PATIENCE, Gate, insist
-from engine.collection import Collection
-from engine.columns import order, plain
 from engine.core import Core
 from engine.errors import Closed, ForkedEngine, SnapshotLost, StoreError
 from engine.failure import describe
-from engine.folds import from_scratch
 from engine.graph import ERROR, MARKED, TRANSIENT
-from engine.kept_fold import KeptFold
-from engine.kept_table import KeptTable
 from engine.key import display, short
 from engine.locate import find, locate, nodes_of
-from engine.lookup import keys_of
 from engine.mark import spread
 from engine.persist import load, load_readers
 from engine.query import QueryInfo
@@ -36,11 +30,17 @@ from engine.snapshot import Snapshot
 from engine.snapshot_frame import SnapshotFrame
 from engine.store.canonical import Unpackable, pack
 from engine.store.codec import fingerprint
+from engine.tables.collection import Collection
+from engine.tables.columns import order, plain
+from engine.tables.fold import from_scratch
+from engine.tables.kept_fold import KeptFold
+from engine.tables.kept_table import KeptTable
+from engine.tables.lookup import keys_of
 
 if TYPE_CHECKING:
     import random
 
-    from engine.tables import CollectionInfo
+    from engine.tables.table import CollectionInfo
 
 
 @frozen

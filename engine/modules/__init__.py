@@ -1,0 +1,1 @@
+"""Modules: the rule modules of the user, loaded by file path, dotted name or entry point (`load`)."""
