@@ -124,7 +124,8 @@ def test_a_fold_and_a_key_have_their_newest_value_told(place: Path) -> None:
     assert (first["key"], first["value"], first["error"]) == ("rules:count.Sum()", 3, None)
     save(place / "a.txt", "one\n")
     assert Asked(place, "changes", "total", *CURSOR).out == "R2 rules:count.Sum()\n  2\n"
-    assert Asked(place, "changes", "count('a.txt')", *CURSOR).out == "R2 rules:count('a.txt')\n  1\n"
+    assert Asked(place, "changes", "count", "a.txt", *CURSOR).out == "R2 rules:count('a.txt')\n  1\n"
+    assert Asked(place, "changes", "count('a.txt')", *CURSOR).err == "nothing changed\n"  # the same key
     save(place / "n.txt", "x")
     assert "failed: ValueError" in Asked(place, "changes", "number", *CURSOR).out
 

@@ -38,6 +38,7 @@ Examples:
   engine changes words --cursor index --follow --json     and so on, until Ctrl-C; one delta to a line
   engine changes words --cursor index --after POSITION    for who stores `position` with what it made of it
   engine changes words --cursor index --close             forget this consumer
+  engine changes rules.py:lines a.txt --cursor index      the value of a query, with an argument
 """
 TURN_SECONDS: Final = 0.2  # the longest until a signal is noticed
 BUSY: Final = "Wait for it to end."
@@ -45,6 +46,7 @@ BUSY: Final = "Wait for it to end."
 
 @click.command("changes", epilog=EPILOG)
 @click.argument("name", metavar="TABLE|KEY")
+@click.argument("args", nargs=-1, metavar="[ARGS]...")
 @click.option("--cursor", required=True, metavar="NAME", help="The consumer; the store keeps how far it is.")
 @click.option("--after", metavar="POSITION", help="Go on after this position instead.")
 @click.option("--follow", is_flag=True, help="Go on as files change, until Ctrl-C.")
@@ -53,7 +55,7 @@ BUSY: Final = "Wait for it to end."
 @click.option("--json", "json_", is_flag=True, help="One JSON document to a line for each delta.")
 @click.option("-q", "--quiet", is_flag=True, help="Tell only what goes wrong.")
 @places
-def command(name: str, **options: Any) -> None:
+def command(name: str, args: tuple[str, ...], **options: Any) -> None:
     """Tell what changed in a table, or in the value of a key, since this consumer looked last.
 
     A new consumer gets all rows. A delta counts as told once it was written: one that was interrupted before
@@ -68,14 +70,22 @@ def command(name: str, **options: Any) -> None:
     if taken_over() is not None:
         own["after"] = None  # all that was written is acknowledged
     start = Start() if own["follow"] else None
-    _Command(name, own, settings_of(options), start).run()
+    _Command(name, args, own, settings_of(options), start).run()
 
 
 class _Command:
     """One run of `engine changes`, until nothing is left, or somebody ends it."""
 
-    def __init__(self, name: str, options: dict[str, Any], settings: Settings, start: Start | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        args: tuple[str, ...],
+        options: dict[str, Any],
+        settings: Settings,
+        start: Start | None,
+    ) -> None:
         self._name = name
+        self._args = args
         self._options = options
         self._settings = settings
         self._start = start
@@ -116,7 +126,7 @@ class _Command:
             return
         from engine.cli.look import loaded_key
 
-        key = loaded_key(self._name, (), self._settings)
+        key = loaded_key(self._name, self._args, self._settings)
         with ExitStack() as stack:
             db = engine_unless_watched(self._settings, stack, alone, self._ask_the_watch, hint=BUSY)
             if db is not None:
@@ -240,6 +250,7 @@ class _Command:
             wanted = not self._stop and self._left != 0
             request = {
                 "key": self._name,
+                "args": self._args,
                 "cursor": self._options["cursor"],
                 "after": acknowledged,
                 "close": self._options["close"],

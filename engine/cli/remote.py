@@ -156,7 +156,8 @@ def changes(request: dict[str, Any], settings: Settings) -> dict[str, Any] | Alo
         return Alone()
     from engine.watch.client import NotServed, ask
 
-    asked = {"do": "changes", "place": _place(settings), **request, "key": _absolute(request["key"], True)}
+    key = _absolute(request["key"], not request["args"])
+    asked = {"do": "changes", "place": _place(settings), **request, "key": key}
     try:
         reply = ask(settings.store, asked)
     except NotServed as error:

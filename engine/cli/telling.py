@@ -37,6 +37,7 @@ class Changes:
 
     place: answers.Place
     key: str
+    args: tuple[str, ...]
     cursor: str
     after: str | None = None
     close: bool = False
@@ -59,7 +60,7 @@ def answer_changes(request: Message, served: Served) -> Iterator[Message]:
     yield answers.AT_IT
     try:
         with answers.LOADING:
-            key = answers.loaded_key(answers.Look(asked.place, asked.key, ()), asked.place.settings())
+            key = answers.loaded_key(answers.Look(asked.place, asked.key, asked.args), asked.place.settings())
     except EngineError as error:
         yield answers.failed(error, early=True)
         return
