@@ -88,6 +88,15 @@ def test_an_unknown_command_is_told_with_the_one_meant(engine: Command) -> None:
     check_refused(engine("-C", "src", "status"), 2, "after the command, as in: engine run -C ...")
 
 
+def test_a_group_without_a_command_shows_its_help_once(engine: Command) -> None:
+    for command in ((), ("graph",)):
+        found = engine(*command)
+        told = found.out + found.err
+        assert told.count("Usage:") == 1
+        assert "Commands:" in told
+        assert "See engine" not in told
+
+
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
 def test_every_command_has_help(command: tuple[str, ...]) -> None:
     result = CliRunner().invoke(group, [*command, "--help"])

@@ -110,13 +110,14 @@ def _is_bug(error: BaseException) -> bool:
 
 def _report_usage(error: click.ClickException) -> int:
     context = getattr(error, "ctx", None)
-    if context is not None:
+    is_help = isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ()))  # since click 8.2
+    if context is not None and not is_help:
         tell(context.get_usage())
     tell("\n".join(escaped(line) for line in error.format_message().split("\n")))
     if isinstance(error, click.NoSuchOption) and isinstance(getattr(context, "command", None), click.Group):
         tell(f"Options come after the command, as in: engine run {error.option_name} ...")
     elif isinstance(error, click.NoSuchOption):
         tell("An argument that starts with a dash goes after --.")
-    elif context is not None:
+    elif context is not None and not is_help:
         tell(f"See {context.command_path} --help.")
     return EXIT_BAD_REQUEST
