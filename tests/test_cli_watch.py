@@ -114,6 +114,7 @@ def test_a_root_that_goes_away_ends_it_or_is_waited_for(place: Path) -> None:
         assert watch.ends() == 2
         assert "the root is gone" in watch.told()
         assert "--wait-root" in watch.told()
+        assert "end the watch" not in watch.told()  # it ends by itself
     other.mkdir()
     (other / "a.txt").write_text("1\n")
     with Watching(place, *options, "--wait-root") as watch:

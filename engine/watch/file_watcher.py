@@ -284,7 +284,7 @@ class FileWatcher(Coverage):
         if identity is None:
             if not self.root_is_gone:
                 self.root_is_gone = True
-                trouble = Trouble(str(self._core.root), RootGone.headline, "Put it back, or end the watch.")
+                trouble = Trouble(str(self._core.root), RootGone.headline, "Put it back.")
                 log.info("%s: %s", trouble.place, trouble.cause)
                 self._tell(trouble)
                 if self.state == LIVE:
