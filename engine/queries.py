@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.query import TAKEN_OVER, QueryInfo
+from engine.store.canonical import renew
 
 
 class Queries:
@@ -33,7 +34,8 @@ class Queries:
         self.of_members: dict[int, set[int]] = {}  # of a member's query: the collections' own queries
         self.stored: set[int] = set()  # have nodes in the store since it was opened
         self.checked: set[int] = set()  # their code was compared in this process
-        self.taken_over = len(TAKEN_OVER)  # redefinitions that were seen
+        self.taken_over = 0  # redefinitions that were seen
+        self.redefined()  # those of before are no news here
         self.takes_many = False  # whether a query with `batch=` is bound
 
     def add(self, name: str, code: bytes, calls: set[int]) -> int:
@@ -61,6 +63,8 @@ class Queries:
     def redefined(self) -> Iterable[str]:
         """The names that were defined again since this was asked last."""
         names = TAKEN_OVER[self.taken_over :]
+        if names:
+            renew()  # what no annotation names is made of the classes of now, too
         self.taken_over += len(names)
         return dict.fromkeys(names)
 

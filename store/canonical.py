@@ -30,7 +30,7 @@ from engine.store.packing import (
     node_of,
     value_of,
 )
-from engine.store.records import UnknownClass, known, learn, learn_annotation
+from engine.store.records import UnknownClass, known, learn, learn_annotation, renew
 
 __all__ = [
     "MAX_DEPTH",
@@ -43,6 +43,7 @@ __all__ = [
     "learn_annotation",
     "on_fresh_stack",
     "pack",
+    "renew",
     "restore",
     "unpack",
 ]

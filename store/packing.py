@@ -164,7 +164,7 @@ def _nodes(values: Iterable[Any], depth: int, keyed: bool) -> list[Any]:
 def _record(value: Any, record: Record, depth: int, keyed: bool) -> Ext:
     kind = type(value)
     if known.get(record.name) is not kind:
-        known[record.name] = kind
+        learn(kind)
     if (extra := stray_attribute(value, record)) is not None:
         raise Unpackable(value, f"its attribute {extra} is not a field of the class")
     try:

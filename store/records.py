@@ -5,8 +5,8 @@ Invariants
         attrs or dataclass class without a base written in C that holds more. Nothing else is a record.
     R2  A record is made again without its `__init__`, so its fields come back as they were; a Struct alone
         goes through its own.
-    R3  A class is known by its name "module:qualname". Where two share one (a reload, a local class), the
-        later one is meant.
+    R3  A class is known by its name "module:qualname". Where two share one (a reload, a local class), the one
+        is meant that its module has, or else the later one.
     R4  Reading the annotations of a class raises nothing: what cannot be resolved is Any.
 """
 
@@ -149,7 +149,15 @@ def class_name(cls: type) -> str:
 
 def learn(cls: type) -> None:
     """Let `restore` make instances of `cls`."""
-    known[class_name(cls)] = cls
+    name = class_name(cls)
+    if known.get(name) is not cls and loaded_class(name) is None:
+        known[name] = cls
+
+
+def renew() -> None:
+    """Modules were loaded anew: what is known from now on is what they have by now (R3)."""
+    for name in tuple(known):
+        loaded_class(name)
 
 
 def learn_annotation(annotation: Any) -> None:

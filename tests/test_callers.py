@@ -332,7 +332,9 @@ def test_a_caller_runs_again_when_a_method_of_what_it_gets_is_another_one(
 
 
 @pytest.mark.parametrize("reloaded", [False, True])
-@pytest.mark.parametrize("asked", [*(f"isinstance({asked}, Row)" for asked in ASKED), "caught()"])
+@pytest.mark.parametrize(
+    "asked", [*(f"isinstance({asked}, (Row, OfOther, Below))" for asked in ASKED + LOOSELY), "caught()"]
+)
 def test_what_was_kept_is_of_the_classes_of_now_where_their_module_is_loaded_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reloaded: bool, asked: str
 ) -> None:
