@@ -13,6 +13,7 @@ from attrs import frozen
 
 from engine import BadCursor, BadLookup, Engine, MemberFailure, input, query, table
 from engine.errors import WrongColumn
+from tests.workers import Rules
 
 
 @frozen
@@ -199,3 +200,20 @@ def test_a_lookup_that_is_refused_runs_again_when_the_table_has_the_column(
         assert not db.notes()
         db.check_invariants()
     db.close()
+
+
+def test_a_table_that_is_opened_after_a_refused_lookup_loses_nobody_who_looked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lookup was forced in the revision in which its reader held: no later change reached that one."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    head = "from __future__ import annotations\nfrom engine.errors import BadLookup, WrongColumn\n"
+    rules = Rules(tmp_path, VERSIONS.format(index='"n",', kind="int", value="n"), head=head)
+    with Engine(None) as db:
+        assert db.get(rules.caught) == "refused"
+        assert db.get(rules.typed) == "1"  # this opens the table
+        assert db.get(rules.caught) == "refused"
+        db.check_invariants()
+        rules.file.write_text(head + VERSIONS.format(index='"name", "n"', kind="int", value="n"))
+        rules.load()
+        assert db.get(rules.caught) == "1"
