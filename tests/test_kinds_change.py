@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, input, query
+from engine import Engine, Sum, fold, input, query
 
 NAME = "test_kinds_change:text"
 WORLD: dict[str, str] = {}
@@ -135,3 +135,36 @@ def test_what_a_coarser_eq_kept_is_not_kept_by_a_finer_one(tmp_path: Path, after
             db.set(measured.key(), 12)
             assert db.get(about) == right
             assert db.verify().differences == ()
+
+
+def test_members_of_a_fold_whose_name_a_query_took_over_are_computed_all_the_same(tmp_path: Path) -> None:
+    """They looked for its value to force it, which is another query's now: the request failed by that."""
+
+    @input(name="kinds:added")
+    def added() -> int:
+        return 1
+
+    @query(name="kinds:summand")
+    def summand(n: int) -> int:
+        return n + added()
+
+    def the_fold() -> Any:
+        return fold(each=numbers, of=summand, into=Sum(), name="kinds:total")
+
+    @query(name="kinds:numbers")
+    def numbers() -> tuple[int, ...]:
+        return 1, 2
+
+    with Engine(tmp_path / "store") as db:
+        assert db.get(the_fold()) == 5
+
+    @query(name="kinds:total")
+    def total() -> str:
+        return "none"
+
+    with Engine(tmp_path / "store") as db:
+        assert db.get(total) == "none"
+        db.set(added, 2)
+        assert db.get(summand, 1) == 3
+        assert db.get(the_fold()) == 7
+        db.check_invariants()

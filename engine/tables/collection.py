@@ -112,8 +112,10 @@ class Collection:
         """What its module says of it now, if that is loaded. None where a plain query took its name over."""
         known = REGISTRY.get(self._members)
         info: CollectionInfo | None = self.info if known is None else known.collection
-        if info is not None and info.row is not None and REGISTRY.get(info.name) is not info.member:
-            return None
+        if info is not None:
+            named = info.value if info.row is None else info.member
+            if REGISTRY.get(info.name) is not named:
+                return None
         return info
 
     @property
