@@ -7,6 +7,8 @@ Invariants
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -262,7 +264,7 @@ def _renew_values(core: Core, before: QueryInfo, info: QueryInfo) -> None:
     So does `except` of errors. What is not made anew here is computed again for who reads it.
     """
     graph = core.graph
-    for node in graph.tables[info.index].values():
+    for node in _in_memory(core, info):
         held, flags = graph.values[node], graph.flags[node]
         if isinstance(held, Failure):
             if held.data is not None or held.ring:
@@ -278,6 +280,22 @@ def _renew_values(core: Core, before: QueryInfo, info: QueryInfo) -> None:
                     continue
         graph.values[node] = ABSENT
         graph.status[node] &= ~VALUE
+
+
+def _in_memory(core: Core, info: QueryInfo) -> Iterator[int]:
+    """The nodes of a query that may have values in memory.
+
+    Of stored ones those too that nobody asked for by their arguments: values are read ahead by id. See
+    test_what_was_read_ahead_is_of_the_class_of_now.
+    """
+    row, node = core.queries.by_name[info.name], 0
+    if row not in core.queries.stored:
+        yield from core.graph.tables[info.index].values()
+        return
+    with suppress(ValueError):
+        while True:
+            node = core.graph.query.index(row, node + 1)
+            yield node
 
 
 def _code_of(core: Core, info: QueryInfo) -> bytes:
