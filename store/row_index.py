@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from engine.store.layout import Layout, layouts
+from engine.store.layout import Layout
 
 _WITHOUT = """SELECT name FROM sqlite_master AS made WHERE type = 'table' AND name GLOB 'rows_*'
   AND NOT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'index' AND tbl_name = made.name)"""
@@ -31,11 +31,3 @@ def make(connection: sqlite3.Connection, made: Layout) -> None:
     """Make those of one table. Some 1.5 s for a million rows and one column."""
     for statement in made.indexes:
         connection.execute(statement)
-
-
-def make_all(connection: sqlite3.Connection) -> None:
-    """Make those of all tables that are without."""
-    put_off = without(connection)
-    for made in layouts(connection) if put_off else ():
-        if made.table in put_off:
-            make(connection, made)

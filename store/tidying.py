@@ -101,7 +101,9 @@ class Tidying(Proven):
                 return
             self.prove()
             with suppress(StoreFull):  # it goes without
-                self._rewrite(writing.write_index)
+                if not self.is_indexed:
+                    self._rewrite(writing.write_index)
+                self._make_row_indexes()
 
     def make_row_index(self, made: Layout) -> None:
         """Somebody looks into a table whose indexes were put off: make them, where that can be done."""
@@ -112,7 +114,7 @@ class Tidying(Proven):
                 self._has_no_room = True
 
     def _make_row_indexes(self) -> None:
-        """A build has ended."""
+        """A build has ended, now or in the process before."""
         self._put_off = None  # some may have been dropped
         for made in layouts(self._usable()):
             if made.table in self.put_off:

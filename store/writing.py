@@ -86,10 +86,8 @@ def write_late_to_bundles(connection: sqlite3.Connection, stored: StateRow, base
 
 
 def write_index(connection: sqlite3.Connection, stored: StateRow, base: bytes) -> StateRow:
-    """Make the indexes that a build has put off; return the state row."""
-    grown = 0 if is_indexed(connection) else index.make(connection)
-    row_index.make_all(connection)
-    total = int.from_bytes(stored.total, "little") + grown
+    """Make the key index that a build has put off; return the state row."""
+    total = int.from_bytes(stored.total, "little") + index.make(connection)
     return _write_state(connection, StateRow(stored.state, checksums.total_bytes(total), base))
 
 
