@@ -153,7 +153,15 @@ def reads_with(core: Core, node: int, bits: int) -> list[int]:
 
 
 def lookups_of(core: Core, one: Collection) -> list[int]:
-    return [node for row in _rows_of(core, one) for node in nodes_of(core, row)]
+    """Its lookups, but for those that were refused.
+
+    These rest on no row, and who read one may hold in this very revision, in which the table is opened only
+    now: forced, it would be marked and its readers not, and no later change would reach them. See
+    test_a_table_that_is_opened_after_a_refused_lookup_loses_nobody_who_looked.
+    """
+    nodes = [node for row in _rows_of(core, one) for node in nodes_of(core, row)]
+    load(core, nodes)
+    return [node for node in nodes if core.graph.below(node)]
 
 
 def _rows_of(core: Core, one: Collection) -> list[int]:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from engine.errors import CycleError
 from engine.failure import Failure, describe
-from engine.locate import find, nodes_of
+from engine.locate import find
 from engine.persist import load, load_readers
 from engine.store import Batch
 from engine.store.canonical import canonical
 from engine.store.codec import FINGERPRINT_BYTES, fingerprint
 from engine.tables.collection import Collection, force_lookups, key_changed, keys_unknown
 from engine.tables.columns import Found, Plain, in_order, order, plain
+from engine.tables.cycles import lookups_of
 from engine.tables.kept import Columns, KeptRows
 from engine.tables.log import Log
 from engine.tables.lookup import FAILURES, OF, STARTING
@@ -121,15 +122,7 @@ class KeptTable(Collection):
         self.patterns = {one: None for one in self.patterns if known.issuperset(one[1])}
         self.log.reset()
         self.sum = 0
-        info = self.definition
-        assert info is not None
-        for query in info.lookups.values():
-            if query.name in self.core.queries.by_name:
-                nodes = nodes_of(self.core, self.core.queries.by_name[query.name])
-                load(self.core, nodes)
-                # One that was refused rests on no row, and who read it may hold in this very revision. See
-                # test_a_table_that_is_opened_after_a_refused_lookup_loses_nobody_who_looked.
-                force_lookups(self.core, [node for node in nodes if self.core.graph.below(node)])
+        force_lookups(self.core, lookups_of(self.core, self))
         for several in self.feeds.values():
             for fed in several:
                 keys_unknown(self.core, fed)
