@@ -119,6 +119,19 @@ def test_a_key_is_watched_as_long_as_somebody_subscribes_to_it_or_the_host_asked
     assert heard == []
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_callback_that_ends_its_thread_leaves_no_key_watched(root: Path) -> None:
+    def end(value: Any) -> None:
+        raise SystemExit(str(value))
+
+    with watching(root, tree) as (_, watch, _):
+        key = text.key("b/two.txt")
+        watch.subscribe(key, end)
+        assert key in watch.watched
+        save(root / "b" / "two.txt", "the last that it hears of")
+        until(lambda: key not in watch.watched, "it is watched for nobody")
+
+
 def test_events_can_be_awaited(root: Path) -> None:
     async def consume(watch: Any) -> list[Any]:
         seen: list[Any] = []

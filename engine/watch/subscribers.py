@@ -224,14 +224,16 @@ class Caller:
         self.close()
 
     def _run(self) -> None:
-        with self._mailbox:
-            for event in self._mailbox:
-                try:
-                    self._callback(event)
-                except Exception:  # of the host: the next event is told all the same
-                    logging.getLogger("engine").exception("a callback failed on %s", type(event).__name__)
-        if self._leave is not None:
-            self._leave()
+        try:
+            with self._mailbox:
+                for event in self._mailbox:
+                    try:
+                        self._callback(event)
+                    except Exception:  # of the host: the next event is told all the same
+                        logging.getLogger("engine").exception("a callback failed on %s", type(event).__name__)
+        finally:  # the callback may end this thread, by SystemExit
+            if self._leave is not None:
+                self._leave()
 
 
 class Subscribers:
