@@ -143,8 +143,7 @@ def _refresh(core: Core, change: Change) -> None:
     if bool(graph.flags[node] & PINNED) != change.pinned:
         graph.flags[node] = (graph.flags[node] ^ PINNED) & ~TRANSIENT
         core.care.transients.pop(node, None)
-        info = core.info_of(node)
-        assert info is not None
+        info = core.definition_of(node)
         put_value(core, node, info, change.value, change.data, change.failure, info.keeps(change.data))
         save(core, node, None if graph.flags[node] & UNSTORED else change.data)
     if graph.status[node] & FORCED:
@@ -154,8 +153,7 @@ def _refresh(core: Core, change: Change) -> None:
 
 def _put(core: Core, change: Change) -> None:
     graph, node = core.graph, change.node
-    info = core.info_of(node)
-    assert info is not None
+    info = core.definition_of(node)
     for snapshot in core.snapshots:
         snapshot.save(node)
     if core.history is not None:

@@ -48,9 +48,7 @@ def answer(core: Core, node: int, asker: Request) -> Any:
             join_ring(core, held.error, held.ring, asker)
         raise raised
     if flags & MUTABLE:
-        info = core.info_of(node)
-        assert info is not None
-        return info.codec.decode(held)
+        return core.definition_of(node).codec.decode(held)
     return held
 
 

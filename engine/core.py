@@ -165,6 +165,12 @@ class Core:
         """The definition of a node's query, or None when no loaded module has one."""
         return self.queries.bound[self.graph.query[node]]
 
+    def definition_of(self, node: int) -> QueryInfo:
+        """The same of a node that was asked for in this process, which has one."""
+        info = self.info_of(node)
+        assert info is not None
+        return info
+
     def key_of(self, node: int) -> Key[Any] | None:
         """The key of a node, or None when its query is not defined in this process."""
         info = self.info_of(node)

@@ -71,8 +71,7 @@ def recall_all(core: Core, nodes: Iterable[int]) -> bool:
             room -= OVERHEAD + PER_BYTE * len(data)
             if room < 0:
                 return False
-        info = core.info_of(node)
-        assert info is not None
+        info = core.definition_of(node)
         core.tally.loaded += 1
         try:
             _take(core, node, info, data)

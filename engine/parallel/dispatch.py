@@ -124,15 +124,9 @@ class Dispatch:
 
     # -- what is known of queries --------------------------------------------------------------
 
-    def info(self, node: int) -> QueryInfo:
-        """The definition of a node that can run."""
-        info = self._core.info_of(node)
-        assert info is not None
-        return info
-
     def is_fit(self, node: int) -> bool:
         """Whether a key can be computed elsewhere. Raises `NotImportable`."""
-        info = self.info(node)
+        info = self._core.definition_of(node)
         return not self._is_given_up(node, info) and is_sendable(self._core, node, info)
 
     def _is_given_up(self, node: int, info: QueryInfo) -> bool:
@@ -141,11 +135,11 @@ class Dispatch:
 
     def is_worth(self, node: int) -> bool:
         """Whether a key costs more than sending it."""
-        return self.info(node).workers == PROCESS or (self.costs.of(node) or 0) >= WORTH_US
+        return self._core.definition_of(node).workers == PROCESS or (self.costs.of(node) or 0) >= WORTH_US
 
     def pays(self, nodes: list[int]) -> bool:
         """Whether these are worth a worker."""
-        if any(self.info(node).workers == PROCESS for node in nodes):
+        if any(self._core.definition_of(node).workers == PROCESS for node in nodes):
             return True
         costs = [self.costs.of(node) or 0 for node in nodes if self.is_worth(node)]
         return len(costs) >= AT_LEAST and (self._is_started or sum(costs) >= START_US)
@@ -156,7 +150,7 @@ class Dispatch:
 
     def refused(self, node: int, why: str, for_all: bool) -> None:
         """A worker gives a key back."""
-        info = self.info(node)
+        info = self._core.definition_of(node)
         # Twice: once for the key, and once because `done` will count it among the computed.
         misses = self._misses[info.name] = self._misses.get(info.name, 0) + 2
         if for_all or misses > MISSES:
@@ -168,7 +162,7 @@ class Dispatch:
 
     def repeated(self, node: int, known: int, whole: int) -> None:
         """What units like this one cost in workers, and what of it went into keys that were known here."""
-        info = self.info(node)
+        info = self._core.definition_of(node)
         if self._repeated.is_too_much(info.name, known, whole) and info.workers != PROCESS:
             self._give_up(info)
 
@@ -179,7 +173,7 @@ class Dispatch:
 
     def done(self, node: int) -> None:
         """A worker is done with a key, whatever became of it."""
-        name = self.info(node).name
+        name = self._core.definition_of(node).name
         self._misses[name] = self._misses.get(name, 0) - 1
 
 
@@ -275,7 +269,7 @@ class Offer:
         """Some to run here first, where nobody knows what their query costs."""
         found: dict[str, list[int]] = {}
         for node in nodes if len(nodes) >= AT_LEAST else ():
-            info = self._dispatch.info(node)
+            info = self._core.definition_of(node)
             if info.workers == AUTO and self._dispatch.costs.of(node) is None:
                 found.setdefault(info.name, []).append(node)
         query = self._core.graph.query

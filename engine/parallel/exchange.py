@@ -40,7 +40,6 @@ from engine.parallel.units import (
     encode,
 )
 from engine.persist import commit, is_due
-from engine.query import QueryInfo
 from engine.store import canonical
 
 AHEAD: Final = 2  # batches under way in one worker: it goes on with the second while we take over the first
@@ -171,7 +170,7 @@ class Exchange:
         units: list[Unit] = []
         given = self._shared.news(slot)
         for node in nodes:
-            info = self._info(node)
+            info = self._core.definition_of(node)
             module = sys.modules[info.function.__module__]
             if module.__name__ not in slot.modules:
                 modules[module.__name__] = os.fsencode(os.path.abspath(str(module.__file__)))
@@ -185,7 +184,7 @@ class Exchange:
             slot.sent_at = 0.0 if modules else time.monotonic()
         slot.surroundings = around
         slot.flight.append(nodes)
-        slot.limit = self._info(nodes[0]).limit  # such a unit travels alone, or with others of its query
+        slot.limit = info.limit  # such a unit travels alone, or with others of its query
         core.limits.take(slot.limit, slot)
         held, asked = self._held.news(slot.told)
         stored, imports = self._stored.news(slot), tuple(modules.items())
@@ -211,13 +210,8 @@ class Exchange:
         """When a slot has to have answered."""
         if slot.stale_since:
             return slot.stale_since + STALE_SECONDS
-        timeout = self._info(slot.units[0]).timeout
+        timeout = self._core.definition_of(slot.units[0]).timeout
         return slot.sent_at + timeout if timeout is not None and slot.sent_at else None
-
-    def _info(self, node: int) -> QueryInfo:
-        info = self._core.info_of(node)
-        assert info is not None
-        return info
 
     # -- what comes back -----------------------------------------------------------------------
 
@@ -337,7 +331,7 @@ class Exchange:
                 self._pending.retried.update(slot.units)
                 self._pending.add(slot.units)
             for node in slot.units if len(slot.units) == 1 else ():
-                seconds = self._info(node).timeout
+                seconds = self._core.definition_of(node).timeout
                 self.lost.give_up(node, TimedOut(key=self._core.name_of(node), seconds=seconds))
                 self._pending.add(order.done(node))
 

@@ -49,7 +49,7 @@ class Pending:
     def is_alone(self, node: int) -> bool:
         """Whether a unit travels alone, or with others of its query where that takes many keys: it is timed,
         counted by slots, or lost its worker once."""
-        info = self._info(node)
+        info = self._core.definition_of(node)
         timed = info.timeout is not None or info.limit is not None
         return timed or info.many is not None or node in self.retried
 
@@ -63,7 +63,7 @@ class Pending:
         most = max(1, min(self._size, LARGEST, -(-len(self._queue) // slots)))
         for _ in range(len(self._queue)):
             node = self._queue.popleft()
-            info = self._info(node)
+            info = self._core.definition_of(node)
             alone = self.is_alone(node)
             if ((found or ahead) and alone) or not self._core.limits.has_room(info.limit):
                 self._queue.append(node)  # its turn comes
@@ -83,8 +83,3 @@ class Pending:
         taken = frozenset(found)
         self._queue = deque([one for one in self._queue if one not in taken])
         return found
-
-    def _info(self, node: int) -> QueryInfo:
-        info = self._core.info_of(node)
-        assert info is not None
-        return info

@@ -83,8 +83,7 @@ class Supplies:
     def supply(self, node: int) -> Outcome | None:
         """The outcome of a key that the parent holds, when it would run here. None: run it."""
         core = self._core
-        info = core.info_of(node)
-        assert info is not None
+        info = core.definition_of(node)
         if node == self.unit:
             return None
         lookup = info.collection is not None and info is not info.collection.member
@@ -118,8 +117,7 @@ class Supplies:
         return outcome
 
     def _supplied(self, node: int, data: bytes | None, fingerprint: bytes) -> Outcome:
-        info = self._core.info_of(node)
-        assert info is not None
+        info = self._core.definition_of(node)
         self._known.add(node)
         outcome = Outcome()
         outcome.data, outcome.digest = data, fingerprint

@@ -218,8 +218,7 @@ class Worker:
         for read in entries(below):
             if read not in self._known:
                 raise self._unfit.get(read) or Refused("it stands on a cycle")
-        info = core.info_of(node)
-        assert info is not None
+        info = core.definition_of(node)
         if flags & ERROR:
             held = graph.values[node]
             # Who wants to see it looks once more; but a table tells of each key why it has no rows.

@@ -273,8 +273,7 @@ def _lookups(core: Core, info: CollectionInfo, sample: int | None, chance: rando
 
 def _lookup(core: Core, node: int, snapshot: Snapshot) -> Iterable[Difference]:
     with core.lock:
-        info = core.info_of(node)
-        assert info is not None
+        info = core.definition_of(node)
         args, before = core.args_of(node), core.graph.fingerprint[node]
         failing = bool(core.graph.flags[node] & (ERROR | TRANSIENT))
         name = core.name_of(node)
