@@ -281,3 +281,21 @@ def test_trap_9_values_that_compare_equal_differ_by_type(tmp_path: Path) -> None
         app.N = value
         seen.add(code_fingerprint(app.f))
     assert len(seen) == len(values)
+
+
+@pytest.mark.parametrize(
+    "several",
+    [
+        "{lambda x: x + 1, lambda x: x + 2}",
+        "{type('C', (), {'f': lambda self: 1}), type('C', (), {'f': lambda self: 2})}",
+    ],
+)
+def test_a_set_of_things_of_one_name_is_the_same_wherever_they_are_in_memory(
+    tmp_path: Path, several: str
+) -> None:
+    seen, kept = set(), []
+    for number in range(40):
+        app = load(tmp_path, f"SEVERAL = {several}\ndef f():\n return SEVERAL")
+        kept.append((app, [object() for _ in range(7 * number % 13)]))  # others come to lie elsewhere
+        seen.add(code_fingerprint(app.f))
+    assert len(seen) == 1

@@ -30,6 +30,7 @@ from struct import Struct
 from types import (
     BuiltinFunctionType,
     CodeType,
+    FunctionType,
     GenericAlias,
     MappingProxyType,
     MemberDescriptorType,
@@ -248,8 +249,15 @@ class Values(ABC):
 
 
 def in_order(several: Iterable[Any]) -> list[Any]:
-    """The members of a set, by what does not depend on the hash seed."""
-    return sorted(several, key=lambda one: (type(one).__name__, str(peek(one, "__qualname__"))))
+    """The members of a set, by what does not depend on the hash seed, nor on where they are in memory."""
+    return sorted(several, key=_place)
+
+
+def _place(one: Any) -> tuple[str, str, bytes]:
+    """Several lambdas or classes may have one name: by their code. Made by one factory, they stay tied."""
+    functions = (one, *vars(one).values()) if isinstance(one, type) else (one,)
+    code = (facts_of(each.__code__).digest for each in functions if isinstance(each, FunctionType))
+    return type(one).__name__, str(peek(one, "__qualname__")), b"".join(code)
 
 
 def is_plain(value: Any) -> bool:
