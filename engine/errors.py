@@ -1,72 +1,24 @@
 """Every message a user can see, one class per case: headline, fields, what to do.
 
 Invariants
-    E1  An `EngineError` renders without a traceback: a headline, aligned fields, a hint.
-    E2  Names and texts from outside are escaped before they are shown (no control characters).
-    E3  Each class states the exit code that the command line answers with.
-
-Exit codes: 0 fine; 1 a query failed or a check found a difference; 2 the request is wrong (unknown
-query, bad arguments, bad module, bad configuration); 3 a bug in the engine; 73 the store cannot be
-written; 75 the store is in use; 76 the store is of another format; 130 interrupted; 143 terminated.
+    E3  Each class states the exit code that the command line answers with: those of `message`.
 """
 
 from __future__ import annotations
 
 import graphlib
-from typing import ClassVar
 
-EXIT_OK = 0
-EXIT_QUERY_FAILED = 1
-EXIT_BAD_REQUEST = 2
-EXIT_BUG = 3
-EXIT_CANNOT_WRITE = 73  # EX_CANTCREAT of sysexits.h
-EXIT_IN_USE = 75  # EX_TEMPFAIL: try again later
-EXIT_FORMAT = 76  # EX_PROTOCOL: another version wrote this
-EXIT_INTERRUPTED = 130  # 128 + SIGINT
-
-
-def escaped(text: object, limit: int = 2000) -> str:
-    """`text` on one line with control, direction-changing and undecodable characters escaped."""
-    shown = str(text)
-    if not shown.isprintable():
-        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
-
-
-class EngineError(Exception):
-    """Base of all errors the engine raises on purpose.
-
-    Attributes: `headline` (sentence), `fields` (name to text), `hint` (a remedy), `exit_code` (of commands).
-    """
-
-    headline: ClassVar[str] = "something went wrong"
-    hint: str = ""
-    exit_code: ClassVar[int] = EXIT_BAD_REQUEST
-    is_answer: ClassVar[bool] = False  # of the world, and no mistake in code: kept without a traceback
-
-    def __init_subclass__(cls) -> None:
-        """What `help` says of a class: the headline, what it says of itself, and the remedy."""
-        own = " ".join((cls.__doc__ or "").split())
-        told = f"{cls.headline[:1].upper()}{cls.headline[1:]}."
-        cls.__doc__ = "\n\n".join(filter(None, (told, own, cls.hint)))
-
-    def __init__(self, *args: object, hint: str | None = None, **fields: object) -> None:
-        super().__init__(*args)
-        self.fields = {name.replace("_", " "): escaped(value) for name, value in fields.items()}
-        if args:
-            self.fields = {"": escaped(" ".join(map(str, args))), **self.fields}
-        if hint is not None:
-            self.hint = hint
-
-    def __str__(self) -> str:
-        width = max((len(name) for name in self.fields), default=0)
-        lines = [self.headline]
-        for name, text in self.fields.items():
-            lines.append(f"  {text}" if not name else f"  {name + ':':<{width + 1}} {text}")
-        if self.hint:
-            lines.append(f"  {self.hint}")
-        return "\n".join(lines)
-
+# `as`: all that has to do with errors is imported from here.
+from engine.message import EXIT_BAD_REQUEST as EXIT_BAD_REQUEST
+from engine.message import EXIT_BUG as EXIT_BUG
+from engine.message import EXIT_CANNOT_WRITE as EXIT_CANNOT_WRITE
+from engine.message import EXIT_FORMAT as EXIT_FORMAT
+from engine.message import EXIT_IN_USE as EXIT_IN_USE
+from engine.message import EXIT_INTERRUPTED as EXIT_INTERRUPTED
+from engine.message import EXIT_OK as EXIT_OK
+from engine.message import EXIT_QUERY_FAILED as EXIT_QUERY_FAILED
+from engine.message import EngineError as EngineError
+from engine.message import escaped as escaped
 
 # -- asking for the wrong thing ------------------------------------------------------------------
 
@@ -266,7 +218,8 @@ class ChangedWhileRead(Transient):
 class Cancelled(BaseException):
     """The revision moved on while a query ran; the computation unwinds and caches nothing.
 
-    No `Exception`, which a query may swallow. `Engine.get` starts again in the new revision.
+    Not an `Exception`, so that `except Exception` inside a query does not swallow it. `Engine.get`
+    catches it and starts again in the new revision.
     """
 
 
@@ -346,5 +299,7 @@ class BadEvent(EngineError):
 
 
 class RootGone(EngineError):
+    """Nothing can be said of the files while their root is gone."""
+
     headline = "the root is gone"
     hint = "Put it back: the watch goes on by itself then. Or end the watch."
