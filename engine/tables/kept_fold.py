@@ -57,7 +57,7 @@ class KeptFold(Collection):
         self._failing: dict[int, None] | None = None
         self._held: list[Any] | None = None  # the state of an invertible accumulator, in a list of one
         self._value = 0  # the node of the fold's value, once there is one
-        self._detached = False
+        self._stored = self._attached = None if core.store is None else core.store.derived
         self._asked: tuple[Any, bool] | None = None  # an accumulator, and whether it has an inverse
         self.broken: Exception | None = None
 
@@ -89,7 +89,7 @@ class KeptFold(Collection):
 
     def clear(self) -> None:
         """See `Collection.clear`."""
-        self._detached = True
+        self._stored = None
         self.broken = None
         self._blocks.clear()
         self._nothing_waits()
@@ -128,11 +128,11 @@ class KeptFold(Collection):
 
     def _is_stored(self, node: int) -> bool:
         """Whether it is the store that says what a member contributes."""
-        return node not in self.news and self.core.store is not None and not self._detached
+        return node not in self.news and self._stored is not None
 
-    def _read_contributions(self, nodes: list[int]) -> dict[int, bytes]:
-        assert self.core.store is not None
-        return self.core.store.derived.members_among(self.node, nodes)
+    def _read_contributions(self, nodes: Sequence[int]) -> dict[int, bytes]:
+        assert self._attached is not None
+        return self._attached.members_among(self.node, nodes)
 
     def _key_of(self, node: int, info: CollectionInfo | None) -> bytes:
         if info is None or self._is_invertible(info.into):
@@ -152,8 +152,7 @@ class KeptFold(Collection):
         """What is kept of a member; b"": nothing."""
         found = self.news.get(node)
         if self._is_stored(node):
-            assert self.core.store is not None
-            found = self.core.store.derived.members_among(self.node, (node,)).get(node)
+            found = self._read_contributions((node,)).get(node)
         return found or b""
 
     def _force(self) -> None:
@@ -232,15 +231,15 @@ class KeptFold(Collection):
     def _values(self) -> dict[bytes, Any]:
         """What all members contribute, in the order of their keys."""
         held: dict[int, bytes | None] = {}
-        if self.core.store is not None and not self._detached:
-            held.update({row.node: row.data for row in self.core.store.derived.members(self.node)})
+        if self._stored is not None:
+            held.update({row.node: row.data for row in self._stored.members(self.node)})
         held.update(self.news)
         load(self.core, held)
         several = {self._place(node): unpack(data[1:], known) for node, data in held.items() if data}
         return dict(sorted(several.items()))
 
     def _forget_tree(self) -> None:
-        stored = [] if self.core.store is None else self.core.store.derived.block_keys(self.node)
+        stored = [] if self._attached is None else self._attached.block_keys(self.node)
         for place in (*self._blocks, *stored):
             if place not in (WAITING, FAILING, STATE):
                 self._blocks[place] = b""
@@ -259,8 +258,8 @@ class KeptFold(Collection):
     def _read(self, places: Sequence[Place]) -> dict[Place, bytes]:
         found = {place: self._blocks[place] for place in places if place in self._blocks}
         missing = [place for place in places if place not in found]
-        if missing and self.core.store is not None and not self._detached:
-            found.update(self.core.store.derived.blocks(self.node, missing))
+        if missing and self._stored is not None:
+            found.update(self._stored.blocks(self.node, missing))
         return {place: data for place, data in found.items() if data}
 
     @property
@@ -342,7 +341,7 @@ class KeptFold(Collection):
         """See `Collection.committed`."""
         super().committed()
         self._blocks.clear()
-        self._detached = False
+        self._stored = self._attached
 
     @property
     def has_news(self) -> bool:
