@@ -193,7 +193,7 @@ def hierarchy(ask: Asker, symbol: str) -> Iterable[str]:
 @click.option("--over", is_flag=True, help="What it overrides itself.")
 @asked
 def overrides(ask: Asker, symbol: str, over: bool) -> Iterable[str]:
-    """What takes the place of a method or class attribute in subclasses."""
+    """What takes the place of a method or class attribute in subclasses, also by what they mix in."""
     wanted = ask.symbol(symbol)
     found = ask("overridden" if over else "overrides", wanted)
     if not found:

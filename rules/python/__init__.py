@@ -48,11 +48,8 @@ from engine.rules.python.graph import Summary, broken_files, code_graph, directo
 from engine.rules.python.hierarchy import (
     Base,
     Order,
-    Override,
     bases,
     member,
-    overridden,
-    overrides,
     resolution_order,
     subclasses,
 )
@@ -62,6 +59,7 @@ from engine.rules.python.located import lines_of
 from engine.rules.python.lookup import lookup
 from engine.rules.python.meanings import Meaning
 from engine.rules.python.modules import Location, find_module, module_of
+from engine.rules.python.overrides import Override, overridden, overrides
 from engine.rules.python.parse import Parsed, ParseError, parse, parse_error
 from engine.rules.python.project import File, project_files
 from engine.rules.python.reach import Reached, Step

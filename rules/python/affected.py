@@ -18,10 +18,10 @@ from attrs import frozen
 from engine import BadArguments, query
 from engine.rules.python.calls import referrers
 from engine.rules.python.definitions import definitions
-from engine.rules.python.hierarchy import overridden
 from engine.rules.python.importers import importing
 from engine.rules.python.imports import Imported, imports
 from engine.rules.python.modules import SOURCE, STUB, module_of
+from engine.rules.python.overrides import overridden
 from engine.rules.python.project import project_files
 from engine.rules.python.reach import Found, Reached, Step, reach
 from engine.rules.python.roles import CONFTEST, is_test, is_test_file

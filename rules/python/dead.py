@@ -15,7 +15,8 @@ from attrs import frozen
 from engine import query, table
 from engine.rules.python.definitions import Symbol, split
 from engine.rules.python.facts import Body, Definition, facts
-from engine.rules.python.hierarchy import overridden, resolution_order
+from engine.rules.python.hierarchy import resolution_order
+from engine.rules.python.overrides import overridden
 from engine.rules.python.project import project_files
 from engine.rules.python.references import references
 from engine.rules.python.roles import entry_points, is_conftest, is_test

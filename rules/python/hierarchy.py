@@ -22,7 +22,7 @@ from attrs import evolve, frozen
 
 from engine import query, table
 from engine.rules.python.bindings import bindings
-from engine.rules.python.definitions import Symbol, definitions, split
+from engine.rules.python.definitions import definitions, split
 from engine.rules.python.facts import facts
 from engine.rules.python.meanings import (
     ATTRIBUTE,
@@ -288,7 +288,7 @@ def assigned_around(symbol: str) -> tuple[str, ...]:
     What the text of a class gives it hides what is given it so above; what methods assign hides nothing.
     """
     owner, _, name = symbol.rpartition(".")
-    private = _is_private(name)
+    private = is_private(name)
     orders = [(owner,)] if private else [resolution_order(one).classes for one in (owner, *subclasses(owner))]
     found, said = set(), set()
     for one in set().union(*orders):
@@ -305,45 +305,5 @@ def assigned_around(symbol: str) -> tuple[str, ...]:
     return tuple(sorted(f"{one}.{name}" for one in found))
 
 
-@frozen
-class Override:
-    """A definition in a subclass that takes the place of one above. `over` is what it overrides."""
-
-    definition: Symbol
-    over: Symbol
-
-
-@query
-def overrides(symbol: str) -> tuple[Override, ...]:
-    """What takes the place of a method or class attribute "path:C.name" in subclasses, sorted."""
-    path, qualified = split(symbol)
-    owner, _, name = qualified.rpartition(".")
-    over = _symbols(symbol)
-    if not owner or not over or _is_private(name):
-        return ()
-    found = []
-    for one in subclasses(f"{path}:{owner}"):
-        found += [Override(definition, over[0]) for definition in _symbols(f"{one}.{name}")]
-    return tuple(sorted(found, key=lambda one: one.definition))
-
-
-@query
-def overridden(symbol: str) -> tuple[Override, ...]:
-    """What a method or class attribute "path:C.name" takes the place of, nearest first."""
-    path, qualified = split(symbol)
-    owner, _, name = qualified.rpartition(".")
-    own = _symbols(symbol)
-    if not owner or not own or _is_private(name):
-        return ()
-    found = []
-    for one in resolution_order(f"{path}:{owner}").classes[1:]:
-        found += [Override(own[0], definition) for definition in _symbols(f"{one}.{name}")]
-    return tuple(found)
-
-
-def _symbols(symbol: str) -> list[Symbol]:
-    return [row.identity for row in definitions.where(symbol=symbol)]
-
-
-def _is_private(name: str) -> bool:
+def is_private(name: str) -> bool:
     return name.startswith("__") and not name.endswith("__")

@@ -1,0 +1,101 @@
+"""What takes the place of a method is what Python finds before it: in a subclass, or in what one mixes in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from engine import Engine
+from engine.rules import python
+
+MIXED = """
+class Base:
+    def run(self):
+        self._hook()
+    def _hook(self): ...
+class _Mixin:
+    def again(self):
+        self._hook()
+    def _hook(self): ...
+class Both(_Mixin, Base): ...
+"""
+TESTS = "from lib import Base\ndef test_run(base: Base):\n    base.run()\n"
+
+Ask = Callable[[], Engine]
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Ask:
+    (tmp_path / "lib.py").write_text(MIXED)
+    (tmp_path / "test_lib.py").write_text(TESTS)
+    return lambda: Engine(None, root=tmp_path)
+
+
+def test_what_a_subclass_mixes_in_takes_the_place_of_what_python_finds_after_it(ask: Ask) -> None:
+    with ask() as db:
+        below = db.get(python.overrides, "lib.py:Base._hook")
+        assert [str(one.definition) for one in below] == ["lib.py:_Mixin._hook"]
+        above = db.get(python.overridden, "lib.py:_Mixin._hook")
+        assert [str(one.over) for one in above] == ["lib.py:Base._hook"]
+        assert db.get(python.overrides, "lib.py:_Mixin._hook") == ()
+        assert db.get(python.overridden, "lib.py:Base._hook") == ()
+
+
+def test_a_change_of_what_is_mixed_in_affects_who_calls_what_it_takes_the_place_of(ask: Ask) -> None:
+    with ask() as db:
+        found = db.get(python.affected_by, ("lib.py:_Mixin._hook",))
+        assert [one.symbol for one in found.likely] == ["test_lib.py:test_run"]
+
+
+def test_what_is_mixed_in_and_runs_in_the_place_of_another_method_is_not_dead(
+    ask: Ask, tmp_path: Path
+) -> None:
+    text = MIXED.replace("    def again(self):\n        self._hook()\n", "")
+    (tmp_path / "lib.py").write_text(text)
+    with ask() as db:
+        assert _said(db) == ("kept", "it overrides lib.py:Base._hook")
+        (tmp_path / "lib.py").write_text(text.replace("_Mixin, Base", "Base"))
+        db.sync()
+        assert _said(db) == ("dead", "nothing refers to it")
+
+
+def _said(db: Engine) -> tuple[str, str]:
+    (verdict,) = db.get(python.verdicts.where, symbol="lib.py:_Mixin._hook")
+    return verdict.verdict, verdict.reason
+
+
+def test_overrides_are_those_of_python_in_random_hierarchies(tmp_path: Path) -> None:
+    """Every class of a hierarchy may be what runs: who stands before whom in one of their orders."""
+    for seed in range(60):
+        chance = Random(seed)
+        lines: list[str] = []
+        names: list[str] = []
+        known: dict[str, type] = {}
+        for number in range(9):
+            above = chance.sample(names, min(len(names), chance.randrange(4)))
+            text = f"class C{number}({', '.join(above)}):\n    " + chance.choice(["def m(self): ...", "pass"])
+            try:
+                exec(text, known)
+            except TypeError:
+                continue  # bases without an order
+            names.append(f"C{number}")
+            lines.append(text)
+        (tmp_path / "lib.py").write_text("\n".join(lines))
+        orders = [[one.__name__ for one in known[name].__mro__[:-1]] for name in names]
+        having = [name for name in names if "m" in vars(known[name])]
+        with Engine(None, root=tmp_path) as db:
+            for name in having:
+                before = {one for order in orders if name in order for one in order[: order.index(name)]}
+                after = {one for order in orders if name in order for one in order[order.index(name) + 1 :]}
+                below = db.get(python.overrides, f"lib.py:{name}.m")
+                assert {one.definition.qualified for one in below} == {
+                    f"{one}.m" for one in before if one in having
+                }
+                over = db.get(python.overridden, f"lib.py:{name}.m")
+                assert {one.over.qualified for one in over} == {f"{one}.m" for one in after if one in having}
+                own = [one for one in known[name].__mro__[1:-1] if one.__name__ in having]
+                nearest = [one.over.qualified for one in over][: len(own)]
+                assert nearest == [f"{one.__name__}.m" for one in own], f"seed {seed}"
