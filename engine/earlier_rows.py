@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.core import Core
 from engine.graph import UNSTORED
-from engine.persist import load_readers
+from engine.persist import readers_of
 from engine.store.canonical import pack, unpack
 from engine.tables.kept_table import KeptTable
 
@@ -42,9 +42,6 @@ def gives_rows(core: Core, node: int) -> bool:
 
 
 def _table_of(core: Core, node: int) -> KeptTable | None:
-    if core.graph.readers[node] is None:
-        load_readers(core, [node])
-    readers = core.graph.above(node)
-    found = [core.collections[reader] for reader in readers if reader in core.collections]
+    found = [core.collections[reader] for reader in readers_of(core, node) if reader in core.collections]
     one = found[0] if len(found) == 1 else None
     return one if isinstance(one, KeptTable) else None

@@ -22,7 +22,7 @@ from engine.graph import (
 )
 from engine.locate import nodes_of
 from engine.mark import spread
-from engine.persist import load, load_readers
+from engine.persist import load, readers_of
 from engine.raising import notes_of, set_notes
 from engine.reason import Reason
 from engine.tables.kinds import own_queries
@@ -214,8 +214,7 @@ def dependencies(core: Core, node: int) -> list[str]:
 
 def dependents(core: Core, node: int) -> list[str]:
     """Display names of who read a node, sorted; of a table or fold who looked into it. The lock is held."""
-    load_readers(core, [node])
-    above: Iterable[int] = core.graph.above(node)
+    above: Iterable[int] = readers_of(core, node)
     if node in core.collections:
         one = core.collections[node]
         own = [row for row in own_queries(core, one) if core.queries.by_name.get(f"{one.name}.into") != row]

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 
 from engine.core import Core
 from engine.graph import FORCED, MARKED, REACH, RUNNING, SUSPECT, entries
-from engine.persist import load, load_readers
+from engine.persist import load, load_readers, readers_of
 from engine.reach import closure
 
 BUDGET = 4_000  # nodes marked before a probe is thought of: about 2 ms
@@ -174,9 +174,7 @@ def _climb(core: Core, node: int, aims: set[int]) -> bool | None:
 
 def _above(core: Core, node: int) -> Iterator[int]:
     """The readers of a node, newest first: the newest are the likeliest to be in demand."""
-    if core.graph.readers[node] is None:
-        load_readers(core, [node])
-    return reversed(core.graph.above(node))
+    return reversed(readers_of(core, node))
 
 
 def _spread_one(core: Core, node: int) -> None:

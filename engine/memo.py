@@ -16,7 +16,7 @@ from engine.core import Core
 from engine.failure import Failure
 from engine.graph import ABSENT, GROUP, MARKED, MUTABLE, REACH, SUSPECT, VALUE, entries
 from engine.mark import suspect
-from engine.persist import KEEP, load, load_readers, save
+from engine.persist import KEEP, load, load_readers, readers_of, save
 from engine.query import QueryInfo
 from engine.reach import note
 
@@ -36,9 +36,7 @@ def changed(core: Core, node: int) -> None:
 def doubt_readers(core: Core, node: int) -> None:
     """Suspect the direct readers of a node: its value is another one, or cannot be known for now."""
     graph = core.graph
-    if graph.readers[node] is None:
-        load_readers(core, [node])
-    for reader in graph.above(node):
+    for reader in readers_of(core, node):
         state = graph.status[reader]
         if not state & SUSPECT and (state & MARKED or graph.verified_at[reader] < core.revision):
             suspect(core, reader)
@@ -87,9 +85,7 @@ def lower_durability(core: Core, node: int, durability: int) -> None:
     waiting = [node]
     while waiting:
         here = waiting.pop()
-        if graph.readers[here] is None:
-            load_readers(core, [here, *waiting])
-        readers = graph.above(here)
+        readers = readers_of(core, here, waiting)
         load(core, readers)
         for reader in readers:
             if graph.durability[reader] > durability and graph.verified_at[reader]:
@@ -104,9 +100,7 @@ def raise_reach(core: Core, node: int, reach: int) -> None:
     waiting = [node]
     while waiting:
         here = waiting.pop()
-        if graph.readers[here] is None:
-            load_readers(core, [here, *waiting])
-        readers = graph.above(here)
+        readers = readers_of(core, here, waiting)
         load(core, readers)
         for reader in readers:
             if reach & ~graph.flags[reader] and graph.verified_at[reader]:

@@ -111,6 +111,13 @@ def adopt(core: Core, row: NodeRow) -> None:
             core.queries.bound[row.query] = known
 
 
+def readers_of(core: Core, node: int, then: Iterable[int] = ()) -> Sequence[int]:
+    """The readers of a node. Where the store is asked, those of the nodes `then` are read at once."""
+    if core.graph.readers[node] is None:
+        load_readers(core, [node, *then])
+    return core.graph.above(node)
+
+
 def load_readers(core: Core, nodes: Iterable[int]) -> None:
     """Bring the readers of nodes into memory."""
     readers = core.graph.readers

@@ -30,7 +30,7 @@ from engine.failure import Failure
 from engine.graph import ERROR, FORCED, MARKED, REACH, RUNNING, TRANSIENT
 from engine.locate import bind, locate
 from engine.mark import spread, suspect
-from engine.persist import load, load_readers, save
+from engine.persist import load, load_readers, readers_of, save
 from engine.query import QueryInfo
 from engine.reach import closure, note
 from engine.reason import Reason
@@ -129,9 +129,7 @@ def absorb(core: Core, node: int, value: Any, failure: Failure | None, was: int,
     # Also of a failure: nobody may be forced in a revision in which others rest on him already.
     # See test_a_failing_member_that_is_computed_again_forces_nobody.
     unchanged = same and not was & TRANSIENT and (failure is not None) == bool(was & ERROR)
-    if graph.readers[node] is None:
-        load_readers(core, [node])
-    for reader in tuple(graph.above(node)):
+    for reader in tuple(readers_of(core, node)):
         one = core.collections.get(reader)
         if one is None:
             return

@@ -26,7 +26,7 @@ from engine.failure import Failure, is_transient
 from engine.graph import ERROR, INPUT, Graph
 from engine.key import Key
 from engine.locate import find
-from engine.persist import load_readers
+from engine.persist import readers_of
 from engine.query import REGISTRY
 from engine.raising import notes_of
 from engine.request import refresh
@@ -164,7 +164,6 @@ class GraphUpdater:
         return [*ahead, *(key for key in watched if key not in ahead)]
 
     def _climb(self, node: int, wanted: dict[int, Key[Any]], found: dict[Key[Any], None], budget: int) -> int:
-        graph = self._core.graph
         waiting, seen = [node], {node}
         for here in waiting:
             budget -= 1
@@ -172,8 +171,7 @@ class GraphUpdater:
                 break
             if here in wanted:
                 found.setdefault(wanted[here])
-            load_readers(self._core, [here])
-            fresh = [reader for reader in graph.above(here) if reader not in seen]
+            fresh = [reader for reader in readers_of(self._core, here) if reader not in seen]
             seen.update(fresh)
             waiting += fresh
         return budget

@@ -19,7 +19,7 @@ from engine.first_look import load_observed
 from engine.graph import Graph
 from engine.key import Key
 from engine.look import Looked, take
-from engine.persist import load, load_readers
+from engine.persist import load, readers_of
 from engine.recover import recover
 from engine.watch.delta_processor import Edited
 from engine.watch.events import Trouble
@@ -224,8 +224,7 @@ class Inputs:
         with core.lock:
             if core.graph is not graph:
                 return "a query"
-            load_readers(core, [node])
-            readers = core.graph.above(node)
+            readers = readers_of(core, node)
             return core.name_of(readers[0]) if readers else "a query"
 
     def _saved_at(self, batch: Batch[Any], different: list[int], graph: Graph) -> float:
