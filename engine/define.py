@@ -165,7 +165,10 @@ def define_query(
 ) -> Any:
     """What `query` and `input` do; a table gives its queries a name and a kind of their own."""
     if not inspect.isfunction(function):
-        raise BadQuery(f"{function!r} is not a plain function", hint="Put @query below other decorators.")
+        cure = "Put @query below other decorators."
+        if isinstance(function, type(functools.cache(len))):  # around a query it would hide later reads
+            cure = "Leave functools.cache out: what a query gives is kept, and made again when it has to be."
+        raise BadQuery(f"{function!r} is not a plain function", hint=cure)
     at = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
     check_options(function.__qualname__, at, {"name": name})
     name = name or f"{module_name(function.__module__)}:{function.__qualname__}"

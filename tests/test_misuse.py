@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,9 @@ def halved(number: int) -> float:
 
 
 HALVED: Any = halved  # where a type checker would refuse it
+VALUE: Any = ("a.txt",)  # what `each=glob("*.txt")` says, which looks as if it were to be kept up to date
+KEY: Any = halved.key(1)
+CACHED: Any = cache(lambda number: number)
 
 
 @frozen
@@ -123,6 +126,10 @@ def test_arguments_that_do_not_fit_are_told_with_the_signature_as_it_is_written(
         (lambda db: db.get(products), BadArguments, "each(query.key(a, b) for a, b in pairs)"),
         (lambda db: table(each=numbers, index=TWO), BadTable, 'index=("two",)'),
         (lambda db: table(each=HALVED)(lambda number: ()), BadTable, "without arguments"),
+        (lambda db: table(each=VALUE)(lambda number: ()), BadTable, "without arguments, which returns"),
+        (lambda db: table(each=KEY)(lambda number: ()), BadTable, "without arguments, which returns"),
+        (lambda db: fold(each=VALUE, of=halved, into=Sum()), BadTable, "without arguments, which returns"),
+        (lambda db: query(CACHED), BadQuery, "Leave functools.cache out"),
         (lambda db: db.audit(PLAIN), BadTable, "verify"),
     ],
 )

@@ -27,7 +27,7 @@ from attrs import define, frozen
 from engine.define import define_query
 from engine.errors import BadTable, escaped
 from engine.frame import CURRENT
-from engine.key import Key
+from engine.key import Key, short
 from engine.parameters import parameters_of
 from engine.query import Query, QueryInfo, info_of
 from engine.script import module_name
@@ -239,6 +239,13 @@ def assemble(
 ) -> CollectionInfo:
     """A collection and the queries that look into it. Raises `BadTable` where its parts do not fit."""
     name = name or member.name
+    if not callable(each) and not isinstance(each, Column):  # what `each=glob("*.txt")` says
+        raise BadTable(
+            table=name,
+            each=short(each),
+            cause="it is a value, not the query that gives the keys",
+            hint="Give `each=` a query without arguments, which returns this.",
+        )
     source = each if isinstance(each, Column) else info_of(each)
     if isinstance(source, QueryInfo) and source.parameters:
         raise BadTable(
