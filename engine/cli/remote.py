@@ -156,7 +156,7 @@ def changes(request: dict[str, Any], settings: Settings) -> dict[str, Any] | Alo
         return Alone()
     from engine.watch.client import NotServed, ask
 
-    key = _absolute(request["key"], not request["args"])
+    key = _absolute(request["key"], not request.get("args"))
     asked = {"do": "changes", "place": _place(settings), **request, "key": key}
     try:
         reply = ask(settings.store, asked)

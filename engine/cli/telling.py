@@ -37,8 +37,8 @@ class Changes:
 
     place: answers.Place
     key: str
-    args: tuple[str, ...]
     cursor: str
+    args: tuple[str, ...] = ()
     after: str | None = None
     close: bool = False
     take: bool = True
