@@ -217,6 +217,7 @@ def test_a_watch_answers_as_the_store_does(place: Path) -> None:
         assert (found["removed"], found["reset"]) == ([row("two")], False)
         assert told(place) == []
         assert Asked(place, "changes", "total", *CURSOR).out.endswith("\n  2\n")
+        assert Asked(place, "changes", "rules.py:count", "a.txt", *CURSOR).out.endswith("('a.txt')\n  1\n")
         back = Asked(place, "changes", "words", *CURSOR, "--after", "nonsense")
         assert (back.code, back.out) == (2, "")
         assert "no position that a delta had" in back.err

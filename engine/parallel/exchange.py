@@ -184,7 +184,8 @@ class Exchange:
             slot.sent_at = 0.0 if modules else time.monotonic()
         slot.surroundings = around
         slot.flight.append(nodes)
-        slot.limit = info.limit  # such a unit travels alone, or with others of its query
+        # A unit with a limit travels alone, or with others of its query.
+        slot.limit = core.definition_of(nodes[0]).limit
         core.limits.take(slot.limit, slot)
         held, asked = self._held.news(slot.told)
         stored, imports = self._stored.news(slot), tuple(modules.items())
