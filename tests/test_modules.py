@@ -150,7 +150,11 @@ def test_installed_rules_are_found_by_their_entry_point(project: Path) -> None:
     write(site, "acme_rules.py")
     info = "acme_rules-1.0.dist-info"
     write(site, f"{info}/METADATA", "Metadata-Version: 2.1\nName: acme-rules\nVersion: 1.0\n")
-    write(site, f"{info}/entry_points.txt", "[engine.rules]\nacme = acme_rules\nfirst = acme_rules:one\n")
+    write(
+        site,
+        f"{info}/entry_points.txt",
+        "[engine.rules]\nacme = acme_rules\nfirst = acme_rules:one\nbad = acme_rules:no\n",
+    )
     sys.path.append(str(site))
     (project / "root").mkdir()
     inner = load_settings(project / "root", environment={})
@@ -158,6 +162,8 @@ def test_installed_rules_are_found_by_their_entry_point(project: Path) -> None:
     assert load_query("acme:one", inner).__query__.name == "acme_rules:one"
     with pytest.raises(BadModule, match="Did you mean acme"):
         load_query("acne:one", inner)
+    with pytest.raises(BadModule, match=r"the entry point bad = acme_rules:no of engine\.rules"):
+        load_query("bad", inner)
 
 
 def test_queries_in_classes_are_named_by_their_path(project: Path) -> None:

@@ -147,9 +147,7 @@ class Asker:
         from engine.modules.load import load_query
 
         assert self._db is not None
-        value = compute(self._db, key_to_run(load_query(name, self.settings), args, ()), self.settings, True)[
-            0
-        ]
+        value, _ = compute(self._db, key_to_run(load_query(name, self.settings), args, ()), quiet=True)
         self.revision = self._db.revision
         return plain(value)
 

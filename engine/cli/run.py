@@ -13,7 +13,6 @@ from engine.cli.session import as_json, places
 if TYPE_CHECKING:
     from engine import Engine, Key
     from engine.cli.progress import Progress
-    from engine.settings import Settings
 
 EPILOG = """\b
 Examples:
@@ -84,7 +83,7 @@ def command(query: str, args: tuple[str, ...], named: tuple[str, ...], json_: bo
         )
         if db is None:
             return
-        value, progress = compute(db, key, settings, quiet)
+        value, progress = compute(db, key, quiet)
         document = {
             "query": key.query.name,
             "args": [plain(value) for value in key.args],
@@ -100,7 +99,7 @@ def command(query: str, args: tuple[str, ...], named: tuple[str, ...], json_: bo
     progress.tell_summary()
 
 
-def compute(db: Engine, key: Key[Any], settings: Settings, quiet: bool) -> tuple[Any, Progress]:
+def compute(db: Engine, key: Key[Any], quiet: bool) -> tuple[Any, Progress]:
     """The value of a key, with progress; ends with the first signal. Failures are told as a query's."""
     from engine.cli.output import answer_only
     from engine.cli.progress import Progress

@@ -56,7 +56,7 @@ def load_file(file: Path, root: Path) -> ModuleType:
         raise
     except BaseException as error:  # a module may raise anything, sys.exit included
         forget_since(before)
-        translate(error, str(file), name)
+        translate(error, str(file))
 
 
 def make_importable(directory: Path, *, last: bool = False) -> None:

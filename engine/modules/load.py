@@ -186,7 +186,7 @@ def _load_point(name: str, point: Any) -> Any:
         return point.load()
     except BaseException as error:  # a module may raise anything, sys.exit included
         forget_since(before)
-        translate(error, name, f"the entry point {name} = {point.value} of {GROUP}")
+        translate(error, f"the entry point {name} = {point.value} of {GROUP}")
 
 
 # -- dotted names ------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def _load_dotted(name: str, settings: Settings) -> ModuleType:
         forget_since(before)
         missing = isinstance(error, ModuleNotFoundError) and _is_part_of(error.name, name)
         if not missing:
-            translate(error, name, name)
+            translate(error, name)
     file = _local_file(name.removeprefix(f"{LOCAL}."), settings.path)
     if file is not None:
         return load_file(file, settings.root)

@@ -14,7 +14,7 @@ from engine.errors import BadModule, EngineError
 # What only trouble needs is imported when there is some: tracebacks and differences cost 5 ms.
 
 
-def translate(error: BaseException, shown: str, name: str) -> NoReturn:
+def translate(error: BaseException, shown: str) -> NoReturn:
     """Raise what a failed import means to the user. Interrupts pass."""
     from engine.usertrace import where
 
