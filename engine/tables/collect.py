@@ -30,7 +30,7 @@ from engine.failure import Failure
 from engine.graph import ERROR, FORCED, MARKED, REACH, RUNNING, TRANSIENT
 from engine.locate import bind, locate
 from engine.mark import spread, suspect
-from engine.persist import load, load_readers, readers_of, save
+from engine.persist import load, readers_of, save
 from engine.query import QueryInfo
 from engine.reach import closure, note
 from engine.reason import Reason
@@ -266,8 +266,6 @@ def _follow(core: Core, one: Collection, info: CollectionInfo) -> None:
     assert isinstance(table, KeptTable)
     for value in one.key_changes:
         node = locate(core, info.member, (source.columns.value(column, value),))
-        if core.graph.readers[node] is None:
-            load_readers(core, [node])
         if table.has(column, value):
             enter(core, one, node)
         elif one.is_member(node):

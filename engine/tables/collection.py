@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from engine.graph import FORCED, MARKED, RUNNING
 from engine.mark import suspect
-from engine.persist import load
+from engine.persist import load, readers_of
 from engine.query import REGISTRY
 from engine.reason import Reason
 from engine.store import Batch, CollectionRow, MemberRow
@@ -138,9 +138,9 @@ class Collection:
         return self.failing.startswith(CYCLIC)
 
     def is_member(self, node: int) -> bool:
-        """Whether a node whose readers are loaded is a member (C1)."""
+        """Whether a node is a member (C1)."""
         collections = self.core.collections
-        for reader in self.core.graph.above(node):
+        for reader in readers_of(self.core, node):
             if reader == self.node:
                 return True
             if reader not in collections:

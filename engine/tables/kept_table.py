@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from engine.errors import CycleError
 from engine.failure import Failure, describe
 from engine.locate import find
-from engine.persist import load, load_readers
+from engine.persist import load
 from engine.store import Batch
 from engine.store.canonical import canonical
 from engine.store.codec import FINGERPRINT_BYTES, fingerprint
@@ -261,11 +261,7 @@ class KeptTable(Collection):
     def has_member(self, node: int | None) -> bool:
         """Whether a node is a member; from now on its coming and going forces who asked."""
         self._remember(OF, (), 0)
-        if node is None:
-            return False
-        if self.core.graph.readers[node] is None:
-            load_readers(self.core, [node])
-        return self.is_member(node)
+        return node is not None and self.is_member(node)
 
     def looked_up(self, mode: str, terms: tuple[Any, ...]) -> None:
         """Somebody looked rows up, here or in a worker (T1)."""

@@ -20,8 +20,6 @@ from engine.tables.collection import Collection
 def enter(core: Core, one: Collection, node: int) -> None:
     """Make a node a member, if it is none. The lock is held."""
     graph = core.graph
-    if graph.readers[node] is None:
-        load_readers(core, [node])
     if one.is_member(node):
         return
     with core.half_done():
