@@ -99,3 +99,66 @@ def test_overrides_are_those_of_python_in_random_hierarchies(tmp_path: Path) -> 
                 own = [one for one in known[name].__mro__[1:-1] if one.__name__ in having]
                 nearest = [one.over.qualified for one in over][: len(own)]
                 assert nearest == [f"{one.__name__}.m" for one in own], f"seed {seed}"
+
+
+LOOKALIKES = """
+import threading
+from typing import Protocol
+from zope.interface import Interface, implementer
+class Shape(Protocol):
+    def area(self): ...
+    def _unasked(self): ...
+class ISized(Interface):
+    def size(): ...
+class IKnown(ISized): ...
+@implementer(IKnown)
+class _Square:
+    def area(self): ...
+    def _unasked(self): ...
+    def size(self): ...
+    def alone(self): ...
+class _Mixin:
+    def run(self): ...
+    def _own(self):
+        self.run()
+class Worker(_Mixin, threading.Thread): ...
+def total(shape: Shape, sized: IKnown):
+    return shape.area(), sized.size()
+"""
+
+
+def test_what_may_run_in_the_place_of_a_protocol_s_method_or_for_a_foreign_base_is_not_dead(
+    ask: Ask, tmp_path: Path
+) -> None:
+    (tmp_path / "lib.py").write_text(LOOKALIKES.replace("        self.run()\n", "        pass\n"))
+    (tmp_path / "test_lib.py").unlink()
+    with ask() as db:
+        found = {row.symbol.partition(":")[2]: row for row in db.get(python.verdicts)}
+        reasons = {name: row.reason for name, row in found.items() if name.startswith("_")}
+        assert reasons == {
+            "_Square": "decorated: implementer",
+            "_Square.area": "lib.py:Shape.area is used, and it may take its place",
+            "_Square.size": "lib.py:ISized.size is used, and it may take its place",
+            "_Square._unasked": "nothing refers to it",
+            "_Square.alone": "nothing refers to it",
+            "_Mixin": "something refers to it",
+            "_Mixin.run": "a class that inherits from it inherits from threading.Thread, which may use it",
+            "_Mixin._own": "a class that inherits from it inherits from threading.Thread, which may use it",
+        }
+
+
+def test_a_change_of_what_may_run_for_a_protocol_or_a_foreign_base_affects_who_names_its_class(
+    ask: Ask, tmp_path: Path
+) -> None:
+    (tmp_path / "lib.py").write_text(LOOKALIKES)
+    (tmp_path / "test_lib.py").write_text(
+        "from lib import Worker, _Square, total\n"
+        "def test_total(): total(_Square(), None)\n"
+        "def test_area(): _Square().area()\n"
+        "def test_worker(): Worker().start()\n"
+    )
+    with ask() as db:
+        by_protocol = db.get(python.affected_by, ("lib.py:_Square.area",))
+        assert "test_lib.py:test_total" in [one.symbol for one in by_protocol.likely]
+        by_thread = db.get(python.affected_by, ("lib.py:_Mixin.run",))
+        assert [one.symbol for one in by_thread.likely] == ["test_lib.py:test_worker"]

@@ -16,7 +16,7 @@ from engine import query, table
 from engine.rules.python.definitions import Symbol, split
 from engine.rules.python.facts import Body, Definition, facts
 from engine.rules.python.hierarchy import resolution_order
-from engine.rules.python.overrides import overridden
+from engine.rules.python.overrides import mixed, overridden, promised
 from engine.rules.python.project import project_files
 from engine.rules.python.references import references
 from engine.rules.python.roles import entry_points, is_conftest, is_test
@@ -100,6 +100,12 @@ def _verdict(path: str, one: Definition, exports: frozenset[str] | None, recursi
         foreign = [detail for _, detail in resolution_order(f"{path}:{owner}").others]
         if foreign:
             return KEPT, f"its class inherits from {foreign[0]}, which may use it"
+        beside = mixed(f"{path}:{owner}").others
+        if beside:
+            return KEPT, f"a class that inherits from it inherits from {beside[0]}, which may use it"
+        for other in promised(name):
+            if references.exists(target=other):
+                return KEPT, f"{other} is used, and it may take its place"
         if references.exists(member=name):
             return KEPT, "an attribute of that name is used on something unknown"
     if one.public:

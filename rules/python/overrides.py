@@ -11,7 +11,10 @@ from attrs import frozen
 
 from engine import query
 from engine.rules.python.definitions import Symbol, definitions, split
-from engine.rules.python.hierarchy import is_private, resolution_order, subclasses
+from engine.rules.python.hierarchy import bases, is_private, resolution_order, subclasses
+
+# What takes its place need not inherit from it.
+INTERFACES = frozenset(["typing.Protocol", "typing_extensions.Protocol", "zope.interface.Interface"])
 
 
 @frozen
@@ -24,11 +27,16 @@ class Override:
 
 @frozen
 class Mixed:
-    """The classes that subclasses of a class inherit from besides, sorted: before it and after it in their
-    orders, without the subclasses themselves and what the class itself inherits from."""
+    """What subclasses of a class inherit from besides, sorted.
+
+    before, after  classes before it and after it in their orders, without the subclasses themselves and
+                   what the class itself inherits from
+    others         the names of all that are not of the project, see `Order.others`
+    """
 
     before: tuple[str, ...]
     after: tuple[str, ...]
+    others: tuple[str, ...]
 
 
 @query
@@ -37,13 +45,18 @@ def mixed(symbol: str) -> Mixed:
     own, below = resolution_order(symbol).classes, subclasses(symbol)
     before: set[str] = set()
     after: set[str] = set()
+    others: set[str] = set()
     for one in below:
-        order = resolution_order(one).classes
+        found = resolution_order(one)
+        order = found.classes
+        others.update(detail for _, detail in found.others)
         if symbol in order:  # not where a class inherits from itself, and the circle is cut before it
             at = order.index(symbol)
             before.update(order[:at])
             after.update(order[at + 1 :])
-    return Mixed(tuple(sorted(before.difference(below))), tuple(sorted(after.difference(own))))
+    return Mixed(
+        tuple(sorted(before.difference(below))), tuple(sorted(after.difference(own))), tuple(sorted(others))
+    )
 
 
 @query
@@ -70,6 +83,19 @@ def overridden(symbol: str) -> tuple[Override, ...]:
     owner, name, own = found
     places = (*resolution_order(owner).classes[1:], *mixed(owner).after)
     return tuple(Override(own, one) for place in places for one in _symbols(f"{place}.{name}"))
+
+
+@query
+def promised(name: str) -> tuple[str, ...]:
+    """The methods of a name that protocols and interfaces have: any class may stand there that has one."""
+    owned = ((row.symbol, row.symbol.rpartition(".")[0]) for row in definitions.where(name=name))
+    return tuple(symbol for symbol, owner in owned if ":" in owner and _is_interface(owner))
+
+
+def _is_interface(symbol: str) -> bool:
+    return any(row.detail in INTERFACES for row in bases.where(symbol=symbol)) or any(
+        detail in INTERFACES for _, detail in resolution_order(symbol).others
+    )
 
 
 def _classes(symbol: str) -> tuple[str, str, Symbol] | None:

@@ -3,8 +3,9 @@
 Invariants
     Y1  Who runs a method has an instance, and somebody who names the class made it. So where a method may
         run without being named (`x.m()` on something unknown, special methods, a base outside of the project
-        that calls it, a method that nobody names), a change of it goes to its class, and from there to
-        whoever names that. What is defined inside of a function is made when that runs, decorators and all.
+        that calls it, also one of a subclass, a protocol that it may stand for, a method that nobody names),
+        a change of it goes to its class, and from there to whoever names that. What is defined inside of a
+        function is made when that runs, decorators and all.
     Y2  What the code of a module itself uses may be kept by any of its variables whose value is not known.
     Y3  What pytest and unittest run around tests goes to these tests.
 """
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from engine.rules.python.definitions import definitions, split
 from engine.rules.python.hierarchy import resolution_order
 from engine.rules.python.meanings import CLASS, MODULE, VARIABLE
+from engine.rules.python.overrides import mixed, promised
 from engine.rules.python.project import project_files
 from engine.rules.python.reach import Found, Step
 from engine.rules.python.references import references
@@ -59,7 +61,7 @@ def _runs_unnamed(symbol: str, owner: str, name: str) -> bool:
         return True
     if references.exists(member=name) or not references.exists(target=symbol):
         return True
-    return bool(resolution_order(owner).others)
+    return bool(resolution_order(owner).others or mixed(owner).others or promised(name))
 
 
 def _kept(symbol: str) -> Iterator[Found]:
