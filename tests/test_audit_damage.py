@@ -15,8 +15,9 @@ from engine.locate import locate
 from engine.store import Batch, BlockRow, MemberRow, MemberRows
 from engine.store.canonical import pack
 from engine.tables.accumulate import Sum
+from engine.tables.blocks import STATE
 from engine.tables.collection import Collection
-from engine.tables.kept_fold import STATE, KeptFold
+from engine.tables.kept_fold import KeptFold
 from engine.tables.kept_table import KeptTable
 from tests.audits import ALL, db, kept_of, largest, node_of, notes, sevens, told, total, whole
 

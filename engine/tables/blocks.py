@@ -37,6 +37,10 @@ MAX_LEVEL = 20  # 8**20 is more members than there can be; it bounds the rows th
 Address: TypeAlias = tuple[int, bytes]
 """Level and first key of a block: the name of its row."""
 TOP: Address = (255, b"")  # beyond all levels, and still one byte
+# What a fold keeps beside the tree, which is never that high.
+STATE: Address = (254, b"")  # of an invertible accumulator
+FAILING: Address = (253, b"")  # members that fail
+WAITING: Address = (252, b"")  # changes that are not in the state or the tree yet
 Entries: TypeAlias = dict[bytes, bytes]
 """Key to summary, in the order of the keys."""
 _Seek: TypeAlias = tuple[bytes, Callable[[list[bytes], bytes], int]]

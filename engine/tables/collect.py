@@ -175,6 +175,7 @@ def opened(core: Core, info: CollectionInfo, frame: Running) -> Collection:
             core.queries.calls[row].add(members)  # its code is compared whenever ours is
             core.unsaved.queries[row] = None
         info.member.codec  # noqa: B018 -- teaches `canonical` the classes of what is kept
+        one.let_go()
         one.info = info
     if one.shape != shape:
         reshape(core, one, shape)

@@ -247,6 +247,9 @@ class Collection:
         """Nothing that is kept counts any more."""
         raise NotImplementedError  # as above
 
+    def let_go(self) -> None:
+        """Values that are at hand may be of classes that a reload defined anew: their bytes are kept."""
+
     def came_or_went(self, node: int) -> None:
         """A node became a member, or is none any more."""
 

@@ -23,7 +23,7 @@ from engine.persist import load
 from engine.store import Batch, BlockRow
 from engine.store.canonical import Unpackable, known, pack, unpack
 from engine.tables.accumulate import change, is_invertible
-from engine.tables.blocks import Blocks
+from engine.tables.blocks import FAILING, STATE, WAITING, Address, Blocks
 from engine.tables.collection import Collection, force_lookups
 from engine.tables.columns import plain
 from engine.tables.fold import key_bytes, learn_values, merging
@@ -37,12 +37,7 @@ T = TypeVar("T")
 BYTES: Final = (
     "Give builtins, tuples, enums, paths, or attrs and dataclass values, which the engine can keep."
 )
-# Level and key of blocks that are not of the tree, which is never that high.
-STATE: Final = (254, b"")  # of an invertible accumulator
-FAILING: Final = (253, b"")  # members that fail
-WAITING: Final = (252, b"")  # changes that are not in the state or the tree yet
 WAITING_AT_MOST: Final = 1_000  # changes stored as they are: more are cheaper to reduce than to write twice
-Place = tuple[int, bytes]
 
 
 class KeptFold(Collection):
@@ -52,7 +47,7 @@ class KeptFold(Collection):
 
     def __init__(self, core: Core, node: int, bit: int, name: str, shape: str) -> None:
         super().__init__(core, node, bit, name, shape)
-        self._blocks: dict[Place, bytes] = {}  # not in the store yet; b"": gone
+        self._blocks: dict[Address, bytes] = {}  # not in the store yet; b"": gone
         self._changes: Waiting | None = None
         self._failing: dict[int, None] | None = None
         self._held: list[Any] | None = None  # the state of an invertible accumulator, in a list of one
@@ -115,12 +110,10 @@ class KeptFold(Collection):
             elif changed and graph.status[node] & VALUE:
                 old = graph.values[node]  # the one before is still there, see `keep._put`
         known = waiting.of(node)
-        first: bytes | None
-        before: bytes | None
-        if known is not None:
-            first, before = known[0], known[1]
-        else:
+        if known is None:
             first = before = None if changed and self._is_stored(node) else self.contribution(node)
+        else:
+            first, before = known[0], known[1]
         if before != after:
             waiting.put(node, (first, after, self._key_of(node, info)), old, value)
             self.tell(node, after)
@@ -179,6 +172,8 @@ class KeptFold(Collection):
     def _reduce(self) -> None:
         """Reduce what waits (O2)."""
         info = self.definition
+        if info is not self.info:
+            self.let_go()  # it was defined anew, and is not opened since
         if not self._waiting or info is None or self.broken is not None:
             return
         readable = False  # all that was kept, for an accumulator with an inverse
@@ -255,7 +250,7 @@ class KeptFold(Collection):
     def _tree(self, into: Any) -> Blocks:
         return Blocks(self._read, merging(into))
 
-    def _read(self, places: Sequence[Place]) -> dict[Place, bytes]:
+    def _read(self, places: Sequence[Address]) -> dict[Address, bytes]:
         found = {place: self._blocks[place] for place in places if place in self._blocks}
         missing = [place for place in places if place not in found]
         if missing and self._stored is not None:
@@ -285,6 +280,11 @@ class KeptFold(Collection):
         if self._changes is None:
             self._changes = Waiting(self._read((WAITING,)).get(WAITING), self._read_contributions)
         return self._changes
+
+    def let_go(self) -> None:
+        """See `Collection.let_go`."""
+        self._held = None
+        self._waiting.let_go()
 
     def _nothing_waits(self) -> None:
         self._changes = Waiting(None, self._read_contributions)

@@ -48,6 +48,10 @@ class Waiting:
         self._changes[node] = change
         self._values[node] = old, new
 
+    def let_go(self) -> None:
+        """No value is at hand any more."""
+        self._values = dict.fromkeys(self._values, _NEITHER)
+
     def moved(self) -> tuple[list[Any], list[Any]]:
         """The values that go and those that come. Raises what `unpack` raises."""
         self._complete([node for node, (old, _) in self._values.items() if old is ABSENT])
