@@ -15,6 +15,7 @@ WAYS = ("from", "module", "late")  # how the other module is imported; late: in 
 HEAD = """
 from __future__ import annotations
 import functools
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -33,7 +34,9 @@ def number(value: Any) -> int:
     if isinstance(value, (tuple, list, frozenset)):
         return sum(number(one) for one in value) % 97
     if hasattr(value, "worth"):
-        return number(value.worth())
+        kind = type(value)
+        is_of_now = getattr(sys.modules[kind.__module__], kind.__name__, None) is kind
+        return number(value.worth()) if is_of_now else -1
     return len(value) if isinstance(value, str) else int(value or 0)
 
 def rescued(work: Any) -> int:
