@@ -162,7 +162,7 @@ def _take_care(core: Core) -> None:
         raise Cancelled  # begin again: the world has to be looked at first
     release_left(core)
     if not core.queries.are_newest:
-        _rebind(core)
+        rebind(core)
     if core.care.moved:
         start_revision(core, f"{len(core.care.moved)} found changed when read again", all_levels=True)
         force(core, list(core.care.moved), Reason.OBSERVED)
@@ -179,8 +179,11 @@ def _take_care(core: Core) -> None:
         force(core, [node for node in core.care.transients if not status[node] & FORCED], Reason.RETRY)
 
 
-def _rebind(core: Core) -> None:
-    """Queries were defined again (a module was reloaded): the newest definition counts from now on."""
+def rebind(core: Core) -> None:
+    """Queries were defined again (a module was reloaded): the newest definition counts from now on.
+
+    The lock is held.
+    """
     for name in core.queries.redefined():
         row = core.queries.by_name.get(name)
         if row is not None and core.queries.bound[row] is not REGISTRY[name]:

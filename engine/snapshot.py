@@ -32,6 +32,7 @@ from engine.query import QueryInfo
 from engine.raising import own
 from engine.reach import closure
 from engine.recall import recall
+from engine.request import rebind
 from engine.snapshot_frame import Copied, SnapshotFrame, hand_out
 from engine.stack import HOP, run_on_fresh_stack
 from engine.store.codec import fingerprint
@@ -66,6 +67,7 @@ class Snapshot:
         with self._locked(holds=False):
             spread(core)
             self.revision = core.revision
+            self._definitions = core.queries.taken_over
             self._status = bytes(core.graph.status)
             self._doubtful = core.reach.doubtful  # not settled: what rests on these is not known
             core.snapshots.append(self)
@@ -114,6 +116,7 @@ class Snapshot:
         if not isinstance(frame, SnapshotFrame) or frame.snapshot is not self:
             self._loss = None
             self._running.clear()  # what an interrupt left: it would be on a cycle for ever
+            self._follow_code()
         try:
             value = compute()
         except Exception:  # of a query: what it came to without the lost input is no answer (H3)
@@ -124,6 +127,17 @@ class Snapshot:
                 CURRENT.set(frame)  # see `attempt`
         self.check_loss()
         return value
+
+    def _follow_code(self) -> None:
+        """Once a module was loaded anew, what is kept is of older code, or of the classes of then."""
+        queries = self._core.queries
+        with self._locked(holds=False):
+            if not queries.are_newest and not self._core.torn:
+                rebind(self._core)
+            if self._definitions != queries.taken_over:
+                self._definitions, self.code_changed = queries.taken_over, True
+                for kept in (self._memo, self._rings, self._knots, self._rows):
+                    kept.clear()
 
     def check_loss(self) -> None:
         """Raise what the request of now has met already, if that is lost."""

@@ -49,6 +49,27 @@ def test_what_was_read_ahead_is_of_the_class_of_now(tmp_path: Path, monkeypatch:
         assert db.verify().differences == ()
 
 
+def test_a_snapshot_that_is_held_over_a_reload_is_of_the_classes_and_the_code_of_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr("engine.code.fingerprint.STARTED_NS", 1 << 62)
+    rules = Rules(tmp_path, TEXT, head="")
+    with Engine(None) as db:
+        assert db.get(rules.total) == 15
+        with db.snapshot() as old:
+            db.set(rules.several, 3)
+            assert db.get(rules.total) == 3
+            assert old.get(rules.is_row, 3)
+            rules.load()
+            assert old.get(rules.is_row, 4)  # its row is one that the engine has
+            rules.file.write_text(TEXT.replace("return isinstance", "return not isinstance"))
+            rules.load()
+            assert not old.get(rules.is_row, 3)  # and this is one that the snapshot had
+            assert not old.get(rules.is_row, 4)
+            assert old.get(rules.total) == 15
+
+
 FOLDED = """
 from typing import NamedTuple
 from engine import fold, input, query
