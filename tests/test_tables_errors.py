@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import Engine, Table, Transient, query, table
+from engine import Engine, Table, Transient, input, query, table
 from engine.tables.lookup import MemberFailure
 from tests.watching import Watch
 from tests.words import (
@@ -180,3 +180,28 @@ def test_source_keys_that_fail_fail_every_lookup_with_their_error_of_now_and_hea
                     with pytest.raises(Transient if why == "busy" else ValueError, match=why):
                         db.get(key)
         db.check_invariants()
+
+
+def test_a_table_whose_members_fail_says_so_where_it_has_no_rows() -> None:
+    @input
+    def divisor() -> int:
+        return 0
+
+    @query
+    def sources() -> tuple[str, ...]:
+        return ("a", "bb")
+
+    @table(each=sources, index=("text",), name="quotients")
+    def quotients(source: str) -> Iterable[Word]:
+        yield Word(source, len(source) // divisor())
+
+    with Engine(None) as db:
+        assert db.get(quotients) == ()
+        (told,) = db.notes()
+        assert told.startswith("quotients has no rows, and members of it fail: ZeroDivisionError")
+        assert "failures()" in told
+        assert (db.get(quotients.count), db.notes()) == (0, ())  # once
+        db.set(divisor, 1)
+        assert (len(db.get(quotients)), db.notes()) == (2, ())
+        db.set(divisor, 0)
+        assert (db.get(quotients), len(db.notes())) == ((), 1)  # again

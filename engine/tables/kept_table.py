@@ -41,6 +41,7 @@ class KeptTable(Collection):
         self._entered: set[int] = set()  # since the last commit
         self._outdated: set[int] = set()  # members whose stored rows count no longer, commits or not
         self._cycles: set[int] | None = None
+        self._failed = ""  # how a member failed last, since all were right
         self.log = Log(core, node)
         self._open()
 
@@ -62,6 +63,7 @@ class KeptTable(Collection):
         if failure is not None or failed:
             before = self._failure(node)
             after = b"" if failure is None else describe(failure.error).encode("utf-8", "replace")
+            self._failed = after.decode()
             self.tell(node, after)
             if after != before:
                 self._force(FAILURES, ())
@@ -71,6 +73,15 @@ class KeptTable(Collection):
     def read_ahead(self, nodes: list[int]) -> None:
         """See `Collection.read_ahead`."""
         self.kept.read_ahead(nodes)
+
+    def conclude(self) -> None:
+        """See `Collection.conclude`. That a function is wrong for all members would look like no rows."""
+        failed, self._failed, once = self._failed, "", f"no rows {self.name}"
+        if self.sum:
+            self.core.telling.over(once)
+        elif failed:
+            text = f"{self.name} has no rows, and members of it fail: {failed}. Its failures() lists them"
+            self.core.telling.note(text, once)
 
     def drop(self, node: int) -> None:
         """See `Collection.drop`."""
