@@ -38,7 +38,6 @@ from engine.errors import (
     CycleError,
     DepthLimit,
     EmptyFold,
-    EngineError,
     ForkedEngine,
     NotAnInput,
     NotImportable,
@@ -64,6 +63,7 @@ from engine.errors import (
 )
 from engine.frame import root
 from engine.key import Key
+from engine.message import EngineError
 from engine.query import Input, Query, each
 
 if TYPE_CHECKING:

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from engine.care import Care
 from engine.claims import Claims
-from engine.errors import Closed, ForkedEngine, escaped
+from engine.errors import Closed, ForkedEngine
 from engine.event import Counts, Event, What
 from engine.frame import Frame
 from engine.graph import ALONE, Graph
 from engine.key import Key, display
 from engine.limits import Limits
+from engine.message import escaped
 from engine.observe import InputFrame
 from engine.observed import Observed
 from engine.queries import Queries

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import graphlib
 
-# `as`: all that has to do with errors is imported from here.
-from engine.message import EXIT_BAD_REQUEST as EXIT_BAD_REQUEST
-from engine.message import EXIT_BUG as EXIT_BUG
-from engine.message import EXIT_CANNOT_WRITE as EXIT_CANNOT_WRITE
-from engine.message import EXIT_FORMAT as EXIT_FORMAT
-from engine.message import EXIT_IN_USE as EXIT_IN_USE
-from engine.message import EXIT_INTERRUPTED as EXIT_INTERRUPTED
-from engine.message import EXIT_OK as EXIT_OK
-from engine.message import EXIT_QUERY_FAILED as EXIT_QUERY_FAILED
-from engine.message import EngineError as EngineError
-from engine.message import escaped as escaped
+from engine.message import (
+    EXIT_BAD_REQUEST,
+    EXIT_BUG,
+    EXIT_CANNOT_WRITE,
+    EXIT_FORMAT,
+    EXIT_IN_USE,
+    EXIT_QUERY_FAILED,
+    EngineError,
+)
 
 # -- asking for the wrong thing ------------------------------------------------------------------
 

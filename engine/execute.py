@@ -13,9 +13,10 @@ from typing import Any
 import engine.keep as keep
 from engine.advance import renew
 from engine.core import HARMLESS, Core
-from engine.errors import Cancelled, DepthLimit, EngineError, WrongValue
+from engine.errors import Cancelled, DepthLimit, WrongValue
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ERROR, FORCED, RUNNING, SUSPECT, TRANSIENT
+from engine.message import EngineError
 from engine.observe import look
 from engine.outcome import Outcome, conclude, fail
 from engine.persist import load

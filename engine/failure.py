@@ -17,15 +17,9 @@ from typing import Final
 
 from attrs import field, frozen
 
-from engine.errors import (
-    ChangedInsideQuery,
-    CycleError,
-    DepthLimit,
-    EngineError,
-    Transient,
-    UnkeyableArgument,
-)
+from engine.errors import ChangedInsideQuery, CycleError, DepthLimit, Transient, UnkeyableArgument
 from engine.key import shown
+from engine.message import EngineError
 from engine.raising import own
 from engine.store import canonical
 from engine.store.codec import fingerprint

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from attrs import field, frozen
 
-from engine.errors import escaped
+from engine.message import escaped
 
 if TYPE_CHECKING:
     from engine.query import QueryInfo

@@ -16,7 +16,7 @@ from engine.advance import Change, apply, change_of, force, start_revision
 from engine.code.fingerprint import code_fingerprint
 from engine.core import Core
 from engine.durability import Durability
-from engine.errors import BadQuery, BadTable, EngineError, Transient, UnknownQuery
+from engine.errors import BadQuery, BadTable, Transient, UnknownQuery
 from engine.failure import Failure
 from engine.graph import (
     ABSENT,
@@ -32,6 +32,7 @@ from engine.graph import (
     kind_of,
 )
 from engine.mark import spread, suspect
+from engine.message import EngineError
 from engine.persist import KEEP, adopt, load, save, save_made
 from engine.query import REGISTRY, QueryInfo
 from engine.reason import Reason

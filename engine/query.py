@@ -31,9 +31,10 @@ from typing import (
 
 from attrs import define, field
 
-from engine.errors import BadArguments, BadQuery, escaped
+from engine.errors import BadArguments, BadQuery
 from engine.frame import CURRENT
 from engine.key import Key, display, short
+from engine.message import escaped
 from engine.tables.row_shape import row_shape
 
 if TYPE_CHECKING:

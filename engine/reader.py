@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from engine import explain, request
 from engine.answer import shorten
 from engine.core import Core
-from engine.errors import BadArguments, BadTable, ChangedInsideQuery, StoreReadOnly, escaped
+from engine.errors import BadArguments, BadTable, ChangedInsideQuery, StoreReadOnly
 from engine.event import Counts
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ROOT
 from engine.key import Key, display
 from engine.locate import find, find_named
+from engine.message import escaped
 from engine.options import check_sample
 from engine.proven import proven
 from engine.query import READY, REGISTRY, Query, info_of

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from engine.errors import EngineError, escaped
+from engine.message import EngineError, escaped
 
 _OURS: Final = tuple(
     {

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from engine import query as engine_query_module_guard  # the face keeps the decorator under this name
-from engine.errors import BadModule, BadQuery, EngineError, UnknownQuery
+from engine.errors import BadModule, BadQuery, UnknownQuery
+from engine.message import EngineError
 from engine.modules.load import load_module, load_query, queries_of
 from engine.settings import Settings, load_settings
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from engine import Engine
-from engine.errors import BadSettings, Closed, EngineError
+from engine.errors import BadSettings, Closed
+from engine.message import EngineError
 from engine.watch.events import Stopped
 from engine.watch.places import Places
 from tests.patience import PATIENCE, until

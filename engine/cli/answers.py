@@ -22,15 +22,8 @@ from weakref import WeakKeyDictionary
 
 from attrs import asdict, field, frozen
 
-from engine.errors import (
-    EXIT_BAD_REQUEST,
-    EXIT_BUG,
-    EXIT_IN_USE,
-    EXIT_INTERRUPTED,
-    Closed,
-    EngineError,
-    escaped,
-)
+from engine.errors import Closed
+from engine.message import EXIT_BAD_REQUEST, EXIT_BUG, EXIT_IN_USE, EXIT_INTERRUPTED, EngineError, escaped
 from engine.settings import Settings
 from engine.watch import wire
 from engine.watch.server import Served
@@ -333,7 +326,7 @@ def _error(text: str, exit_code: int, *, early: bool = False) -> Message:
 def failed(error: BaseException, *, early: bool = False) -> Message:
     """What `engine.cli.report.report` would tell, its exit code, and the class of an error of ours."""
     from engine.cli.report import BUG, REMEMBERED, QueryFailed, origin
-    from engine.errors import EXIT_QUERY_FAILED
+    from engine.message import EXIT_QUERY_FAILED
     from engine.usertrace import frames_of_user, shown
 
     match error:

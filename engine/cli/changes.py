@@ -196,7 +196,8 @@ class _Command:
     def _events(self, watch: Watch) -> Any:
         """The events until somebody ends it; trouble is told."""
         from engine.cli.output import ReaderGone, tell
-        from engine.errors import RootGone, escaped
+        from engine.errors import RootGone
+        from engine.message import escaped
         from engine.watch.events import Trouble
 
         mailbox = iter(watch)
@@ -283,7 +284,7 @@ class _Command:
     def _fail(self, error: dict[str, Any]) -> None:
         """What the watch could not do ends the command; a query that fails only if nobody follows it."""
         from engine.cli.output import tell
-        from engine.errors import EXIT_QUERY_FAILED
+        from engine.message import EXIT_QUERY_FAILED
 
         if not self._options["follow"] or error["exit_code"] != EXIT_QUERY_FAILED:
             tell(error["text"])

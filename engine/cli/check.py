@@ -203,7 +203,7 @@ def verification_document(found: Verification) -> dict[str, Any]:
 
 
 def _verification_lines(found: Verification) -> Iterable[str]:
-    from engine.errors import escaped
+    from engine.message import escaped
     from engine.watch.progress import count
 
     first = [one for one in found.differences if not one.because]
@@ -238,7 +238,7 @@ def audit_document(found: Audit) -> dict[str, Any]:
 
 
 def _audit_lines(found: Audit) -> Iterable[str]:
-    from engine.errors import escaped
+    from engine.message import escaped
     from engine.watch.progress import count
 
     for one in found.differences[:SHOWN]:
@@ -253,7 +253,7 @@ def _audit_lines(found: Audit) -> Iterable[str]:
 
 
 def _difference(where: str, kept: str, right: str) -> Iterable[str]:
-    from engine.errors import escaped
+    from engine.message import escaped
 
     yield escaped(where)
     yield f"  kept   {escaped(kept)}"

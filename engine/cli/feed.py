@@ -94,7 +94,7 @@ def json_line(document: dict[str, Any]) -> str:
 def lines(document: dict[str, Any]) -> Iterator[str]:
     """A document for people: the revision, then what came (+), went (-), and became another one (~)."""
     from engine.cli.output import shown
-    from engine.errors import escaped
+    from engine.message import escaped
 
     heading = f"R{document['revision']} {escaped(document.get('table', document.get('key')))}"
     if "table" not in document:
@@ -108,6 +108,6 @@ def lines(document: dict[str, Any]) -> Iterator[str]:
 
 
 def _shown(row: dict[str, Any]) -> str:
-    from engine.errors import escaped
+    from engine.message import escaped
 
     return escaped(", ".join(f"{name}={value!r}" for name, value in row.items()))

@@ -16,7 +16,8 @@ import click
 
 from engine.cli.output import tell
 from engine.cli.questions import Asker, asked, located, named, written
-from engine.errors import UnknownSymbol, escaped
+from engine.errors import UnknownSymbol
+from engine.message import escaped
 
 DEPTH: Final = click.option(
     "--depth",

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from engine.cli.output import tell
 from engine.cli.progress import can_draw
-from engine.errors import escaped
+from engine.message import escaped
 from engine.watch.events import (
     Failed,
     FileDelta,

@@ -59,7 +59,7 @@ def why_document(answer: Why) -> dict[str, Any]:
 
 def _why_lines(text: str, answer: dict[str, Any]) -> Iterable[str]:
     from engine.cli.output import table
-    from engine.errors import escaped
+    from engine.message import escaped
 
     yield escaped(text)
     if answer["state"] == "unknown":
@@ -205,7 +205,7 @@ def _status_lines(found: dict[str, Any]) -> Iterable[str]:
 def _watch_lines(watch: dict[str, Any] | None) -> Iterable[str]:
     import time
 
-    from engine.errors import escaped
+    from engine.message import escaped
     from engine.watch.progress import Progress, ago, status_lines
 
     if watch is None:
@@ -320,7 +320,7 @@ def loaded_key(text: str, args: tuple[str, ...], settings: Settings) -> Key[Any]
 def load_quietly(settings: Settings) -> None:
     """Load the configured rule modules; one that fails costs its names only, with a note."""
     from engine.cli.output import tell
-    from engine.errors import EngineError
+    from engine.message import EngineError
     from engine.modules.load import load_module
 
     for text in settings.rules:

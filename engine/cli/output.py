@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import attrs
 
-from engine.errors import CannotAnswer, UnstorableValue, escaped
+from engine.errors import CannotAnswer, UnstorableValue
 from engine.key import short
+from engine.message import escaped
 
 if TYPE_CHECKING:
     from engine.key import Key

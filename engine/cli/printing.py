@@ -16,7 +16,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.errors import Closed, EngineError
+from engine.errors import Closed
+from engine.message import EngineError
 
 if TYPE_CHECKING:
     from engine import Engine, Key

@@ -161,7 +161,7 @@ def asked(function: Callable[..., Iterable[str]]) -> Callable[..., None]:
     @functools.wraps(function)
     def command(json_: bool, no_store: bool, **options: Any) -> None:
         from engine.cli.output import tell, write, write_json
-        from engine.errors import escaped
+        from engine.message import escaped
 
         settings = settings_of(options)
         tell_roots(settings)

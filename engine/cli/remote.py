@@ -266,7 +266,7 @@ def _counts(said: dict[str, int]) -> Counts:
 
 def _finish(reply: Reply, far: _Far, progress: Any, quiet: bool) -> None:
     from engine.cli.output import tell, write
-    from engine.errors import escaped
+    from engine.message import escaped
 
     failed = reply.last.get("error")
     for note in reply.last.get("notes", ()):
@@ -288,7 +288,7 @@ def _alone(error: NotServed) -> Alone:
     """The watch does not answer: say why, if it gave a reason."""
     if error.reason and error.reason not in _TOLD:
         from engine.cli.output import tell
-        from engine.errors import escaped
+        from engine.message import escaped
 
         _TOLD.add(error.reason)
         tell(f"note: the watch of this store is not asked: {escaped(error.reason)}")

@@ -15,7 +15,8 @@ from typing import Final
 import click
 
 from engine.cli.output import ReaderGone, tell
-from engine.errors import (
+from engine.explain import WHILE
+from engine.message import (
     EXIT_BAD_REQUEST,
     EXIT_BUG,
     EXIT_INTERRUPTED,
@@ -24,7 +25,6 @@ from engine.errors import (
     EngineError,
     escaped,
 )
-from engine.explain import WHILE
 from engine.raising import notes_of, set_notes
 from engine.signals import Interrupted
 from engine.usertrace import frames_of_user, shown, where

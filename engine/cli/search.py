@@ -64,7 +64,7 @@ def command(text: str, limit: int, index: str | None, json_: bool, quiet: bool, 
     """
     from engine.cli.output import tell, write, write_json
     from engine.cli.session import settings_of
-    from engine.errors import escaped
+    from engine.message import escaped
     from engine.sinks import FullTextSink
     from engine.store.fulltext import FullText
 
@@ -101,7 +101,7 @@ def _document(hit: Hit, project: _Project) -> dict[str, Any]:
 
 
 def _lines(one: dict[str, Any]) -> Iterator[str]:
-    from engine.errors import escaped
+    from engine.message import escaped
 
     yield escaped(f"{one['path']}:{one['line']}  {one['kind']} {one['qualified'] or one['name']}")
     if one["snippet"]:

@@ -76,7 +76,8 @@ def writing(
     hint    what to do about a store that is in use
     """
     from engine import Engine
-    from engine.errors import StoreFull, StoreInUse, StoreReadOnly, escaped
+    from engine.errors import StoreFull, StoreInUse, StoreReadOnly
+    from engine.message import escaped
 
     try:
         db = Engine(
@@ -119,7 +120,8 @@ def tell_roots(settings: Settings) -> None:
     """What will not come of the setting `source_roots`, which the code graph reads by itself, in the root; or
     of what the build says there, without it."""
     from engine.cli.output import tell
-    from engine.errors import BadSettings, escaped
+    from engine.errors import BadSettings
+    from engine.message import escaped
     from engine.settings import PYPROJECT, read_toml
 
     origin = settings.origins["source_roots"]
@@ -186,7 +188,7 @@ def has_store(settings: Settings) -> bool:
 def tell_notes(db: Engine) -> None:
     """What the engine wants people to know."""
     from engine.cli.output import tell
-    from engine.errors import escaped
+    from engine.message import escaped
 
     for note in db.notes():
         tell("note: " + "\n".join(map(escaped, note.split("\n"))))

@@ -16,7 +16,8 @@ from attrs import frozen
 from engine.cli import answers
 from engine.cli.feed import Feed
 from engine.cli.report import of_query
-from engine.errors import Closed, EngineError
+from engine.errors import Closed
+from engine.message import EngineError
 from engine.watch import wire
 from engine.watch.events import Revised, Skipped
 from engine.watch.wire import Message

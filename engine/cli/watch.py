@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from engine.cli.imports import Finder
     from engine.cli.serving import Serving
     from engine.cli.takeover import Handed
-    from engine.errors import EngineError
+    from engine.message import EngineError
     from engine.settings import Settings
     from engine.signals import Stopping
     from engine.watch.backend import Factory
@@ -157,7 +157,7 @@ class _Command:
         """The settings, and the keys to watch. Where a watch goes on, their cure is waited for (T3)."""
         from engine.cli.look import loaded_key
         from engine.cli.session import settings_of
-        from engine.errors import EngineError
+        from engine.message import EngineError
 
         settings: Settings | None = None
         try:
@@ -237,7 +237,7 @@ class _Command:
         from contextlib import ExitStack
 
         from engine.cli.report import report
-        from engine.errors import EngineError
+        from engine.message import EngineError
 
         reason = "rules changed" if self._changed else "interrupted" if self._stop else "ended"
         try:

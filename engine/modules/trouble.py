@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
-from engine.errors import BadModule, EngineError
+from engine.errors import BadModule
+from engine.message import EngineError
 
 # What only trouble needs is imported when there is some: tracebacks and differences cost 5 ms.
 

@@ -21,9 +21,10 @@ from functools import reduce
 from typing import Any, Generic, TypeVar, cast, overload
 
 from engine.define import define_query
-from engine.errors import BadFold, escaped
+from engine.errors import BadFold
 from engine.frame import CURRENT, Frame
 from engine.key import Key
+from engine.message import escaped
 from engine.query import Query, QueryInfo, info_of
 from engine.script import module_name
 from engine.store.canonical import known, learn_annotation, pack, unpack

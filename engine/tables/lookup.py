@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
 from attrs import define, frozen
 
 from engine.define import define_query
-from engine.errors import BadLookup, CycleError, EngineError, escaped
+from engine.errors import BadLookup, CycleError
 from engine.failure import describe
 from engine.frame import CURRENT, Frame
 from engine.key import Key, short
+from engine.message import EngineError, escaped
 from engine.query import QueryInfo
 from engine.store.canonical import canonical
 from engine.tables.columns import Found, Plain, in_order, order, plain

@@ -25,9 +25,10 @@ from typing import Any, Generic, Literal, TypeVar, cast
 from attrs import define, frozen
 
 from engine.define import define_query
-from engine.errors import BadTable, escaped
+from engine.errors import BadTable
 from engine.frame import CURRENT
 from engine.key import Key, short
+from engine.message import escaped
 from engine.parameters import parameters_of
 from engine.query import Query, QueryInfo, info_of
 from engine.script import module_name

@@ -19,13 +19,13 @@ from typing import Any
 from attrs import define
 
 from engine.core import Core
-from engine.errors import EngineError, escaped
 from engine.event import Counts, What
 from engine.explain import WHILE, annotate, reason_of
 from engine.failure import Failure, is_transient
 from engine.graph import ERROR, INPUT, Graph
 from engine.key import Key
 from engine.locate import find
+from engine.message import EngineError, escaped
 from engine.persist import readers_of
 from engine.query import REGISTRY
 from engine.raising import notes_of

@@ -14,11 +14,12 @@ from typing import Any
 from attrs import evolve, frozen
 
 from engine.attempt import Gate, insist
-from engine.errors import Closed, RootGone, escaped
+from engine.errors import Closed, RootGone
 from engine.first_look import load_observed
 from engine.graph import Graph
 from engine.key import Key
 from engine.look import Looked, take
+from engine.message import escaped
 from engine.persist import load, readers_of
 from engine.recover import recover
 from engine.watch.delta_processor import Edited

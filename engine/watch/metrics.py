@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from engine.errors import escaped
+from engine.message import escaped
 from engine.watch.progress import Progress, Spent
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"

@@ -15,7 +15,8 @@ from typing import Any
 from attrs import define, field
 
 from engine.core import Core
-from engine.errors import Closed, EngineError
+from engine.errors import Closed
+from engine.message import EngineError
 from engine.watch.delta_processor import DeltaProcessor
 from engine.watch.echo import Echo
 from engine.watch.events import Trouble, WatchEvent

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from engine.errors import escaped
+from engine.message import escaped
 
 SLOWEST: Final = 10  # queries and files that people are shown
 MEASURED: Final = 100  # queries that have metrics of their own
