@@ -86,6 +86,8 @@ def test_an_unknown_command_is_told_with_the_one_meant(engine: Command) -> None:
     check_refused(engine("frobnicate"), 2, "There are: run, watch, ")
     check_refused(engine("status", "--jsn"), 2, "--json")
     check_refused(engine("-C", "src", "status"), 2, "after the command, as in: engine run -C ...")
+    told = "after the command, as in: engine graph COMMAND --no-store ..."
+    check_refused(engine("graph", "--no-store", "callers", "area"), 2, told)
 
 
 def test_a_group_without_a_command_shows_its_help_once(engine: Command) -> None:

@@ -114,10 +114,12 @@ def _report_usage(error: click.ClickException) -> int:
     if context is not None and not is_help:
         tell(context.get_usage())
     tell("\n".join(escaped(line) for line in error.format_message().split("\n")))
-    if isinstance(error, click.NoSuchOption) and isinstance(getattr(context, "command", None), click.Group):
-        tell(f"Options come after the command, as in: engine run {error.option_name} ...")
-    elif isinstance(error, click.NoSuchOption):
+    if not isinstance(error, click.NoSuchOption):
+        if context is not None and not is_help:
+            tell(f"See {context.command_path} --help.")
+    elif context is not None and isinstance(context.command, click.Group):
+        place = "engine run" if context.parent is None else f"{context.command_path} COMMAND"
+        tell(f"Options come after the command, as in: {place} {error.option_name} ...")
+    else:
         tell("An argument that starts with a dash goes after --.")
-    elif context is not None and not is_help:
-        tell(f"See {context.command_path} --help.")
     return EXIT_BAD_REQUEST
