@@ -16,13 +16,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
-from engine.errors import BadCursor
+from engine.errors import BadArguments, BadCursor, BadTable
+from engine.key import short
+from engine.tables.table import Table
 
 if TYPE_CHECKING:
     from engine.database import Engine
     from engine.store.fulltext import FullText
     from engine.tables.changes import Delta
-    from engine.tables.table import Table
 
 Row = TypeVar("Row")
 TRIES: Final = 5  # while others feed the same sink
@@ -45,11 +46,13 @@ class Sink(Protocol[Row]):
 
 def drain(db: Engine, table: Table[Any, Row], sink: Sink[Row], name: str) -> int:
     """Bring a sink up to date with a table, as the consumer `name`; how many deltas that took."""
+    _check_table(table, name)
     return pour(lambda after: _deltas(db, table, name, after), sink)
 
 
 def pour(deltas: Callable[[str | None], Iterable[Delta[Row]]], sink: Sink[Row]) -> int:
     """Apply to a sink the deltas after its position. `deltas(None)` begins anew, with a reset."""
+    _check_sink(sink)
     applied = 0
     for _ in range(TRIES):
         position = sink.position()
@@ -69,6 +72,21 @@ def pour(deltas: Callable[[str | None], Iterable[Delta[Row]]], sink: Sink[Row]) 
         except BadCursor:
             continue
     raise BadCursor(cause="others feed the same sink all the time", hint="Let one process do it.")
+
+
+def _check_table(table: object, name: str) -> None:
+    if not isinstance(table, Table):  # `db.changes` would tell of a value, which has no rows
+        hint = "Of a value, ask db.changes(key, since=name), and keep what it tells."
+        raise BadTable(f"{short(table)} is not a table", consumer=name, hint=hint)
+
+
+def _check_sink(sink: object) -> None:
+    lacking = [name for name in ("position", "apply") if not callable(getattr(sink, name, None))]
+    if not lacking and not isinstance(sink, type):
+        return
+    cause = f"it lacks {', '.join(lacking)}" if lacking else "it is a class, and not one of its objects"
+    hint = "A sink has position() and apply(delta), as engine.sinks.Sink says."
+    raise BadArguments(sink=short(sink), cause=cause, hint=hint)
 
 
 def _deltas(db: Engine, table: Table[Any, Row], name: str, after: str | None) -> Iterator[Delta[Row]]:

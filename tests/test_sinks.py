@@ -6,11 +6,13 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import frozen
 
-from engine import BadCursor, Engine, query, table
+from engine import BadArguments, BadCursor, BadTable, Engine, query, table
+from engine.key import short
 from engine.rules.directories import glob
 from engine.rules.files import read_text
 from engine.sinks import FullTextSink, Sink, drain, pour
@@ -161,6 +163,33 @@ def test_two_that_feed_one_sink_apply_nothing_twice(place: Path, tmp_path: Path)
         assert len(one) == 2
         other.close()
         one.check()
+
+
+def test_what_is_no_table_is_refused_by_its_name_before_anything_is_applied(place: Path) -> None:
+    mistaken: list[Any] = [files, notes.where, files.key(), "notes"]  # Any: a checker of types would tell
+    with engine(place) as db:
+        for one in mistaken:
+            with pytest.raises(BadTable) as error:
+                drain(db, one, Mirror(), "m")
+            assert error.value.fields == {"": f"{short(one)} is not a table", "consumer": "m"}
+            assert "db.changes(" in error.value.hint
+
+
+def test_what_is_no_sink_is_refused_with_what_it_lacks(place: Path) -> None:
+    class Deaf:
+        def position(self) -> None: ...
+
+    mistaken: list[tuple[Any, str]] = [
+        (Counter(), "it lacks position, apply"),
+        (Deaf(), "it lacks apply"),
+        (Mirror, "it is a class, and not one of its objects"),
+    ]
+    with engine(place) as db:
+        for sink, cause in mistaken:
+            with pytest.raises(BadArguments) as error:
+                drain(db, notes, sink, "m")
+            assert error.value.fields == {"sink": short(sink), "cause": cause}
+            assert "engine.sinks.Sink" in error.value.hint
 
 
 def test_a_sink_that_is_never_alone_gives_up_in_words() -> None:
