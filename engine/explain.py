@@ -112,17 +112,23 @@ def why(core: Core, node: int | None, name: str) -> Why:
         microseconds=graph.cost[node],
         failed=bool(flags & ERROR),
         chain=_chain(core, node),
-        error=_error_of(core, node) if flags & ERROR else "",
+        error=error_of(core, node) if flags & ERROR else "",
     )
 
 
-def _error_of(core: Core, node: int) -> str:
-    """The failure of a node in a line, also where no module that defines its query is loaded."""
+def error_of(core: Core, node: int) -> str:
+    """The failure of a node in a line, also where no module that defines its query is loaded.
+
+    "" where it is not kept. That of a member whose value is not kept is, by its table. The lock is held.
+    """
     held: object = core.graph.values[node]
     if held is ABSENT and core.store is not None and not core.graph.flags[node] & UNSTORED:
         data = core.unsaved.nodes.get(node) or core.store.value(node, core.graph.fingerprint[node])
         held = None if data is None else Failure.restored(data)
-    return describe(held.error) if isinstance(held, Failure) else ""
+    if isinstance(held, Failure):
+        return describe(held.error)
+    tables = (core.collections[one] for one in readers_of(core, node) if one in core.collections)
+    return next((told.decode() for one in tables if (told := one.failure_of(node))), "")
 
 
 def _has_memo(core: Core, node: int) -> bool:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import frozen
 
-from engine import Engine, query, request
+from engine import Engine, query, request, table
 from engine.event import What
 from engine.history import History
 from engine.look import take
@@ -62,12 +63,28 @@ def lenient() -> int:
         return -1
 
 
+@query
+def paths() -> tuple[str, ...]:
+    return ("a.txt", "b.txt")
+
+
+@frozen
+class Figure:
+    figure: int
+
+
+@table(each=paths)
+def figures(path: str) -> tuple[Figure, ...]:
+    text = read_text(path)
+    return () if text.startswith("one") else (Figure(int(text)),)
+
+
 class Rig:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, store: Path | None = None) -> None:
         self.root = root
         for name in "abc":
             (root / f"{name}.txt").write_text("one\ntwo")
-        self.db = Engine(None, root=root)
+        self.db = Engine(store, root=root)
         self.core = self.db._core
         self.records: list[tuple[What, str, str | None]] = []
         self.updater = GraphUpdater(self.core, lambda *record: self.records.append(record[:3]))
@@ -197,6 +214,24 @@ def test_transient_failures_are_handed_back_to_be_tried_again(rig: Rig) -> None:
     assert not done.retry
     assert not rig.updater.failing
     assert names(done.changed) == ["shaky()"]
+
+
+def test_a_failing_key_that_is_not_watched_is_told_with_its_error_and_not_by_its_own_name(rig: Rig) -> None:
+    rig.watch(key(lenient))
+    failed = rig.after("a.txt", "three").failures
+    assert names(failed) == ["number('a.txt')"]
+    assert failed[0].error.startswith("ValueError: invalid literal for int() with base 10: 'three', at ")
+
+
+@pytest.mark.parametrize("store", [None, ".engine"])
+def test_a_failing_member_of_a_table_is_told_with_how_it_failed(tmp_path: Path, store: str | None) -> None:
+    rig = Rig(tmp_path, None if store is None else tmp_path / store)
+    rig.watch(key(figures.count))
+    (failed,) = rig.after("b.txt", "four").failures
+    rig.processor.close()
+    rig.db.close()
+    assert short(failed.key) == "figures('b.txt')"
+    assert failed.error == "ValueError: invalid literal for int() with base 10: 'four'"
 
 
 def test_what_rests_on_the_last_edit_comes_first(rig: Rig) -> None:

@@ -48,6 +48,11 @@ def rows(number: int) -> Iterable[Row]:
     yield Row(number)
 
 
+@table(each=numbers)
+def quotients(number: int) -> Iterable[Row]:
+    yield Row(quotient(number))
+
+
 @query
 def twice(number: int) -> int:
     return 2 * number
@@ -69,6 +74,17 @@ def test_why_tells_the_error_of_a_key_that_failed(tmp_path: Path, where: str | N
         db.set(divisor.key(), 1)
         db.get(quotient, 1)
         assert db.why(quotient, 1).error == ""
+
+
+@pytest.mark.parametrize("where", [None, ".engine"])
+def test_why_tells_the_error_of_a_failing_member_of_a_table(tmp_path: Path, where: str | None) -> None:
+    path = where and tmp_path / where
+    with Engine(path, root=tmp_path) as db:
+        assert db.get(quotients) == ()
+        assert db.why(quotients, 1).error.startswith("ZeroDivisionError: ")
+    if path:
+        with Engine(path, root=tmp_path, read_only=True) as db:
+            assert db.why(quotients, 1).error.startswith("ZeroDivisionError: ")
 
 
 def test_why_tells_the_error_from_the_store_where_no_module_is_loaded(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ class KeptTable(Collection):
         rows = () if failure is not None else info.columns_of(value)
         self._note_cycle(node, failure)
         if failure is not None or failed:
-            before = self._failure(node)
+            before = self.failure_of(node)
             after = b"" if failure is None else describe(failure.error).encode("utf-8", "replace")
             self._failed = after.decode()
             self.tell(node, after)
@@ -87,7 +87,7 @@ class KeptTable(Collection):
         """See `Collection.drop`."""
         self._replace(node, None, ())
         self._note_cycle(node, None)
-        if self._failure(node):
+        if self.failure_of(node):
             self._force(FAILURES, ())
 
     def check_members(self) -> None:
@@ -117,8 +117,8 @@ class KeptTable(Collection):
             self._cycles = {node for node, why in told if why.startswith(CycleError.__name__)}
         return self._cycles
 
-    def _failure(self, node: int) -> bytes:
-        """Why the rows of a member could not be computed, as it is kept; b"" where they could."""
+    def failure_of(self, node: int) -> bytes:
+        """See `Collection.failure_of`."""
         known = self.news.get(node)
         if known is None and self.core.store is not None:
             known = self.core.store.derived.members_among(self.node, (node,)).get(node)

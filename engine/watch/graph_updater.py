@@ -20,7 +20,7 @@ from attrs import define
 
 from engine.core import Core
 from engine.event import Counts, What
-from engine.explain import WHILE, annotate, reason_of
+from engine.explain import WHILE, annotate, error_of, reason_of
 from engine.failure import Failure, is_transient
 from engine.graph import ERROR, INPUT, Graph
 from engine.key import Key
@@ -36,6 +36,7 @@ from engine.watch.events import Changed, Failed
 
 MOST_KEYS = 10_000  # told of one revision by name; a consumer of more is better off reading the values
 AT_ONCE = 200  # records worked on while the core's lock is held: some 2 ms, which a `sync` may have to wait
+ERROR_WIDTH = 500  # characters
 CLIMB = 4_000  # readers looked at to find which watched keys rest on the last edit (see `mark.BUDGET`)
 
 
@@ -213,7 +214,7 @@ class GraphUpdater:
                         (inputs if what in _OF_INPUTS else changed).append(one)
                     restored = what is What.RESTORED and core.graph.flags[node] & ERROR
                     if what is What.FAILED or restored:
-                        failed.append(Failed(name, self._error_of(node)))
+                        failed.append(Failed(name, self._error_of(node, name)))
         return inputs, changed, omitted, failed
 
     def discount(self) -> None:
@@ -259,13 +260,13 @@ class GraphUpdater:
         path = args[0] if isinstance(args, tuple) and args else args
         return path if isinstance(path, str) and self._is_file(path) else None
 
-    def _error_of(self, node: int) -> str:
+    def _error_of(self, node: int, name: str) -> str:
         value = self._core.graph.values[node]
         if not isinstance(value, Failure):
-            return "it failed"
+            return escaped(error_of(self._core, node), limit=ERROR_WIDTH) or "it failed"
         error = value.raised()
         annotate(self._core, node, error)
-        return text_of(error)
+        return text_of(error, name)
 
 
 _OF_INPUTS = (What.READ, What.SET, What.RESET)
@@ -282,4 +283,4 @@ def text_of(error: BaseException, key: str = "") -> str:
     first = chain.rpartition(" -> ")[2]
     place = where(error)
     by = f"{first}: " if first and first != key else ""
-    return escaped(f"{by}{type(error).__name__}: {text}{f', at {place}' if place else ''}", limit=500)
+    return escaped(f"{by}{type(error).__name__}: {text}{f', at {place}' if place else ''}", limit=ERROR_WIDTH)
