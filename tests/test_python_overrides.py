@@ -147,6 +147,35 @@ def test_what_may_run_in_the_place_of_a_protocol_s_method_or_for_a_foreign_base_
         }
 
 
+UNKNOWN = """
+def make(): ...
+class _Base:
+    def _below(self): ...
+class Sub(_Base, make()): ...
+class _Both:
+    def _below(self): ...
+class OfBoth(_Both, absent.Base, Exception): ...
+class _Own(make):
+    def _own(self): ...
+"""
+
+
+def test_an_unknown_base_is_said_to_be_unknown_and_one_with_a_name_is_named_first(
+    ask: Ask, tmp_path: Path
+) -> None:
+    (tmp_path / "lib.py").write_text(UNKNOWN)
+    (tmp_path / "test_lib.py").unlink()
+    with ask() as db:
+        reasons = {row.symbol.partition(":")[2]: row.reason for row in db.get(python.verdicts)}
+    assert reasons["_Base._below"] == (
+        "a class that inherits from it inherits from an unknown base, which may use it"
+    )
+    assert reasons["_Both._below"] == (
+        "a class that inherits from it inherits from Exception, which may use it"
+    )
+    assert reasons["_Own._own"] == "its class inherits from an unknown base, which may use it"
+
+
 def test_a_change_of_what_may_run_for_a_protocol_or_a_foreign_base_affects_who_names_its_class(
     ask: Ask, tmp_path: Path
 ) -> None:

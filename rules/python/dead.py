@@ -16,6 +16,7 @@ from engine import query, table
 from engine.rules.python.definitions import Symbol, split
 from engine.rules.python.facts import Body, Definition, facts
 from engine.rules.python.hierarchy import resolution_order
+from engine.rules.python.meanings import UNRESOLVED
 from engine.rules.python.overrides import mixed, overridden, promised
 from engine.rules.python.project import project_files
 from engine.rules.python.references import references
@@ -97,12 +98,12 @@ def _verdict(path: str, one: Definition, exports: frozenset[str] | None, recursi
         above = overridden(symbol)
         if above:
             return KEPT, f"it overrides {above[0].over}"
-        foreign = [detail for _, detail in resolution_order(f"{path}:{owner}").others]
+        foreign = resolution_order(f"{path}:{owner}").others
         if foreign:
-            return KEPT, f"its class inherits from {foreign[0]}, which may use it"
+            return KEPT, f"its class inherits from {_named(*foreign[0])}, which may use it"
         beside = mixed(f"{path}:{owner}").others
         if beside:
-            return KEPT, f"a class that inherits from it inherits from {beside[0]}, which may use it"
+            return KEPT, f"a class that inherits from it inherits from {_named(*beside[0])}, which may use it"
         for other in promised(name):
             if references.exists(target=other):
                 return KEPT, f"{other} is used, and it may take its place"
@@ -111,6 +112,11 @@ def _verdict(path: str, one: Definition, exports: frozenset[str] | None, recursi
     if one.public:
         return PUBLIC, "nothing in the project refers to it, and it is public"
     return DEAD, "nothing refers to it"
+
+
+def _named(outcome: str, detail: str) -> str:
+    """A base outside of the project. Where it is not resolved, `detail` is a sentence and no name."""
+    return "an unknown base" if outcome == UNRESOLVED else detail
 
 
 @query

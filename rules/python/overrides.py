@@ -31,12 +31,12 @@ class Mixed:
 
     before, after  classes before it and after it in their orders, without the subclasses themselves and
                    what the class itself inherits from
-    others         the names of all that are not of the project, see `Order.others`
+    others         all that are not of the project, those with a name first, see `Order.others`
     """
 
     before: tuple[str, ...]
     after: tuple[str, ...]
-    others: tuple[str, ...]
+    others: tuple[tuple[str, str], ...]
 
 
 @query
@@ -45,11 +45,11 @@ def mixed(symbol: str) -> Mixed:
     own, below = resolution_order(symbol).classes, subclasses(symbol)
     before: set[str] = set()
     after: set[str] = set()
-    others: set[str] = set()
+    others: set[tuple[str, str]] = set()
     for one in below:
         found = resolution_order(one)
         order = found.classes
-        others.update(detail for _, detail in found.others)
+        others.update(found.others)
         if symbol in order:  # not where a class inherits from itself, and the circle is cut before it
             at = order.index(symbol)
             before.update(order[:at])
