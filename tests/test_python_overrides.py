@@ -10,6 +10,7 @@ import pytest
 
 from engine import Engine
 from engine.rules import python
+from engine.rules.python.overrides import FEW
 
 MIXED = """
 class Base:
@@ -69,12 +70,13 @@ def _said(db: Engine) -> tuple[str, str]:
 
 def test_overrides_are_those_of_python_in_random_hierarchies(tmp_path: Path) -> None:
     """Every class of a hierarchy may be what runs: who stands before whom in one of their orders."""
+    most = 0
     for seed in range(60):
         chance = Random(seed)
         lines: list[str] = []
         names: list[str] = []
         known: dict[str, type] = {}
-        for number in range(9):
+        for number in range(9 if seed % 4 else 30):
             above = chance.sample(names, min(len(names), chance.randrange(4)))
             text = f"class C{number}({', '.join(above)}):\n    " + chance.choice(["def m(self): ...", "pass"])
             try:
@@ -90,6 +92,7 @@ def test_overrides_are_those_of_python_in_random_hierarchies(tmp_path: Path) -> 
             for name in having:
                 before = {one for order in orders if name in order for one in order[: order.index(name)]}
                 after = {one for order in orders if name in order for one in order[order.index(name) + 1 :]}
+                most = max(most, len(after))
                 below = db.get(python.overrides, f"lib.py:{name}.m")
                 assert {one.definition.qualified for one in below} == {
                     f"{one}.m" for one in before if one in having
@@ -99,6 +102,32 @@ def test_overrides_are_those_of_python_in_random_hierarchies(tmp_path: Path) -> 
                 own = [one for one in known[name].__mro__[1:-1] if one.__name__ in having]
                 nearest = [one.over.qualified for one in over][: len(own)]
                 assert nearest == [f"{one.__name__}.m" for one in own], f"seed {seed}"
+    assert most > FEW
+
+
+def _nodes_for_one_more(root: Path, methods: int) -> int:
+    """What a subclass of a mixin and of a class of its own adds, where there are many such already."""
+    text = "class _Mixin:\n" + "".join(f"    def _m{number}(self): ...\n" for number in range(methods))
+    subclasses = [
+        f"class _B{number}: ...\nclass C{number}(_Mixin, _B{number}): ...\n" for number in range(30)
+    ]
+    (root / "lib.py").write_text(text + "".join(subclasses[:-1]))
+    with Engine(None, root=root) as db:
+        assert [row.symbol for row in db.get(python.dead_definitions)] == [
+            f"lib.py:_Mixin._m{number}" for number in sorted(map(str, range(methods)))
+        ]
+        before = len(db._core.graph)
+        (root / "lib.py").write_text(text + "".join(subclasses))
+        db.sync()
+        assert len(db.get(python.dead_definitions)) == methods
+        return len(db._core.graph) - before
+
+
+def test_one_more_class_beside_a_mixin_costs_the_same_however_many_methods_that_has(
+    ask: Ask, tmp_path: Path
+) -> None:
+    (tmp_path / "test_lib.py").unlink()
+    assert _nodes_for_one_more(tmp_path, 2) == _nodes_for_one_more(tmp_path, 20)
 
 
 LOOKALIKES = """

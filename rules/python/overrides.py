@@ -16,6 +16,11 @@ from engine.rules.python.hierarchy import bases, is_private, resolution_order, s
 # What takes its place need not inherit from it.
 INTERFACES = frozenset(["typing.Protocol", "typing_extensions.Protocol", "zope.interface.Interface"])
 
+# Up to so many classes are asked for a name one by one. Beyond, all that the project defines under the name
+# is read: a lookup is a node, and there would be one for each class and each method of a mixin they share.
+# See test_one_more_class_beside_a_mixin_costs_the_same_however_many_methods_that_has.
+FEW = 12
+
 
 @frozen
 class Override:
@@ -66,8 +71,7 @@ def overrides(symbol: str) -> tuple[Override, ...]:
     if found is None:
         return ()
     owner, name, over = found
-    places = (*subclasses(owner), *mixed(owner).before)
-    below = [Override(one, over) for place in places for one in _symbols(f"{place}.{name}")]
+    below = [Override(one, over) for one in _defined(name, (*subclasses(owner), *mixed(owner).before))]
     return tuple(sorted(below, key=lambda one: one.definition))
 
 
@@ -82,7 +86,7 @@ def overridden(symbol: str) -> tuple[Override, ...]:
         return ()
     owner, name, own = found
     places = (*resolution_order(owner).classes[1:], *mixed(owner).after)
-    return tuple(Override(own, one) for place in places for one in _symbols(f"{place}.{name}"))
+    return tuple(Override(own, one) for one in _defined(name, places))
 
 
 @query
@@ -104,6 +108,16 @@ def _classes(symbol: str) -> tuple[str, str, Symbol] | None:
     owner, _, name = qualified.rpartition(".")
     own = _symbols(symbol)
     return (f"{path}:{owner}", name, own[0]) if owner and own and not is_private(name) else None
+
+
+def _defined(name: str, places: tuple[str, ...]) -> list[Symbol]:
+    """What classes themselves define under a name, in the order of the classes."""
+    if len(places) <= FEW:
+        return [one for place in places for one in _symbols(f"{place}.{name}")]
+    found: dict[str, list[Symbol]] = {}
+    for row in definitions.where(name=name):
+        found.setdefault(row.symbol, []).append(row.identity)
+    return [one for place in places for one in found.get(f"{place}.{name}", ())]
 
 
 def _symbols(symbol: str) -> list[Symbol]:
