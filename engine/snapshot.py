@@ -35,6 +35,7 @@ from engine.recall import recall
 from engine.request import rebind
 from engine.snapshot_frame import Copied, SnapshotFrame, hand_out
 from engine.stack import HOP, run_on_fresh_stack
+from engine.store.canonical import Unpackable, known, pack, unpack
 from engine.store.codec import fingerprint
 from engine.tables.kept import KeptRows
 
@@ -131,13 +132,28 @@ class Snapshot:
     def _follow_code(self) -> None:
         """Once a module was loaded anew, what is kept is of older code, or of the classes of then."""
         queries = self._core.queries
+        if queries.are_newest and self._definitions == queries.taken_over:
+            return
         with self._locked(holds=False):
             if not queries.are_newest and not self._core.torn:
                 rebind(self._core)
             if self._definitions != queries.taken_over:
-                self._definitions, self.code_changed = queries.taken_over, True
+                self._definitions = queries.taken_over
+                for node, (held, flags) in self._saved.items():
+                    self._saved[node] = self._renewed(held, flags), flags
                 for kept in (self._memo, self._rings, self._knots, self._rows):
                     kept.clear()
+
+    def _renewed(self, held: Any, flags: int) -> Any:
+        """A value of the classes of now; ABSENT: it is computed again. Inputs stay where that cannot be."""
+        if held is ABSENT or flags & MUTABLE:  # its bytes are kept
+            return held
+        if not isinstance(held, Failure | Rows):
+            try:
+                return unpack(pack(held), known)
+            except (Unpackable, ValueError):  # of a class that has no bytes, or other fields now
+                pass
+        return held if flags & INPUT else ABSENT
 
     def check_loss(self) -> None:
         """Raise what the request of now has met already, if that is lost."""
