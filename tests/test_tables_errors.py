@@ -205,3 +205,26 @@ def test_a_table_whose_members_fail_says_so_where_it_has_no_rows() -> None:
         assert (len(db.get(quotients)), db.notes()) == (2, ())
         db.set(divisor, 0)
         assert (db.get(quotients), len(db.notes())) == ((), 1)  # again
+
+
+@pytest.mark.parametrize(("good", "bad"), ["ab", "ba"])
+def test_it_says_so_whichever_of_its_members_was_looked_at_last(good: str, bad: str) -> None:
+    @input
+    def healed() -> bool:
+        return False
+
+    @query
+    def sources() -> tuple[str, ...]:
+        return ("a", "b")
+
+    @table(each=sources, index=("text",), name=f"healing {good}")
+    def healing(source: str) -> Iterable[Word]:
+        if source == (good if healed() else bad):
+            raise ValueError(source)
+        if not healed():
+            yield Word(source, 1)
+
+    with Engine(None) as db:
+        assert (len(db.get(healing)), db.notes()) == (1, ())
+        db.set(healed, True)  # what had a row fails, and what failed has none
+        assert (db.get(healing), len(db.notes())) == ((), 1)

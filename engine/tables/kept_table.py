@@ -63,7 +63,7 @@ class KeptTable(Collection):
         if failure is not None or failed:
             before = self.failure_of(node)
             after = b"" if failure is None else describe(failure.error).encode("utf-8", "replace")
-            self._failed = after.decode()
+            self._failed = after.decode() or self._failed  # others may still fail where this one is healed
             self.tell(node, after)
             if after != before:
                 self._force(FAILURES, ())
