@@ -22,8 +22,8 @@ Not seen: names computed at run time (`getattr(module, name)` counts the whole m
 `importlib.import_module(name)` counts nothing); what a module imported inside a function body reads
 from the environment while it is imported: that module counts by its source, loaded or not (C3); and the
 methods of what a host sets on an input, where neither the annotation nor the code of the input names its
-class (`Any`). Functions or classes that one factory made, together in a set, may count in another order in
-another process: what reads them runs once more.
+class (`Any`). Functions or classes of one name and one code, together in a set, may count in another order
+in another process: what reads them runs once more.
 """
 
 from __future__ import annotations

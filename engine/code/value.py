@@ -249,7 +249,7 @@ class Values(ABC):
 
 
 def in_order(several: Iterable[Any]) -> list[Any]:
-    """The members of a set, by what does not depend on the hash seed, nor on where they are in memory."""
+    """The members of a set, by what does not depend on the hash seed; nor, but for ties, on memory."""
     return sorted(several, key=_place)
 
 
