@@ -173,11 +173,11 @@ class Core:
         return info
 
     def key_of(self, node: int) -> Key[Any] | None:
-        """The key of a node, or None when its query is not defined in this process."""
+        """The key of a node, or None when its query, or a class of its arguments, is not defined here."""
         info = self.info_of(node)
         try:
             return None if info is None else Key(info, self.args_of(node))
-        except LookupError:  # a class of its arguments is not loaded in this process
+        except LookupError:  # of a class that is not loaded in this process, or has other fields now
             return None
 
     def regain(self) -> None:

@@ -183,6 +183,14 @@ class Transient(Exception):
     """
 
 
+class QueryTakenOver(BadQuery, Transient):
+    """Of a definition whose name stands for another one. Not kept: a reload may bring it back as it was."""
+
+
+class TableTakenOver(BadTable, Transient):
+    """The same of a table or a fold."""
+
+
 class NotImportable(BadQuery, Transient):
     """Of a query that says workers="process". Not kept: without processes the same key has a value."""
 

@@ -16,7 +16,7 @@ from engine.advance import Change, apply, change_of, force, start_revision
 from engine.code.fingerprint import code_fingerprint
 from engine.core import Core
 from engine.durability import Durability
-from engine.errors import BadQuery, BadTable, Transient, UnknownQuery
+from engine.errors import BadQuery, QueryTakenOver, TableTakenOver, UnknownQuery
 from engine.failure import Failure
 from engine.graph import (
     ABSENT,
@@ -251,11 +251,15 @@ def _still_set(core: Core, info: QueryInfo, node: int) -> Change | None:
 
 def _take_over(core: Core, before: QueryInfo, info: QueryInfo) -> None:
     """A newer definition of the same name serves the nodes of the older one."""
-    tables = core.graph.tables
     core.queries.by_index.pop(before.index, None)
     core.reach.tables.clear()
-    nodes = tables[before.index].values()
-    tables[info.index].update({info.memo_key(core.args_of(node)): node for node in nodes})
+    tables = core.graph.tables
+    for node in tables[before.index].values():
+        try:
+            key = info.memo_key(core.args_of(node))
+        except LookupError:  # a class of its arguments has other fields by now: nobody can ask for it
+            key = (ABSENT, node)
+        tables[info.index][key] = node
     tables[before.index] = {}
 
 
@@ -330,14 +334,6 @@ def nodes_of(core: Core, row: int) -> list[int]:
     if core.store is not None and row in core.queries.stored:
         nodes.update(core.store.nodes_of(row))
     return sorted(nodes)
-
-
-class QueryTakenOver(BadQuery, Transient):
-    """Of a definition whose name stands for another one. Not kept: a reload may bring it back as it was."""
-
-
-class TableTakenOver(BadTable, Transient):
-    """The same of a table or a fold."""
 
 
 def _taken_over(info: QueryInfo) -> EngineError:

@@ -199,9 +199,9 @@ def cheap_suspect(core: Core) -> int:
 
 
 def _can_run(core: Core, node: int) -> bool:
-    """Whether its query is defined in this process, and its code was compared."""
+    """Whether its query and the classes of its arguments are defined here, and its code was compared."""
     load(core, (node,))
-    return core.info_of(node) is not None and node not in core.collections
+    return node not in core.collections and core.key_of(node) is not None
 
 
 def _is_quiet(core: Core, node: int) -> bool:

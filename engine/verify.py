@@ -223,13 +223,7 @@ def _run(core: Core, node: int, walk: Walk) -> None:
 def is_undefined(core: Core, node: int) -> bool:
     """Whether this process cannot run a node: its query, or a class of its arguments, is not loaded."""
     load(core, (node,))
-    if core.info_of(node) is None:
-        return True
-    try:
-        core.args_of(node)
-    except LookupError:  # a class of its arguments is not loaded
-        return True
-    return False
+    return core.key_of(node) is None
 
 
 def green(core: Core, node: int) -> None:

@@ -7,8 +7,7 @@ Invariants
     C4  Damaged bytes raise ValueError, whatever they say; depth is limited, so no stack overflows.
 
 The form is a msgpack array of the arguments; `packing` says how each value stands in it, and `records` which
-classes can be part of it. A class is known by its name "module:qualname": where two classes share one (a
-reload, a local class), the later one is meant.
+classes can be part of it. A class is known by its name "module:qualname" (see records R3).
 """
 
 from __future__ import annotations

@@ -165,6 +165,8 @@ def _record(value: Any, record: Record, depth: int, keyed: bool) -> Ext:
     kind = type(value)
     if known.get(record.name) is not kind:
         learn(kind)
+        if record.names != getattr(record_of(known[record.name]), "names", None):
+            raise Unpackable(value, "its class was defined anew with other fields: make it anew")
     if (extra := stray_attribute(value, record)) is not None:
         raise Unpackable(value, f"its attribute {extra} is not a field of the class")
     try:
@@ -191,8 +193,10 @@ def _fields(value: Any, record: Record, plain: frozenset[type], depth: int, keye
 def _record_back(data: bytes, depth: int, classes: Mapping[str, type]) -> Any:
     name, *flat = decode_list(data)
     record = record_of(_class_of(name, classes))
-    if record is None or len(flat) % 2 or tuple(flat[::2]) != record.names:
-        raise ValueError(f"the fields of {name} are others now")
+    if record is None or len(flat) % 2:
+        raise ValueError(f"these are not the fields of {name}")
+    if tuple(flat[::2]) != record.names:
+        raise UnknownClass(f"{name} has other fields now")
     return record.build(
         [node if type(node) in FLAT else value_of(node, depth, classes) for node in flat[1::2]]
     )
@@ -209,7 +213,9 @@ def _class_of(name: Any, classes: Mapping[str, type]) -> Any:
 
 def _enum_back(data: bytes, depth: int, classes: Mapping[str, type]) -> Any:
     name, member = decode_list(data)
-    return _class_of(name, classes)[member]
+    if (found := _class_of(name, classes).__members__.get(member)) is None:
+        raise UnknownClass(f"{name} has no {member} now")
+    return found
 
 
 def _flag_back(data: bytes, depth: int, classes: Mapping[str, type]) -> Any:
@@ -302,11 +308,7 @@ def _path_back(data: bytes, depth: int, classes: Mapping[str, type]) -> PurePath
 
 
 _MICROSECOND = timedelta(microseconds=1)
-_PATHS: dict[str, Callable[[str], PurePath]] = {
-    "Path": Path,
-    "PurePosixPath": PurePosixPath,
-    "PureWindowsPath": PureWindowsPath,
-}
+_PATHS: dict[str, type[PurePath]] = {one.__name__: one for one in (Path, PurePosixPath, PureWindowsPath)}
 
 _PACKERS: dict[type, Callable[[Any, int, bool], Any]] = {
     list: lambda v, d, k: Ext(_Code.LIST, array_of(v, d, k)),

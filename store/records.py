@@ -6,7 +6,7 @@ Invariants
     R2  A record is made again without its `__init__`, so its fields come back as they were; a Struct alone
         goes through its own.
     R3  A class is known by its name "module:qualname". Where two share one (a reload, a local class), the one
-        is meant that its module has, or else the later one.
+        is meant that its module has, or else the one that was met last.
     R4  Reading the annotations of a class raises nothing: what cannot be resolved is Any.
 """
 
@@ -26,7 +26,10 @@ known: dict[str, type] = {}
 
 
 class UnknownClass(LookupError, ValueError):
-    """The bytes name a class that this process has not met: load the module that defines it first."""
+    """The bytes name a class that this process has not met: load the module that defines it first.
+
+    Or a field or a member of an enumeration that it had when they were made.
+    """
 
 
 class Record(NamedTuple):

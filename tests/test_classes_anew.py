@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine import Engine
+from engine.errors import UnkeyableArgument
 from tests.workers import Rules
 
 TEXT = """
@@ -68,6 +69,138 @@ def test_a_snapshot_that_is_held_over_a_reload_is_of_the_classes_and_the_code_of
             assert not old.get(rules.is_row, 3)  # and this is one that the snapshot had
             assert not old.get(rules.is_row, 4)
             assert old.get(rules.total) == 15
+
+
+def test_an_input_that_a_snapshot_holds_over_a_reload_is_of_the_class_of_now_and_nothing_else_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr("engine.code.fingerprint.STARTED_NS", 1 << 62)
+    rules = Rules(tmp_path, HELD, head="")
+    with Engine(None) as db:
+        db.set(rules.cell, rules.Row(5))
+        assert db.get(rules.kind) == "Row 5"
+        assert db.get(rules.total) == 45
+        with db.snapshot() as old:
+            db.set(rules.cell, rules.Row(6))
+            rules.load()
+            assert db.get(rules.kind) == "Row 6"
+            assert old.get(rules.kind) == "Row 5"
+            assert old.get(rules.total) == 45
+            assert rules.RAN == []
+
+
+HELD = """
+from attrs import frozen
+from engine import input, query
+
+RAN: list[int] = []  # made anew with the module
+
+@frozen
+class Row:
+    n: int
+
+@input
+def cell() -> Row:
+    return Row(0)
+
+@query
+def kind() -> str:
+    row = cell()
+    return f"Row {row.n}" if isinstance(row, Row) else f"not a Row {row.n}"
+
+@query
+def one(n: int) -> int:
+    RAN.append(n)
+    return n
+
+@query
+def total() -> int:
+    return sum(one(n) for n in range(10))
+"""
+
+KEYED = """
+from enum import Enum
+from attrs import frozen
+from engine import query
+
+class Side(Enum):
+    LEFT = 1
+    RIGHT = 2
+
+@frozen
+class Row:
+    a: int
+
+@query
+def area(row: Row) -> int:
+    return row.a
+
+@query
+def sign(side: Side) -> int:
+    return side.value
+
+def both():
+    return area(Row(1)) + area(Row(2)) + sign(Side.RIGHT)
+"""
+
+READER = """
+import sys
+from engine import query
+
+@query
+def total() -> int:
+    return sys.modules[{name!r}].both()
+"""
+
+
+@pytest.mark.parametrize("where", [None, "store"])
+@pytest.mark.parametrize(
+    ("old", "new", "total"),
+    [
+        ("    a: int\n", "    a: int\n    b: int = 7\n", 5),
+        ("a: int", "w: int", None),
+        ("RIGHT = 2", "DOWN = 3", None),
+    ],
+)
+def test_who_read_keys_of_a_class_that_has_other_fields_now_runs_and_asks_for_those_of_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str | None, old: str, new: str, total: int | None
+) -> None:
+    """Arguments of before cannot be made any more: that was raised once, and the reader was clean then."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr("engine.code.fingerprint.STARTED_NS", 1 << 62)
+    keyed = Rules(tmp_path, KEYED, head="")
+    reader = Rules(tmp_path, READER.format(name=keyed.name), head="")
+    with Engine(where and tmp_path / where, root=tmp_path) as db:
+        assert db.get(reader.total) == 5
+        renamed = {"row.a": "row.w"} if "w:" in new else {"Side.RIGHT": "Side.DOWN"} if "DOWN" in new else {}
+        text = KEYED.replace(old, new)
+        for one, other in renamed.items():
+            text = text.replace(one, other)
+        keyed.file.write_text(text)
+        keyed.load()
+        expected = keyed.both()
+        assert total is None or expected == total
+        for _ in range(2):
+            assert db.get(reader.total) == expected
+        db.check_invariants()
+
+
+def test_an_argument_of_the_class_of_before_is_told_if_its_fields_are_others_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    rules = Rules(tmp_path, KEYED, head="")
+    with Engine(None, root=tmp_path) as db:
+        row = rules.Row(1)
+        assert db.get(rules.area, row) == 1
+        rules.load()
+        assert db.get(rules.area, row) == 1  # its fields are what they were
+        rules.file.write_text(KEYED.replace("    a: int\n", "    a: int\n    b: int = 7\n"))
+        rules.load()
+        with pytest.raises(UnkeyableArgument, match="defined anew with other fields: make it anew"):
+            db.get(rules.area, row)
+        assert db.get(rules.area, rules.Row(1)) == 1
 
 
 FOLDED = """
