@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from engine import Engine
 from engine.rules import python
+from engine.rules.python.hierarchy import member
 from engine.rules.python.overrides import FEW
 
 MIXED = """
@@ -128,6 +131,74 @@ def test_one_more_class_beside_a_mixin_costs_the_same_however_many_methods_that_
 ) -> None:
     (tmp_path / "test_lib.py").unlink()
     assert _nodes_for_one_more(tmp_path, 2) == _nodes_for_one_more(tmp_path, 20)
+
+
+TWICE = """
+class _Low:
+    def _run(self): ...
+class _High:
+    def _run(self): ...
+try:
+    import fast
+    class C(_High): ...
+except ImportError:
+    class C(_Low): ...
+def f(c: C):
+    c._run()
+"""
+
+
+def test_what_a_class_inherits_by_one_of_its_definitions_is_neither_certain_nor_dead(
+    ask: Ask, tmp_path: Path
+) -> None:
+    (tmp_path / "lib.py").write_text(TWICE)
+    with ask() as db:
+        for name in ("lib.py:_Low._run", "lib.py:_High._run"):
+            (verdict,) = db.get(python.verdicts.where, symbol=name)
+            assert verdict.verdict == "used"
+            assert [one.symbol for one in db.get(python.callers, name)] == ["lib.py:f"]
+        (tmp_path / "lib.py").write_text(TWICE.replace("    class C(_Low): ...", "    pass"))
+        db.sync()
+        assert [row.symbol for row in db.get(python.verdicts.where, verdict="dead")] == [
+            "lib.py:_Low", "lib.py:_Low._run"
+        ]  # fmt: skip
+
+
+def test_what_any_definition_of_a_class_inherits_is_among_what_may_be_meant_in_random_hierarchies(
+    tmp_path: Path,
+) -> None:
+    for seed in range(40):
+        chance = Random(seed)
+        lines, names, twice = [""], list[str](), list[str]()
+        for number in range(7):
+            name = f"C{number}"
+            several: list[str] = []
+            for _ in range(2 if len(twice) < 3 and chance.random() < 0.4 else 1):
+                above = chance.sample(names, min(len(names), chance.randrange(3)))
+                inside = chance.choice(["def m(self): ...", "pass"])
+                several.append(f"    class {name}({', '.join(above)}):\n        {inside}")
+            twice += [name] * (len(several) - 1)
+            lines.append(f"if {name!r} in chosen:\n{several[0]}\nelse:\n{several[-1]}")
+            if len(several) == 1:
+                lines[-1] = f"if True:\n{several[0]}"
+            names.append(name)
+        (tmp_path / "lib.py").write_text("\n".join(lines))
+        actual = {name: set[str]() for name in names}
+        for size in range(len(twice) + 1):
+            for chosen in combinations(twice, size):
+                known: dict[str, Any] = {"chosen": chosen}
+                try:
+                    exec("\n".join(lines), known)
+                except TypeError:
+                    continue  # bases without an order
+                for name in names:
+                    actual[name].add(getattr(getattr(known[name], "m", None), "__qualname__", ""))
+        with Engine(None, root=tmp_path) as db:
+            for name in names:
+                told = {one.qualified for one in db.get(member, f"lib.py:{name}", "m")}
+                assert actual[name] - {""} <= told, f"seed {seed}: {name}"
+                if not twice and actual[name]:
+                    assert told == actual[name], f"seed {seed}: {name}"
 
 
 LOOKALIKES = """

@@ -7,6 +7,8 @@ Invariants
         closes. Depth is data.
     H3  Bases outside of the project take part in the order, as classes without bases: `Generic` after all
         classes that are generic.
+    H4  Which of several definitions of a class runs is not known, nor which of several classes a base means:
+        what one of them gives hides nothing of what another one inherits. Each may be what is meant.
 
 Each class looks at all above it, and what its instances hold rests on all below it too. So a line of classes
 that inherit from each other costs with the square of its length, a hundred of them a second, 800
@@ -16,7 +18,7 @@ of them half a minute. Lines of people have a dozen.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from attrs import evolve, frozen
 
@@ -61,6 +63,7 @@ class Base:
     symbol    "path:qualified" of the class; `ordinal` where there are several of that name
     position  of the base in the list; several rows have one where the name can mean several classes
     name      as it is written, "" for an expression that is no name
+    several   it is a base of one of several definitions of its class; of one without bases, `object`
     outcome   "internal", then `base` is the symbol of the class; "external" and "builtin" with the dotted
               name as `detail`; "unresolved" with the reason
     """
@@ -72,6 +75,7 @@ class Base:
     outcome: str
     base: str | None = None
     detail: str = ""
+    several: bool = False
 
 
 @table(
@@ -82,7 +86,10 @@ class Base:
 def bases(path: str) -> Iterable[Base]:
     """The bases of all classes. `bases.where(base="lib.py:Shape")` are its direct subclasses."""
     found = facts(path)
-    classes = [one for one in found.definitions if one.kind == CLASS and one.bases]
+    again = {one.qualified for one in found.definitions if one.kind == CLASS and one.ordinal}
+    classes = [
+        one for one in found.definitions if one.kind == CLASS and (one.bases or one.qualified in again)
+    ]
     if not classes:
         return
     origins = {
@@ -94,9 +101,12 @@ def bases(path: str) -> Iterable[Base]:
     resolver = Resolver(path, found, own_member)
     for one in classes:
         place = f"{path}:{one.qualified}"
+        several = one.qualified in again
+        if not one.bases:  # it hides nothing either, and what it has not may come after it
+            yield Base(place, one.ordinal, 0, "object", BUILTIN, None, "object", several)
         for position, name in enumerate(one.bases):
             if not name:
-                yield Base(place, one.ordinal, position, name, "unresolved", None, "it is no name")
+                yield Base(place, one.ordinal, position, name, "unresolved", None, "it is no name", several)
                 continue
             first, *parts = name.split(".")
             meanings = resolver.of_place(origins.get((one.qualified, one.ordinal, name), ""), first)
@@ -113,7 +123,7 @@ def bases(path: str) -> Iterable[Base]:
                         "unresolved",
                         f"it is a {meaning.kind}: {meaning.path}:{meaning.qualified}",
                     )
-                yield Base(place, one.ordinal, position, name, outcome, base, detail)
+                yield Base(place, one.ordinal, position, name, outcome, base, detail, several)
 
 
 ENUMERATIONS = {f"enum.{one}" for one in ("Enum", "IntEnum", "StrEnum", "Flag", "IntFlag", "ReprEnum")}
@@ -126,10 +136,20 @@ class Order:
     classes  the symbols of the class itself and of what it inherits from, in that order
     others   (outcome, detail) of bases outside of the project, builtin, or unresolved; without those that
              give a class no attributes: `object`, `Generic`, `Protocol`, `ABC`
+    certain  how many of `classes`, from the first on, hide what is found after them; others hide nothing (H4)
     """
 
     classes: tuple[str, ...]
     others: tuple[tuple[str, str], ...]
+    certain: int
+
+    def having(self, has: Callable[[str], bool]) -> Iterator[str]:
+        """The classes that may give what those have of which `has` is true: the first, or several (H4)."""
+        for at, one in enumerate(self.classes):
+            if has(one):
+                yield one
+                if at < self.certain:
+                    return
 
 
 @query
@@ -140,13 +160,19 @@ def resolution_order(symbol: str) -> Order:
     """
     graph: dict[str, list[str]] = {}
     others: dict[tuple[str, str], None] = {}
+    open_from: dict[str, int] = {}  # 0: its own attributes hide nothing; 1: what it inherits first does not
     waiting = [symbol]
     while waiting:
         one = waiting.pop()
         if one in graph:
             continue
         graph[one] = []
-        for row in sorted(bases.where(symbol=one), key=lambda row: (row.ordinal, row.position)):
+        rows = sorted(bases.where(symbol=one), key=lambda row: (row.ordinal, row.position))
+        if any(row.several for row in rows):
+            open_from[one] = 0
+        elif len({row.position for row in rows}) < len(rows):
+            open_from[one] = 1
+        for row in rows:
             if row.base is None:
                 if (row.outcome, row.detail) not in BARE:
                     others[row.outcome, row.detail] = None
@@ -155,8 +181,9 @@ def resolution_order(symbol: str) -> Order:
             elif row.base not in graph[one]:
                 graph[one].append(row.base)
                 waiting.append(row.base)
-    order = linearized(symbol, graph)
-    return Order(tuple(one for one in order if not one.startswith(OUTSIDE)), tuple(others))
+    order = [one for one in linearized(symbol, graph) if not one.startswith(OUTSIDE)]
+    certain = [at + open_from[one] for at, one in enumerate(order) if one in open_from]
+    return Order(tuple(order), tuple(others), min(certain, default=len(order)))
 
 
 @query(version=platform.python_version())
@@ -168,7 +195,8 @@ def member(symbol: str, name: str, inherited: bool = False) -> Meanings:
     order = resolution_order(symbol)
     private = name.startswith("__") and not name.endswith("__")
     held: Meanings = ()
-    for one in order.classes[:1] if private else order.classes:
+    several: dict[Meaning, None] = {}
+    for at, one in enumerate(order.classes[:1] if private else order.classes):
         if inherited and one == symbol:
             continue
         path, qualified = split(one)
@@ -176,9 +204,14 @@ def member(symbol: str, name: str, inherited: bool = False) -> Meanings:
         rows = bindings.where(symbol=f"{path}:{place}")
         found = meanings_of(path, place, rows)
         if found and found[0].kind != ATTRIBUTE:  # what methods assign hides a variable, but no property
-            return found + held if found[0].kind == VARIABLE and not is_declared(rows) else found
-        held = held or tuple(evolve(each, of=f"{symbol}.{name}") for each in found)
-    return held or (_from_others(symbol, name, order),)
+            several |= dict.fromkeys(found)
+            if found[0].kind == VARIABLE and not is_declared(rows):
+                several |= dict.fromkeys(held)
+            if at < order.certain:
+                break
+        else:
+            held = held or tuple(evolve(each, of=f"{symbol}.{name}") for each in found)
+    return tuple(several) or held or (_from_others(symbol, name, order),)
 
 
 def _from_others(symbol: str, name: str, order: Order) -> Meaning:
@@ -289,9 +322,9 @@ def assigned_around(symbol: str) -> tuple[str, ...]:
     """
     owner, _, name = symbol.rpartition(".")
     private = is_private(name)
-    orders = [(owner,)] if private else [resolution_order(one).classes for one in (owner, *subclasses(owner))]
+    orders = [Order((owner,), (), 1)] if private else list(map(resolution_order, (owner, *subclasses(owner))))
     found, said = set(), set()
-    for one in set().union(*orders):
+    for one in {one for order in orders for one in order.classes}:
         place = f"{one}.{name}"
         if not bindings.exists(symbol=place):
             continue
@@ -301,7 +334,7 @@ def assigned_around(symbol: str) -> tuple[str, ...]:
         if not defined or defined < bindings.count(symbol=place):
             found.add(one)
     if said:
-        found.update(one for order in orders if (one := next(filter(said.__contains__, order), None)))
+        found.update(*(order.having(said.__contains__) for order in orders))
     return tuple(sorted(f"{one}.{name}" for one in found))
 
 

@@ -134,7 +134,10 @@ class _Names:
         self.resolver = Resolver(path, found, self._member, assigned_around, is_enumeration)
         self._members: dict[tuple[str, str, str], Meanings] = {}
         self._uses: dict[Use, Known] = {}
-        self._classes = {one.qualified for one in found.definitions if one.kind == CLASS}
+        classes = [one for one in found.definitions if one.kind == CLASS]
+        self._classes = {one.qualified for one in classes}.difference(
+            one.qualified for one in classes if one.ordinal
+        )  # of several definitions nothing hides what they inherit (hierarchy H4)
 
     def rows(self, body: Body) -> Iterator[Reference]:
         """What one definition refers to."""
