@@ -13,6 +13,7 @@ import pytest
 from engine import Engine
 from engine.rules import python
 from engine.rules.python.hierarchy import member
+from engine.rules.python.interfaces import promises
 from engine.rules.python.overrides import FEW
 
 MIXED = """
@@ -274,6 +275,43 @@ def test_an_unknown_base_is_said_to_be_unknown_and_one_with_a_name_is_named_firs
         "a class that inherits from it inherits from Exception, which may use it"
     )
     assert reasons["_Own._own"] == "its class inherits from an unknown base, which may use it"
+
+
+def test_what_is_no_protocol_any_more_promises_nothing(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "test_lib.py").unlink()
+    (tmp_path / "lib.py").write_text(LOOKALIKES)
+    (tmp_path / "far.py").write_text("from lib import IKnown\nclass IFar(IKnown):\n    def alone(): ...\n")
+    with ask() as db:
+        assert [row.symbol for row in db.get(promises)] == [
+            "far.py:IFar.alone", "lib.py:ISized.size", "lib.py:Shape._unasked", "lib.py:Shape.area",
+        ]  # fmt: skip
+        (tmp_path / "lib.py").write_text(LOOKALIKES.replace("(Protocol)", "").replace("(Interface)", ""))
+        db.sync()
+        assert db.get(promises) == ()
+        (verdict,) = db.get(python.verdicts.where, symbol="lib.py:_Square.size")
+        assert verdict.reason == "nothing refers to it"
+
+
+def _visited_for_one_more(root: Path, others: int) -> int:
+    """What is looked at for a class with a method of a name that classes of so many files have."""
+    text = "class _C:\n    def fetch(self): ...\n"
+    for number in range(others):
+        (root / f"m{number}.py").write_text(text)
+    with Engine(None, root=root) as db:
+        assert len(db.get(python.verdicts)) == 2 * others
+        before = db.counts()
+        (root / "m0.py").write_text(text + text.replace("_C", "_More"))
+        db.sync()
+        assert len(db.get(python.verdicts)) == 2 * others + 2
+        return db.counts().visited - before.visited
+
+
+def test_one_more_class_with_a_method_costs_the_same_however_many_others_have_one_of_that_name(
+    tmp_path: Path,
+) -> None:
+    for others in (4, 40):
+        (tmp_path / str(others)).mkdir()
+    assert _visited_for_one_more(tmp_path / "4", 4) == _visited_for_one_more(tmp_path / "40", 40)
 
 
 def test_a_change_of_what_may_run_for_a_protocol_or_a_foreign_base_affects_who_names_its_class(

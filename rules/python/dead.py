@@ -16,8 +16,9 @@ from engine import query, table
 from engine.rules.python.definitions import Symbol, split
 from engine.rules.python.facts import Body, Definition, facts
 from engine.rules.python.hierarchy import resolution_order
+from engine.rules.python.interfaces import promises
 from engine.rules.python.meanings import UNRESOLVED
-from engine.rules.python.overrides import mixed, overridden, promised
+from engine.rules.python.overrides import mixed, overridden
 from engine.rules.python.project import project_files
 from engine.rules.python.references import references
 from engine.rules.python.roles import entry_points, is_conftest, is_test
@@ -104,9 +105,9 @@ def _verdict(path: str, one: Definition, exports: frozenset[str] | None, recursi
         beside = mixed(f"{path}:{owner}").others
         if beside:
             return KEPT, f"a class that inherits from it inherits from {_named(*beside[0])}, which may use it"
-        for other in promised(name):
-            if references.exists(target=other):
-                return KEPT, f"{other} is used, and it may take its place"
+        for promise in promises.where(name=name):
+            if references.exists(target=promise.symbol):
+                return KEPT, f"{promise.symbol} is used, and it may take its place"
         if references.exists(member=name):
             return KEPT, "an attribute of that name is used on something unknown"
     if one.public:

@@ -11,10 +11,7 @@ from attrs import frozen
 
 from engine import query
 from engine.rules.python.definitions import Symbol, definitions, split
-from engine.rules.python.hierarchy import bases, is_private, resolution_order, subclasses
-
-# What takes its place need not inherit from it.
-INTERFACES = frozenset(["typing.Protocol", "typing_extensions.Protocol", "zope.interface.Interface"])
+from engine.rules.python.hierarchy import is_private, resolution_order, subclasses
 
 # Up to so many classes are asked for a name one by one. Beyond, all that the project defines under the name
 # is read: a lookup is a node, and there would be one for each class and each method of a mixin they share.
@@ -87,19 +84,6 @@ def overridden(symbol: str) -> tuple[Override, ...]:
     owner, name, own = found
     places = (*resolution_order(owner).classes[1:], *mixed(owner).after)
     return tuple(Override(own, one) for one in _defined(name, places))
-
-
-@query
-def promised(name: str) -> tuple[str, ...]:
-    """The methods of a name that protocols and interfaces have: any class may stand there that has one."""
-    owned = ((row.symbol, row.symbol.rpartition(".")[0]) for row in definitions.where(name=name))
-    return tuple(symbol for symbol, owner in owned if ":" in owner and _is_interface(owner))
-
-
-def _is_interface(symbol: str) -> bool:
-    return any(row.detail in INTERFACES for row in bases.where(symbol=symbol)) or any(
-        detail in INTERFACES for _, detail in resolution_order(symbol).others
-    )
 
 
 def _classes(symbol: str) -> tuple[str, str, Symbol] | None:

@@ -16,8 +16,9 @@ from collections.abc import Iterable, Iterator
 
 from engine.rules.python.definitions import definitions, split
 from engine.rules.python.hierarchy import resolution_order
+from engine.rules.python.interfaces import promises
 from engine.rules.python.meanings import CLASS, MODULE, VARIABLE
-from engine.rules.python.overrides import mixed, promised
+from engine.rules.python.overrides import mixed
 from engine.rules.python.project import project_files
 from engine.rules.python.reach import Found, Step
 from engine.rules.python.references import references
@@ -61,7 +62,7 @@ def _runs_unnamed(symbol: str, owner: str, name: str) -> bool:
         return True
     if references.exists(member=name) or not references.exists(target=symbol):
         return True
-    return bool(resolution_order(owner).others or mixed(owner).others or promised(name))
+    return bool(resolution_order(owner).others or mixed(owner).others or promises.exists(name=name))
 
 
 def _kept(symbol: str) -> Iterator[Found]:
