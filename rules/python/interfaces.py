@@ -28,7 +28,7 @@ class Promise:
 @table(each=project_files.column("path"), index=("name",), identity=("symbol",))
 def promises(path: str) -> Iterable[Promise]:
     """What protocols and interfaces have. `promises.where(name="close")`."""
-    owners = {row.symbol for row in bases.of(path) if _is_interface(row)}
+    owners = {row.symbol for row in bases(path) if _is_interface(row)}
     if owners:
         members = {f"{path}:{one.qualified}": one.name for one in facts(path).definitions}
         for symbol, name in members.items():
