@@ -5,8 +5,8 @@ Invariants
         attrs or dataclass class without a base written in C that holds more. Nothing else is a record.
     R2  A record is made again without its `__init__`, so its fields come back as they were; a Struct alone
         goes through its own.
-    R3  A class is known by its name "module:qualname". Where two share one (a reload, a local class), the one
-        is meant that its module has, or else the one that was met last.
+    R3  A class is known by its name "module:qualname". Where two share one (a local class, a reload), the
+        later one is meant; never one that its module had and replaced.
     R4  Reading the annotations of a class raises nothing: what cannot be resolved is Any.
 """
 
@@ -16,6 +16,7 @@ import enum
 import functools
 import sys
 import typing
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,6 +24,8 @@ import msgspec
 
 known: dict[str, type] = {}
 """Classes that `restore` may make, by "module:qualname"."""
+_in_modules: dict[str, type] = {}  # what modules had by these names when it was looked at last
+_replaced: weakref.WeakSet[type] = weakref.WeakSet()  # what they had before
 
 
 class UnknownClass(LookupError, ValueError):
@@ -46,16 +49,20 @@ def loaded_class(name: object) -> type | None:
 
     An annotation need not name it: the value of a query without one may be a record all the same.
     """
+    found = _class_in_module(name)
+    if found is not None:
+        learn(found)
+    return found
+
+
+def _class_in_module(name: object) -> type | None:
     module, _, qualified = str(name).partition(":")
     found: Any = sys.modules.get(module)
     for part in qualified.split("."):
         found = getattr(found, part, None)
     if not isinstance(found, type) or class_name(found) != name:
         return None
-    if not issubclass(found, enum.Enum) and record_of(found) is None:
-        return None
-    known[str(name)] = found
-    return found
+    return found if issubclass(found, enum.Enum) or record_of(found) is not None else None
 
 
 def record_of(cls: type[Any]) -> Record | None:
@@ -153,14 +160,27 @@ def class_name(cls: type) -> str:
 def learn(cls: type) -> None:
     """Let `restore` make instances of `cls`."""
     name = class_name(cls)
-    if known.get(name) is not cls and loaded_class(name) is None:
-        known[name] = cls
+    if known.get(name) is not cls:
+        _look_again(name)
+        if cls not in _replaced:
+            known[name] = cls
 
 
 def renew() -> None:
-    """Modules were loaded anew: what is known from now on is what they have by now (R3)."""
+    """Modules were loaded anew: what they replaced is not known any more (R3)."""
     for name in tuple(known):
-        loaded_class(name)
+        _look_again(name)
+
+
+def _look_again(name: str) -> None:
+    before, now = _in_modules.get(name), _class_in_module(name)
+    if now is not None and now is not before:
+        _in_modules[name] = now
+        _replaced.discard(now)  # it may be there again
+        if before is not None:
+            _replaced.add(before)
+        if known.get(name) is before:
+            known[name] = now
 
 
 def learn_annotation(annotation: Any) -> None:
