@@ -180,6 +180,16 @@ class Core:
         except LookupError:  # of a class that is not loaded in this process, or has other fields now
             return None
 
+    def is_defined(self, node: int) -> bool:
+        """Whether a loaded node has a key here: whoever only asks need not make it."""
+        if self.info_of(node) is None:
+            return False
+        try:
+            self.args_of(node)
+        except LookupError:  # as above
+            return False
+        return True
+
     def regain(self) -> None:
         """Take the lock again after a function ran; an interrupt meanwhile is raised when it is held."""
         interrupt: KeyboardInterrupt | None = None

@@ -201,7 +201,7 @@ def cheap_suspect(core: Core) -> int:
 def _can_run(core: Core, node: int) -> bool:
     """Whether its query and the classes of its arguments are defined here, and its code was compared."""
     load(core, (node,))
-    return node not in core.collections and core.key_of(node) is not None
+    return node not in core.collections and core.is_defined(node)
 
 
 def _is_quiet(core: Core, node: int) -> bool:

@@ -223,7 +223,7 @@ def _run(core: Core, node: int, walk: Walk) -> None:
 def is_undefined(core: Core, node: int) -> bool:
     """Whether this process cannot run a node: its query, or a class of its arguments, is not loaded."""
     load(core, (node,))
-    return core.key_of(node) is None
+    return not core.is_defined(node)
 
 
 def green(core: Core, node: int) -> None:
