@@ -37,6 +37,13 @@ def test_the_top_level_folders_are_the_known_ones() -> None:
     assert {name for name in found - ignored if not name.endswith(".egg-info")} == TOP_LEVEL
 
 
+def test_each_package_of_the_engine_belongs_to_a_layer() -> None:
+    """Else what is below would not say of it whom it may import."""
+    known = {"cli", "modules", "parallel", "rules", "store", "watch", *ROOMS}
+    found = {path.parent.name for path in (CHECKOUT / "engine").glob("*/__init__.py")}
+    assert found == known
+
+
 @pytest.mark.parametrize("name", ["store", "rules"])
 def test_the_package_reaches_its_folders_by_relative_links(name: str) -> None:
     assert (CHECKOUT / "engine" / name).readlink() == Path("..") / name
