@@ -36,9 +36,14 @@ def is_row(n: int) -> bool:
 """
 
 
-def test_what_was_read_ahead_is_of_the_class_of_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody had asked for it by its arguments: what was renewed was found by these."""
+@pytest.fixture(autouse=True)
+def _only_what_is_edited_is_other_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr("engine.code.fingerprint.STARTED_NS", 1 << 62)  # rules are older than this process
+
+
+def test_what_was_read_ahead_is_of_the_class_of_now(tmp_path: Path) -> None:
+    """Nobody had asked for it by its arguments: what was renewed was found by these."""
     rules = Rules(tmp_path, TEXT, head="")
     with Engine(tmp_path / "store") as db:
         assert db.get(rules.total) == 15
@@ -51,10 +56,8 @@ def test_what_was_read_ahead_is_of_the_class_of_now(tmp_path: Path, monkeypatch:
 
 
 def test_a_snapshot_that_is_held_over_a_reload_is_of_the_classes_and_the_code_of_now(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr("engine.code.fingerprint.STARTED_NS", 1 << 62)
     rules = Rules(tmp_path, TEXT, head="")
     with Engine(None) as db:
         assert db.get(rules.total) == 15
@@ -72,10 +75,8 @@ def test_a_snapshot_that_is_held_over_a_reload_is_of_the_classes_and_the_code_of
 
 
 def test_an_input_that_a_snapshot_holds_over_a_reload_is_of_the_class_of_now_and_nothing_else_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr("engine.code.fingerprint.STARTED_NS", 1 << 62)
     rules = Rules(tmp_path, HELD, head="")
     with Engine(None) as db:
         db.set(rules.cell, rules.Row(5))
@@ -164,11 +165,9 @@ def total() -> int:
     ],
 )
 def test_who_read_keys_of_a_class_that_has_other_fields_now_runs_and_asks_for_those_of_now(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str | None, old: str, new: str, total: int | None
+    tmp_path: Path, where: str | None, old: str, new: str, total: int | None
 ) -> None:
     """Arguments of before cannot be made any more: that was raised once, and the reader was clean then."""
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr("engine.code.fingerprint.STARTED_NS", 1 << 62)
     keyed = Rules(tmp_path, KEYED, head="")
     reader = Rules(tmp_path, READER.format(name=keyed.name), head="")
     with Engine(where and tmp_path / where, root=tmp_path) as db:
@@ -187,9 +186,8 @@ def test_who_read_keys_of_a_class_that_has_other_fields_now_runs_and_asks_for_th
 
 
 def test_an_argument_of_the_class_of_before_is_told_if_its_fields_are_others_now(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     rules = Rules(tmp_path, KEYED, head="")
     with Engine(None, root=tmp_path) as db:
         row = rules.Row(1)
@@ -253,11 +251,9 @@ merged = fold(each=keys, of=row, into=Merged())
 @pytest.mark.parametrize("folded", ["added", "merged"])
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_fold_gets_values_and_a_state_of_the_classes_of_now(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folded: str, waits: bool
+    tmp_path: Path, folded: str, waits: bool
 ) -> None:
     """A member had been computed, and what it contributes waited, as it was, for who asks for the fold."""
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr("engine.code.fingerprint.STARTED_NS", 1 << 62)  # so that the fold is the same one
     rules = Rules(tmp_path, FOLDED, head="")
     with Engine(None) as db:
         assert db.get(getattr(rules, folded)) == (3, True)
