@@ -125,7 +125,11 @@ def test_a_fold_and_a_key_have_their_newest_value_told(place: Path) -> None:
     save(place / "a.txt", "one\n")
     assert Asked(place, "changes", "total", *CURSOR).out == "R2 rules:count.Sum()\n  2\n"
     assert Asked(place, "changes", "count", "a.txt", *CURSOR).out == "R2 rules:count('a.txt')\n  1\n"
-    assert Asked(place, "changes", "count('a.txt')", *CURSOR).err == "nothing changed\n"  # the same key
+    for same in (("count('a.txt')",), ("rules.py:count", "-a", "path=a.txt")):
+        assert Asked(place, "changes", *same, *CURSOR).err == "nothing changed\n"
+    for command in ("changes", "run"):  # one way to name arguments
+        wrong = Asked(place, command, "count", "-a", "x=a.txt", *(CURSOR if command == "changes" else ()))
+        assert (wrong.code, "there is no parameter x" in wrong.err) == (2, True), wrong.err
     save(place / "n.txt", "x")
     assert "failed: ValueError" in Asked(place, "changes", "number", *CURSOR).out
 

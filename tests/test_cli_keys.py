@@ -41,6 +41,39 @@ def test_of_a_stored_key_whose_module_cannot_be_loaded_it_is_said_which_and_why(
         assert part in found.err
 
 
+ECHO = ("-a", "color=BLUE", "-a", "text=x")
+
+
+@pytest.mark.parametrize(
+    ("command", "part"),
+    [
+        (("why",), "ran last because it had never run"),
+        (("deps", "--json"), '"known": true'),
+        (("rdeps", "--json"), '"known": true'),
+    ],
+)
+def test_whoever_takes_arguments_takes_them_by_name_as_engine_run_does(
+    engine: Command, command: tuple[str, ...], part: str
+) -> None:
+    assert engine("run", "rules.py:echo", *ECHO).out == "x 0 BLUE\n"
+    found = engine(*command, "rules.py:echo", *ECHO)
+    assert (found.code, part in found.out) == (0, True), found
+    mixed = engine(*command, "rules.py:echo", "x", *ECHO[:2])
+    assert mixed == found
+    for wrong in ("colour=BLUE", "text", "color=GREEN"):
+        check_refused(engine(*command, "rules.py:echo", "-a", wrong), 2, "echo(text: str, number: int = 0")
+
+
+def test_arguments_by_name_of_a_stored_key_need_its_module(
+    engine: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine("run", "rules.py:echo", *ECHO)
+    Path("rules.py").rename("other.py")
+    monkeypatch.delitem(REGISTRY, "rules:echo")  # as in another process
+    sys.modules.pop("rules")
+    check_refused(engine("why", "rules:echo", *ECHO), 2, "module: rules", "cause:")
+
+
 def test_deps_and_rdeps_list_keys(engine: Command) -> None:
     engine("run", "rules.py:report")
     assert engine("deps", "rules:report()").out == "rules:lines('a.txt')\nrules:lines('b.txt')\n"

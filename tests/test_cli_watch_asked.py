@@ -9,10 +9,12 @@ from pathlib import Path
 from engine import Engine
 from engine.cli.answers import variables_read
 from engine.rules.env import variable
-from tests.watch_process import PATIENT, Asked, Watching, environment, place, save
+from tests.watch_process import PATIENT, SCRIPT, Asked, Watching, environment, place, save
 
 __all__ = ["place"]  # a fixture
 
+OPENS_NOTHING = "from engine.cli import session; session.reading = session.writing = None; from engine."
+BY_WATCH = (*SCRIPT[:-1], SCRIPT[-1].replace("from engine.", OPENS_NOTHING))
 SAVES = 20  # of a file that is asked for at once
 
 
@@ -23,6 +25,17 @@ def test_what_was_saved_before_a_command_is_in_its_answer(place: Path) -> None:
             (place / "a.txt").write_text("1\n" * number)
             asked = Asked(place, "run", "total", "--sync")
             assert (asked.out, asked.by_watch) == (f"{number + 102}\n", True)
+
+
+def test_a_watch_takes_arguments_by_name_from_whoever_asks(place: Path) -> None:
+    named = ("rules.py:lines", "-a", "path=b.txt")
+    with Watching(place, "total") as watch:
+        watch.ready()
+        for command, part in (("run", "2\n"), ("why", "lines('b.txt')"), ("deps", "read_text('b.txt')")):
+            found = Asked(place, command, *named, start=BY_WATCH)
+            assert (found.code, part in found.out) == (0, True), found.err
+        found = Asked(place, "changes", *named, "--cursor", "x", start=BY_WATCH)
+        assert (found.code, found.out) == (0, "R1 rules:lines('b.txt')\n  2\n"), found.err
 
 
 def test_who_sees_the_first_answer_can_ask_the_watch(place: Path) -> None:

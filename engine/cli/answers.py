@@ -88,6 +88,7 @@ class Look:
     place: Place
     key: str
     args: tuple[str, ...]
+    named: tuple[str, ...] = ()
 
 
 @frozen
@@ -281,7 +282,7 @@ def loaded_key(asked: Look, settings: Settings) -> Key[Any]:
     from engine.modules.load import load_rules
 
     load_rules(settings)
-    return loaded_key(asked.key, asked.args, settings)
+    return loaded_key(asked.key, asked.args, asked.named, settings)
 
 
 def _changes(request: Message, served: Served) -> Iterator[Message]:

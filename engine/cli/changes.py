@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from engine.cli.session import places
+from engine.cli.session import by_name, places
 
 if TYPE_CHECKING:
     from engine import Engine, Key
@@ -47,6 +47,7 @@ BUSY: Final = "Wait for it to end."
 @click.command("changes", epilog=EPILOG)
 @click.argument("name", metavar="TABLE|KEY")
 @click.argument("args", nargs=-1, metavar="[ARGS]...")
+@by_name
 @click.option("--cursor", required=True, metavar="NAME", help="The consumer; the store keeps how far it is.")
 @click.option("--after", metavar="POSITION", help="Go on after this position instead.")
 @click.option("--follow", is_flag=True, help="Go on as files change, until Ctrl-C.")
@@ -55,7 +56,7 @@ BUSY: Final = "Wait for it to end."
 @click.option("--json", "json_", is_flag=True, help="One JSON document to a line for each delta.")
 @click.option("-q", "--quiet", is_flag=True, help="Tell only what goes wrong.")
 @places
-def command(name: str, args: tuple[str, ...], **options: Any) -> None:
+def command(name: str, args: tuple[str, ...], named: tuple[str, ...], **options: Any) -> None:
     """Tell what changed in a table, or in the value of a key, since this consumer looked last.
 
     A new consumer gets all rows. A delta counts as told once it was written: one that was interrupted before
@@ -70,7 +71,7 @@ def command(name: str, args: tuple[str, ...], **options: Any) -> None:
     if taken_over() is not None:
         own["after"] = None  # all that was written is acknowledged
     start = Start() if own["follow"] else None
-    _Command(name, args, own, settings_of(options), start).run()
+    _Command(name, args, named, own, settings_of(options), start).run()
 
 
 class _Command:
@@ -80,12 +81,14 @@ class _Command:
         self,
         name: str,
         args: tuple[str, ...],
+        named: tuple[str, ...],
         options: dict[str, Any],
         settings: Settings,
         start: Start | None,
     ) -> None:
         self._name = name
         self._args = args
+        self._named = named
         self._options = options
         self._settings = settings
         self._start = start
@@ -126,7 +129,7 @@ class _Command:
             return
         from engine.cli.look import loaded_key
 
-        key = loaded_key(self._name, self._args, self._settings)
+        key = loaded_key(self._name, self._args, self._named, self._settings)
         with ExitStack() as stack:
             db = engine_unless_watched(self._settings, stack, alone, self._ask_the_watch, hint=BUSY)
             if db is not None:
@@ -252,6 +255,7 @@ class _Command:
             request = {
                 "key": self._name,
                 "args": self._args,
+                "named": self._named,
                 "cursor": self._options["cursor"],
                 "after": acknowledged,
                 "close": self._options["close"],

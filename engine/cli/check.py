@@ -64,7 +64,7 @@ def verify(keys: tuple[str, ...], sample: int | None, json_: bool, quiet: bool, 
 
     settings = settings_of(options)
     load_quietly(settings)
-    asked = [loaded_key(text, (), settings) for text in keys]
+    asked = [loaded_key(text, (), (), settings) for text in keys]
     with _opened(settings) as db:
         _load_ours(db)
         found = _working(db, quiet, lambda: db.verify(*asked, sample=sample), "verify")

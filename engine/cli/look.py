@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from engine.cli.session import as_json, places
+from engine.cli.session import as_json, by_name, places
 
 if TYPE_CHECKING:
     from engine import Engine, Key, Why
@@ -18,30 +18,30 @@ KEYS = """\b
 KEY is what is displayed, in quotes, or MODULE:QUERY and its arguments:
   engine {0} "rules:lines('a.py')"
   engine {0} rules.py:lines a.py
-  engine {0} rules.py:lines a.py --json
+  engine {0} rules.py:lines -a path=a.py --json
 """
 NEIGHBOURS: Final = {"deps": "dependencies", "rdeps": "dependents"}
 
 
 def a_key(command: Any) -> Any:
-    """The arguments KEY [ARGS]..., and where the project is."""
-    for decorate in (places, as_json, click.argument("args", nargs=-1, metavar="[ARGS]...")):
+    """The arguments KEY [ARGS]..., also by name, and where the project is."""
+    for decorate in (places, as_json, by_name, click.argument("args", nargs=-1, metavar="[ARGS]...")):
         command = decorate(command)
     return click.argument("key")(command)
 
 
 @click.command("why", epilog=KEYS.format("why"))
 @a_key
-def why(key: str, args: tuple[str, ...], json_: bool, **options: Any) -> None:
+def why(key: str, args: tuple[str, ...], named: tuple[str, ...], json_: bool, **options: Any) -> None:
     """Say why a key ran last, or why it did not run. Computes nothing."""
     from engine.cli import remote
     from engine.cli.output import write, write_json
     from engine.cli.session import reading, settings_of
 
     settings = settings_of(options)
-    found = remote.look("why", key, args, settings)
+    found = remote.look("why", key, args, named, settings)
     if found is None:
-        asked = named_key(key, args, settings)
+        asked = named_key(key, args, named, settings)
         with reading(settings) as db:
             found = why_document(db.why(asked[0], *asked[1]))
     if json_:
@@ -82,27 +82,29 @@ def _why_lines(text: str, answer: dict[str, Any]) -> Iterable[str]:
 
 @click.command("deps", epilog=KEYS.format("deps"))
 @a_key
-def deps(key: str, args: tuple[str, ...], json_: bool, **options: Any) -> None:
+def deps(**options: Any) -> None:
     """List what a key read when it last ran, in order."""
-    _neighbours("deps", key, args, json_, options)
+    _neighbours("deps", **options)
 
 
 @click.command("rdeps", epilog=KEYS.format("rdeps"))
 @a_key
-def rdeps(key: str, args: tuple[str, ...], json_: bool, **options: Any) -> None:
+def rdeps(**options: Any) -> None:
     """List the keys that read a key, sorted."""
-    _neighbours("rdeps", key, args, json_, options)
+    _neighbours("rdeps", **options)
 
 
-def _neighbours(which: str, key: str, args: tuple[str, ...], json_: bool, options: dict[str, Any]) -> None:
+def _neighbours(
+    which: str, key: str, args: tuple[str, ...], named: tuple[str, ...], json_: bool, **options: Any
+) -> None:
     from engine.cli import remote
     from engine.cli.output import tell, write, write_json
     from engine.cli.session import reading, settings_of
 
     settings = settings_of(options)
-    found = remote.look(which, key, args, settings)
+    found = remote.look(which, key, args, named, settings)
     if found is None:
-        query, values = named_key(key, args, settings)
+        query, values = named_key(key, args, named, settings)
         with reading(settings) as db:
             found = neighbours(db, which, query, *values)
     if json_:
@@ -286,19 +288,21 @@ def _db_lines(found: dict[str, Any]) -> Iterable[str]:
 # -- keys --------------------------------------------------------------------------------------
 
 
-def named_key(text: str, args: tuple[str, ...], settings: Settings) -> tuple[Any, tuple[Any, ...]]:
+def named_key(
+    text: str, args: tuple[str, ...], named: tuple[str, ...], settings: Settings
+) -> tuple[Any, tuple[Any, ...]]:
     """What to give to `Engine.why`: a key; or, where its module cannot be loaded, a name and arguments."""
     from engine.cli.arguments import free_values, literals, split_displayed
     from engine.errors import BadModule, UnknownQuery
 
     load_quietly(settings)
     try:
-        return loaded_key(text, args, settings), ()
+        return loaded_key(text, args, named, settings), ()
     except (BadModule, UnknownQuery) as error:
         displayed = None if args else split_displayed(text)
         name = displayed[0] if displayed else text
         values = literals(*displayed) if displayed else free_values(args)
-        if not _is_stored(name, settings):
+        if named or not _is_stored(name, settings):  # which parameter has a name, only its code knows
             raise
         from engine.cli.output import tell
 
@@ -306,15 +310,15 @@ def named_key(text: str, args: tuple[str, ...], settings: Settings) -> tuple[Any
         return name, values
 
 
-def loaded_key(text: str, args: tuple[str, ...], settings: Settings) -> Key[Any]:
+def loaded_key(text: str, args: tuple[str, ...], named: tuple[str, ...], settings: Settings) -> Key[Any]:
     """The key that is displayed so, or `MODULE:QUERY` with its arguments. Its module is loaded if need be."""
     from engine.cli.arguments import key_of_displayed, key_of_texts, split_displayed
     from engine.modules.load import find_defined, load_query
 
-    displayed = None if args else split_displayed(text)
+    displayed = None if args or named else split_displayed(text)
     name = displayed[0] if displayed else text
     query = find_defined(name) or load_query(name, settings)
-    return key_of_displayed(query, displayed[1]) if displayed else key_of_texts(query, args)
+    return key_of_displayed(query, displayed[1]) if displayed else key_of_texts(query, args, named)
 
 
 def load_quietly(settings: Settings) -> None:

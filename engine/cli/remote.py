@@ -143,11 +143,12 @@ def may_be_watched(settings: Settings) -> bool:
     return os.path.exists(os.path.join(settings.store, SOCKET))
 
 
-def look(do: str, key: str, args: tuple[str, ...], settings: Settings) -> dict[str, Any] | None:
+def look(
+    do: str, key: str, args: tuple[str, ...], named: tuple[str, ...], settings: Settings
+) -> dict[str, Any] | None:
     """What the watch knows of a key; None if the store is to be looked at instead."""
-    return _ask(
-        settings, {"do": do, "place": _place(settings), "key": _absolute(key, not args), "args": args}
-    )
+    key = _absolute(key, not args and not named)
+    return _ask(settings, {"do": do, "place": _place(settings), "key": key, "args": args, "named": named})
 
 
 def changes(request: dict[str, Any], settings: Settings) -> dict[str, Any] | Alone:
@@ -156,7 +157,7 @@ def changes(request: dict[str, Any], settings: Settings) -> dict[str, Any] | Alo
         return Alone()
     from engine.watch.client import NotServed, ask
 
-    key = _absolute(request["key"], not request.get("args"))
+    key = _absolute(request["key"], not request.get("args") and not request.get("named"))
     asked = {"do": "changes", "place": _place(settings), **request, "key": key}
     try:
         reply = ask(settings.store, asked)

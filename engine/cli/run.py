@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.session import as_json, places
+from engine.cli.session import as_json, by_name, places
 
 if TYPE_CHECKING:
     from engine import Engine, Key
@@ -29,7 +29,7 @@ Examples:
 @click.command("run", epilog=EPILOG)
 @click.argument("query", metavar="MODULE:QUERY")
 @click.argument("args", nargs=-1, metavar="[ARGS]...")
-@click.option("-a", "--arg", "named", multiple=True, metavar="NAME=VALUE", help="An argument by name.")
+@by_name
 @as_json
 @click.option("-q", "--quiet", is_flag=True, help="No progress, and no summary at the end.")
 @click.option("--workers", type=int, metavar="N", help="Threads for parallel groups.")

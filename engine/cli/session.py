@@ -46,6 +46,14 @@ def as_json(command: F) -> F:
     return click.option("--json", "json_", is_flag=True, help="Answer with one JSON document.")(command)
 
 
+def by_name(command: F) -> F:
+    """The option -a: arguments of a query by name."""
+    named = click.option(
+        "-a", "--arg", "named", multiple=True, metavar="NAME=VALUE", help="An argument by name."
+    )
+    return named(command)
+
+
 def settings_of(options: dict[str, Any]) -> Settings:
     """Take what `places` and others added out of a command's options, and read the settings."""
     from engine.settings import load_settings

@@ -40,6 +40,7 @@ class Changes:
     key: str
     cursor: str
     args: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
     after: str | None = None
     close: bool = False
     take: bool = True
@@ -61,7 +62,8 @@ def answer_changes(request: Message, served: Served) -> Iterator[Message]:
     yield answers.AT_IT
     try:
         with answers.LOADING:
-            key = answers.loaded_key(answers.Look(asked.place, asked.key, asked.args), asked.place.settings())
+            look = answers.Look(asked.place, asked.key, asked.args, asked.named)
+            key = answers.loaded_key(look, asked.place.settings())
     except EngineError as error:
         yield answers.failed(error, early=True)
         return

@@ -162,7 +162,7 @@ class _Command:
         settings: Settings | None = None
         try:
             settings = settings_of(dict(self._places))
-            keys = [loaded_key(text, (), settings) for text in self._queries]
+            keys = [loaded_key(text, (), (), settings) for text in self._queries]
         except EngineError as error:
             if not self._goes_on:
                 raise

@@ -1,6 +1,6 @@
 """Wire: what goes over the socket of a watch. One request and its answer to a connection, as lines of JSON.
 
-    request     {"version": 1, "engine": ..., "python": ..., "prefix": ..., "do": "run", ...}
+    request     {"version": 2, "engine": ..., "python": ..., "prefix": ..., "do": "run", ...}
     between     {"out": text}, a piece of the answer; {"progress": counts}, which also says: still at it
     the end     {"ok": {...}}, {"error": {"text", "exit_code", "early"}}, {"retry": reason} or
                 {"refused": reason, "because": "version" or "place"}
@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar
 
 from engine import __version__
 
-VERSION: Final = 1  # raised when a message changes its meaning
+VERSION: Final = 2  # raised when a message changes its meaning
 SOCKET: Final = "watch.sock"  # its name in the store's directory
 MAX_REQUEST: Final = 16 << 20  # bytes of one line: arguments of a query, written by hand or by a script
 MAX_ANSWER: Final = 256 << 20  # bytes of one line: the keys that read a key, as one list
