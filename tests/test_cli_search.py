@@ -45,7 +45,8 @@ def place(tmp_path: Path) -> Path:
 def found(place: Path, text: str, *options: str) -> list[Any]:
     answer = Asked(place, "search", text, "--json", *options)
     assert answer.code == 0, answer.err
-    assert answer.err == ""
+    assert "note" not in answer.err
+    assert "found" not in answer.err
     return [(one["path"], one["line"], one["qualified"]) for one in json.loads(answer.out)["found"]]
 
 

@@ -75,9 +75,9 @@ def test_a_search_tells_where_definitions_are_also_if_the_watch_goes_amid_it(
     with commands_in(place, monkeypatch, capfd) as run, Watching(place, "total") as watch:
         watch.ready()
 
-        def at_the_end(*asked: Any) -> Any:
+        def at_the_end(*asked: Any, quiet: bool) -> Any:
             watch.ends(signal.SIGINT)
-            return value(*asked)
+            return value(*asked, quiet=quiet)
 
         monkeypatch.setattr(remote, "value", at_the_end)
         found = run("search", "name:extra")

@@ -161,7 +161,7 @@ def _working(db: Engine, quiet: bool, work: Callable[[], T], what: str) -> T:
 
     with stopping(db.stop) as state:
         try:
-            with Progress(cast("Engine", _Both(db)), quiet=quiet), answer_only():
+            with Progress(cast("Engine", _Both(db)), "computing once more", quiet=quiet), answer_only():
                 found = work()
         except BaseException as error:  # a query may call sys.exit, and an interrupt ends the work
             state.unwound()

@@ -1,8 +1,9 @@
-"""Progress: a line that moves on a terminal while queries run, and one plain line at the end.
+"""Progress: a line that moves on a terminal while queries run; elsewhere a plain one from time to time.
 
 Invariants
     L1  Nothing is imported or drawn for work that takes less than DELAY_SECONDS.
-    L2  Only standard error is written to, and only when it is a terminal that can move its cursor.
+    L2  Only standard error is written to. Where it is no terminal that can move its cursor, work of less than
+        FIRST_SECONDS shows nothing, and an hour of work some 360 lines.
     L3  Drawing happens in a thread of its own, and its failure never touches the work.
 """
 
@@ -16,20 +17,27 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.cli.output import tell
+from engine.message import escaped
 
 if TYPE_CHECKING:
     from engine import Counts, Engine, Event
 
 DELAY_SECONDS: Final = 0.3  # shorter work shows nothing; importing rich takes half of it
 PER_SECOND: Final = 10  # drawings
+FIRST_SECONDS: Final = 3.0  # until a log is told what is done: silence looks like a hang
+NEXT_SECONDS: Final = 10.0  # between lines of a log
 KEY_WIDTH: Final = 60  # characters
 
 
 class Progress:
-    """Shows the counts of an engine while the block runs: `with Progress(db, quiet=False): ...`."""
+    """Shows the counts of an engine while the block runs: `with Progress(db, "...", quiet=False): ...`.
 
-    def __init__(self, db: Engine, *, quiet: bool) -> None:
+    doing   what a log is told, once: "computing", or whatever it is, and of which key
+    """
+
+    def __init__(self, db: Engine, doing: str, *, quiet: bool) -> None:
         self._db = db
+        self._doing = doing
         self._quiet = quiet
         self._before = db.counts()
         self._started = time.monotonic()
@@ -38,7 +46,7 @@ class Progress:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Progress:
-        if not self._quiet and can_draw():
+        if not self._quiet:
             self._thread = threading.Thread(target=self._run, name="engine-progress", daemon=True)
             self._thread.start()
         return self
@@ -63,10 +71,19 @@ class Progress:
             tell(self.summary())
 
     def _run(self) -> None:
-        if self._ended.wait(DELAY_SECONDS):
+        draw = can_draw()
+        if self._ended.wait(DELAY_SECONDS if draw else FIRST_SECONDS):
             return
         with contextlib.suppress(Exception):  # a terminal that is gone is no reason to stop (L3)
-            self._draw()
+            if draw:
+                self._draw()
+            else:
+                self._tell()
+
+    def _tell(self) -> None:
+        tell(escaped(self._doing))
+        while not self._ended.wait(NEXT_SECONDS):
+            tell(f"{line_of(self.counts())} after {time.monotonic() - self._started:.0f} s")
 
     def _draw(self) -> None:
         from rich.console import Console

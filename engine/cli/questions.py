@@ -34,8 +34,9 @@ SHOWN: Final = 8  # definitions named in an error
 class Asker:
     """Answers queries of the code graph as JSON says them."""
 
-    def __init__(self, settings: Settings, stack: ExitStack, in_memory: bool = False) -> None:
+    def __init__(self, settings: Settings, stack: ExitStack, *, in_memory: bool, quiet: bool) -> None:
         self.settings = settings
+        self._quiet = quiet
         self._in_memory = in_memory
         self.answer: Any = None  # of the whole command; by default that of the last query
         self.revision = 0
@@ -50,7 +51,7 @@ class Asker:
         if self._db is None:
 
             def ask() -> Answered | Alone:
-                return value(name, args, self.settings)
+                return value(name, args, self.settings, quiet=self._quiet)
 
             found = Alone() if self._in_memory else ask()
             answered = self._open(found, ask) if isinstance(found, Alone) else found
@@ -147,7 +148,8 @@ class Asker:
         from engine.modules.load import load_query
 
         assert self._db is not None
-        value, _ = compute(self._db, key_to_run(load_query(name, self.settings), args, ()), quiet=True)
+        key = key_to_run(load_query(name, self.settings), args, ())
+        value, _ = compute(self._db, key, self._quiet)
         self.revision = self._db.revision
         return plain(value)
 
@@ -157,16 +159,17 @@ def asked(function: Callable[..., Iterable[str]]) -> Callable[..., None]:
 
     @click.option("--no-store", is_flag=True, help="Compute everything in memory.")
     @as_json
+    @click.option("-q", "--quiet", is_flag=True, help="No progress.")
     @places
     @functools.wraps(function)
-    def command(json_: bool, no_store: bool, **options: Any) -> None:
+    def command(json_: bool, no_store: bool, quiet: bool, **options: Any) -> None:
         from engine.cli.output import tell, write, write_json
         from engine.message import escaped
 
         settings = settings_of(options)
         tell_roots(settings)
         with ExitStack() as stack:
-            ask = Asker(settings, stack, no_store)
+            ask = Asker(settings, stack, in_memory=no_store, quiet=quiet)
             lines = list(function(ask, **options))
         if json_:
             question = function.__name__

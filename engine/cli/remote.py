@@ -97,7 +97,7 @@ def run(
     request = _to_run(query, args, named, settings, options["json"], sync)
     request["indent"] = 2 if options["json"] and sys.stdout.isatty() else None
     quiet: bool = options["quiet"]
-    progress = Progress(cast("Engine", far), quiet=quiet)
+    progress = Progress(cast("Engine", far), _doing(query, args), quiet=quiet)
     try:
         with progress:
             reply = ask(settings.store, request, progress=far.hear)
@@ -109,7 +109,7 @@ def run(
     return None
 
 
-def value(query: str, args: tuple[str, ...], settings: Settings) -> Answered | Alone:
+def value(query: str, args: tuple[str, ...], settings: Settings, *, quiet: bool) -> Answered | Alone:
     """The value of a key, as JSON says it, and its revision; `Alone` where no watch answers.
 
     Ends the command, after the message, if the query failed.
@@ -118,10 +118,13 @@ def value(query: str, args: tuple[str, ...], settings: Settings) -> Answered | A
         return Alone()
     import json
 
+    from engine.cli.progress import Progress
     from engine.watch.client import NotServed, ask
 
+    far = _Far()
     try:
-        reply = ask(settings.store, _to_run(query, args, (), settings, True, "yes"))
+        with Progress(cast("Engine", far), _doing(query, args), quiet=quiet):
+            reply = ask(settings.store, _to_run(query, args, (), settings, True, "yes"), progress=far.hear)
     except NotServed as error:
         return _alone(error)
     failed = reply.last.get("error")
@@ -214,6 +217,10 @@ def _to_run(
         "sync": sync,
         "environment": dict(os.environ),
     }
+
+
+def _doing(query: str, args: tuple[str, ...]) -> str:
+    return f"computing {' '.join((query, *args))}"
 
 
 def _place(settings: Settings) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def compute(db: Engine, key: Key[Any], quiet: bool) -> tuple[Any, Progress]:
     from engine.cli.report import of_query
     from engine.signals import Interrupted, stopping
 
-    progress = Progress(db, quiet=quiet)
+    progress = Progress(db, f"computing {key}", quiet=quiet)
     value: Any = None
     with stopping(db.stop) as state:
         try:

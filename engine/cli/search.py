@@ -192,7 +192,7 @@ class _Project:
 
         with stopping(db.stop) as state:
             try:
-                with Progress(db, quiet=quiet):
+                with Progress(db, "bringing the index up to date", quiet=quiet):
                     drain(db, documents, sink, CURSOR)
             except KeyboardInterrupt:
                 state.unwound()
@@ -239,7 +239,7 @@ class _Project:
     def _value(self, query: str, argument: str) -> Any:
         from engine.cli import remote
 
-        found = remote.value(query, (argument,), self._settings)
+        found = remote.value(query, (argument,), self._settings, quiet=True)
         if isinstance(found, remote.Alone):
             raise _Unanswered(found)
         return found[0]
