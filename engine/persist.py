@@ -30,7 +30,7 @@ from engine.graph import (
     UNTRACKED,
     Graph,
     compact,
-)
+)  # fmt: skip
 from engine.query import REGISTRY
 from engine.reach import note
 from engine.store import Batch, Extent, NodeColumns, NodeRow, QueryRow, RevisionRow, State
@@ -193,6 +193,9 @@ def commit(core: Core, *, goes_on: bool = False) -> None:
     try:
         store.write(batch)
     except StoreFull as error:
+        if batch.extent is Extent.ALL:  # what is new needs less room than the index of all
+            commit(core, goes_on=True)
+            return
         core.telling.note(str(error), once="full")
         unsaved.disk_full = True
         unsaved.since = core.clock()  # else all rows would be tried again after every key
@@ -337,8 +340,7 @@ def _packed(entries: array[int] | int | None) -> bytes:
 
 def _listed(core: Core) -> bytes:
     """Suspects as stored. What rests on a transient failure, or is untracked, runs again after a restart."""
-    graph = core.graph
-    status = graph.status
+    graph, status = core.graph, core.graph.status
     listed = [
         node | FORCED_BIT if status[node] & FORCED else node
         for node in graph.suspects

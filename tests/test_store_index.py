@@ -89,6 +89,12 @@ def readers_rows(store: Store) -> int:
     return int(rows)
 
 
+def full(*_: object) -> int:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    raise error
+
+
 def reads(store: Store, count: int) -> None:
     """What is asked of keys and readers while there are only the first `count` nodes."""
     for id in (1, 7, count):
@@ -251,12 +257,6 @@ def test_a_full_disk_leaves_an_unfinished_store_usable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed = unfinished(tmp_path / "store")
-
-    def full(*_: object) -> int:
-        error = sqlite3.OperationalError("database or disk is full")
-        error.sqlite_errorcode = sqlite3.SQLITE_FULL
-        raise error
-
     with monkeypatch.context() as patch:
         patch.setattr("engine.store.index.make", full)
         store = open_store(killed)
@@ -269,6 +269,23 @@ def test_a_full_disk_leaves_an_unfinished_store_usable(
     reads(store, 41)
     store.check_invariants()
     store.close()
+
+
+def test_where_there_is_no_room_for_the_index_the_end_of_a_first_build_is_saved_without(
+    db: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(db)
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.store.index.make", full)
+        assert db.get(total) == 780
+        assert not store.is_indexed
+        with Engine(copy(store.directory, tmp_path / "full")) as later:
+            assert (later.get(total), later.counts().executed) == (780, 0)
+        assert (db.get(total), db.notes()) == (780, ())
+    assert db.get(raised, 50) == 50
+    assert store.is_indexed, "there is room again"
+    db.check_invariants()
+    store.check_invariants()
 
 
 @pytest.mark.parametrize(
