@@ -166,6 +166,14 @@ class Core:
         """The definition of a node's query, or None when no loaded module has one."""
         return self.queries.bound[self.graph.query[node]]
 
+    def nodes_of(self, row: int) -> list[int]:
+        """All nodes of a query, in memory and in the store: what is in memory is in the table, or in both."""
+        info, tables = self.queries.bound[row], self.graph.tables
+        nodes = set(tables[info.index].values()) if info is not None and info.index < len(tables) else set()
+        if self.store is not None and row in self.queries.stored:
+            nodes.update(self.store.nodes_of(row))
+        return sorted(nodes)
+
     def definition_of(self, node: int) -> QueryInfo:
         """The same of a node that was asked for in this process, which has one."""
         info = self.info_of(node)

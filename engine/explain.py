@@ -20,7 +20,6 @@ from engine.graph import (
     UNSTORED,
     entries,
 )
-from engine.locate import nodes_of
 from engine.mark import spread
 from engine.persist import load, readers_of
 from engine.raising import notes_of, set_notes
@@ -225,6 +224,6 @@ def dependents(core: Core, node: int) -> list[str]:
         one = core.collections[node]
         own = [row for row in own_queries(core, one) if core.queries.by_name.get(f"{one.name}.into") != row]
         fed = [other.node for several in one.feeds.values() for other in several]
-        above = [*fed, *(found for row in own for found in nodes_of(core, row) if found != node)]
+        above = [*fed, *(found for row in own for found in core.nodes_of(row) if found != node)]
     load(core, above)
     return sorted(core.name_of(each) for each in above)

@@ -7,39 +7,27 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
-from engine.advance import Change, apply, change_of, force, start_revision
+from engine.advance import force, start_revision
 from engine.code.fingerprint import code_fingerprint
 from engine.core import Core
-from engine.durability import Durability
 from engine.errors import BadQuery, QueryTakenOver, TableTakenOver, UnknownQuery
-from engine.failure import Failure
 from engine.graph import (
-    ABSENT,
     ALONE,
-    FORCED,
-    INPUT,
-    KIND,
     LOADED,
-    MUTABLE,
-    PINNED,
-    UNSTORED,
-    VALUE,
     kind_of,
 )
-from engine.mark import spread, suspect
+from engine.mark import spread
 from engine.message import EngineError
-from engine.persist import KEEP, adopt, load, save, save_made
+from engine.persist import adopt
 from engine.query import REGISTRY, QueryInfo
 from engine.reason import Reason
-from engine.recall import recall
+from engine.redefined import let_go_of_set, reshape, take_over
 from engine.stack import run_on_fresh_stack
 from engine.store import canonical
-from engine.store.codec import DamagedValue, fingerprint
+from engine.store.codec import fingerprint
 
 SHAPE_BYTES = 6  # at the end of the fingerprint of a definition
 
@@ -144,21 +132,20 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
     if row is None:
         row = core.queries.add(info.name, code, set())
         core.unsaved.queries[row] = None
-    before, core.queries.bound[row] = core.queries.bound[row], info
+    before = core.queries.bound[row]
     first = before is None or row not in core.queries.checked  # or the first time was interrupted
-    if before is not None and before is not info:
-        if REGISTRY.get(info.name) is not info:
-            core.queries.bound[row] = before
-            raise _taken_over(info)
-        _take_over(core, before, info)
-        if code == core.queries.codes[row]:
-            _renew_values(core, before, info)
+    if before is None or before is info:
+        core.queries.bound[row] = info
+    elif REGISTRY.get(info.name) is info:
+        take_over(core, before, info, is_same=code == core.queries.codes[row])
+    else:
+        raise _taken_over(info)
     if code != core.queries.codes[row]:
         is_of_other_values = code[-SHAPE_BYTES:] != core.queries.codes[row][-SHAPE_BYTES:]
         _distrust(core, row, f"the code of {info.name} changed")
-        _let_go_of_set(core, info, row)
+        let_go_of_set(core, info, row)
         if is_of_other_values:
-            _reshape(core, info, row)
+            reshape(core, info, row)
         # After its nodes are forced: see test_an_interrupt_while_code_is_compared.
         core.queries.codes[row] = code
         core.unsaved.queries[row] = None
@@ -175,7 +162,7 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
 
 def _distrust(core: Core, row: int, why: str) -> None:
     """Let all nodes of a query run again: a revision of its own, since code is an input."""
-    nodes = nodes_of(core, row)
+    nodes = core.nodes_of(row)
     for snapshot in core.snapshots:
         snapshot.code_changed = True
     if nodes:
@@ -185,122 +172,6 @@ def _distrust(core: Core, row: int, why: str) -> None:
         if core.claims.held:
             spread(core)  # frames are running: no stale value may look ready to them
         core.torn = before
-
-
-def _let_go_of_set(core: Core, info: QueryInfo, row: int) -> None:
-    """What the host set of an input that is another kind of input by now, or a query, counts no more."""
-    graph = core.graph
-    nodes = nodes_of(core, row)
-    load(core, nodes[:1])
-    if not nodes or not graph.flags[nodes[0]] & INPUT:
-        return  # nobody could set it
-    load(core, nodes)
-    for node in nodes:
-        if graph.flags[node] & PINNED and graph.flags[node] & KIND != kind_of(info):
-            _unpin(core, node)
-
-
-def _unpin(core: Core, node: int) -> None:
-    graph = core.graph
-    graph.flags[node] &= ~PINNED
-    suspect(core, node, FORCED)
-    core.care.reasons[node] = Reason.CODE
-    save(core, node, KEEP)
-
-
-def _reshape(core: Core, info: QueryInfo, row: int) -> None:
-    """What is kept of a query was written for values of another type, and reads as something else by now.
-
-    So equal bytes are no equal values: nothing is cut off, and nothing is read that was stored. What the host
-    set is kept, if it is a value of the new type too.
-    """
-    graph = core.graph
-    nodes = nodes_of(core, row)
-    load(core, nodes)
-    kept: list[Change] = []
-    before, core.torn = core.torn, True
-    for node in nodes:
-        if not graph.verified_at[node]:
-            continue
-        if graph.flags[node] & PINNED:
-            change = _still_set(core, info, node)
-            if change is not None:
-                kept.append(change)
-            else:
-                _unpin(core, node)
-                core.telling.note(
-                    f"what {core.name_of(node)} was set to is no value of its annotation of now"
-                )
-        graph.values[node] = ABSENT
-        graph.status[node] &= ~VALUE
-        graph.fingerprint[node] = b""
-        graph.flags[node] |= UNSTORED
-        save_made(core, node, None)
-    core.torn = before
-    apply(core, kept, f"{info.name} is of another type")
-
-
-def _still_set(core: Core, info: QueryInfo, node: int) -> Change | None:
-    level = Durability(core.graph.durability[node])
-    try:
-        value = recall(core, node)
-        return change_of(node, info, core.args_of(node), value, pinned=True, durability=level)
-    except (EngineError, DamagedValue):  # it cannot be read as such, or is none
-        return None
-
-
-def _take_over(core: Core, before: QueryInfo, info: QueryInfo) -> None:
-    """A newer definition of the same name serves the nodes of the older one."""
-    core.queries.by_index.pop(before.index, None)
-    core.reach.tables.clear()
-    tables = core.graph.tables
-    for node in tables[before.index].values():
-        try:
-            key = info.memo_key(core.args_of(node))
-        except LookupError:  # a class of its arguments has other fields by now: nobody can ask for it
-            key = (ABSENT, node)
-        tables[info.index][key] = node
-    tables[before.index] = {}
-
-
-def _renew_values(core: Core, before: QueryInfo, info: QueryInfo) -> None:
-    """Values in memory are of classes that may have been defined anew: there `isinstance` says no of them.
-
-    So does `except` of errors. What is not made anew here is computed again for who reads it.
-    """
-    graph = core.graph
-    for node in _in_memory(core, info):
-        held, flags = graph.values[node], graph.flags[node]
-        if isinstance(held, Failure):
-            if held.data is not None or held.ring:
-                continue
-        elif held is ABSENT or flags & MUTABLE or not before.codec.has_classes:
-            continue
-        else:
-            try:
-                graph.values[node] = info.codec.decode(before.codec.encode(held))
-                continue
-            except Exception:  # of an annotation or a class of the user
-                if flags & PINNED:
-                    continue
-        graph.values[node] = ABSENT
-        graph.status[node] &= ~VALUE
-
-
-def _in_memory(core: Core, info: QueryInfo) -> Iterator[int]:
-    """The nodes of a query that may have values in memory.
-
-    Of stored ones those too that nobody asked for by their arguments: values are read ahead by id. See
-    test_what_was_read_ahead_is_of_the_class_of_now.
-    """
-    row, node = core.queries.by_name[info.name], 0
-    if row not in core.queries.stored:
-        yield from core.graph.tables[info.index].values()
-        return
-    with suppress(ValueError):
-        while True:
-            node = core.graph.query.index(row, node + 1)
-            yield node
 
 
 def _code_of(core: Core, info: QueryInfo) -> bytes:
@@ -325,15 +196,6 @@ def _code_said(info: QueryInfo) -> bytes:
     said = (kind_of(info) << 1 | info.pickled).to_bytes(2, "big")
     shape = fingerprint(info.shape().encode("utf-8", "surrogatepass"))
     return fingerprint(code + said)[:-SHAPE_BYTES] + shape[:SHAPE_BYTES]
-
-
-def nodes_of(core: Core, row: int) -> list[int]:
-    """All nodes of a query, in memory and in the store: what is in memory is in the table, or in both."""
-    info, tables = core.queries.bound[row], core.graph.tables
-    nodes = set(tables[info.index].values()) if info is not None and info.index < len(tables) else set()
-    if core.store is not None and row in core.queries.stored:
-        nodes.update(core.store.nodes_of(row))
-    return sorted(nodes)
 
 
 def _taken_over(info: QueryInfo) -> EngineError:

@@ -9,7 +9,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from engine.query import TAKEN_OVER, QueryInfo
 from engine.store.canonical import renew
@@ -34,8 +34,7 @@ class Queries:
         self.of_members: dict[int, set[int]] = {}  # of a member's query: the collections' own queries
         self.stored: set[int] = set()  # have nodes in the store since it was opened
         self.checked: set[int] = set()  # their code was compared in this process
-        self.taken_over = 0  # redefinitions that were seen
-        self.redefined()  # those of before are no news here
+        self.taken_over = len(TAKEN_OVER)  # redefinitions that were seen; those of before are no news here
         self.takes_many = False  # whether a query with `batch=` is bound
 
     def add(self, name: str, code: bytes, calls: set[int]) -> int:
@@ -60,13 +59,13 @@ class Queries:
         """Whether no query was defined again since `redefined` was asked."""
         return self.taken_over == len(TAKEN_OVER)
 
-    def redefined(self) -> Iterable[str]:
-        """The names that were defined again since this was asked last."""
+    def redefined(self) -> Iterator[str]:
+        """The names that were defined again since all of these were taken last."""
         names = TAKEN_OVER[self.taken_over :]
         if names:
             renew()  # what no annotation names is made of the classes of now, too
-        self.taken_over += len(names)
-        return dict.fromkeys(names)
+        yield from dict.fromkeys(names)
+        self.taken_over += len(names)  # last: who is interrupted goes through them again
 
     def clear(self) -> None:
         """Forget all that the store knows, or will not know."""

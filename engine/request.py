@@ -182,12 +182,18 @@ def _take_care(core: Core) -> None:
 def rebind(core: Core) -> None:
     """Queries were defined again (a module was reloaded): the newest definition counts from now on.
 
-    The lock is held.
+    The lock is held. One that has no code to compare does not keep the others from it: raises its error last.
     """
+    failed: Exception | None = None
     for name in core.queries.redefined():
         row = core.queries.by_name.get(name)
-        if row is not None and core.queries.bound[row] is not REGISTRY[name]:
-            bind(core, REGISTRY[name])
+        try:
+            if row is not None and core.queries.bound[row] is not REGISTRY[name]:
+                bind(core, REGISTRY[name])
+        except Exception as error:  # whatever the objects of the user raise that its code names
+            failed = failed or error
+    if failed is not None:
+        raise failed
 
 
 # -- changing inputs -----------------------------------------------------------------------------

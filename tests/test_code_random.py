@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import engine.code.walk
-import engine.locate
+import engine.redefined
 from engine import Engine
 from engine.code.walk import Walk
 from tests.code_programs import CELLS, Program
@@ -132,7 +132,7 @@ BUGS: dict[str, tuple[object, str, Callable[..., Any], int]] = {  # the last: of
     "what a function was made with says nothing": (Walk, "cell", lambda *_, **__: b"", 8),
     "what annotations name says nothing": (Walk, "annotated", lambda *_, **__: [], 0),
     "of which classes values are says nothing": (engine.code.walk, "classes_given", lambda *_: (), 0),
-    "values in memory stay of the classes of then": (engine.locate, "_renew_values", lambda *_: None, 8),
+    "values in memory stay of the classes of then": (engine.redefined, "_renew_values", lambda *_: None, 8),
 }
 
 

@@ -20,7 +20,7 @@ from engine.errors import Closed, ForkedEngine, SnapshotLost, StoreError
 from engine.failure import describe
 from engine.graph import ERROR, MARKED, TRANSIENT
 from engine.key import display, short
-from engine.locate import find, locate, nodes_of
+from engine.locate import find, locate
 from engine.mark import spread
 from engine.persist import load, load_readers
 from engine.query import QueryInfo
@@ -264,7 +264,7 @@ def _lookups(core: Core, info: CollectionInfo, sample: int | None, chance: rando
     with core.lock:
         queries = [*info.lookups.values(), *([] if info.value is None else [info.value])]
         rows = core.queries.rows(query.name for query in queries)
-        nodes = [node for row in rows for node in nodes_of(core, row)]
+        nodes = [node for row in rows for node in core.nodes_of(row)]
         load(core, nodes)
         graph = core.graph
         right = [node for node in nodes if graph.verified_at[node] and not graph.status[node] & MARKED]

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 
 from engine.core import Core, Request
 from engine.graph import GROUP, MARKED, REACH_BITS
-from engine.locate import nodes_of
 from engine.mark import spread
 from engine.persist import load
 from engine.reach import closure
@@ -159,7 +158,7 @@ def lookups_of(core: Core, one: Collection) -> list[int]:
     now: forced, it would be marked and its readers not, and no later change would reach them. See
     test_a_table_that_is_opened_after_a_refused_lookup_loses_nobody_who_looked.
     """
-    nodes = [node for row in _rows_of(core, one) for node in nodes_of(core, row)]
+    nodes = [node for row in _rows_of(core, one) for node in core.nodes_of(row)]
     load(core, nodes)
     return [node for node in nodes if core.graph.below(node)]
 
