@@ -7,14 +7,13 @@ Invariants
     D1  What cannot be a query is refused where it is defined, with its place and a way out.
     D2  The wrapper answers a hit only where the short memo key is the key (query Q2); all else goes to
         the frame.
-    D3  Every definition has an index of its own, also one that takes a name over.
+    D3  Every definition that is alive has an index of its own, also one that takes a name over.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 import linecache
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, ParamSpec, TypeVar, overload
@@ -37,7 +36,6 @@ LARGEST_BATCH: Final = 1024  # keys in one call, where the query does not say it
 SHORT_KINDS: dict[object, type] = {}
 for _kind in (str, int, bytes, bool):
     SHORT_KINDS[_kind] = SHORT_KINDS[_kind.__name__] = _kind  # annotations are text under PEP 563
-_indexes = itertools.count()
 
 
 @overload
@@ -181,7 +179,6 @@ def define_query(
     info = kind(
         name=name,
         function=function,
-        index=next(_indexes),
         parameters=parameters,
         kinds=_kinds(parameters),
         **options,

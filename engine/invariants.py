@@ -32,8 +32,10 @@ def check_invariants(core: Core) -> None:
 
 
 def _check_keys(core: Core) -> None:
-    for table in core.graph.tables:
-        assert len(set(table.values())) == len(table), "locate L1: a node stands for two keys"
+    for index, table in enumerate(core.graph.tables):
+        if table:
+            assert len(set(table.values())) == len(table), "locate L1: a node stands for two keys"
+            assert index in core.queries.by_index, "redefined R2: nobody has the table of these keys"
 
 
 def _check_reach(core: Core) -> None:

@@ -7,12 +7,15 @@ Invariants
     Q2  One memo key per distinct arguments, types included: the short key is used only where the exact
         class of every argument is the annotated one, anything else goes by canonical bytes.
     Q3  A name means one definition at a time; a later definition takes the name over.
+    Q4  The index of a definition that is gone is given to another one: engines have a table for each, and
+        what goes through all of them must not grow with every module that is loaded again.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import sys
 import typing
 from collections.abc import Callable, Iterable, Sequence
@@ -95,13 +98,24 @@ class QueryOfOne(Protocol[S_contra, R_co]):
     def __call__(self, key: S_contra, /) -> R_co: ...
 
 
+_indexes = itertools.count()
+_given_back: list[int] = []  # indexes of definitions that are gone
+
+
+def _next_index() -> int:
+    try:
+        return _given_back.pop()
+    except IndexError:
+        return next(_indexes)
+
+
 @define(slots=True, eq=False, repr=False)
 class QueryInfo:
     """Everything the engine knows of one definition."""
 
+    index: int = field(init=False, factory=_next_index)  # of its table in every engine
     name: str
     function: Callable[..., Any]
-    index: int
     parameters: tuple[inspect.Parameter, ...]
     kinds: tuple[type, ...] | None
     is_input: bool = False
@@ -130,6 +144,9 @@ class QueryInfo:
     needs_bytes: bool = False  # a value without canonical bytes is an error: rows are kept as such
     quiet: bool = False  # book-keeping of the engine: not counted, and told to nobody
     _codec: ValueCodec | None = field(default=None, init=False)
+
+    def __del__(self, _give_back: Callable[[int], None] = _given_back.append) -> None:
+        _give_back(self.index)  # no engine knows it (redefined R2), no wrapper and no key
 
     def __deepcopy__(self, memo: object) -> QueryInfo:
         return self  # keys are equal whose definition is one object
