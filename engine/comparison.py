@@ -31,7 +31,7 @@ from engine.mark import spread
 from engine.persist import load
 from engine.reach import closure
 from engine.recall import recall
-from engine.store.codec import fingerprint
+from engine.store.codec import DamagedValue, fingerprint
 from engine.tables.collection import Collection
 from engine.tables.columns import Found, Plain, order, plain
 from engine.tables.kept_fold import KeptFold
@@ -326,7 +326,7 @@ def _held(core: Core, node: int) -> Any:
     """A value or failure; ABSENT where nobody kept it, or what was kept is damaged."""
     try:
         return recall(core, node)
-    except StoreDamaged:
+    except (StoreDamaged, DamagedValue):
         return ABSENT
 
 

@@ -15,13 +15,13 @@ from engine.advance import renew
 from engine.core import HARMLESS, Core
 from engine.errors import Cancelled, DepthLimit, WrongValue
 from engine.frame import CURRENT
-from engine.graph import ABSENT, ERROR, FORCED, RUNNING, SUSPECT, TRANSIENT
+from engine.graph import ABSENT, FORCED, RUNNING, SUSPECT
 from engine.message import EngineError
 from engine.observe import look
 from engine.outcome import Outcome, conclude, fail
 from engine.persist import load
 from engine.query import QueryInfo
-from engine.recall import recall
+from engine.recall import value_before
 from engine.running import Running, struck_amid_a_read
 from engine.stack import HOP, run_on_fresh_stack
 
@@ -43,7 +43,11 @@ def execute(core: Core, node: int, walk: Any) -> None:
     if graph.verified_at[node]:
         if core.care.reopened and graph.status[node] & FORCED:
             renew(core)
-        old = _before(core, node, info)
+        if core.queries.stored and graph.status[node] & (SUSPECT | FORCED) != SUSPECT:
+            # At once, not one by one: what it read last time it will likely read again. Of a suspect it was
+            # read when it was verified.
+            load(core, graph.below(node))
+        old = value_before(core, info, node)
     frame = Running(core, node, walk)
     core.claims.held[node] = frame
     graph.status[node] |= RUNNING
@@ -64,17 +68,6 @@ def execute(core: Core, node: int, walk: Any) -> None:
     finally:
         graph.status[node] &= ~RUNNING
         core.claims.give_back(node, frame)
-
-
-def _before(core: Core, node: int, info: QueryInfo) -> Any:
-    """The value of the memo, where the new one is compared with it by `eq`, or by `==` without bytes."""
-    graph = core.graph
-    if core.queries.stored and graph.status[node] & (SUSPECT | FORCED) != SUSPECT:
-        # At once, not one by one: what it read last time it will likely read again. Of a suspect it was
-        # read when it was verified.
-        load(core, graph.below(node))
-    asks = info.eq is not None or not graph.fingerprint[node]
-    return recall(core, node) if asks and not graph.flags[node] & (ERROR | TRANSIENT) else ABSENT
 
 
 def _run(core: Core, frame: Running, info: QueryInfo, args: tuple[Any, ...], old: Any) -> Outcome:

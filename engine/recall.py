@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from engine.core import Core
 from engine.failure import Failure
-from engine.graph import ABSENT, ERROR, MARKED, MUTABLE, UNSTORED, VALUE
+from engine.graph import ABSENT, ERROR, MARKED, MUTABLE, TRANSIENT, UNSTORED, VALUE
 from engine.memory import OVERHEAD, PER_BYTE
 from engine.query import QueryInfo
 from engine.store.codec import DamagedValue
@@ -31,6 +31,17 @@ def recall(core: Core, node: int) -> Any:
         return held
     data = recall_bytes(core, node)
     return ABSENT if data is None else _take(core, node, info, data)
+
+
+def value_before(core: Core, info: QueryInfo, node: int) -> Any:
+    """The value of the memo, where the new one is compared with it by `eq`, or by `==` without bytes."""
+    asks = info.eq is not None or not core.graph.fingerprint[node]
+    if not asks or core.graph.flags[node] & (ERROR | TRANSIENT):
+        return ABSENT
+    try:
+        return recall(core, node)
+    except DamagedValue:  # a class of it has other fields by now: no value of now is like it
+        return ABSENT
 
 
 def recall_bytes(core: Core, node: int) -> bytes | None:

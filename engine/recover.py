@@ -23,6 +23,7 @@ from engine.mark import suspect
 from engine.memo import replace_dependencies
 from engine.persist import open_graph, save
 from engine.recall import recall
+from engine.store.codec import DamagedValue
 from engine.tables.kinds import restore_collections
 
 GONE = "The store in {} was damaged or removed; everything will be computed again."
@@ -84,12 +85,12 @@ def _set_by_host(core: Core) -> list[Change]:
         if not graph.flags[node] & PINNED or node in done or info is None:
             continue
         try:
-            value = recall(core, node)
-        except StoreDamaged:
-            continue  # not in memory, and the store lost it
+            value, args = recall(core, node), core.args_of(node)
+        except (StoreDamaged, DamagedValue, LookupError):
+            continue  # not in memory, and the store lost it, or a class of it has other fields by now
         if value is not ABSENT:
             level = Durability(graph.durability[node])
-            kept.append(change_of(node, info, core.args_of(node), value, pinned=True, durability=level))
+            kept.append(change_of(node, info, args, value, pinned=True, durability=level))
     return kept + again
 
 

@@ -18,10 +18,10 @@ import engine.verify as verify
 from engine.core import HARMLESS, Core, Request
 from engine.errors import Cancelled
 from engine.frame import CURRENT
-from engine.graph import ABSENT, ERROR, FORCED, MARKED, PINNED, RUNNING, TRANSIENT
+from engine.graph import ABSENT, FORCED, MARKED, PINNED, RUNNING
 from engine.outcome import Outcome, conclude, fail
 from engine.query import QueryInfo
-from engine.recall import recall
+from engine.recall import value_before
 
 _CERTAIN: Final = MARKED | FORCED
 
@@ -60,7 +60,7 @@ def _must_run(core: Core, node: int) -> bool:
 def _run(core: Core, info: QueryInfo, nodes: list[int], asker: Request, outer: verify.Walk | None) -> None:
     graph = core.graph
     keys = [core.args_of(node)[0] for node in nodes]
-    old = [_old(core, info, node) for node in nodes]
+    old = [value_before(core, info, node) if graph.verified_at[node] else ABSENT for node in nodes]
     frames = [_frame(core, node, asker, outer) for node in nodes]
     for frame in frames:
         core.claims.held[frame.node] = frame
@@ -82,14 +82,6 @@ def _run(core: Core, info: QueryInfo, nodes: list[int], asker: Request, outer: v
         for frame in frames:
             graph.status[frame.node] &= ~RUNNING
             core.claims.give_back(frame.node, frame)
-
-
-def _old(core: Core, info: QueryInfo, node: int) -> Any:
-    """The value that the new one is compared with by `eq`, or by `==` where there are no bytes."""
-    graph = core.graph
-    asks = info.eq is not None or not graph.fingerprint[node]
-    held = asks and graph.verified_at[node] and not graph.flags[node] & (ERROR | TRANSIENT)
-    return recall(core, node) if held else ABSENT
 
 
 def _frame(core: Core, node: int, asker: Request, outer: verify.Walk | None) -> running.Running:

@@ -37,6 +37,7 @@ __all__ = [
     "Unpackable",
     "canonical",
     "canonicals",
+    "first_of",
     "known",
     "learn",
     "learn_annotation",
@@ -79,6 +80,11 @@ def restore(data: bytes) -> tuple[Any, ...]:
     if all_flat(map(type, nodes)):
         return tuple(nodes)
     return tuple(_guarded(lambda: [value_of(node, 0, known) for node in nodes]))
+
+
+def first_of(data: bytes) -> bytes:
+    """`pack` of the first of the arguments that `canonical` was given; its class need not be known."""
+    return encode(decode_list(data)[0])
 
 
 def pack(value: Any) -> bytes:

@@ -24,11 +24,11 @@ from engine.query import REGISTRY
 from engine.reason import Reason
 from engine.store import Batch, CollectionRow, MemberRow
 from engine.store.canonical import pack, unpack
+from engine.tables.columns import Plain, plain, plain_packed
 
 if TYPE_CHECKING:
     from engine.core import Core
     from engine.failure import Failure
-    from engine.tables.columns import Plain
     from engine.tables.table import CollectionInfo
 
 Pattern = tuple[str, tuple[str, ...], int]  # mode, columns, how many characters (for beginnings)
@@ -146,6 +146,15 @@ class Collection:
             if reader not in collections:
                 return False
         return False
+
+    def source_of(self, node: int) -> Plain:
+        """The source key of a member, as one column."""
+        try:
+            return plain(self.core.args_of(node)[0])
+        except LookupError:  # its class has other fields by now, say: it leaves as what it was when it came
+            args = self.core.graph.args[node]
+            assert isinstance(args, bytes)
+            return plain_packed(args)
 
     def load_members(self) -> set[int]:
         """All members. The first time in a process it reads a row for each."""

@@ -23,7 +23,7 @@ from typing import Any, Final
 import attrs
 
 from engine.errors import BadTable, UnstorableValue, WrongColumn, WrongValue
-from engine.store.canonical import Unpackable, known, learn_annotation, pack, unpack
+from engine.store.canonical import Unpackable, first_of, known, learn_annotation, pack, unpack
 from engine.store.codec import ValueCodec, fingerprint
 from engine.tables.row_shape import row_shape
 
@@ -46,6 +46,11 @@ def plain(value: Any) -> Plain:
     if kind is int:
         return _integer(value)
     return ODD + pack(value)
+
+
+def plain_packed(args: bytes) -> Plain:
+    """`plain` of the first of some arguments that cannot be made: of a class that is another one by now."""
+    return ODD + first_of(args)
 
 
 def order(columns: Sequence[Plain]) -> tuple[tuple[int, Any], ...]:

@@ -25,7 +25,6 @@ from engine.store.canonical import Unpackable, known, pack, unpack
 from engine.tables.accumulate import change, is_invertible
 from engine.tables.blocks import FAILING, STATE, WAITING, Address, Blocks
 from engine.tables.collection import Collection, force_lookups
-from engine.tables.columns import plain
 from engine.tables.fold import key_bytes, learn_values, merging
 from engine.tables.waiting import Waiting
 
@@ -133,7 +132,7 @@ class KeptFold(Collection):
         return self._place(node)
 
     def _place(self, node: int) -> bytes:
-        return key_bytes(plain(self.core.args_of(node)[0]))
+        return key_bytes(self.source_of(node))
 
     def _is_invertible(self, into: Any) -> bool:
         """As `is_invertible`, which looks for eight methods: asked once, not for every member."""

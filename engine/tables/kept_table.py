@@ -19,7 +19,7 @@ from engine.store import Batch
 from engine.store.canonical import canonical
 from engine.store.codec import FINGERPRINT_BYTES, fingerprint
 from engine.tables.collection import Collection, force_lookups, key_changed, keys_unknown
-from engine.tables.columns import Found, Plain, in_order, order, plain
+from engine.tables.columns import Found, Plain, in_order, order
 from engine.tables.cycles import lookups_of
 from engine.tables.kept import Columns, KeptRows
 from engine.tables.log import Log
@@ -67,7 +67,7 @@ class KeptTable(Collection):
             self.tell(node, after)
             if after != before:
                 self._force(FAILURES, ())
-        source = plain(self.core.args_of(node)[0])
+        source = self.source_of(node)
         self._replace(node, source, rows)
 
     def read_ahead(self, nodes: list[int]) -> None:
@@ -95,7 +95,7 @@ class KeptTable(Collection):
         cycles = self._known_cycles()
         if cycles:
             load(self.core, cycles)
-            node = min(cycles, key=lambda one: order((plain(self.core.args_of(one)[0]),)))
+            node = min(cycles, key=lambda one: order((self.source_of(one),)))
             held = self.core.graph.values[node]
             known = isinstance(held, Failure) and isinstance(held.error, CycleError)
             raise held.raised() if known else CycleError((self.core.name_of(node),))
@@ -141,7 +141,11 @@ class KeptTable(Collection):
     def came_or_went(self, node: int) -> None:
         """See `Collection.came_or_went`."""
         self._entered.add(node)
-        self._force(OF, self.core.args_of(node))
+        try:
+            args = self.core.args_of(node)
+        except LookupError:  # nobody can ask for it any more: see `Collection.source_of`
+            return
+        self._force(OF, args)
 
     def _replace(self, node: int, source: Plain, rows: tuple[Columns, ...]) -> None:
         unseen = node in self._entered and node not in self.kept.fresh and self.news.get(node) is not None
@@ -153,9 +157,7 @@ class KeptTable(Collection):
         changed = set(before).symmetric_difference(rows)
         if not changed and not self.kept.is_detached and not outdated:
             return
-        known = source
-        if not rows:
-            known = plain(self.core.args_of(node)[0])
+        known = source if rows else self.source_of(node)
         self.kept.put(node, source, rows, unseen)
         self._count(known, before, rows)
         self._concerned(changed)
