@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.core import Core
+from engine.errors import UnkeyableArgument
 from engine.key import Key
 from engine.locate import find
 from engine.options import check_called
@@ -53,7 +54,10 @@ def refresh(core: Core, subscription: Subscription, *, tell: bool = True) -> Non
         except Exception as error:  # told like a value
             value = error
         with core.lock:
-            node = find(core, info, key.args)
+            try:
+                node = find(core, info, key.args)
+            except UnkeyableArgument:  # a class of it has other fields by now: told above, and once
+                node = None
             changed_at = core.graph.changed_at[node] if node else 0
         if changed_at == before:
             break  # the value between two equal stamps belongs to them

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine import Engine
+from engine.errors import UnkeyableArgument
 from engine.query import REGISTRY
 from tests.workers import Rules
 
@@ -149,3 +150,20 @@ def test_a_value_whose_class_has_other_fields_now_is_not_equal_to_what_comes_by_
     found = edited.db.get(getattr(edited.rules, name), 5)
     assert (found.x, found.y) == (5, 0)
     assert type(found) is edited.rules.Point
+
+
+def test_who_follows_a_key_of_a_class_that_has_other_fields_now_is_told_once_and_nobody_else_is_troubled(
+    tmp_path: Path,
+) -> None:
+    """Whoever set anything got the error of that key, and who subscribed after it was told nothing."""
+    told: list[Any] = []
+    edited = Edited(tmp_path, "in memory")
+    rules = edited.rules
+    edited.db.subscribe(rules.worth.key(rules.Point(1)), told.append)
+    edited.db.subscribe(rules.total, told.append)
+    edited.edit("another field")
+    for listed in ((1,), (1, 2)):
+        edited.db.set(edited.rules.listed, listed)
+    assert isinstance(told[0], UnkeyableArgument)
+    assert told[1:] == [1, 3]
+    edited.db.close()
