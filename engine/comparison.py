@@ -166,12 +166,14 @@ def _damaged(core: Core, nodes: list[int]) -> dict[int, str]:
         if held is ABSENT or info is None or isinstance(held, Failure) or not info.codec.storable:
             continue
         expected = core.graph.fingerprint[node]
+        if not expected:
+            continue  # it has no bytes: nothing is kept of it but the object
         try:
             data = held if core.graph.flags[node] & MUTABLE else info.codec.freeze(held)[0]
         except Exception as error:  # anything may stand in it, with methods that raise
             found[node] = f"a value in memory that has no bytes: {describe(error)}"
             continue
-        if expected and fingerprint(data) != expected:
+        if fingerprint(data) != expected:
             found[node] = f"in memory: {_cut(shown(_held(core, node)))}"
     if core.store is not None:
         stored = [

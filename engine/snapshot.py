@@ -33,7 +33,7 @@ from engine.raising import own
 from engine.reach import closure
 from engine.recall import recall
 from engine.request import rebind
-from engine.snapshot_frame import Copied, SnapshotFrame, hand_out
+from engine.snapshot_frame import SnapshotFrame, hand_out, hold
 from engine.stack import HOP, run_on_fresh_stack
 from engine.store.canonical import Unpackable, known, pack, unpack
 from engine.store.codec import fingerprint
@@ -243,10 +243,7 @@ class Snapshot:
         try:
             value = self._run(info, args, name)
             self.check_loss()
-            if not info.codec.storable:
-                return value
-            data, seen = info.codec.freeze(value)
-            return seen if info.codec.shareable else Copied(info, data)
+            return hold(info, value)
         except Exception as error:  # of the query: its value
             self.check_loss()
             kept = self._rings.get(name, error)

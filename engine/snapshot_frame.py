@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from engine.errors import UnstorableValue
 from engine.failure import Failure
 from engine.frame import Frame
 from engine.query import QueryInfo
@@ -25,6 +26,22 @@ class Copied:
 
     info: QueryInfo
     data: bytes
+
+
+def hold(info: QueryInfo, value: Any) -> Any:
+    """What is held of the value of a query: without canonical bytes it is itself, see `outcome.conclude`."""
+    codec = info.codec
+    if codec.storable:
+        try:
+            data, seen = codec.freeze(value)
+        except UnstorableValue:
+            if info.needs_bytes:
+                raise
+        else:
+            return seen if codec.shareable else Copied(info, data)
+    elif info.needs_bytes:
+        raise UnstorableValue(query=info.name, cause=codec.why_not)
+    return value
 
 
 def hand_out(held: Any) -> Any:

@@ -277,8 +277,7 @@ def test_where_there_is_no_room_for_the_index_the_end_of_a_first_build_is_saved_
     store = store_of(db)
     with monkeypatch.context() as patch:
         patch.setattr("engine.store.index.make", full)
-        assert db.get(total) == 780
-        assert not store.is_indexed
+        assert (db.get(total), store.is_indexed) == (780, False)
         with Engine(copy(store.directory, tmp_path / "full")) as later:
             assert (later.get(total), later.counts().executed) == (780, 0)
         assert (db.get(total), db.notes()) == (780, ())

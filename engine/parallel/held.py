@@ -94,4 +94,6 @@ def bytes_of(core: Core, node: int) -> bytes | None:
     if graph.flags[node] & MUTABLE and isinstance(held, bytes):
         return held
     info = core.info_of(node)
-    return info.codec.encode(held) if info is not None and info.codec.storable else None
+    if info is None or not info.codec.storable or not graph.fingerprint[node]:
+        return None  # without a fingerprint it has no bytes, whatever its annotation says, or does not say
+    return info.codec.encode(held)
