@@ -129,6 +129,7 @@ def test_members_whose_class_has_other_fields_now_leave_and_the_table_goes_on(
     """Of which source a row went could not be told: the table failed from then on, in any process."""
     before = edited.get("seen")
     rules = edited.rules
+    assert edited.db.get(rules.rows.of, rules.Point(99)) == ()  # nobody can ask for it after an edit
     edited.db.changes(rules.rows, since="follower").close()
     edited.edit(edit)
     assert edited.get("seen") == before == (5, 5, 1, 3, 6, "123", 1)

@@ -260,7 +260,7 @@ def describe_error(error: Exception | None) -> str:
 
 
 def _lookups(core: Core, info: CollectionInfo, sample: int | None, chance: random.Random) -> list[int]:
-    """Lookups whose answers are kept and hold; of a fold its value."""
+    """Lookups whose answers are kept and hold, and can be asked for still; of a fold its value."""
     with core.lock:
         queries = [*info.lookups.values(), *([] if info.value is None else [info.value])]
         rows = core.queries.rows(query.name for query in queries)
@@ -268,6 +268,7 @@ def _lookups(core: Core, info: CollectionInfo, sample: int | None, chance: rando
         load(core, nodes)
         graph = core.graph
         right = [node for node in nodes if graph.verified_at[node] and not graph.status[node] & MARKED]
+        right = [node for node in right if core.key_of(node) is not None]  # else its class has other fields
     return right if sample is None or sample >= len(right) else chance.sample(right, sample)
 
 
