@@ -108,6 +108,10 @@ def test_every_command_has_help(command: tuple[str, ...]) -> None:
     assert "\x08" not in result.output
 
 
+def test_the_choices_of_an_argument_are_told_in_lines_of_their_own(engine: Command) -> None:
+    check_refused(engine("completion"), 2, "Choose from:\n  bash,\n  zsh,\n  fish\n")
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script(engine: Command, shell: str) -> None:
     assert "_ENGINE_COMPLETE" in engine("completion", shell).out

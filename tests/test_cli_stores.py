@@ -10,6 +10,7 @@ from unittest import mock
 import pytest
 
 from engine.errors import StoreFull, StoreInUse
+from engine.store.fulltext import NO_ROOM, FullText
 from engine.store.lock import WriterLock
 from engine.store.sqlite import Store
 from tests.commands import Command, check_refused, engine
@@ -117,6 +118,13 @@ def test_what_is_about_a_store_that_cannot_be_written_says_so_and_what_to_do(
     check_refused(refused, 73, "the store cannot be written", "Read-only file system", "--store")
     assert "Answers are computed" not in refused.err
     assert "read_only=True" not in refused.err
+
+
+def test_an_index_that_finds_no_room_is_told_as_one_and_not_as_the_store(engine: Command) -> None:
+    full = StoreFull(store=".engine/search.db", hint=NO_ROOM)
+    with mock.patch.object(FullText, "apply", side_effect=full):
+        refused = engine("search", "lines")
+    check_refused(refused, 73, "no space left", "search.db", NO_ROOM)
 
 
 def test_what_is_forgotten_on_a_full_disk_is_not_said_to_be(engine: Command) -> None:

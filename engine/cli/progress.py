@@ -26,6 +26,7 @@ DELAY_SECONDS: Final = 0.3  # shorter work shows nothing; importing rich takes h
 PER_SECOND: Final = 10  # drawings
 FIRST_SECONDS: Final = 3.0  # until a log is told what is done: silence looks like a hang
 NEXT_SECONDS: Final = 10.0  # between lines of a log
+STEP_SECONDS: Final = 0.1
 KEY_WIDTH: Final = 60  # characters
 
 
@@ -72,7 +73,7 @@ class Progress:
 
     def _run(self) -> None:
         draw = can_draw()
-        if self._ended.wait(DELAY_SECONDS if draw else FIRST_SECONDS):
+        if self._ends_within(DELAY_SECONDS if draw else FIRST_SECONDS):
             return
         with contextlib.suppress(Exception):  # a terminal that is gone is no reason to stop (L3)
             if draw:
@@ -82,8 +83,12 @@ class Progress:
 
     def _tell(self) -> None:
         tell(escaped(self._doing))
-        while not self._ended.wait(NEXT_SECONDS):
+        while not self._ends_within(NEXT_SECONDS):
             tell(f"{line_of(self.counts())} after {time.monotonic() - self._started:.0f} s")
+
+    def _ends_within(self, seconds: float) -> bool:
+        """Whether the block ends before so much time has passed; none passes while the process is stopped."""
+        return any(self._ended.wait(STEP_SECONDS) for _ in range(round(seconds / STEP_SECONDS)))
 
     def _draw(self) -> None:
         from rich.console import Console

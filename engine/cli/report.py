@@ -113,7 +113,8 @@ def _report_usage(error: click.ClickException) -> int:
     is_help = isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ()))  # since click 8.2
     if context is not None and not is_help:
         tell(context.get_usage())
-    tell("\n".join(escaped(line) for line in error.format_message().split("\n")))
+    message = error.format_message().replace("\t", "  ")  # before each choice of an argument
+    tell("\n".join(escaped(line) for line in message.split("\n")))
     if not isinstance(error, click.NoSuchOption):
         if context is not None and not is_help:
             tell(f"See {context.command_path} --help.")

@@ -114,7 +114,7 @@ def writing(
         error.hint = hint
         raise
     except (StoreFull, StoreReadOnly) as error:  # of a command that is about the store
-        if not read_only:
+        if not read_only and "hint" not in vars(error):  # its own may be of another file
             error.fields.setdefault("store", escaped(settings.store))
             if isinstance(error, StoreReadOnly):
                 error.fields.pop("cause", None)  # "read_only=True", which nobody said: a note has the reason
