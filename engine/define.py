@@ -16,6 +16,7 @@ import functools
 import inspect
 import linecache
 from collections.abc import Callable, Sequence
+from types import CodeType, FunctionType
 from typing import Any, Final, Literal, ParamSpec, TypeVar, overload
 
 from engine.batched import one_of
@@ -235,6 +236,7 @@ _HIT = """\
     except IndexError:
         pass
 """
+ANY_INDEX: Final = 1_234_567_890  # where the index of a definition goes: most wrappers differ in that alone
 
 
 def _wrapper(info: QueryInfo) -> Any:
@@ -243,7 +245,7 @@ def _wrapper(info: QueryInfo) -> Any:
     if info.kinds is not None:
         kinds = (f"{name}.__class__ is {kind.__name__}" for name, kind in zip(names, info.kinds, strict=True))
         key = names[0] if len(names) == 1 else f"({', '.join(names)})"
-        hit = _HIT.format(check=" and ".join(kinds) or "True", index=info.index, key=key, ready=READY)
+        hit = _HIT.format(check=" and ".join(kinds) or "True", index=ANY_INDEX, key=key, ready=READY)
     source = _TEMPLATE.format(
         signature=_signature(info.parameters),
         call=", ".join(_passed(parameter) for parameter in info.parameters),
@@ -255,16 +257,27 @@ def _wrapper(info: QueryInfo) -> Any:
         "_engine_current": CURRENT.get,
         "_engine_function": info.function,
         "_engine_info": info,
-        "_engine_defaults": tuple(parameter.default for parameter in info.parameters),
         **{kind.__name__: kind for kind in (str, int, bytes, bool)},
     }
     file = f"<engine wrapper of {info.name}>"
-    exec(compile(source, file, "exec"), scope)  # our own text: names and kinds are identifiers
+    code = _compiled(source)
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
-    wrapper: Any = functools.update_wrapper(scope["_engine_wrapper"], info.function)
+    consts = tuple(info.index if one == ANY_INDEX else one for one in code.co_consts)
+    made = FunctionType(code.replace(co_filename=file, co_consts=consts), scope)
+    given = [one for one in info.parameters if one.default is not one.empty]
+    made.__kwdefaults__ = {one.name: one.default for one in given if one.kind is one.KEYWORD_ONLY}
+    made.__defaults__ = tuple(one.default for one in given if one.kind is not one.KEYWORD_ONLY)
+    wrapper: Any = functools.update_wrapper(made, info.function)
     wrapper.__query__ = info
     wrapper.key = functools.partial(_key, info)
     return wrapper
+
+
+@functools.lru_cache(maxsize=1024)
+def _compiled(source: str) -> CodeType:
+    """The code of the function that the source is of. To compile it takes most of a definition's time."""
+    module = compile(source, "<engine wrapper>", "exec")  # our own text: names and kinds are identifiers
+    return next(one for one in module.co_consts if isinstance(one, CodeType))
 
 
 def _key(info: QueryInfo, /, *args: Any, **kwargs: Any) -> Key[Any]:
@@ -272,7 +285,7 @@ def _key(info: QueryInfo, /, *args: Any, **kwargs: Any) -> Key[Any]:
 
 
 def _signature(parameters: tuple[inspect.Parameter, ...]) -> str:
-    """The parameter list as source text, with defaults taken from a tuple."""
+    """The parameter list as source text; defaults are given to the function that is made of it."""
     parts: list[str] = []
     kinds = [parameter.kind for parameter in parameters]
     for number, parameter in enumerate(parameters):
@@ -281,8 +294,7 @@ def _signature(parameters: tuple[inspect.Parameter, ...]) -> str:
         if first_keyword and parameter.VAR_POSITIONAL not in kinds:
             parts.append("*")
         star = "*" if kind is parameter.VAR_POSITIONAL else ""
-        default = "" if parameter.default is parameter.empty else f"=_engine_defaults[{number}]"
-        parts.append(f"{star}{parameter.name}{default}")
+        parts.append(f"{star}{parameter.name}")
         if kind is parameter.POSITIONAL_ONLY and parameter.POSITIONAL_ONLY not in kinds[number + 1 :]:
             parts.append("/")
     return ", ".join(parts)
