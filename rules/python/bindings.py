@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from engine import table
 from engine.rules.python.facts import Attribute, Facts, Import, facts
@@ -37,6 +37,7 @@ class Binding:
              `import module`, which binds its first part, if without `as`
     value    as in `facts.Definition`, of attributes as in `facts.Attribute`; "dynamic" for exports that are
              partly computed
+    doubtful  the name hides nothing, see `facts.Facts`: all rows of it say the same
     """
 
     symbol: str
@@ -46,6 +47,7 @@ class Binding:
     member: str = ""
     level: int = 0
     value: str = ""
+    doubtful: bool = False
 
 
 @table(each=project_files.column("path"), index=("symbol",))
@@ -56,6 +58,12 @@ def bindings(path: str) -> Iterable[Binding]:
 
 def bindings_of(path: str, found: Facts) -> Iterator[Binding]:
     """The rows of one file."""
+    doubtful = {f"{path}:{name}" for name in found.doubtful}
+    for row in _said(path, found):
+        yield evolve(row, doubtful=True) if row.symbol in doubtful else row
+
+
+def _said(path: str, found: Facts) -> Iterator[Binding]:
     for one in found.definitions:
         yield Binding(f"{path}:{one.qualified}", one.kind, one.ordinal, value=one.value)
     for statement in found.imports:

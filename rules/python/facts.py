@@ -130,6 +130,8 @@ class Facts:
     dynamic     `__all__` is partly computed, so `exports` may lack some or have too many
     bodies      what each definition uses; those that use nothing are left out
     attributes  those of instances that methods assign to, if no annotation in their class says what they are
+    doubtful    qualified names that are bound only under a condition, or before a star import: so a class
+                may have what it inherits, and the module what the star import brings
     broken      None, or what is wrong with the file; then the facts are those of the parts that parse
     """
 
@@ -139,6 +141,7 @@ class Facts:
     dynamic: bool = False
     bodies: tuple[Body, ...] = ()
     attributes: tuple[Attribute, ...] = ()
+    doubtful: tuple[str, ...] = ()
     broken: Broken | None = None
 
     @property
@@ -180,6 +183,7 @@ def facts_of(parsed: Parsed) -> Facts:
         dynamic=survey.exports.dynamic,
         bodies=tuple(sorted(_bodies(survey.uses), key=_body_key)),
         attributes=tuple(Attribute(*key, values) for key, values in sorted(survey.attributes.items())),
+        doubtful=tuple(sorted(survey.doubtful)),
         broken=_broken(parsed.error),
     )
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from engine.rules.python.annotations import declared, is_none, quoted
 from engine.rules.python.attributes import hold, hold_declared
+from engine.rules.python.certain import doubtful_of_class
 from engine.rules.python.children import children_table
-from engine.rules.python.nodes import chain, dotted, is_all
+from engine.rules.python.nodes import chain, for_typing, is_all
 from engine.rules.python.requests import requested
 from engine.rules.python.scopes import CLASS, COMPREHENSION, FUNCTION, HEAD, MODULE, Scope, taken_over
 from engine.rules.python.uses import BASE, DECORATOR, FIXTURE, IMPORT, MARK
@@ -150,6 +151,7 @@ def _class(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: s
         _mark(survey, around, node.bases, head, BASE)
         head += [keyword.value for keyword in node.keywords]
     inner = survey.open_scope(CLASS, outer, f"{qualified}.", (), node.body[::-1], context, found)
+    survey.doubtful.update(f"{qualified}.{name}" for name in doubtful_of_class(node.body))
     if node.decorator_list:
         _request(survey, inner, node)
 
@@ -212,12 +214,9 @@ def _nonlocal(survey: Survey, node: Any, scope: Scope, stack: list[Any], context
 
 
 def _if(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> str:
-    test, negated = node.test, False
-    if test.__class__ is ast.UnaryOp and test.op.__class__ is ast.Not:
-        test, negated = test.operand, True
-    typing = dotted(test).rpartition(".")[2] == "TYPE_CHECKING"
+    typing = for_typing(node.test)
     usual = CONDITIONAL if context is MODULE else context
-    body, other = TYPING if typing and not negated else usual, TYPING if typing and negated else usual
+    body, other = TYPING if typing else usual, TYPING if typing is False else usual
     stack.append(Context(context))
     if node.orelse:
         stack += node.orelse[::-1]

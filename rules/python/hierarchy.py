@@ -9,6 +9,7 @@ Invariants
         classes that are generic.
     H4  Which of several definitions of a class runs is not known, nor which of several classes a base means:
         what one of them gives hides nothing of what another one inherits. Each may be what is meant.
+        Nor does a name that a class may have or not hide what it inherits (`certain`).
 
 Each class looks at all above it, and what its instances hold rests on all below it too. So a line of classes
 that inherit from each other costs with the square of its length, a hundred of them a second, 800
@@ -18,7 +19,7 @@ of them half a minute. Lines of people have a dozen.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import evolve, frozen
 
@@ -38,6 +39,7 @@ from engine.rules.python.meanings import (
     VARIABLE,
     Meaning,
     Meanings,
+    best,
     builtin,
     external,
     is_member_of_builtin,
@@ -143,12 +145,12 @@ class Order:
     others: tuple[tuple[str, str], ...]
     certain: int
 
-    def having(self, has: Callable[[str], bool]) -> Iterator[str]:
-        """The classes that may give what those have of which `has` is true: the first, or several (H4)."""
+    def having(self, has: Mapping[str, bool]) -> Iterator[str]:
+        """The classes that may give what those in `has` have: up to the first one that has it for certain."""
         for at, one in enumerate(self.classes):
-            if has(one):
+            if one in has:
                 yield one
-                if at < self.certain:
+                if at < self.certain and has[one]:
                     return
 
 
@@ -207,11 +209,11 @@ def member(symbol: str, name: str, inherited: bool = False) -> Meanings:
             several |= dict.fromkeys(found)
             if found[0].kind == VARIABLE and not is_declared(rows):
                 several |= dict.fromkeys(held)
-            if at < order.certain:
+            if at < order.certain and (not rows[0].doubtful or is_declared(rows)):
                 break
         else:
             held = held or tuple(evolve(each, of=f"{symbol}.{name}") for each in found)
-    return tuple(several) or held or (_from_others(symbol, name, order),)
+    return (several and best(several, "")) or held or (_from_others(symbol, name, order),)
 
 
 def _from_others(symbol: str, name: str, order: Order) -> Meaning:
@@ -323,18 +325,19 @@ def assigned_around(symbol: str) -> tuple[str, ...]:
     owner, _, name = symbol.rpartition(".")
     private = is_private(name)
     orders = [Order((owner,), (), 1)] if private else list(map(resolution_order, (owner, *subclasses(owner))))
-    found, said = set(), set()
+    found: set[str] = set()
+    said: dict[str, bool] = {}
     for one in {one for order in orders for one in order.classes}:
         place = f"{one}.{name}"
         if not bindings.exists(symbol=place):
             continue
         defined = definitions.count(symbol=place)
         if defined:
-            said.add(one)
+            said[one] = not any(row.doubtful for row in bindings.where(symbol=place))
         if not defined or defined < bindings.count(symbol=place):
             found.add(one)
     if said:
-        found.update(*(order.having(said.__contains__) for order in orders))
+        found.update(*(order.having(said) for order in orders))
     return tuple(sorted(f"{one}.{name}" for one in found))
 
 

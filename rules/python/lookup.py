@@ -5,7 +5,8 @@ Invariants
         that shadows another one, a name that goes away reach whoever asked for it, and nobody else.
     L2  Imports in a circle and chains of any length end: what was asked for already is not followed again,
         and nothing here recurses.
-    L3  A binding hides what star imports bring, and these hide a submodule of the name.
+    L3  A binding hides what star imports bring, where it is certain and after them (`certain`); these hide a
+        submodule of the name.
 """
 
 from __future__ import annotations
@@ -31,14 +32,15 @@ def lookup(path: str, name: str) -> Meanings:
     while waiting:
         (at, wanted), blamed = waiting.popleft()
         hops: list[Hop] = []
-        rows = bindings.where(symbol=f"{at}:{wanted}")
+        rows = [row for row in bindings.where(symbol=f"{at}:{wanted}") if not _is_own(at, wanted, row)]
         for row in rows:
             if row.kind == IMPORTED:
-                _import(at, wanted, row, found, hops)
+                _import(at, row, found, hops)
             elif row.kind not in _NO_NAMES:
                 found.append(symbol(at, wanted, row.kind, row.ordinal))
-        if not rows:
+        if not rows or rows[0].doubtful:
             _star_imports(at, wanted, found, hops)
+        if not rows:
             child = submodule(at, wanted)
             if child is not None:
                 submodules.append(module(child))
@@ -70,7 +72,7 @@ def imported(path: str, row: Binding) -> Meanings:
     """What an import of the file `path` binds. For queries to call."""
     found: list[Meaning] = []
     hops: list[Hop] = []
-    _import(path, "", row, found, hops)
+    _import(path, row, found, hops)
     for at, wanted in hops:
         found += lookup(at, wanted)
     return best(found, f"{row.member} is imported in a circle")
@@ -84,15 +86,24 @@ def submodule(path: str, name: str) -> Location | None:
     return find_below((directory,), name)
 
 
-def _import(path: str, name: str, row: Binding, found: list[Meaning], hops: list[Hop]) -> None:
+def _is_own(path: str, name: str, row: Binding) -> bool:
+    """Whether a row is `from . import tool` in the package's own file: that means what it has under the name
+    already, as from a star import, and else the submodule.
+    """
+    if row.kind != IMPORTED or row.member != name or not path.endswith((SOURCE, STUB)):
+        return False
+    location = locate(path, row.module, row.level)
+    return not isinstance(location, Meaning) and location.path == path
+
+
+def _import(path: str, row: Binding, found: list[Meaning], hops: list[Hop]) -> None:
     location = locate(path, row.module, row.level)
     if isinstance(location, Meaning):
         external_one = location.outcome == "external" and row.member
         found.append(external(f"{location.detail}.{row.member}") if external_one else location)
     elif not row.member:
         found.append(module(location))
-    elif location.path is None or (location.path, row.member) == (path, name):
-        # `from . import tool` in the package's own file does not mean the name that it is about to bind.
+    elif location.path is None:
         child = find_below(location.directories, row.member)
         found.append(unresolved(f"no module {_dotted(row)}") if child is None else module(child))
     else:

@@ -69,6 +69,13 @@ def mentions(node: Any, name: str) -> bool:
     return False
 
 
+def for_typing(test: Any) -> bool | None:
+    """Of the test of an `if`: whether its body is for type checkers alone; False: what is after `else` is."""
+    negated = test.__class__ is ast.UnaryOp and test.op.__class__ is ast.Not
+    typing = dotted(test.operand if negated else test).rpartition(".")[2] == "TYPE_CHECKING"
+    return not negated if typing else None
+
+
 def position(node: ast.AST) -> tuple[int, int]:
     """Line and column of a node, for sorting."""
     return node.lineno, node.col_offset  # type: ignore[attr-defined]  # only called for nodes with one

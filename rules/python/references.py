@@ -138,6 +138,7 @@ class _Names:
         self._classes = {one.qualified for one in classes}.difference(
             one.qualified for one in classes if one.ordinal
         )  # of several definitions nothing hides what they inherit (hierarchy H4)
+        self._bare = {one.qualified for one in classes if not one.bases}
 
     def rows(self, body: Body) -> Iterator[Reference]:
         """What one definition refers to."""
@@ -294,7 +295,8 @@ class _Names:
     def _found_member(self, path: str, qualified: str, name: str) -> Meanings:
         if path == self.path and qualified in self._classes:
             found = self.resolver.of_place(qualified, name)
-            if found[0].outcome != UNRESOLVED and found[0].kind != ATTRIBUTE:
+            hides = qualified in self._bare or f"{qualified}.{name}" not in self.resolver.doubtful
+            if hides and found[0].outcome != UNRESOLVED and found[0].kind != ATTRIBUTE:
                 return found
         return member_of(path, qualified, name)
 

@@ -91,6 +91,7 @@ class Resolver:
         self.member = member
         self.around = around
         self.is_enumeration = is_enumeration
+        self.doubtful = frozenset(found.doubtful)
         self.own: dict[str, list[Bound]] = {}  # by symbol
         for one in found.definitions:
             self.own.setdefault(f"{path}:{one.qualified}", []).append(one)
@@ -120,7 +121,7 @@ class Resolver:
     def _of_place(self, scope: str, name: str) -> Meanings:
         place = f"{scope}.{name}" if scope else name
         found = meanings_of(self.path, place, self.own.get(f"{self.path}:{place}", ()))
-        if found:
+        if found and (scope or name not in self.doubtful):
             return found
         if scope:
             return (unresolved(f"{scope} has no {name}"),)

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from engine.rules.python.attributes import DECLARED, UNSAID, attributes_of
+from engine.rules.python.certain import doubtful
 from engine.rules.python.exports import Exports
 from engine.rules.python.handlers import CHILDREN, HANDLERS, Context
 from engine.rules.python.nodes import LONGEST, chain, mentions, position
@@ -53,6 +54,8 @@ class Survey:
 
     definitions  in the order of the file, with ordinals
     imports      (module, name or None, alias or None, level, context, scope)
+    doubtful     qualified names that classes may not have which bind them, see `certain`; where there is a
+                 star import, also names of the module
     exports      what `__all__` says
     uses         what each definition refers to; of the module under None
     attributes   (class, name) of what methods assign to, and what that holds
@@ -62,6 +65,7 @@ class Survey:
         self.definitions: list[Found] = []
         self.imports: set[tuple[str, str | None, str | None, int, str, str]] = set()
         self.marked: list[tuple[Scope, str, str]] = []  # uses that the walk knows more of than it sees
+        self.doubtful: set[str] = set()
         self.exports = Exports()
         self.module = Scope(MODULE, None, "")
         self._scopes = [self.module]
@@ -73,6 +77,8 @@ class Survey:
         self._number()
         self.uses: dict[Found | None, Grouped] = uses_of(self._scopes, self.marked)
         self.attributes = attributes_of(self._scopes)
+        if any(name == "*" for _, name, *_ in self.imports):
+            self.doubtful |= doubtful(tree.body)
 
     def _walk(self, scope: Scope, stack: list[Any], context: str) -> None:
         """Walk the nodes on `stack`, last first; inner scopes are left for later."""
