@@ -5,6 +5,16 @@ from __future__ import annotations
 from tests.code_edits import QUERY, edit
 from tests.loading import Files
 
+STRUCT = """
+from msgspec import Struct, field
+def some(): return [1]
+class K(Struct, array_like=True, tag='a'):
+    x: int = 1
+    y: list = field(default_factory=some)
+    z: int = field(default=0, name='m')
+def f(): return K()
+"""
+
 DIFFERENT: dict[str, tuple[Files, Files]] = {
     "a method": (
         "class K:\n def m(self): return 1\ndef f(): return K().m()",
@@ -35,6 +45,11 @@ DIFFERENT: dict[str, tuple[Files, Files]] = {
         "class K:\n @staticmethod\n def m(*a): return a\ndef f(): return K.m()",
         "class K:\n @classmethod\n def m(*a): return a\ndef f(): return K.m()",
     ),
+    "a default of a struct": edit(STRUCT, "= 1", "= 2"),
+    "a default factory of a struct": edit(STRUCT, "return [1]", "return [2]"),
+    "an option of a struct": edit(STRUCT, "array_like=True", "array_like=False"),
+    "a tag of a struct": edit(STRUCT, "tag='a'", "tag='b'"),
+    "the name that a field of a struct is encoded by": edit(STRUCT, "name='m'", "name='n'"),
     "a cached property": edit(
         """
         from functools import cached_property as c

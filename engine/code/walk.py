@@ -247,6 +247,11 @@ class Walk(Names):
         for attribute, value in sorted(vars(cls).items()):
             if not (attribute in _NOT_CODE or attribute in members or _is_scaffold(cls, attribute, value)):
                 pieces += (attribute.encode(), self.value(value))
+        config = peek(cls, "__struct_config__")
+        if config is not None:  # defaults and options of a msgspec.Struct are not among its attributes
+            options = {option: peek(config, option) for option in dir(config) if not option.startswith("_")}
+            factories = [peek(one, "factory") or one for one in peek(cls, "__struct_defaults__")]
+            pieces += map(self.value, (options, peek(cls, "__struct_encode_fields__"), factories))
         self.add("class", name, packed(b"class", pieces))
 
 
