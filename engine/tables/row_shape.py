@@ -37,7 +37,7 @@ def _shape(annotation: Any, outer: tuple[type, ...]) -> str:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is not None and origin is not typing.Literal:
         inner = ", ".join(_shape(one, outer) for one in arguments)
-        return f"{_name(origin)}[{inner}]"
+        return f"{_shape(origin, outer)}[{inner}]"
     if not isinstance(annotation, type):
         return ADDRESS.sub("", repr(annotation))
     if annotation in outer:
@@ -50,7 +50,17 @@ def _shape(annotation: Any, outer: tuple[type, ...]) -> str:
         return _name(annotation)
     hints = _hints(annotation)
     several = [f"{name}: {_shape(hints.get(name, Any), (*outer, annotation))}" for name in fields]
-    return f"{_name(annotation)}({', '.join(several)})"
+    return f"{_name(annotation)}{_encoded(annotation)}({', '.join(several)})"
+
+
+def _encoded(kind: Any) -> str:
+    """How msgspec encodes a record, where that is not as an object of its fields. Answers are stored so."""
+    if issubclass(kind, tuple):
+        return " array"
+    config = getattr(kind, "__struct_config__", None)
+    if config is None:
+        return ""
+    return f" {(config.array_like, config.tag_field, config.tag, kind.__struct_encode_fields__)}"
 
 
 def _fields(kind: type) -> Iterable[str] | None:
@@ -60,6 +70,8 @@ def _fields(kind: type) -> Iterable[str] | None:
         return [field.name for field in dataclasses.fields(kind)]
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
         return list(getattr(kind, "_fields"))  # noqa: B009 -- no class of tuples is known to have it
+    if hasattr(kind, "__struct_fields__"):
+        return list(getattr(kind, "__struct_fields__"))  # noqa: B009 -- as above, without importing msgspec
     return list(_written(kind)) if typing.is_typeddict(kind) else None
 
 
