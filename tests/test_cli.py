@@ -83,6 +83,7 @@ def test_a_wrong_configuration_is_one_message_for_every_command(engine: Command)
 
 def test_an_unknown_command_is_told_with_the_one_meant(engine: Command) -> None:
     check_refused(engine("rnu"), 2, "There is no command 'rnu'. Did you mean run?")
+    check_refused(engine("rules.py:report"), 2, "To compute a query: engine run rules.py:report")
     check_refused(engine("frobnicate"), 2, "There are: run, watch, ")
     check_refused(engine("status", "--jsn"), 2, "--json")
     check_refused(engine("-C", "src", "status"), 2, "after the command, as in: engine run -C ...")

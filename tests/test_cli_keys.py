@@ -60,6 +60,8 @@ def test_whoever_takes_arguments_takes_them_by_name_as_engine_run_does(
     assert (found.code, part in found.out) == (0, True), found
     mixed = engine(*command, "rules.py:echo", "x", *ECHO[:2])
     assert mixed == found
+    twice = engine(*command, "rules.py:echo", *ECHO, "-a", "text=y")
+    check_refused(twice, 2, "text=y", "text is given twice")
     for wrong in ("colour=BLUE", "text", "color=GREEN"):
         check_refused(engine(*command, "rules.py:echo", "-a", wrong), 2, "echo(text: str, number: int = 0")
 

@@ -108,6 +108,7 @@ def test_a_table_is_run_as_a_whole_by_source_key_and_by_column(engine: Command) 
     ("arguments", "parts"),
     [
         (("words.where", "two"), ("COLUMN=VALUE", "text, length, size")),
+        (("words.where", "text=a", "-a", "text=b"), ("text=b", "text is given twice")),
         (("words.where", "length=two"), ("column:", "length", "int")),
         (("words.where", "size=HUGE"), ("SHORT", "LONG")),
         (("words.where", "color=red"), ("there is no such column", "text, length, size")),

@@ -69,6 +69,8 @@ class Commands(click.Group):
 
             close = get_close_matches(name, COMMANDS, n=1)
             meant = f" Did you mean {close[0]}?" if close else f" There are: {', '.join(COMMANDS)}."
+            if ":" in name:
+                meant = f" To compute a query: engine run {name}"
             raise click.UsageError(f"There is no command {name!r}.{meant}", ctx)
         return super().resolve_command(ctx, args)
 

@@ -63,6 +63,8 @@ def key_of_texts(query: Query[..., Any], texts: Sequence[str], named: Iterable[s
                 cause=f"there is no parameter {name}" if equals else "it is not NAME=VALUE",
                 signature=_signature(info),
             )
+        if name in keywords:
+            raise BadArguments(query=info.name, argument=text, cause=f"{name} is given twice")
         keywords[name] = _converted(info, by_name[name], value, hints)
     return Key(info, info.bind(tuple(positional), keywords))
 
@@ -142,6 +144,8 @@ def _key_of_columns(info: Any, texts: Iterable[str]) -> Key[Any]:
         if not equals:
             known = ", ".join(info.of.index) or "none is indexed"
             raise BadArguments(query=info.name, argument=text, cause="it is not COLUMN=VALUE", columns=known)
+        if name in columns:
+            raise BadArguments(query=info.name, argument=text, cause=f"{name} is given twice")
         if name not in hints:
             columns[name] = value
             continue
