@@ -7,12 +7,14 @@ Invariants
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from typing import Any
 
 from engine.core import Core
 from engine.graph import UNSTORED
 from engine.persist import readers_of
-from engine.store.canonical import pack, unpack
+from engine.store.canonical import UnknownClass, pack, unpack
 from engine.tables.kept_table import KeptTable
 
 
@@ -25,15 +27,17 @@ def pack_rows(core: Core, node: int) -> bytes:
 
 
 def unpack_rows(core: Core, node: int, packed: bytes) -> tuple[Any, ...] | None:
-    """The value of a member that gives these rows; None: the table has another shape now."""
+    """The value of a member that gives these rows; None: the table or its row class is another one now."""
     one = _table_of(core, node)
     if one is None or not packed:
         return None
     shape, rows = unpack(packed, {})
     info = one.definition
-    if info is None or shape != one.shape:
+    if info is None or shape != one.shape or json.loads(shape)["types"] != info.columns.shape:
         return None
-    return tuple([info.columns.decode(columns) for columns in rows])
+    with suppress(UnknownClass):  # in a column that may hold anything
+        return tuple([info.columns.decode(columns) for columns in rows])
+    return None
 
 
 def gives_rows(core: Core, node: int) -> bool:

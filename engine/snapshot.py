@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from attrs import frozen
@@ -36,7 +36,7 @@ from engine.request import rebind
 from engine.snapshot_frame import SnapshotFrame, hand_out, hold
 from engine.stack import HOP, run_on_fresh_stack
 from engine.store.canonical import Unpackable, known, pack, unpack
-from engine.store.codec import fingerprint
+from engine.store.codec import DamagedValue, fingerprint
 from engine.tables.kept import KeptRows
 
 
@@ -227,7 +227,8 @@ class Snapshot:
         """The value of a node as the engine holds it now; of a member of a table, its rows."""
         core = self._core
         if core.graph.values[node] is ABSENT:
-            recall(core, node)
+            with suppress(DamagedValue):  # a class of it has other fields by now: it is computed again
+                recall(core, node)
         held = core.graph.values[node]
         if (
             held is ABSENT

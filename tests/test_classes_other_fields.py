@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from engine import Engine
 from engine.errors import UnkeyableArgument
 from engine.query import REGISTRY
+from tests.threads import run_all
 from tests.workers import Rules
 
 TEXT = """
@@ -151,6 +153,17 @@ def test_a_value_whose_class_has_other_fields_now_is_not_equal_to_what_comes_by_
     found = edited.db.get(getattr(edited.rules, name), 5)
     assert (found.x, found.y) == (5, 0)
     assert type(found) is edited.rules.Point
+
+
+def test_a_snapshot_that_is_held_while_such_a_value_is_made_anew_lets_it_go(edited: Edited) -> None:
+    """It could not be saved for the snapshot: who asked the engine went on asking for ever."""
+    edited.get("seen")
+    edited.edit("another field")
+    with edited.db.snapshot() as old:
+        (found,) = run_all(partial(edited.db.get, edited.rules.seen))
+        assert found == (5, 5, 1, 3, 6, "123", 1)
+        assert old.get(edited.rules.loose, 5) == edited.db.get(edited.rules.loose, 5)
+        assert old.get(edited.rules.seen) == found
 
 
 KEPT = """
