@@ -149,6 +149,10 @@ def glob(pattern: str, *, ignore: bool = True) -> tuple[str, ...]:
     directories, and at the end for every file below. `[*]` is a plain star. With `ignore=False`, ignore
     files are not looked at.
     """
+    if not isinstance(pattern, str):
+        raise BadPattern(
+            pattern=repr(pattern), cause="it is not a string", hint="Give one pattern, as a str: src/**/*.py"
+        )
     _compiled(pattern)
     return matches_below("", pattern, ignore)
 

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -144,6 +145,14 @@ def test_a_pattern_that_cannot_be_below_the_root_is_refused(pattern: str, place:
 
 parts = some.sampled_from(["**", "*", "a", "b", "?", "a*", "*b", "[ab]", "[!a]", "a?", "*a*b*"])
 names = some.sampled_from(["a", "b", "ab", "ba", "aab", "c", "a-", "a.b"])
+
+
+@pytest.mark.parametrize("pattern", [Path("src/*.py"), ["*.py", "*.txt"], None])
+def test_a_pattern_that_is_no_string_is_refused_as_such(pattern: Any, place: Path) -> None:
+    with pytest.raises(BadPattern, match="it is not a string"):
+        glob(pattern)
+    with Engine(None, root=place) as db, pytest.raises(BadPattern, match="it is not a string"):
+        db.get(glob, pattern)
 
 
 def as_regex(pattern: str) -> str:

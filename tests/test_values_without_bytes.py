@@ -39,7 +39,8 @@ def opaque_as_said(n: int) -> Opaque:
 
 @query
 def total() -> int:
-    return sum(one.value for one in each(opaque, range(4))) + opaque_as_said(4).value
+    opaques: tuple[Opaque, ...] = each(opaque, range(4))
+    return sum(one.value for one in opaques) + opaque_as_said(4).value
 
 
 @pytest.fixture(params=["memory", "stored"])
