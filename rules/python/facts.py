@@ -12,13 +12,14 @@ Invariants
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 
 from attrs import frozen
 
 from engine import query
-from engine.rules.python.nodes import dotted
+from engine.rules.python.nodes import chain, dotted
 from engine.rules.python.parse import Parsed, ParseError, parse
 from engine.rules.python.scopes import MODULE
 from engine.rules.python.survey import Found, survey_of
@@ -36,7 +37,7 @@ class Definition:
                 Variables are those of modules and classes; one definition however often they are assigned.
     ordinal     0, 1, ... for definitions of the same kind under one qualified name, in the file's order
     decorators  their dotted names in order, without arguments; "" for one that has no name
-    bases       the same for the bases of a class
+    bases       the same for the bases of a class; "a.b()" for what a call of `a.b` gives
     public      no part of the name starts with "_" (except __dunder__), and it is not inside a function;
                 where the file has an `__all__` that can be read, that decides for names of the module
     value       of a variable: the dotted name that its only assignment gives it ("a.b"), or "a.C()" for what
@@ -196,10 +197,16 @@ def _definition(found: Found, exported: set[str] | None) -> Definition:
         kind=found.kind,
         ordinal=found.ordinal,
         decorators=tuple(map(dotted, getattr(node, "decorator_list", ()))),
-        bases=tuple(map(dotted, getattr(node, "bases", ()))),
+        bases=tuple(map(_base, getattr(node, "bases", ()))),
         public=is_public(found.qualified, exported),
         value=found.value,
     )
+
+
+def _base(node: ast.expr) -> str:
+    given = isinstance(node, ast.Call) or (isinstance(node, ast.Attribute) and not chain(node))
+    name = dotted(node)
+    return f"{name}{MARK}" if name and given else name
 
 
 def _bodies(uses: dict[Found | None, Grouped]) -> Iterator[Body]:

@@ -47,7 +47,7 @@ from engine.rules.python.meanings import (
 )
 from engine.rules.python.project import project_files
 from engine.rules.python.resolve import TYPING, Resolver, is_declared, meanings_of, own_member
-from engine.rules.python.uses import BASE, PLACE
+from engine.rules.python.uses import BASE, MARK, PLACE
 
 # Bases outside of the project that have no attributes of their own worth the name.
 BARE = frozenset(
@@ -110,13 +110,17 @@ def bases(path: str) -> Iterable[Base]:
             if not name:
                 yield Base(place, one.ordinal, position, name, "unresolved", None, "it is no name", several)
                 continue
-            first, *parts = name.split(".")
-            meanings = resolver.of_place(origins.get((one.qualified, one.ordinal, name), ""), first)
+            called = name.removesuffix(MARK)
+            first, *parts = called.split(".")
+            meanings = resolver.of_place(origins.get((one.qualified, one.ordinal, called), ""), first)
             for part in parts:
                 meanings = resolver.attribute(meanings, part)
             for meaning in resolver.followed(meanings):
                 base, outcome, detail = None, meaning.outcome, meaning.detail
-                if outcome == INTERNAL and meaning.kind == CLASS:
+                if called != name and detail.rpartition(".")[2].lower() != "namedtuple":
+                    # `with_metaclass(M, Base)` and the like give a class of the project
+                    outcome, detail = UNRESOLVED, f"what {called} gives"
+                elif outcome == INTERNAL and meaning.kind == CLASS:
                     base = f"{meaning.path}:{meaning.qualified}"
                 elif outcome == LOCAL:
                     outcome = UNRESOLVED
