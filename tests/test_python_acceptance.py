@@ -153,7 +153,10 @@ def test_a_function_renamed_in_the_hub_resolves_again_only_files_that_name_it(tm
         for name in ("parse", "facts", "definitions", "bindings", "import_targets", "bases", "verdicts"):
             assert of_query(ran, name) == {HUB}
         assert of_query(ran, "imports") == set()
-        assert [one for one in ran if one.startswith("lookup")] == [f"lookup({HUB!r}, 'make_base')"]
+        # A star import after the one that names it may bind it anew.
+        again = [path for path in naming if "make_base" in graph.db.get(python.facts, path).doubtful]
+        looked = sorted(f"lookup({path!r}, 'make_base')" for path in (HUB, *again))
+        assert sorted(one for one in ran if one.startswith("lookup")) == looked
         assert len(naming) > 20
         assert graph.db.get(python.references.where, target=symbol) == ()
         graph.check()
