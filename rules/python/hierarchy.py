@@ -217,7 +217,7 @@ def member(symbol: str, name: str, inherited: bool = False) -> Meanings:
                 break
         else:
             held = held or tuple(evolve(each, of=f"{symbol}.{name}") for each in found)
-    return (several and best(several, "")) or held or (_from_others(symbol, name, order),)
+    return (best(several, "") if several else held) or (_from_others(symbol, name, order),)
 
 
 def _from_others(symbol: str, name: str, order: Order) -> Meaning:
