@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from engine.advance import force, start_revision
 from engine.code.fingerprint import code_fingerprint
+from engine.code.shared import Shared
 from engine.core import Core
 from engine.errors import BadQuery, QueryTakenOver, TableTakenOver, UnknownQuery
 from engine.graph import (
@@ -102,14 +103,15 @@ def bind(core: Core, info: QueryInfo) -> int:
     stored query that no loaded module defines may have changed unseen: its nodes are forced, which makes
     their readers run, which imports the module and binds the query.
     """
-    first = _bind_one(core, info)
+    shared = Shared()  # nothing of the user runs until all are compared
+    first = _bind_one(core, info, shared)
     waiting, seen = [first], {first}
     while waiting:
         row = waiting.pop()
         if row not in core.queries.checked:
             known = REGISTRY.get(core.queries.names[row])
             if known is not None:
-                _bind_one(core, known)
+                _bind_one(core, known, shared)
             else:
                 _distrust(core, row, f"{core.queries.names[row]} is defined in no loaded module")
             core.queries.checked.add(row)  # last: an interrupt before must not make old memos look compared
@@ -119,7 +121,7 @@ def bind(core: Core, info: QueryInfo) -> int:
     return first
 
 
-def _bind_one(core: Core, info: QueryInfo) -> int:
+def _bind_one(core: Core, info: QueryInfo, shared: Shared) -> int:
     tables = core.graph.tables
     while len(tables) <= info.index:
         tables.append({})
@@ -127,7 +129,7 @@ def _bind_one(core: Core, info: QueryInfo) -> int:
     if info.limit is not None and names and info.limit not in names:  # where none is named, none is meant
         cause = f"limit={info.limit!r} is none of those that the engine has: {', '.join(names)}"
         core.telling.note(f"{info.name} runs without a limit: {cause}", once=f"limit {info.name}")
-    code = _code_of(core, info)
+    code = _code_of(core, info, shared)
     row = core.queries.by_name.get(info.name)
     if row is None:
         row = core.queries.add(info.name, code, set())
@@ -174,14 +176,14 @@ def _distrust(core: Core, row: int, why: str) -> None:
         core.torn = before
 
 
-def _code_of(core: Core, info: QueryInfo) -> bytes:
+def _code_of(core: Core, info: QueryInfo, shared: Shared) -> bytes:
     """The fingerprint of a definition: of its code, and of what is said of it that its memos depend on.
 
     One that is untracked or observed by now has to run, one whose `eq` is another may have kept too much, and
     one of other values cannot read what was stored: the last SHAPE_BYTES are those of the shape. See
     test_kinds_change and test_annotations_change.
     """
-    compute = partial(_code_said, info)
+    compute = partial(_code_said, info, shared)
     try:
         return compute()
     except (BadQuery, RecursionError):
@@ -189,10 +191,10 @@ def _code_of(core: Core, info: QueryInfo) -> bytes:
         return cast(bytes, run_on_fresh_stack(core, compute))
 
 
-def _code_said(info: QueryInfo) -> bytes:
-    code = code_fingerprint(info.function, policy=info.code, version=info.version)
+def _code_said(info: QueryInfo, shared: Shared) -> bytes:
+    code = code_fingerprint(info.function, policy=info.code, version=info.version, shared=shared)
     if info.eq is not None:
-        code += code_fingerprint(info.eq, policy=info.code, version=info.version)
+        code += code_fingerprint(info.eq, policy=info.code, version=info.version, shared=shared)
     said = (kind_of(info) << 1 | info.pickled).to_bytes(2, "big")
     shape = fingerprint(info.shape().encode("utf-8", "surrogatepass"))
     return fingerprint(code + said)[:-SHAPE_BYTES] + shape[:SHAPE_BYTES]

@@ -29,10 +29,13 @@ in another process: what reads them runs once more.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from engine.code.moment import BEGAN
 from engine.errors import BadQuery
+
+if TYPE_CHECKING:
+    from engine.code.shared import Shared
 
 # The walk and all below it (dis, sysconfig, ...) are imported by the first fingerprint, not with the engine.
 
@@ -56,16 +59,17 @@ def code_fingerprint(
     *,
     policy: str = "closure",
     version: str | int | None = None,
+    shared: Shared | None = None,
 ) -> bytes:
     """16 bytes that change when the code of `function` does.
 
     `policy`: "closure" follows the project's functions, classes and values; "self" stays with the
     function's own code, defaults and closure; "version" looks at `version` alone; "none" at nothing.
-    `version` always counts when given.
+    `version` always counts when given. With `shared`, what others of the same moment found out is used.
     """
     from engine.code.reach import digest_of, packed
 
-    parts = code_parts(function, policy=policy, version=version)
+    parts = code_parts(function, policy=policy, version=version, shared=shared)
     return digest_of(packed(b"parts", (packed(b"", _line(part)) for part in parts)))
 
 
@@ -75,6 +79,7 @@ def code_parts(
     policy: str = "closure",
     version: str | int | None = None,
     project: Callable[[str], bool] | None = None,
+    shared: Shared | None = None,
 ) -> tuple[Part, ...]:
     """What `code_fingerprint` covers, sorted: two listings compared name what changed."""
     from engine.code.reach import constant, digest_of
@@ -91,9 +96,12 @@ def code_parts(
     if version is not None:
         parts.append(Part("version", "version", digest_of(constant(version))))
     if policy in ("closure", "self"):
+        from engine.code.shared import Shared
         from engine.code.walk import Walk
 
-        walk = Walk(project, follow=policy == "closure", started=STARTED_NS)
+        if shared is None or policy != "closure":
+            shared = Shared()
+        walk = Walk(project, follow=policy == "closure", started=STARTED_NS, shared=shared)
         try:
             parts += [Part(*each) for each in walk.all_from(function)]
         except RecursionError:

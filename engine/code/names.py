@@ -17,12 +17,14 @@ import os
 import re
 import sys
 import types
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
 from engine.code.origin import exists, file_of, origin, release, source_facts
 from engine.code.reach import Chain, Import, digest_of, packed
+from engine.code.shared import Added, Fill, Label, Record, Shared
 from engine.code.value import Values, words
 from engine.script import module_name
 
@@ -54,41 +56,60 @@ def as_imported(name: str) -> str:
 class Names(Values):
     """Reads names; `parts` are those met so far, each as name, kind and digest."""
 
-    def __init__(self, project: Callable[[str], bool] | None, started: int) -> None:
-        super().__init__(started)
+    def __init__(self, project: Callable[[str], bool] | None, started: int, shared: Shared) -> None:
+        super().__init__(started, shared)
         self.project = project
         self.parts: dict[str, tuple[str, str, bytes]] = {}
         self.labels: dict[object, bytes] = {}  # by id, or (id of a namespace, name)
         self.taken: collections.Counter[str] = collections.Counter()
-        self.pending: collections.deque[Callable[[], None]] = collections.deque()
-        self.homes: dict[tuple[str, bool], str] = {}
+        self.pending: collections.deque[tuple[object, Fill, str]] = collections.deque()
 
     def add(self, kind: str, name: str, data: bytes) -> None:
         name = as_imported(name)
-        self.parts[f"{kind} {name}"] = (name, kind, digest_of(data))
+        Added(f"{kind} {name}", (name, kind, digest_of(data))).again(self)
 
-    def label(self, identity: object, kind: str, name: str, fill: Callable[[str], None]) -> bytes:
+    def label(self, identity: object, kind: str, name: str, fill: Fill) -> bytes:
         """The label of an object, whose part is made later; the same for the same `identity`."""
         found = self.labels.get(identity)
         if found is None:
-            name = as_imported(name)
-            self.taken[name] += 1
-            unique = name if self.taken[name] == 1 else f"{name}#{self.taken[name]}"
-            self.keep.append(fill)
+            title = as_imported(name)
+            self.taken[title] += 1
+            unique = title if self.taken[title] == 1 else f"{title}#{self.taken[title]}"
+            self.shared.keep.append(fill)
             found = self.labels[identity] = b"L" + f"{kind} {unique}".encode("utf-8", "surrogatepass")
-            self.pending.append(lambda: fill(unique))
+            self.pending.append((identity, fill, unique))
+        self.asked.append(Label(identity, kind, name, fill, found))
         return found
+
+    def fill(self, identity: object, fill: Fill, unique: str) -> None:
+        """Make the part of an object, unless another walk made it."""
+        said, known = self.labels[identity], self.shared.parts.get(identity)
+        self.asked = []
+        if known is not None and known.said == said and self.replay(known):
+            return
+        self.asked, before = [], self.unshared
+        fill(self, unique)
+        if self.unshared == before:
+            self.shared.parts[identity] = Record(said, self.asked)
+
+    def replay(self, record: Record) -> bool:
+        """See `Values.replay`."""
+        return record.asked is not None and all(one.again(self) for one in record.asked)
+
+    @abstractmethod
+    def label_query(self, value: object, name: str) -> bytes:
+        """The label of a query; its part is made at once."""
 
     def home(self, module: str, *, to_import: bool = False) -> str:
         """Where a module belongs: `project`, `engine`, `installed` or `stdlib`."""
-        found = self.homes.get((module, to_import))
+        found = self.shared.homes.get((module, to_import))
         if found is None:
             # An object whose module is not loaded was made by exec(), or by namedtuple: it is followed.
             known = to_import or module in sys.modules
             found = origin(module) if known else "project"
             if self.project is not None and known and found != "engine":  # the core is never followed
                 found = "project" if self.project(module) else found.replace("project", "installed")
-            self.homes[module, to_import] = found
+            self.shared.homes[module, to_import] = found
         return found
 
     def outside(self, module: str, name: str, *, to_import: bool = False) -> bytes:
@@ -130,9 +151,9 @@ class Names(Values):
         if self.home(where) != "project":
             return self.outside(where, name)  # sys.argv is not a constant of the project
 
-        def fill(unique: str) -> None:
-            self.where = where
-            self.add("value", unique, self.value(found))
+        def fill(walk: Names, unique: str) -> None:
+            walk.where = where
+            walk.add("value", unique, walk.value(found))
 
         return self.label((id(scope), name), "value", f"{where}.{name}", fill)
 
@@ -161,15 +182,15 @@ class Names(Values):
             return b"folder" if loaded is None or hasattr(loaded, "__path__") else self.value(loaded)
         package = module if os.path.basename(file).startswith("__init__.") else module.rpartition(".")[0]
 
-        def fill(unique: str) -> None:
-            imports = [self.imported(one, {"__package__": package}) for one in facts.imports]
-            self.add("source", unique, packed(b"source", (facts.digest, *imports)))
+        def fill(walk: Names, unique: str) -> None:
+            imports = [walk.imported(one, {"__package__": package}) for one in facts.imports]
+            walk.add("source", unique, packed(b"source", (facts.digest, *imports)))
 
         return self.label(("source", module), "source", module, fill)
 
     def module(self, module: ModuleType, name: str) -> None:
         """A module used as a value: all its names count."""
-        scope = vars(module)
+        self.where, scope = module.__name__, vars(module)
         names = sorted(
             n for n in scope if not (n.startswith("__") and n.endswith("__")) or n == "__getattr__"
         )

@@ -42,6 +42,7 @@ from typing import Any
 
 from engine.code.origin import source_facts
 from engine.code.reach import atom, digest_of, facts_of, packed
+from engine.code.shared import Added, Label, Queried, Record, Shared, Valued
 
 
 def words(text: str) -> frozenset[str]:
@@ -120,14 +121,15 @@ _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement
 class Values(ABC):
     """Reads values, each once while it lasts; `where` is the module whose names are being read."""
 
-    def __init__(self, started: int) -> None:
+    def __init__(self, started: int, shared: Shared) -> None:
         self.started = started  # of the process, in nanoseconds: see `source_facts`
         self.where = ""
         self.active: dict[int, int] = {}
-        self.done: dict[int, bytes] = {}
-        self.slots: dict[type, list[tuple[str, MemberDescriptorType]]] = {}
+        self.done: dict[int, Record] = {}
         self.loops = 0
-        self.keep: list[object] = []  # ids stay valid while the walk lasts
+        self.shared = shared
+        self.asked: list[Label | Added | Valued | Queried] = []  # for what is being made (shared H1)
+        self.unshared = 0  # how often something was met that is not shared (shared H2)
 
     @abstractmethod
     def labelled(self, value: Any, *, own: bool = False) -> bytes | None:
@@ -151,23 +153,52 @@ class Values(ABC):
         if plain is not None:
             return plain
         number = id(value)
-        if number in self.done:
-            return self.done[number]
-        label = self.labelled(value, own=own)
-        if label is not None:
-            return label
+        known = self.done.get(number) or self.shared.values.get(number)
+        data = None if known is None else self.taken_over(number, known)
+        if data is None:
+            data = self.labelled(value, own=own)
+        return self.made(value, number) if data is None else data
+
+    def made(self, value: Any, number: int) -> bytes:
+        """The bytes of a value that has parts and is not known yet."""
         if number in self.active:  # a value that contains itself
             self.loops += 1
             return b"^%d" % self.active[number]
-        self.active[number], before = len(self.active), self.loops
+        self.active[number], before = len(self.active), (self.loops, self.unshared)
+        outer, self.asked = self.asked, []
         try:
             data = b"D" + digest_of(self.composite(value))
         finally:
             del self.active[number]
-        if self.loops == before:  # what points back out of itself has other bytes elsewhere
-            self.done[number] = data
-            self.keep.append(value)
+            asked, self.asked = self.asked, outer
+        if self.loops != before[0]:  # what points back out of itself has other bytes elsewhere
+            self.asked += asked
+            return data
+        self.shared.keep.append(value)
+        record = self.done[number] = Record(data, asked if self.unshared == before[1] else None)
+        if record.asked is not None:
+            self.shared.values[number] = record
+            self.asked.append(Valued(number, record))
         return data
+
+    def taken_over(self, number: int, record: Record) -> bytes | None:
+        """The bytes of a value that this walk or another one knows; None where they would differ here."""
+        if record.asked is None:
+            self.unshared += 1
+            return record.said
+        if number not in self.done:
+            outer, self.asked = self.asked, []
+            same = self.replay(record)
+            self.asked = outer
+            if not same:
+                return None
+            self.done[number] = record
+        self.asked.append(Valued(number, record))
+        return record.said
+
+    @abstractmethod
+    def replay(self, record: Record) -> bool:
+        """Ask for all that a record asked for (shared H1); False where the answers are others."""
 
     def composite(self, value: Any) -> bytes:
         kind = type(value)
@@ -225,10 +256,11 @@ class Values(ABC):
     def attributes_of(self, value: object) -> dict[str, object]:
         """Those in `__dict__` and in slots, sorted."""
         kind, state = type(value), dict(peek(value, "__dict__") or {})
-        if kind not in self.slots:
+        slots = self.shared.slots
+        if kind not in slots:
             found = [item for base in kind.__mro__ for item in vars(base).items()]
-            self.slots[kind] = [(n, slot) for n, slot in found if isinstance(slot, MemberDescriptorType)]
-        for name, slot in self.slots[kind]:
+            slots[kind] = [(n, slot) for n, slot in found if isinstance(slot, MemberDescriptorType)]
+        for name, slot in slots[kind]:
             with contextlib.suppress(AttributeError):  # not set
                 state.setdefault(name, slot.__get__(value, kind))
         kept = (n for n in state if not isinstance(vars(kind).get(n), functools.cached_property))
@@ -237,6 +269,7 @@ class Values(ABC):
     def opaque(self, value: object) -> bytes:
         """A value without canonical bytes: see fingerprint C5."""
         kind = type(value)
+        self.unshared += 1  # the module that names it counts
         pieces = [self.outside(kind.__module__, kind.__qualname__)]
         if kind.__module__.partition(".")[0] not in _STATELESS:
             source = source_facts(self.where, self.started)

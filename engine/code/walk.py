@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import functools
 import inspect
 import itertools
 import sys
@@ -38,6 +37,7 @@ from typing import Any
 from engine.code.given import classes_given, home_of, query_name
 from engine.code.names import PLACE, Names, as_imported, brought
 from engine.code.reach import Chain, annotation_names, facts_of, packed, texts_in
+from engine.code.shared import Fill, Queried, Record, Shared
 from engine.code.value import peek, words
 
 _DESCRIPTORS = (
@@ -60,8 +60,10 @@ _NOT_CODE = PLACE | words(
 class Walk(Names):
     """One walk from a function. Each object met gets a label, and later its part."""
 
-    def __init__(self, project: Callable[[str], bool] | None, *, follow: bool, started: int) -> None:
-        super().__init__(project, started)
+    def __init__(
+        self, project: Callable[[str], bool] | None, *, follow: bool, started: int, shared: Shared
+    ) -> None:
+        super().__init__(project, started, shared)
         self.follow = follow
 
     def all_from(self, function: Any) -> Iterable[tuple[str, str, bytes]]:
@@ -78,15 +80,12 @@ class Walk(Names):
         root = b"" if own is None else self.label_function(own, own=True)
         self.add("root", str(peek(function, "__qualname__") or ""), root + self.value(function, own=True))
         while self.pending:
-            self.pending.popleft()()
-        self.keep.clear()  # what is kept refers to this walk: without the cycle, it is freed at once
+            self.fill(*self.pending.popleft())
         return self.parts.values()
 
     # -- functions --------------------------------------------------------------------------------
 
-    def label_named(
-        self, value: object, kind: str, home: str, title: str, fill: Callable[[str], None], own: bool
-    ) -> bytes:
+    def label_named(self, value: object, kind: str, home: str, title: str, fill: Fill, own: bool) -> bytes:
         if self.home(home) != "project":
             return self.outside(home, title)
         if not (self.follow or own):
@@ -100,7 +99,9 @@ class Walk(Names):
             return self.label_outside(function, home)
         if not own and not self.follow:
             return b"S" + as_imported(name).encode("utf-8", "surrogatepass")
-        return self.label(id(function), "function", name, lambda unique: self.function(function, unique))
+        return self.label(
+            id(function), "function", name, lambda walk, unique: walk.function(function, unique)
+        )
 
     def label_outside(self, function: FunctionType, home: str) -> bytes:
         """An installed function: its name, plus what the project put into it (a decorator's wrapper)."""
@@ -112,7 +113,9 @@ class Walk(Names):
                 self.value(kind) + self.value(one)
                 for kind, one in sorted(registry.items(), key=lambda item: item[0].__qualname__)
             ]
-        elif id(function) not in self.active and (function.__closure__ or hasattr(function, "__wrapped__")):
+        elif id(function) in self.active:
+            self.unshared += 1
+        elif function.__closure__ or hasattr(function, "__wrapped__"):
             self.active[id(function)] = len(self.active)
             pieces += [self.cell(cell) for cell in function.__closure__ or ()]
             pieces.append(self.value(getattr(function, "__wrapped__", None)))
@@ -207,28 +210,43 @@ class Walk(Names):
         """The label of a query, function, class or module, or of a part of the interpreter."""
         name = query_name(value)
         if name is not None:
-            return self.labels.get(("query", id(value))) or self.query(value, name)
+            return self.label_query(value, name)
         if isinstance(value, FunctionType):
             return self.label_function(value, own=own)
         if isinstance(value, type):
-            title, fill = f"{value.__module__}:{value.__qualname__}", functools.partial(self.class_, value)
-            return self.label_named(value, "class", value.__module__, title, fill, own)
+            title = f"{value.__module__}:{value.__qualname__}"
+            return self.label_named(value, "class", value.__module__, title, _class(value), own)
         if isinstance(value, ModuleType):
-            title, fill = value.__name__, functools.partial(self.module, value)
-            return self.label_named(value, "module", title, title, fill, own)
+            title = value.__name__
+            return self.label_named(value, "module", title, title, _module(value), own)
         if isinstance(value, _DESCRIPTORS):
             return self.outside(value.__objclass__.__module__, value.__qualname__)
         if isinstance(value, BuiltinFunctionType) and isinstance(value.__self__, (ModuleType, type(None))):
             return self.outside(value.__module__ or "builtins", value.__qualname__)
         return None
 
+    def label_query(self, value: object, name: str) -> bytes:
+        """See `Names.label_query`."""
+        found = self.labels.get(("query", id(value)))
+        if found is None:
+            outer, self.asked = self.asked, []
+            known = self.shared.queries.get(id(value))
+            found = known.said if known is not None and self.replay(known) else self.query(value, name)
+            self.asked = outer
+            self.labels["query", id(value)] = found
+        self.asked.append(Queried(value, name, found))
+        return found
+
     def query(self, value: object, name: str) -> bytes:
+        self.asked, before = [], self.unshared
         info = peek(value, "__query__")
         parameters = map(self.parameter, peek(info, "parameters") or ())
         self.add("query", name, packed(b"parameters", parameters))
         known = classes_given(self, info) if self.follow else ()
-        self.keep.append(value)
-        found = self.labels["query", id(value)] = packed(b"Q", (name.encode(), *known))
+        self.shared.keep.append(value)
+        found = packed(b"Q", (name.encode(), *known))
+        if self.unshared == before:
+            self.shared.queries[id(value)] = Record(found, self.asked)
         return found
 
     def parameter(self, one: inspect.Parameter) -> bytes:
@@ -253,6 +271,18 @@ class Walk(Names):
             factories = [peek(one, "factory") or one for one in peek(cls, "__struct_defaults__")]
             pieces += map(self.value, (options, peek(cls, "__struct_encode_fields__"), factories))
         self.add("class", name, packed(b"class", pieces))
+
+
+def _function(function: FunctionType) -> Fill:
+    return lambda walk, unique: walk.function(function, unique)
+
+
+def _class(cls: type) -> Fill:
+    return lambda walk, unique: walk.class_(cls, unique)
+
+
+def _module(module: ModuleType) -> Fill:
+    return lambda walk, unique: walk.module(module, unique)
 
 
 def _annotations(cls: type) -> Mapping[str, object]:
