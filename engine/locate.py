@@ -139,7 +139,7 @@ def _bind_one(core: Core, info: QueryInfo, shared: Shared) -> int:
     if before is None or before is info:
         core.queries.bound[row] = info
     elif REGISTRY.get(info.name) is info:
-        take_over(core, before, info, is_same=code == core.queries.codes[row])
+        take_over(core, before, info)
     else:
         raise _taken_over(info)
     if code != core.queries.codes[row]:

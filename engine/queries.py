@@ -34,7 +34,9 @@ class Queries:
         self.of_members: dict[int, set[int]] = {}  # of a member's query: the collections' own queries
         self.stored: set[int] = set()  # have nodes in the store since it was opened
         self.checked: set[int] = set()  # their code was compared in this process
-        self.taken_over = len(TAKEN_OVER)  # redefinitions that were seen; those of before are no news here
+        self.taken_over = len(TAKEN_OVER)  # redefinitions that were seen: those of before are no news here,
+        if TAKEN_OVER:  # but their classes may be
+            renew()
         self.takes_many = False  # whether a query with `batch=` is bound
 
     def add(self, name: str, code: bytes, calls: set[int]) -> int:

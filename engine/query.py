@@ -25,6 +25,7 @@ from typing import (
     Any,
     Concatenate,
     Final,
+    NoReturn,
     ParamSpec,
     Protocol,
     TypeVar,
@@ -317,7 +318,8 @@ def each(query: Any, keys: Any = None, /) -> tuple[Any, ...]:
     """
     frame = CURRENT.get()
     if keys is None:
-        named = list(query)
+        several = query if isinstance(query, Iterable) else [query]
+        named = [one if one.__class__ is Key else _refuse(one) for one in several]
         if frame is None:
             return tuple(key.query.call(key.args) for key in named)
         return frame.fetch_group([(key.query, key.args) for key in named])
@@ -327,6 +329,11 @@ def each(query: Any, keys: Any = None, /) -> tuple[Any, ...]:
     if len(info.parameters) == 1 and info.kinds is not None:
         return frame.fetch_group([(info, (key,)) for key in keys])
     return frame.fetch_group([(info, info.bind((key,), {})) for key in keys])
+
+
+def _refuse(one: object) -> NoReturn:
+    hint = "Name the query and its arguments: each(lines, paths)."
+    raise BadQuery(f"each was given {short(one)}, which is no key", hint=hint)
 
 
 def info_of(query: object) -> QueryInfo:

@@ -27,8 +27,8 @@ from engine.recall import recall
 from engine.store.codec import DamagedValue
 
 
-def take_over(core: Core, before: QueryInfo, info: QueryInfo, *, is_same: bool) -> None:
-    """A newer definition of the same name serves the nodes of the older one; its code may be the same."""
+def take_over(core: Core, before: QueryInfo, info: QueryInfo) -> None:
+    """A newer definition of the same name serves the nodes of the older one."""
     bound, row = core.queries.bound, core.queries.by_name[info.name]
     old, new = core.graph.tables[before.index], core.graph.tables[info.index]
     bound[row] = info
@@ -39,8 +39,7 @@ def take_over(core: Core, before: QueryInfo, info: QueryInfo, *, is_same: bool) 
             except LookupError:  # a class of its arguments has other fields by now: nobody can ask for it
                 key = (ABSENT, node)
             new[key] = node
-        if is_same:
-            _renew_values(core, before, info)
+        _renew_values(core, before, info)  # of other code too: what the host set stays, and `eq` compares
     except BaseException:  # of a class of the user, say (R1)
         bound[row] = before
         new.clear()
@@ -62,11 +61,12 @@ def _renew_values(core: Core, before: QueryInfo, info: QueryInfo) -> None:
         if isinstance(held, Failure):
             if held.data is not None or held.ring:
                 continue
-        elif held is ABSENT or flags & MUTABLE or not before.codec.has_classes:
+        elif held is ABSENT or flags & MUTABLE:
             continue
         else:
             try:
-                graph.values[node] = info.codec.decode(before.codec.encode(held))
+                if before.codec.has_classes:
+                    graph.values[node] = info.codec.decode(before.codec.encode(held))
                 continue
             except Exception:  # of an annotation or a class of the user
                 if flags & PINNED:

@@ -18,7 +18,16 @@ from engine.answer import answer
 from engine.attempt import PATIENCE, Gate, finish, insist, stopped
 from engine.core import Core, Request
 from engine.durability import Durability
-from engine.errors import Cancelled, NotAnInput, StoreDamaged, StoreFull, WrongInput, WrongValue
+from engine.errors import (
+    Cancelled,
+    NotAnInput,
+    QueryTakenOver,
+    StoreDamaged,
+    StoreFull,
+    TableTakenOver,
+    WrongInput,
+    WrongValue,
+)
 from engine.explain import annotate
 from engine.graph import ABSENT, FORCED, ROOT, TRANSIENT
 from engine.key import Key
@@ -190,6 +199,8 @@ def rebind(core: Core) -> None:
         try:
             if row is not None and core.queries.bound[row] is not REGISTRY[name]:
                 bind(core, REGISTRY[name])
+        except (QueryTakenOver, TableTakenOver):
+            continue  # another thread defined it once more meanwhile: that is news for the next request
         except Exception as error:  # whatever the objects of the user raise that its code names
             failed = failed or error
     if failed is not None:

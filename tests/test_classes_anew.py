@@ -265,3 +265,49 @@ def test_a_fold_gets_values_and_a_state_of_the_classes_of_now(
             assert db.get(getattr(rules, folded)) == (3, True)
             rules.load()
             assert not db.audit(getattr(rules, folded)).differences
+
+
+SET = """
+from attrs import frozen
+from engine import input, query
+
+@frozen
+class Row:
+    n: int
+    def worth(self) -> int:
+        return self.n
+
+def default() -> Row:
+    return Row(Row(0).worth())
+
+@input
+def cell() -> Row:
+    return default()
+
+@query(eq=lambda one, other: one.n == other.n)
+def row() -> Row:
+    return default()
+
+@query
+def kinds() -> tuple[bool, int, bool]:
+    return isinstance(cell(), Row), cell().worth(), isinstance(row(), Row)
+"""
+
+
+@pytest.mark.parametrize("where", [None, "store"])
+@pytest.mark.parametrize(
+    "edit", [("return self.n", "return self.n * 1"), ("n: int\n", "n: int\n    m: int = 0\n")]
+)
+def test_what_the_host_set_and_what_comes_out_equal_by_eq_is_of_the_class_of_now_whose_code_is_another(
+    tmp_path: Path, where: str | None, edit: tuple[str, str]
+) -> None:
+    """A set value does not run again, and one that is equal is kept: both stayed of the class of before."""
+    rules = Rules(tmp_path, SET, head="")
+    with Engine(where and tmp_path / where, root=tmp_path) as db:
+        db.set(rules.cell, rules.Row(7))
+        assert db.get(rules.kinds) == (True, 7, True)
+        rules.file.write_text(SET.replace(*edit))
+        rules.load()
+        assert db.get(rules.kinds) == (True, 7, True)
+        assert db.notes() == ()
+        db.check_invariants()

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import pytest
 from attrs import frozen
 
-from engine import Engine, EngineError, Key, Sum, fold, query, table
-from engine.errors import BadLookup
+from engine import Engine, EngineError, Key, Sum, each, fold, query, table
+from engine.errors import BadLookup, BadQuery
 from engine.key import short
 from tests.sources import CHECKOUT
 from tests.watching import Watch
@@ -160,3 +160,13 @@ def test_what_a_table_or_a_fold_is_made_of_is_refused_in_words_where_it_is_pickl
     """It was Python's own error of a function that is not the same object."""
     with pytest.raises(EngineError, match="cannot be pickled"):
         pickle.dumps(key)
+
+
+def test_each_is_told_what_is_no_key() -> None:
+    @query
+    def lines(path: str) -> int:
+        return len(path)
+
+    for wrong in ([lines(one) for one in ("a", "bb")], lines):  # its values, and all of its keys
+        with pytest.raises(BadQuery, match=r"which is no key[^$]*each\(lines, paths\)"):
+            each(wrong)  # type: ignore[arg-type]  # that is the mistake
