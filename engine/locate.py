@@ -103,7 +103,7 @@ def bind(core: Core, info: QueryInfo) -> int:
     stored query that no loaded module defines may have changed unseen: its nodes are forced, which makes
     their readers run, which imports the module and binds the query.
     """
-    shared = Shared()  # nothing of the user runs until all are compared
+    shared = Shared()  # of one moment: no query runs until all are compared
     first = _bind_one(core, info, shared)
     waiting, seen = [first], {first}
     while waiting:
@@ -183,12 +183,11 @@ def _code_of(core: Core, info: QueryInfo, shared: Shared) -> bytes:
     one of other values cannot read what was stored: the last SHAPE_BYTES are those of the shape. See
     test_kinds_change and test_annotations_change.
     """
-    compute = partial(_code_said, info, shared)
     try:
-        return compute()
+        return _code_said(info, shared)
     except (BadQuery, RecursionError):
-        # the caller may stand deep: only this answer counts
-        return cast(bytes, run_on_fresh_stack(core, compute))
+        # the caller may stand deep: only this answer counts, and nothing that was found out there
+        return cast(bytes, run_on_fresh_stack(core, partial(_code_said, info, Shared())))
 
 
 def _code_said(info: QueryInfo, shared: Shared) -> bytes:

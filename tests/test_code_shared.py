@@ -72,6 +72,8 @@ outer = [inner]
 bag.append(contextlib.contextmanager(functools.partial(first, bag)))
 held = bag[0]
 other.outer = outer
+class Made:
+    steps = deep, holder, bag
 
 def three(): return asked, Node, second, first
 def four(): return first, several, kinds, other, absent
@@ -79,6 +81,16 @@ def five(): return functools.partial(three, Node), other.thing
 def six():
     import lazy
     return lazy.n, other.again, holder
+ORDER = [first, second]
+def left(steps=ORDER): return steps
+def right(steps=ORDER): return steps
+def backwards(): return left, right, second
+def forwards(): return left, right, first
+@query
+def told(how: object = zlib.compressobj()) -> int: return 1
+@query
+def turning(how: object = deep) -> int: return 1
+def telling(): return other.told_there, told, turning
 def eight(): return held
 def nine(): return bag, held
 def ten(): return inner, outer
@@ -90,6 +102,7 @@ def opaque_too(): return app.opaque, thing
 def again(): return app.holder, app.second
 def shout(): return thing
 def outside(): return outer
+def told_there(): return app.told, app.turning, app.Made
 class Leaf:
     size: "app.Node"
     def grow(self): return opaque_too, Leaf

@@ -299,3 +299,19 @@ def test_a_set_of_things_of_one_name_is_the_same_wherever_they_are_in_memory(
         kept.append((app, [object() for _ in range(7 * number % 13)]))  # others come to lie elsewhere
         seen.add(code_fingerprint(app.f))
     assert len(seen) == 1
+
+
+def test_a_class_of_classes_that_answers_to_any_name_makes_no_struct(tmp_path: Path) -> None:
+    """Languages within the language do that: what it gave was gone through as the defaults of a struct."""
+    app = load(
+        tmp_path,
+        """\
+        class Meta(type):
+            def __getattr__(cls, name): return Column()
+        class Column: ...
+        class Person(metaclass=Meta):
+            name: str
+        def f(): return Person.name
+        """,
+    )
+    assert code_fingerprint(app.f) == code_fingerprint(app.f)

@@ -157,10 +157,8 @@ class Values(ABC):
         data = None if known is None else self.taken_over(number, known)
         if data is None:
             data = self.labelled(value, own=own)
-        return self.made(value, number) if data is None else data
-
-    def made(self, value: Any, number: int) -> bytes:
-        """The bytes of a value that has parts and is not known yet."""
+        if data is not None:
+            return data
         if number in self.active:  # a value that contains itself
             self.loops += 1
             return b"^%d" % self.active[number]
@@ -186,7 +184,10 @@ class Values(ABC):
         if record.asked is None:
             self.unshared += 1
             return record.said
-        if number not in self.done:
+        known = self.done.get(number)
+        if known is not None and known.said != record.said:  # this walk met others of the same names before
+            return None
+        if known is None:
             outer, self.asked = self.asked, []
             same = self.replay(record)
             self.asked = outer

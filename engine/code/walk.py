@@ -99,9 +99,7 @@ class Walk(Names):
             return self.label_outside(function, home)
         if not own and not self.follow:
             return b"S" + as_imported(name).encode("utf-8", "surrogatepass")
-        return self.label(
-            id(function), "function", name, lambda walk, unique: walk.function(function, unique)
-        )
+        return self.label(id(function), "function", name, _function(function))
 
     def label_outside(self, function: FunctionType, home: str) -> bytes:
         """An installed function: its name, plus what the project put into it (a decorator's wrapper)."""
@@ -114,7 +112,7 @@ class Walk(Names):
                 for kind, one in sorted(registry.items(), key=lambda item: item[0].__qualname__)
             ]
         elif id(function) in self.active:
-            self.unshared += 1
+            self.loops += 1  # as for a value that contains itself: elsewhere it has other bytes
         elif function.__closure__ or hasattr(function, "__wrapped__"):
             self.active[id(function)] = len(self.active)
             pieces += [self.cell(cell) for cell in function.__closure__ or ()]
@@ -234,18 +232,19 @@ class Walk(Names):
             found = known.said if known is not None and self.replay(known) else self.query(value, name)
             self.asked = outer
             self.labels["query", id(value)] = found
+        self.unshared += id(value) not in self.shared.queries
         self.asked.append(Queried(value, name, found))
         return found
 
     def query(self, value: object, name: str) -> bytes:
-        self.asked, before = [], self.unshared
+        self.asked, before = [], (self.unshared, self.loops)
         info = peek(value, "__query__")
         parameters = map(self.parameter, peek(info, "parameters") or ())
         self.add("query", name, packed(b"parameters", parameters))
         known = classes_given(self, info) if self.follow else ()
         self.shared.keep.append(value)
         found = packed(b"Q", (name.encode(), *known))
-        if self.unshared == before:
+        if (self.unshared, self.loops) == before:
             self.shared.queries[id(value)] = Record(found, self.asked)
         return found
 
@@ -266,7 +265,7 @@ class Walk(Names):
             if not (attribute in _NOT_CODE or attribute in members or _is_scaffold(cls, attribute, value)):
                 pieces += (attribute.encode(), self.value(value))
         config = peek(cls, "__struct_config__")
-        if config is not None:  # defaults and options of a msgspec.Struct are not among its attributes
+        if type(config).__name__ == "StructConfig":  # what a msgspec.Struct has beside its attributes
             options = {option: peek(config, option) for option in dir(config) if not option.startswith("_")}
             factories = [peek(one, "factory") or one for one in peek(cls, "__struct_defaults__")]
             pieces += map(self.value, (options, peek(cls, "__struct_encode_fields__"), factories))
