@@ -265,8 +265,8 @@ def _wrapper(info: QueryInfo) -> Any:
     consts = tuple(info.index if one == ANY_INDEX else one for one in code.co_consts)
     made = FunctionType(code.replace(co_filename=file, co_consts=consts), scope)
     given = [one for one in info.parameters if one.default is not one.empty]
-    made.__kwdefaults__ = {one.name: one.default for one in given if one.kind is one.KEYWORD_ONLY}
-    made.__defaults__ = tuple(one.default for one in given if one.kind is not one.KEYWORD_ONLY)
+    made.__kwdefaults__ = {one.name: one.default for one in given if one.kind is one.KEYWORD_ONLY} or None
+    made.__defaults__ = tuple(one.default for one in given if one.kind is not one.KEYWORD_ONLY) or None
     wrapper: Any = functools.update_wrapper(made, info.function)
     wrapper.__query__ = info
     wrapper.key = functools.partial(_key, info)

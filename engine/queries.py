@@ -63,11 +63,12 @@ class Queries:
 
     def redefined(self) -> Iterator[str]:
         """The names that were defined again since all of these were taken last."""
-        names = TAKEN_OVER[self.taken_over :]
+        end = len(TAKEN_OVER)
+        names = TAKEN_OVER[self.taken_over : end]
         if names:
             renew()  # what no annotation names is made of the classes of now, too
         yield from dict.fromkeys(names)
-        self.taken_over += len(names)  # last: who is interrupted goes through them again
+        self.taken_over = max(self.taken_over, end)  # last: who is interrupted goes through them again
 
     def clear(self) -> None:
         """Forget all that the store knows, or will not know."""

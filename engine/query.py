@@ -7,15 +7,12 @@ Invariants
     Q2  One memo key per distinct arguments, types included: the short key is used only where the exact
         class of every argument is the annotated one, anything else goes by canonical bytes.
     Q3  A name means one definition at a time; a later definition takes the name over.
-    Q4  The index of a definition that is gone is given to another one: engines have a table for each, and
-        what goes through all of them must not grow with every module that is loaded again.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 import sys
 import typing
 from collections.abc import Callable, Iterable, Sequence
@@ -39,6 +36,7 @@ from engine.errors import BadArguments, BadQuery
 from engine.frame import CURRENT
 from engine.key import Key, display, short
 from engine.message import escaped
+from engine.numbering import give_back, next_index
 from engine.tables.row_shape import row_shape
 
 if TYPE_CHECKING:
@@ -99,22 +97,11 @@ class QueryOfOne(Protocol[S_contra, R_co]):
     def __call__(self, key: S_contra, /) -> R_co: ...
 
 
-_indexes = itertools.count()
-_given_back: list[int] = []  # indexes of definitions that are gone
-
-
-def _next_index() -> int:
-    try:
-        return _given_back.pop()
-    except IndexError:
-        return next(_indexes)
-
-
 @define(slots=True, eq=False, repr=False)
 class QueryInfo:
     """Everything the engine knows of one definition."""
 
-    index: int = field(init=False, factory=_next_index)  # of its table in every engine
+    index: int = field(init=False, factory=next_index)  # of its table in every engine
     name: str
     function: Callable[..., Any]
     parameters: tuple[inspect.Parameter, ...]
@@ -146,8 +133,8 @@ class QueryInfo:
     quiet: bool = False  # book-keeping of the engine: not counted, and told to nobody
     _codec: ValueCodec | None = field(default=None, init=False)
 
-    def __del__(self, _give_back: Callable[[int], None] = _given_back.append) -> None:
-        _give_back(self.index)  # no engine knows it (redefined R2), no wrapper and no key
+    def __del__(self, _give_back: Callable[[QueryInfo], None] = give_back) -> None:
+        _give_back(self)  # a default: at the end of the process globals go first
 
     def __deepcopy__(self, memo: object) -> QueryInfo:
         return self  # keys are equal whose definition is one object
@@ -318,7 +305,7 @@ def each(query: Any, keys: Any = None, /) -> tuple[Any, ...]:
     """
     frame = CURRENT.get()
     if keys is None:
-        several = query if isinstance(query, Iterable) else [query]
+        several = query if isinstance(query, Iterable) else _refuse(query)
         named = [one if one.__class__ is Key else _refuse(one) for one in several]
         if frame is None:
             return tuple(key.query.call(key.args) for key in named)
@@ -333,7 +320,7 @@ def each(query: Any, keys: Any = None, /) -> tuple[Any, ...]:
 
 def _refuse(one: object) -> NoReturn:
     hint = "Name the query and its arguments: each(lines, paths)."
-    raise BadQuery(f"each was given {short(one)}, which is no key", hint=hint)
+    raise BadQuery(f"each takes several keys, and was given {short(one)}", hint=hint)
 
 
 def info_of(query: object) -> QueryInfo:

@@ -5,7 +5,7 @@ Its nodes go on under the newer one; what was stored or set for the older one ma
 Invariants
     R1  An error leaves the older definition bound to the whole of its nodes: it begins again from there.
     R2  A table that is not empty is that of the definition which its query is bound to: others may get the
-        index of one that is gone (query Q4).
+        index of one that is gone (numbering N1).
 """
 
 from __future__ import annotations

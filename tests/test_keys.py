@@ -167,6 +167,6 @@ def test_each_is_told_what_is_no_key() -> None:
     def lines(path: str) -> int:
         return len(path)
 
-    for wrong in ([lines(one) for one in ("a", "bb")], lines):  # its values, and all of its keys
-        with pytest.raises(BadQuery, match=r"which is no key[^$]*each\(lines, paths\)"):
+    for wrong in ([lines(one) for one in ("a", "bb")], lines, lines.key("a")):
+        with pytest.raises(BadQuery, match=r"each takes several keys[^$]*each\(lines, paths\)"):
             each(wrong)  # type: ignore[arg-type]  # that is the mistake
