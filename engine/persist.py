@@ -30,7 +30,7 @@ from engine.graph import (
     UNTRACKED,
     Graph,
     compact,
-)  # fmt: skip
+)
 from engine.query import REGISTRY
 from engine.reach import note
 from engine.store import Batch, Extent, NodeColumns, NodeRow, QueryRow, RevisionRow, State
@@ -185,16 +185,17 @@ def commit(core: Core, *, goes_on: bool = False) -> None:
     """
     unsaved, store = core.unsaved, core.store
     unsaved.let_passing_go(core.graph)
-    if store is None or store.read_only:
-        return
-    if not unsaved.has_news and not any(one.has_news for one in core.collections.values()):
+    has_news = unsaved.has_news or any(one.has_news for one in core.collections.values())
+    if store is None or store.read_only or not has_news:
         return
     batch = _news(core, goes_on)
     try:
         store.write(batch)
     except StoreFull as error:
         if batch.extent is Extent.ALL:  # what is new needs less room than the index of all
-            commit(core, goes_on=True)
+            unsaved.no_room_for_index = True
+            core.telling.note("the store has no room for its index: the next opening makes it", once="index")
+            commit(core, goes_on=goes_on)
             return
         core.telling.note(str(error), once="full")
         unsaved.disk_full = True
@@ -284,15 +285,14 @@ def _extent(core: Core, goes_on: bool) -> Extent:
     if core.queries.stored:
         return Extent.CHANGED
     indexed = store.is_indexed
-    if goes_on and (not indexed or len(core.unsaved.nodes) > store.state.next_node):
+    later = goes_on and (not indexed or len(core.unsaved.nodes) > store.state.next_node)
+    if later or (core.unsaved.no_room_for_index and not indexed):
         return Extent.LATER
     return Extent.CHANGED if indexed else Extent.ALL
 
 
 class _Readers(Collection[tuple[int, bytes]]):
-    """The packed readers of nodes, made one by one while they are written: those of a first build are as many
-    bytes as all else that ends it.
-    """
+    """The packed readers of nodes, made one by one as they are written: they are half of a first build."""
 
     def __init__(self, core: Core, nodes: Sequence[int], others: Mapping[int, bytes]) -> None:
         self._readers = core.graph.readers

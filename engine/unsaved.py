@@ -21,8 +21,8 @@ class Unsaved:
     """The news of an engine, by the tables of the store in which they end."""
 
     __slots__ = (
-        "_passed", "cursors", "disk_full", "earlier_gone", "nodes", "passing", "queries", "readers",
-        "revisions", "ringed", "since", "stamps", "state", "value_bytes",
+        "_passed", "cursors", "disk_full", "earlier_gone", "no_room_for_index", "nodes", "passing", "queries",
+        "readers", "revisions", "ringed", "since", "stamps", "state", "value_bytes",
     )  # fmt: skip
 
     def __init__(self, now: int) -> None:
@@ -43,6 +43,7 @@ class Unsaved:
         self.value_bytes = 0  # of what is in `nodes`
         self.since = now  # when the first of the rows was made that the next commit writes
         self.disk_full = False  # the last commit found no space
+        self.no_room_for_index = False  # tried once: at each commit it would take seconds
 
     @property
     def has_news(self) -> bool:
