@@ -204,6 +204,10 @@ KINDS = {
     "a struct with another field": (STRUCT, FIELD),
     "a struct like an array": (STRUCT, ("=True)", "=True, array_like=True)")),
     "a struct with a tag": (STRUCT, ("=True)", "=True, tag='other')")),
+    "a struct that leaves out what is another default now": (
+        ("class Point(Struct, frozen=True, omit_defaults=True):\n    x: int = 1", "Point"),
+        ("x: int = 1", "x: int = 5"),
+    ),
     "a struct with other names": (STRUCT, ("=True)", "=True, rename='upper')")),
     "a generic class with another field": (GENERIC, FIELD),
 }
