@@ -39,11 +39,12 @@ def _body(chance: Random, depth: int, only_if: bool) -> str:
             f"for {name} in range(when()):\n{first}\nelse:\n{second}",
             f"while when():\n{first}",
             f"with suppress(OSError):\n    fail()\n{first}\n    fail()",
+            f"try:\n    fail()\n{first}\nexcept OSError as {name}:\n{second}",
             f"match when():\n case 0:\n{first}\n case _ if when():\n{second}",
         ]
         lines.append(chance.choice(statements[:8] if only_if else statements) if depth else simple[0])
         if chance.random() < 0.1:
-            lines.append(f"{name} = 1\ndel {name}")
+            lines.append(f"{name} = 1\ndel {chance.choice((name, f'({name},)'))}")
     return "\n".join(lines)
 
 

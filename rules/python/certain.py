@@ -41,14 +41,14 @@ def _after(body: Iterable[ast.stmt], before: set[str], bound: set[str]) -> set[s
         elif isinstance(node, (ast.Try, ast.TryStar)):
             begun = _after(node.body, names, bound)
             ends = [_after(node.orelse, begun, bound)]
-            ends += [_after(handler.body, names & begun, bound) for handler in node.handlers]
+            ends += [_after(one.body, names & begun, bound) - {one.name} for one in node.handlers]
             names = _after(node.finalbody, set.intersection(*ends), bound)
         elif isinstance(node, PERHAPS):
             bound.update(_stored(node))
             for inner in _bodies(node):
                 names &= _after(inner, names, bound)
         elif isinstance(node, ast.Delete):
-            names.difference_update(one.id for one in node.targets if isinstance(one, ast.Name))
+            names.difference_update(*map(_names, node.targets))
         elif isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
             names.clear()
         else:
