@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import compileall
 import faulthandler
+import itertools
 import os
 import signal
+import sys
 import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ import hypothesis
 import pytest
 
 from engine import Engine
+from engine.query import REGISTRY
 from engine.watch.inotify import instances
 from tests.patience import until
 from tests.watching import Watch
@@ -122,6 +125,16 @@ def no_watch_left() -> Iterator[None]:
     yield
     # Its thread looks every few milliseconds whether it is to end.
     until(lambda: not instances(), "the end of a watch of this test: it is open still")
+
+
+@pytest.fixture(autouse=True)
+def no_definition_left() -> Iterator[None]:
+    """What a test defines in itself goes with it: each engine of later tests would have a table for it."""
+    before = len(REGISTRY)
+    yield
+    for name in list(itertools.islice(reversed(REGISTRY), max(0, len(REGISTRY) - before))):
+        if "<locals>" in name or name.partition(":")[0] not in sys.modules:
+            del REGISTRY[name]
 
 
 @pytest.fixture
