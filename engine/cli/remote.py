@@ -97,7 +97,7 @@ def run(
     request = _to_run(query, args, named, settings, options["json"], sync)
     request["indent"] = 2 if options["json"] and sys.stdout.isatty() else None
     quiet: bool = options["quiet"]
-    progress = Progress(cast("Engine", far), _doing(query, args), quiet=quiet)
+    progress = Progress(cast("Engine", far), _doing(query, args, named), quiet=quiet)
     try:
         with progress:
             reply = ask(settings.store, request, progress=far.hear)
@@ -219,8 +219,8 @@ def _to_run(
     }
 
 
-def _doing(query: str, args: tuple[str, ...]) -> str:
-    return f"computing {' '.join((query, *args))}"
+def _doing(query: str, args: tuple[str, ...], named: tuple[str, ...] = ()) -> str:
+    return f"computing {' '.join((query, *args, *named))}"
 
 
 def _place(settings: Settings) -> dict[str, Any]:
