@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,15 @@ def twos(many: int) -> Query[[], int]:
         return sum(beside(at).count(n=2) for at in range(many))
 
     return asked
+
+
+@pytest.fixture(autouse=True)
+def made_anew() -> Iterator[None]:
+    """What was made for one test is gone with it, see `no_definition_left`."""
+    yield
+    beside.cache_clear()
+    twos.cache_clear()
+    TOWER.clear()
 
 
 @pytest.mark.parametrize("many", MANY)
