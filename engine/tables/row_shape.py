@@ -57,23 +57,29 @@ def _encoded(kind: Any) -> str:
     """How msgspec encodes a record, where that is not as an object of its fields. Answers are stored so."""
     if issubclass(kind, tuple):
         return " array"
-    config: Any = getattr(kind, "__struct_config__", None)
-    if type(config).__name__ != "StructConfig":  # classes of a class may answer to any name
+    config = _struct_config(kind)
+    if config is None:
         return ""
     left_out = kind.__struct_defaults__ if config.omit_defaults else ()
     said = (config.array_like, config.tag_field, config.tag, kind.__struct_encode_fields__, left_out)
     return ADDRESS.sub("", f" {said}")
 
 
-def _fields(kind: type) -> Iterable[str] | None:
+def _struct_config(kind: type) -> Any:
+    """The options of a msgspec.Struct, which is not imported here; None for every other class."""
+    config = getattr(kind, "__struct_config__", None)
+    return config if type(config).__name__ == "StructConfig" else None  # a metaclass may answer to any name
+
+
+def _fields(kind: Any) -> Iterable[str] | None:
+    if _struct_config(kind) is not None:
+        return list(kind.__struct_fields__)
     if attrs.has(kind):
         return [field.name for field in attrs.fields(kind)]
     if dataclasses.is_dataclass(kind):
         return [field.name for field in dataclasses.fields(kind)]
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
         return list(getattr(kind, "_fields"))  # noqa: B009 -- no class of tuples is known to have it
-    if type(getattr(kind, "__struct_config__", None)).__name__ == "StructConfig":
-        return list(getattr(kind, "__struct_fields__"))  # noqa: B009 -- as above, without importing msgspec
     return list(_written(kind)) if typing.is_typeddict(kind) else None
 
 
