@@ -118,7 +118,18 @@ def bind(core: Core, info: QueryInfo) -> int:
         fresh = core.queries.called_by(row) - seen
         seen |= fresh
         waiting += fresh
+    if shared.cached:
+        _tell_of_caches(core, shared)
     return first
+
+
+def _tell_of_caches(core: Core, shared: Shared) -> None:
+    from engine.code.cached import hidden_reads
+
+    for helper, read in hidden_reads(shared.cached):
+        cause = f"{helper} is kept by functools.cache, and reads through the query {read}"
+        cure = "who calls it second does not see edits. Make it a query"
+        core.telling.note(f"{cause}: {cure}", once=f"cache {helper}")
 
 
 def _bind_one(core: Core, info: QueryInfo, shared: Shared) -> int:

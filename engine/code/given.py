@@ -50,10 +50,10 @@ def classes_given(walk: Walk, info: Any) -> list[bytes]:
         elif isinstance(found, FunctionType):
             labels.update(walk.annotated(found, "return"))
             if not _says_what_it_gives(found, checked=id(found) in checked):
-                waiting += _held_by(found)
+                waiting += held_by(found)
                 if walk.home(home_of(found)) == "project":
                     scope, facts = found.__globals__, facts_of(found.__code__)
-                    waiting += (_named(scope, chain) for chain in facts.names)
+                    waiting += (named_in(scope, chain) for chain in facts.names)
                     labels.update(walk.imported(one, scope) for one in facts.imports)
         elif isinstance(found, (type, ModuleType)):
             if walk.home(found.__module__ if isinstance(found, type) else found.__name__) == "project":
@@ -62,7 +62,7 @@ def classes_given(walk: Walk, info: Any) -> list[bytes]:
             if walk.home(type(found).__module__) == "project":
                 labels.add(walk.value(type(found)))
                 waiting += walk.attributes_of(found).values()
-            waiting += _inside(found)
+            waiting += inside(found)
     return sorted(labels)
 
 
@@ -92,7 +92,7 @@ def _made_by(info: object) -> Iterator[FunctionType]:
             yield found
 
 
-def _named(scope: Mapping[str, Any], chain: Chain) -> object:
+def named_in(scope: Mapping[str, Any], chain: Chain) -> object:
     """What a name and the attributes of modules that are read from it stand for."""
     found = brought(scope.get(chain[0]))
     for attribute in chain[1:]:
@@ -100,18 +100,18 @@ def _named(scope: Mapping[str, Any], chain: Chain) -> object:
     return found
 
 
-def _held_by(function: FunctionType) -> Iterator[object]:
+def held_by(function: FunctionType) -> Iterator[object]:
     """What a function has from where it was made: defaults, cells, what it wraps."""
     held = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # not bound yet
             held[name] = cell.cell_contents
     yield from (held[name] for name in held if not isinstance(held[name], ModuleType))
-    yield from (_named(held, chain) for chain in facts_of(function.__code__).free)
+    yield from (named_in(held, chain) for chain in facts_of(function.__code__).free)
     yield from (function.__defaults__, function.__kwdefaults__, peek(function, "__wrapped__"))
 
 
-def _inside(value: Any) -> Iterable[object]:
+def inside(value: Any) -> Iterable[object]:
     """What an object of a type that is not the project's holds."""
     kind = type(value)
     if kind in HOLDERS:

@@ -86,4 +86,5 @@ class Shared:
         self.queries: dict[int, Record] = {}
         self.homes: dict[tuple[str, bool], str] = {}
         self.slots: dict[type, list[tuple[str, MemberDescriptorType]]] = {}
+        self.cached: list[Any] = []  # helpers that functools.cache keeps, see `cached`
         self.keep: list[object] = []  # ids stay valid while it lasts

@@ -57,6 +57,7 @@ def peek(value: object, name: str) -> Any:
         return None
 
 
+CACHED: Any = type(functools.cache(len))
 # Objects that only hold others: these attributes are all there is to them.
 HOLDERS: Mapping[Any, tuple[str, ...]] = {
     staticmethod: ("__func__",),
@@ -66,7 +67,7 @@ HOLDERS: Mapping[Any, tuple[str, ...]] = {
     functools.partial: ("func", "args", "keywords", "__dict__"),
     functools.partialmethod: ("func", "args", "keywords"),
     functools.singledispatchmethod: ("func", "dispatcher"),
-    type(functools.cache(len)): ("__wrapped__",),
+    CACHED: ("__wrapped__",),
     MethodType: ("__func__", "__self__"),
     MethodWrapperType: ("__name__", "__self__"),
     range: ("start", "stop", "step"),
@@ -205,6 +206,8 @@ class Values(ABC):
         kind = type(value)
         if kind in _EXACT:
             return self.container(value, kind)
+        if kind is CACHED:
+            self.shared.cached.append(value)
         if kind in HOLDERS:
             return packed(kind.__name__.encode(), [self.value(peek(value, one)) for one in HOLDERS[kind]])
         if isinstance(value, CodeType):

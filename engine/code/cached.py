@@ -1,0 +1,47 @@
+"""Cached: helpers that `functools.cache` keeps although they read through queries.
+
+Who asks such a helper second gets what it kept and has read nothing, so an edit passes its readers by. While
+a query runs nobody can see that, as the cache is written in C; but all code that a query reaches is read for
+its fingerprint, and there the helper is met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from types import FunctionType
+from typing import Any
+
+from engine.code.given import held_by, home_of, inside, named_in, query_name
+from engine.code.origin import origin
+from engine.code.reach import facts_of
+
+
+def hidden_reads(helpers: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """The name of each such helper, and of the first query that it reads through."""
+    for helper in helpers:
+        read = _read_by(helper)
+        if read is not None:
+            yield f"{helper.__module__}:{helper.__qualname__}", read
+
+
+def _read_by(helper: Any) -> str | None:
+    waiting, met = [helper.__wrapped__], dict[int, object]()
+    while waiting:
+        found = waiting.pop(0)
+        if id(found) in met:
+            continue
+        met[id(found)] = found
+        name = query_name(found)
+        if name is not None:
+            return name
+        if isinstance(found, FunctionType):
+            if origin(home_of(found)) == "project":
+                chains = facts_of(found.__code__).names
+                # to name a key is not to read it
+                waiting += (named_in(found.__globals__, chain) for chain in chains if chain[-1] != "key")
+                waiting += held_by(found)
+        elif not isinstance(found, type):
+            waiting += inside(found)
+        elif origin(found.__module__) == "project":
+            waiting += vars(found).values()
+    return None

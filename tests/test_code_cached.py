@@ -1,0 +1,81 @@
+"""Helpers that `functools.cache` keeps: who reads through one is told what it does not see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine import Engine
+from tests.loading import fresh, load
+
+__all__ = ["fresh"]  # a fixture
+
+APP = """
+import functools
+from engine import input, query
+
+@input
+def rate() -> int: return 2
+
+@query
+def twice() -> int: return rate() * 2
+
+{helper}
+
+@query
+def price() -> int: return helper()
+
+@query
+def label() -> str: return str(helper())
+"""
+TOLD = (
+    "app:helper is kept by functools.cache, and reads through the query app:twice: "
+    "who calls it second does not see edits. Make it a query",
+)
+READS = {
+    "itself": "@functools.cache\ndef helper() -> int: return twice()",
+    "with a size": "@functools.lru_cache(maxsize=8)\ndef helper() -> int: return twice()",
+    "through a function": "inner = lambda: twice()\n@functools.cache\ndef helper() -> int: return inner()",
+    "through a method": (
+        "class A:\n    def get(self): return twice()\n@functools.cache\ndef helper() -> int: return A().get()"
+    ),
+    "through a default": "@functools.cache\ndef helper(ask=twice) -> int: return ask()",
+    "through a partial": (
+        "ask = functools.partial(lambda of: of(), twice)\n@functools.cache\ndef helper() -> int: return ask()"
+    ),
+}
+READS_NOTHING = {
+    "a constant": "@functools.cache\ndef helper() -> int: return 3",
+    "a key": "@functools.cache\ndef helper() -> int: return len(twice.key().__class__.__name__)",
+    "no cache": "def helper() -> int: return twice()",
+    "itself again": "@functools.cache\ndef helper(n=3) -> int: return n and helper(n - 1)",
+}
+
+
+@pytest.mark.parametrize("helper", READS.values(), ids=READS)
+def test_a_cached_helper_that_reads_through_a_query_is_told_once(tmp_path: Path, helper: str) -> None:
+    app = load(tmp_path, APP.format(helper=helper))
+    with Engine(None) as db:
+        assert db.get(app.price) == 4
+        assert db.notes() == TOLD
+        assert db.get(app.label) == "4"
+        assert db.notes() == ()
+
+
+@pytest.mark.parametrize("helper", READS_NOTHING.values(), ids=READS_NOTHING)
+def test_a_cached_helper_that_reads_nothing_is_not_told(tmp_path: Path, helper: str) -> None:
+    app = load(tmp_path, APP.format(helper=helper))
+    with Engine(None) as db:
+        db.get(app.price)
+        assert db.notes() == ()
+
+
+def test_of_many_queries_compared_together_a_cached_helper_is_told_as_well(tmp_path: Path) -> None:
+    app = load(tmp_path, APP.format(helper=READS["itself"]))
+    with Engine(tmp_path / ".engine") as db:
+        db.get(app.price)
+        db.get(app.label)
+    with Engine(tmp_path / ".engine") as db:
+        db.get(app.price)
+        assert db.notes() == TOLD
