@@ -63,6 +63,7 @@ def _hidden(call: Callable[..., Any]) -> Callable[..., Any]:
 
 def _leave_linux() -> None:
     sysconfig.get_config_vars()
+    subprocess._CAN_USE_PIDFD_OPEN = False  # type: ignore[attr-defined]  # 3.15 found out when it was imported
     for module, names in _OF_LINUX.items():
         for name in names:
             if hasattr(module, name):
