@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import attrs
 
+from engine.alias import alias_of, meaning
 from engine.errors import BadTable, UnstorableValue, WrongColumn, WrongValue
 from engine.store.canonical import Unpackable, first_of, known, learn_annotation, pack, unpack
 from engine.store.codec import ValueCodec, fingerprint
@@ -186,8 +187,10 @@ def _coding(annotation: Any) -> tuple[Callable[[Any], Plain], Callable[[Any], An
 
 
 def _members(annotation: Any) -> set[Any]:
+    if alias_of(annotation) is not None:  # which has the shape of what it stands for
+        return _members(meaning(annotation))
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return set(typing.get_args(annotation))
+        return set[Any]().union(*map(_members, typing.get_args(annotation)))
     return {annotation}
 
 

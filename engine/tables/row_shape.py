@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import attrs
 
+from engine.alias import alias_of, meaning
 from engine.script import module_name
 
 ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")  # differs in every process
@@ -30,10 +31,10 @@ def row_shape(row: Any) -> str:
     return _shape(row, ())
 
 
-def _shape(annotation: Any, outer: tuple[type, ...]) -> str:
-    alias = getattr(annotation, "__value__", None)
-    if alias is not None and not isinstance(annotation, type):
-        return _shape(alias, outer)
+def _shape(annotation: Any, outer: tuple[Any, ...]) -> str:
+    alias = alias_of(annotation)
+    if alias is not None and alias not in outer:
+        return _shape(meaning(annotation), (*outer, alias))
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is not None and origin is not typing.Literal:
         inner = ", ".join(_shape(one, outer) for one in arguments)
