@@ -5,7 +5,7 @@ and log entries that were written for other types are not to be read by those of
 
 Invariants
     D1  Equal shapes read equal columns as equal values, nested ones included.
-    D2  A shape is the same in every process.
+    D2  A shape is the same in every process, and for every Python.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import dataclasses
 import enum
 import re
 import sys
+import types
 import typing
 from collections.abc import Iterable
 from typing import Any, Final
@@ -24,6 +25,7 @@ from engine.alias import alias_of, meaning
 from engine.script import module_name
 
 ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")  # differs in every process
+_UNIONS: Final = (typing.Union, types.UnionType)  # one from Python 3.14 on
 
 
 def row_shape(row: Any) -> str:
@@ -38,7 +40,9 @@ def _shape(annotation: Any, outer: tuple[Any, ...]) -> str:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is not None and origin is not typing.Literal:
         inner = ", ".join(_shape(one, outer) for one in arguments)
-        return f"{_shape(origin, outer)}[{inner}]"
+        return f"{'Union' if origin in _UNIONS else _shape(origin, outer)}[{inner}]"
+    if isinstance(annotation, typing.NewType):
+        return f"{_name(annotation)}({_shape(annotation.__supertype__, outer)})"
     if not isinstance(annotation, type):
         return ADDRESS.sub("", repr(annotation))
     if annotation in outer:
