@@ -122,10 +122,10 @@ def test_a_shape_is_the_same_for_every_python_and_every_way_to_write_it() -> Non
 
 
 def test_the_shape_of_a_new_type_is_its_name_and_what_it_is_made_of() -> None:
-    assert row_shape(NewType("Size", int)) == f"{__name__}:Size(builtins:int)"
-    script: Any = NewType("Size", str)
-    script.__module__ = "__main__"
-    assert row_shape(script) == f"{module_name('__main__')}:Size(builtins:str)"
+    Size = NewType("Size", int)
+    assert row_shape(Size) == f"{__name__}:Size(builtins:int)"
+    Size.__module__ = "__main__"
+    assert row_shape(Size) == f"{module_name('__main__')}:Size(builtins:int)"
 
 
 @attrs.frozen
