@@ -36,9 +36,14 @@ _VERSION = re.compile(r"[-#](?=[0-9a-f])")  # attrs-26.1.0
 _LAZY = getattr(types, "LazyImportType", ())  # 3.15
 
 
+def is_put_off(found: Any) -> bool:
+    """Whether it stands for what a `lazy` import will bring when something reads the name."""
+    return isinstance(found, _LAZY)
+
+
 def brought(found: Any) -> Any:
     """What a name stands for, whether or not anything has read it yet."""
-    if not isinstance(found, _LAZY):
+    if not is_put_off(found):
         return found
     try:
         return found.resolve()
