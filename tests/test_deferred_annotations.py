@@ -13,7 +13,7 @@ import pytest
 
 from engine import Engine
 from engine.cli.arguments import key_of_texts
-from engine.errors import BadArguments
+from engine.errors import BadArguments, BadQuery, BadTable
 from engine.tables.row_shape import row_shape
 from tests.loading import fresh, load
 
@@ -60,6 +60,26 @@ def unknown() -> Unknown:
     return {"one": 1, "two": 2}
 
 @query
+def nobody() -> Nobody:
+    return 1
+
+@input
+def given() -> Nobody:
+    return 1
+
+@query(batch=True)
+def nobodies(several: list[int]) -> list[Nobody]:
+    return several
+
+@table(each=numbers)
+def known(number: int) -> Iterable[Known]:
+    yield Known(number)
+
+@table(each=numbers)
+def unknown_rows(number: int) -> Iterable[Nobody]:
+    yield number
+
+@query
 def plus(number: int, later: Later | None = None) -> int:
     return number + 1
 
@@ -70,6 +90,10 @@ class Later(NamedTuple):
 class Row:
     number: int
     half: int
+
+@attrs.frozen
+class Known:
+    who: Nobody
 
 class Sizes(TypedDict, total=False):
     one: Later
@@ -118,3 +142,13 @@ def test_a_class_with_a_field_that_is_known_to_type_checkers_alone_has_a_shape(r
 def test_such_a_field_is_taken_for_anything(rules: Any) -> None:
     with Engine(None) as db:
         assert db.get(rules.unknown) == {"one": 1, "two": 2}
+
+
+@pytest.mark.parametrize("name", ["nobody", "given", "nobodies", "known", "unknown_rows"])
+def test_a_result_that_is_known_to_type_checkers_alone_is_refused_in_words(rules: Any, name: str) -> None:
+    asked = getattr(rules, name)
+    arguments = [1] if name == "nobodies" else []
+    with Engine(None) as db, pytest.raises((BadQuery, BadTable)) as refused:
+        db.get(getattr(asked, "where", asked), *arguments)
+    assert "an annotation cannot be resolved: name 'Nobody' is not defined" in str(refused.value)
+    assert name in str(refused.value)

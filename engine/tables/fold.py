@@ -21,10 +21,11 @@ from functools import reduce
 from typing import Any, Generic, TypeVar, cast, overload
 
 from engine.define import define_query
-from engine.errors import BadFold
+from engine.errors import BadFold, BadQuery
 from engine.frame import CURRENT, Frame
 from engine.key import Key
 from engine.message import escaped
+from engine.parameters import hints_of
 from engine.query import Query, QueryInfo, info_of
 from engine.script import module_name
 from engine.store.canonical import known, learn_annotation, pack, unpack
@@ -154,9 +155,7 @@ def _member(of: QueryInfo, name: str) -> QueryInfo:
     def read(key: Any) -> Any:
         return wrapper(key)
 
-    returns = of.returns or (
-        lambda: typing.get_type_hints(of.function, include_extras=True).get("return", Any)
-    )
+    returns = of.returns or (lambda: hints_of(of.function, BadQuery, query=of.name).get("return", Any))
     return cast(
         QueryInfo,
         define_query(
