@@ -242,7 +242,7 @@ class Program:
     def texts(self) -> dict[str, str]:
         """Both modules by name, in the order in which they are to be loaded."""
         other = f"{self.name}_other"
-        lazy = "lazy " if sys.version_info >= (3, 15) and len(self.kinds) % 2 else ""
+        lazy = "lazy " if sys.version_info >= (3, 15) else ""
         imports = {
             "from": f"from {other} import *",
             "module": f"{lazy}import {other} as other",
