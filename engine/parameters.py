@@ -32,7 +32,7 @@ def hints_of(
     """The annotations of a function or a class, evaluated; where that cannot be, it is `refused`."""
     try:
         return typing.get_type_hints(what, include_extras=extras)
-    except (NameError, TypeError, AttributeError) as error:
+    except Exception as error:  # whatever an annotation runs, or a module that it imports lazily
         raise refused(
             **fields,
             cause=f"an annotation cannot be resolved: {error}",

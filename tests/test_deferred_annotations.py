@@ -63,6 +63,10 @@ def unknown() -> Unknown:
 def nobody() -> Nobody:
     return 1
 
+@query
+def wrong(n: Odd[int]) -> int:
+    return n
+
 @input
 def given() -> Nobody:
     return 1
@@ -90,6 +94,10 @@ class Later(NamedTuple):
 class Row:
     number: int
     half: int
+
+class Odd:
+    def __class_getitem__(cls, of):
+        raise ImportError("what it needs is not there")
 
 @attrs.frozen
 class Known:
@@ -152,3 +160,10 @@ def test_a_result_that_is_known_to_type_checkers_alone_is_refused_in_words(rules
         db.get(getattr(asked, "where", asked), *arguments)
     assert "an annotation cannot be resolved: name 'Nobody' is not defined" in str(refused.value)
     assert name in str(refused.value)
+
+
+def test_an_annotation_that_fails_is_refused_in_words_whatever_it_raises(rules: Any) -> None:
+    """It may name what a `lazy import` of Python 3.15 brings."""
+    with Engine(None) as db, pytest.raises(BadQuery) as refused:
+        db.get(rules.wrong, 1)
+    assert "an annotation cannot be resolved: what it needs is not there" in str(refused.value)

@@ -91,7 +91,7 @@ def _fields(kind: Any) -> Iterable[str] | None:
 def _hints(kind: type) -> dict[str, Any]:
     try:
         return typing.get_type_hints(kind)
-    except NameError:  # a class that is only there for type checkers: as it is written
+    except Exception:  # of a class that is only there for type checkers, or not at all: as it is written
         return _written(kind)
 
 

@@ -282,9 +282,9 @@ def _check_names(found: CollectionInfo) -> None:
     try:
         names = field_names(found.name, found.row())
     except BadTable as error:
-        if isinstance(error.__cause__, NameError):
-            return  # a class that is defined below: looked at at first use
-        raise
+        if error.__cause__ is None:
+            raise
+        return  # a class that is defined below, or in a module that imports this one: looked at at first use
     for name in (*found.index, *found.identity):
         if name not in names:
             raise BadTable(
