@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -167,3 +168,33 @@ def test_an_annotation_that_fails_is_refused_in_words_whatever_it_raises(rules: 
     with Engine(None) as db, pytest.raises(BadQuery) as refused:
         db.get(rules.wrong, 1)
     assert "an annotation cannot be resolved: what it needs is not there" in str(refused.value)
+
+
+def test_rows_may_be_of_a_module_that_is_still_being_loaded_where_the_table_is_defined(
+    tmp_path: Path,
+) -> None:
+    """As where two modules import each other with the `lazy` of Python 3.15."""
+    text = """
+    from collections.abc import Iterable
+    from types import SimpleNamespace
+    import attrs
+    from engine import query, table
+    other = SimpleNamespace()
+
+    @query
+    def numbers() -> tuple[int, ...]:
+        return (1, 2)
+
+    @table(each=numbers, index=("number",))
+    def rows(number: int) -> Iterable[other.Row]:
+        yield other.Row(number)
+
+    @attrs.frozen
+    class Row:
+        number: int
+    other.Row = Row
+    """
+    for head in HEADS:
+        module = load(tmp_path, head + dedent(text))
+        with Engine(None) as db:
+            assert db.get(module.rows.where, number=2) == (module.Row(2),)
