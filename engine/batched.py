@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from engine.errors import BadQuery, WrongCount
 from engine.frame import CURRENT, SealedFrame
 from engine.key import short
-from engine.parameters import parameters_of
+from engine.parameters import hints_of, parameters_of
 
 if TYPE_CHECKING:
     from engine.query import QueryInfo
@@ -71,7 +71,7 @@ def one_of(function: Callable[..., Any], name: str) -> tuple[Callable[[Any], Any
     def value() -> Any:
         from engine.store.canonical import learn_annotation  # late: rules are imported without a store
 
-        hints = typing.get_type_hints(function, include_extras=True)
+        hints = hints_of(function, BadQuery, query=name)
         learn_annotation(_element(hints.get(parameters[0].name, Any)))
         return _element(hints.get("return", Any))
 

@@ -12,6 +12,8 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
+from engine.message import EngineError
+
 
 def parameters_of(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
     """The parameters of a function. An annotation that cannot be evaluated yet is its text."""
@@ -22,6 +24,20 @@ def parameters_of(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]
     else:
         signature = inspect.signature(function)
     return tuple(map(_as_text, signature.parameters.values()))
+
+
+def hints_of(
+    what: Any, refused: type[EngineError], *, extras: bool = True, **fields: object
+) -> dict[str, Any]:
+    """The annotations of a function or a class, evaluated; where that cannot be, it is `refused`."""
+    try:
+        return typing.get_type_hints(what, include_extras=extras)
+    except Exception as error:  # whatever an annotation runs, or a module that it imports lazily
+        raise refused(
+            **fields,
+            cause=f"an annotation cannot be resolved: {error}",
+            hint="Import the names its annotations use at run time, not only for type checking.",
+        ) from error
 
 
 def _as_text(parameter: inspect.Parameter) -> inspect.Parameter:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import typing
 from collections.abc import Callable, Iterable, Sequence
 from types import MethodType
 from typing import (
@@ -37,6 +36,7 @@ from engine.frame import CURRENT
 from engine.key import Key, display, short
 from engine.message import escaped
 from engine.numbering import give_back, next_index
+from engine.parameters import hints_of
 from engine.tables.row_shape import row_shape
 
 if TYPE_CHECKING:
@@ -175,14 +175,7 @@ class QueryInfo:
         return hints.get("return", Any) if self.returns is None else self.returns()
 
     def _hints(self) -> dict[str, Any]:
-        try:
-            return typing.get_type_hints(self.function, include_extras=True)
-        except (NameError, TypeError, AttributeError) as error:
-            raise BadQuery(
-                query=self.name,
-                cause=f"an annotation cannot be resolved: {error}",
-                hint="Import the names its annotations use at run time, not only for type checking.",
-            ) from error
+        return hints_of(self.function, BadQuery, query=self.name)
 
     def made_by(self) -> list[Any]:
         """The functions whose annotations say of which classes its values are."""

@@ -18,9 +18,11 @@ import sys
 import typing
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
+
+from engine.alias import alias_of, put_in, written_for
 
 known: dict[str, type] = {}
 """Classes that `restore` may make, by "module:qualname"."""
@@ -128,19 +130,12 @@ def field_types(cls: type, names: tuple[str, ...], arguments: tuple[Any, ...]) -
     bound = (
         dict(zip(parameters, arguments, strict=True)) if plain and len(parameters) == len(arguments) else {}
     )
-    return {name: _bind(hints.get(name, Any), bound) for name in names}
+    return {name: put_in(hints.get(name, Any), bound) for name in names}
 
 
 def keys_of(cls: Any) -> tuple[str, ...]:
     """The keys of a `TypedDict`. Not by its annotations: from Python 3.14 on, to read is to evaluate them."""
     return tuple(sorted(cls.__required_keys__ | cls.__optional_keys__))
-
-
-def _bind(hint: Any, bound: dict[Any, Any]) -> Any:
-    if isinstance(hint, TypeVar):
-        return bound.get(hint, Any)
-    parameters = getattr(hint, "__parameters__", ()) if typing.get_origin(hint) is not None else ()
-    return hint[tuple(bound.get(parameter, Any) for parameter in parameters)] if parameters else hint
 
 
 def _build(cls: type, names: tuple[str, ...], hash_slot: bool, values: Sequence[Any]) -> Any:
@@ -197,10 +192,12 @@ def learn_annotation(annotation: Any) -> None:
             todo.extend(type(literal) for literal in arguments)
             continue
         todo.extend(arguments)
-        todo.extend(getattr(here, name, None) for name in ("__supertype__", "__value__", "__bound__"))
+        todo.extend(getattr(here, name, None) for name in ("__supertype__", "__bound__"))
         todo.extend(getattr(here, "__constraints__", ()))
         cls = origin or here
-        if isinstance(cls, type):
+        if (alias := alias_of(here)) is not None:
+            todo.append(written_for(alias))
+        elif isinstance(cls, type):
             if issubclass(cls, enum.Enum):
                 learn(cls)
             elif (record := record_of(cls)) is not None:

@@ -23,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from engine.alias import alias_of, meaning
 from engine.store.fits import (
     ANYTHING,
     PLAIN,
@@ -60,6 +61,8 @@ class Reader:
     def shape(self, annotation: Any) -> Shape:
         while (inner := _unwrapped(annotation)) is not annotation:
             annotation = inner
+        if alias_of(annotation) is not None:
+            return self._alias(annotation)
         origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
         if (origin or annotation) in _OPEN or isinstance(annotation, _UNRESOLVED):
             return self._anything()
@@ -189,6 +192,20 @@ class Reader:
         found = made
         return found[0] if found else Shape(lambda value: found[0].fit(value), frozenset({cls}))
 
+    def _alias(self, annotation: Any) -> Shape:
+        made = self._records.get(annotation)
+        # msgspec mixes up several parameters, and finds no end of an alias that names itself
+        self.is_native &= typing.get_origin(annotation) is None and made != []
+        if made is None:
+            if self._depth >= _MAX_GENERIC_DEPTH:
+                return self._anything()
+            made = self._records[annotation] = []  # filled below; an alias that names itself finds it here
+            self._depth += 1
+            made.append(self.shape(meaning(annotation)))
+            self._depth -= 1
+        found = made
+        return found[0] if found else Shape(lambda value: found[0].fit(value))
+
     def _learn(self, cls: type) -> None:
         learn(cls)
         self.classes[f"{cls.__module__}:{cls.__qualname__}"] = cls
@@ -213,7 +230,7 @@ def without_extras(annotation: Any) -> Any:
 
 
 def _unwrapped(annotation: Any) -> Any:
-    """One layer off: Annotated, Final and the like, NewType, a `type` alias, LiteralString."""
+    """One layer off: Annotated, Final and the like, NewType, LiteralString."""
     if annotation is None:
         return types.NoneType
     if annotation is typing.LiteralString:
@@ -224,8 +241,6 @@ def _unwrapped(annotation: Any) -> Any:
         return annotation.__supertype__
     if isinstance(annotation, typing.TypeVar):
         return annotation.__bound__ or annotation
-    if type(annotation).__name__ == "TypeAliasType":
-        return annotation.__value__
     return annotation
 
 

@@ -20,6 +20,13 @@ def method(text: str) -> tuple[str, str]:
     return edit(R + text, "return 1", "return 2")
 
 
+def of_package(text: str, change: tuple[str, str] = ("return 1", "return 2")) -> tuple[Files, Files]:
+    """An edit of a module in a package in a package."""
+    sub = "def g(): return 1\nclass K:\n def m(self): return 1"
+    files = {"app.py": text, "pkg/__init__.py": "", "pkg/inner/__init__.py": ""}
+    return {**files, "pkg/inner/sub.py": sub}, {**files, "pkg/inner/sub.py": sub.replace(*change)}
+
+
 DIFFERENT: dict[tuple[int, int], Edits] = {
     (3, 11): {
         "a constant in a comprehension": edit("def f(x): return [y + 1.5 for y in x]", "1.5", "2.5"),
@@ -262,6 +269,18 @@ DIFFERENT: dict[tuple[int, int], Edits] = {
             "A, B = sentinel('A'), sentinel('B')\nN = A\ndef f(): return N", "N = A", "N = B"
         ),
         "an entry of a frozen table": edit("N = frozendict({'a': 1})\ndef f(): return N", "1", "True"),
+        "what a lazy import of a submodule brings": of_package(
+            "lazy import pkg.inner.sub\ndef f(): return pkg.inner.sub.g()"
+        ),
+        "what a lazy import of a submodule brings, of a package as a value": of_package(
+            "lazy import pkg.inner.sub\ndef f(): return vars(pkg)"
+        ),
+        "what a lazy import of a submodule brings, where an annotation names it": of_package(
+            "lazy import pkg.inner.sub\ndef f(k: pkg.inner.sub.K): return k.m()"
+        ),
+        "what a lazy import of a submodule brings, where an annotation names it in quotes": of_package(
+            "lazy import pkg.inner.sub\ndef f(k: 'list[pkg.inner.sub.K]'): return k[0].m()"
+        ),
         "what a lazy import brings": (
             {"app.py": "lazy import helpers\ndef f(): return helpers.n", "helpers.py": "n = 1"},
             {"app.py": "lazy import helpers\ndef f(): return helpers.n", "helpers.py": "n = 2"},

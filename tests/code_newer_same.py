@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.code_newer import Edits
+from tests.code_newer import Edits, of_package
 
 
 def used(text: str, use: str) -> tuple[str, str]:
@@ -87,6 +87,14 @@ SAME: dict[tuple[int, int], Edits] = {
         "another function beside a frozen table": more("N = frozendict({'a': 1})\ndef f(): return N"),
         "another function beside a dataclass": more(
             "from dataclasses import *\n@dataclass\nclass K:\n a: int\n b: int = 3\ndef f(): return K(1, 2)"
+        ),
+        "an import of a submodule that becomes lazy": (
+            of_package("import pkg.inner.sub\ndef f(): return pkg.inner.sub.g()")[0],
+            of_package("lazy import pkg.inner.sub\ndef f(): return pkg.inner.sub.g()")[0],
+        ),
+        "an import of a submodule that becomes lazy, of a package as a value": (
+            of_package("import pkg.inner.sub\ndef f(): return vars(pkg)")[0],
+            of_package("lazy import pkg.inner.sub\ndef f(): return vars(pkg)")[0],
         ),
         "an import that becomes lazy": (
             {"app.py": "import helpers\ndef f(): return helpers.n", "helpers.py": "n = 1"},

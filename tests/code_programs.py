@@ -2,13 +2,14 @@
 
 Each name is a constant, a function, a class, a query, a table, ... that reads those before it. An edit makes
 some of them anew: of another kind, with other parameters, defaults, methods or annotations. The first names
-may live in a module of their own, which is imported in one of three ways.
+may live in a module of their own, which is imported in one of three ways, from Python 3.15 on also lazily.
 """
 
 from __future__ import annotations
 
 import random
 import re
+import sys
 
 CELLS = 3
 WAYS = ("from", "module", "late")  # how the other module is imported; late: in the bodies of queries
@@ -241,9 +242,10 @@ class Program:
     def texts(self) -> dict[str, str]:
         """Both modules by name, in the order in which they are to be loaded."""
         other = f"{self.name}_other"
+        lazy = "lazy " if sys.version_info >= (3, 15) else ""
         imports = {
             "from": f"from {other} import *",
-            "module": f"import {other} as other",
+            "module": f"{lazy}import {other} as other",
             "late": f"import {other} as other",
         }
         late = imports["late"] if self.way == "late" else "pass"

@@ -15,7 +15,7 @@ import pytest
 
 from engine.code.fingerprint import code_fingerprint, code_parts
 
-NAMES = ("app", "helpers", "deep", "pkg", "pkg.inner", "lazy", "lazier")
+NAMES = ("app", "helpers", "deep", "pkg", "pkg.inner", "pkg.inner.sub", "lazy", "lazier")
 counter = itertools.count()
 Files = str | dict[str, str]
 

@@ -6,12 +6,13 @@ import enum
 from collections.abc import Iterable
 from pathlib import Path
 from types import GenericAlias
-from typing import Any, Literal
+from typing import Any, Literal, NewType, Optional
 
 import attrs
 import pytest
 
 from engine import Engine, query, table
+from engine.script import module_name
 from engine.tables.row_shape import row_shape
 
 
@@ -111,6 +112,20 @@ def test_a_shape_tells_types_apart_and_is_the_same_for_equal_ones() -> None:
     assert len({row_shape(one) for one in several}) == len(several)
     assert row_shape(record("a", "b")) == row_shape(record("a", "b"))
     assert " at 0x" not in row_shape(Any)
+
+
+def test_a_shape_is_the_same_for_every_python_and_every_way_to_write_it() -> None:
+    """Else positions of consumers would be lost where another one opens the store: it starts with a reset."""
+    shape = "builtins:tuple[Union[builtins:int, builtins:NoneType], Ellipsis]"
+    optional: Any = Optional[int]  # noqa: UP045 -- it is the other way that is meant
+    assert row_shape(tuple[int | None, ...]) == row_shape(tuple[optional, ...]) == shape
+
+
+def test_the_shape_of_a_new_type_is_its_name_and_what_it_is_made_of() -> None:
+    Size = NewType("Size", int)
+    assert row_shape(Size) == f"{__name__}:Size(builtins:int)"
+    Size.__module__ = "__main__"
+    assert row_shape(Size) == f"{module_name('__main__')}:Size(builtins:int)"
 
 
 @attrs.frozen

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
 
 from engine import Engine
 from engine.cli.arguments import key_of_texts
-from engine.errors import BadArguments
+from engine.errors import BadArguments, BadQuery, BadTable
 from engine.tables.row_shape import row_shape
 from tests.loading import fresh, load
 
@@ -60,6 +61,30 @@ def unknown() -> Unknown:
     return {"one": 1, "two": 2}
 
 @query
+def nobody() -> Nobody:
+    return 1
+
+@query
+def wrong(n: Odd[int]) -> int:
+    return n
+
+@input
+def given() -> Nobody:
+    return 1
+
+@query(batch=True)
+def nobodies(several: list[int]) -> list[Nobody]:
+    return several
+
+@table(each=numbers)
+def known(number: int) -> Iterable[Known]:
+    yield Known(number)
+
+@table(each=numbers)
+def unknown_rows(number: int) -> Iterable[Nobody]:
+    yield number
+
+@query
 def plus(number: int, later: Later | None = None) -> int:
     return number + 1
 
@@ -70,6 +95,14 @@ class Later(NamedTuple):
 class Row:
     number: int
     half: int
+
+class Odd:
+    def __class_getitem__(cls, of):
+        raise ImportError("what it needs is not there")
+
+@attrs.frozen
+class Known:
+    who: Nobody
 
 class Sizes(TypedDict, total=False):
     one: Later
@@ -118,3 +151,50 @@ def test_a_class_with_a_field_that_is_known_to_type_checkers_alone_has_a_shape(r
 def test_such_a_field_is_taken_for_anything(rules: Any) -> None:
     with Engine(None) as db:
         assert db.get(rules.unknown) == {"one": 1, "two": 2}
+
+
+@pytest.mark.parametrize("name", ["nobody", "given", "nobodies", "known", "unknown_rows"])
+def test_a_result_that_is_known_to_type_checkers_alone_is_refused_in_words(rules: Any, name: str) -> None:
+    asked = getattr(rules, name)
+    arguments = [1] if name == "nobodies" else []
+    with Engine(None) as db, pytest.raises((BadQuery, BadTable)) as refused:
+        db.get(getattr(asked, "where", asked), *arguments)
+    assert "an annotation cannot be resolved: name 'Nobody' is not defined" in str(refused.value)
+    assert name in str(refused.value)
+
+
+def test_an_annotation_that_fails_is_refused_in_words_whatever_it_raises(rules: Any) -> None:
+    """It may name what a `lazy import` of Python 3.15 brings."""
+    with Engine(None) as db, pytest.raises(BadQuery) as refused:
+        db.get(rules.wrong, 1)
+    assert "an annotation cannot be resolved: what it needs is not there" in str(refused.value)
+
+
+def test_rows_may_be_of_a_module_that_is_still_being_loaded_where_the_table_is_defined(
+    tmp_path: Path,
+) -> None:
+    """As where two modules import each other with the `lazy` of Python 3.15."""
+    text = """
+    from collections.abc import Iterable
+    from types import SimpleNamespace
+    import attrs
+    from engine import query, table
+    other = SimpleNamespace()
+
+    @query
+    def numbers() -> tuple[int, ...]:
+        return (1, 2)
+
+    @table(each=numbers, index=("number",))
+    def rows(number: int) -> Iterable[other.Row]:
+        yield other.Row(number)
+
+    @attrs.frozen
+    class Row:
+        number: int
+    other.Row = Row
+    """
+    for head in HEADS:
+        module = load(tmp_path, head + dedent(text))
+        with Engine(None) as db:
+            assert db.get(module.rows.where, number=2) == (module.Row(2),)

@@ -16,7 +16,7 @@ from tests.sources import CHECKOUT, FOLDERS, below, shown, tree
 TOP_LEVEL = {"benchmarks", "docs", "engine", "examples", "rules", "store", "tests"}
 OURS = ("engine", "store", "rules", "tests", "examples", "benchmarks")
 
-NOUNS = {"durability", "errors", "event", "key", "message", "reason"}
+NOUNS = {"alias", "durability", "errors", "event", "key", "message", "reason"}
 SURFACE = {"__init__", "__main__", "settings", "usertrace"}  # and everything in engine/cli and engine/modules
 FACE = {"database", "opening", "reader", "subscribe", "verification", "sinks"}
 ROOMS = ("code", "tables")  # packages of the core

@@ -140,6 +140,24 @@ def test_a_bare_name_is_looked_up_in_the_configured_modules(project: Path) -> No
         load_query("one", settings(project, "a.py", "c.py"))
 
 
+def test_queries_are_found_through_lazy_imports(project: Path) -> None:
+    write(project, "near.py")
+    write(project, "parts/two.py", HEAD + "@query\ndef two() -> int:\n    return 2\n")
+    write(project, "parts/__init__.py", "")
+    lazily = "lazy from near import one\nlazy import near as n\nlazy import parts.two\nlazy import nowhere\n"
+    write(project, "rules.py", lazily)
+    if sys.version_info >= (3, 15):
+        assert name_of(project, "one", "rules.py") == "near:one"
+        assert name_of(project, "rules.py:one") == name_of(project, "rules.py:n.one") == "near:one"
+        assert name_of(project, "rules.py:parts.two.two") == "parts.two:two"
+        for name in ("rules.py:nowhere.one", "nowhere.one"):
+            message = check_refused(project, name, BadModule, "it imports nowhere, which", rules="rules.py")
+            assert "at:" not in message
+        check_refused(project, "rules.py:ones", UnknownQuery, "Did you mean one?")
+    else:
+        check_refused(project, "rules.py:one", BadModule, "SyntaxError: invalid syntax")
+
+
 def test_a_bare_name_without_configuration_says_what_to_do(project: Path) -> None:
     write(project, "rules.py")
     check_refused(project, "one", UnknownQuery, "no rule modules are configured", "MODULE:QUERY")

@@ -168,7 +168,7 @@ def _hints(info: QueryInfo, query: object) -> dict[str, Any]:
         return {info.parameters[0].name: _hints(member, query).get(member.parameters[0].name, Any)}
     try:
         hints = typing.get_type_hints(info.function)
-    except (NameError, TypeError, AttributeError):
+    except Exception:  # whatever an annotation runs; who runs the query is told
         hints = {one.name: one.annotation for one in info.parameters if not isinstance(one.annotation, str)}
     first = info.parameters[0].name if info.parameters else ""
     owner = _owner(info)

@@ -15,6 +15,7 @@ import typing
 from pathlib import PurePath
 from typing import Any, Final
 
+from engine.alias import alias_of, meaning
 from engine.settings import parse_flag
 
 _NONE: Final = ("null", "none", "None")
@@ -30,8 +31,8 @@ def convert(text: str, hint: Any) -> Any:
         return free(text)
     if hasattr(hint, "__supertype__"):
         return convert(text, hint.__supertype__)
-    if hasattr(hint, "__value__"):
-        return convert(text, hint.__value__)
+    if alias_of(hint) is not None:
+        return convert(text, meaning(hint))
     if origin in (typing.Union, types.UnionType):
         return _union(text, members)
     if origin is typing.Literal:
@@ -98,6 +99,8 @@ def _by_msgspec(text: str, hint: Any) -> Any:
         return msgspec.json.decode(text.encode(), type=hint, dec_hook=make)
     except UnicodeEncodeError as error:
         raise ValueError(str(error)) from None
+    except RecursionError:  # of a `type` statement that names itself, which msgspec finds no end of
+        return free(text)
     except msgspec.DecodeError as error:  # ValidationError among them: JSON, but not what is asked for
         try:
             if "surrogate" in str(error):  # the name of a file that is not UTF-8, which only json can say

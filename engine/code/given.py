@@ -19,7 +19,7 @@ from types import FunctionType, MappingProxyType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from engine.code.names import brought
+from engine.code.names import brought, names_of
 from engine.code.reach import Chain, facts_of
 from engine.code.value import ATOMIC, HOLDERS, in_order, is_plain, peek
 from engine.store.codec import leaves_open
@@ -96,7 +96,7 @@ def named_in(scope: Mapping[str, Any], chain: Chain) -> object:
     """What a name and the attributes of modules that are read from it stand for."""
     found = brought(scope.get(chain[0]))
     for attribute in chain[1:]:
-        found = brought(vars(found).get(attribute)) if isinstance(found, ModuleType) else found
+        found = brought(names_of(found, attribute).get(attribute)) if isinstance(found, ModuleType) else found
     return found
 
 

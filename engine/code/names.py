@@ -13,6 +13,7 @@ Invariants
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import re
 import sys
@@ -35,14 +36,38 @@ _VERSION = re.compile(r"[-#](?=[0-9a-f])")  # attrs-26.1.0
 _LAZY = getattr(types, "LazyImportType", ())  # 3.15
 
 
+def is_put_off(found: Any) -> bool:
+    """Whether it stands for what a `lazy` import will bring when something reads the name."""
+    return isinstance(found, _LAZY)
+
+
 def brought(found: Any) -> Any:
     """What a name stands for, whether or not anything has read it yet."""
-    if not isinstance(found, _LAZY):
+    if not is_put_off(found):
         return found
     try:
         return found.resolve()
     except Exception:  # whatever the module raises, it will raise where the code reads the name
         return None
+
+
+def names_of(module: ModuleType, wanted: str = "") -> dict[str, Any]:
+    """The names of a module, with submodules that `lazy import a.b` put off: the one of a name, or all.
+
+    Whoever reads the attribute of the package imports them; until then there is nothing under that name.
+    """
+    scope, inside = vars(module), f"{module.__name__}."
+    if wanted not in scope:
+        put_off = {
+            one.removeprefix(inside).partition(".")[0]
+            for one in tuple(getattr(sys, "lazy_modules", ()))
+            if one.startswith(inside)
+        }
+        for name in sorted(put_off - scope.keys()):
+            if wanted in ("", name):
+                with contextlib.suppress(Exception):  # as in `brought`
+                    getattr(module, name)
+    return scope
 
 
 def as_imported(name: str) -> str:
@@ -139,7 +164,7 @@ class Names(Values):
             found = brought(scope[name])
             if following is None or not isinstance(found, ModuleType):
                 return self.named(scope, where, name, found), found
-            scope, where, name = vars(found), found.__name__, following
+            scope, where, name = names_of(found, following), found.__name__, following
         raise AssertionError("the loop ends at its last name")
 
     def named(self, scope: Mapping[str, Any], where: str, name: str, found: object) -> bytes:
@@ -190,7 +215,7 @@ class Names(Values):
 
     def module(self, module: ModuleType, name: str) -> None:
         """A module used as a value: all its names count."""
-        self.where, scope = module.__name__, vars(module)
+        self.where, scope = module.__name__, names_of(module)
         names = sorted(
             n for n in scope if not (n.startswith("__") and n.endswith("__")) or n == "__getattr__"
         )

@@ -35,7 +35,7 @@ from types import (
 from typing import Any
 
 from engine.code.given import classes_given, home_of, query_name
-from engine.code.names import PLACE, Names, as_imported, brought
+from engine.code.names import PLACE, Names, as_imported, brought, names_of
 from engine.code.reach import Chain, annotation_names, facts_of, packed, texts_in
 from engine.code.shared import Fill, Queried, Record, Shared
 from engine.code.value import peek, words
@@ -191,8 +191,8 @@ class Walk(Names):
                 if chain not in met:
                     met[chain] = found = brought(scope.get(chain[0]))
                     for attribute in chain[1:]:
-                        inner = vars(found).get(attribute) if isinstance(found, ModuleType) else found
-                        found = brought(inner)
+                        if isinstance(found, ModuleType):
+                            found = brought(names_of(found, attribute).get(attribute))
                     if not isinstance(found, str):
                         yield from self.classes_in(found, scope, met)
         elif isinstance(annotation, GenericAlias) or type(annotation).__module__ in _ANNOTATING:

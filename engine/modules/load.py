@@ -6,6 +6,7 @@ entry point in the group `engine.rules`.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -104,7 +105,7 @@ def _query_in(module: ModuleType, name: str, text: str) -> Query[..., Any]:
     here: Any = module
     for step in name.split("."):
         try:
-            here = vars(here)[step] if isinstance(here, ModuleType) else getattr(here, step)
+            here = _had(here, step) if isinstance(here, ModuleType) else getattr(here, step)
         except (KeyError, AttributeError):
             _no_such_query(module, name, text)
     if not _is_query(here):
@@ -115,6 +116,19 @@ def _query_in(module: ModuleType, name: str, text: str) -> Query[..., Any]:
         )
     found: Query[..., Any] = here
     return found
+
+
+def _had(module: ModuleType, name: str) -> Any:
+    """What a module has by a name; KeyError without it. What the `lazy` of 3.15 put off is imported."""
+    from engine.code.names import is_put_off, names_of  # late: the first fingerprint needs it
+
+    found = names_of(module, name)[name]
+    if not is_put_off(found):
+        return found
+    try:
+        return getattr(module, name)
+    except BaseException as error:  # as of any module
+        translate(error, getattr(module, "__file__", None) or module.__name__)
 
 
 def _no_such_query(module: ModuleType, name: str, text: str) -> NoReturn:
@@ -142,6 +156,8 @@ def _query_of_rules(name: str, settings: Settings) -> Query[..., Any]:
     found: dict[int, tuple[str, Query[..., Any]]] = {}
     defined: list[str] = []
     for module in load_rules(settings):
+        with contextlib.suppress(KeyError):
+            _had(module, name.partition(".")[0])
         queries = queries_of(module)
         defined += queries
         base, _, way = name.rpartition(".")

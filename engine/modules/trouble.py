@@ -19,6 +19,9 @@ def translate(error: BaseException, shown: str) -> NoReturn:
     """Raise what a failed import means to the user. Interrupts pass."""
     from engine.usertrace import where
 
+    at = where(error)
+    place = {"at": at} if at else {}  # what a `lazy` import raises has no frame of the user's
+
     if isinstance(error, SyntaxError) and error.filename:
         raise BadModule(
             module=shown,
@@ -30,7 +33,7 @@ def translate(error: BaseException, shown: str) -> NoReturn:
         raise BadModule(
             module=shown,
             cause=f"it ended the program: SystemExit({error.code!r})",
-            at=where(error),
+            **place,
             hint='Put what runs as a script below `if __name__ == "__main__":`.',
         ) from None
     if not isinstance(error, Exception):
@@ -41,17 +44,17 @@ def translate(error: BaseException, shown: str) -> NoReturn:
             module=shown,
             cause="rule modules import each other in a circle",
             cycle=" -> ".join(cycle),
-            at=where(error),
+            **place,
             hint="Move what both need to a third module, or import inside the function that uses it.",
         ) from None
     if isinstance(error, EngineError):
-        error.add_note(f"while {shown} was loaded, at {where(error)}")
+        error.add_note(f"while {shown} was loaded, at {at}")
         raise error
     if isinstance(error, ModuleNotFoundError) and error.name:
         raise BadModule(
             module=shown,
             cause=f"it imports {error.name}, which is not there",
-            at=where(error),
+            **place,
             hint=f"Install {error.name.partition('.')[0]}, correct the import, or add its folder to the "
             "setting `path`.",
         ) from None

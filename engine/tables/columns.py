@@ -22,7 +22,9 @@ from typing import Any, Final
 
 import attrs
 
+from engine.alias import alias_of, meaning
 from engine.errors import BadTable, UnstorableValue, WrongColumn, WrongValue
+from engine.parameters import hints_of
 from engine.store.canonical import Unpackable, first_of, known, learn_annotation, pack, unpack
 from engine.store.codec import ValueCodec, fingerprint
 from engine.tables.row_shape import row_shape
@@ -84,7 +86,7 @@ class Columns:
         self.row = row
         self.names = field_names(table, row)
         self.shape = fingerprint(row_shape(row).encode()).hex()  # what columns were written for, they read
-        hints = typing.get_type_hints(row)
+        hints = hints_of(row, BadTable, extras=False, table=table, rows=row.__qualname__)
         self._annotations = {name: hints.get(name, Any) for name in self.names}
         for annotation in self._annotations.values():
             learn_annotation(annotation)
@@ -186,8 +188,10 @@ def _coding(annotation: Any) -> tuple[Callable[[Any], Plain], Callable[[Any], An
 
 
 def _members(annotation: Any) -> set[Any]:
+    if alias_of(annotation) is not None:  # which has the shape of what it stands for
+        return _members(meaning(annotation))
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return set(typing.get_args(annotation))
+        return set[Any]().union(*map(_members, typing.get_args(annotation)))
     return {annotation}
 
 

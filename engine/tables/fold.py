@@ -21,10 +21,11 @@ from functools import reduce
 from typing import Any, Generic, TypeVar, cast, overload
 
 from engine.define import define_query
-from engine.errors import BadFold
+from engine.errors import BadFold, BadQuery
 from engine.frame import CURRENT, Frame
 from engine.key import Key
 from engine.message import escaped
+from engine.parameters import hints_of
 from engine.query import Query, QueryInfo, info_of
 from engine.script import module_name
 from engine.store.canonical import known, learn_annotation, pack, unpack
@@ -154,9 +155,7 @@ def _member(of: QueryInfo, name: str) -> QueryInfo:
     def read(key: Any) -> Any:
         return wrapper(key)
 
-    returns = of.returns or (
-        lambda: typing.get_type_hints(of.function, include_extras=True).get("return", Any)
-    )
+    returns = of.returns or (lambda: hints_of(of.function, BadQuery, query=of.name).get("return", Any))
     return cast(
         QueryInfo,
         define_query(
@@ -180,7 +179,7 @@ def learn_values(info: CollectionInfo) -> None:
     for function in info.made_by():
         try:
             hints = typing.get_type_hints(function)
-        except (NameError, TypeError, AttributeError):
+        except Exception:
             continue  # of a class that cannot be found now: the member's own codec says so, in good words
         learn_annotation(hints.get("return", Any))
     info.is_learned = True

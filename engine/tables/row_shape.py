@@ -5,7 +5,7 @@ and log entries that were written for other types are not to be read by those of
 
 Invariants
     D1  Equal shapes read equal columns as equal values, nested ones included.
-    D2  A shape is the same in every process.
+    D2  A shape is the same in every process, and for every Python.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ import dataclasses
 import enum
 import re
 import sys
+import types
 import typing
 from collections.abc import Iterable
 from typing import Any, Final
 
 import attrs
 
+from engine.alias import alias_of, meaning
 from engine.script import module_name
 
 ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")  # differs in every process
+_UNIONS: Final = (typing.Union, types.UnionType)  # one from Python 3.14 on
 
 
 def row_shape(row: Any) -> str:
@@ -30,14 +33,16 @@ def row_shape(row: Any) -> str:
     return _shape(row, ())
 
 
-def _shape(annotation: Any, outer: tuple[type, ...]) -> str:
-    alias = getattr(annotation, "__value__", None)
-    if alias is not None and not isinstance(annotation, type):
-        return _shape(alias, outer)
+def _shape(annotation: Any, outer: tuple[Any, ...]) -> str:
+    alias = alias_of(annotation)
+    if alias is not None and alias not in outer:
+        return _shape(meaning(annotation), (*outer, alias))
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is not None and origin is not typing.Literal:
         inner = ", ".join(_shape(one, outer) for one in arguments)
-        return f"{_shape(origin, outer)}[{inner}]"
+        return f"{'Union' if origin in _UNIONS else _shape(origin, outer)}[{inner}]"
+    if isinstance(annotation, typing.NewType):
+        return f"{_name(annotation)}({_shape(annotation.__supertype__, outer)})"
     if not isinstance(annotation, type):
         return ADDRESS.sub("", repr(annotation))
     if annotation in outer:
@@ -86,7 +91,7 @@ def _fields(kind: Any) -> Iterable[str] | None:
 def _hints(kind: type) -> dict[str, Any]:
     try:
         return typing.get_type_hints(kind)
-    except NameError:  # a class that is only there for type checkers: as it is written
+    except Exception:  # of a class that is only there for type checkers, or not at all: as it is written
         return _written(kind)
 
 

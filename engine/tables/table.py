@@ -29,7 +29,7 @@ from engine.errors import BadTable
 from engine.frame import CURRENT
 from engine.key import Key, short
 from engine.message import escaped
-from engine.parameters import parameters_of
+from engine.parameters import hints_of, parameters_of
 from engine.query import Query, QueryInfo, info_of
 from engine.script import module_name
 from engine.tables.columns import Columns, Plain, field_names
@@ -281,8 +281,10 @@ def _check_names(found: CollectionInfo) -> None:
     assert found.row is not None
     try:
         names = field_names(found.name, found.row())
-    except NameError:
-        return  # a class that is defined below: looked at at first use
+    except BadTable as error:
+        if error.__cause__ is None:
+            raise
+        return  # a class that is defined below, or in a module that imports this one: looked at at first use
     for name in (*found.index, *found.identity):
         if name not in names:
             raise BadTable(
@@ -291,8 +293,9 @@ def _check_names(found: CollectionInfo) -> None:
 
 
 def _row_class(function: Any) -> type:
-    hints = typing.get_type_hints(function)
+    name = f"{module_name(function.__module__)}:{function.__qualname__}"
+    hints = hints_of(function, BadTable, extras=False, table=name)
     arguments = typing.get_args(hints.get("return"))
     row = arguments[0] if arguments else None
-    field_names(f"{module_name(function.__module__)}:{function.__qualname__}", row)
+    field_names(name, row)
     return cast(type, row)

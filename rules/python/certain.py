@@ -16,6 +16,7 @@ from typing import Any
 from engine.rules.python.nodes import for_typing
 
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+TYPES: Any = getattr(ast, "TypeAlias", ())  # 3.12
 PERHAPS = (ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Match)  # not to their end
 DOUBTFUL = (ast.If, ast.Try, ast.TryStar, *PERHAPS, ast.Delete, ast.AnnAssign)
 
@@ -102,6 +103,8 @@ def _binds(node: Any) -> Iterator[str]:
             yield from _names(target)
     elif isinstance(node, (ast.AnnAssign, ast.AugAssign)):
         yield from _names(node.target)
+    elif isinstance(node, TYPES):
+        yield node.name.id
 
 
 def _names(target: ast.expr) -> Iterator[str]:

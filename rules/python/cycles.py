@@ -23,8 +23,8 @@ Cycle = tuple[str, ...]
 def import_cycles() -> tuple[tuple[str, ...], ...]:
     """Groups of files that import each other in a circle while they are imported, sorted.
 
-    Each is a strongly connected component of the eager imports, its files sorted. Imports in functions and
-    under TYPE_CHECKING do not count: they are how such circles are broken.
+    Each is a strongly connected component of the eager imports, its files sorted. Imports in functions, under
+    TYPE_CHECKING and with `lazy` do not count: they are how such circles are broken.
     """
     groups = _directory_groups()
     found = (

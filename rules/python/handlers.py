@@ -15,16 +15,16 @@ from engine.rules.python.annotations import declared, is_none, quoted
 from engine.rules.python.attributes import hold, hold_declared
 from engine.rules.python.certain import doubtful_of_class
 from engine.rules.python.children import children_table
-from engine.rules.python.nodes import chain, for_typing, is_all
+from engine.rules.python.nodes import chain, for_typing, is_all, is_lazy
 from engine.rules.python.requests import requested
-from engine.rules.python.scopes import CLASS, COMPREHENSION, FUNCTION, HEAD, MODULE, Scope, taken_over
+from engine.rules.python.scopes import CLASS, COMPREHENSION, FUNCTION, HEAD, MODULE, TYPES, Scope, taken_over
 from engine.rules.python.uses import BASE, DECORATOR, FIXTURE, IMPORT, MARK
 
 if TYPE_CHECKING:
     from engine.rules.python.survey import Survey
 
 CONDITIONAL = "conditional"  # contexts of imports, see `facts.Import`
-TYPING = "typing"
+TYPING, LAZY = "typing", "lazy"
 
 
 class Context:
@@ -45,7 +45,7 @@ def _function(survey: Survey, node: Any, scope: Scope, stack: list[Any], context
     if node.__class__ is ast.AsyncFunctionDef:
         kind = f"async {kind}"
     found = survey.define(qualified, node.name, kind, node)
-    outer, annotations = survey.type_parameters(node, scope, context, found)
+    outer, annotations = survey.type_parameters(node, scope, context, found, ahead)
     head: list[Any] = []
     values: dict[str, str] = {}
     parameters = _parameters(node.args, head, head if annotations is None else annotations, values)
@@ -140,7 +140,7 @@ def _class(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: s
     scope.places.add(node.name)
     qualified = scope.prefix + node.name
     found = survey.define(qualified, node.name, "class", node)
-    outer, bases = survey.type_parameters(node, scope, context, found)
+    outer, bases = survey.type_parameters(node, scope, context, found, ahead)
     if node.decorator_list or node.bases or node.keywords:
         head: list[Any] = []
         around = survey.open_scope(HEAD, scope, scope.prefix, (), head, context, found)
@@ -179,6 +179,7 @@ def _named(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: s
 
 
 def _import(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
+    context = LAZY if is_lazy(node) and context is not TYPING else context
     for alias in node.names:
         bound = alias.asname or alias.name.partition(".")[0]
         survey.marked.append((scope, alias.asname or alias.name, IMPORT))
@@ -186,6 +187,7 @@ def _import(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: 
 
 
 def _import_from(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
+    context = LAZY if is_lazy(node) and context is not TYPING else context
     for alias in node.names:
         place = scope.prefix.rstrip(".")
         if alias.name != "*":
@@ -302,7 +304,7 @@ def _type_alias(survey: Survey, node: Any, scope: Scope, stack: list[Any], conte
         found = survey.define(scope.prefix + name, name, "type", node)
     outer, inner_stack = survey.type_parameters(node, scope, context, found)
     if inner_stack is None:
-        survey.open_scope(FUNCTION, outer, scope.prefix, (), [node.value], context, found)
+        survey.open_scope(TYPES, outer, scope.prefix, (), [node.value], context, found)
     else:
         inner_stack.append(node.value)
 

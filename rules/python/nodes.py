@@ -84,3 +84,8 @@ def position(node: ast.AST) -> tuple[int, int]:
 def is_all(node: Any) -> bool:
     """Whether a node is the name `__all__`."""
     return node.__class__ is ast.Name and node.id == "__all__"
+
+
+def is_lazy(node: Any) -> bool:
+    """Whether an import statement runs when its name is first used (3.15)."""
+    return bool(getattr(node, "is_lazy", False))

@@ -2,7 +2,8 @@
 
 Invariants
     C1  Where a name is bound is asked only when all of the file has been walked: a binding may follow.
-    C2  Class scopes are not seen from the functions inside them.
+    C2  Class scopes are not seen from the functions inside them. From the heads of these they are, also
+        where type parameters have a scope in between.
     C3  A class takes over a name of the scopes around where its statement is done, not before: `date: date`,
         `def list(self) -> list`.
     C4  Scopes are kept in the order of their creation, so that a scope comes after the one around it.
@@ -18,6 +19,7 @@ from engine.rules.python.nodes import position
 
 MODULE, CLASS, FUNCTION, COMPREHENSION = "module", "class", "function", "comprehension"
 HEAD = "head"  # decorators, annotations and default values: a definition's own, in the scope around it
+TYPES = "types"  # type parameters, what they are said of, and the value of a `type` statement
 
 
 class Scope:
@@ -153,7 +155,7 @@ def binding_scope(scope: Scope, name: str, module: Scope) -> Scope:
         if scope.globals and name in scope.globals:
             return module
         outer = scope.parent or module
-        if scope.kind is not HEAD or scope is not start or name == scope.ahead:
+        if scope is not start or scope.kind not in (HEAD, TYPES) or name == scope.ahead:
             while outer.kind is CLASS and outer.parent is not None:
                 outer = outer.parent
         scope = outer

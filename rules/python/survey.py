@@ -21,7 +21,7 @@ from engine.rules.python.exports import Exports
 from engine.rules.python.handlers import CHILDREN, HANDLERS, Context
 from engine.rules.python.nodes import LONGEST, chain, mentions, position
 from engine.rules.python.parse import RECENT_TREES
-from engine.rules.python.scopes import CLASS, FUNCTION, HEAD, MODULE, Scope, finish, taken_over
+from engine.rules.python.scopes import CLASS, HEAD, MODULE, TYPES, Scope, finish, taken_over
 from engine.rules.python.uses import (
     ANYTHING,
     CALL,
@@ -161,7 +161,7 @@ class Survey:
         return scope
 
     def type_parameters(
-        self, node: Any, scope: Scope, context: str, owner: Found | None
+        self, node: Any, scope: Scope, context: str, owner: Found | None, ahead: str = ""
     ) -> tuple[Scope, list[Any] | None]:
         """The scope that `def f[T](...)` puts around annotations and body, if it has one (3.12)."""
         parameters = getattr(node, "type_params", None)
@@ -169,7 +169,9 @@ class Survey:
             return scope, None
         stack: list[Any] = [child for each in parameters for child in ast.iter_child_nodes(each)]
         bound = [each.name for each in parameters]
-        return self.open_scope(FUNCTION, scope, scope.prefix, bound, stack, context, owner), stack
+        around = self.open_scope(TYPES, scope, scope.prefix, bound, stack, context, owner)
+        around.ahead = ahead
+        return around, stack
 
     def reads_ahead(self, target: Any, nodes: list[Any], scope: Scope, context: str) -> bool:
         """Whether nodes read the name that they give a class, see `scopes` C3; then they are walked apart."""

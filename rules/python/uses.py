@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from engine.rules.python.scopes import CLASS, FUNCTION, HEAD, MODULE, Scope, binding_scope
+from engine.rules.python.scopes import CLASS, FUNCTION, HEAD, MODULE, TYPES, Scope, binding_scope
 
 READ, CALL, WRITE = "read", "call", "write"
 BASE, DECORATOR, IMPORT = "base", "decorator", "import"
@@ -176,6 +176,9 @@ def _method_around(scope: Scope) -> str | None:
     """The class of the method that a scope is in, if it is in one."""
     inner, outer = scope, scope.parent
     while outer is not None:
+        if outer.kind is TYPES:
+            outer = outer.parent
+            continue
         if outer.kind is CLASS and inner.kind in (FUNCTION, HEAD):
             return outer.prefix.rstrip(".") if inner.kind is FUNCTION else None
         if outer.kind is CLASS or outer.kind is MODULE:
