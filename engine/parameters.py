@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 
@@ -28,3 +28,20 @@ def _as_text(parameter: inspect.Parameter) -> inspect.Parameter:
     if isinstance(parameter.annotation, typing.ForwardRef):
         return parameter.replace(annotation=parameter.annotation.__forward_arg__)
     return parameter
+
+
+class _Written(str):
+    """An annotation that is a text: shown as it is written, without quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def signature_of(name: str, parameters: Iterable[inspect.Parameter]) -> str:
+    """The name and the parameters of a query, annotations as they are written."""
+    return f"{name}{inspect.Signature([_as_written(one) for one in parameters])}"
+
+
+def _as_written(parameter: inspect.Parameter) -> inspect.Parameter:
+    said = parameter.annotation
+    return parameter.replace(annotation=_Written(said)) if isinstance(said, str) else parameter

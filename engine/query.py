@@ -32,11 +32,12 @@ from typing import (
 
 from attrs import define, field
 
-from engine.errors import BadArguments, BadQuery
+from engine.errors import BadArguments, BadQuery, UnkeyableArgument
 from engine.frame import CURRENT
 from engine.key import Key, display, short
 from engine.message import escaped
 from engine.numbering import give_back, next_index
+from engine.parameters import signature_of
 from engine.tables.row_shape import row_shape
 
 if TYPE_CHECKING:
@@ -177,11 +178,16 @@ class QueryInfo:
     def _hints(self) -> dict[str, Any]:
         try:
             return typing.get_type_hints(self.function, include_extras=True)
-        except (NameError, TypeError, AttributeError) as error:
+        except Exception as error:  # whatever an annotation runs
+            hint = "Correct the annotation."
+            if isinstance(error, NameError | AttributeError):
+                hint = "Import the names its annotations use at run time, not only for type checking."
+            code = self.function.__code__
             raise BadQuery(
                 query=self.name,
+                at=f"{code.co_filename}:{code.co_firstlineno}",
                 cause=f"an annotation cannot be resolved: {error}",
-                hint="Import the names its annotations use at run time, not only for type checking.",
+                hint=hint,
             ) from error
 
     def made_by(self) -> list[Any]:
@@ -203,7 +209,13 @@ class QueryInfo:
                 return args
         from engine.store.canonical import canonical
 
-        return (canonical(args),)  # a tuple of one: no short key looks like it
+        try:
+            return (canonical(args),)  # a tuple of one: no short key looks like it
+        except UnkeyableArgument as error:
+            at = error.fields.get("argument", "")
+            if at.isdecimal():  # else it cannot be said which of them it is
+                error.fields = {"query": self.name, **error.fields, "argument": self.parameters[int(at)].name}
+            raise
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """Canonical arguments: defaults filled in, keywords in the order of the signature."""
@@ -212,8 +224,8 @@ class QueryInfo:
         try:
             bound = inspect.Signature(list(self.parameters)).bind(*args, **kwargs)
         except TypeError as error:
-            signature = f"{self.name}{inspect.Signature([_as_written(one) for one in self.parameters])}"
             hint = SEVERAL if len(args) == 1 and isinstance(args[0], tuple) else None
+            signature = signature_of(self.name, self.parameters)
             raise BadArguments(query=self.name, cause=str(error), signature=signature, hint=hint) from None
         bound.apply_defaults()
         return tuple(bound.arguments.values())
@@ -273,18 +285,6 @@ def _learn_owner(function: Callable[..., Any]) -> None:
 
 def _same_class(value: object, kind: type) -> bool:
     return value.__class__ is kind
-
-
-class _Written(str):
-    """An annotation that is a text: shown as it is written, without quotes."""
-
-    __slots__ = ()
-    __repr__ = str.__str__
-
-
-def _as_written(parameter: inspect.Parameter) -> inspect.Parameter:
-    said = parameter.annotation
-    return parameter.replace(annotation=_Written(said)) if isinstance(said, str) else parameter
 
 
 REGISTRY: dict[str, QueryInfo] = {}  # name -> the newest definition
