@@ -7,7 +7,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from engine.core import Core
@@ -61,11 +61,19 @@ def conclude(core: Core, frame: Running, info: QueryInfo, value: Any, old: Any, 
 
 
 def _without_bytes(core: Core, info: QueryInfo, value: Any, why: str, outcome: Outcome) -> None:
+    check_readable(value)
     outcome.value = value
     if info.persist:
         core.telling.note(
             f"values of {info.name} are kept in memory only: {why}", once=f"unstorable {info.name}"
         )
+
+
+def check_readable(value: Any) -> None:
+    """Refuse a generator, `map(...)`, an open file: whoever reads it second would find nothing in it."""
+    if isinstance(value, Iterator):
+        kind, hint = type(value).__qualname__, "Return what is in it: a tuple, say."
+        raise UnstorableValue(type=kind, reason="it can be read only once", hint=hint)
 
 
 def fail(frame: Running, outcome: Outcome, error: Exception) -> None:

@@ -11,6 +11,7 @@ from attrs import frozen
 from engine.errors import UnstorableValue
 from engine.failure import Failure
 from engine.frame import Frame
+from engine.outcome import check_readable
 from engine.query import QueryInfo
 from engine.tables.kept import KeptRows
 from engine.tables.lookup import matches, scratch
@@ -41,6 +42,7 @@ def hold(info: QueryInfo, value: Any) -> Any:
             return seen if codec.shareable else Copied(info, data)
     elif info.needs_bytes:
         raise UnstorableValue(query=info.name, cause=codec.why_not)
+    check_readable(value)
     return value
 
 
