@@ -114,6 +114,7 @@ def test_arguments_that_do_not_fit_are_told_with_the_signature_as_it_is_written(
         (lambda db: Engine(None, limits=WRONG), BadSettings, '{"gpu": 1}'),
         (lambda db: Engine(None, processes="2"), BadSettings, '"auto"'),
         (lambda db: Engine(".engine", history=WRONG), BadSettings, "whole number"),
+        (lambda db: Engine(""), BadSettings, "Engine(None) keeps nothing"),
         (lambda db: Engine(".engine", max_memory=WRONG), BadSettings, "whole number"),
         (lambda db: db.set(limit, 1, durability=TWO), BadSettings, "Durability.LOW, MEDIUM or HIGH"),
         (lambda db: db.verify(doubled, sample=WRONG), BadArguments, "None for all"),
