@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import pytest
+from attrs import frozen
 
 from engine import Engine, UnstorableValue, input, query
 
@@ -54,6 +55,26 @@ def test_a_value_that_can_be_read_only_once_is_an_error_that_says_what_to_return
                         ask.get(reader, number)
                     assert caught.value.fields["type"] == kind
                     assert "Return what is in it" in str(caught.value)
+
+
+@frozen
+class Holder:
+    lines: Iterable[int]
+
+
+@pytest.mark.parametrize(
+    "around", [lambda one: (one,), lambda one: {"a": [one]}, Holder], ids=["tuple", "dict", "record"]
+)
+def test_it_is_one_too_inside_of_a_value(around: Callable[[object], object]) -> None:
+    @query
+    def holder() -> Any:
+        return around(map(int, "12"))
+
+    with Engine(None) as db, db.snapshot() as view:
+        for ask in (db, view):
+            with pytest.raises(UnstorableValue, match="it can be read only once") as caught:
+                ask.get(holder)
+            assert caught.value.fields["inside"] in ("[0]", "['a'][0]", ".lines")
 
 
 def test_it_heals_when_it_is_a_tuple(lines: Any) -> None:
