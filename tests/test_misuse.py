@@ -321,3 +321,9 @@ def test_reading_a_store_that_is_not_there_says_that_nothing_was_stored(tmp_path
     with pytest.raises(EngineError) as error:
         Engine(tmp_path / "none", read_only=True)
     assert "Nothing was stored there yet" in str(error.value)
+
+
+def test_what_an_error_says_of_its_case_is_in_its_repr_too() -> None:
+    with pytest.raises(BadSettings) as error:
+        Engine(None, history=-1)
+    assert repr(error.value) == "BadSettings(history='-1')"
