@@ -130,6 +130,10 @@ class DepthLimit(EngineError):
     exit_code = EXIT_QUERY_FAILED
 
 
+NO_RECORD = "it is neither a builtin value nor an instance of a record class"
+READ_ONCE = "it can be read only once"
+
+
 class UnstorableValue(EngineError):
     """The value has no canonical bytes. It still works in memory until the process ends."""
 

@@ -7,6 +7,7 @@ Invariants
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -17,7 +18,9 @@ from engine.core import Core
 from engine.errors import BadQuery, QueryTakenOver, TableTakenOver, UnknownQuery
 from engine.graph import (
     ALONE,
+    FORCED,
     LOADED,
+    SUSPECT,
     kind_of,
 )
 from engine.mark import spread
@@ -101,19 +104,21 @@ def bind(core: Core, info: QueryInfo) -> int:
 
     Every query that it reached when it last ran is compared too, so that changed code below is noticed. A
     stored query that no loaded module defines may have changed unseen: its nodes are forced, which makes
-    their readers run, which imports the module and binds the query.
+    their readers run, which imports the module and binds the query. Then its code is known, and if it is what
+    it was, the nodes that have not run by then are verified like any other.
     """
     shared = Shared()  # of one moment: no query runs until all are compared
     first = _bind_one(core, info, shared)
     waiting, seen = [first], {first}
     while waiting:
         row = waiting.pop()
-        if row not in core.queries.checked:
+        if row not in core.queries.checked or row in core.queries.doubted:
             known = REGISTRY.get(core.queries.names[row])
             if known is not None:
                 _bind_one(core, known, shared)
-            else:
-                _distrust(core, row, f"{core.queries.names[row]} is defined in no loaded module")
+            elif row not in core.queries.checked:
+                cause = f"{core.queries.names[row]} is defined in no loaded module"
+                core.queries.doubted[row] = _distrust(core, row, cause)
             core.queries.checked.add(row)  # last: an interrupt before must not make old memos look compared
         fresh = core.queries.called_by(row) - seen
         seen |= fresh
@@ -166,6 +171,9 @@ def _bind_one(core: Core, info: QueryInfo, shared: Shared) -> int:
         # Its module was not loaded when the world was last looked at: nobody compared these stamps. Once is
         # enough: see test_a_verification_of_what_stands_still_is_no_revision_and_reads_nothing.
         _distrust(core, row, f"{info.name} was not looked at yet")
+    elif info.collection is None:
+        _trust(core, core.queries.doubted.get(row, ()))
+    core.queries.doubted.pop(row, None)
     core.queries.takes_many |= info.many is not None
     core.queries.by_index[info.index] = row
     core.reach.tables.clear()
@@ -173,9 +181,13 @@ def _bind_one(core: Core, info: QueryInfo, shared: Shared) -> int:
     return row
 
 
-def _distrust(core: Core, row: int, why: str) -> None:
-    """Let all nodes of a query run again: a revision of its own, since code is an input."""
+def _distrust(core: Core, row: int, why: str) -> list[int]:
+    """Let all nodes of a query run again: a revision of its own, since code is an input.
+
+    Returns those of them that had not to run before.
+    """
     nodes = core.nodes_of(row)
+    others = [node for node in nodes if not core.graph.status[node] & FORCED]
     for snapshot in core.snapshots:
         snapshot.code_changed = True
     if nodes:
@@ -185,6 +197,16 @@ def _distrust(core: Core, row: int, why: str) -> None:
         if core.claims.held:
             spread(core)  # frames are running: no stale value may look ready to them
         core.torn = before
+    return others
+
+
+def _trust(core: Core, nodes: Sequence[int]) -> None:
+    """Let nodes that were forced for want of their code be verified instead: it is what it was."""
+    status = core.graph.status
+    for node in nodes:
+        if status[node] & FORCED and core.care.reasons.get(node) is Reason.CODE:  # not forgotten since
+            status[node] = status[node] & ~FORCED | SUSPECT
+            core.care.reasons.pop(node, None)
 
 
 def _code_of(core: Core, info: QueryInfo, shared: Shared) -> bytes:

@@ -56,6 +56,10 @@ class EngineError(Exception):
         if hint is not None:
             self.hint = hint
 
+    def __repr__(self) -> str:
+        fields = (f"{name.replace(' ', '_')}={text!r}" for name, text in self.fields.items() if name)
+        return f"{type(self).__name__}({', '.join([*map(repr, self.args), *fields])})"
+
     def __str__(self) -> str:
         width = max((len(name) for name in self.fields), default=0)
         lines = [self.headline]

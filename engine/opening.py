@@ -50,6 +50,8 @@ def open_core(
         _check_counts('It is a whole number, 0 for none, or "auto".', processes=processes)
     if not isinstance(limits or {}, Mapping) or not all(map(_is_count, (limits or {}).values())):
         raise BadSettings(limits=limits, hint='Whole numbers, at least 1, by name: {"gpu": 1}.')
+    if path is not None and not os.fspath(path):  # as a path it would be the working directory
+        raise BadSettings(store=repr(path), cause="no directory is named", hint="Engine(None) keeps nothing.")
     if history is None:
         history = HISTORY if path is not None else 0
     if not isinstance(history, int) or history < 0:

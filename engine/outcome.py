@@ -7,11 +7,11 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from engine.core import Core
-from engine.errors import UnstorableValue
+from engine.errors import READ_ONCE, UnstorableValue
 from engine.failure import Failure, is_transient
 from engine.frame import CURRENT
 from engine.graph import ABSENT
@@ -49,12 +49,10 @@ def conclude(core: Core, frame: Running, info: QueryInfo, value: Any, old: Any, 
             outcome.data, outcome.value = codec.freeze(value)
             outcome.digest = fingerprint(outcome.data)
         except UnstorableValue as error:
-            if info.needs_bytes:
-                raise
+            may_be_without_bytes(info, value, error)
             _without_bytes(core, info, value, str(error), outcome)
-    elif info.needs_bytes:
-        raise UnstorableValue(query=info.name, cause=codec.why_not)
     else:
+        may_be_without_bytes(info, value, None)
         _without_bytes(core, info, value, codec.why_not, outcome)
     if old is not ABSENT:
         _compare(core, info, old, outcome)
@@ -66,6 +64,20 @@ def _without_bytes(core: Core, info: QueryInfo, value: Any, why: str, outcome: O
         core.telling.note(
             f"values of {info.name} are kept in memory only: {why}", once=f"unstorable {info.name}"
         )
+
+
+def may_be_without_bytes(info: QueryInfo, value: Any, error: UnstorableValue | None) -> None:
+    """Raise what forbids that a value is kept as it is, without bytes.
+
+    A generator, `map(...)`, an open file, also inside: whoever reads it second would find nothing in it.
+    """
+    if isinstance(value, Iterator):
+        error = UnstorableValue(type=type(value).__qualname__, reason=READ_ONCE)
+    if error is not None and error.fields.get("reason") == READ_ONCE:
+        error.hint = "Return what is in it: a tuple, say."
+        raise error
+    if info.needs_bytes:
+        raise error or UnstorableValue(query=info.name, cause=info.codec.why_not)
 
 
 def fail(frame: Running, outcome: Outcome, error: Exception) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from engine.message import EngineError
@@ -33,14 +33,30 @@ def hints_of(
     try:
         return typing.get_type_hints(what, include_extras=extras)
     except Exception as error:  # whatever an annotation runs, or a module that it imports lazily
-        raise refused(
-            **fields,
-            cause=f"an annotation cannot be resolved: {error}",
-            hint="Import the names its annotations use at run time, not only for type checking.",
-        ) from error
+        hint = "Correct the annotation."
+        if isinstance(error, NameError | AttributeError):
+            hint = "Import the names its annotations use at run time, not only for type checking."
+        raise refused(**fields, cause=f"an annotation cannot be resolved: {error}", hint=hint) from error
 
 
 def _as_text(parameter: inspect.Parameter) -> inspect.Parameter:
     if isinstance(parameter.annotation, typing.ForwardRef):
         return parameter.replace(annotation=parameter.annotation.__forward_arg__)
     return parameter
+
+
+class _Written(str):
+    """An annotation that is a text: shown as it is written, without quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def signature_of(name: str, parameters: Iterable[inspect.Parameter]) -> str:
+    """The name and the parameters of a query, annotations as they are written."""
+    return f"{name}{inspect.Signature([_as_written(one) for one in parameters])}"
+
+
+def _as_written(parameter: inspect.Parameter) -> inspect.Parameter:
+    said = parameter.annotation
+    return parameter.replace(annotation=_Written(said)) if isinstance(said, str) else parameter

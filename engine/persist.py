@@ -105,7 +105,7 @@ def adopt(core: Core, row: NodeRow) -> None:
         note(core, row.query, row.flags)
     if row.flags & UNTRACKED:
         core.care.untracked[node] = None
-    if core.queries.bound[row.query] is None:
+    if core.queries.bound[row.query] is None and row.query not in core.queries.doubted:
         known = REGISTRY.get(core.queries.names[row.query])
         if known is not None and row.query in core.queries.checked:
             core.queries.bound[row.query] = known

@@ -19,8 +19,8 @@ class Queries:
     """What an engine knows of each query: its name, definition, code, and the queries that it calls."""
 
     __slots__ = (
-        "bound", "by_index", "by_name", "calls", "checked", "codes", "names", "of_members", "stored",
-        "taken_over", "takes_many",
+        "bound", "by_index", "by_name", "calls", "checked", "codes", "doubted", "names", "of_members",
+        "stored", "taken_over", "takes_many",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -34,6 +34,7 @@ class Queries:
         self.of_members: dict[int, set[int]] = {}  # of a member's query: the collections' own queries
         self.stored: set[int] = set()  # have nodes in the store since it was opened
         self.checked: set[int] = set()  # their code was compared in this process
+        self.doubted: dict[int, list[int]] = {}  # the nodes that are forced since nobody defines their query
         self.taken_over = len(TAKEN_OVER)  # redefinitions that were seen: those of before are no news here,
         if TAKEN_OVER:  # but their classes may be
             renew()
@@ -74,7 +75,7 @@ class Queries:
         """Forget all that the store knows, or will not know."""
         for by_row in (self.names, self.bound, self.codes, self.calls):
             del by_row[1:]
-        for kept in (self.by_name, self.by_index, self.of_members, self.stored, self.checked):
+        for kept in (self.by_name, self.by_index, self.of_members, self.stored, self.checked, self.doubted):
             kept.clear()
 
     def check_invariants(self) -> None:

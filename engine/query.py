@@ -31,12 +31,12 @@ from typing import (
 
 from attrs import define, field
 
-from engine.errors import BadArguments, BadQuery
+from engine.errors import BadArguments, BadQuery, UnkeyableArgument
 from engine.frame import CURRENT
 from engine.key import Key, display, short
 from engine.message import escaped
 from engine.numbering import give_back, next_index
-from engine.parameters import hints_of
+from engine.parameters import hints_of, signature_of
 from engine.tables.row_shape import row_shape
 
 if TYPE_CHECKING:
@@ -175,7 +175,9 @@ class QueryInfo:
         return hints.get("return", Any) if self.returns is None else self.returns()
 
     def _hints(self) -> dict[str, Any]:
-        return hints_of(self.function, BadQuery, query=self.name)
+        code = self.function.__code__
+        at = f"{code.co_filename}:{code.co_firstlineno}"
+        return hints_of(self.function, BadQuery, query=self.name, at=at)
 
     def made_by(self) -> list[Any]:
         """The functions whose annotations say of which classes its values are."""
@@ -196,7 +198,13 @@ class QueryInfo:
                 return args
         from engine.store.canonical import canonical
 
-        return (canonical(args),)  # a tuple of one: no short key looks like it
+        try:
+            return (canonical(args),)  # a tuple of one: no short key looks like it
+        except UnkeyableArgument as error:
+            at = error.fields.get("argument", "")
+            if at.isdecimal():  # else it cannot be said which of them it is
+                error.fields = {"query": self.name, **error.fields, "argument": self.parameters[int(at)].name}
+            raise
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """Canonical arguments: defaults filled in, keywords in the order of the signature."""
@@ -205,8 +213,8 @@ class QueryInfo:
         try:
             bound = inspect.Signature(list(self.parameters)).bind(*args, **kwargs)
         except TypeError as error:
-            signature = f"{self.name}{inspect.Signature([_as_written(one) for one in self.parameters])}"
             hint = SEVERAL if len(args) == 1 and isinstance(args[0], tuple) else None
+            signature = signature_of(self.name, self.parameters)
             raise BadArguments(query=self.name, cause=str(error), signature=signature, hint=hint) from None
         bound.apply_defaults()
         return tuple(bound.arguments.values())
@@ -266,18 +274,6 @@ def _learn_owner(function: Callable[..., Any]) -> None:
 
 def _same_class(value: object, kind: type) -> bool:
     return value.__class__ is kind
-
-
-class _Written(str):
-    """An annotation that is a text: shown as it is written, without quotes."""
-
-    __slots__ = ()
-    __repr__ = str.__str__
-
-
-def _as_written(parameter: inspect.Parameter) -> inspect.Parameter:
-    said = parameter.annotation
-    return parameter.replace(annotation=_Written(said)) if isinstance(said, str) else parameter
 
 
 REGISTRY: dict[str, QueryInfo] = {}  # name -> the newest definition

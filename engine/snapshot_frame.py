@@ -11,6 +11,7 @@ from attrs import frozen
 from engine.errors import UnstorableValue
 from engine.failure import Failure
 from engine.frame import Frame
+from engine.outcome import may_be_without_bytes
 from engine.query import QueryInfo
 from engine.tables.kept import KeptRows
 from engine.tables.lookup import matches, scratch
@@ -34,13 +35,12 @@ def hold(info: QueryInfo, value: Any) -> Any:
     if codec.storable:
         try:
             data, seen = codec.freeze(value)
-        except UnstorableValue:
-            if info.needs_bytes:
-                raise
+        except UnstorableValue as error:
+            may_be_without_bytes(info, value, error)
         else:
             return seen if codec.shareable else Copied(info, data)
-    elif info.needs_bytes:
-        raise UnstorableValue(query=info.name, cause=codec.why_not)
+    else:
+        may_be_without_bytes(info, value, None)
     return value
 
 

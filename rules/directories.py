@@ -146,8 +146,8 @@ def glob(pattern: str, *, ignore: bool = True) -> tuple[str, ...]:
     """The files whose paths match, sorted. Directories are never among them.
 
     `*`, `?`, `[abc]`, `[!abc]` match within one name, hidden ones too; `**` stands for any number of
-    directories, and at the end for every file below. `[*]` is a plain star. With `ignore=False`, ignore
-    files are not looked at.
+    directories, and at the end for every file below. `[*]` is a plain star. Alternatives in braces are
+    refused: ask for each of them. With `ignore=False`, ignore files are not looked at.
     """
     if not isinstance(pattern, str):
         raise BadPattern(
@@ -212,11 +212,19 @@ def matches_below(directory: str, pattern: str, ignore: bool) -> tuple[str, ...]
     return tuple(paths)
 
 
+_ALTERNATIVES = re.compile(r"(?<!\[)\{[^{}]*,[^{}]*\}")
 Segment = Callable[[str], object] | None  # what tells whether a name fits; None is `**`
 
 
 @lru_cache(maxsize=1024)  # patterns are written by people: a few for each program
 def _compiled(pattern: str) -> tuple[Segment, ...]:
+    braces = _ALTERNATIVES.search(pattern)
+    if braces is not None:  # taken as it is written, it would match nothing, and nobody would know
+        raise BadPattern(
+            pattern=pattern,
+            cause=f"{braces[0]} is not understood as alternatives",
+            hint="Ask for each of them: {*glob('*.md'), *glob('*.txt')}. A brace in a name is written [{].",
+        )
     segments: list[Segment] = []
     for part in pattern.split("/"):
         if part in ("", ".", "..") or "\0" in part:

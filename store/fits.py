@@ -36,6 +36,8 @@ class Misfit(Exception):
         super().__init__(expected)
         self.expected = expected
         self.found = kind_of(value)
+        if self.found == expected:  # a script that is imported too, or a module that was loaded anew
+            self.found = f"another class of that name, of the module {type(value).__module__}"
         self.storable = storable
         self.steps: list[str] = []  # innermost first
 

@@ -9,8 +9,7 @@ Invariants
         nor a time zone is looked up by a name that the bytes chose.
 
 What msgpack says exactly stands for itself, an array is a tuple, and all else is an extension with a code
-from `_Code`. `node_of` raises `Unpackable`; `value_of` raises anything on damaged nodes, which `canonical`
-turns into ValueError.
+of `_Code`. `node_of` raises `Unpackable`; `value_of`, on damaged nodes, anything: ValueError in `canonical`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import functools
 import operator
 import struct
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
@@ -30,6 +29,7 @@ from uuid import UUID
 import msgspec
 from msgspec.msgpack import Ext
 
+from engine.errors import NO_RECORD, READ_ONCE
 from engine.key import short
 from engine.store.records import (
     Record,
@@ -94,7 +94,7 @@ def node_of(value: Any, depth: int, keyed: bool) -> Any:
         return Ext(_Code.ENUM, encode([class_name(kind), value._name_]))
     record = record_of(kind)
     if record is None:
-        raise Unpackable(value, "it is neither a builtin value nor an instance of a record class")
+        raise Unpackable(value, READ_ONCE if isinstance(value, Iterator) else NO_RECORD)
     if keyed and not record.frozen:
         raise Unpackable(value, "its class is not frozen: a key must not change")
     return _record(value, record, depth + 1, keyed)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from engine.errors import UnfoldableValue
+from engine.key import short
 from engine.tables.accumulate import Set, change
 from tests.accumulated import folded
 
@@ -35,8 +36,9 @@ def test_a_flat_set_takes_the_values_out_of_each_member() -> None:
 
 @pytest.mark.parametrize(("into", "value"), [(Set(), [1]), (Set(), object()), (Set(flatten=True), 5)])
 def test_a_set_refuses_values_that_it_cannot_hold(into: Any, value: Any) -> None:
-    with pytest.raises(UnfoldableValue):
+    with pytest.raises(UnfoldableValue) as error:
         into.add((), value)
+    assert error.value.fields["value"] == short(value)
 
 
 def test_a_set_of_100_000_values_is_made_at_once() -> None:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import UnfoldableValue
+from engine.key import short
 from engine.store.canonical import pack
 from engine.tables.accumulate import Sum, change
 from tests.accumulated import DECIMALS, INF, NAN, TIMES, folded, same
@@ -125,8 +126,9 @@ def test_subclasses_of_int_and_float_are_summed_as_such() -> None:
     ],
 )
 def test_what_has_no_exact_sum_is_refused_when_it_is_added(value: Any) -> None:
-    with pytest.raises(UnfoldableValue, match="no exact sum"):
+    with pytest.raises(UnfoldableValue, match="no exact sum") as error:
         Sum().add((), value)
+    assert error.value.fields["value"] == short(value)
     with pytest.raises(UnfoldableValue):
         Sum(value)
 

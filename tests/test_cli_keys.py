@@ -97,6 +97,9 @@ def test_what_a_listing_prints_can_be_asked_for(engine: Command) -> None:
     ("key", "parts"),
     [
         ("rules:lines(__import__('os'))", ("is not a literal",)),
+        ("rules:lines(a.txt)", ("cause: a.txt is not a literal\n", "Put texts in quotes.")),
+        ("rules.py:lines('a.txt'", ("Close the parenthesis", "\"rules.py:lines('a', 3)\"")),
+        ("rules.py:lines", ("missing a required argument", "\"rules.py:lines('a', 3)\"")),
         ("rules:lines('a)", ("cannot be read",)),
         ("rules:lines('a…b)", ("it is shortened", "one by one")),
         ("rules:lines(path='a')", ("by position",)),
@@ -107,3 +110,10 @@ def test_what_a_listing_prints_can_be_asked_for(engine: Command) -> None:
 def test_a_key_that_cannot_be_read_is_explained(engine: Command, key: str, parts: tuple[str, ...]) -> None:
     engine("run", "rules.py:report")
     check_refused(engine("why", key), 2, *parts)
+
+
+@pytest.mark.parametrize("command", ["watch", "verify"])
+def test_where_several_keys_are_given_an_argument_goes_into_the_word_of_its_key(
+    engine: Command, command: str
+) -> None:
+    check_refused(engine(command, "rules.py:lines", "a.txt"), 2, "\"rules.py:lines('a', 3)\"")

@@ -59,6 +59,19 @@ def check(place: Path, question: tuple[str, ...]) -> None:
     assert any(line.startswith("executed ") and " after " in line for line in told), told
 
 
+@pytest.mark.parametrize("more", [(), ("--follow", "--limit", "1")])
+def test_a_log_is_told_how_far_the_changes_are_that_are_to_be_told(
+    place: Path, more: tuple[str, ...]
+) -> None:
+    question = ("changes", "rules.py:waits", "--cursor", "log", *more)
+    found = Asked(place, *question, "--json", start=HASTY)
+    assert (found.code, json.loads(found.out)["value"]) == (0, 435)
+    told = found.err.splitlines()
+    assert [line for line in told if line.startswith("computing ")] == ["computing rules:waits()"], told
+    assert any(line.startswith("executed ") and " after " in line for line in told), told
+    assert Asked(place, *question[:3], "quiet", *more, "--json", "-q", start=HASTY).err == ""
+
+
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_quiet_commands_tell_no_progress(place: Path, question: tuple[str, ...]) -> None:
     assert Asked(place, *question, "--json", "-q", start=HASTY).err == ""

@@ -114,6 +114,7 @@ def test_arguments_that_do_not_fit_are_told_with_the_signature_as_it_is_written(
         (lambda db: Engine(None, limits=WRONG), BadSettings, '{"gpu": 1}'),
         (lambda db: Engine(None, processes="2"), BadSettings, '"auto"'),
         (lambda db: Engine(".engine", history=WRONG), BadSettings, "whole number"),
+        (lambda db: Engine(""), BadSettings, "Engine(None) keeps nothing"),
         (lambda db: Engine(".engine", max_memory=WRONG), BadSettings, "whole number"),
         (lambda db: db.set(limit, 1, durability=TWO), BadSettings, "Durability.LOW, MEDIUM or HIGH"),
         (lambda db: db.verify(doubled, sample=WRONG), BadArguments, "None for all"),
@@ -320,3 +321,9 @@ def test_reading_a_store_that_is_not_there_says_that_nothing_was_stored(tmp_path
     with pytest.raises(EngineError) as error:
         Engine(tmp_path / "none", read_only=True)
     assert "Nothing was stored there yet" in str(error.value)
+
+
+def test_what_an_error_says_of_its_case_is_in_its_repr_too() -> None:
+    with pytest.raises(BadSettings) as error:
+        Engine(None, history=-1)
+    assert repr(error.value) == "BadSettings(history='-1')"

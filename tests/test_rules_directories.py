@@ -143,6 +143,19 @@ def test_a_pattern_that_cannot_be_below_the_root_is_refused(pattern: str, place:
         glob(pattern)
 
 
+@pytest.mark.parametrize("pattern", ["*.{a,b}", "{src,lib}/**/*.py", "{a/b,c}", "x{,y}", "{a,{b,c}}"])
+def test_alternatives_in_braces_are_refused_with_what_to_write(pattern: str, place: Path) -> None:
+    with pytest.raises(BadPattern, match="Ask for each of them"):
+        glob(pattern)
+
+
+def test_braces_that_are_part_of_a_name_match_themselves(place: Path) -> None:
+    grow("{{name}}/a", "{a,b}", "{a}")
+    assert glob("{{name}}/*") == ("{{name}}/a",)
+    assert glob("[{]a,b}") == ("{a,b}",)
+    assert glob("{a}") == ("{a}",)
+
+
 parts = some.sampled_from(["**", "*", "a", "b", "?", "a*", "*b", "[ab]", "[!a]", "a?", "*a*b*"])
 names = some.sampled_from(["a", "b", "ab", "ba", "aab", "c", "a-", "a.b"])
 

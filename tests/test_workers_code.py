@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,3 +160,28 @@ def total() -> int:
         counts, _ = fine.noted()
         assert counts == {"here": 3, **{f"{n} {worker}": 1 for n in range(40)}}
         assert all("cannot be imported by a worker: RuntimeError: not there" in note for note in db.notes())
+
+
+SCRIPT = """
+from engine import Engine, each, query
+@query
+def square(n: int) -> int:
+    return n * n
+@query
+def total() -> int:
+    return sum(each(square, range(20)))
+if __name__ == "__main__":
+    for processes in (0, 2):
+        with Engine(None, processes=processes) as db:
+            print(db.get(total), *db.notes())
+"""
+
+
+def test_that_queries_of_a_script_go_to_no_worker_is_told_who_has_some(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    start = [sys.executable, "-B", "script.py"]
+    told = subprocess.run(start, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    note = (
+        "queries that are defined in the script itself run in its process: workers import them from a module"
+    )
+    assert told.splitlines() == ["2470", f"2470 {note}"]

@@ -19,6 +19,7 @@ from engine.cli.convert import convert, free, make, shown
 from engine.errors import BadArguments
 from engine.key import Key
 from engine.modules.load import collection_of
+from engine.parameters import signature_of
 from engine.query import Query, QueryInfo, info_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def key_of_texts(query: Query[..., Any], texts: Sequence[str], named: Iterable[s
             raise BadArguments(
                 query=info.name,
                 cause=f"{len(texts)} arguments are given, it takes {takes}",
-                signature=_signature(info),
+                signature=signature_of(info.name, info.parameters),
             )
         positional.append(_converted(info, parameter, text, hints))
     keywords: dict[str, Any] = {}
@@ -61,7 +62,7 @@ def key_of_texts(query: Query[..., Any], texts: Sequence[str], named: Iterable[s
                 query=info.name,
                 argument=text,
                 cause=f"there is no parameter {name}" if equals else "it is not NAME=VALUE",
-                signature=_signature(info),
+                signature=signature_of(info.name, info.parameters),
             )
         if name in keywords:
             raise BadArguments(query=info.name, argument=text, cause=f"{name} is given twice")
@@ -168,7 +169,7 @@ def _hints(info: QueryInfo, query: object) -> dict[str, Any]:
         return {info.parameters[0].name: _hints(member, query).get(member.parameters[0].name, Any)}
     try:
         hints = typing.get_type_hints(info.function)
-    except Exception:  # whatever an annotation runs; who runs the query is told
+    except Exception:  # whatever an annotation runs: who needs it is told
         hints = {one.name: one.annotation for one in info.parameters if not isinstance(one.annotation, str)}
     first = info.parameters[0].name if info.parameters else ""
     owner = _owner(info)
@@ -187,10 +188,6 @@ def _owner(info: QueryInfo) -> type | None:
     return here if isinstance(here, type) else None
 
 
-def _signature(info: QueryInfo) -> str:
-    return f"{info.name}{inspect.Signature(list(info.parameters))}"
-
-
 def _converted(info: QueryInfo, parameter: inspect.Parameter, text: str, hints: dict[str, Any]) -> Any:
     hint = hints.get(parameter.name, Any)
     try:
@@ -202,7 +199,7 @@ def _converted(info: QueryInfo, parameter: inspect.Parameter, text: str, hints: 
             given=repr(text),
             expected=shown(hint),
             cause=str(error) or "it does not fit",
-            signature=_signature(info),
+            signature=signature_of(info.name, info.parameters),
         ) from None
 
 
@@ -232,10 +229,11 @@ def _literal(name: str, arguments: str, node: ast.expr, hint: Any) -> Any:
     try:
         return _value(node, hint)
     except (ValueError, TypeError, RecursionError) as error:
+        why = "" if "object at 0x" in str(error) else f": {error}"  # it names nodes of the syntax tree
         raise BadArguments(
             key=f"{name}({arguments})",
-            cause=f"{ast.unparse(node)[:100]} is not a literal: {error}",
-            hint="Say MODULE:QUERY and its arguments one by one.",
+            cause=f"{ast.unparse(node)[:100]} is not a literal{why}",
+            hint="Put texts in quotes.",
         ) from None
 
 

@@ -14,7 +14,7 @@ import select
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from signal import SIGINT
 from typing import TYPE_CHECKING, Any, Final
@@ -152,17 +152,25 @@ class _Command:
         if self._options["follow"]:
             self._follow(db, key, cursor)
             return
-        feed = self._told_by(lambda: Feed(db, key, cursor, self._after))
+        with self._shown(db, key):
+            feed = self._told_by(lambda: Feed(db, key, cursor, self._after))
         if self._options["close"]:
             feed.close()
             self._say_closed()
         else:
-            self._drain(feed)
+            self._drain(feed, lambda: self._shown(db, key))
 
-    def _drain(self, feed: Feed) -> None:
+    def _shown(self, db: Engine, key: Key[Any]) -> AbstractContextManager[object]:
+        """To be entered while queries may run."""
+        from engine.cli.progress import Progress
+
+        return Progress(db, f"computing {key}", quiet=self._options["quiet"])
+
+    def _drain(self, feed: Feed, shown: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
         """Tell all there is, and acknowledge it (C1)."""
         while not self._stop and self._left != 0:
-            found = self._told_by(feed.next)
+            with shown():
+                found = self._told_by(feed.next)
             if found is None:
                 return
             document, delta = found
@@ -180,13 +188,15 @@ class _Command:
 
         feed: Feed | None = None
         changed = False
-        with db.watch(key) as watch:
+        with db.watch(key) as watch, ExitStack() as beginning:
+            beginning.enter_context(self._shown(db, key))
             watch.follow_rules(settings_files(self._start.directory if self._start else "", self._settings))
             for event in self._events(watch):
                 if isinstance(event, RulesChanged):
                     changed = True
                     break
                 if isinstance(event, Started | Revised | Skipped):
+                    beginning.close()
                     feed = self._keep_telling(db, key, cursor, feed)
                 if self._left == 0:
                     return

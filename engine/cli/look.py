@@ -313,12 +313,20 @@ def named_key(
 def loaded_key(text: str, args: tuple[str, ...], named: tuple[str, ...], settings: Settings) -> Key[Any]:
     """The key that is displayed so, or `MODULE:QUERY` with its arguments. Its module is loaded if need be."""
     from engine.cli.arguments import key_of_displayed, key_of_texts, split_displayed
+    from engine.errors import BadArguments
     from engine.modules.load import find_defined, load_query
 
     displayed = None if args or named else split_displayed(text)
     name = displayed[0] if displayed else text
     query = find_defined(name) or load_query(name, settings)
-    return key_of_displayed(query, displayed[1]) if displayed else key_of_texts(query, args, named)
+    if displayed:
+        return key_of_displayed(query, displayed[1])
+    try:
+        return key_of_texts(query, args, named)
+    except BadArguments as error:
+        if not args and not named:  # where several keys are given, each is one word
+            error.hint = f"""Write it with its arguments, in quotes: "{name}('a', 3)"."""
+        raise
 
 
 def load_quietly(settings: Settings) -> None:

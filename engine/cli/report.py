@@ -15,6 +15,7 @@ from typing import Final
 import click
 
 from engine.cli.output import ReaderGone, tell
+from engine.errors import BadArguments
 from engine.explain import WHILE
 from engine.message import (
     EXIT_BAD_REQUEST,
@@ -61,7 +62,8 @@ def report(error: BaseException) -> int:
             return _report_usage(error)
         case EngineError():
             tell(shown(error))
-            return error.exit_code
+            in_a_query = isinstance(error, BadArguments) and origin(error)  # not in what was asked for
+            return EXIT_QUERY_FAILED if in_a_query else error.exit_code
         case QueryFailed():
             tell(f"{error.key} failed")
             tell(shown(error.error))

@@ -137,7 +137,10 @@ def _no_such_query(module: ModuleType, name: str, text: str) -> NoReturn:
     close = nearest(plain, defined)
     hint = f"Did you mean {close}?" if close else "Name one of the queries that the module defines."
     if parenthesis and plain in defined:
-        hint = f"Give its arguments as words of their own: {text.partition('(')[0]} ARG..."
+        whole = text.partition("(")[0]
+        hint = f"Give its arguments as words of their own: {whole} ARG..."
+        if not name.endswith(")"):  # it was meant as a displayed key, which is read as one elsewhere
+            hint = f"""Close the parenthesis, and put it in quotes: "{whole}('a', 3)"."""
     raise UnknownQuery(
         name=text,
         module=getattr(module, "__file__", None) or module.__name__,

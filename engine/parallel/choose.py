@@ -22,6 +22,9 @@ from engine.verify import is_undefined
 WORTH_US: Final = 150  # what one has to cost: sending it and taking its memos over costs some 60 us
 AT_LEAST: Final = 8  # keys, where nobody said that they are to run in a process
 START_US: Final = 500_000  # work that pays for starting processes, 0.2 s each on a busy machine
+OF_THE_SCRIPT: Final = (
+    "queries that are defined in the script itself run in its process: workers import them from a module"
+)
 INLINE, THREAD, PROCESS, AUTO = "inline", "thread", "process", "auto"
 
 
@@ -100,6 +103,8 @@ def is_sendable(core: Core, node: int, info: QueryInfo | None) -> bool:
             cause="a worker process cannot import it",
             hint='Define it at the top of a module with a file of its own, or say workers="inline".',
         )
+    if info.function.__module__ == "__main__":
+        core.telling.note(OF_THE_SCRIPT, once=OF_THE_SCRIPT)
     return False
 
 

@@ -87,7 +87,7 @@ class Set(Generic[M]):
         try:
             values: Iterable[Any] = iter(member)
         except TypeError as error:
-            raise UnfoldableValue(into=self, type=type(member).__qualname__, reason=error) from error
+            raise self._unfoldable(member, error) from error
         return values
 
     def _bytes(self, value: Any) -> bytes:
@@ -97,7 +97,11 @@ class Set(Generic[M]):
             hash(value)
             return pack(value)
         except (TypeError, Unpackable) as error:
-            raise UnfoldableValue(into=self, type=type(value).__qualname__, reason=error) from error
+            raise self._unfoldable(value, error) from error
+
+    def _unfoldable(self, value: Any, reason: Exception) -> UnfoldableValue:
+        kind = type(value).__qualname__
+        return UnfoldableValue(into=self, type=kind, value=short(value), reason=reason)
 
     def __repr__(self) -> str:
         return f"Set({'flatten=True' if self.flatten else ''})"

@@ -179,8 +179,8 @@ def learn_values(info: CollectionInfo) -> None:
     for function in info.made_by():
         try:
             hints = typing.get_type_hints(function)
-        except Exception:
-            continue  # of a class that cannot be found now: the member's own codec says so, in good words
+        except Exception:  # whatever an annotation runs: the member's own codec says so, in good words
+            continue
         learn_annotation(hints.get("return", Any))
     info.is_learned = True
 

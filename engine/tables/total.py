@@ -133,7 +133,8 @@ def _term(value: object) -> tuple[str, int, int]:
     if isinstance(value, timedelta):
         return "timedelta", 0, value // timedelta(microseconds=1)
     if not isinstance(value, Decimal):
-        raise UnfoldableValue(into="Sum", type=type(value).__qualname__, reason="it has no exact sum")
+        kind, reason = type(value).__qualname__, "it has no exact sum"
+        raise UnfoldableValue(into="Sum", type=kind, value=short(value), reason=reason)
     sign, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int) or abs(exponent) > DECIMAL_EXPONENT:
         raise UnfoldableValue(into="Sum", value=short(value), reason="it has no exact sum")

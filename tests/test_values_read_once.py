@@ -1,0 +1,87 @@
+"""A value that can be read only once is no value: who reads it second would find nothing in it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from engine import Engine, UnstorableValue, input, query
+
+MADE: dict[str, Callable[[], object]] = {
+    "generator": lambda: (number for number in (1, 2)),
+    "map": lambda: map(int, "12"),
+    "zip": lambda: zip("ab", "cd", strict=True),
+    "list_iterator": lambda: iter([1, 2]),
+    "StringIO": lambda: io.StringIO("a\nb\n"),
+}
+
+
+@input
+def made() -> str:
+    return "tuple"
+
+
+def once() -> Any:
+    return MADE.get(made(), lambda: (1, 2))()
+
+
+@pytest.fixture(params=[Any, None, object, Iterable[int], Iterator[int], Generator[int, None, None]])
+def lines(request: pytest.FixtureRequest) -> Any:
+    once.__annotations__["return"] = request.param
+    return query(name="test_values_read_once:lines", persist=False)(once)
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_a_value_that_can_be_read_only_once_is_an_error_that_says_what_to_return(
+    lines: Any, kind: str
+) -> None:
+    if once.__annotations__["return"] is None:
+        del once.__annotations__["return"]
+
+    @query
+    def reader(number: int) -> int:
+        return len(tuple(lines())) + number
+
+    with Engine(None) as db:
+        db.set(made.key(), kind)
+        with db.snapshot() as view:
+            for ask in (db, view):
+                for number in (1, 2):  # the second one used to find nothing
+                    with pytest.raises(UnstorableValue, match="it can be read only once") as caught:
+                        ask.get(reader, number)
+                    assert caught.value.fields["type"] == kind
+                    assert "Return what is in it" in str(caught.value)
+
+
+@frozen
+class Holder:
+    lines: Iterable[int]
+
+
+@pytest.mark.parametrize(
+    "around", [lambda one: (one,), lambda one: {"a": [one]}, Holder], ids=["tuple", "dict", "record"]
+)
+def test_it_is_one_too_inside_of_a_value(around: Callable[[object], object]) -> None:
+    @query
+    def holder() -> Any:
+        return around(map(int, "12"))
+
+    with Engine(None) as db, db.snapshot() as view:
+        for ask in (db, view):
+            with pytest.raises(UnstorableValue, match="it can be read only once") as caught:
+                ask.get(holder)
+            assert caught.value.fields["inside"] in ("[0]", "['a'][0]", ".lines")
+
+
+def test_it_heals_when_it_is_a_tuple(lines: Any) -> None:
+    once.__annotations__["return"] = Any
+    with Engine(None) as db:
+        db.set(made.key(), "map")
+        with pytest.raises(UnstorableValue):
+            db.get(lines)
+        db.set(made.key(), "tuple")
+        assert db.get(lines) == (1, 2)
