@@ -15,11 +15,8 @@ from engine.code.fingerprint import code_fingerprint
 from engine.code.shared import Shared
 from engine.core import Core
 from engine.errors import BadQuery, QueryTakenOver, TableTakenOver, UnknownQuery
-from engine.graph import (
-    ALONE,
-    LOADED,
-    kind_of,
-)
+from engine.graph import ALONE, LOADED, kind_of
+from engine.loading import is_loading, modules_that_load
 from engine.mark import spread
 from engine.message import EngineError
 from engine.persist import adopt
@@ -104,14 +101,15 @@ def bind(core: Core, info: QueryInfo) -> int:
     their readers run, which imports the module and binds the query.
     """
     shared = Shared()  # of one moment: no query runs until all are compared
-    first = _bind_one(core, info, shared)
+    modules = modules_that_load()
+    first = _bind_one(core, info, shared, modules)
     waiting, seen = [first], {first}
     while waiting:
         row = waiting.pop()
         if row not in core.queries.checked:
             known = REGISTRY.get(core.queries.names[row])
             if known is not None:
-                _bind_one(core, known, shared)
+                _bind_one(core, known, shared, modules)
             else:
                 _distrust(core, row, f"{core.queries.names[row]} is defined in no loaded module")
             core.queries.checked.add(row)  # last: an interrupt before must not make old memos look compared
@@ -121,7 +119,9 @@ def bind(core: Core, info: QueryInfo) -> int:
     return first
 
 
-def _bind_one(core: Core, info: QueryInfo, shared: Shared) -> int:
+def _bind_one(core: Core, info: QueryInfo, shared: Shared, modules: frozenset[str]) -> int:
+    if is_loading(info, modules):
+        core.queries.unfinished.add(info.name)  # first: an interrupt below must not make it look compared
     tables = core.graph.tables
     while len(tables) <= info.index:
         tables.append({})

@@ -68,7 +68,7 @@ class Snapshot:
         with self._locked(holds=False):
             spread(core)
             self.revision = core.revision
-            self._definitions = core.queries.taken_over
+            self._comparisons = core.queries.comparisons
             self._status = bytes(core.graph.status)
             self._doubtful = core.reach.doubtful  # not settled: what rests on these is not known
             core.snapshots.append(self)
@@ -132,13 +132,13 @@ class Snapshot:
     def _follow_code(self) -> None:
         """Once a module was loaded anew, what is kept is of older code, or of the classes of then."""
         queries = self._core.queries
-        if queries.are_newest and self._definitions == queries.taken_over:
+        if queries.are_newest and self._comparisons == queries.comparisons:
             return
         with self._locked(holds=False):
             if not queries.are_newest and not self._core.torn:
                 rebind(self._core)
-            if self._definitions != queries.taken_over:
-                self._definitions = queries.taken_over
+            if self._comparisons != queries.comparisons:
+                self._comparisons = queries.comparisons
                 for node, (held, flags) in self._saved.items():
                     self._saved[node] = self._renewed(held, flags), flags
                 for kept in (self._memo, self._rings, self._knots, self._rows):
