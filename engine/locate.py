@@ -7,6 +7,7 @@ Invariants
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from engine.code.fingerprint import code_fingerprint
 from engine.code.shared import Shared
 from engine.core import Core
 from engine.errors import BadQuery, QueryTakenOver, TableTakenOver, UnknownQuery
+from engine.failure import describe
 from engine.graph import ALONE, LOADED, kind_of
 from engine.loading import is_loading, modules_that_load
 from engine.mark import spread
@@ -25,7 +27,7 @@ from engine.reason import Reason
 from engine.redefined import let_go_of_set, reshape, take_over
 from engine.stack import run_on_fresh_stack
 from engine.store import canonical
-from engine.store.codec import fingerprint
+from engine.store.codec import FINGERPRINT_BYTES, fingerprint
 
 SHAPE_BYTES = 6  # at the end of the fingerprint of a definition
 
@@ -129,8 +131,13 @@ def _bind_one(core: Core, info: QueryInfo, shared: Shared, modules: frozenset[st
     if info.limit is not None and names and info.limit not in names:  # where none is named, none is meant
         cause = f"limit={info.limit!r} is none of those that the engine has: {', '.join(names)}"
         core.telling.note(f"{info.name} runs without a limit: {cause}", once=f"limit {info.name}")
-    code = _code_of(core, info, shared)
     row = core.queries.by_name.get(info.name)
+    try:
+        code = _code_of(core, info, shared)
+    except Exception as error:  # whatever the objects of the user raise that its code names
+        if row is None or core.queries.bound[row] is None or isinstance(error, MemoryError):
+            raise
+        code = _unknown_code(core, info, error)  # else the older definition would go on answering
     if row is None:
         row = core.queries.add(info.name, code, set())
         core.unsaved.queries[row] = None
@@ -190,13 +197,23 @@ def _code_of(core: Core, info: QueryInfo, shared: Shared) -> bytes:
         return cast(bytes, run_on_fresh_stack(core, partial(_code_said, info, Shared())))
 
 
+def _unknown_code(core: Core, info: QueryInfo, error: Exception) -> bytes:
+    """A fingerprint that is no other definition's, nor that of this one in another process."""
+    cause = f"its code cannot be compared: {describe(error)}"
+    core.telling.note(f"what {info.name} gives is kept for this process only: {cause}")
+    return os.urandom(FINGERPRINT_BYTES - SHAPE_BYTES) + _shape_said(info)
+
+
+def _shape_said(info: QueryInfo) -> bytes:
+    return fingerprint(info.shape().encode("utf-8", "surrogatepass"))[:SHAPE_BYTES]
+
+
 def _code_said(info: QueryInfo, shared: Shared) -> bytes:
     code = code_fingerprint(info.function, policy=info.code, version=info.version, shared=shared)
     if info.eq is not None:
         code += code_fingerprint(info.eq, policy=info.code, version=info.version, shared=shared)
     said = (kind_of(info) << 1 | info.pickled).to_bytes(2, "big")
-    shape = fingerprint(info.shape().encode("utf-8", "surrogatepass"))
-    return fingerprint(code + said)[:-SHAPE_BYTES] + shape[:SHAPE_BYTES]
+    return fingerprint(code + said)[:-SHAPE_BYTES] + _shape_said(info)
 
 
 def _taken_over(info: QueryInfo) -> EngineError:
