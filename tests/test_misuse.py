@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable
 from functools import cache, partial
@@ -320,3 +321,16 @@ def test_reading_a_store_that_is_not_there_says_that_nothing_was_stored(tmp_path
     with pytest.raises(EngineError) as error:
         Engine(tmp_path / "none", read_only=True)
     assert "Nothing was stored there yet" in str(error.value)
+
+
+@pytest.mark.parametrize("forgotten", ["batch", "snapshot"])
+def test_a_batch_or_snapshot_without_with_is_told(forgotten: str) -> None:
+    with Engine(None) as db:
+        with pytest.warns(RuntimeWarning, match=f"without `with`: with db.{forgotten}"):
+            getattr(db, forgotten)()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            block = getattr(db, forgotten)()
+            with block:
+                pass
+            del block
