@@ -175,6 +175,26 @@ def test_a_table_or_fold_that_is_being_defined_again_is_met_whole_or_not_at_all(
         db.check_invariants()
 
 
+def test_what_a_snapshot_looked_at_itself_is_held_over_a_reload(tmp_path: Path) -> None:
+    text = """
+from engine import query
+from engine.rules.files import read_text
+@query
+def content() -> str:
+    return read_text("a.txt")
+"""
+    rules = Rules(tmp_path, text, head="")
+    (tmp_path / "a.txt").write_text("1")
+    with Engine(None, root=tmp_path) as db, db.snapshot() as old:
+        assert old.get(rules.content) == "1"  # nobody had read it before
+        (tmp_path / "a.txt").write_text("22")
+        db.sync()
+        rules.file.write_text(text.replace('txt")', 'txt") + "!"'))
+        load_again(rules.module)
+        assert old.get(rules.content) == "1!"
+        assert db.get(rules.content) == "22!"
+
+
 def test_of_a_table_that_is_refused_nothing_is_registered() -> None:
     before = dict(REGISTRY)
     with pytest.raises(BadTable, match="no such column"):
