@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
@@ -27,6 +27,7 @@ from engine.proven import proven
 from engine.query import Query
 from engine.reader import Reader, whole_of
 from engine.subscribe import Subscription, refresh
+from engine.unentered import Unentered
 
 if TYPE_CHECKING:
     from engine.parallel.executor import Executor
@@ -165,9 +166,12 @@ class Engine(Reader):
         key = whole_of(key)
         return self._commit([request.prepare_reset(self._core, key.query, key.args)], f"{key} reset")
 
-    @contextmanager
-    def batch(self) -> Iterator[None]:
+    def batch(self) -> AbstractContextManager[None]:
         """Many changes, one revision. Reads inside see the state before it; an exception drops it all."""
+        return Unentered(self._batch(), "with db.batch():")
+
+    @contextmanager
+    def _batch(self) -> Iterator[None]:
         self._outside("batch")
         if getattr(self._open, "batch", None) is not None:
             raise BadSettings(cause="a batch is already open", hint="Batches do not nest.")
@@ -256,8 +260,7 @@ class Engine(Reader):
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Call `listener` with every event; returns the function that ends it.
 
-        It may be called from any thread that computes, one event at a time. Where it fails, the first time is
-        logged, and it is called on.
+        Any thread that computes calls it, one at a time. A failure is logged once, and it is called on.
         """
         check_called(listener, "listener")
         return self._core.telling.listen(listener)

@@ -8,6 +8,8 @@ Invariants
     D2  The wrapper answers a hit only where the short memo key is the key (query Q2); all else goes to
         the frame.
     D3  Every definition that is alive has an index of its own, also one that takes a name over.
+    D4  The queries of a table or fold are registered all at once, when they are whole: other threads look
+        into the registry at any time.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from __future__ import annotations
 import functools
 import inspect
 import linecache
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import CodeType, FunctionType
 from typing import Any, Final, Literal, ParamSpec, TypeVar, overload
 
@@ -185,10 +189,39 @@ def define_query(
         **options,
     )
     info.wrapper = _wrapper(info)
-    if name in REGISTRY:
-        TAKEN_OVER.append(name)
-    REGISTRY[name] = info
+    if _DEFINED.together is None:
+        _register([info])
+    else:
+        _DEFINED.together.append(info)
     return info.wrapper
+
+
+class _Defined(threading.local):
+    together: list[QueryInfo] | None = None  # what is not registered yet, inside `all_at_once`
+
+
+_DEFINED: Final = _Defined()
+
+
+@contextmanager
+def all_at_once() -> Iterator[None]:
+    """What is defined within is registered at its end, and nothing of it where that is not reached (D4)."""
+    together: list[QueryInfo] = []
+    _DEFINED.together = together
+    try:
+        yield
+    finally:
+        _DEFINED.together = None
+    _register(together)
+
+
+def _register(several: list[QueryInfo]) -> None:
+    # Held until all are in place: the finalizer of a definition would let other threads in.
+    before = [REGISTRY.get(one.name) for one in several]
+    try:
+        REGISTRY.update({one.name: one for one in several})
+    finally:  # and not before: who looks meanwhile would not look again
+        TAKEN_OVER.extend([one.name for one in before if one is not None])
 
 
 def _refuse_unfit(function: Callable[..., Any], name: str, where: str) -> None:

@@ -191,6 +191,12 @@ class QueryTakenOver(BadQuery, Transient):
     """Of a definition whose name stands for another one. Not kept: a reload may bring it back as it was."""
 
 
+class NoFingerprint(BadQuery, Transient):
+    """Of a query whose code cannot be compared. Not kept: that of another definition may be."""
+
+    hint = 'Say what counts as its code: code="version", version="1".'
+
+
 class TableTakenOver(BadTable, Transient):
     """The same of a table or a fold."""
 

@@ -7,6 +7,7 @@ Invariants
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
@@ -16,6 +17,7 @@ from engine.code.fingerprint import code_fingerprint
 from engine.code.shared import Shared
 from engine.core import Core
 from engine.errors import BadQuery, QueryTakenOver, TableTakenOver, UnknownQuery
+from engine.failure import describe
 from engine.graph import (
     ALONE,
     FORCED,
@@ -23,6 +25,7 @@ from engine.graph import (
     SUSPECT,
     kind_of,
 )
+from engine.loading import is_loading, modules_that_load
 from engine.mark import spread
 from engine.message import EngineError
 from engine.persist import adopt
@@ -31,7 +34,7 @@ from engine.reason import Reason
 from engine.redefined import let_go_of_set, reshape, take_over
 from engine.stack import run_on_fresh_stack
 from engine.store import canonical
-from engine.store.codec import fingerprint
+from engine.store.codec import FINGERPRINT_BYTES, fingerprint
 
 SHAPE_BYTES = 6  # at the end of the fingerprint of a definition
 
@@ -108,14 +111,15 @@ def bind(core: Core, info: QueryInfo) -> int:
     it was, the nodes that have not run by then are verified like any other.
     """
     shared = Shared()  # of one moment: no query runs until all are compared
-    first = _bind_one(core, info, shared)
+    modules = modules_that_load()
+    first = _bind_one(core, info, shared, modules)
     waiting, seen = [first], {first}
     while waiting:
         row = waiting.pop()
         if row not in core.queries.checked or row in core.queries.doubted:
             known = REGISTRY.get(core.queries.names[row])
             if known is not None:
-                _bind_one(core, known, shared)
+                _bind_one(core, known, shared, modules)
             elif row not in core.queries.checked:
                 cause = f"{core.queries.names[row]} is defined in no loaded module"
                 core.queries.doubted[row] = _distrust(core, row, cause)
@@ -137,7 +141,9 @@ def _tell_of_caches(core: Core, shared: Shared) -> None:
         core.telling.note(f"{cause}: {cure}", once=f"cache {helper}")
 
 
-def _bind_one(core: Core, info: QueryInfo, shared: Shared) -> int:
+def _bind_one(core: Core, info: QueryInfo, shared: Shared, modules: frozenset[str]) -> int:
+    if is_loading(info, modules):
+        core.queries.unfinished.add(info.name)  # first: an interrupt below must not make it look compared
     tables = core.graph.tables
     while len(tables) <= info.index:
         tables.append({})
@@ -145,8 +151,13 @@ def _bind_one(core: Core, info: QueryInfo, shared: Shared) -> int:
     if info.limit is not None and names and info.limit not in names:  # where none is named, none is meant
         cause = f"limit={info.limit!r} is none of those that the engine has: {', '.join(names)}"
         core.telling.note(f"{info.name} runs without a limit: {cause}", once=f"limit {info.name}")
-    code = _code_of(core, info, shared)
     row = core.queries.by_name.get(info.name)
+    try:
+        code = _code_of(core, info, shared)
+    except Exception as error:  # whatever the objects of the user raise that its code names
+        if row is None or core.queries.bound[row] is None or isinstance(error, MemoryError):
+            raise
+        code = _unknown_code(core, info, error)  # else the older definition would go on answering
     if row is None:
         row = core.queries.add(info.name, code, set())
         core.unsaved.queries[row] = None
@@ -223,13 +234,23 @@ def _code_of(core: Core, info: QueryInfo, shared: Shared) -> bytes:
         return cast(bytes, run_on_fresh_stack(core, partial(_code_said, info, Shared())))
 
 
+def _unknown_code(core: Core, info: QueryInfo, error: Exception) -> bytes:
+    """A fingerprint that is no other definition's, nor that of this one in another process."""
+    cause = f"its code cannot be compared: {describe(error)}"
+    core.telling.note(f"what {info.name} gives is kept for this process only: {cause}")
+    return os.urandom(FINGERPRINT_BYTES - SHAPE_BYTES) + _shape_said(info)
+
+
+def _shape_said(info: QueryInfo) -> bytes:
+    return fingerprint(info.shape().encode("utf-8", "surrogatepass"))[:SHAPE_BYTES]
+
+
 def _code_said(info: QueryInfo, shared: Shared) -> bytes:
     code = code_fingerprint(info.function, policy=info.code, version=info.version, shared=shared)
     if info.eq is not None:
         code += code_fingerprint(info.eq, policy=info.code, version=info.version, shared=shared)
     said = (kind_of(info) << 1 | info.pickled).to_bytes(2, "big")
-    shape = fingerprint(info.shape().encode("utf-8", "surrogatepass"))
-    return fingerprint(code + said)[:-SHAPE_BYTES] + shape[:SHAPE_BYTES]
+    return fingerprint(code + said)[:-SHAPE_BYTES] + _shape_said(info)
 
 
 def _taken_over(info: QueryInfo) -> EngineError:

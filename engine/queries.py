@@ -4,14 +4,16 @@ Invariants
     Q1  Rows are dense from 1, and a name keeps its row. The lists by row are equally long; row 0 is nobody's.
     Q2  A row in `checked` has the code of its definition of now compared with the stored one, and so have all
         that it called.
-    Q3  `calls` of a row has every query that one of its nodes read. It may have more.
+    Q3  A definition whose module is being loaded is `unfinished`, and compared again after that (loading L1).
+    Q4  `calls` of a row has every query that one of its nodes read. It may have more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from engine.query import TAKEN_OVER, QueryInfo
+from engine.loading import is_loading, modules_that_load
+from engine.query import REGISTRY, TAKEN_OVER, QueryInfo
 from engine.store.canonical import renew
 
 
@@ -19,8 +21,8 @@ class Queries:
     """What an engine knows of each query: its name, definition, code, and the queries that it calls."""
 
     __slots__ = (
-        "bound", "by_index", "by_name", "calls", "checked", "codes", "doubted", "names", "of_members",
-        "stored", "taken_over", "takes_many",
+        "bound", "by_index", "by_name", "calls", "checked", "codes", "comparisons", "doubted", "names",
+        "of_members", "stored", "taken_over", "takes_many", "unfinished",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -38,6 +40,8 @@ class Queries:
         self.taken_over = len(TAKEN_OVER)  # redefinitions that were seen: those of before are no news here,
         if TAKEN_OVER:  # but their classes may be
             renew()
+        self.unfinished: set[str] = set()  # names
+        self.comparisons = 0  # how often what was defined again was compared
         self.takes_many = False  # whether a query with `batch=` is bound
 
     def add(self, name: str, code: bytes, calls: set[int]) -> int:
@@ -60,15 +64,20 @@ class Queries:
     @property
     def are_newest(self) -> bool:
         """Whether no query was defined again since `redefined` was asked."""
-        return self.taken_over == len(TAKEN_OVER)
+        return self.taken_over == len(TAKEN_OVER) and not self.unfinished
 
     def redefined(self) -> Iterator[str]:
-        """The names that were defined again since all of these were taken last."""
+        """The names that were defined again since all of these were taken last, and can be compared now."""
         end = len(TAKEN_OVER)
-        names = TAKEN_OVER[self.taken_over : end]
-        if names:
+        names = dict.fromkeys([*self.unfinished, *TAKEN_OVER[self.taken_over : end]])
+        modules = modules_that_load()
+        loaded = [name for name in names if not is_loading(REGISTRY[name], modules)]
+        if loaded:
             renew()  # what no annotation names is made of the classes of now, too
-        yield from dict.fromkeys(names)
+        self.unfinished.update(names)
+        yield from loaded
+        self.unfinished.difference_update(loaded)
+        self.comparisons += bool(loaded)
         self.taken_over = max(self.taken_over, end)  # last: who is interrupted goes through them again
 
     def clear(self) -> None:
@@ -77,6 +86,7 @@ class Queries:
             del by_row[1:]
         for kept in (self.by_name, self.by_index, self.of_members, self.stored, self.checked, self.doubted):
             kept.clear()
+        self.unfinished.clear()
 
     def check_invariants(self) -> None:
         """Raise AssertionError where one does not hold. For tests, at rest."""

@@ -9,7 +9,7 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
@@ -30,6 +30,7 @@ from engine.snapshot import Snapshot
 from engine.tables.fold import Fold
 from engine.tables.lookup import Lookup
 from engine.tables.table import CollectionInfo, Table
+from engine.unentered import Unentered
 
 if TYPE_CHECKING:
     from engine.store.sqlite import Store
@@ -134,9 +135,12 @@ class Reader:
         """The names of all queries that the engine knows, in this process or from the store; sorted."""
         return tuple(sorted(proven(self._core).queries.by_name))
 
+    def snapshot(self) -> AbstractContextManager[View]:
+        """Consistent reads of the revision of now, while the engine goes on: `with db.snapshot() as old:`."""
+        return Unentered(self._snapshot(), "with db.snapshot() as old:")
+
     @contextmanager
-    def snapshot(self) -> Iterator[View]:
-        """Consistent reads of the revision of now, while the engine goes on: `old.get(report)`."""
+    def _snapshot(self) -> Iterator[View]:
         request.make_calm(self._core)
         with Snapshot(self._core) as snapshot:
             yield View(snapshot)

@@ -197,7 +197,7 @@ def rebind(core: Core) -> None:
     for name in core.queries.redefined():
         row = core.queries.by_name.get(name)
         try:
-            if row is not None and core.queries.bound[row] is not REGISTRY[name]:
+            if row is not None:  # also where it was met already: that may have been while it was loaded
                 bind(core, REGISTRY[name])
         except (QueryTakenOver, TableTakenOver):
             continue  # another thread defined it once more meanwhile: that is news for the next request

@@ -57,6 +57,7 @@ class Snapshot:
         self._lock = threading.RLock()
         self._saved: dict[int, tuple[Any, int]] = {}  # node -> value as held, flags
         self._memo: dict[tuple[str, object], Any] = {}  # computed here: value or Failure
+        self._seen: dict[tuple[str, object], Any] = {}  # of the world, by us: it is looked at once
         self._rings: dict[tuple[str, object], Exception] = {}  # keys that stand on a cycle
         self._knots: dict[tuple[str, object], set[tuple[str, object]]] = {}  # all that are tied to such a key
         self._loss: SnapshotLost | None = None  # what the request of now needed is nowhere any more
@@ -68,7 +69,7 @@ class Snapshot:
         with self._locked(holds=False):
             spread(core)
             self.revision = core.revision
-            self._definitions = core.queries.taken_over
+            self._comparisons = core.queries.comparisons
             self._status = bytes(core.graph.status)
             self._doubtful = core.reach.doubtful  # not settled: what rests on these is not known
             core.snapshots.append(self)
@@ -132,17 +133,18 @@ class Snapshot:
     def _follow_code(self) -> None:
         """Once a module was loaded anew, what is kept is of older code, or of the classes of then."""
         queries = self._core.queries
-        if queries.are_newest and self._definitions == queries.taken_over:
+        if queries.are_newest and self._comparisons == queries.comparisons:
             return
         with self._locked(holds=False):
             if not queries.are_newest and not self._core.torn:
                 rebind(self._core)
-            if self._definitions != queries.taken_over:
-                self._definitions = queries.taken_over
+            if self._comparisons != queries.comparisons:
+                self._comparisons = queries.comparisons
                 for node, (held, flags) in self._saved.items():
                     self._saved[node] = self._renewed(held, flags), flags
                 for kept in (self._memo, self._rings, self._knots, self._rows):
                     kept.clear()
+                self._memo.update({name: self._renewed(held, INPUT) for name, held in self._seen.items()})
 
     def _renewed(self, held: Any, flags: int) -> Any:
         """A value of the classes of now; ABSENT: it is computed again. Inputs stay where that cannot be."""
@@ -178,6 +180,8 @@ class Snapshot:
             held = self._compute(info, args, name)
             if before == self.passed:  # else it may rest on a failure that is not kept
                 self._memo[name] = held
+                if info.observed:
+                    self._seen[name] = held
         return held
 
     @contextmanager

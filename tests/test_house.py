@@ -18,7 +18,7 @@ OURS = ("engine", "store", "rules", "tests", "examples", "benchmarks")
 
 NOUNS = {"alias", "durability", "errors", "event", "key", "message", "reason"}
 SURFACE = {"__init__", "__main__", "settings", "usertrace"}  # and everything in engine/cli and engine/modules
-FACE = {"database", "opening", "reader", "subscribe", "verification", "sinks"}
+FACE = {"database", "opening", "reader", "subscribe", "verification", "sinks", "unentered"}
 ROOMS = ("code", "tables")  # packages of the core
 STORE_FACE = {
     f"engine.store{name}" for name in ("", ".canonical", ".codec", ".gc")

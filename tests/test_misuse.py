@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable
 from functools import cache, partial
@@ -327,3 +328,16 @@ def test_what_an_error_says_of_its_case_is_in_its_repr_too() -> None:
     with pytest.raises(BadSettings) as error:
         Engine(None, history=-1)
     assert repr(error.value) == "BadSettings(history='-1')"
+
+
+@pytest.mark.parametrize("forgotten", ["batch", "snapshot"])
+def test_a_batch_or_snapshot_without_with_is_told(forgotten: str) -> None:
+    with Engine(None) as db:
+        with pytest.warns(RuntimeWarning, match=f"without `with`: with db.{forgotten}"):
+            getattr(db, forgotten)()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            block = getattr(db, forgotten)()
+            with block:
+                pass
+            del block

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 import engine.redefined
 import engine.request
 from engine import Engine, Query, query
+from engine.errors import BadQuery
 from tests.striking import strike
 
 
@@ -170,3 +172,78 @@ def test_a_request_amid_taking_over_skips_no_definition_that_comes_later() -> No
         for version in "2345":
             asked = amid(version)
             assert db.get(report) == f"{version} 1 False"
+
+
+def nested(depth: int) -> list[object]:
+    found: list[object] = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+def take_apart(value: list[object]) -> None:
+    """By hand: freeing it in one go is as deep."""
+    inner: object = value
+    while isinstance(inner, list) and inner:
+        inner = inner.pop()
+
+
+def reads(value: list[object], said: str) -> Query[[int], str]:
+    @query(name="redefined:reads")
+    def asked(number: int) -> str:
+        return f"{said} {number} {len(value)}"
+
+    return asked
+
+
+def test_a_definition_whose_code_cannot_be_compared_takes_over_from_one_whose_code_could(
+    tmp_path: Path,
+) -> None:
+    """The older one went on answering, once its error had been told to whoever asked next."""
+    deep = nested(100_000)
+    made = [reads([], "older")]
+
+    @query
+    def report() -> str:
+        return made[0](1)
+
+    with Engine(tmp_path / "store") as db:
+        assert db.get(report) == "older 1 0"
+        for version in ("newer", "newest"):
+            made[0] = reads(deep, version)
+            assert db.get(report) == f"{version} 1 1"
+            assert db.get(made[0], 1) == f"{version} 1 1"
+            (note,) = db.notes()
+            assert "too deeply" in note
+            executed = db.counts().executed
+            assert db.get(report) == f"{version} 1 1"
+            assert db.counts().executed == executed
+    made[0] = reads([], "older")
+    with Engine(tmp_path / "store") as db:
+        assert db.get(report) == "older 1 0"
+        db.check_invariants()
+    take_apart(deep)
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_that_a_definition_has_no_fingerprint_is_forgotten_when_another_one_has(
+    reopened: bool, tmp_path: Path
+) -> None:
+    deep = nested(100_000)
+    made = [reads(deep, "refused")]
+
+    @query
+    def report() -> str:
+        return made[0](1)
+
+    db = Engine(tmp_path / "store")
+    for _ in range(2):
+        with pytest.raises(BadQuery, match="too deeply"):
+            db.get(report)
+    made[0] = reads([], "good")
+    if reopened:
+        db.close()
+        db = Engine(tmp_path / "store")
+    assert db.get(report) == "good 1 0"
+    db.close()
+    take_apart(deep)

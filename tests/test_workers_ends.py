@@ -16,7 +16,7 @@ import pytest
 from engine import Engine
 from engine.errors import Closed, TimedOut, WorkerLost
 from engine.parallel import exchange
-from engine.parallel.processes import PROGRAM
+from engine.parallel.processes import PROGRAM, Processes
 from tests.patience import PATIENCE, until
 from tests.striking import strike
 from tests.workers import SQUARES, Rules, children, is_alive, let_hang, make, others
@@ -258,3 +258,20 @@ def test_an_interrupt_before_anything_is_sent_leaves_nothing_to_send(
             db.get(rules.squares)
         assert db.get(rules.squares) == sum(n * n for n in range(40))
         assert rules.noted()[0] == {str(n): 1 for n in range(40)}
+
+
+def test_an_interrupt_while_a_worker_starts_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was not noted yet waited for ever: `subprocess` keeps the pipes of what it drops."""
+    before = children()
+
+    def interrupted(*_: object) -> None:
+        monkeypatch.undo()
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("engine.parallel.processes._widen", interrupted)
+    processes = Processes(1)
+    processes.open(b"")
+    with pytest.raises(KeyboardInterrupt):
+        processes.slots(1)
+    processes.close()
+    until(lambda: children() == before, "the end of the worker")

@@ -10,7 +10,8 @@ Invariants
         engine records the calls while the caller runs.
     C5  What cannot be read by value is never left out. An object of an installed or standard type
         without canonical bytes (a compiled parser, a connection) is its type plus the source of the module
-        that names it; without a source, it is good for this process only. Too deep a value is `BadQuery`.
+        that names it; without a source, it is good for this process only. Too deep a value raises
+        `NoFingerprint`.
 
 Annotations: the annotations of a class count, with their text, for they make its fields. Those of a
 function count only by the project classes they name, and so do the return annotations of queries that are
@@ -32,7 +33,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.code.moment import BEGAN
-from engine.errors import BadQuery
+from engine.errors import BadQuery, NoFingerprint
 
 if TYPE_CHECKING:
     from engine.code.shared import Shared
@@ -106,9 +107,8 @@ def code_parts(
             parts += [Part(*each) for each in walk.all_from(function)]
         except RecursionError:
             name = getattr(function, "__qualname__", "")
-            raise BadQuery(
-                query=name, hint="A value its code reads is nested too deeply to be part of a key."
-            ) from None
+            cause = "a value that its code reads is nested too deeply to be part of a key"
+            raise NoFingerprint(query=name, cause=cause) from None
     return tuple(sorted(parts))
 
 

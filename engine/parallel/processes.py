@@ -7,6 +7,7 @@ Invariants
     R3  Signals of a terminal do not reach workers: this process decides what becomes of them.
     R4  Nothing is written that would have to wait for a worker: it may be waiting for us to read. Nor does a
         read wait for the rest of a message: a worker that was stopped amid it is ended after its timeout.
+    R5  An interrupt leaves no worker that nobody knows: they are started where none strikes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import Sequence
 from typing import Final
@@ -83,6 +85,7 @@ class Processes:
         self._children: dict[int, Child] = {}
         self._latest = 0
         self._closed = False
+        self._starter = threading.Thread()
         # An engine that nobody closed: when it is garbage, and at the end of the process.
         self._finalizer = weakref.finalize(self, _end_all, self._children, os.getpid())
 
@@ -92,13 +95,29 @@ class Processes:
 
     def slots(self, wanted: int) -> Sequence[int]:
         """See `Executor.slots`."""
+        if self._starter.is_alive():
+            self._starter.join()  # we were interrupted here
         while len(self._children) < min(wanted, self.size) and not self._closed:
-            self._latest += 1
+            failed: list[Exception] = []
+            # R5: the main thread alone is interrupted. A `Popen` that is dropped keeps its pipes open.
+            self._starter = threading.Thread(target=self._start, args=(failed,), name="engine-worker-start")
             try:
-                self._children[self._latest] = Child(self._setup, self._pipe_bytes)
-            except OSError as error:
+                self._starter.start()
+            except RuntimeError as error:
                 raise CannotStart(f"no process can be started: {error}") from error
+            self._starter.join()
+            if failed:
+                raise CannotStart(f"no process can be started: {failed[0]}") from failed[0]
         return tuple(self._children)
+
+    def _start(self, failed: list[Exception]) -> None:
+        self._latest += 1
+        try:
+            self._children[self._latest] = Child(self._setup, self._pipe_bytes)
+        except OSError as error:
+            failed.append(error)
+        if self._closed:  # meanwhile
+            self.drop(self._latest)
 
     def send(self, slot: int, message: bytes) -> None:
         """See `Executor.send`. One that died is noticed by `wait`."""

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any, Generic, TypeVar, cast, overload
 
-from engine.define import define_query
+from engine.define import all_at_once, define_query
 from engine.errors import BadFold, BadQuery
 from engine.frame import CURRENT, Frame
 from engine.key import Key
@@ -109,10 +109,14 @@ def fold(
     """
     is_invertible(into)  # refuses what is neither
     name = name or f"{info_of(of).name}.{type(into).__name__}"
-    member = _member(info_of(of), name)
     version = repr((module_name(type(into).__module__), type(into).__qualname__, version))
-    info = assemble(member, "fold", each, into=into, version=version, name=name)
-    info.of = info_of(of)
+    with all_at_once():
+        return Fold(_collection(each, info_of(of), into, name, version))
+
+
+def _collection(each: Any, of: QueryInfo, into: Any, name: str, version: str) -> CollectionInfo:
+    info = assemble(_member(of, name), "fold", each, into=into, version=version, name=name)
+    info.of = of
 
     def value() -> Any:
         frame = CURRENT.get()
@@ -126,7 +130,7 @@ def fold(
         value, name=name, code="version", version=version, returns=lambda: _any(info)
     ).__query__
     named.collection, info.value = info, named
-    return Fold(info)
+    return info
 
 
 def _member(of: QueryInfo, name: str) -> QueryInfo:
@@ -203,6 +207,8 @@ def _ingredients(into: Any) -> Callable[[], None]:
     def reduced() -> None:
         _ = parts  # a closure cell: what is in it is part of the code
 
+    given = [one for one in parts if inspect.isfunction(one)] if ours else [type(into)]
+    reduced.__module__ = given[0].__module__ if given else __name__  # until that is loaded, it may change
     return reduced
 
 

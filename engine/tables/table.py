@@ -24,7 +24,7 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 from attrs import define, frozen
 
-from engine.define import define_query
+from engine.define import all_at_once, define_query
 from engine.errors import BadTable
 from engine.frame import CURRENT
 from engine.key import Key, short
@@ -189,7 +189,8 @@ def table(
 
     def make(function: Callable[[K], Iterable[Row]]) -> Table[K, Row]:
         options = {"name": name, "version": version, "workers": workers, "timeout": timeout, "limit": limit}
-        return Table(_collection(function, each, index, identity, options))
+        with all_at_once():
+            return Table(_collection(function, each, index, identity, options))
 
     return make
 
