@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from engine import Engine, query, request, table
+from engine import Engine, mark, query, request, table
 from engine.event import What
 from engine.history import History
 from engine.look import take
@@ -61,6 +61,16 @@ def lenient() -> int:
         return number("a.txt")
     except ValueError:
         return -1
+
+
+@query
+def listed() -> tuple[str, ...]:
+    return tuple(read_text("c.txt").split())
+
+
+@query
+def summed() -> int:
+    return sum(number(path) for path in listed())
 
 
 @query
@@ -221,6 +231,20 @@ def test_a_failing_key_that_is_not_watched_is_told_with_its_error_and_not_by_its
     failed = rig.after("a.txt", "three").failures
     assert names(failed) == ["number('a.txt')"]
     assert failed[0].error.startswith("ValueError: invalid literal for int() with base 10: 'three', at ")
+
+
+def test_a_failure_of_what_nobody_needs_any_more_is_not_told(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mark, "BUDGET", 0)  # as in a large graph: what is cheap is tried
+    for name, text in {"a": "1", "b": "2", "c": "a.txt b.txt"}.items():
+        (rig.root / f"{name}.txt").write_text(text)
+    rig.watch(key(summed))
+    rig.write("b.txt", "junk")
+    done = rig.after("c.txt", "a.txt")
+    assert (done.counts.failed, done.failures) == (1, [])
+    assert rig.db.get(summed) == 1
+    assert [short(one.key) for one in rig.after("c.txt", "b.txt").failures] == ["summed()"]
 
 
 @pytest.mark.parametrize("store", [None, ".engine"])

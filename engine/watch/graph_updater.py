@@ -213,7 +213,7 @@ class GraphUpdater:
                         one = Changed(name, query, before.hex(), after.hex(), reason_of(core, node))
                         (inputs if what in _OF_INPUTS else changed).append(one)
                     restored = what is What.RESTORED and core.graph.flags[node] & ERROR
-                    if what is What.FAILED or restored:
+                    if (what is What.FAILED or restored) and self._is_needed(node):
                         failed.append(Failed(name, self._error_of(node, name)))
         return inputs, changed, omitted, failed
 
@@ -253,6 +253,11 @@ class GraphUpdater:
             readers = graph.above(node)
             return bool(readers) and all(graph.query[reader] in own for reader in readers)
         return graph.query[node] in own
+
+    def _is_needed(self, node: int) -> bool:
+        """Whether somebody reads a node: a probe may have run what nobody does by now (mark M3)."""
+        members = self._core.queries.of_members
+        return self._core.graph.query[node] in members or bool(readers_of(self._core, node))
 
     def _path_of(self, node: int) -> str | None:
         """The file that a key is about: its first argument, if that is one."""
