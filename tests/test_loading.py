@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,44 @@ def test_after_a_module_was_loaded_anew_answers_are_of_all_of_it_whoever_asked_m
             assert db.counts().executed == before
             assert not db.verify().differences
             db.check_invariants()
+
+
+PLUGIN = """
+import sys
+from engine import query
+from tests.half_loaded import amid
+
+@query
+def rule(n: int) -> int:
+    return n + LATER
+
+amid()
+LATER = 1
+"""
+
+
+def test_what_others_asked_of_a_module_before_it_was_loaded_is_not_what_its_importer_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "asked_early.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    early: list[object] = []
+
+    @query
+    def report() -> int:
+        module: Any = importlib.import_module("asked_early")
+        return module.rule(1) + 1
+
+    def ask() -> None:
+        with pytest.raises(NameError) as caught:
+            db.get(sys.modules["asked_early"].rule, 1)
+        early.append(caught.value)
+
+    HAPPENS.append(lambda: run_all(ask))
+    with Engine(None) as db:
+        assert db.get(report) == 3
+        assert len(early) == 1
+        db.check_invariants()
 
 
 @input(name="loading:keys")
