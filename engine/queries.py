@@ -64,7 +64,7 @@ class Queries:
 
     @property
     def are_newest(self) -> bool:
-        """Whether `redefined` has nothing to tell. Quick also in a program whose body is a module that loads."""
+        """Whether `redefined` has nothing to tell. Quick, too, where a module that loads is the program."""
         return self.taken_over == len(TAKEN_OVER) and (
             not self.unfinished or modules_that_load() == self._waits_for
         )
