@@ -16,7 +16,6 @@ from engine.code.given import held_by, home_of, inside, named_in, query_name
 from engine.code.origin import origin
 from engine.code.reach import facts_of
 
-
 MOST: Final = 20_000  # objects looked at of one helper: 0.2 s, at each start
 
 
