@@ -122,7 +122,8 @@ LATER = 1
 @query
 def importer() -> int:
     module: Any = importlib.import_module("asked_early")
-    return module.rule(1) + 1
+    found: int = module.rule(1) + 1
+    return found
 
 
 @pytest.fixture

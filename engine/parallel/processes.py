@@ -108,10 +108,10 @@ class Processes:
             except RuntimeError as error:
                 raise CannotStart(f"no process can be started: {error}") from error
             self._starter.join()
-            for error in failed:
-                if not isinstance(error, OSError):
-                    raise error
-                raise CannotStart(f"no process can be started: {error}") from error
+            for one in failed:
+                if not isinstance(one, OSError):
+                    raise one
+                raise CannotStart(f"no process can be started: {one}") from one
         return tuple(self._children)
 
     def _start(self, failed: list[Exception], slot: int) -> None:
