@@ -3,6 +3,7 @@
 Invariant
     L1  Where somebody asks for a definition while its module is loaded, it is compared with what is kept once
         more after that: what comes later in the module, like a function that it calls, is still of before.
+        No request is answered before, also one that began earlier: its own queries may import the module.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def _tell_of_caches(core: Core, shared: Shared) -> None:
 
 def _bind_one(core: Core, info: QueryInfo, shared: Shared, modules: frozenset[str]) -> int:
     if is_loading(info, modules):
-        core.queries.unfinished.add(info.name)  # first: an interrupt below must not make it look compared
+        core.queries.leave_unfinished(info.name)  # first: an interrupt below must not make it look compared
     tables = core.graph.tables
     while len(tables) <= info.index:
         tables.append({})

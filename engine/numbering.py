@@ -30,4 +30,5 @@ def next_index() -> int:
 
 def give_back(definition: Any) -> None:
     """It is about to go: no engine knows it (redefined R2), no wrapper and no key."""
-    _given_back.append((definition.index, weakref.ref(definition)))
+    if hasattr(definition, "index"):  # else it was interrupted while it was made
+        _given_back.append((definition.index, weakref.ref(definition)))

@@ -16,10 +16,12 @@ from engine.failure import Failure, is_transient
 from engine.frame import CURRENT
 from engine.graph import ABSENT
 from engine.query import QueryInfo
-from engine.store.codec import fingerprint
+from engine.store.codec import ValueCodec, fingerprint
 
 if TYPE_CHECKING:
     from engine.running import Running
+
+_ANYTHING = ValueCodec(Any)
 
 
 class Outcome:
@@ -71,13 +73,23 @@ def may_be_without_bytes(info: QueryInfo, value: Any, error: UnstorableValue | N
 
     A generator, `map(...)`, an open file, also inside: whoever reads it second would find nothing in it.
     """
+    found = error or _why_without_bytes(value)
     if isinstance(value, Iterator):
-        error = UnstorableValue(type=type(value).__qualname__, reason=READ_ONCE)
-    if error is not None and error.fields.get("reason") == READ_ONCE:
-        error.hint = "Return what is in it: a tuple, say."
-        raise error
+        found = UnstorableValue(type=type(value).__qualname__, reason=READ_ONCE)
+    if found is not None and found.fields.get("reason") == READ_ONCE:
+        found.hint = "Return what is in it: a tuple, say."
+        raise found
     if info.needs_bytes:
         raise error or UnstorableValue(query=info.name, cause=info.codec.why_not)
+
+
+def _why_without_bytes(value: Any) -> UnstorableValue | None:
+    """Of a value whose annotation allows no bytes: what of it has none, by itself."""
+    try:
+        _ANYTHING.freeze(value)
+    except UnstorableValue as error:
+        return error
+    return None
 
 
 def fail(frame: Running, outcome: Outcome, error: Exception) -> None:

@@ -21,8 +21,8 @@ class Queries:
     """What an engine knows of each query: its name, definition, code, and the queries that it calls."""
 
     __slots__ = (
-        "bound", "by_index", "by_name", "calls", "checked", "codes", "comparisons", "doubted", "names",
-        "of_members", "stored", "taken_over", "takes_many", "unfinished",
+        "_waits_for", "bound", "by_index", "by_name", "calls", "checked", "codes", "comparisons", "doubted",
+        "names", "of_members", "stored", "taken_over", "takes_many", "unfinished",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -41,6 +41,7 @@ class Queries:
         if TAKEN_OVER:  # but their classes may be
             renew()
         self.unfinished: set[str] = set()  # names
+        self._waits_for: frozenset[str] | None = None  # modules: while these load, none of those is finished
         self.comparisons = 0  # how often what was defined again was compared
         self.takes_many = False  # whether a query with `batch=` is bound
 
@@ -63,8 +64,21 @@ class Queries:
 
     @property
     def are_newest(self) -> bool:
-        """Whether no query was defined again since `redefined` was asked."""
-        return self.taken_over == len(TAKEN_OVER) and not self.unfinished
+        """Whether `redefined` has nothing to tell. Quick, too, where a module that loads is the program."""
+        return self.taken_over == len(TAKEN_OVER) and (
+            not self.unfinished or modules_that_load() == self._waits_for
+        )
+
+    def can_compare(self) -> bool:
+        """Whether a definition is unfinished whose module is loaded by now."""
+        if not self.unfinished or (modules := modules_that_load()) == self._waits_for:
+            return False
+        return not all(is_loading(REGISTRY[name], modules) for name in self.unfinished)
+
+    def leave_unfinished(self, name: str) -> None:
+        """Note a name whose definition is to be compared once more when its module is loaded."""
+        self._waits_for = None
+        self.unfinished.add(name)
 
     def redefined(self) -> Iterator[str]:
         """The names that were defined again since all of these were taken last, and can be compared now."""
@@ -75,6 +89,7 @@ class Queries:
         if loaded:
             renew()  # what no annotation names is made of the classes of now, too
         self.unfinished.update(names)
+        self._waits_for = None if loaded else modules
         yield from loaded
         self.unfinished.difference_update(loaded)
         self.comparisons += bool(loaded)

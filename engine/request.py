@@ -132,6 +132,8 @@ def answer_once(core: Core, info: QueryInfo, args: tuple[Any, ...], gate: Gate, 
                 if core.reach.doubtful:
                     below(core, (node,), request)
                 ensure(core, node, request)
+                if core.queries.can_compare():
+                    raise Cancelled  # what we imported was asked for by others before it was loaded
             except MemoryError as error:  # not a query's own, which is a value: it struck amid our lists
                 core.interrupted(error)
                 raise

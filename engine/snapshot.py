@@ -112,10 +112,12 @@ class Snapshot:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _whole(self, compute: Callable[[], Any]) -> Any:
+    def _whole(self, compute: Callable[[], Any], *, again: bool = True) -> Any:
         """What a request comes to. Raises `SnapshotLost` where anything below it did (H3)."""
         frame = CURRENT.get()
-        if not isinstance(frame, SnapshotFrame) or frame.snapshot is not self:
+        if isinstance(frame, SnapshotFrame) and frame.snapshot is self:
+            again = False
+        else:
             self._loss = None
             self._running.clear()  # what an interrupt left: it would be on a cycle for ever
             self._follow_code()
@@ -123,12 +125,16 @@ class Snapshot:
             value = compute()
         except Exception:  # of a query: what it came to without the lost input is no answer (H3)
             self.check_loss()
-            raise
+            if not again or not self._core.queries.can_compare():
+                raise
+        else:
+            self.check_loss()
+            if not again or not self._core.queries.can_compare():
+                return value
         finally:
             if CURRENT.get() is not frame:
                 CURRENT.set(frame)  # see `attempt`
-        self.check_loss()
-        return value
+        return self._whole(compute, again=False)  # as in `answer_once`
 
     def _follow_code(self) -> None:
         """Once a module was loaded anew, what is kept is of older code, or of the classes of then."""

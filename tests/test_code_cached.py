@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from engine import Engine
-from tests.loading import fresh, load
+from tests.loading import fresh, listing, load
 
 __all__ = ["fresh"]  # a fixture
 
@@ -69,6 +70,44 @@ def test_a_cached_helper_that_reads_nothing_is_not_told(tmp_path: Path, helper: 
     with Engine(None) as db:
         db.get(app.price)
         assert db.notes() == ()
+
+
+def test_a_cached_partial_is_told_as_well(tmp_path: Path) -> None:
+    app = load(
+        tmp_path, APP.format(helper="helper = functools.cache(functools.partial(lambda of: of(), twice))")
+    )
+    with Engine(None) as db:
+        assert db.get(app.price) == 4
+        assert db.notes() == (TOLD[0].replace("app:helper", "functools:partial"),)
+
+
+ODD = """
+class Odd(dict):
+    def items(self): raise RuntimeError
+odd = Odd()
+@functools.cache
+def helper() -> int: return len(odd) + 3
+"""
+
+
+def test_an_object_that_cannot_be_looked_into_keeps_no_cached_helper_from_being_used(tmp_path: Path) -> None:
+    app = load(tmp_path, APP.format(helper=ODD))
+    with Engine(None) as db:
+        assert db.get(app.price) == 3
+        assert db.notes() == ()
+
+
+def test_what_a_cached_helper_looks_things_up_in_may_be_large(tmp_path: Path) -> None:
+    """All of it was moved by one place for each object that was looked at: 43 seconds for 300,000."""
+    large = "large = {n: [n] for n in range(300_000)}\n@functools.cache\ndef helper(): return large[3][0]"
+    app = load(tmp_path, APP.format(helper=large))
+    start = time.process_time()
+    listing(app.price)
+    once = time.process_time() - start
+    with Engine(None) as db:
+        start = time.process_time()
+        assert db.get(app.price) == 3
+        assert time.process_time() - start < 5 * once
 
 
 def test_of_many_queries_compared_together_a_cached_helper_is_told_as_well(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,70 @@ def test_after_a_module_was_loaded_anew_answers_are_of_all_of_it_whoever_asked_m
             assert db.counts().executed == before
             assert not db.verify().differences
             db.check_invariants()
+
+
+PLUGIN = """
+import sys
+from engine import query
+from tests.half_loaded import amid
+
+@query
+def rule(n: int) -> int:
+    return n + LATER
+
+amid()
+LATER = 1
+"""
+
+
+@query
+def importer() -> int:
+    module: Any = importlib.import_module("asked_early")
+    found: int = module.rule(1) + 1
+    return found
+
+
+@pytest.fixture
+def early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Engine]]:
+    """What it holds is asked by another thread for what a module gives that is not loaded yet."""
+    (tmp_path / "asked_early.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    asked: list[Engine] = []
+
+    def ask() -> None:
+        with pytest.raises(NameError):
+            asked[-1].get(sys.modules["asked_early"].rule, 1)
+
+    HAPPENS.append(lambda: run_all(ask))
+    yield asked
+    forget_early()
+
+
+def forget_early() -> None:
+    sys.modules.pop("asked_early", None)
+    REGISTRY.pop("asked_early:rule", None)
+
+
+def test_what_others_asked_of_a_module_before_it_was_loaded_is_not_what_its_importer_is_told(
+    early: list[Engine],
+) -> None:
+    with Engine(None) as db:
+        early.append(db)
+        assert db.get(importer) == 3
+        assert "asked_early" in sys.modules
+        db.check_invariants()
+
+
+def test_nor_is_who_imports_it_in_a_snapshot(early: list[Engine], tmp_path: Path) -> None:
+    with Engine(tmp_path / "store") as db:
+        early.append(db)
+        importlib.import_module("asked_early")
+    forget_early()
+    with Engine(tmp_path / "store") as db, db.snapshot() as old:
+        early.append(db)
+        assert old.get(importer) == 3
+        assert db.get(importer) == 3
+        db.check_invariants()
 
 
 @input(name="loading:keys")

@@ -12,6 +12,7 @@ import engine.redefined
 import engine.request
 from engine import Engine, Query, query
 from engine.errors import BadQuery
+from engine.query import QueryInfo
 from tests.striking import strike
 
 
@@ -136,6 +137,17 @@ def test_a_definition_that_a_finalizer_keeps_has_its_place_for_itself() -> None:
         assert older.__query__.index not in {other.__query__.index for other in (newer, *others)}
         assert (db.get(newer, 1), db.get(others[0], 1)) == ("newer 1", "beside 1")
         vars(older).clear()
+
+
+def test_a_definition_that_an_interrupt_left_half_made_goes_without_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", told.append)
+    half = QueryInfo.__new__(QueryInfo)
+    del half
+    gc.collect()
+    assert not told
 
 
 def test_a_request_amid_taking_over_skips_no_definition_that_comes_later() -> None:

@@ -62,13 +62,24 @@ class Holder:
     lines: Iterable[int]
 
 
+@pytest.mark.parametrize("said", [False, True])
 @pytest.mark.parametrize(
-    "around", [lambda one: (one,), lambda one: {"a": [one]}, Holder], ids=["tuple", "dict", "record"]
+    ("around", "annotation"),
+    [
+        (lambda one: (one,), tuple[Iterator[int], ...]),
+        (lambda one: {"a": [one]}, dict[str, list[Iterable[int]]]),
+        (Holder, Holder),
+    ],
+    ids=["tuple", "dict", "record"],
 )
-def test_it_is_one_too_inside_of_a_value(around: Callable[[object], object]) -> None:
-    @query
+def test_it_is_one_too_inside_of_a_value(
+    around: Callable[[object], object], annotation: Any, said: bool
+) -> None:
     def holder() -> Any:
         return around(map(int, "12"))
+
+    holder.__annotations__["return"] = annotation if said else Any
+    holder = query(name="test_values_read_once:holder")(holder)
 
     with Engine(None) as db, db.snapshot() as view:
         for ask in (db, view):

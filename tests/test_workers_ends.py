@@ -275,3 +275,19 @@ def test_an_interrupt_while_a_worker_starts_leaves_no_process(monkeypatch: pytes
         processes.slots(1)
     processes.close()
     until(lambda: children() == before, "the end of the worker")
+
+
+def test_what_keeps_a_worker_from_starting_is_raised_whatever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        tried.append(0)
+        if len(tried) > 3:
+            processes.close()  # it would go on for ever
+        raise MemoryError
+
+    tried: list[int] = []
+    monkeypatch.setattr("subprocess.Popen", fails)
+    processes = Processes(1)
+    with pytest.raises(MemoryError):
+        processes.slots(1)
+    assert len(tried) == 1
+    processes.close()

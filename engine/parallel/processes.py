@@ -100,24 +100,27 @@ class Processes:
         while len(self._children) < min(wanted, self.size) and not self._closed:
             failed: list[Exception] = []
             # R5: the main thread alone is interrupted. A `Popen` that is dropped keeps its pipes open.
-            self._starter = threading.Thread(target=self._start, args=(failed,), name="engine-worker-start")
+            self._latest += 1
+            given = failed, self._latest
+            self._starter = threading.Thread(target=self._start, args=given, name="engine-worker-start")
             try:
                 self._starter.start()
             except RuntimeError as error:
                 raise CannotStart(f"no process can be started: {error}") from error
             self._starter.join()
-            if failed:
-                raise CannotStart(f"no process can be started: {failed[0]}") from failed[0]
+            for one in failed:
+                if not isinstance(one, OSError):
+                    raise one
+                raise CannotStart(f"no process can be started: {one}") from one
         return tuple(self._children)
 
-    def _start(self, failed: list[Exception]) -> None:
-        self._latest += 1
+    def _start(self, failed: list[Exception], slot: int) -> None:
         try:
-            self._children[self._latest] = Child(self._setup, self._pipe_bytes)
-        except OSError as error:
+            self._children[slot] = Child(self._setup, self._pipe_bytes)
+        except Exception as error:  # raised to who waits: else it would try for ever
             failed.append(error)
         if self._closed:  # meanwhile
-            self.drop(self._latest)
+            self.drop(slot)
 
     def send(self, slot: int, message: bytes) -> None:
         """See `Executor.send`. One that died is noticed by `wait`."""
