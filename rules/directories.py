@@ -212,17 +212,17 @@ def matches_below(directory: str, pattern: str, ignore: bool) -> tuple[str, ...]
     return tuple(paths)
 
 
-_ALTERNATIVES = re.compile(r"(?<!\[)\{[^{}]*,[^{}]*\}")
+_ALTERNATIVES = re.compile(r"\[!?\]?[^\]/]*\]|(\{[^{}]*,[^{}]*\})")  # in `[...]` braces are plain ones
 Segment = Callable[[str], object] | None  # what tells whether a name fits; None is `**`
 
 
 @lru_cache(maxsize=1024)  # patterns are written by people: a few for each program
 def _compiled(pattern: str) -> tuple[Segment, ...]:
-    braces = _ALTERNATIVES.search(pattern)
-    if braces is not None:  # taken as it is written, it would match nothing, and nobody would know
+    braces = next(filter(None, _ALTERNATIVES.findall(pattern)), "")
+    if braces:  # taken as it is written, it would match nothing, and nobody would know
         raise BadPattern(
             pattern=pattern,
-            cause=f"{braces[0]} is not understood as alternatives",
+            cause=f"{braces} is not understood as alternatives",
             hint="Ask for each of them: {*glob('*.md'), *glob('*.txt')}. A brace in a name is written [{].",
         )
     segments: list[Segment] = []
