@@ -35,6 +35,7 @@ MAX_DEPTH = 100  # directories inside each other; a walk by plain calls takes si
 class BadPattern(EngineError):
     headline = "this pattern cannot match a path below the root"
     hint = "Write it relative to the root, without empty parts, '.' or '..': src/**/*.py"
+    exit_code = 1  # it is written in a query as a rule, seldom in what was asked for
 
 
 @frozen(slots=True)
