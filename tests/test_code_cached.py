@@ -71,6 +71,14 @@ def test_a_cached_helper_that_reads_nothing_is_not_told(tmp_path: Path, helper: 
         assert db.notes() == ()
 
 
+def test_a_cached_partial_that_reads_through_a_query_is_told_by_what_it_is(tmp_path: Path) -> None:
+    helper = "inner = lambda of: of()\nhelper = functools.cache(functools.partial(inner, twice))"
+    app = load(tmp_path, APP.format(helper=helper))
+    with Engine(None) as db:
+        assert db.get(app.price) == 4
+        assert db.notes() == (TOLD[0].replace("app:helper", "functools:partial"),)
+
+
 def test_of_many_queries_compared_together_a_cached_helper_is_told_as_well(tmp_path: Path) -> None:
     app = load(tmp_path, APP.format(helper=READS["itself"]))
     with Engine(tmp_path / ".engine") as db:

@@ -12,6 +12,7 @@ from types import FunctionType
 from typing import Any
 
 from engine.code.given import held_by, home_of, inside, named_in, query_name
+from engine.code.names import as_imported
 from engine.code.origin import origin
 from engine.code.reach import facts_of
 
@@ -21,7 +22,9 @@ def hidden_reads(helpers: Iterable[Any]) -> Iterator[tuple[str, str]]:
     for helper in helpers:
         read = _read_by(helper)
         if read is not None:
-            yield f"{helper.__module__}:{helper.__qualname__}", read
+            # what is kept of a partial, or of an object that can be called, has no name of its own
+            name = getattr(helper, "__qualname__", None) or type(helper.__wrapped__).__qualname__
+            yield as_imported(f"{helper.__module__}:{name}"), read
 
 
 def _read_by(helper: Any) -> str | None:
