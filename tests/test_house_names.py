@@ -15,7 +15,12 @@ NAMED = re.compile(r"(?:\b([a-z_]+) )?\b([A-Z]\d{1,2})\b")
 OTHERS = {"C3"}  # the order in which Python looks for attributes
 
 # Of the standard library, which has no public name for these.
-PRIVATE = {"os._exit", "subprocess._args_from_interpreter_flags", "sys._current_frames"}
+PRIVATE = {
+    "os._exit",
+    "subprocess._CAN_USE_PIDFD_OPEN",
+    "subprocess._args_from_interpreter_flags",
+    "sys._current_frames",
+}
 
 
 def test_an_invariant_that_is_named_is_stated_in_its_module() -> None:
