@@ -35,6 +35,7 @@ MAX_DEPTH = 100  # directories inside each other; a walk by plain calls takes si
 class BadPattern(EngineError):
     headline = "this pattern cannot match a path below the root"
     hint = "Write it relative to the root, without empty parts, '.' or '..': src/**/*.py"
+    exit_code = 1  # it is written in a query as a rule, seldom in what was asked for
 
 
 @frozen(slots=True)
@@ -212,17 +213,17 @@ def matches_below(directory: str, pattern: str, ignore: bool) -> tuple[str, ...]
     return tuple(paths)
 
 
-_ALTERNATIVES = re.compile(r"(?<!\[)\{[^{}]*,[^{}]*\}")
+_ALTERNATIVES = re.compile(r"\[!?\]?[^\]/]*\]|(\{[^{}]*,[^{}]*\})")  # in `[...]` braces are plain ones
 Segment = Callable[[str], object] | None  # what tells whether a name fits; None is `**`
 
 
 @lru_cache(maxsize=1024)  # patterns are written by people: a few for each program
 def _compiled(pattern: str) -> tuple[Segment, ...]:
-    braces = _ALTERNATIVES.search(pattern)
-    if braces is not None:  # taken as it is written, it would match nothing, and nobody would know
+    braces = next(filter(None, _ALTERNATIVES.findall(pattern)), "")
+    if braces:  # taken as it is written, it would match nothing, and nobody would know
         raise BadPattern(
             pattern=pattern,
-            cause=f"{braces[0]} is not understood as alternatives",
+            cause=f"{braces} is not understood as alternatives",
             hint="Ask for each of them: {*glob('*.md'), *glob('*.txt')}. A brace in a name is written [{].",
         )
     segments: list[Segment] = []

@@ -281,6 +281,11 @@ DIFFERENT: dict[tuple[int, int], Edits] = {
         "what a lazy import of a submodule brings, where an annotation names it in quotes": of_package(
             "lazy import pkg.inner.sub\ndef f(k: 'list[pkg.inner.sub.K]'): return k[0].m()"
         ),
+        "what a lazy import of a submodule brings, of which a query gives an instance": of_package(
+            "from engine import query\nlazy import pkg.inner.sub\n"
+            "@query\ndef q(): return pkg.inner.sub.K()\ndef f(): return q().m()",
+            ("self): return 1", "self): return 2"),
+        ),
         "what a lazy import brings": (
             {"app.py": "lazy import helpers\ndef f(): return helpers.n", "helpers.py": "n = 1"},
             {"app.py": "lazy import helpers\ndef f(): return helpers.n", "helpers.py": "n = 2"},

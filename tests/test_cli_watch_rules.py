@@ -49,6 +49,19 @@ def test_changed_rules_run_in_the_same_process_and_only_queries_with_changed_cod
         assert watch.ends(signal.SIGINT) == 130
 
 
+def test_a_module_that_a_running_query_found_missing_is_taken_over_when_it_appears(place: Path) -> None:
+    save(place / "rules.py", RULES + "@query\ndef late():\n    import nothere\n    return nothere.X\n")
+    with Watching(place, "late", "--print") as watch:
+        watch.says("No module named 'nothere'")
+        time.sleep(1.2)  # two looks at the rules
+        assert "fresh interpreter" not in watch.told()
+        (place / "nothere.py").write_text("X = 5\n")
+        watch.prints("5")
+        save(place / "nothere.py", "X = 6\n")
+        watch.prints("5", "6")
+        assert watch.ends(signal.SIGINT) == 130
+
+
 def test_a_touch_and_a_save_with_equal_content_change_nothing(place: Path) -> None:
     with Watching(place, "total", "--print") as watch:
         watch.ready()

@@ -150,9 +150,10 @@ def test_alternatives_in_braces_are_refused_with_what_to_write(pattern: str, pla
 
 
 def test_braces_that_are_part_of_a_name_match_themselves(place: Path) -> None:
-    grow("{{name}}/a", "{a,b}", "{a}")
+    grow("{{name}}/a", "{a,b}", "{a}", "x{1,2}")
     assert glob("{{name}}/*") == ("{{name}}/a",)
-    assert glob("[{]a,b}") == ("{a,b}",)
+    assert glob("[{]a,b}") == glob("[({]a,b}") == glob("[!(]a,b}") == ("{a,b}",)
+    assert glob("x[]{]1,2}") == glob("x[{,}]*") == glob("x[a{,}]*") == ("x{1,2}",)
     assert glob("{a}") == ("{a}",)
 
 

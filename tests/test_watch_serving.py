@@ -50,6 +50,7 @@ VALUES = [
 FAILURES = [
     (1, ("rules.py:fails", "3")),
     (1, ("rules.py:above", "3")),
+    (1, ("rules.py:unkeyable",)),
     (1, ("rules.py:loop",)),
     (1, ("rules.py:leaves",)),
     (1, ("rules.py:opaque", "--json")),

@@ -67,6 +67,10 @@ def above(n: int) -> int:
     return fails(n) + 1
 
 @query
+def unkeyable() -> int:
+    return fails([print])
+
+@query
 def loop() -> int:
     return other_loop()
 

@@ -326,13 +326,13 @@ def _error(text: str, exit_code: int, *, early: bool = False) -> Message:
 
 def failed(error: BaseException, *, early: bool = False) -> Message:
     """What `engine.cli.report.report` would tell, its exit code, and the class of an error of ours."""
-    from engine.cli.report import BUG, REMEMBERED, QueryFailed, origin
+    from engine.cli.report import BUG, REMEMBERED, QueryFailed, exit_code_of, origin
     from engine.message import EXIT_QUERY_FAILED
     from engine.usertrace import frames_of_user, shown
 
     match error:
         case EngineError():
-            said = _error(shown(error), error.exit_code, early=early)
+            said = _error(shown(error), exit_code_of(error), early=early)
             said["error"]["kind"] = type(error).__name__
             return said
         case QueryFailed():

@@ -232,7 +232,8 @@ class _Command:
     def _keep_telling(self, db: Engine, key: Key[Any], cursor: str, feed: Feed | None) -> Feed | None:
         """Tell what is new; a table that fails is told, and tried again at the next change."""
         from engine.cli.feed import Feed
-        from engine.cli.report import QueryFailed
+        from engine.cli.report import QueryFailed, exit_code_of
+        from engine.message import EXIT_QUERY_FAILED, EngineError
 
         try:
             feed = feed or self._told_by(lambda: Feed(db, key, cursor, self._after))
@@ -241,6 +242,10 @@ class _Command:
             self._error = ""
         except QueryFailed as failed:
             self._tell_failure(str(failed.error), failed)
+        except EngineError as failed:
+            if exit_code_of(failed) != EXIT_QUERY_FAILED:
+                raise
+            self._tell_failure(str(failed), failed)
         return feed
 
     def _told_by(self, work: Callable[[], Any]) -> Any:

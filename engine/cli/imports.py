@@ -36,9 +36,18 @@ class Finder(Current):
     def files(self) -> Iterator[str]:
         """The files of modules that were looked for; where they are missing, those that they might have."""
         for name, path in list(self._sought):
-            if name in sys.modules and origin(name) != "project":
-                continue
-            for directory in sys.path if path is None else path:
-                place = os.path.join(directory, name.rpartition(".")[2])
-                yield f"{place}.py"
-                yield os.path.join(place, "__init__.py")
+            if name not in sys.modules or origin(name) == "project":
+                yield from _files_of(name, path)
+
+    def missing(self) -> Iterator[str]:
+        """The files that modules might have which were looked for and are not there."""
+        for name, path in list(self._sought):
+            if name not in sys.modules:
+                yield from _files_of(name, path)
+
+
+def _files_of(name: str, path: Sequence[str] | None) -> Iterator[str]:
+    for directory in sys.path if path is None else path:
+        place = os.path.join(directory, name.rpartition(".")[2])
+        yield f"{place}.py"
+        yield os.path.join(place, "__init__.py")

@@ -62,8 +62,7 @@ def report(error: BaseException) -> int:
             return _report_usage(error)
         case EngineError():
             tell(shown(error))
-            in_a_query = isinstance(error, BadArguments) and origin(error)  # not in what was asked for
-            return EXIT_QUERY_FAILED if in_a_query else error.exit_code
+            return exit_code_of(error)
         case QueryFailed():
             tell(f"{error.key} failed")
             tell(shown(error.error))
@@ -78,6 +77,12 @@ def report(error: BaseException) -> int:
     tell("".join(traceback.format_exception(error)).rstrip())
     tell(BUG)
     return EXIT_BUG
+
+
+def exit_code_of(error: EngineError) -> int:
+    """The exit code of an error of ours, whoever answers the command."""
+    in_a_query = isinstance(error, BadArguments) and origin(error)  # not in what was asked for
+    return EXIT_QUERY_FAILED if in_a_query else error.exit_code
 
 
 def origin(error: BaseException) -> str:

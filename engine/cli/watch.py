@@ -263,7 +263,7 @@ class _Command:
         named = {"audit_seconds": options["audit"], "check_seconds": options["check"]}
         extra: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         watch = db.watch(*keys, deltas=options["deltas"], backend=_backend(options), **extra)
-        rules = RuleCode(settings_files(self._directory(), settings), self._began)
+        rules = RuleCode(settings_files(self._directory(), settings), self._began, self._finder.missing)
         self._audience.follow(db, watch, stack)
         return watch, rules
 

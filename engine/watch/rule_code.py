@@ -8,6 +8,7 @@ Invariants
     L2  A file that was saved after loading began, and before it was looked at, counts as changed.
     L3  A file that is missing for a moment (editors replace files) is looked at again before it counts.
     L4  Any thread may look.
+    L5  What a query imports and finds missing counts when it appears, as far as `sought` knows of it.
 """
 
 from __future__ import annotations
@@ -47,12 +48,14 @@ class RuleCode:
 
     others      more files that decide what runs: configuration, and modules that could not be loaded
     since       when loading began
+    sought      gives the files that modules would have which were imported and are not there, whenever asked
     """
 
     def __init__(
         self,
         others: Iterable[str | os.PathLike[str]] = (),
         since: Moment | None = None,
+        sought: Callable[[], Iterable[str]] = tuple,
         *,
         modules: bool = True,
     ) -> None:
@@ -62,6 +65,7 @@ class RuleCode:
         self._looked_at = 0.0
         self._seen_at = Moment.now()  # what was not loaded then was loaded later
         self._all_modules = modules
+        self._sought = sought
         self._lock = threading.Lock()
         for path in others:
             self._add(os.path.abspath(path), since)
@@ -114,6 +118,8 @@ class RuleCode:
             self._changed[path] = None
 
     def _add_modules(self, since: Moment | None) -> None:
+        for path in self._sought():
+            self._add(os.path.abspath(path), since)
         if not self._all_modules:
             return
         for name, module in list(sys.modules.items()):
