@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -74,13 +75,19 @@ def test_a_cached_helper_that_reads_nothing_is_not_told(tmp_path: Path, helper: 
         assert db.notes() == ()
 
 
-def test_a_cached_partial_is_told_as_well(tmp_path: Path) -> None:
-    app = load(
-        tmp_path, APP.format(helper="helper = functools.cache(functools.partial(lambda of: of(), twice))")
-    )
+@pytest.mark.parametrize(
+    ("helper", "name"),
+    [
+        ("helper = functools.cache(functools.partial(lambda of: of(), twice))", "functools:partial"),
+        ("class A:\n    def __call__(self): return twice()\nhelper = functools.cache(A())", "app:A"),
+    ],
+    ids=["a partial", "an object"],
+)
+def test_what_is_kept_of_no_function_is_told_by_what_it_is(tmp_path: Path, helper: str, name: str) -> None:
+    app = load(tmp_path, APP.format(helper=helper))
     with Engine(None) as db:
         assert db.get(app.price) == 4
-        assert db.notes() == (TOLD[0].replace("app:helper", "functools:partial"),)
+        assert db.notes() == (TOLD[0].replace("app:helper", name),)
 
 
 ODD = """
@@ -103,7 +110,12 @@ def test_what_a_cached_helper_looks_things_up_in_may_be_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[object] = []
-    monkeypatch.setattr(cached, "inside", lambda value: looked.append(value) or inside(value))
+
+    def counted(value: object) -> Iterable[object]:
+        looked.append(value)
+        return inside(value)
+
+    monkeypatch.setattr(cached, "inside", counted)
     large = "large = {n: [n] for n in range(300_000)}\n@functools.cache\ndef helper(): return large[3][0]"
     app = load(tmp_path, APP.format(helper=large))
     with Engine(None) as db:

@@ -50,7 +50,7 @@ def _read_by(helper: Any) -> str | None:
                 waiting += (named_in(found.__globals__, chain) for chain in chains if chain[-1] != "key")
                 waiting += held_by(found)
         elif not isinstance(found, type):
-            waiting += inside(found)
+            waiting += (*inside(found), type(found))
         elif origin(found.__module__) == "project":
             waiting += vars(found).values()
     return None
