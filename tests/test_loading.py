@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
+import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,13 @@ import engine.tables.fold
 import engine.tables.table
 from engine import Engine, Sum, fold, input, query, table
 from engine.errors import BadTable
+from engine.loading import modules_that_load
 from engine.query import REGISTRY
 from tests.half_loaded import HAPPENS, load_again
 from tests.threads import run_all
 from tests.workers import Rules
 
+ROOT = Path(__file__).resolve().parent.parent
 TEXT = """
 from attrs import frozen
 from engine import Merge, fold, input, query, table
@@ -270,3 +275,38 @@ def test_of_a_table_that_is_refused_nothing_is_registered() -> None:
             yield Row(key, "")
 
     assert before == REGISTRY
+
+
+GARBAGE = """
+import gc, threading
+from engine.loading import modules_that_load
+for threshold in range(1, 60):  # one of them lets it be collected while the threads are listed
+    held = [threading.local()]
+    held.append(held)
+    del held
+    gc.set_threshold(threshold)
+    modules_that_load()
+    gc.set_threshold(700)
+assert gc.isenabled()
+gc.disable()
+modules_that_load()
+assert not gc.isenabled()
+"""
+
+
+def test_garbage_of_threads_holds_nobody_up() -> None:
+    """Python 3.11 waited for itself, for ever."""
+    subprocess.run([sys.executable, "-c", GARBAGE], check=True, timeout=300, cwd=ROOT)
+
+
+def test_who_asks_what_loads_is_held_by_nothing_afterwards() -> None:
+    def ask() -> weakref.ref[Rules]:
+        rules = Rules.__new__(Rules)
+        modules_that_load()
+        return weakref.ref(rules)
+
+    gc.disable()
+    try:
+        assert ask()() is None
+    finally:
+        gc.enable()
