@@ -34,8 +34,8 @@ from types import (
 )
 from typing import Any
 
-from engine.code.given import classes_given, home_of, query_name
-from engine.code.names import PLACE, Names, as_imported, brought, names_of
+from engine.code.given import classes_given, home_of, named_in, query_name
+from engine.code.names import PLACE, Names, as_imported
 from engine.code.reach import Chain, annotation_names, facts_of, packed, texts_in
 from engine.code.shared import Fill, Queried, Record, Shared
 from engine.code.value import peek, words
@@ -189,10 +189,7 @@ class Walk(Names):
         elif isinstance(annotation, str):
             for chain in annotation_names(annotation):
                 if chain not in met:
-                    met[chain] = found = brought(scope.get(chain[0]))
-                    for attribute in chain[1:]:
-                        if isinstance(found, ModuleType):
-                            found = brought(names_of(found, attribute).get(attribute))
+                    met[chain] = found = named_in(scope, chain)
                     if not isinstance(found, str):
                         yield from self.classes_in(found, scope, met)
         elif isinstance(annotation, GenericAlias) or type(annotation).__module__ in _ANNOTATING:
