@@ -13,6 +13,7 @@ import os
 import sqlite3
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from attrs import define, field
@@ -139,11 +140,14 @@ def unseal(opened: Opened) -> None:
     seal.remove_seal(opened.files.seal)
 
 
-def copy_log(files: Files, raw: RawFile, synchronous: str) -> bool:
+def copy_log(files: Files, raw: RawFile, synchronous: str, commit: Callable[[], None]) -> bool:
     """Copy what the log holds now into the main file; who commits meanwhile waits for nothing.
 
     There must be another connection, or this one merges when it is closed (M2). False: another file lies
     in its place by now.
+
+    commit  adds something to the log. Before 3.51.3, a commit that begins the log anew, as it may where all of
+            it was copied, just as a pass begins, is taken for copied: https://sqlite.org/wal.html#walresetbug
     """
     connection = connect(files, "mode=rw")
     try:
@@ -153,6 +157,7 @@ def copy_log(files: Files, raw: RawFile, synchronous: str) -> bool:
         # Until something has been read, SQLite answers "database table is locked" to a checkpoint.
         connection.execute("SELECT 1 FROM sqlite_master").fetchall()
         for _ in range(MOST_PASSES):  # and then what was committed meanwhile
+            commit()
             began = time.monotonic()
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             if time.monotonic() - began < BRIEF_SECONDS:

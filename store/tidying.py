@@ -17,6 +17,7 @@ Invariants
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -258,13 +259,13 @@ class Tidying(Proven):
         with one.inside():
             # Not before: a power cut that brings the seal back would make a stray of the log.
             self._opened.base = b""
-        if not copy_log(self.files, self._raw, self.synchronous):
+        if not copy_log(self.files, self._raw, self.synchronous, partial(self._lengthen_log, one)):
             return False
         while (size := self.files.wal_size()) > SLICE_BYTES:
             with one.inside():
                 if not shorten_log(self._opened, SLICE_BYTES):
                     return False
-                self._rest_on(size.to_bytes(8, "little"))  # no seal; a commit that changes nothing is none
+                self._rest_on(os.urandom(8))  # as in _lengthen_log
             if self.files.wal_size() >= size:
                 break
         with one.inside():
@@ -284,6 +285,11 @@ class Tidying(Proven):
             self._opened.base = sealed.base
             self._goes_without = False
         return True
+
+    def _lengthen_log(self, one: Ongoing) -> None:
+        """A part of it is not copied yet when this returns (see copy_log): so it is, too, where it lacks room."""
+        with suppress(StoreFull), one.inside():
+            self._rest_on(os.urandom(8))  # no seal; a commit that changes nothing is none
 
     def _rest_on(self, base: bytes) -> None:
         self._rewrite(lambda connection, last, _: writing.write_base(connection, last, base))
