@@ -49,6 +49,7 @@ class Opened:
     audited: bool = False
     proof: Proof | None = None  # under way; until it holds, see `Store.prove`
     ongoing: Ongoing | None = None  # a merge of the log
+    of_others: int = 0  # as `commits_of_others` when what it holds was known to be ours
     is_shut: bool = False
     _uses_raw: bool = True
     _pid: int = field(factory=os.getpid)
@@ -271,6 +272,12 @@ def connect(files: Files, options: str) -> sqlite3.Connection:
 def _text(data: bytes) -> str:
     """Damaged text must reach its checksum, not fail on the way there."""
     return data.decode(errors="surrogateescape")
+
+
+def commits_of_others(connection: sqlite3.Connection) -> int:
+    """Another number after each commit of another connection. Merging the log leaves it as it is."""
+    (number,) = connection.execute("PRAGMA data_version").fetchone()
+    return int(number)
 
 
 def trust(connection: sqlite3.Connection, synchronous: str) -> None:

@@ -19,16 +19,25 @@ from engine.errors import StoreDamaged, StoreError, StoreForeign, StoreInUse, St
 from engine.store import checksums, directory, repair, rows, schema, seal
 from engine.store.aside import set_aside, set_aside_beside, untold
 from engine.store.directory import Files
-from engine.store.failures import NOT_THERE, is_doubtful, translated
+from engine.store.failures import is_doubtful, translated
 from engine.store.lock import (
     WriterLock,
     hold_as_reader,
     make_lock_file,
     while_no_writer,
 )
-from engine.store.merging import Opened, close_unmerged, connect, connect_read_only, create, merge, trust
+from engine.store.merging import (
+    Opened,
+    close_unmerged,
+    commits_of_others,
+    connect,
+    connect_read_only,
+    create,
+    merge,
+    trust,
+)
 from engine.store.proof import WORTH_BYTES, Proof
-from engine.store.rawfile import CHUNK_BYTES, RawFile
+from engine.store.rawfile import RawFile
 
 AGAIN = "everything will be computed again."
 REBUILT = "The store was damaged ({}); it was set aside as {} and " + AGAIN
@@ -79,7 +88,7 @@ def open_for_writing(
                     set_aside(files, notes, REBUILT, reason_of(damage))
                 else:
                     again = True
-                    read_whole(files)
+                    repair.read_whole(files)
             else:
                 opened.lock = lock
                 return opened
@@ -111,8 +120,7 @@ def open_for_reading(files: Files) -> Opened:
                 _version(files, connection)
                 _check_schema(files, connection, schema.TABLES)
                 stored = repair.load_state(connection)
-                if alone and not (sealed and found and _rests_on(stored, found, files)):
-                    repair.audit(connection)
+                trusted = not alone or (sealed and found and _rests_on(stored, found, files))
             except BaseException:
                 connection.close()
                 raise
@@ -121,7 +129,15 @@ def open_for_reading(files: Files) -> Opened:
             if held is not None:
                 held.release()
             raise
-    return Opened(files, connection, raw, stored, b"", notes, held)
+    opened = Opened(files, connection, raw, stored, b"", notes, held)
+    if not trusted:  # what it reads stays as it is, so a writer need not wait for that
+        try:
+            with translated(files.database):
+                repair.audit(connection)
+        except BaseException:
+            opened.shut()
+            raise
+    return opened
 
 
 # -- the parts, in their order ---------------------------------------------------------------------
@@ -176,6 +192,7 @@ def _open_existing(files: Files, synchronous: str, notes: list[str], *, proves_l
             connection = connect(files, "mode=rw")
             try:
                 opened = Opened(files, connection, raw, _look(files, connection), b"", notes, can_write=True)
+                opened.of_others = commits_of_others(connection)
                 rests = found is not None and _rests_on(opened.stored, found, files)
                 as_sealed = rests and _version(files, connection) == schema.VERSION
                 if proof is not None and not as_sealed:  # what to do depends on it, at once
@@ -323,22 +340,6 @@ def audit(opened: Opened, *, is_wal: bool = True, migrated: bool = False) -> Non
     merge(opened)
     if not migrated:
         opened.notes.append(AUDITED)
-
-
-def read_whole(files: Files) -> None:
-    """OSError where the disk does not give the file or its log: then nothing is known to be damaged."""
-    raw = RawFile.open(files.database)
-    try:
-        raw.digest()
-    finally:
-        raw.close()
-    try:
-        with open(files.wal, "rb") as log:
-            while log.read(CHUNK_BYTES):
-                pass
-    except OSError as error:
-        if error.errno not in NOT_THERE:
-            raise
 
 
 def reason_of(damage: StoreDamaged) -> str:

@@ -30,8 +30,8 @@ from engine.store.directory import private_directory
 from engine.store.failures import SQLITE_ERRORS, from_sqlite, is_doubtful, translated
 from engine.store.layout import Layout
 from engine.store.lock import WriterLock
-from engine.store.merging import Opened
-from engine.store.opening import open_for_writing, read_whole
+from engine.store.merging import Opened, commits_of_others
+from engine.store.opening import open_for_writing
 from engine.store.rows import (
     Batch,
     Extent,
@@ -111,8 +111,7 @@ class Store(Tidying):
             if connection.in_transaction:
                 connection.rollback()
             connection.execute("BEGIN")
-            if not schema.same_schema(connection, schema.TABLES):  # a commit may have added a collection
-                raise StoreDamaged(store=self.path, reason="another schema than the engine makes")
+            self._check_schema(connection)  # a commit may have added a collection
             return self._state_row() != before
 
     # -- writing -----------------------------------------------------------------------------------
@@ -182,7 +181,7 @@ class Store(Tidying):
             doubtful = mine and damage is not None and is_doubtful(damage)
             if doubtful:
                 with translated(self.path):
-                    read_whole(self.files)
+                    repair.read_whole(self.files)
                     seal.remove_seal(self.files.seal)  # so that the audit decides
             another = not mine and os.path.lexists(self.path)
             self._shut()
@@ -285,6 +284,7 @@ class Store(Tidying):
             if connection.in_transaction:  # interrupted between an error and its rollback
                 connection.rollback()
             connection.execute("BEGIN IMMEDIATE")
+            self._check_others(connection)
             yield
             connection.execute("COMMIT")
         except BaseException as error:  # an interrupt too: nothing stays begun
@@ -293,6 +293,18 @@ class Store(Tidying):
             if isinstance(error, SQLITE_ERRORS) and not isinstance(error, sqlite3.IntegrityError):
                 raise from_sqlite(error, self.path) from error
             raise
+
+    def _check_others(self, connection: sqlite3.Connection) -> None:
+        """Where another program has written since, all is read, as at an opening."""
+        now = commits_of_others(connection)
+        if now != self._opened.of_others:
+            self._check_schema(connection)
+            repair.audit(connection)
+            self._opened.of_others = now
+
+    def _check_schema(self, connection: sqlite3.Connection) -> None:
+        if not schema.same_schema(connection, schema.TABLES):
+            raise StoreDamaged(store=self.path, reason="another schema than the engine makes")
 
     def _state_row(self) -> StateRow:
         stored = self._stored

@@ -8,10 +8,12 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from engine import Engine, input, query
 from engine.errors import StoreDamaged, StoreError, StoreForeign, StoreTooNew
 from engine.store import State, open_store, opening, schema, seal
 from engine.store.directory import Files
@@ -181,6 +183,47 @@ def test_what_the_sqlite_shell_changes_is_not_believed(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         assert store.state == State()
         assert "computed again" in store.notes[0]
+
+
+@input
+def number() -> int:
+    return 1
+
+
+@query
+def next_number() -> int:
+    return number() + 1
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM readers", "CREATE TABLE mine (a)"])
+def test_what_another_program_writes_while_an_engine_is_open_is_not_believed(
+    tmp_path: Path, statement: str
+) -> None:
+    """The next commits took it for ours, and sealed it: then nothing led from an input to its readers."""
+    with Engine(tmp_path) as db:
+        assert db.get(next_number) == 2
+    with Engine(tmp_path) as db:
+        with closing(sqlite3.connect(database(tmp_path))) as connection, connection:
+            connection.execute(statement)
+        db.set(number.key(), 7)
+        assert db.get(next_number) == 8
+        assert "set aside" in db.notes()[0]
+    with Engine(tmp_path) as db:
+        assert db.get(next_number) == 8
+        assert db.notes() == ()
+
+
+@pytest.mark.parametrize(
+    "statement", ["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA user_version = 5"]
+)
+def test_what_another_program_only_rewrites_is_kept(tmp_path: Path, statement: str) -> None:
+    with open_store(tmp_path) as store:
+        store.write(graph(60))
+        with closing(sqlite3.connect(database(tmp_path))) as connection:
+            connection.execute(statement).fetchall()
+        store.write(graph(60, revision=2))
+        assert (store.notes, store.state.revision) == ([], 2)
+        store.check_invariants()
 
 
 def test_another_journal_mode_is_put_right(tmp_path: Path) -> None:
