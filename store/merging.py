@@ -147,8 +147,8 @@ def copy_log(files: Files, raw: RawFile, synchronous: str, commit: Callable[[], 
     There must be another connection, or this one merges when it is closed (M2). False: another file lies
     in its place by now.
 
-    commit  adds something to the log. Before 3.51.3, a commit that begins the log anew, as it may where all of
-            it was copied, just as a pass begins, is taken for copied: https://sqlite.org/wal.html#walresetbug
+    commit  adds something to the log. Where all of it was copied, a commit begins it anew; made just as a
+            pass begins, that is taken for copied by SQLite before 3.51.3: sqlite.org/wal.html#walresetbug
     """
     connection = connect(files, "mode=rw")
     try:

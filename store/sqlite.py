@@ -1,8 +1,8 @@
 """Store: ids to bytes in one SQLite file, one transaction per commit.
 
 Invariants
-    Q1  One connection writes. It checkpoints, and beside it a thread (merging); a file lock keeps other writers
-        out.
+    Q1  One connection writes. It checkpoints, and beside it a thread (merging). A file lock keeps other
+        writers out.
     Q2  A batch is written whole or not at all, whatever is raised in between, KeyboardInterrupt included.
     Q3  `state` is what the last successful commit (or, for a reader, its transaction) says.
     Q4  What a read-only store returns is of one revision until `refresh`.

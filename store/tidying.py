@@ -287,7 +287,7 @@ class Tidying(Proven):
         return True
 
     def _lengthen_log(self, one: Ongoing) -> None:
-        """A part of it is not copied yet when this returns (see copy_log): so it is, too, where it lacks room."""
+        """A part of it is not copied yet when this returns, see copy_log: nor where there is no room for it."""
         with suppress(StoreFull), one.inside():
             self._rest_on(os.urandom(8))  # no seal; a commit that changes nothing is none
 
