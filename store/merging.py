@@ -274,12 +274,6 @@ def _text(data: bytes) -> str:
     return data.decode(errors="surrogateescape")
 
 
-def commits_of_others(connection: sqlite3.Connection) -> int:
-    """Another number after each commit of another connection. Merging the log leaves it as it is."""
-    (number,) = connection.execute("PRAGMA data_version").fetchone()
-    return int(number)
-
-
 def trust(connection: sqlite3.Connection, synchronous: str) -> None:
     connection.execute("PRAGMA query_only = OFF")
     connection.execute(f"PRAGMA synchronous = {synchronous}")

@@ -26,16 +26,8 @@ from engine.store.lock import (
     make_lock_file,
     while_no_writer,
 )
-from engine.store.merging import (
-    Opened,
-    close_unmerged,
-    commits_of_others,
-    connect,
-    connect_read_only,
-    create,
-    merge,
-    trust,
-)
+from engine.store.merging import Opened, close_unmerged, connect, connect_read_only, create, merge, trust
+from engine.store.others import are_ours, commits_of_others, pages_of_all_commits
 from engine.store.proof import WORTH_BYTES, Proof
 from engine.store.rawfile import RawFile
 
@@ -114,13 +106,15 @@ def open_for_reading(files: Files) -> Opened:
             if header.kind is not schema.Kind.OURS:
                 raise StoreDamaged(store=files.database, found=header.what)
             notes = [*untold(files).values()]
+            pages = pages_of_all_commits(files)
             connection = connect_read_only(files, notes)
             try:
                 connection.execute("BEGIN")
                 _version(files, connection)
                 _check_schema(files, connection, schema.TABLES)
                 stored = repair.load_state(connection)
-                trusted = not alone or (sealed and found and _rests_on(stored, found, files))
+                rests = sealed and found is not None and _rests_on(stored, found, files)
+                trusted = not alone or (rests and are_ours(connection, pages))
             except BaseException:
                 connection.close()
                 raise
@@ -189,12 +183,14 @@ def _open_existing(files: Files, synchronous: str, notes: list[str], *, proves_l
                 set_aside_beside(files, notes, STRAY, files.journal)
             if header.kind is schema.Kind.OLDER and schema.MIGRATIONS.get(header.version) is None:
                 raise _Outdated(header.version)
+            pages = pages_of_all_commits(files)
             connection = connect(files, "mode=rw")
             try:
                 opened = Opened(files, connection, raw, _look(files, connection), b"", notes, can_write=True)
                 opened.of_others = commits_of_others(connection)
                 rests = found is not None and _rests_on(opened.stored, found, files)
-                as_sealed = rests and _version(files, connection) == schema.VERSION
+                ours = are_ours(connection, pages)
+                as_sealed = rests and ours and _version(files, connection) == schema.VERSION
                 if proof is not None and not as_sealed:  # what to do depends on it, at once
                     sealed = proof.holds()
                     proof = None
@@ -204,7 +200,7 @@ def _open_existing(files: Files, synchronous: str, notes: list[str], *, proves_l
                     opened.base = found.base
                 if _migrate(opened, synchronous, header.version):
                     audit(opened, is_wal=header.is_wal, migrated=True)
-                elif sealed:
+                elif sealed and ours:
                     opened.proof = proof
                 else:
                     audit(opened, is_wal=header.is_wal)

@@ -30,8 +30,9 @@ from engine.store.directory import private_directory
 from engine.store.failures import SQLITE_ERRORS, from_sqlite, is_doubtful, translated
 from engine.store.layout import Layout
 from engine.store.lock import WriterLock
-from engine.store.merging import Opened, commits_of_others
+from engine.store.merging import Opened
 from engine.store.opening import open_for_writing
+from engine.store.others import commits_of_others
 from engine.store.rows import (
     Batch,
     Extent,

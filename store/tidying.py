@@ -17,7 +17,6 @@ Invariants
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -265,7 +264,7 @@ class Tidying(Proven):
             with one.inside():
                 if not shorten_log(self._opened, SLICE_BYTES):
                     return False
-                self._rest_on(os.urandom(8))  # as in _lengthen_log
+                self._rest_on(b"")  # a commit: it gives back what is left of the log
             if self.files.wal_size() >= size:
                 break
         with one.inside():
@@ -287,9 +286,9 @@ class Tidying(Proven):
         return True
 
     def _lengthen_log(self, one: Ongoing) -> None:
-        """A part of it is not copied yet when this returns, see copy_log: nor where there is no room for it."""
+        """A part of it is not copied yet when this returns, see copy_log: nor where there was no room."""
         with suppress(StoreFull), one.inside():
-            self._rest_on(os.urandom(8))  # no seal; a commit that changes nothing is none
+            self._rest_on(b"")
 
     def _rest_on(self, base: bytes) -> None:
         self._rewrite(lambda connection, last, _: writing.write_base(connection, last, base))
