@@ -299,8 +299,11 @@ class Store(Tidying):
         """Where another program has written since, all is read, as at an opening."""
         now = commits_of_others(connection)
         if now != self._opened.of_others:
-            self._check_schema(connection)
-            repair.audit(connection)
+            try:
+                self._check_schema(connection)
+                repair.audit(connection)
+            except StoreDamaged as damage:
+                raise StoreDamaged(store=self.path, reason="another program wrote to it") from damage
             self._opened.of_others = now
 
     def _check_schema(self, connection: sqlite3.Connection) -> None:

@@ -208,7 +208,7 @@ def test_what_another_program_writes_while_an_engine_is_open_is_not_believed(
             connection.execute(statement)
         db.set(number.key(), 7)
         assert db.get(next_number) == 8
-        assert "set aside" in db.notes()[0]
+        assert "(another program wrote to it); it was set aside" in db.notes()[0]
     with Engine(tmp_path) as db:
         assert db.get(next_number) == 8
         assert db.notes() == ()
