@@ -17,4 +17,9 @@ def module_name(name: str) -> str:
     spec = getattr(main, "__spec__", None)
     if spec is not None:
         return str(spec.name).removesuffix(".__main__")
-    return Path(getattr(main, "__file__", None) or "__main__").stem
+    return as_text(Path(getattr(main, "__file__", None) or "__main__").stem)
+
+
+def as_text(name: str) -> str:
+    """A part of a path, which need not be text, as the store can hold it: in the name of a query."""
+    return name.encode(errors="backslashreplace").decode()

@@ -27,6 +27,7 @@ NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # a path leads nowhere, 
 PASSING = (errno.EIO, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 NO_WRITING = (errno.EROFS, errno.EACCES, errno.EPERM)
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+LONGEST_PATH = 504  # bytes: SQLite takes 512, and adds an ending
 DESCRIPTORS = 8  # a store has six; when this is looked at, some of them may be closed again
 
 _CLOSE_SOME = "Close some, or let the process have more (ulimit -n)."
@@ -51,6 +52,8 @@ def from_sqlite(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> StoreE
         kind, hint = StoreFull, "Answers stay right from memory; the next commit tries again."
     elif primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         kind, hint = StoreInUse, "Another program holds a transaction on the file: close it."
+    elif primary == sqlite3.SQLITE_CANTOPEN and len(os.fsencode(path)) > LONGEST_PATH:
+        return StoreError(store=path, reason="its path is too long for SQLite", hint="Name another store.")
     elif primary == sqlite3.SQLITE_CANTOPEN and lacks_descriptors():
         return StoreError(store=path, reason=os.strerror(errno.EMFILE), hint=_CLOSE_SOME)
     elif primary in _CANNOT_WRITE:

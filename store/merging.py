@@ -13,6 +13,7 @@ import os
 import sqlite3
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from attrs import define, field
@@ -48,6 +49,7 @@ class Opened:
     audited: bool = False
     proof: Proof | None = None  # under way; until it holds, see `Store.prove`
     ongoing: Ongoing | None = None  # a merge of the log
+    of_others: int = 0  # as `commits_of_others` when what it holds was known to be ours
     is_shut: bool = False
     _uses_raw: bool = True
     _pid: int = field(factory=os.getpid)
@@ -139,11 +141,14 @@ def unseal(opened: Opened) -> None:
     seal.remove_seal(opened.files.seal)
 
 
-def copy_log(files: Files, raw: RawFile, synchronous: str) -> bool:
+def copy_log(files: Files, raw: RawFile, synchronous: str, commit: Callable[[], None]) -> bool:
     """Copy what the log holds now into the main file; who commits meanwhile waits for nothing.
 
     There must be another connection, or this one merges when it is closed (M2). False: another file lies
     in its place by now.
+
+    commit  adds something to the log. Where all of it was copied, a commit begins it anew; made just as a
+            pass begins, that is taken for copied by SQLite before 3.51.3: sqlite.org/wal.html#walresetbug
     """
     connection = connect(files, "mode=rw")
     try:
@@ -153,6 +158,7 @@ def copy_log(files: Files, raw: RawFile, synchronous: str) -> bool:
         # Until something has been read, SQLite answers "database table is locked" to a checkpoint.
         connection.execute("SELECT 1 FROM sqlite_master").fetchall()
         for _ in range(MOST_PASSES):  # and then what was committed meanwhile
+            commit()
             began = time.monotonic()
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             if time.monotonic() - began < BRIEF_SECONDS:

@@ -19,7 +19,7 @@ from engine.errors import StoreDamaged, StoreError, StoreForeign, StoreInUse, St
 from engine.store import checksums, directory, repair, rows, schema, seal
 from engine.store.aside import set_aside, set_aside_beside, untold
 from engine.store.directory import Files
-from engine.store.failures import NOT_THERE, is_doubtful, translated
+from engine.store.failures import is_doubtful, translated
 from engine.store.lock import (
     WriterLock,
     hold_as_reader,
@@ -27,8 +27,9 @@ from engine.store.lock import (
     while_no_writer,
 )
 from engine.store.merging import Opened, close_unmerged, connect, connect_read_only, create, merge, trust
+from engine.store.others import are_ours, commits_of_others, pages_of_all_commits
 from engine.store.proof import WORTH_BYTES, Proof
-from engine.store.rawfile import CHUNK_BYTES, RawFile
+from engine.store.rawfile import RawFile
 
 AGAIN = "everything will be computed again."
 REBUILT = "The store was damaged ({}); it was set aside as {} and " + AGAIN
@@ -79,7 +80,7 @@ def open_for_writing(
                     set_aside(files, notes, REBUILT, reason_of(damage))
                 else:
                     again = True
-                    read_whole(files)
+                    repair.read_whole(files)
             else:
                 opened.lock = lock
                 return opened
@@ -105,14 +106,15 @@ def open_for_reading(files: Files) -> Opened:
             if header.kind is not schema.Kind.OURS:
                 raise StoreDamaged(store=files.database, found=header.what)
             notes = [*untold(files).values()]
+            pages = pages_of_all_commits(files)
             connection = connect_read_only(files, notes)
             try:
                 connection.execute("BEGIN")
                 _version(files, connection)
                 _check_schema(files, connection, schema.TABLES)
                 stored = repair.load_state(connection)
-                if alone and not (sealed and found and _rests_on(stored, found, files)):
-                    repair.audit(connection)
+                rests = sealed and found is not None and _rests_on(stored, found, files)
+                trusted = not alone or (rests and are_ours(connection, pages))
             except BaseException:
                 connection.close()
                 raise
@@ -121,7 +123,15 @@ def open_for_reading(files: Files) -> Opened:
             if held is not None:
                 held.release()
             raise
-    return Opened(files, connection, raw, stored, b"", notes, held)
+    opened = Opened(files, connection, raw, stored, b"", notes, held)
+    if not trusted:  # what it reads stays as it is, so a writer need not wait for that
+        try:
+            with translated(files.database):
+                repair.audit(connection)
+        except BaseException:
+            opened.shut()
+            raise
+    return opened
 
 
 # -- the parts, in their order ---------------------------------------------------------------------
@@ -173,11 +183,14 @@ def _open_existing(files: Files, synchronous: str, notes: list[str], *, proves_l
                 set_aside_beside(files, notes, STRAY, files.journal)
             if header.kind is schema.Kind.OLDER and schema.MIGRATIONS.get(header.version) is None:
                 raise _Outdated(header.version)
+            pages = pages_of_all_commits(files)
             connection = connect(files, "mode=rw")
             try:
                 opened = Opened(files, connection, raw, _look(files, connection), b"", notes, can_write=True)
+                opened.of_others = commits_of_others(connection)
                 rests = found is not None and _rests_on(opened.stored, found, files)
-                as_sealed = rests and _version(files, connection) == schema.VERSION
+                ours = are_ours(connection, pages)
+                as_sealed = rests and ours and _version(files, connection) == schema.VERSION
                 if proof is not None and not as_sealed:  # what to do depends on it, at once
                     sealed = proof.holds()
                     proof = None
@@ -187,7 +200,7 @@ def _open_existing(files: Files, synchronous: str, notes: list[str], *, proves_l
                     opened.base = found.base
                 if _migrate(opened, synchronous, header.version):
                     audit(opened, is_wal=header.is_wal, migrated=True)
-                elif sealed:
+                elif sealed and ours:
                     opened.proof = proof
                 else:
                     audit(opened, is_wal=header.is_wal)
@@ -323,22 +336,6 @@ def audit(opened: Opened, *, is_wal: bool = True, migrated: bool = False) -> Non
     merge(opened)
     if not migrated:
         opened.notes.append(AUDITED)
-
-
-def read_whole(files: Files) -> None:
-    """OSError where the disk does not give the file or its log: then nothing is known to be damaged."""
-    raw = RawFile.open(files.database)
-    try:
-        raw.digest()
-    finally:
-        raw.close()
-    try:
-        with open(files.wal, "rb") as log:
-            while log.read(CHUNK_BYTES):
-                pass
-    except OSError as error:
-        if error.errno not in NOT_THERE:
-            raise
 
 
 def reason_of(damage: StoreDamaged) -> str:

@@ -18,9 +18,12 @@ from collections.abc import Callable, Iterable, Iterator
 from engine.errors import StoreDamaged
 from engine.store import checksums, rows
 from engine.store.checking import check, value_matches
+from engine.store.directory import Files
+from engine.store.failures import NOT_THERE
 from engine.store.history import audit_history
 from engine.store.layout import collection_rows, layouts
 from engine.store.observed import audit_observed
+from engine.store.rawfile import CHUNK_BYTES, RawFile
 
 _SUMS: dict[str, Callable[..., bytes]] = {
     "readers": checksums.readers_sum,
@@ -83,6 +86,22 @@ def _agree(id: int, readers: Iterable[int], expected: dict[int, list[int]], coll
         return True
     left, right = ([one for one in ids if one not in collections] for ids in (readers, asked))
     return sorted(left) == sorted(right)
+
+
+def read_whole(files: Files) -> None:
+    """OSError where the disk does not give the file or its log: then nothing is known to be damaged."""
+    raw = RawFile.open(files.database)
+    try:
+        raw.digest()
+    finally:
+        raw.close()
+    try:
+        with open(files.wal, "rb") as log:
+            while log.read(CHUNK_BYTES):
+                pass
+    except OSError as error:
+        if error.errno not in NOT_THERE:
+            raise
 
 
 def load_state(connection: sqlite3.Connection) -> rows.StateRow:

@@ -9,7 +9,8 @@ Invariants
     Y1  A table has all its indexes, or none.
     Y2  Who reads while they are not there gets the same answers, slowly.
     Y3  In a store that is open for writing only tables that were made in the present build are without, as
-        long as there is room. At the end of a build they come after its commit: rows are saved in any case.
+        long as there is room and the disk does not fail. At the end of a build they come after its commit:
+        rows are saved in any case.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Store: ids to bytes in one SQLite file, one transaction per commit.
 
 Invariants
-    Q1  One connection writes, and only it checkpoints; a file lock keeps other writers out.
+    Q1  One connection writes. It checkpoints, and beside it a thread (merging). A file lock keeps other
+        writers out.
     Q2  A batch is written whole or not at all, whatever is raised in between, KeyboardInterrupt included.
     Q3  `state` is what the last successful commit (or, for a reader, its transaction) says.
     Q4  What a read-only store returns is of one revision until `refresh`.
@@ -30,7 +31,8 @@ from engine.store.failures import SQLITE_ERRORS, from_sqlite, is_doubtful, trans
 from engine.store.layout import Layout
 from engine.store.lock import WriterLock
 from engine.store.merging import Opened
-from engine.store.opening import open_for_writing, read_whole
+from engine.store.opening import open_for_writing
+from engine.store.others import commits_of_others
 from engine.store.rows import (
     Batch,
     Extent,
@@ -110,8 +112,7 @@ class Store(Tidying):
             if connection.in_transaction:
                 connection.rollback()
             connection.execute("BEGIN")
-            if not schema.same_schema(connection, schema.TABLES):  # a commit may have added a collection
-                raise StoreDamaged(store=self.path, reason="another schema than the engine makes")
+            self._check_schema(connection)  # a commit may have added a collection
             return self._state_row() != before
 
     # -- writing -----------------------------------------------------------------------------------
@@ -181,7 +182,7 @@ class Store(Tidying):
             doubtful = mine and damage is not None and is_doubtful(damage)
             if doubtful:
                 with translated(self.path):
-                    read_whole(self.files)
+                    repair.read_whole(self.files)
                     seal.remove_seal(self.files.seal)  # so that the audit decides
             another = not mine and os.path.lexists(self.path)
             self._shut()
@@ -284,6 +285,7 @@ class Store(Tidying):
             if connection.in_transaction:  # interrupted between an error and its rollback
                 connection.rollback()
             connection.execute("BEGIN IMMEDIATE")
+            self._check_others(connection)
             yield
             connection.execute("COMMIT")
         except BaseException as error:  # an interrupt too: nothing stays begun
@@ -292,6 +294,21 @@ class Store(Tidying):
             if isinstance(error, SQLITE_ERRORS) and not isinstance(error, sqlite3.IntegrityError):
                 raise from_sqlite(error, self.path) from error
             raise
+
+    def _check_others(self, connection: sqlite3.Connection) -> None:
+        """Where another program has written since, all is read, as at an opening."""
+        now = commits_of_others(connection)
+        if now != self._opened.of_others:
+            try:
+                self._check_schema(connection)
+                repair.audit(connection)
+            except StoreDamaged as damage:
+                raise StoreDamaged(store=self.path, reason="another program wrote to it") from damage
+            self._opened.of_others = now
+
+    def _check_schema(self, connection: sqlite3.Connection) -> None:
+        if not schema.same_schema(connection, schema.TABLES):
+            raise StoreDamaged(store=self.path, reason="another schema than the engine makes")
 
     def _state_row(self) -> StateRow:
         stored = self._stored

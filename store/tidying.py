@@ -18,12 +18,12 @@ Invariants
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from sqlite3 import Connection
 
-from engine.errors import StoreError, StoreFull
+from engine.errors import StoreDamaged, StoreError, StoreFull
 from engine.store import late, ongoing, repair, row_index, seal, writing
 from engine.store.directory import Files
 from engine.store.failures import translated
@@ -56,7 +56,7 @@ class Tidying(Proven):
     _stored: StateRow | None
     _put_off: set[str] | None
     """As `put_off`. None: nobody has looked since the file changed."""
-    _has_no_room: bool  # for indexes
+    _goes_without: bool  # indexes of rows
 
     @abstractmethod
     def _state_row(self) -> StateRow:
@@ -103,22 +103,36 @@ class Tidying(Proven):
             with suppress(StoreFull):  # it goes without
                 if not self.is_indexed:
                     self._rewrite(writing.write_index)
-                self._make_row_indexes()
+            self._make_row_indexes()
 
     def make_row_index(self, made: Layout) -> None:
         """Somebody looks into a table whose indexes were put off: make them, where that can be done."""
-        if not self.read_only and not self.unproven and not self._has_no_room:
-            try:
+        if not self.read_only and not self.unproven and not self._goes_without:
+            with self._without_if_need_be():
                 self._rewrite(partial(writing.write_row_index, made))
-            except StoreFull:  # until the log was merged, it goes without: to try costs a second and more
-                self._has_no_room = True
 
     def _make_row_indexes(self) -> None:
         """A build has ended, now or in the process before."""
         self._put_off = None  # some may have been dropped
-        for made in layouts(self._usable()):
-            if made.table in self.put_off:
-                self.make_row_index(made)
+        with self._without_if_need_be():
+            for made in layouts(self._usable()):
+                if made.table in self.put_off:
+                    self.make_row_index(made)
+
+    @contextmanager
+    def _without_if_need_be(self) -> Iterator[None]:
+        """Where indexes cannot be made, it goes without until the log was merged: to try costs a second.
+
+        Raised after a commit, an error would say that the commit failed, and all of it be written once more:
+        see test_where_indexes_cannot_be_made_after_a_commit_its_rows_are_written_once.
+        """
+        try:
+            with translated(self.path):
+                yield
+        except StoreDamaged:  # all is computed again
+            raise
+        except StoreError:
+            self._goes_without = True
 
     def tidy(self) -> None:
         """Do what was put off, if that is worth it by now. For quiet moments: see above."""
@@ -156,7 +170,7 @@ class Tidying(Proven):
         self._merge_above = WAL_LIMIT_BYTES
         self._warned = False
         self._put_off = None
-        self._has_no_room = False
+        self._goes_without = False
 
     def _has_put_off(self, part: int) -> bool:
         with self._guard:
@@ -177,7 +191,7 @@ class Tidying(Proven):
         self._opened.stop_merging()
         self._opened.stored = self._state_row()
         merged = merge(self._opened, force=force)
-        self._has_no_room &= not merged
+        self._goes_without &= not merged
         return merged
 
     def _merge_if_above(self, bytes: int, *, or_deleted: bool = False) -> None:
@@ -244,13 +258,13 @@ class Tidying(Proven):
         with one.inside():
             # Not before: a power cut that brings the seal back would make a stray of the log.
             self._opened.base = b""
-        if not copy_log(self.files, self._raw, self.synchronous):
+        if not copy_log(self.files, self._raw, self.synchronous, partial(self._lengthen_log, one)):
             return False
         while (size := self.files.wal_size()) > SLICE_BYTES:
             with one.inside():
                 if not shorten_log(self._opened, SLICE_BYTES):
                     return False
-                self._rest_on(size.to_bytes(8, "little"))  # no seal; a commit that changes nothing is none
+                self._rest_on(b"")  # a commit: it gives back what is left of the log
             if self.files.wal_size() >= size:
                 break
         with one.inside():
@@ -268,8 +282,13 @@ class Tidying(Proven):
                 sync(self.files.wal, self.synchronous)  # with the seal alone, what is left counts as stray
             seal.write_seal(self.files.seal, sealed)
             self._opened.base = sealed.base
-            self._has_no_room = False
+            self._goes_without = False
         return True
+
+    def _lengthen_log(self, one: Ongoing) -> None:
+        """A part of it is not copied yet when this returns, see copy_log: nor where there was no room."""
+        with suppress(StoreFull), one.inside():
+            self._rest_on(b"")
 
     def _rest_on(self, base: bytes) -> None:
         self._rewrite(lambda connection, last, _: writing.write_base(connection, last, base))

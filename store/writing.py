@@ -5,6 +5,7 @@ Invariants
     W2  A node's query and arguments never change, so replacing a row does not touch the index.
     W3  A row is written whole, with its checksum, or not at all.
     W4  There is no readers row without readers.
+    W5  Each transaction ends with a new state row: a commit of ours says the total (others).
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ _UPDATE_NODE = """UPDATE node SET flags = ?4, changed_at = ?5, verified_at = ?6,
 
 _UPDATE_STATE = """UPDATE state SET revision = ?, next_node = ?, next_query = ?, suspects = ?,
   changed_low = ?, changed_medium = ?, changed_high = ?, total = ?, base = ?, sum = ? WHERE id = 1"""
+
+# SQLite writes no page whose bytes stay as they were, and this one is to be in each commit: see others O1.
+_SPOIL_STATE = "UPDATE state SET sum = x'' WHERE id = 1"
+_MUCH = schema.PAGE_SIZE // 2  # bytes: then the last columns, which differ, may lie in another page
 
 
 def write_batch(
@@ -76,19 +81,21 @@ def write_batch(
         total += insert(connection, "revision", sorted(revisions.values()), checksums.revision_sum)
         total -= _forget_revisions(connection, max(revisions) - schema.REVISIONS_KEPT)
     total += deltas.write_collections(connection, batch, put_off)
-    return _write_state(connection, StateRow(batch.state or stored.state, checksums.total_bytes(total), base))
+    return _write_state(
+        connection, stored, StateRow(batch.state or stored.state, checksums.total_bytes(total), base)
+    )
 
 
 def write_late_to_bundles(connection: sqlite3.Connection, stored: StateRow, base: bytes) -> StateRow:
     """Bring the bundles of observed inputs up to the stamps that came late; return the state row."""
     total = int.from_bytes(stored.total, "little") + late_to_bundles(connection)
-    return _write_state(connection, StateRow(stored.state, checksums.total_bytes(total), base))
+    return _write_state(connection, stored, StateRow(stored.state, checksums.total_bytes(total), base))
 
 
 def write_index(connection: sqlite3.Connection, stored: StateRow, base: bytes) -> StateRow:
     """Make the key index that a build has put off; return the state row."""
     total = int.from_bytes(stored.total, "little") + index.make(connection)
-    return _write_state(connection, StateRow(stored.state, checksums.total_bytes(total), base))
+    return _write_state(connection, stored, StateRow(stored.state, checksums.total_bytes(total), base))
 
 
 def write_row_index(made: Layout, connection: sqlite3.Connection, stored: StateRow, base: bytes) -> StateRow:
@@ -99,10 +106,12 @@ def write_row_index(made: Layout, connection: sqlite3.Connection, stored: StateR
 
 def write_base(connection: sqlite3.Connection, stored: StateRow, base: bytes) -> StateRow:
     """Say nothing new, but what the last commit rests on; return the state row."""
-    return _write_state(connection, stored._replace(base=base))
+    return _write_state(connection, stored, stored._replace(base=base))
 
 
-def _write_state(connection: sqlite3.Connection, after: StateRow) -> StateRow:
+def _write_state(connection: sqlite3.Connection, stored: StateRow, after: StateRow) -> StateRow:
+    if after == stored or len(after.state.suspects) > _MUCH:
+        connection.execute(_SPOIL_STATE)
     connection.execute(_UPDATE_STATE, state_columns(after))
     return after
 

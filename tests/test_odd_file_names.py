@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,21 @@ def answers(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
         assert answer(["graph", *question]) == 0
         capsys.readouterr()
     return found
+
+
+def test_a_script_and_rules_in_a_file_whose_name_is_no_text_are_the_same_queries(project: Path) -> None:
+    """The name of a query holds that of its file, and the store holds texts: it was a bug of ours."""
+    (project / ODD).write_text(
+        "from engine import Engine, query\n"
+        "@query\n"
+        "def report() -> int:\n    print('runs')\n    return 7\n"
+        "if __name__ == '__main__':\n    with Engine('.engine') as db:\n        print(db.get(report))\n"
+    )
+    for arguments, told in (
+        ([ODD], "runs\n7\n"), ([ODD], "7\n"), (["-m", "engine", "run", f"{ODD}:report"], "7\n")
+    ):  # fmt: skip
+        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
+        assert done.stdout == told
 
 
 def test_every_question_has_an_answer(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,15 +8,18 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
+from engine import Engine, input, query
 from engine.errors import StoreDamaged, StoreError, StoreForeign, StoreTooNew
-from engine.store import State, open_store, opening, schema, seal
+from engine.store import Batch, State, open_store, opening, schema, seal
 from engine.store.directory import Files
 from engine.store.rawfile import RawFile
-from tests.stores import closed_store, copy, database, dump, graph
+from tests.stores import closed_store, copy, database, dump, graph, node, packed
 
 
 def foreign_sqlite(path: Path) -> None:
@@ -181,6 +184,85 @@ def test_what_the_sqlite_shell_changes_is_not_believed(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         assert store.state == State()
         assert "computed again" in store.notes[0]
+
+
+@input
+def number() -> int:
+    return 1
+
+
+@query
+def next_number() -> int:
+    return number() + 1
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM readers", "CREATE TABLE mine (a)"])
+def test_what_another_program_writes_while_an_engine_is_open_is_not_believed(
+    tmp_path: Path, statement: str
+) -> None:
+    """The next commits took it for ours, and sealed it: then nothing led from an input to its readers."""
+    with Engine(tmp_path) as db:
+        assert db.get(next_number) == 2
+    with Engine(tmp_path) as db:
+        with closing(sqlite3.connect(database(tmp_path))) as connection, connection:
+            connection.execute(statement)
+        db.set(number.key(), 7)
+        assert db.get(next_number) == 8
+        assert "(another program wrote to it); it was set aside" in db.notes()[0]
+    with Engine(tmp_path) as db:
+        assert db.get(next_number) == 8
+        assert db.notes() == ()
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("merged", [False, True])
+def test_what_another_program_leaves_in_the_log_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, merged: bool, read_only: bool
+) -> None:
+    """Of a program that was killed, or is still there. Nothing led from an input to its readers then."""
+    if not merged:
+        monkeypatch.setattr("engine.store.sqlite.CLOSE_FILE_BYTES", 0)
+    closed_store(tmp_path)
+    program = "import os, sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.argv[2]); os._exit(0)"
+    delete = "PRAGMA wal_autocheckpoint = 0; DELETE FROM readers WHERE dependency = 7"
+    subprocess.run([sys.executable, "-c", program, database(tmp_path), delete], check=True)
+    if read_only:
+        with pytest.raises(StoreDamaged):
+            open_store(tmp_path, read_only=True)
+    else:
+        with open_store(tmp_path) as store:
+            assert store.state == State()
+            assert "computed again" in store.notes[0]
+
+
+@pytest.mark.parametrize("suspects", [1, 2_000])
+def test_every_commit_of_ours_is_known_as_one_of_ours(tmp_path: Path, suspects: int) -> None:
+    """Also one that changes no checksum, as where a value comes later, or none but the last columns."""
+    batch = graph(60)
+    assert batch.state is not None
+    batch.state = batch.state._replace(suspects=packed(*[2] * suspects))
+    with open_store(tmp_path / "s") as store:
+        store.write(evolve(batch, nodes=[row._replace(value=None) for row in batch.nodes]))
+        store.checkpoint()
+        store.write(Batch())
+        store.write(Batch(nodes=batch.nodes))
+        store.write(Batch(nodes=[node(7, 5, 6, value=b"another")]))
+        with open_store(copy(store.directory, tmp_path / "killed")) as killed:
+            assert (killed.audited, dump(killed)) == (False, dump(store))
+            assert killed.values([6, 7]) == {6: b"value 6", 7: b"another"}
+
+
+@pytest.mark.parametrize(
+    "statement", ["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA user_version = 5"]
+)
+def test_what_another_program_only_rewrites_is_kept(tmp_path: Path, statement: str) -> None:
+    with open_store(tmp_path) as store:
+        store.write(graph(60))
+        with closing(sqlite3.connect(database(tmp_path))) as connection:
+            connection.execute(statement).fetchall()
+        store.write(graph(60, revision=2))
+        assert (store.notes, store.state.revision) == ([], 2)
+        store.check_invariants()
 
 
 def test_another_journal_mode_is_put_right(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from engine.errors import StoreDamaged, StoreError, StoreForeign, StoreReadOnly, StoreUnsafe
 from engine.store import Batch, open_store, opening
 from tests.folders import without_privileges
-from tests.stores import closed_store, command, database, dump, graph
+from tests.stores import closed_store, command, copy, database, dump, graph
 
 READ_ONLY_MOUNT = """
 set -e
@@ -123,6 +123,18 @@ def test_a_directory_that_cannot_be_entered_is_refused(anybodys: Path) -> None:
         with pytest.raises(StoreReadOnly, match="Permission denied"):
             open_store(path)
         path.chmod(0o700)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_path_that_is_too_long_for_sqlite_is_told_as_such(tmp_path: Path, read_only: bool) -> None:
+    """It was told to check the permissions."""
+    place = tmp_path.joinpath(*["a" * 100] * 5)
+    place.mkdir(parents=True, mode=0o700)
+    if read_only:
+        closed_store(tmp_path / "short")
+        copy(tmp_path / "short", place / "store")
+    with pytest.raises(StoreError, match="too long"):
+        open_store(place / "store", read_only=read_only)
 
 
 def test_a_file_in_the_place_of_the_directory_is_refused_and_left_alone(tmp_path: Path) -> None:

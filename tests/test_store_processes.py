@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,11 +13,11 @@ from types import SimpleNamespace
 import pytest
 
 from engine.errors import ForkedEngine, StoreInUse
-from engine.store import Batch, lock, open_store, rawfile
+from engine.store import Batch, lock, open_store, rawfile, repair
 from engine.store.lock import lock_file
 from engine.store.rawfile import RawFile
 from engine.store.sqlite import Store
-from tests.stores import graph, node, run
+from tests.stores import dump, graph, node, run, unsealed
 
 
 def held(store: Store) -> lock.Held:
@@ -141,6 +143,33 @@ def test_who_reads_on_after_it_has_written_keeps_no_other_writer_out(tmp_path: P
         assert child.communicate(timeout=600) == ("1\n", "")
     finally:
         reader.close()
+
+
+def test_a_writer_waits_for_no_reader_that_checks_all_of_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told half a second later that the store was in use, and not by whom."""
+    expected = unsealed(tmp_path)
+    reached, goes_on = threading.Event(), threading.Event()
+    real = repair.audit
+
+    def audit(connection: sqlite3.Connection) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            reached.set()
+            assert goes_on.wait(120)
+        real(connection)
+
+    monkeypatch.setattr(repair, "audit", audit)
+    with ThreadPoolExecutor() as pool:
+        opening = pool.submit(open_store, tmp_path, read_only=True)
+        assert reached.wait(120)
+        with open_store(tmp_path) as store:
+            assert dump(store) == expected
+            store.write(graph(60, revision=2))
+            store.compact()
+            goes_on.set()
+            with opening.result() as reader:
+                assert dump(reader) == expected
 
 
 def test_the_second_writer_is_told_who_has_the_store_within_a_second(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from engine import Engine, query, table
 from engine.errors import StoreReadOnly
 from engine.store import QueryRow, open_store
 from tests.stores import dump, graph, run
@@ -131,3 +134,44 @@ def test_threads_may_share_a_store(tmp_path: Path) -> None:
             thread.join()
         assert errors == []
         store.check_invariants()
+
+
+class Pair(NamedTuple):
+    number: int
+    name: str
+
+
+@query
+def numbers() -> tuple[int, ...]:
+    return tuple(range(40))
+
+
+@table(each=numbers, index=("name",))
+def pairs(number: int) -> Iterable[Pair]:
+    yield Pair(number, f"name {number % 4}")
+
+
+@pytest.mark.parametrize("place", ["row_index.make", "tidying.layouts"])
+def test_where_indexes_cannot_be_made_after_a_commit_its_rows_are_written_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """The commit was taken for one that had failed, and the next one wrote all rows once more."""
+
+    def fails(*given: object) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+        raise error
+
+    with Engine(tmp_path) as db:
+        assert db.store is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(f"engine.store.{place}", fails)
+            assert db.get(pairs.count) == 40
+            assert len(db.get(pairs.where, name="name 2")) == 10
+        assert len(db.get(pairs.where, name="name 3")) == 10
+        assert db.store.put_off
+    with Engine(tmp_path) as db:
+        assert db.store is not None
+        assert not db.store.put_off
+        assert (db.get(pairs.count), len(db.get(pairs.where, name="name 1"))) == (40, 10)
+        db.store.check_invariants()

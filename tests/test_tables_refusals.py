@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import make_dataclass
 from functools import partial
 from types import ModuleType
 from typing import Any, assert_type
@@ -113,6 +114,9 @@ def test_what_cannot_be_a_table_is_refused_when_it_is_made() -> None:
     def numbers(path: str) -> Iterable[int]:
         return ()
 
+    def wide(path: str) -> Iterable[Any]:
+        return ()
+
     rows_of: dict[str, tuple[Any, dict[str, Any]]] = {
         "not a function of one argument": (two, {}),
         "takes arguments": (rows, {"each": with_arguments}),
@@ -120,9 +124,12 @@ def test_what_cannot_be_a_table_is_refused_when_it_is_made() -> None:
         "two columns alike": (alike, {}),
         "_hidden": (private, {}),
         "attrs class": (numbers, {}),
+        "1501 columns": (wide, {}),
     }
+    classes = {"alike": Alike, "private": Private, "numbers": int}
+    classes["wide"] = make_dataclass("Wide", [f"c{at}" for at in range(1_501)])
     for says, (function, options) in rows_of.items():
-        row: Any = {"alike": Alike, "private": Private, "numbers": int}.get(function.__name__, Word)
+        row: Any = classes.get(function.__name__, Word)
         function.__annotations__ = {"return": Iterable[row]}  # classes in here are not found by their names
         with pytest.raises(BadTable, match=says):
             table(**{"each": paths, "index": (), **options})(function).where()

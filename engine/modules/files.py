@@ -21,6 +21,7 @@ from typing import Final
 from engine.errors import BadModule
 from engine.modules.bytecode import Uncached, current_spec
 from engine.modules.trouble import nearest, translate
+from engine.script import as_text
 
 LOCAL: Final = "local"
 RESERVED: Final = frozenset(
@@ -109,7 +110,7 @@ def _name_of(file: Path, root: Path) -> tuple[Path, str]:
     below = whole.relative_to(base)
     if not in_package:
         below = _relative(whole, root) or below
-    steps = [step.replace(".", "_") for step in below.parts]
+    steps = [as_text(step).replace(".", "_") for step in below.parts]
     clashes = steps[0] in ("engine", LOCAL) or (
         len(steps) == 1 and (steps[0] in RESERVED or steps[0] in sys.stdlib_module_names)
     )

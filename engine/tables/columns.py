@@ -36,6 +36,7 @@ Found = tuple[Plain, tuple[Plain, ...]]
 
 ODD: Final = b"\xc1"  # before the bytes of a value that its own type cannot say; no msgpack starts with it
 PLAIN: Final = (str, int, float, bytes)
+MOST_COLUMNS: Final = 1_500  # SQLite takes 2,000, and 32,766 values in a statement, which inserts 20 rows
 
 
 def plain(value: Any) -> Plain:
@@ -151,6 +152,13 @@ def field_names(table: str, row: Any) -> tuple[str, ...]:
             rows=getattr(row, "__qualname__", row),
             cause="rows are of an attrs class, a dataclass or a NamedTuple",
             hint="Annotate what the function returns: -> Iterable[Definition].",
+        )
+    if len(names) > MOST_COLUMNS:
+        raise BadTable(
+            table=table,
+            rows=row.__qualname__,
+            cause=f"{len(names)} columns",
+            hint=f"SQLite takes {MOST_COLUMNS}: keep several in one, as a tuple or a dict.",
         )
     odd = [name for name in names if name.startswith("_")]
     if odd or not names or len({name.lower() for name in names}) < len(names):
