@@ -12,11 +12,15 @@ from typing import Any
 
 import pytest
 
+import engine
 from engine import Engine
+from engine.locate import locate
 from engine.parallel.costs import SAMPLE
 from engine.parallel.dispatch import all_over
+from engine.parallel.held import Held
 from engine.parallel.questions import reply
 from engine.parallel.units import Reply
+from engine.query import info_of
 from tests.workers import Rules, make, others
 
 Make = Callable[[str], Rules]
@@ -268,3 +272,33 @@ def test_the_keys_that_are_tried_are_different_ones_however_few_there_are() -> N
     for count in range(1, 12):
         for query in range(20):
             assert len(set(all_over(list(range(count)), query))) == min(SAMPLE, count)
+
+
+def test_a_key_is_asked_for_if_it_costs_more_than_a_question_waits_for_commits() -> None:
+    """Who asks amid a commit waits for its end; so the more time commits take, the dearer is a question."""
+
+    @engine.query
+    def number(n: int) -> int:
+        return n
+
+    with Engine(None) as db, db._core.lock:
+        held = Held(db._core)
+        nodes = [locate(db._core, info_of(number), (n,)) for n in range(4)]
+
+        def is_asked_for(node: int, milliseconds: float) -> bool:
+            held.made(node, int(1000 * milliseconds))
+            return bool(held.news(told)[0])
+
+        told: dict[str, int] = {}
+        held.start()
+        assert is_asked_for(nodes[0], 1)
+        second, now = 1_000_000_000, db._core.clock()
+        held.silent(now + 2 * second, now + 2 * second + second // 5)  # that is 9 ms on average
+        assert not is_asked_for(nodes[1], 9)
+        assert is_asked_for(nodes[1], 10)
+        held.silent(now + 60 * second, now + 60 * second + second // 5)  # it happens seldom by now
+        assert is_asked_for(nodes[2], 1)
+        held.silent(now + 61 * second, now + 62 * second)
+        assert not is_asked_for(nodes[3], 100)
+        held.start()  # a new generation is another kind of work
+        assert is_asked_for(nodes[3], 1)

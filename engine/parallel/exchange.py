@@ -99,7 +99,9 @@ class Exchange:
                         if not self._send(number, slot, len(numbers), around):
                             break
                 if due:
+                    began = self._core.clock()
                     commit(self._core, goes_on=True)  # now, when workers have enough to go on with
+                    self._held.silent(began, self._core.clock())
                 said = self._wait()
                 self._core.ran_at = self._core.clock()
                 order.fence()
