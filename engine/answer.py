@@ -29,10 +29,14 @@ def answer(core: Core, node: int, asker: Request) -> Any:
     held = core.graph.values[node]
     running = core.claims.held.get(asker.node)
     while held is ABSENT:
-        if running is not None and may_be_stored(core):
-            read_on(core, node, running)
-        if recall(core, node) is ABSENT:
-            compute_again(core, node, asker)
+        try:
+            if running is not None and may_be_stored(core):
+                read_on(core, node, running)
+            if recall(core, node) is ABSENT:
+                compute_again(core, node, asker)
+        except MemoryError as error:  # not a query's own, which is raised below: it struck amid our lists
+            core.interrupted(error)
+            raise
         held = core.graph.values[node]
     flags = core.graph.flags[node]
     if flags & TRANSIENT and running is not None:

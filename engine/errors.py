@@ -166,6 +166,7 @@ class UnfoldableValue(EngineError):
     """A member's value cannot go into the fold, or not together with the others."""
 
     headline = "these values cannot be folded"
+    hint = "Fold a query whose value for every key can go into it, or fold into something else."
     exit_code = EXIT_QUERY_FAILED
 
 

@@ -7,21 +7,19 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from engine.core import Core
-from engine.errors import READ_ONCE, UnstorableValue
+from engine.errors import UnstorableValue
 from engine.failure import Failure, is_transient
 from engine.frame import CURRENT
 from engine.graph import ABSENT
 from engine.query import QueryInfo
-from engine.store.codec import ValueCodec, fingerprint
+from engine.store.codec import fingerprint, read_once
 
 if TYPE_CHECKING:
     from engine.running import Running
-
-_ANYTHING = ValueCodec(Any)
 
 
 class Outcome:
@@ -73,23 +71,10 @@ def may_be_without_bytes(info: QueryInfo, value: Any, error: UnstorableValue | N
 
     A generator, `map(...)`, an open file, also inside: whoever reads it second would find nothing in it.
     """
-    found = error or _why_without_bytes(value)
-    if isinstance(value, Iterator):
-        found = UnstorableValue(type=type(value).__qualname__, reason=READ_ONCE)
-    if found is not None and found.fields.get("reason") == READ_ONCE:
-        found.hint = "Return what is in it: a tuple, say."
-        raise found
+    if (once := read_once(value)) is not None:
+        raise once
     if info.needs_bytes:
         raise error or UnstorableValue(query=info.name, cause=info.codec.why_not)
-
-
-def _why_without_bytes(value: Any) -> UnstorableValue | None:
-    """Of a value whose annotation allows no bytes: what of it has none, by itself."""
-    try:
-        _ANYTHING.freeze(value)
-    except UnstorableValue as error:
-        return error
-    return None
 
 
 def fail(frame: Running, outcome: Outcome, error: Exception) -> None:

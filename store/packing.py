@@ -19,7 +19,7 @@ import functools
 import operator
 import struct
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
@@ -29,8 +29,8 @@ from uuid import UUID
 import msgspec
 from msgspec.msgpack import Ext
 
-from engine.errors import NO_RECORD, READ_ONCE
 from engine.key import short
+from engine.store.once import why_without_bytes
 from engine.store.records import (
     Record,
     UnknownClass,
@@ -94,7 +94,7 @@ def node_of(value: Any, depth: int, keyed: bool) -> Any:
         return Ext(_Code.ENUM, encode([class_name(kind), value._name_]))
     record = record_of(kind)
     if record is None:
-        raise Unpackable(value, READ_ONCE if isinstance(value, Iterator) else NO_RECORD)
+        raise Unpackable(value, why_without_bytes(value))
     if keyed and not record.frozen:
         raise Unpackable(value, "its class is not frozen: a key must not change")
     return _record(value, record, depth + 1, keyed)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from engine import CycleError, Engine, Fold, fold, input, query, table
+from engine import CycleError, Engine, EngineError, Fold, fold, input, query, table
 from engine.errors import BadFold
 from engine.tables.accumulate import Merge, Sum
 from tests.folding import FOLDS, cell, drop, keys, put, ran
@@ -50,6 +50,14 @@ def test_a_query_that_does_not_take_one_key_is_refused_when_the_fold_is_made(arg
     two: Any = query(name="folds:two")(lambda a, b: 1)
     with pytest.raises(BadFold, match="it does not take a key alone"):
         fold(each=keys, of=two if arguments else none, into=Sum())
+
+
+@pytest.mark.parametrize("option", ["each", "of"])
+def test_a_function_that_is_no_query_is_refused_with_what_to_write(option: str) -> None:
+    given: dict[str, Any] = {"each": keys, "of": cell, option: lambda *_: ()}
+    with pytest.raises(EngineError, match="it is a function, and no query") as caught:
+        fold(**given, into=Sum())
+    assert f"give `{option}=` that" in str(caught.value)
 
 
 @frozen

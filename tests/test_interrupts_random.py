@@ -7,10 +7,11 @@ compared with an engine that begins with nothing. `INTERRUPTED_PROGRAMS=300` mak
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -252,6 +253,16 @@ class Program:
             return outcome_of(partial(fresh.get, key))
 
 
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """Garbage of other tests is not collected meanwhile: what its finalizers raise would reach nobody."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 @pytest.mark.parametrize("stored", [False, True])
 def test_wherever_the_engine_is_struck_answers_stay_those_from_scratch(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import make_dataclass
 from functools import partial
 from types import ModuleType
@@ -117,9 +117,18 @@ def test_what_cannot_be_a_table_is_refused_when_it_is_made() -> None:
     def wide(path: str) -> Iterable[Any]:
         return ()
 
+    async def later(path: str) -> Iterable[Word]:
+        return ()
+
+    async def one_by_one(path: str) -> AsyncIterator[Word]:
+        yield Word(path, 1)
+
     rows_of: dict[str, tuple[Any, dict[str, Any]]] = {
         "not a function of one argument": (two, {}),
         "takes arguments": (rows, {"each": with_arguments}),
+        "and no query": (rows, {"each": lambda: ("a",)}),
+        "is async": (later, {}),
+        "it is async": (one_by_one, {}),
         "no such column": (rows, {"index": ("size",)}),
         "two columns alike": (alike, {}),
         "_hidden": (private, {}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -11,12 +11,18 @@ from attrs import frozen
 
 from engine import Engine, UnstorableValue, input, query
 
+
+async def async_numbers() -> AsyncIterator[int]:
+    yield 1
+
+
 MADE: dict[str, Callable[[], object]] = {
     "generator": lambda: (number for number in (1, 2)),
     "map": lambda: map(int, "12"),
     "zip": lambda: zip("ab", "cd", strict=True),
     "list_iterator": lambda: iter([1, 2]),
     "StringIO": lambda: io.StringIO("a\nb\n"),
+    "async_generator": lambda: async_numbers(),
 }
 
 
@@ -59,7 +65,7 @@ def test_a_value_that_can_be_read_only_once_is_an_error_that_says_what_to_return
 
 @frozen
 class Holder:
-    lines: Iterable[int]
+    lines: Iterable[Any]
 
 
 @pytest.mark.parametrize("said", [False, True])
@@ -69,8 +75,11 @@ class Holder:
         (lambda one: (one,), tuple[Iterator[int], ...]),
         (lambda one: {"a": [one]}, dict[str, list[Iterable[int]]]),
         (Holder, Holder),
+        (lambda one: [len, one], Any),
+        (lambda one: {"f": len, "a": one}, Any),
+        (lambda one: Holder((len, one)), Any),
     ],
-    ids=["tuple", "dict", "record"],
+    ids=["tuple", "dict", "record", "beside", "beside in dict", "beside in record"],
 )
 def test_it_is_one_too_inside_of_a_value(
     around: Callable[[object], object], annotation: Any, said: bool
@@ -85,7 +94,30 @@ def test_it_is_one_too_inside_of_a_value(
         for ask in (db, view):
             with pytest.raises(UnstorableValue, match="it can be read only once") as caught:
                 ask.get(holder)
-            assert caught.value.fields["inside"] in ("[0]", "['a'][0]", ".lines")
+            assert caught.value.fields["inside"] in (
+                "[0]",
+                "['a'][0]",
+                ".lines",
+                "[1]",
+                "['a']",
+                ".lines[1]",
+            )
+
+
+def test_a_coroutine_is_none_either() -> None:
+    async def answer() -> int:
+        return 1
+
+    coroutine = answer()
+
+    @query(persist=False)
+    def asked() -> Any:
+        return coroutine
+
+    with Engine(None) as db, pytest.raises(UnstorableValue, match="it can be read only once") as caught:
+        db.get(asked)
+    coroutine.close()
+    assert "Return what comes of it" in str(caught.value)
 
 
 def test_it_heals_when_it_is_a_tuple(lines: Any) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +17,9 @@ from engine.parallel.costs import SAMPLE
 from engine.parallel.dispatch import all_over
 from engine.parallel.held import Held
 from engine.parallel.questions import reply
-from engine.parallel.units import Reply
+from engine.parallel.units import Answer, Ask, Reply, decode_told
 from engine.query import info_of
+from tests.executors import Threads
 from tests.workers import Rules, make, others
 
 Make = Callable[[str], Rules]
@@ -227,19 +226,31 @@ def both() -> int:
         assert db.counts().executed == 801
 
 
-def test_a_query_that_waits_for_answers_is_sent_no_more(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its work is to look into a table, which only this process can do."""
+@pytest.mark.parametrize(("own", "is_given_up"), [(0.001, True), (0.008, False)])
+def test_a_query_that_waits_for_answers_longer_than_it_works_is_sent_no_more(
+    timed: Make, monkeypatch: pytest.MonkeyPatch, clock: Clock, own: float, is_given_up: bool
+) -> None:
+    """It looks into a table, which only this process can do; and not while it answers other workers."""
+
+    class Another(Threads):
+        def wait(self, slots: Sequence[int], seconds: float) -> list[tuple[int, bytes | None]]:
+            heard = super().wait(slots, seconds)
+            if any(data and isinstance(decode_told(data), Ask) for _, data in heard):
+                clock.wait(0.005)  # another worker was answered first
+            return heard
 
     def slowly(*given: Any) -> Reply:
-        time.sleep(0.005)  # much longer than what a worker does for a key besides, on any machine
+        clock.wait(0.005)
         return reply(*given)
 
+    of_workers = SimpleNamespace(perf_counter_ns=clock, monotonic=lambda: clock() / 1e9)
+    monkeypatch.setattr("engine.parallel.worker.time", of_workers)
     monkeypatch.setattr("engine.parallel.exchange.reply", slowly)
-    monkeypatch.setattr("engine.parallel.repeated.ENOUGH_US", 20_000)  # four answers
+    monkeypatch.setattr("engine.parallel.repeated.ENOUGH_US", 20_000)
     monkeypatch.setattr("engine.parallel.pending.LARGEST", 16)  # of a batch: so few are under way then
     monkeypatch.setattr("engine.parallel.dispatch.WORTH_US", 0)
     monkeypatch.setattr("engine.parallel.dispatch.START_US", 0)
-    rules = make("""
+    rules = timed(f"""
 class Row(NamedTuple):
     n: int
 
@@ -252,19 +263,23 @@ def rows(n: int) -> list[Row]:
     return [Row(n)]
 
 @query
-def quick(n: int) -> int:
-    note("quick")
+def member(n: int) -> int:
+    time.sleep({own})
     return rows.count(n=n)
 
 @query
 def both() -> int:
-    return rows.count() + sum(each(quick, range(400)))
+    return rows.count() + sum(each(member, range(400)))
 """)
-    with Engine(None, processes=2) as db:
+    workers = Another()
+    with Engine(None, executor=workers) as db:
+        db._core.clock = clock
         assert db.get(rules.both) == 800
-        by = Counter(line.split()[1] for line in rules.log.read_text().splitlines())
-        assert len(by) > 1  # some were sent
-        assert by[str(HERE)] > 200
+        made = [record for said in workers.told if isinstance(said, Answer) for record in said.records]
+        costs = {record.cost for record in made if record.query.endswith(":member")}
+        assert costs == {round(own * 1e6)}  # as where nobody waits
+        assert (len(made) < 100) == is_given_up
+        assert made
 
 
 def test_the_keys_that_are_tried_are_different_ones_however_few_there_are() -> None:

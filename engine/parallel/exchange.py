@@ -274,7 +274,8 @@ class Exchange:
                 # Nor is what rests on it; and in this epoch the worker will go on to rest on it.
                 logging.getLogger("engine").debug("a memo of a worker is not taken over: %s", why)
                 slot.outdate()
-        order.repeated(next(iter(units)), slot.asked_us() + again.microseconds, whole)
+        asked = slot.asked_us()  # which is no part of what the units cost there: see `Worker._clock`
+        order.repeated(next(iter(units)), asked + again.microseconds, asked + whole)
 
     def withdraw(self, is_fit: Callable[[int], bool]) -> None:
         """Send no unit any more that is not fit now."""

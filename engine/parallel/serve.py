@@ -4,8 +4,7 @@ The process in which one lives here (`main`) hears from standard input and write
 whatever queries print goes to standard error.
 
 Invariants
-    W3  The process ends with its input, also while a query runs.
-    W4  A question is answered before the next one is asked: answers do not say what they are of.
+    W4  The process ends with its input, also while a query runs.
 """
 
 from __future__ import annotations
@@ -36,7 +35,6 @@ def serve(hear: Callable[[], bytes | None], tell: Callable[[bytes], None]) -> No
     first. `tell` takes a message for `Executor.wait` to return there.
     """
     ahead: deque[Batch] = deque()
-    asking = threading.Lock()
 
     def said() -> Batch | Reply:
         data = hear()
@@ -46,13 +44,10 @@ def serve(hear: Callable[[], bytes | None], tell: Callable[[bytes], None]) -> No
         return found
 
     def ask(question: Ask) -> Reply:
-        # Members with workers="thread" ask from threads of their own.
-        # See test_threads_of_a_worker_that_ask_together_are_told_each_its_own_answer.
-        with asking:
-            tell(encode(question))
-            while isinstance(found := said(), Batch):
-                ahead.append(found)  # it was sent before the question came
-            return found
+        tell(encode(question))
+        while isinstance(found := said(), Batch):
+            ahead.append(found)  # it was sent before the question came
+        return found
 
     setup = hear()
     if setup is None:
@@ -93,7 +88,7 @@ def main() -> None:
             sink.write(framed(message))
             sink.flush()
         except BrokenPipeError:
-            os._exit(0)  # nobody hears any more (W3)
+            os._exit(0)  # nobody hears any more (W4)
 
     tell(READY)
     gc.freeze()  # what is imported stays
@@ -102,7 +97,7 @@ def main() -> None:
 
 
 def _end_with(descriptor: int) -> None:
-    """End this process when nobody can write to its input any more (W3)."""
+    """End this process when nobody can write to its input any more (W4)."""
     poll = select.poll()
     poll.register(descriptor, 0)  # the end is always told
     poll.poll()

@@ -26,7 +26,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
     query: str
     args: bytes
     is_error: bool
-    cost: int  # microseconds
+    cost: int  # microseconds, without those of waiting for answers
     fingerprint: bytes
     dependencies: tuple[int, ...]  # entries as in `Graph.dependencies`
     data: bytes | None  # of its value, unless nobody keeps it

@@ -6,12 +6,14 @@ Invariants
     W1  A key is computed whole, with all that it reads, and nothing is told of it but its memos.
     W2  What only the parent can do (failures of a class of its own, values without bytes, queries whose code
         differs) is refused, and the parent computes that key itself.
+    W3  A question is answered before the next one is asked: answers do not say what they are of.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +43,10 @@ class Worker:
     def __init__(self, setup: Setup, ask: Callable[[Ask], Reply], begun: Callable[[], None]) -> None:
         self._setup = setup
         self._begun = begun  # told when modules are imported: a timeout is none of that
-        self._ask = ask
+        self._parent = ask
+        self._asking = threading.Lock()  # W3
+        self._asked_at: int | None = None  # what the clock says while an answer is waited for
+        self._waited = 0  # nanoseconds, for all answers until now
         self._epoch = -1
         self._core: Core
         self._revision = 0
@@ -97,7 +102,8 @@ class Worker:
     def _begin(self, epoch: int) -> None:
         self.end()
         self._epoch = epoch
-        self._core = Core(None, Path(os.fsdecode(self._setup.root)), depth_limit=self._setup.depth_limit)
+        root = Path(os.fsdecode(self._setup.root))
+        self._core = Core(None, root, clock=self._clock, depth_limit=self._setup.depth_limit)
         self._core.limits = self._places = Places(self._setup.limits, self._core.claims.released)
         self._core.saves = (
             True  # without a store: bytes of values gather in `core.unsaved.nodes` until they are sent
@@ -107,6 +113,23 @@ class Worker:
             one.clear()
         self._supplies = Supplies(self._core, self._ask, self._known)
         self._core.supply = self._supplies.supply
+
+    def _ask(self, question: Ask) -> Reply:
+        """Ask the parent (W3). What that takes is no cost of a key: it depends on who asks besides."""
+        # Members with workers="thread" ask from threads of their own.
+        # See test_threads_of_a_worker_that_ask_together_are_told_each_its_own_answer.
+        with self._asking:
+            asked_at = self._asked_at = self._clock()
+            try:
+                return self._parent(question)
+            finally:
+                self._waited = time.perf_counter_ns() - asked_at
+                self._asked_at = None
+
+    def _clock(self) -> int:
+        """By which costs are measured, in nanoseconds: it stands still while an answer is waited for."""
+        asked_at = self._asked_at
+        return time.perf_counter_ns() - self._waited if asked_at is None else asked_at
 
     # -- computing -----------------------------------------------------------------------------
 

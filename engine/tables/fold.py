@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar, cast, overload
 from engine.define import all_at_once, define_query
 from engine.errors import BadFold, BadQuery
 from engine.frame import CURRENT, Frame
-from engine.key import Key
+from engine.key import Key, short
 from engine.message import escaped
 from engine.parameters import hints_of
 from engine.query import Query, QueryInfo, info_of
@@ -108,6 +108,12 @@ def fold(
     balanced tree). Raises `BadTable` or `BadFold`.
     """
     is_invertible(into)  # refuses what is neither
+    if inspect.isfunction(of) and not hasattr(of, "__query__"):
+        raise BadFold(
+            of=short(of),
+            cause="it is a function, and no query",
+            hint="Write @query over a function with a name, and give `of=` that.",
+        )
     name = name or f"{info_of(of).name}.{type(into).__name__}"
     version = repr((module_name(type(into).__module__), type(into).__qualname__, version))
     with all_at_once():

@@ -208,6 +208,8 @@ def _collection(
             cause="it is not a function of one argument",
             hint="A table is made of a function that takes a source key and gives its rows.",
         )
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise BadTable(table=function.__qualname__, cause="it is async", hint="Make it a plain function.")
 
     @functools.wraps(function)
     def member(key: Any) -> Any:
@@ -247,6 +249,13 @@ def assemble(
             each=short(each),
             cause="it is a value, not the query that gives the keys",
             hint="Give `each=` a query without arguments, which returns this.",
+        )
+    if inspect.isfunction(each) and not hasattr(each, "__query__"):
+        raise BadTable(
+            table=name,
+            each=short(each),
+            cause="it is a function, and no query",
+            hint="Write @query over a function with a name, and give `each=` that.",
         )
     source = each if isinstance(each, Column) else info_of(each)
     if isinstance(source, QueryInfo) and source.parameters:
