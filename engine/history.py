@@ -155,7 +155,6 @@ class History:
             self._new_memos.pop(node, None)
             self._gone[node] = None
             core.graph.flags[node] &= ~RECORDED
-        core.unsaved.state |= bool(self._gone)
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -193,7 +192,6 @@ class History:
             if core.saves:  # else they are nowhere else
                 sizes = (MEMO_BYTES + 5 * len(row.seen) // 4 + len(row.rows) for row in read)
                 self._loaded += ENTRY_BYTES + sum(sizes)
-        self._memos.setdefault(node, [])
 
     def rows_of(self, core: Core, node: int) -> tuple[Any, ...] | None:
         """The value of a member whose memo holds again and is stored nowhere; None: it has to be computed."""
@@ -243,11 +241,6 @@ class History:
 
     # -- saving --------------------------------------------------------------------------------
 
-    @property
-    def has_news(self) -> bool:
-        """Whether a commit has something to write."""
-        return bool(self._new_memos or self.versions.new or self._gone)
-
     def into(self, batch: Batch) -> None:
         """Put what is new into a batch."""
         batch.earlier_kept = self.per_key + 1  # one may still be tried while a long build commits
@@ -284,12 +277,14 @@ class History:
 
 
 def forget(core: Core, nodes: Sequence[int]) -> None:
-    """What these nodes were before is not to be trusted, by engines that keep a history later either."""
+    """What these nodes were before is not to be trusted, by engines that keep a history later either.
+
+    A revision was begun for it, so a commit will come.
+    """
     if core.history is not None:
         core.history.forget(core, nodes)
     elif core.saves:
         core.unsaved.earlier_gone.update(dict.fromkeys(nodes))
-        core.unsaved.state = True
 
 
 def _let_go(several: list[Earlier]) -> None:
