@@ -108,6 +108,7 @@ class History:
             if len(self._memos) > MOST_HELD:
                 del self._memos[next(iter(self._memos))]
         if not flags & REMEMBERED:
+            # See test_a_member_that_left_comes_again_with_its_rows_after_a_restart.
             save(core, node, KEEP)
         return made
 
