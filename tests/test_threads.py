@@ -252,31 +252,6 @@ def test_a_group_on_workers_runs_members_at_the_same_time() -> None:
         assert db.get(total) == 3
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_strikes_a_member_of_a_group_ends_the_request_whoever_ran_it(
-    workers: int, error: type[BaseException]
-) -> None:
-    """Swallowed in a group, it would be as if nobody had pressed Ctrl-C: the answer came all the same."""
-    runs: list[int] = []
-
-    @query
-    def member(number: int) -> int:
-        runs.append(number)
-        if number == 5 and runs.count(5) == 1:
-            raise error
-        return number
-
-    @query
-    def whole() -> int:
-        return sum(each(member, range(12)))
-
-    with Engine(None, workers=workers) as db:
-        with pytest.raises(error):
-            db.get(whole)
-        assert db.get(whole) == sum(range(12))
-
-
 def test_a_frame_does_not_reach_threads_that_a_query_starts(db: Engine) -> None:
     @query
     def inner() -> int:
