@@ -108,6 +108,7 @@ class History:
             if len(self._memos) > MOST_HELD:
                 del self._memos[next(iter(self._memos))]
         if not flags & REMEMBERED:
+            # See test_a_member_that_left_comes_again_with_its_rows_after_a_restart.
             save(core, node, KEEP)
         return made
 
@@ -155,7 +156,6 @@ class History:
             self._new_memos.pop(node, None)
             self._gone[node] = None
             core.graph.flags[node] &= ~RECORDED
-        core.unsaved.state |= bool(self._gone)
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -193,7 +193,6 @@ class History:
             if core.saves:  # else they are nowhere else
                 sizes = (MEMO_BYTES + 5 * len(row.seen) // 4 + len(row.rows) for row in read)
                 self._loaded += ENTRY_BYTES + sum(sizes)
-        self._memos.setdefault(node, [])
 
     def rows_of(self, core: Core, node: int) -> tuple[Any, ...] | None:
         """The value of a member whose memo holds again and is stored nowhere; None: it has to be computed."""
@@ -243,11 +242,6 @@ class History:
 
     # -- saving --------------------------------------------------------------------------------
 
-    @property
-    def has_news(self) -> bool:
-        """Whether a commit has something to write."""
-        return bool(self._new_memos or self.versions.new or self._gone)
-
     def into(self, batch: Batch) -> None:
         """Put what is new into a batch."""
         batch.earlier_kept = self.per_key + 1  # one may still be tried while a long build commits
@@ -284,12 +278,14 @@ class History:
 
 
 def forget(core: Core, nodes: Sequence[int]) -> None:
-    """What these nodes were before is not to be trusted, by engines that keep a history later either."""
+    """What these nodes were before is not to be trusted, by engines that keep a history later either.
+
+    A revision was begun for it, so a commit will come.
+    """
     if core.history is not None:
         core.history.forget(core, nodes)
     elif core.saves:
         core.unsaved.earlier_gone.update(dict.fromkeys(nodes))
-        core.unsaved.state = True
 
 
 def _let_go(several: list[Earlier]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from engine import CycleError, Engine, each, input, query
+from engine.verify import Walk
 from tests.rings import FAILS, burn, reads_left, told
 
 KEYS = 5
@@ -123,6 +124,22 @@ def test_a_ring_that_closes_again_ties_each_of_its_keys_once() -> None:
         assert db.counts().failed == 2 * size
         assert len(looks) <= 10 * size
         db.check_invariants()
+
+
+def test_the_keys_of_a_ring_that_unwinds_do_not_each_walk_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 200
+    steps: list[Walk] = []
+    real = Walk.way_up
+
+    def counting(walk: Walk) -> list[int]:
+        steps.append(walk)
+        return real(walk)
+
+    monkeypatch.setattr(Walk, "way_up", counting)
+    with Engine(None) as db:
+        set_edges(db, {2 * key: (2 * ((key + 1) % size),) for key in range(size)})
+        assert told(db, node, 0) == FAILS
+        assert len(steps) <= 2 * size
 
 
 def begin(place: Path | None, history: int, grouped: dict[int, bool]) -> Engine:

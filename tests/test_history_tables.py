@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from attrs import frozen
 
@@ -53,6 +54,17 @@ def test_members_of_tables_and_folds_are_put_back_with_what_they_gave(db: Engine
         assert [one for one in events if one.startswith("ran") and "words(" in one] == []
         assert [one for one in events if one.startswith("ran") and "doubled(" in one] == []
         assert [one for one in events if one.startswith("ran overview")] == []
+
+
+def test_a_member_that_left_comes_again_with_its_rows_after_a_restart(tmp_path: Path) -> None:
+    """That they are kept has to be in its row, which nothing else writes when it leaves."""
+    for files, found in ((0, (4, 1)), (1, (2, 0)), (0, (4, 1))):
+        with Engine(tmp_path / "store", history=4) as db:
+            db.set(cell.key("c"), 1)
+            db.set(cell.key("files"), files)
+            with told(db) as events:
+                assert (db.get(words.count), len(db.get(words.where, text="c1"))) == found
+    assert [one for one in events if one.startswith("ran") and "words('" in one] == []
 
 
 @query(name="history:listed")

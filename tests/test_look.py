@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 
-from engine import Engine, observe
+from engine import Engine, WrongValue, input, observe
 from engine.locate import find
 from engine.look import look_at
 from engine.query import info_of
@@ -123,3 +124,27 @@ def test_one_look_makes_one_revision(db: Engine) -> None:
     write(db, **dict.fromkeys(paths, "2!"))
     assert taken(db, looked(db, *paths)) == 30
     assert db.revision == revision + 1
+
+
+ANSWERS: list[Any] = [1]
+
+
+@input(observed=True)
+def answered(place: str) -> int:
+    answer: int = ANSWERS[-1]
+    return answer
+
+
+def test_a_value_of_another_type_is_told_with_its_key_also_where_a_look_finds_it(db: Engine) -> None:
+    assert db.get(answered, "here") == 1
+    ANSWERS.append("two")
+    try:
+        assert db.sync() == 1
+        with pytest.raises(WrongValue) as looked_at:
+            db.get(answered, "here")
+        with pytest.raises(WrongValue) as first_read:
+            db.get(answered, "there")
+    finally:
+        ANSWERS.pop()
+    assert str(looked_at.value) == str(first_read.value).replace("there", "here")
+    assert "answered('here')" in str(looked_at.value)

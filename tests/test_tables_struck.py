@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 import pytest
+from attrs import frozen
 
-from engine import Engine, Sum, fold, query
+from engine import Engine, Sum, fold, input, query, table
 from engine.tables import collect
 from engine.tables.kept import KeptRows
 from engine.tables.kept_fold import KeptFold
@@ -61,3 +63,47 @@ def test_an_exception_amid_taking_over_a_member_leaves_no_half_change(
         assert db.audit(words).differences == db.audit(total).differences == ()
         db.check_invariants()
     assert struck, "it was never reached"
+
+
+@frozen
+class Half:
+    number: int
+
+
+@input
+def numbers() -> tuple[int, ...]:
+    return (2, 4)
+
+
+STRIKES: list[bool] = []
+RUNS: list[int] = []
+
+
+@query
+def halved(number: int) -> int:
+    RUNS.append(number)
+    if number == 4 and STRIKES:
+        raise KeyboardInterrupt
+    return number // 2
+
+
+@table(each=numbers, index=("number",))
+def halves(number: int) -> Iterable[Half]:
+    yield Half(halved(number))
+
+
+sum_of_halves = fold(each=numbers, of=halved, into=Sum())
+
+
+def test_a_member_that_leaves_before_it_was_computed_leaves_nothing_and_does_not_run(db: Engine) -> None:
+    """It had entered when the interrupt struck, and was missed from then on."""
+    STRIKES.append(True)
+    for ask in (halves.where, sum_of_halves):
+        with pytest.raises(KeyboardInterrupt):
+            db.get(ask)
+    STRIKES.clear()
+    db.set(numbers, (2,))
+    RUNS.clear()
+    assert (db.get(halves.where), db.get(sum_of_halves)) == ((Half(1),), 1)
+    assert 4 not in RUNS
+    db.check_invariants()

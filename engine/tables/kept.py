@@ -62,7 +62,6 @@ class KeptRows:
         if before is None and unseen:
             self.unseen.add(member)
         self.fresh[member] = source, rows
-        self._ahead.pop(member, None)
         for name, by in self._by.items():
             at = self._names[name]
             for gone in before[1] if before is not None else ():
@@ -120,7 +119,6 @@ class KeptRows:
     def detach(self) -> None:
         """What the store has counts no longer; until a commit has replaced it."""
         self._stored = None
-        self._ahead.clear()
 
     @property
     def is_detached(self) -> bool:
