@@ -261,6 +261,8 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, reads: Reads, outcome:
 
 def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome) -> None:
     graph = core.graph
+    for snapshot in core.snapshots:
+        snapshot.save(node)
     replace_dependencies(core, node, reads)
     before = graph.flags[node]
     graph.flags[node] |= TRANSIENT

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from engine import Engine, each, input, query
+from engine import Engine, SnapshotLost, each, input, query
 
 busy: set[str] = set()  # names that cannot be read for now
 world: dict[str, int] = {}
@@ -106,3 +106,55 @@ def test_who_rests_on_a_group_is_marked_later_where_a_member_failed_for_a_moment
     db.set(cell.key("a"), 1)
     assert db.get(top) == 11
     db.check_invariants()
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_snapshot_does_not_take_what_cannot_be_read_now_for_what_was(db: Engine, held: bool) -> None:
+    @query
+    def safe(name: str) -> int:
+        try:
+            return seen(name) if held else passing(name)
+        except OSError:
+            return -1
+
+    @query
+    def another(name: str) -> int:
+        return safe(name) + 1
+
+    assert db.get(safe, "a") == 1
+    for number in range(3):  # what is not kept goes
+        db.set(cell.key("b"), number + 1)
+    with db.snapshot() as old:
+        busy.add("a")
+        db.sync()
+        assert db.get(safe, "a") == -1
+        assert old.get(safe, "a") == 1
+        if held:
+            assert (old.get(seen, "a"), old.get(another, "a")) == (1, 2)
+        else:
+            with pytest.raises(SnapshotLost):
+                old.get(passing, "a")
+        busy.clear()
+        db.sync()
+        assert db.get(safe, "a") == old.get(safe, "a") == 1
+
+
+def test_a_snapshot_is_lost_where_nobody_kept_what_cannot_be_read_now(db: Engine) -> None:
+    @query
+    def safe(name: str) -> int:
+        try:
+            return passing(name)
+        except OSError:
+            return -1
+
+    assert db.get(passing, "a") == 1
+    for number in range(3):  # its value goes, its memo holds
+        db.set(cell.key("b"), number + 1)
+    with db.snapshot() as old:
+        busy.add("a")
+        with pytest.raises(SnapshotLost):
+            old.get(safe, "a")
+        with pytest.raises(OSError, match="busy"):
+            db.get(passing, "a")
+        with pytest.raises(SnapshotLost):
+            old.get(safe, "a")
