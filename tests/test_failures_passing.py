@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
 
-from engine import Engine, SnapshotLost, each, input, query
+from engine import Engine, Key, NewValue, SnapshotLost, each, input, query
 
 busy: set[str] = set()  # names that cannot be read for now
 world: dict[str, int] = {}
@@ -158,3 +159,65 @@ def test_a_snapshot_is_lost_where_nobody_kept_what_cannot_be_read_now(db: Engine
             db.get(passing, "a")
         with pytest.raises(SnapshotLost):
             old.get(safe, "a")
+
+
+def followed(db: Engine, key: Key[int]) -> Callable[[], list[int | str | None]]:
+    feed = db.changes(key, since="test")
+
+    def told(new: NewValue[int]) -> int | str | None:
+        return new.value if new.error is None else str(new.error)
+
+    return lambda: [told(new) for new in feed]
+
+
+def test_a_consumer_is_told_the_value_that_holds_again_after_a_failure_for_a_moment(db: Engine) -> None:
+    assert db.get(known, "a") == 1
+    busy.add("a")
+    db.sync()
+    told = followed(db, known.key("a"))
+    assert told() == ["busy"]
+    assert told() == [], "and not the same once more"
+    busy.clear()
+    assert told() == [1]
+    world["a"] = 2
+    db.sync()
+    assert db.get(known, "a") == 2
+    busy.add("a")
+    db.sync()
+    assert told() == ["busy"]
+    busy.clear()
+    assert told() == [2]
+    busy.add("a")
+    db.sync()
+    assert told() == [], "what it was told last is what there was before"
+    busy.clear()
+    assert told() == []
+
+
+def test_a_subscriber_is_told_the_value_that_holds_again_after_a_failure_for_a_moment(db: Engine) -> None:
+    told: list[object] = []
+
+    @query(name="passing:defined_twice")
+    def first() -> int:
+        return known("a")
+
+    db.subscribe(first, told.append)
+
+    @query(name="passing:defined_twice")
+    def second() -> int:
+        return known("a") + 5
+
+    assert db.get(second) == 6
+    busy.add("a")
+    db.sync()
+    assert list(map(str, told)) == ["busy"]
+    db.set(cell.key("b"), 1)
+    assert len(told) == 1, "not the same once more"
+    busy.clear()
+    db.sync()
+    assert told[1:] == [6]
+    busy.add("a")
+    db.sync()
+    busy.clear()
+    db.sync()
+    assert len(told) == 2
