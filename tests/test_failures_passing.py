@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from engine import Engine, Key, NewValue, SnapshotLost, each, input, query
+from engine import Engine, Key, NewValue, SnapshotLost, each, input, persist, query
+from engine.look import look_at, take
 
 busy: set[str] = set()  # names that cannot be read for now
 world: dict[str, int] = {}
@@ -221,3 +223,46 @@ def test_a_subscriber_is_told_the_value_that_holds_again_after_a_failure_for_a_m
     busy.clear()
     db.sync()
     assert len(told) == 2
+
+
+def test_a_failure_for_a_moment_is_held_while_a_long_request_commits(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @query(persist=False)
+    def unkept() -> int:
+        found = seen("a")
+        if "disk" in busy:
+            raise OSError("busy")
+        return found
+
+    @query
+    def reader() -> int:
+        return unkept()
+
+    @query
+    def long() -> int:
+        try:
+            return unkept()
+        except OSError:
+            return cell("b") + len(listed("c"))
+
+    @query
+    def longer() -> int:
+        found = long()
+        try:
+            return unkept()
+        except OSError:
+            return found
+
+    with Engine(store, history=0) as db:
+        assert db.get(reader) == 1
+        busy.add("disk")
+        world["a"] = 2
+        with db._core.sync_lock:  # as a watch does, which leaves the commit to the next request
+            take(db._core, look_at(db._core), "looked at", commits=False)
+        monkeypatch.setattr(persist, "CHUNK_NODES", 1)
+        assert db.get(longer) == 1
+        busy.clear()
+        assert db.get(reader) == 2
+        assert not db.notes(), "nothing is said not to be pure"
+        db.check_invariants()
