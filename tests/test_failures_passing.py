@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from engine import Engine, Key, NewValue, SnapshotLost, each, input, persist, query
+from engine import Engine, Key, NewValue, SnapshotLost, each, input, persist, query, table
 from engine.look import look_at, take
 
 busy: set[str] = set()  # names that cannot be read for now
@@ -266,3 +266,30 @@ def test_a_failure_for_a_moment_is_held_while_a_long_request_commits(
         assert db.get(reader) == 2
         assert not db.notes(), "nothing is said not to be pure"
         db.check_invariants()
+
+
+def test_keys_of_a_table_that_are_those_of_a_moment_are_its_keys_for_that_moment(db: Engine) -> None:
+    @query
+    def names() -> tuple[str, ...]:
+        try:
+            return ("a", "b")[: known("a") + 1]
+        except OSError:
+            return ("c",)
+
+    @table(each=names, index=("name",))
+    def named(name: str) -> Iterable[Named]:
+        yield Named(name)
+
+    @query
+    def shown() -> str:
+        return " ".join(row.name for row in named.where())
+
+    assert db.get(shown) == "a b"
+    for _ in range(2):
+        busy.add("a")
+        db.sync()
+        assert (db.get(shown), db.get(named.of, "a"), db.get(named.count, name="c")) == ("c", (), 1)
+        busy.clear()
+        assert (db.get(shown), len(db.get(named.of, "a")), db.get(named.count, name="c")) == ("a b", 1, 0)
+        db.check_invariants()
+    assert not db.audit(named).differences
