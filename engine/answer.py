@@ -8,7 +8,7 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import engine.execute as execute
 import engine.verify as verify
@@ -19,6 +19,9 @@ from engine.failure import Failure
 from engine.graph import ABSENT, MARKED, MUTABLE, RUNNING, TRANSIENT
 from engine.recall import may_be_stored, recall
 from engine.rings import join_ring, wait_for
+
+if TYPE_CHECKING:
+    from engine.running import Running
 
 # Modules that call the functions of queries.
 _RUN_QUERIES: Final = frozenset(("engine.execute", "engine.observe", "engine.query"))
@@ -73,12 +76,19 @@ def shorten(error: Exception) -> None:
     call.tb_next = here or ours
 
 
-def join_rings(core: Core, nodes: Iterable[int], asker: Request) -> None:
-    """Who asked for a group that fails stands on the rings of all its members, not of the first alone."""
+def meet_all(core: Core, nodes: Iterable[int], asker: Running) -> None:
+    """Who asked for a group that fails stands on the rings of all its members, not of the first alone.
+
+    Nor is what it comes to kept where one of them fails for a moment: that is tried again without a new
+    revision, and what rests on it and is kept would not be looked at. See
+    test_who_rests_on_a_group_is_marked_later_where_a_member_failed_for_a_moment_behind_another.
+    """
     if asker.generation != core.generation:
         return
     for node in nodes:
         held = core.graph.values[node]
+        if core.graph.flags[node] & TRANSIENT and asker.cycle is None:
+            asker.transient = True
         if isinstance(held, Failure) and held.ring and not core.graph.status[node] & MARKED:
             join_ring(core, held.error, held.ring, asker)
 

@@ -44,6 +44,7 @@ from engine.memo import (
     changed,
     doubt_readers,
     first_dependencies,
+    hold,
     lower_durability,
     put_value,
     raise_reach,
@@ -246,8 +247,9 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, reads: Reads, outcome:
         core.care.transients[node] = PASSING
     else:
         _keep_without_memo(core, node, info, reads, outcome)
-    graph.values[node] = outcome.failure or outcome.value
-    graph.status[node] &= ~(MARKED | SUSPECT | FORCED | VALUE)
+    graph.flags[node] &= ~MUTABLE
+    hold(core, node, info, outcome.value, outcome.data, outcome.failure)
+    graph.status[node] &= ~(MARKED | SUSPECT | FORCED | VALUE)  # no hit: who reads it is transient as well
     graph.suspects.pop(node, None)
     core.torn = False
     if info.quiet:
@@ -259,6 +261,8 @@ def _keep_for_now(core: Core, node: int, info: QueryInfo, reads: Reads, outcome:
 
 def _keep_without_memo(core: Core, node: int, info: QueryInfo, reads: Reads, outcome: Outcome) -> None:
     graph = core.graph
+    for snapshot in core.snapshots:
+        snapshot.save(node)
     replace_dependencies(core, node, reads)
     before = graph.flags[node]
     graph.flags[node] |= TRANSIENT

@@ -55,6 +55,20 @@ def put_value(
 
     keeps   as `QueryInfo.keeps` says of `data`: else the value goes after two commits
     """
+    hold(core, node, info, value, data, failure)
+    if not keeps:
+        core.unsaved.passing.append(node)
+    if core.memory is not None:
+        if keeps and data is not None and failure is None and core.graph.values[node] is not ABSENT:
+            core.memory.made(core, node, data)
+        else:
+            core.memory.drop(node)
+
+
+def hold(
+    core: Core, node: int, info: QueryInfo, value: Any, data: bytes | None, failure: Failure | None
+) -> None:
+    """Put what a run came to in memory, as readers get it (E2). MUTABLE is not set."""
     graph = core.graph
     ready = 0
     if failure is not None:
@@ -66,13 +80,6 @@ def put_value(
         ready = VALUE
     graph.values[node] = value
     graph.status[node] = graph.status[node] & ~VALUE | ready
-    if not keeps:
-        core.unsaved.passing.append(node)
-    if core.memory is not None:
-        if keeps and data is not None and failure is None and value is not ABSENT:
-            core.memory.made(core, node, data)
-        else:
-            core.memory.drop(node)
 
 
 def lower_durability(core: Core, node: int, durability: int) -> None:

@@ -147,10 +147,10 @@ class Running(Request):
                 self._struck(error)
                 raise
             except Cycle as cycle:
-                answer.join_rings(core, nodes, self)
+                answer.meet_all(core, nodes, self)
                 raise cycle.raised() from None
             except Exception:  # of the first member that fails: another one may lead back here
-                answer.join_rings(core, nodes, self)
+                answer.meet_all(core, nodes, self)
                 raise
 
     # -- what a table asks of the frame of a lookup --------------------------------------------

@@ -18,6 +18,7 @@ from typing import Any
 
 from attrs import frozen
 
+from engine.care import PASSING
 from engine.core import Core
 from engine.earlier_rows import gives_rows, pack_rows, unpack_rows
 from engine.errors import Closed, CycleError, SnapshotLost
@@ -280,9 +281,10 @@ class Snapshot:
 
     def _look(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
         """What an input gives now. It is lost where it gave something else at our revision."""
-        value, error, _ = look(self._core.outside, info, args)
-        if error is not None and is_transient(error):
-            raise error
+        try:
+            value, error, _ = look(self._core.outside, info, args)
+        except Exception as passing:  # of the world for now: that is no value of then, unless it was so then
+            value, error = ABSENT, passing
         if self._is_another(info, args, value, error):
             self._loss = SnapshotLost(key=display(info.name, args), revision=self.revision)
             raise self._loss
@@ -302,9 +304,9 @@ class Snapshot:
             if node in self._saved:
                 return True  # the engine has read something else since we asked
             failed = bool(core.graph.flags[node] & ERROR)
-            is_same = (
-                error is not None if failed else error is None and digest == core.graph.fingerprint[node]
-            )
+            is_same = failed if error is not None else not failed and digest == core.graph.fingerprint[node]
+            if error is not None and is_transient(error):
+                is_same = core.care.transients.get(node, PASSING) != PASSING  # it was so then as well
             if not is_same:
                 core.care.moved[node] = None  # the next request reads it: an audit would begin anew for ever
             return not is_same

@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.core import Core
 from engine.errors import UnkeyableArgument
+from engine.graph import TRANSIENT
 from engine.key import Key
 from engine.locate import find
 from engine.options import check_called
@@ -24,7 +25,9 @@ class Subscription:
         self._owner = owner
         self.key = key
         self.callback = callback
-        self.seen = 0  # changed_at of the value told last
+        # changed_at of the value told last. Its complement: that there is none for a moment was told, so that
+        # of the memo before is news when it holds again.
+        self.seen = 0
 
     def close(self) -> None:
         """No further calls."""
@@ -45,25 +48,28 @@ def refresh(core: Core, subscription: Subscription, *, tell: bool = True) -> Non
     """
     key = subscription.key
     info = REGISTRY.get(key.query.name, key.query)  # the name may have been taken over meanwhile
-    changed_at = -1
+    stamp: int | None = None
     value: Any = None
     for _ in range(STEADY):
-        before = changed_at
+        before = stamp
         try:
             value = demand(core, info, key.args)
         except Exception as error:  # told like a value
             value = error
         with core.lock:
             try:
-                node = find(core, info, key.args)
+                node = find(core, info, key.args) or 0
             except UnkeyableArgument:  # a class of it has other fields by now: told above, and once
-                node = None
-            changed_at = core.graph.changed_at[node] if node else 0
-        if changed_at == before:
+                node = 0
+            stamp = core.graph.changed_at[node]
+            if core.graph.flags[node] & TRANSIENT:
+                stamp = ~stamp
+        if stamp == before:
             break  # the value between two equal stamps belongs to them
-    if changed_at == subscription.seen:
+    assert stamp is not None
+    if subscription.seen in (stamp, max(stamp, ~stamp)):
         return
-    subscription.seen = changed_at
+    subscription.seen = stamp
     if tell:
         try:
             subscription.callback(value)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.graph import ABSENT, PINNED, VALUE
+from engine.graph import ABSENT, PINNED, TRANSIENT, VALUE
 
 if TYPE_CHECKING:
     from engine.graph import Graph
@@ -56,7 +56,7 @@ class Unsaved:
         One commit is not enough: a chunk may end between two readers of one value.
         """
         for node in self._passed:
-            if graph.values[node] is not ABSENT and not graph.flags[node] & PINNED:
+            if graph.values[node] is not ABSENT and not graph.flags[node] & (PINNED | TRANSIENT):
                 graph.values[node] = ABSENT
                 graph.status[node] &= ~VALUE
         self._passed, self.passing = self.passing, []

@@ -26,7 +26,7 @@ from engine.answer import answer
 from engine.attempt import Gate, finish, insist
 from engine.core import Core, Request
 from engine.errors import BadCursor, Cancelled, Closed, ForkedEngine, StoreError
-from engine.graph import MARKED
+from engine.graph import MARKED, TRANSIENT
 from engine.locate import locate
 from engine.request import demand
 from engine.store import CursorRow
@@ -105,6 +105,8 @@ class ValueChanges(Generic[R]):
     ) -> NewValue[R] | None:
         graph = self._core.graph
         seen, number = graph.fingerprint[node], graph.changed_at[node]
+        if graph.flags[node] & TRANSIENT:
+            seen = b""  # not that of the memo before, which may hold again: it is not what is told now
         # A value without bytes has no fingerprint: then it is another one whenever it was computed anew.
         same = seen == row.data[NONCE_BYTES:] if seen else number <= row.position
         if same and row.position != NOT_STARTED:  # N1

@@ -17,7 +17,7 @@ from attrs import frozen
 from engine.attempt import PATIENCE, Gate, insist
 from engine.core import Core
 from engine.errors import Closed, ForkedEngine, SnapshotLost, StoreError
-from engine.failure import describe
+from engine.failure import Failure, describe
 from engine.graph import ERROR, MARKED, TRANSIENT
 from engine.key import display, short
 from engine.locate import find, locate
@@ -184,7 +184,9 @@ def _member(
             return
         load(core, (node,))
         load_readers(core, [node])
-        failing = bool(core.graph.flags[node] & (ERROR | TRANSIENT))
+        failing = bool(core.graph.flags[node] & ERROR)
+        if core.graph.flags[node] & TRANSIENT:  # that was of the memo before, and this one may have caught it
+            failing = isinstance(core.graph.values[node], Failure)
         name = core.name_of(node)
     value, error, right = None, None, set()
     try:
@@ -268,6 +270,7 @@ def _lookups(core: Core, info: CollectionInfo, sample: int | None, chance: rando
         load(core, nodes)
         graph = core.graph
         right = [node for node in nodes if graph.verified_at[node] and not graph.status[node] & MARKED]
+        right = [node for node in right if not graph.flags[node] & TRANSIENT]
         right = [node for node in right if core.key_of(node) is not None]  # else its class has other fields
     return right if sample is None or sample >= len(right) else chance.sample(right, sample)
 
@@ -276,7 +279,7 @@ def _lookup(core: Core, node: int, snapshot: Snapshot) -> Iterable[Difference]:
     with core.lock:
         info = core.definition_of(node)
         args, before = core.args_of(node), core.graph.fingerprint[node]
-        failing = bool(core.graph.flags[node] & (ERROR | TRANSIENT))
+        failing = bool(core.graph.flags[node] & ERROR)
         name = core.name_of(node)
     try:
         value = snapshot.fresh(info, args)

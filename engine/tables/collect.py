@@ -112,7 +112,7 @@ def _settled(frame: Running, info: CollectionInfo) -> str | None:
             raise cycle.raised() from None
         one.check_members()
         one.conclude()
-        one.complete = one.looked = True
+        one.complete, one.looked = not frame.transient, True  # keys for a moment: the next ones are others
         _set_failing(core, one, b"")
         spread(core)
         return one.digest
@@ -208,6 +208,7 @@ def _keys(frame: Running, one: Collection, info: CollectionInfo) -> Iterable[Any
             # test_another_query_that_gives_the_keys_of_a_table_is_asked_although_it_did_not_change.
             unchanged = node in core.graph.below(one.node)
             unchanged = unchanged and core.graph.changed_at[node] <= core.graph.verified_at[one.node]
+            unchanged = unchanged and not frame.transient
         return None if one.complete and not one.rebuild and unchanged else keys
     source = info.each.table.__collection__
     frame.fetch(source.settle, ())
