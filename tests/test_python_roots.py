@@ -140,6 +140,7 @@ def test_an_edit_of_the_setting_runs_what_rests_on_the_roots_and_an_edit_beside_
             "import_roots()",
             "import_targets('app.py')",
             "imported_files('app.py')",
+            "present_roots()",
             "tree_summary('')",
         ]
         settings.write_text(f"[tool.engine]\nworkers = 2 # more\n{LIB}")
@@ -218,6 +219,24 @@ def test_a_folder_that_is_not_there_is_a_note_and_counts_from_when_it_is(
     (project / "late" / "tool.py").write_text("def greet():\n    pass\n")
     db.sync()
     assert target(db) == "late/tool.py"
+
+
+def test_a_project_without_src_has_nothing_that_failed_and_follows_it_when_it_comes(
+    db: Engine, project: Path
+) -> None:
+    events: list[Event] = []
+    db.listen(events.append)
+    db.get(python.code_graph)
+    assert [event for event in events if event.what is What.FAILED] == []
+    assert target(db) is None
+    (project / "src").mkdir()
+    (project / "src" / "tool.py").write_text("def greet():\n    pass\n")
+    db.sync()
+    assert target(db) == "src/tool.py"
+    (project / "src" / "tool.py").unlink()
+    (project / "src").rmdir()
+    db.sync()
+    assert target(db) is None
 
 
 def test_a_setting_in_a_file_outside_of_the_root_is_not_used_and_that_is_told(

@@ -35,6 +35,7 @@ from engine.rules.python.meanings import (
     INSTANCE,
     INTERNAL,
     LOCAL,
+    TYPING,
     UNRESOLVED,
     VARIABLE,
     Meaning,
@@ -46,7 +47,7 @@ from engine.rules.python.meanings import (
     unresolved,
 )
 from engine.rules.python.project import project_files
-from engine.rules.python.resolve import TYPING, Resolver, is_declared, meanings_of, own_member
+from engine.rules.python.resolve import Resolver, is_declared, meanings_of, own_member
 from engine.rules.python.uses import BASE, MARK, PLACE
 
 # Bases outside of the project that have no attributes of their own worth the name.

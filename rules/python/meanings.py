@@ -8,11 +8,14 @@ from collections.abc import Iterable
 from attrs import evolve, frozen
 
 from engine.rules.python.modules import Location
+from engine.rules.python.uses import MARK
 
 INTERNAL, EXTERNAL, BUILTIN, LOCAL, UNRESOLVED = "internal", "external", "builtin", "local", "unresolved"
 
 CLASS, VARIABLE, MODULE, INSTANCE = "class", "variable", "module", "instance"
 ATTRIBUTE = "attribute"
+
+TYPING = ("typing", "typing_extensions")  # what these name are not the classes of values
 
 # What every module has without saying so counts as builtin.
 NAMES = frozenset(dir(builtins)) | {
@@ -86,6 +89,13 @@ def local(what: str) -> Meaning:
 def is_builtin_class(name: str) -> bool:
     """Whether a builtin name is that of a class."""
     return isinstance(getattr(builtins, name, None), type)
+
+
+def is_external_class(dotted: str) -> bool:
+    """Whether an external name is that of a class, as these are written. A function may give what it got from
+    the project, as `copy.copy(x)` does, and what is annotated with `typing.Any` may be of any class."""
+    last = dotted.rpartition(".")[2]
+    return last[:1].isupper() and not last.endswith(MARK) and dotted.partition(".")[0] not in TYPING
 
 
 def is_unknown(one: Meaning) -> bool:

@@ -1,8 +1,9 @@
 """Modules: from dotted names to files and back, as Python's own import system would find them.
 
 Invariants
-    M1  Resolution asks directory listings alone. A name that is not found is an answer with readers: the
-        listing it was missing from. Ignored files are not found: they are not part of the project.
+    M1  Resolution asks directory listings alone, and which source roots are there. A name that is not found
+        is an answer with readers: the listing it was missing from. Ignored files are not found: they are not
+        part of the project.
     M2  One node per directory and name, so that a new file resolves again only what asked its directory,
         and reaches only those importers whose answer is another one.
     M3  Precedence within a directory: package, module, stub (`.pyi`), namespace package; over the source
@@ -19,8 +20,9 @@ from bisect import bisect_left
 from attrs import frozen
 
 from engine import query
+from engine.rules.files import kind
 from engine.rules.python.roots import import_roots
-from engine.rules.python.tree import contents, join
+from engine.rules.python.tree import ABSENT, contents, join
 
 INIT = "__init__"
 SOURCE, STUB = f"{INIT}.py", f"{INIT}.pyi"
@@ -66,7 +68,13 @@ def find_module(name: str) -> Location | None:
 
     A step costs one node per directory asked and is shared by all names with that prefix.
     """
-    return find_below(import_roots(), name)
+    return find_below(present_roots(), name)
+
+
+@query
+def present_roots() -> tuple[str, ...]:
+    """Those of `import_roots` that are there: most projects have no `src`, and to look into it would fail."""
+    return tuple(root for root in import_roots() if not root or kind(root) not in ABSENT)
 
 
 def find_below(directories: tuple[str, ...], name: str) -> Location | None:

@@ -24,6 +24,7 @@ from engine.rules.python.bindings import (
     bindings,
 )
 from engine.rules.python.definitions import split
+from engine.rules.python.descriptors import is_descriptor
 from engine.rules.python.facts import Definition, Facts
 from engine.rules.python.held import Held
 from engine.rules.python.lookup import imported, lookup
@@ -45,6 +46,7 @@ from engine.rules.python.meanings import (
     builtin,
     external,
     is_builtin_class,
+    is_external_class,
     is_member_of_builtin,
     is_unknown,
     module,
@@ -56,8 +58,6 @@ from engine.rules.python.modules import find_below
 from engine.rules.python.uses import MARK
 
 UNKNOWN = "receiver unknown"
-
-TYPING = ("typing", "typing_extensions")  # what these name are not the classes of values
 
 # What is assigned in an enumeration and made by these is no member of it.
 NO_MEMBERS = ("nonmember", "property", "staticmethod", "classmethod", "cached_property", "partialmethod")
@@ -211,7 +211,8 @@ class Resolver:
         known = self._given(found, dotted.split("."), depth)
         if dotted == rows[0].value and self._is_member(path, qualified, known or found, dotted):
             return (symbol(path, qualified.rpartition(".")[0], INSTANCE, 0),)
-        return known
+        said = rows[0].value.startswith(DECLARED)
+        return () if scope and any(is_descriptor(one, self.member, said) for one in known) else known
 
     def _is_member(self, path: str, qualified: str, known: Meanings, dotted: str) -> bool:
         """Whether a variable of a class to which these are assigned is a member of an enumeration."""
@@ -244,6 +245,8 @@ class Resolver:
         rows = self._rows(path, place)
         texts = [row.value for row in rows if row.kind == ATTRIBUTE]
         known = self._by_texts(path, texts) if texts else self._said(path, qualified, rows, DEPTH)
+        if len(rows) > len(texts) and any(is_descriptor(one, self.member, True) for one in known):
+            return ()  # it may be the class that has it, and gets what methods assign
         return () if any(map(is_unknown, known)) else known
 
     def _by_texts(self, path: str, values: Iterable[str]) -> Meanings:
@@ -287,7 +290,7 @@ class Resolver:
         for one in self.followed(found, depth):
             if one.kind == CLASS:
                 several.append(evolve(one, kind=INSTANCE))
-            elif one.outcome == EXTERNAL and one.kind != INSTANCE and _is_class(one.detail):
+            elif one.outcome == EXTERNAL and one.kind != INSTANCE and is_external_class(one.detail):
                 several.append(external(f"{one.detail}{MARK}"))
             elif one.outcome == BUILTIN and is_builtin_class(one.detail):
                 several.append(one)
@@ -299,13 +302,6 @@ class Resolver:
 def is_declared(rows: Iterable[Bound]) -> bool:
     """Whether an annotation in a class says what an attribute of it is."""
     return any(row.kind == VARIABLE and row.value.startswith(DECLARED) for row in rows)
-
-
-def _is_class(dotted: str) -> bool:
-    """Whether an external name is that of a class, as these are written. A function may give what it got from
-    the project, as `copy.copy(x)` does, and what is annotated with `typing.Any` may be of any class."""
-    last = dotted.rpartition(".")[2]
-    return last[:1].isupper() and not last.endswith(MARK) and dotted.partition(".")[0] not in TYPING
 
 
 def meanings_of(path: str, qualified: str, rows: Iterable[Bound]) -> Meanings:

@@ -30,9 +30,12 @@ from engine.rules.python.uses import (
     READ,
     WRITE,
     Grouped,
+    class_around,
     place_of,
     uses_of,
 )
+
+SUPER_CALL = f"super{MARK}"
 
 
 class Found:
@@ -230,10 +233,16 @@ def _attribute(
         return
     stack.append(inner)
     called = chain(inner) if inner.__class__ is ast.Call else ""
-    base = called or ANYTHING
+    base = ANYTHING if called == SUPER_CALL and _is_of_another(inner, scope) else called or ANYTHING
     for part in reversed(parts):  # only the part next to an expression is known to be of what it gives
         marked.append((scope, f"{base}.{part}", usage if part is parts[0] else READ))
         base = ANYTHING
+
+
+def _is_of_another(call: Any, scope: Scope) -> bool:
+    """Whether `super(C, self)` names another class than the one around: what comes after it is not known."""
+    own = class_around(scope).prefix.rstrip(".")
+    return bool(call.args) and chain(call.args[0]) not in ("__class__", own, own.rpartition(".")[2])
 
 
 @lru_cache(maxsize=RECENT_TREES)  # facts, spans and chunks of a file follow each other

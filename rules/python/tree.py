@@ -17,7 +17,7 @@ from engine.rules.files import FileError, kind
 
 MAX_DEPTH = 200  # directories inside each other that are looked at; `directories.glob` has the same limit
 
-_ABSENT = ("missing", "dangling link", "not a directory")
+ABSENT = ("missing", "dangling link", "not a directory")
 
 
 @frozen
@@ -37,7 +37,7 @@ def contents(directory: str) -> Contents:
     try:
         entries = visible(directory)
     except FileError as error:
-        if error.kind in _ABSENT:
+        if error.kind in ABSENT:
             return Contents((), ())
         raise
     files, directories = [], []
