@@ -229,7 +229,7 @@ def _literal(name: str, arguments: str, node: ast.expr, hint: Any) -> Any:
     try:
         return _value(node, hint)
     except (ValueError, TypeError, RecursionError) as error:
-        why = "" if "object at 0x" in str(error) else f": {error}"  # it names nodes of the syntax tree
+        why = "" if "malformed node" in str(error) else f": {error}"  # it shows nodes of the syntax tree
         raise BadArguments(
             key=f"{name}({arguments})",
             cause=f"{ast.unparse(node)[:100]} is not a literal{why}",
