@@ -32,14 +32,10 @@ def answer(core: Core, node: int, asker: Request) -> Any:
     held = core.graph.values[node]
     running = core.claims.held.get(asker.node)
     while held is ABSENT:
-        try:
-            if running is not None and may_be_stored(core):
-                read_on(core, node, running)
-            if recall(core, node) is ABSENT:
-                compute_again(core, node, asker)
-        except MemoryError as error:  # not a query's own, which is raised below: it struck amid our lists
-            core.interrupted(error)
-            raise
+        if running is not None and may_be_stored(core):
+            read_on(core, node, running)
+        if recall(core, node) is ABSENT:
+            compute_again(core, node, asker)
         held = core.graph.values[node]
     flags = core.graph.flags[node]
     if flags & TRANSIENT and running is not None:
@@ -96,9 +92,13 @@ def meet_all(core: Core, nodes: Iterable[int], asker: Running) -> None:
 def compute_again(core: Core, node: int, asker: Request) -> None:
     """Run a query whose memo holds but whose value is nowhere kept (`persist=False`, unstorable)."""
     walk = verify.Walk(asker, None, node)
-    if core.graph.status[node] & RUNNING:
-        wait_for(core, node, walk)
-    else:
-        execute.execute(core, node, walk)
+    try:
+        if core.graph.status[node] & RUNNING:
+            wait_for(core, node, walk)
+        else:
+            execute.execute(core, node, walk)
+    except MemoryError as error:  # not the query's own, which is its value: it struck amid our lists
+        core.interrupted(error)
+        raise
     if asker.generation != core.generation:
         raise Cancelled

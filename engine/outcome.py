@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from engine.core import Core
-from engine.errors import UnstorableValue
+from engine.errors import READ_ONCE, UnstorableValue
 from engine.failure import Failure, is_transient
 from engine.frame import CURRENT
 from engine.graph import ABSENT
@@ -73,6 +73,10 @@ def may_be_without_bytes(info: QueryInfo, value: Any, error: UnstorableValue | N
     """
     if (once := read_once(value)) is not None:
         raise once
+    if error is not None and error.fields.get("reason") == READ_ONCE:
+        # In what the annotation takes for a list or a dict, such as an OrderedDict.
+        error.hint = "Return what is in it: a tuple, say."
+        raise error
     if info.needs_bytes:
         raise error or UnstorableValue(query=info.name, cause=info.codec.why_not)
 

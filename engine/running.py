@@ -138,10 +138,10 @@ class Running(Request):
                     if core.reach.doubtful:
                         collect.below(core, nodes, self)
                     group.ensure_all(core, nodes, self)
-                    several = recall_group(core, nodes) if may_be_stored(core) else nodes
                 except MemoryError:  # as in `fetch`
                     core.torn = True
                     raise
+                several = recall_group(core, nodes) if may_be_stored(core) else nodes
                 return tuple([answer.answer(core, node, self) for node in several])
             except StoreError as error:
                 self._struck(error)

@@ -106,7 +106,7 @@ def open_for_reading(files: Files) -> Opened:
             if header.kind is not schema.Kind.OURS:
                 raise StoreDamaged(store=files.database, found=header.what)
             notes = [*untold(files).values()]
-            pages = pages_of_all_commits(files)
+            pages = pages_of_all_commits(files) if alone else None
             connection = connect_read_only(files, notes)
             try:
                 connection.execute("BEGIN")
@@ -333,6 +333,7 @@ def audit(opened: Opened, *, is_wal: bool = True, migrated: bool = False) -> Non
         opened.connection.execute("PRAGMA journal_mode = WAL").fetchall()
         # Until something has been read, SQLite answers "database table is locked" to a checkpoint.
         opened.connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+        opened.of_others = commits_of_others(opened.connection)
     merge(opened)
     if not migrated:
         opened.notes.append(AUDITED)

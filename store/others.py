@@ -19,7 +19,10 @@ _FRAME_BYTES = 24  # before each page: its number, the size of the file after a 
 
 
 def commits_of_others(connection: sqlite3.Connection) -> int:
-    """Another number after each commit of another connection. Merging the log leaves it as it is."""
+    """Another number after each commit of another connection.
+
+    And where one has emptied the log (which nobody of ours does beside this one), or this one had an error.
+    """
     (number,) = connection.execute("PRAGMA data_version").fetchone()
     return int(number)
 

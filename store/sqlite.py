@@ -18,7 +18,7 @@ import os
 import sqlite3
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -281,16 +281,23 @@ class Store(Tidying):
     @contextmanager
     def _transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
         """Commit, or leave nothing. SQLite may have rolled back already, so ask first (Q2)."""
+        is_ours = False
         try:
             if connection.in_transaction:  # interrupted between an error and its rollback
                 connection.rollback()
             connection.execute("BEGIN IMMEDIATE")
             self._check_others(connection)
+            is_ours = True
             yield
             connection.execute("COMMIT")
         except BaseException as error:  # an interrupt too: nothing stays begun
             if connection.in_transaction:
                 connection.rollback()
+            if is_ours:
+                # For want of room SQLite may drop all that it has read, and counts that as such a commit: see
+                # test_a_commit_that_failed_for_want_of_room_is_none_of_another_program.
+                with suppress(*SQLITE_ERRORS):
+                    self._opened.of_others = commits_of_others(connection)
             if isinstance(error, SQLITE_ERRORS) and not isinstance(error, sqlite3.IntegrityError):
                 raise from_sqlite(error, self.path) from error
             raise
@@ -302,6 +309,8 @@ class Store(Tidying):
             try:
                 self._check_schema(connection)
                 repair.audit(connection)
+                if repair.load_state(connection) != self._state_row():  # as where a copy was restored
+                    raise StoreDamaged(store=self.path, reason="it is of another commit")
             except StoreDamaged as damage:
                 raise StoreDamaged(store=self.path, reason="another program wrote to it") from damage
             self._opened.of_others = now

@@ -14,6 +14,7 @@ from engine.claims import Claims
 from engine.core import Core
 from engine.frame import CURRENT
 from engine.graph import NEW, Graph
+from engine.store.codec import ValueCodec
 from engine.store.merging import Opened
 from engine.tables.kept import KeptRows
 from tests.interrupts import cell, db, interrupt, loud, ten, text
@@ -216,6 +217,39 @@ def test_a_claim_that_was_not_given_back_keeps_nobody_waiting(
             db.get(reader if read else passing, 0)
         assert not db._core.claims.held or db._core.torn
         assert db.get(reader, 0) == 12
+        db.check_invariants()
+
+
+@query
+def large() -> str:
+    return "large"
+
+
+@query
+def length(number: int) -> int:
+    return len(large()) + cell(number)
+
+
+def test_a_value_for_which_there_is_no_memory_is_told_and_not_tried_for_ever(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tries = ValueCodec.decode, []
+
+    def decode(codec: ValueCodec, data: bytes) -> Any:
+        if b"large" in data:
+            tries.append(data)
+            raise MemoryError if len(tries) < 50 else AssertionError
+        return real(codec, data)
+
+    with Engine(store) as db:
+        assert db.get(length, 0) == 6
+    with Engine(store) as db:
+        db.set(cell.key(0), 2)
+        with monkeypatch.context() as patch:
+            patch.setattr(ValueCodec, "decode", decode)
+            with pytest.raises(MemoryError):
+                db.get(length, 0)
+        assert db.get(length, 0) == 7
         db.check_invariants()
 
 

@@ -16,10 +16,10 @@ from attrs import evolve
 
 from engine import Engine, input, query
 from engine.errors import StoreDamaged, StoreError, StoreForeign, StoreTooNew
-from engine.store import Batch, State, open_store, opening, schema, seal
+from engine.store import Batch, State, open_store, opening, repair, schema, seal
 from engine.store.directory import Files
 from engine.store.rawfile import RawFile
-from tests.stores import closed_store, copy, database, dump, graph, node, packed
+from tests.stores import closed_store, command, copy, database, dump, graph, node, packed
 
 
 def foreign_sqlite(path: Path) -> None:
@@ -265,13 +265,53 @@ def test_what_another_program_only_rewrites_is_kept(tmp_path: Path, statement: s
         store.check_invariants()
 
 
-def test_another_journal_mode_is_put_right(tmp_path: Path) -> None:
+def test_a_commit_that_failed_for_want_of_room_is_none_of_another_program(tmp_path: Path) -> None:
+    """Some of it was in the log before it failed. The next commits each read everything first."""
+    code = """
+import resource, signal
+from engine.errors import StoreFull
+from engine.store import repair
+store = open_store(Path(sys.argv[1]))
+store.write(graph(60))
+store.connection.execute("PRAGMA cache_size = 10")
+repair.audit = lambda connection: print("read everything")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+limit = store.files.wal_size() + 100_000
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+for _ in range(3):
+    try:
+        store.write(Batch(nodes=[node(i, value=bytes(4000)) for i in range(100, 200)]))
+    except StoreFull:
+        print("full")
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+store.write(graph(60, revision=2))
+"""
+    done = subprocess.run(command(code, tmp_path), capture_output=True, text=True, check=True)
+    assert done.stdout == "full\n" * 3
+
+
+def test_a_copy_that_is_restored_while_a_store_is_open_is_not_gone_on_from(tmp_path: Path) -> None:
+    """All of it agrees; but it is older than what we know, and the next commit mixed the two."""
+    with open_store(tmp_path / "s") as store:
+        store.write(graph(40))
+        for name, source, target in (("save", "s/store.db", "old"), ("restore", "old", "s/store.db")):
+            one, other = sqlite3.connect(tmp_path / source), sqlite3.connect(tmp_path / target)
+            with closing(one), closing(other):
+                one.backup(other)
+            if name == "save":
+                store.write(graph(60, revision=2))
+        with pytest.raises(StoreDamaged, match="another program wrote to it"):
+            store.write(graph(60, revision=3))
+
+
+def test_another_journal_mode_is_put_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = closed_store(tmp_path)
     with sqlite3.connect(database(tmp_path)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
     connection.close()
     with open_store(tmp_path) as store:
         assert dump(store) == expected
+        monkeypatch.setattr(repair, "audit", None)  # once is enough
         store.write(graph(5, revision=2))
         assert store.files.wal_size() > 0
     with open_store(tmp_path) as store:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections import OrderedDict, UserDict, UserList
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -78,8 +79,19 @@ class Holder:
         (lambda one: [len, one], Any),
         (lambda one: {"f": len, "a": one}, Any),
         (lambda one: Holder((len, one)), Any),
+        (lambda one: {one: 1}, Any),
+        (lambda one: [len, {one: 1}], Any),
     ],
-    ids=["tuple", "dict", "record", "beside", "beside in dict", "beside in record"],
+    ids=[
+        "tuple",
+        "dict",
+        "record",
+        "beside",
+        "beside in dict",
+        "beside in record",
+        "key",
+        "beside a key",
+    ],
 )
 def test_it_is_one_too_inside_of_a_value(
     around: Callable[[object], object], annotation: Any, said: bool
@@ -101,7 +113,28 @@ def test_it_is_one_too_inside_of_a_value(
                 "[1]",
                 "['a']",
                 ".lines[1]",
-            )
+            ) or caught.value.fields["inside"].startswith(("[<map object", "[1][<map object"))
+
+
+@pytest.mark.parametrize(
+    ("made", "annotation"),
+    [
+        (lambda one: OrderedDict(a=one), Mapping[str, Iterable[int]]),
+        (lambda one: UserDict(a=one), dict[str, Any]),
+        (lambda one: UserList([one]), Sequence[Any]),
+    ],
+)
+def test_it_is_one_too_inside_of_what_the_annotation_takes_for_a_list_or_a_dict(
+    made: Callable[[object], object], annotation: Any
+) -> None:
+    def holder() -> Any:
+        return made(map(int, "12"))
+
+    holder.__annotations__["return"] = annotation
+    holder = query(name="test_values_read_once:taken", persist=False)(holder)
+    with Engine(None) as db, pytest.raises(UnstorableValue, match="it can be read only once") as caught:
+        db.get(holder)
+    assert "Return what is in it" in str(caught.value)
 
 
 def test_a_coroutine_is_none_either() -> None:
