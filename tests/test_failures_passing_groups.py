@@ -95,3 +95,30 @@ def test_who_stands_on_a_ring_is_tried_again_with_a_member_of_its_group_that_fai
     db.set(cell.key("a"), 1)
     assert db.get(top) == 11
     db.check_invariants()
+
+
+def test_a_snapshot_raises_the_first_failure_of_a_group_also_where_a_later_one_is_of_a_moment(
+    db: Engine,
+) -> None:
+    @query
+    def bad() -> int:
+        raise ValueError("bad")
+
+    @query
+    def both() -> int:
+        return sum(each([bad.key(), known.key("a")]))
+
+    @query
+    def ring() -> int:
+        return sum(each([known.key("a"), ring.key()]))
+
+    busy.add("a")
+    with pytest.raises(ValueError, match="bad"):
+        db.get(both)
+    with pytest.raises(CycleError):
+        db.get(ring)
+    with db.snapshot() as old:
+        with pytest.raises(ValueError, match="bad"):
+            old.get(both)
+        with pytest.raises(CycleError):
+            old.get(ring)
