@@ -83,7 +83,7 @@ def meet_all(core: Core, nodes: Iterable[int], asker: Running) -> None:
         return
     for node in nodes:
         held = core.graph.values[node]
-        if core.graph.flags[node] & TRANSIENT and asker.cycle is None:
+        if core.graph.flags[node] & TRANSIENT:
             asker.transient = True
         if isinstance(held, Failure) and held.ring and not core.graph.status[node] & MARKED:
             join_ring(core, held.error, held.ring, asker)

@@ -118,5 +118,11 @@ class SnapshotFrame(Frame):
     def fetch_group(self, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> tuple[Any, ...]:
         """See `Frame.fetch_group`: all are computed, then the first error is raised."""
         self.snapshot.stopped(self.name)
-        values = [self.snapshot._value(info, args) for info, args in many]
+        values = []
+        for info, args in many:
+            try:
+                values.append(self.snapshot._value(info, args))
+            except Exception as passing:  # a failure that is not kept: the others are computed all the same
+                self.snapshot.check_loss()
+                values.append(Failure.of(passing))
         return tuple([hand_out(value) for value in values])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from engine import Engine, Key, NewValue, Set, SnapshotLost, each, fold, input, persist, query, table
+from engine import Engine, Key, NewValue, Set, SnapshotLost, fold, input, persist, query, table
 from engine.look import look_at, take
 
 busy: set[str] = set()  # names that cannot be read for now
@@ -75,39 +75,6 @@ def test_a_list_that_is_given_in_place_of_a_passing_failure_is_one_like_any_othe
         assert (db.get(listed, name), db.get(twice, name)) == ([], 0)
     busy.clear()
     assert (db.get(listed, "a"), db.get(twice, "a")) == ([1], 1)
-    db.check_invariants()
-
-
-def test_who_rests_on_a_group_is_marked_later_where_a_member_failed_for_a_moment_behind_another(
-    db: Engine,
-) -> None:
-    @query
-    def positive(name: str) -> int:
-        if not cell(name):
-            raise ValueError(name)
-        return 10
-
-    @query
-    def both() -> int:
-        return sum(each([positive.key("a"), known.key("a")]))
-
-    @query
-    def top() -> int:
-        try:
-            return both()
-        except ValueError:
-            return -1
-
-    @query
-    def other() -> int:
-        return len(listed("a"))
-
-    busy.add("a")
-    assert (db.get(top), db.get(other), db.get(top)) == (-1, 0, -1)
-    db.check_invariants()
-    busy.clear()
-    db.set(cell.key("a"), 1)
-    assert db.get(top) == 11
     db.check_invariants()
 
 

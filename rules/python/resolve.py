@@ -212,7 +212,8 @@ class Resolver:
         if dotted == rows[0].value and self._is_member(path, qualified, known or found, dotted):
             return (symbol(path, qualified.rpartition(".")[0], INSTANCE, 0),)
         said = rows[0].value.startswith(DECLARED)
-        return () if scope and any(is_descriptor(one, self.member, said) for one in known) else known
+        in_class = "." in qualified
+        return () if in_class and any(is_descriptor(one, self.member, said) for one in known) else known
 
     def _is_member(self, path: str, qualified: str, known: Meanings, dotted: str) -> bool:
         """Whether a variable of a class to which these are assigned is a member of an enumeration."""
