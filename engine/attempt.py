@@ -113,3 +113,5 @@ def finish(core: Core) -> None:
         commit(core)
     if core.written >= MANY:
         give_back(core)
+    if core.dispatch is not None:
+        core.dispatch.rest()

@@ -19,11 +19,14 @@ from engine.tables.kept_table import KeptTable
 
 
 def pack_rows(core: Core, node: int) -> bytes:
-    """The rows of a member as they are kept now; b"": it is no member of one table alone, or has none yet."""
-    one = _table_of(core, node)
-    if one is None or node in one.missed or one.definition is None:
-        return b""
-    return pack((one.shape, tuple(one.kept.of(node))))
+    """The rows of a member as they are kept now; b"" where it has none, see `has_rows`."""
+    one = _kept_in(core, node)
+    return b"" if one is None else pack((one.shape, tuple(one.kept.of(node))))
+
+
+def has_rows(core: Core, node: int) -> bool:
+    """Whether it is a member of one table alone, which has its rows already."""
+    return _kept_in(core, node) is not None
 
 
 def unpack_rows(core: Core, node: int, packed: bytes) -> tuple[Any, ...] | None:
@@ -49,3 +52,8 @@ def _table_of(core: Core, node: int) -> KeptTable | None:
     found = [core.collections[reader] for reader in readers_of(core, node) if reader in core.collections]
     one = found[0] if len(found) == 1 else None
     return one if isinstance(one, KeptTable) else None
+
+
+def _kept_in(core: Core, node: int) -> KeptTable | None:
+    one = _table_of(core, node)
+    return None if one is None or node in one.missed or one.definition is None else one

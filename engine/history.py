@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, field
 
 from engine.earlier import Earlier, from_row, held, units
-from engine.earlier_rows import gives_rows, pack_rows, unpack_rows
+from engine.earlier_rows import gives_rows, has_rows, pack_rows, unpack_rows
 from engine.graph import (
     ERROR,
     FORCED,
@@ -113,12 +113,15 @@ class History:
         return made
 
     def present(self, core: Core, node: int, info: QueryInfo) -> Earlier | None:
-        """The memo that a node has, as one of its earlier ones; None: it could not be kept. Keeps nothing."""
-        row = self._row_of(core, node, info)
+        """The memo that a node has, as one of its earlier ones; None: it could not be kept. Keeps nothing.
+
+        Without its rows: it is compared, and what it read. To read them takes longer than all else.
+        """
+        row = self._row_of(core, node, info, with_rows=False)
         made = from_row(row) if row is not None else None
         return made and next((one for one in self.of(core, node) if one.same(made)), made)
 
-    def _row_of(self, core: Core, node: int, info: QueryInfo) -> EarlierRow | None:
+    def _row_of(self, core: Core, node: int, info: QueryInfo, *, with_rows: bool = True) -> EarlierRow | None:
         graph = core.graph
         flags = graph.flags[node]
         if graph.status[node] & FORCED:
@@ -132,8 +135,8 @@ class History:
             return None
         rows = b""
         if flags & UNSTORED and gives_rows(core, node):
-            rows = pack_rows(core, node)
-            if not rows:
+            rows = pack_rows(core, node) if with_rows else b""
+            if not rows and (with_rows or not has_rows(core, node)):
                 return None
         below = graph.below(node)
         return EarlierRow(

@@ -25,6 +25,7 @@ from engine.store.lock import Held, keep_readers_out
 from engine.store.ongoing import Ongoing
 from engine.store.proof import Proof
 from engine.store.rawfile import RawFile
+from engine.store.seal import stamp_of
 
 BUSY_SECONDS = 5.0  # another program may hold a transaction while somebody looks at the store
 MOST_PASSES = 8  # over the log, while others commit
@@ -127,7 +128,7 @@ def merge(opened: Opened, *, force: bool = False) -> bool:
         if not empty_log(opened):
             return False
         readers.release()  # all is merged, and what they read changes no more
-        one = seal_of(opened.raw, opened.raw.digest(), opened.stored)
+        one = seal_of(opened.raw, stamp_of(opened.raw.fd), opened.raw.digest(), opened.stored)
         seal.write_seal(opened.files.seal, one)
         opened.base = one.base
         return True
@@ -202,9 +203,9 @@ def _checkpoint(connection: sqlite3.Connection, mode: str) -> bool:
     return not busy
 
 
-def seal_of(raw: RawFile, digest: bytes, stored: rows.StateRow) -> seal.Seal:
-    """The seal for the main file as it is now."""
-    return seal.Seal(schema.VERSION, raw.size(), digest, checksums.state_sum(stored))
+def seal_of(raw: RawFile, stamp: bytes, digest: bytes, stored: rows.StateRow) -> seal.Seal:
+    """The seal for the main file as it is now. The stamp was taken before the digest was (seal Z4)."""
+    return seal.Seal(schema.VERSION, raw.size(), digest, checksums.state_sum(stored), stamp)
 
 
 def create(files: Files) -> None:
@@ -232,7 +233,7 @@ def create(files: Files) -> None:
     os.replace(files.new, files.database)
     raw = RawFile.open(files.database)
     try:
-        seal.write_seal(files.seal, seal_of(raw, raw.digest(), empty))
+        seal.write_seal(files.seal, seal_of(raw, b"", raw.digest(), empty))
     finally:
         raw.close()
 

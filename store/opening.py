@@ -6,7 +6,8 @@ Invariants
     O1  Nothing of a file is executed or believed before its schema has been compared as text.
     O2  A file of another program or of a newer version is left byte for byte as it was.
     O3  What cannot be trusted is set aside under another name, and one note says what that costs (aside).
-    O4  Opening a sealed store reads its bytes once and walks no table; a large one may be read later (proof).
+    O4  Opening a sealed store reads its bytes once and walks no table; a large one may be read later (proof),
+        or not at all (seal Z4).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from engine.store.lock import (
 )
 from engine.store.merging import Opened, close_unmerged, connect, connect_read_only, create, merge, trust
 from engine.store.others import are_ours, commits_of_others, pages_of_all_commits
-from engine.store.proof import WORTH_BYTES, Proof
+from engine.store.proof import WORTH_BYTES, Proof, is_as_left
 from engine.store.rawfile import RawFile
 
 AGAIN = "everything will be computed again."
@@ -101,7 +102,9 @@ def open_for_reading(files: Files) -> Opened:
             held = hold_as_reader(files.readers)
             _check_owner(files, raw, reading=True)
             found = seal.read_seal(files.seal) if alone else None
-            sealed = found is not None and found.size == raw.size() and found.digest == raw.digest()
+            sealed = found is not None and found.size == raw.size()
+            if found is not None and sealed:
+                sealed = is_as_left(raw, found) or found.digest == raw.digest()
             header = _judge(files, raw, found, sealed)
             if header.kind is not schema.Kind.OURS:
                 raise StoreDamaged(store=files.database, found=header.what)
@@ -173,7 +176,7 @@ def _open_existing(files: Files, synchronous: str, notes: list[str], *, proves_l
             _check_writable(files)
             found = seal.read_seal(files.seal)
             sealed = found is not None and found.size == raw.size()
-            if found is not None and sealed:
+            if found is not None and sealed and not is_as_left(raw, found):
                 if proves_later and _seems_sealed(files, raw, found):
                     proof = Proof(raw, found)
                 else:

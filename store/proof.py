@@ -15,9 +15,14 @@ import threading
 
 from engine.store.ending import Ending
 from engine.store.rawfile import RawFile
-from engine.store.seal import Seal
+from engine.store.seal import Seal, stamp_of
 
 WORTH_BYTES = 4 << 20  # smaller files are read in a millisecond: a thread is not worth it
+
+
+def is_as_left(raw: RawFile, found: Seal) -> bool:
+    """Whether nobody can have written to a large file since it was sealed: then it need not be read."""
+    return raw.size() > WORTH_BYTES and found.stamp == stamp_of(raw.fd) != b""
 
 
 class Proof:
@@ -25,7 +30,7 @@ class Proof:
 
     def __init__(self, raw: RawFile, found: Seal) -> None:
         self._raw = raw
-        self._found = found
+        self._found = found._replace(stamp=stamp_of(raw.fd))  # before it is read (seal Z4)
         self._is_stopped = False
         self._end = Ending()
         self._shared = threading.Lock()  # taken by who gives the descriptor back
@@ -52,6 +57,11 @@ class Proof:
             error, self._error, self._read_in_vain = self._error, None, True
             raise error
         return self._holds
+
+    @property
+    def sealed(self) -> Seal:
+        """The seal of the file, if it holds."""
+        return self._found
 
     def stop(self) -> None:
         """Nobody needs the verdict any more. When this returns, the descriptor is not used."""

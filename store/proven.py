@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar
 from weakref import WeakSet
@@ -23,6 +23,7 @@ from engine.store.asking import Readable
 from engine.store.failures import is_doubtful, translated
 from engine.store.merging import Opened
 from engine.store.opening import audit, reason_of
+from engine.store.seal import Seal, write_seal
 
 
 class Proven(Readable):
@@ -85,8 +86,16 @@ class Proven(Readable):
                     self._condemned = damage.fields["reason"]
                 raise
             self._opened.proof = None
+            if holds:
+                self._seal_again(proof.sealed)
             self._learn()
             return not holds
+
+    def _seal_again(self, sealed: Seal) -> None:
+        """It was read, so the next opening need not read it (seal Z4)."""
+        with suppress(OSError):  # it will, then
+            if self._opened.raw.is_at(self.path):
+                write_seal(self._opened.files.seal, sealed)
 
     @contextmanager
     def early(self) -> Iterator[None]:

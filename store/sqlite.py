@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from engine.store.inspect import Statistics, Totals
 
 CLOSE_WAL_BYTES = 4 << 20  # merged at close when the log is larger,
+CLOSE_PART = 16  # and more than this part of the file, all of which is read to be sealed,
 CLOSE_FILE_BYTES = 32 << 20  # or when the file is small enough to be sealed in a few milliseconds
 
 ANOTHER = "another store lies in its place by now; that one was left as it is"
@@ -208,8 +209,8 @@ class Store(Tidying):
             try:
                 with translated(self.path):
                     self._opened.stop_merging()
-                    wal = self.files.wal_size()
-                    cheap = wal > CLOSE_WAL_BYTES or self._raw.size() + wal < CLOSE_FILE_BYTES
+                    file, wal = self._raw.size(), self.files.wal_size()
+                    cheap = wal > max(CLOSE_WAL_BYTES, file // CLOSE_PART) or file + wal < CLOSE_FILE_BYTES
                     # As where a merge was stopped, or a reader in its way. The next opening would read all.
                     unsealed = not self._opened.base or not os.path.lexists(self.files.seal)
                     merges = not self.read_only and not self.unproven

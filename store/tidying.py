@@ -272,11 +272,12 @@ class Tidying(Proven):
             if not empty_log(self._opened):
                 return False
         one.let_readers_in()
+        stamp = seal.stamp_of(self._raw.fd)
         digest = self._raw.digest(beside=True, stopped=lambda: one.is_stopped)
         with one.inside():
             if not self._is_in_place():  # the seal of another store may lie there
                 return False
-            sealed = seal_of(self._raw, digest, stored)
+            sealed = seal_of(self._raw, stamp, digest, stored)
             if self.files.wal_size():
                 self._rest_on(sealed.base)
                 sync(self.files.wal, self.synchronous)  # with the seal alone, what is left counts as stray

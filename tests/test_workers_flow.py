@@ -6,7 +6,7 @@ import fcntl
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -14,6 +14,7 @@ from engine import Engine
 from engine.core import Core
 from engine.parallel import choose, dispatch
 from engine.parallel.exchange import Exchange
+from engine.parallel.slot import Slot
 from engine.persist import commit
 from tests.workers import Rules, make, others
 
@@ -27,8 +28,8 @@ def large(n: int) -> bytes:
     return bytes(300_000)
 
 @query
-def total() -> int:
-    return sum(map(len, each(large, range(20))))
+def total(first: int) -> int:
+    return sum(map(len, each(large, range(first, first + 20))))
 """
 MANY = """
 @query(workers="process")
@@ -39,6 +40,12 @@ def one(n: int) -> int:
 def total() -> int:
     return sum(each(one, range(300)))
 """
+
+
+def _slots(core: Core) -> list[Slot]:
+    """The workers there are."""
+    assert core.dispatch is not None
+    return list(core.dispatch.exchange._slots.values())
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +70,7 @@ def test_a_worker_goes_on_while_this_process_commits(make: Make, monkeypatch: py
     monkeypatch.setattr("engine.parallel.exchange.is_due", lambda core, rows: core.tally.executed and not ran)
     monkeypatch.setattr("engine.parallel.exchange.commit", lasting)
     with Engine(None, processes=1) as db:
-        assert db.get(rules.total) == 20 * 300_000
+        assert db.get(rules.total, 0) == 20 * 300_000
     assert ran[0] >= 3 if is_wide else ran == [2]
 
 
@@ -86,9 +93,7 @@ def test_a_worker_has_more_to_go_on_with_while_this_process_commits(
     under_way: list[int] = []
 
     def noted(core: Core, *, goes_on: bool) -> None:
-        assert core.dispatch is not None
-        exchange = cast(Any, core.dispatch).exchange
-        under_way.extend(len(slot.flight) for slot in exchange._slots.values())
+        under_way.extend(len(slot.flight) for slot in _slots(core))
         commit(core, goes_on=goes_on)
 
     monkeypatch.setattr("engine.parallel.exchange.commit", noted)
@@ -122,3 +127,37 @@ def test_workers_begin_before_all_members_are_looked_at(make: Make, monkeypatch:
     assert sent[:20] == [50] * 20
     assert sent[-1] == 300
     assert sorted(set(sent)) == [50, 100, 150, 200, 250, 300]
+
+
+def test_a_worker_forgets_what_it_knows_after_half_of_what_memory_may_hold(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = make(LARGE)
+    anew: list[int] = []
+    renew = Slot.renew
+
+    def counted(slot: Slot, generation: int) -> None:
+        anew.append(slot.epoch)
+        renew(slot, generation)
+
+    monkeypatch.setattr(Slot, "renew", counted)
+    # Half of it is less than 10 and 2 values; some more are under way, up to 8 while a commit is due.
+    for max_memory, epochs in ((None, [1]), (6_000_000, [2]), (1, range(3, 11))):
+        with Engine(tmp_path / f"{max_memory}", processes=1, max_memory=max_memory) as db:
+            assert db.get(rules.total, 0) == 20 * 300_000
+        assert len(anew) in epochs
+        anew.clear()
+
+
+@pytest.mark.parametrize("is_large", [True, False])
+def test_a_worker_that_holds_much_is_ended_with_the_request(
+    make: Make, monkeypatch: pytest.MonkeyPatch, is_large: bool
+) -> None:
+    rules = make(LARGE)
+    if is_large:
+        monkeypatch.setattr("engine.parallel.exchange.KEPT", 5_000_000)
+    with Engine(None, processes=1) as db:
+        for first in (0, 20):
+            assert db.get(rules.total, first) == 20 * 300_000
+            assert len(_slots(db._core)) == (0 if is_large else 1)
+    assert len(rules.noted()[1]) == (2 if is_large else 1)  # processes

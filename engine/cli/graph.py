@@ -219,7 +219,7 @@ def affected(ask: Asker, files: tuple[str, ...], since: str | None, tests: bool,
     for name in files:  # a wrong path would be an answer without tests
         if not os.path.lexists(name) and not os.path.lexists(ask.settings.root / name):
             tell(f"there is no file {escaped(name)} now: it counts as removed")
-    found = ask("affected", ask.as_argument(changed), str(depth))
+    found = ask("affected_files" if tests else "affected", ask.as_argument(changed), str(depth))
     ask.answer = {"changed": changed, **found}
     if tests:
         return [one["symbol"] for one in found["tests"]]

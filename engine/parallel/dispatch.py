@@ -103,6 +103,11 @@ class Dispatch:
         """As many workers for an engine beside this one; None where they cannot be had twice."""
         return self._another(core) if self._another is not None else None
 
+    def rest(self) -> None:
+        """A request has ended: let memory go. The lock is held."""
+        if self._exchange is not None and not self._busy:
+            self._exchange.rest()
+
     def close(self) -> None:
         """End everything that works for this engine."""
         self._off = True

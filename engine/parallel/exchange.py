@@ -25,7 +25,7 @@ from engine.parallel.pending import Pending
 from engine.parallel.questions import reply
 from engine.parallel.repeated import Again
 from engine.parallel.shared import Shared
-from engine.parallel.slot import Slot
+from engine.parallel.slot import KEPT, RECEIVED, Slot
 from engine.parallel.stored import StoredTables
 from engine.parallel.surroundings import surroundings
 from engine.parallel.units import (
@@ -45,8 +45,6 @@ from engine.store import canonical
 AHEAD: Final = 2  # batches under way in one worker: it goes on with the second while we take over the first
 AT_COMMIT: Final = 8  # the same when we are about to commit: as long as that takes
 FEW: Final = 4_096  # units that wait, below which more are looked for
-# Bytes of memos, made and given, after which a worker starts anew, so that its memory stays bounded.
-RECEIVED: Final = 128 << 20
 COMMIT_ROWS: Final = 20_000  # rows of a commit meanwhile: more take longer than the batches that workers have
 TICK_SECONDS: Final = 0.1  # how long a request may be outdated, or the engine closed, before it is noticed
 STALE_SECONDS: Final = 1.0  # what a worker is given to end a batch that nobody wants any more
@@ -63,6 +61,7 @@ class Exchange:
         self._stored = StoredTables(core)
         self._slots: dict[int, Slot] = {}
         self._pending = Pending(core)
+        self._most = RECEIVED if core.memory is None else min(RECEIVED, core.memory.most_unsaved // 2)
         self.lost = Lost(core)
 
     @property
@@ -127,12 +126,17 @@ class Exchange:
         more = bool(self._pending) and not order.first
         return more or any(slot.units and not slot.stale_since for slot in self._slots.values())
 
+    def rest(self) -> None:
+        """Nothing is asked for any more: end the workers that hold much."""
+        for number, slot in tuple(self._slots.items()):
+            if slot.received > KEPT and not slot.flight:
+                self._drop(number)
+
     def close(self) -> None:
         """End all workers."""
         self._executor.close()
-        for slot in self._slots.values():
-            self._release(slot)
-        self._slots.clear()
+        while self._slots:
+            self._release(self._slots.popitem()[1])
 
     # -- sending and waiting -------------------------------------------------------------------
 
@@ -147,7 +151,7 @@ class Exchange:
             return False
         if slot.generation != self._core.generation:
             return False
-        if not slot.sent_at or slot.received > RECEIVED or self._pending.is_alone(slot.units[0]):
+        if not slot.sent_at or slot.received > self._most or self._pending.is_alone(slot.units[0]):
             return False
         return self._pending.is_plenty(slots, len(slot.flight))
 
@@ -155,7 +159,7 @@ class Exchange:
         """Give a slot a batch. False: there is none for it now."""
         core = self._core
         ahead = bool(slot.flight)
-        if not ahead and (slot.generation != core.generation or slot.received > RECEIVED):
+        if not ahead and (slot.generation != core.generation or slot.received > self._most):
             slot.renew(core.generation)
         idle = slots - len([one for one in self._slots.values() if one.flight])
         nodes = self._pending.next_batch(slots, idle, ahead=ahead)
@@ -287,7 +291,9 @@ class Exchange:
         self._release(slot)  # meanwhile it waits for others (limits N1)
         try:
             if not slot.stale_since:
-                said = reply(self._core, slot, ask, order, self._is_limited())
+                # Whether a worker takes a place of a limit, which only this thread can give back.
+                limited = any(one.limit is not None for one in self._slots.values())
+                said = reply(self._core, slot, ask, order, limited)
                 said = self._stored.told(said, ask.query, slot)
         finally:
             slot.owed = limit, said
@@ -300,10 +306,6 @@ class Exchange:
             (slot.limit, said), slot.owed = slot.owed, None
             self._core.limits.take(slot.limit, slot)
             self._executor.send(number, encode(said))
-
-    def _is_limited(self) -> bool:
-        """Whether a worker takes a place of a limit, which only this thread can give back."""
-        return any(slot.limit is not None for slot in self._slots.values())
 
     # -- what does not come back ---------------------------------------------------------------
 

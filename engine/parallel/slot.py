@@ -12,6 +12,10 @@ from engine.parallel.units import Reply, Surroundings
 
 ANSWER_US: Final = 200  # what an answer costs both sides, beyond what it takes to find it
 LONGEST_US: Final = 5_000  # of what it takes to find one: more is a commit that came in between
+# Bytes of memos, made and given, after which a worker starts anew, so that its memory stays bounded: it holds
+# some nine bytes for each. Where `max_memory` is small, half of that.
+RECEIVED: Final = 128 << 20
+KEPT: Final = 16 << 20  # the same, above which it is ended with the request: it is started again in 0.1 s
 _EPOCHS: Final = count(1)  # of all engines, so that one worker may serve several, one after the other
 
 

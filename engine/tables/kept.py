@@ -4,7 +4,7 @@ Invariants
     P1  Every member has all its rows in one place: in `fresh`, or in the store. What is in `fresh` counts.
     P2  `fresh` is emptied by a commit that wrote it, and by nothing else: without a store it is all there is.
     P3  The lock of the core is held.
-    P4  What was read ahead is what the store has: it is let go when a commit changes that.
+    P4  What was read ahead, or last, is what the store has: it is let go when a commit changes that.
 
 Not here: what changed rows mean for others (collect).
 """
@@ -26,7 +26,7 @@ Columns = tuple[Plain, ...]
 class KeptRows:
     """Rows by member; looked up by columns."""
 
-    __slots__ = ("_ahead", "_attached", "_by", "_names", "_node", "_stored", "fresh", "unseen")
+    __slots__ = ("_ahead", "_attached", "_by", "_latest", "_names", "_node", "_stored", "fresh", "unseen")
 
     def __init__(self, stored: Collections | None, node: int, names: Sequence[str]) -> None:
         self._stored = self._attached = stored
@@ -36,6 +36,8 @@ class KeptRows:
         self.unseen: set[int] = set()  # members in `fresh` that the store has no rows of
         self._by: dict[str, dict[Plain, set[int]]] = {}  # column -> value -> members in `fresh`
         self._ahead: dict[int, tuple[Columns, ...]] = {}  # read before they are asked for
+        # Of the member that was read last: its earlier memo and its delta want the same rows.
+        self._latest: tuple[int, tuple[Columns, ...]] = 0, ()
 
     def of(self, member: int) -> tuple[Columns, ...]:
         """The rows of a member."""
@@ -47,7 +49,9 @@ class KeptRows:
         ahead = self._ahead.get(member)
         if ahead is not None:
             return ahead
-        return tuple(self._stored.rows_of(self._node, (member,)).get(member, ()))
+        if self._latest[0] != member:
+            self._latest = member, tuple(self._stored.rows_of(self._node, (member,)).get(member, ()))
+        return self._latest[1]
 
     def read_ahead(self, members: Iterable[int]) -> None:
         """The rows of these members are asked for next: read them at once."""
@@ -129,6 +133,7 @@ class KeptRows:
         """The batch was written."""
         self._stored = self._attached
         self._ahead.clear()
+        self._latest = 0, ()
         self.fresh.clear()
         self.unseen.clear()
         self._by.clear()

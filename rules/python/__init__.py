@@ -20,7 +20,14 @@ time, so that a name that changes resolves again only what asked for it. Questio
 
 from __future__ import annotations
 
-from engine.rules.python.affected import Affected, AffectedBy, affected, affected_by
+from engine.rules.python.affected import (
+    Affected,
+    AffectedBy,
+    AffectedFiles,
+    affected,
+    affected_by,
+    affected_files,
+)
 from engine.rules.python.bindings import Binding, bindings
 from engine.rules.python.calls import (
     callees,
@@ -74,6 +81,7 @@ from engine.rules.python.uses import Use
 __all__ = [
     "Affected",
     "AffectedBy",
+    "AffectedFiles",
     "Attribute",
     "Base",
     "Binding",
@@ -105,6 +113,7 @@ __all__ = [
     "Verdict",
     "affected",
     "affected_by",
+    "affected_files",
     "bases",
     "bindings",
     "broken_files",

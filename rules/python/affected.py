@@ -47,22 +47,43 @@ class Affected:
     unknown: tuple[str, ...]
 
 
+@frozen
+class AffectedFiles:
+    """The files that a change reaches, see `Affected`."""
+
+    files: tuple[Reached, ...]
+    tests: tuple[Reached, ...]
+    unknown: tuple[str, ...]
+
+
 @query
 def affected(changed: tuple[str, ...], depth: int = 0) -> Affected:
     """What a change of these files can reach, over at most `depth` steps (0: any number)."""
-    _refuse_one(changed, "lib.py")
-    python = sorted({path for path in changed if path.endswith((".py", ".pyi"))})
-    files = [Reached(path, "file", ()) for path in python]
-    files += reach(python, _importing, depth).values()
+    reached = affected_files(changed, depth)
+    python = _python(changed)
     own = {row.symbol: row.kind for path in python for row in definitions.of(path)}
     found = _definitions(own, [f"{path}:" for path in python], depth)
-    return Affected(
+    likely = tuple(_likely(found))
+    return Affected(reached.files, tuple(found), reached.tests, likely, reached.unknown)
+
+
+@query
+def affected_files(changed: tuple[str, ...], depth: int = 0) -> AffectedFiles:
+    """The files alone that a change of these can reach: without the references of the project, which cost
+    most of a first build."""
+    _refuse_one(changed, "lib.py")
+    python = _python(changed)
+    files = [Reached(path, "file", ()) for path in python]
+    files += reach(python, _importing, depth).values()
+    return AffectedFiles(
         files=tuple(files),
-        definitions=tuple(found),
         tests=tuple(one for one in files if is_test_file(one.symbol)),
-        likely=tuple(_likely(found)),
         unknown=tuple(sorted(set(changed) - set(python))),
     )
+
+
+def _python(changed: Iterable[str]) -> list[str]:
+    return sorted({path for path in changed if path.endswith((".py", ".pyi"))})
 
 
 @frozen
