@@ -47,6 +47,8 @@ class Surroundings(NamedTuple):
     path: tuple[bytes, ...]
     directory: bytes
     environment: dict[bytes, bytes]
+    recursion_limit: int
+    digits_limit: int  # of whole numbers as text
 
 
 class Unit(NamedTuple):
