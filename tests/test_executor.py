@@ -113,6 +113,19 @@ def test_what_an_executor_raises_is_no_value_of_a_query(make: Make, tmp_path: Pa
         db.check_invariants()
 
 
+def test_what_no_worker_tells_is_no_value_of_a_query(make: Make, tmp_path: Path) -> None:
+    class Garbled(Threads):
+        def _tell(self, message: bytes) -> None:
+            self._outbox.put(message[:-1] if message else message)
+
+    rules = make(RULES)
+    with Engine(tmp_path / "store", root=tmp_path, executor=Garbled()) as db:
+        assert db.get(rules.squares) == (0, *(n % 3 + n * n for n in range(60)))
+        (note,) = db.notes()
+        assert "everything runs in this one: a worker tells what cannot be read" in note
+        db.check_invariants()
+
+
 def test_an_executor_that_cannot_end_holds_up_nothing(
     make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,7 +4,8 @@ The process in which one lives here (`main`) hears from standard input and write
 whatever queries print goes to standard error.
 
 Invariants
-    W4  The process ends with its input, also while a query runs.
+    W4  The process ends with its input, also while a query runs (one call in C that keeps the interpreter to
+        itself has to come back first).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import NoReturn
 
 from engine import collector
 from engine.parallel.framing import READY, Incoming, framed
@@ -73,14 +75,14 @@ def main() -> None:
     incoming = Incoming(source)
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what queries print must not get between the messages
+    sys.stdout = sys.stderr  # line by line: what is in a buffer is lost when this process is ended
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     threading.Thread(target=_end_with, args=(source,), name="engine-orphan", daemon=True).start()
 
     def hear() -> bytes | None:
         data = incoming.read()
         if data is None:
-            sys.stdout.flush()
-            os._exit(0)
+            _leave()
         return data
 
     def tell(message: bytes) -> None:
@@ -88,7 +90,7 @@ def main() -> None:
             sink.write(framed(message))
             sink.flush()
         except BrokenPipeError:
-            os._exit(0)  # nobody hears any more (W4)
+            _leave()  # nobody hears any more (W4)
 
     tell(READY)
     gc.freeze()  # what is imported stays
@@ -101,4 +103,11 @@ def _end_with(descriptor: int) -> None:
     poll = select.poll()
     poll.register(descriptor, 0)  # the end is always told
     poll.poll()
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """End this process, and what queries started, where it leads a group of its own (processes R1)."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
     os._exit(0)
