@@ -163,11 +163,12 @@ def _started(core: Core, work: Callable[[], None], wanted: int) -> list[threadin
     """As many threads that work as can be had, `wanted` at most."""
     family = _FAMILY.get()
     assert family is not None
-    alive = [helper for helper in family if helper.is_alive()]
-    waiting = sum(map(len, core.claims.waiting.values()))  # of these none is taken away: see
-    # test_who_computes_what_all_threads_wait_for_has_help
+    # Threads of another engine may work on it, so it is never gone through but at once.
+    family.difference_update([helper for helper in tuple(family) if not helper.is_alive()])
+    # Of those that wait none is taken away. See test_who_computes_what_all_threads_wait_for_has_help.
+    waiting = sum(map(len, core.claims.waiting.values()))
+    room = max(core.workers, WAITING) - 1 - len(family) + waiting
     found: list[threading.Thread] = []
-    room = max(core.workers, WAITING) - 1 - len(alive) + waiting
     for _ in range(min(wanted, room)):
         helper = threading.Thread(target=copy_context().run, args=(work,), name="engine-worker", daemon=True)
         try:
@@ -175,6 +176,5 @@ def _started(core: Core, work: Callable[[], None], wanted: int) -> list[threadin
         except RuntimeError:
             break  # no further thread can be had: the asking thread does the work (O2)
         found.append(helper)
-    family.clear()
-    family.update(alive, found)
+    family.update(found)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import pytest
 from engine import Engine
 from engine.errors import BadSettings
 from engine.parallel.executor import Executor
+from engine.parallel.slot import Slot
 from engine.parallel.units import Answer, Ask, decode_told, encode
 from tests.executors import Threads
+from tests.patience import PATIENCE, until
 from tests.workers import Rules, graph_of, make
 
 Make = Callable[[str], Rules]
@@ -157,6 +160,7 @@ def test_either_processes_or_an_executor_compute() -> None:
 
 NOTHING_SENT = """
 import sys
+import threading
 from engine import Engine, each, query
 
 @query
@@ -179,3 +183,49 @@ def test_where_nothing_is_sent_nothing_that_sends_is_loaded() -> None:
     assert "engine.parallel.dispatch" in loaded
     for name in ("exchange", "processes", "units"):
         assert f"engine.parallel.{name}" not in loaded
+
+
+def test_what_a_worker_tells_that_was_dropped_and_goes_on_is_not_believed(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer was taken for that of the next batch, with the file as it was before the last `sync`."""
+    monkeypatch.setattr("engine.parallel.exchange.STALE_SECONDS", 0.0)
+    rules = make("""
+@input
+def cell() -> int:
+    return 1
+
+@query(workers="process")
+def size(n: int) -> int:
+    length = len(read_text(f"{n}.txt"))
+    note("read")
+    while not LOG.with_name("go").exists():
+        time.sleep(0.01)
+    return length
+
+@query
+def sizes() -> int:
+    return sum(each(size, range(1))) + cell() * 0
+""")
+    (tmp_path / "0.txt").write_text("old")
+    with Engine(None, root=tmp_path, executor=Threads()) as db:
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(db.get(rules.sizes)))
+        thread.start()
+        until(rules.log.exists)
+        (tmp_path / "0.txt").write_text("newest")
+        slots = slots_of(db)
+        first = slots[1]
+        db.sync()
+        db.set(rules.cell.key(), 2)
+        until(lambda: 1 in slots and slots[1] is not first and slots[1].units)
+        (tmp_path / "go").touch()
+        thread.join(PATIENCE)
+        assert found == [6]
+
+
+def slots_of(db: Engine) -> dict[int, Slot]:
+    dispatch = db._core.dispatch
+    assert dispatch is not None
+    assert dispatch._exchange is not None
+    return dispatch._exchange._slots

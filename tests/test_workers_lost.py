@@ -42,9 +42,12 @@ def test_workers_that_were_killed_while_they_were_idle_cost_no_key_anything(make
 
 def test_a_worker_that_ended_is_noticed_though_what_it_forked_holds_its_output_open(make: Make) -> None:
     rules = make("""
+import warnings
+
 @query(workers="process")
 def forks(n: int) -> int:
     if n == 3:
+        warnings.simplefilter("ignore")  # that this process has threads
         if os.fork() == 0:
             time.sleep(3600)
             os._exit(0)
@@ -106,6 +109,40 @@ def test_what_a_query_started_in_a_worker_ends_with_the_process_that_started_tha
     process.kill()
     process.wait(PATIENCE)
     until(lambda: not any(map(is_alive, started(rules))))
+
+
+FORKS = """
+import os, sys, time, warnings
+sys.path[:0] = {path!r}
+import {name} as rules
+from engine import Engine
+db = Engine(None, processes=2)
+db.get(rules.squares)
+warnings.simplefilter("ignore")  # that this process has threads
+if os.fork() == 0:
+    rules.note("child")
+time.sleep(3600)
+"""
+
+
+def test_workers_end_though_a_process_that_was_forked_meanwhile_holds_their_input_open(
+    make: Make, tmp_path: Path
+) -> None:
+    rules = make(SQUARES)
+    program = FORKS.format(name=rules.name, path=[str(tmp_path), *sys.path])
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    until(lambda: rules.log.exists() and "child" in rules.log.read_text())
+    child = next(
+        int(line.split()[1]) for line in rules.log.read_text().splitlines() if line.startswith("child")
+    )
+    workers = rules.noted()[1] - {child, process.pid}
+    assert len(workers) == 2
+    process.kill()
+    process.wait(PATIENCE)
+    try:
+        until(lambda: not any(map(is_alive, workers)))
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_an_interrupt_while_a_worker_is_ended_leaves_it_to_who_closes(

@@ -220,6 +220,10 @@ class Exchange:
             told = decode_told(data)
         except MsgspecError as error:  # a version of another day elsewhere, say
             raise CannotStart(f"a worker tells what cannot be read: {error}") from error
+        if told.epoch not in (0, slot.epoch):  # it was dropped, and went on all the same
+            if isinstance(told, Ask):
+                self._executor.send(number, encode(Reply(REFUSED)))
+            return
         if isinstance(told, Ask):
             self._answer(number, slot, told, order)
             return

@@ -44,7 +44,7 @@ class Child:
         # Before `-c` our own path, so that nothing in the working directory takes the place of the engine.
         program = PROGRAM.format(path=[os.fsdecode(place) for place in surroundings().path])
         self.process = subprocess.Popen(
-            [sys.executable, *_flags(), "-c", program],
+            [sys.executable or "", *_flags(), "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             close_fds=True,

@@ -18,12 +18,14 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from engine import collector
 from engine.parallel.framing import READY, Incoming, framed
 from engine.parallel.units import Answer, Ask, Batch, Reply, decode_said, decode_setup, encode
 from engine.parallel.worker import Worker
+
+LOOK_MS: Final = 2_000  # how often a worker looks whether who started it is still there
 
 
 class Ended(BaseException):
@@ -56,15 +58,17 @@ def serve(hear: Callable[[], bytes | None], tell: Callable[[bytes], None]) -> No
         return
     worker = Worker(decode_setup(setup), ask, lambda: tell(b""))
     while True:
+        epoch = 0
         try:
             batch = ahead.popleft() if ahead else said()
             assert isinstance(batch, Batch)
+            epoch = batch.epoch
             answer = worker.run(batch)
         except Ended:
             worker.end()
             return
         except Exception as error:  # a bug of ours: the parent does the work
-            answer = Answer((), (), {}, 0.0, f"{type(error).__name__}: {error}")
+            answer = Answer((), (), {}, 0.0, f"{type(error).__name__}: {error}", epoch=epoch)
         tell(encode(answer))
 
 
@@ -77,7 +81,8 @@ def main() -> None:
     os.dup2(2, 1)  # what queries print must not get between the messages
     sys.stdout = sys.stderr  # line by line: what is in a buffer is lost when this process is ended
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    threading.Thread(target=_end_with, args=(source,), name="engine-orphan", daemon=True).start()
+    watched = source, os.getppid()
+    threading.Thread(target=_end_with, args=watched, name="engine-orphan", daemon=True).start()
 
     def hear() -> bytes | None:
         data = incoming.read()
@@ -98,11 +103,12 @@ def main() -> None:
     serve(hear, tell)
 
 
-def _end_with(descriptor: int) -> None:
-    """End this process when nobody can write to its input any more (W4)."""
+def _end_with(descriptor: int, parent: int) -> None:
+    """End this process when nobody can write to its input any more, or who started it is gone (W4)."""
     poll = select.poll()
     poll.register(descriptor, 0)  # the end is always told
-    poll.poll()
+    while not poll.poll(LOOK_MS) and os.getppid() == parent:
+        pass  # a process that was forked there holds our input open after its end
     _leave()
 
 

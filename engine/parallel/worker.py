@@ -76,6 +76,7 @@ class Worker:
         records: list[Record] = []
         refusals: list[Refusal] = []
         codes: dict[str, bytes] = {}
+        broken = ""
         started = time.monotonic()
         self._compute_together(batch.units)
         for supplies.place, unit in enumerate(batch.units):
@@ -83,7 +84,7 @@ class Worker:
                 self._compute(unit)
                 if self._core.revision != self._revision:
                     broken = "an input changed while it was read"
-                    return Answer(tuple(records), tuple(refusals), codes, broken=broken, used=supplies.used())
+                    break
                 records += self._news(codes)
                 self._check()
             except Refused as why:
@@ -92,7 +93,8 @@ class Worker:
         with self._core.lock:
             finish(self._core)
         seconds = time.monotonic() - started
-        return Answer(tuple(records), tuple(refusals), codes, seconds, used=supplies.used())
+        used = supplies.used()
+        return Answer(tuple(records), tuple(refusals), codes, seconds, broken, used, batch.epoch)
 
     def end(self) -> None:
         """Let the store of the parent go: threads of a process that lives on are workers, too."""
@@ -111,7 +113,7 @@ class Worker:
         self._revision = self._core.revision  # another one: what was sent no longer holds
         for one in (self._known, self._unfit, self._told):
             one.clear()
-        self._supplies = Supplies(self._core, self._ask, self._known)
+        self._supplies = Supplies(self._core, self._ask, self._known, epoch)
         self._core.supply = self._supplies.supply
 
     def _ask(self, question: Ask) -> Reply:
