@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from engine import Engine
 from engine.errors import BadSettings
@@ -183,6 +184,32 @@ def test_where_nothing_is_sent_nothing_that_sends_is_loaded() -> None:
     assert "engine.parallel.dispatch" in loaded
     for name in ("exchange", "processes", "units"):
         assert f"engine.parallel.{name}" not in loaded
+
+
+@pytest.mark.parametrize("why", ["it is broken", "it does not fit", "it is large"])
+def test_after_such_an_answer_a_worker_begins_anew(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    class Odd(Threads):
+        def _tell(self, message: bytes) -> None:
+            answer = decode_told(message) if message else None
+            if isinstance(answer, Answer) and not self.told:
+                if why == "it is broken":
+                    answer = replace(answer, broken="an input changed while it was read")
+                elif why == "it does not fit":
+                    answer = replace(answer, records=answer.records[-1:])
+                message = encode(answer)
+            super()._tell(message)
+
+    if why == "it is large":
+        monkeypatch.setattr("engine.parallel.exchange.RECEIVED", 0)
+    rules, executor = make(RULES.replace("slow(0), *each", "each")), Odd()
+    with Engine(None, root=tmp_path, executor=executor) as db:
+        assert db.get(rules.squares) == tuple(n % 3 + n * n for n in range(60))
+        epochs = [said.epoch for said in executor.told]
+        assert len(set(epochs)) > 1
+        assert epochs == sorted(epochs)
+        db.check_invariants()
 
 
 def test_what_a_worker_tells_that_was_dropped_and_goes_on_is_not_believed(

@@ -16,8 +16,10 @@ from engine import Engine
 from engine.errors import WorkerLost
 from engine.parallel import processes as module
 from engine.parallel.exchange import Exchange
+from engine.parallel.executor import CannotStart
 from engine.parallel.order import Order
 from engine.parallel.processes import Processes
+from engine.parallel.units import Setup, encode
 from tests.patience import PATIENCE, until
 from tests.striking import strike
 from tests.workers import SQUARES, Rules, children, is_alive, make, others
@@ -160,6 +162,40 @@ def test_an_interrupt_while_a_worker_is_ended_leaves_it_to_who_closes(
     assert len(children()) == 2
     processes.close()
     assert not children()
+
+
+def test_a_worker_that_is_killed_while_it_starts_is_lost_like_any_other_where_others_did_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From then on everything was computed in one process, whatever memory there was."""
+
+    def started() -> list[tuple[int, bytes | None]]:
+        (slot,) = processes.slots(1)
+        while not (said := processes.wait([slot], 0.1)):
+            pass
+        processes.drop(slot)
+        return said
+
+    killed = "import os; os.kill(os.getpid(), 9); {path!r}"
+    processes = Processes(1)
+    processes.open(encode(Setup(b"/", 100, ())))
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("engine.parallel.processes.PROGRAM", killed)
+            with pytest.raises(CannotStart, match="killed by SIGKILL"):
+                started()
+        (slot,) = processes.slots(1)
+        while not processes._served:
+            assert processes.wait([slot], 0.1) == []
+        processes.drop(slot)
+        with monkeypatch.context() as patch:
+            patch.setattr("engine.parallel.processes.PROGRAM", killed)
+            assert started() == [(3, None)]
+            patch.setattr("engine.parallel.processes.PROGRAM", "import sys; sys.exit(4); {path!r}")
+            with pytest.raises(CannotStart, match="exit code 4"):
+                started()
+    finally:
+        processes.close()
 
 
 OVERTAKEN = """

@@ -86,6 +86,7 @@ class Processes:
         self._children: dict[int, Child] = {}
         self._latest = 0
         self._closed = False
+        self._served = False  # whether any of them ever said anything
         self._starter = threading.Thread()
         # An engine that nobody closed: when it is garbage, and at the end of the process.
         self._pid = os.getpid()
@@ -163,9 +164,12 @@ class Processes:
                 if child.ready:
                     found.append((slot, message))
                 elif message == READY:
-                    child.ready = True
+                    child.ready = self._served = True
                 else:
-                    raise CannotStart(f"a worker process does not start: {self.drop(slot)}")
+                    how = self.drop(slot)
+                    if not self._served or child.process.returncode >= 0:
+                        raise CannotStart(f"a worker process does not start: {how}")
+                    found.append((slot, None))  # memory was short for a moment, say: others did start
         except (OSError, ValueError):
             return [(slot, None) for slot in slots]  # closed by another thread meanwhile
         return found + [(slot, None) for slot in slots if slot not in children]
