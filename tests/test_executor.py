@@ -186,6 +186,25 @@ def test_where_nothing_is_sent_nothing_that_sends_is_loaded() -> None:
         assert f"engine.parallel.{name}" not in loaded
 
 
+def test_a_query_that_runs_out_of_memory_does_not_end_a_process_that_is_no_worker(
+    make: Make, tmp_path: Path
+) -> None:
+    """A thread of the host is the worker here: the host was ended, without a word."""
+    rules = make("""
+@query(workers="process")
+def large(n: int) -> int:
+    return len(bytearray(1 << 62)) if n == 1 else n
+
+@query
+def all_large() -> int:
+    return sum(each(large, range(3)))
+""")
+    with Engine(None, root=tmp_path, executor=Threads()) as db:
+        with pytest.raises(MemoryError):
+            db.get(rules.all_large)
+        assert db.get(rules.large, 2) == 2
+
+
 @pytest.mark.parametrize("why", ["it is broken", "it does not fit", "it is large"])
 def test_after_such_an_answer_a_worker_begins_anew(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 from engine import collector
-from engine.parallel.framing import READY, Incoming, framed
+from engine.parallel.framing import OUT_OF_MEMORY, READY, Incoming, framed
 from engine.parallel.units import Answer, Ask, Batch, Reply, decode_said, decode_setup, encode
 from engine.parallel.worker import Worker
 
@@ -32,11 +32,16 @@ class Ended(BaseException):
     """Nothing will be heard any more; not an `Exception`, so that no query swallows it."""
 
 
-def serve(hear: Callable[[], bytes | None], tell: Callable[[bytes], None]) -> None:
+def serve(
+    hear: Callable[[], bytes | None],
+    tell: Callable[[bytes], None],
+    exhausted: Callable[[], None] = lambda: None,
+) -> None:
     """Compute what an engine elsewhere asks for, until `hear` gives None.
 
     `hear` waits for the next message that the executor was given for this slot: what it was opened with comes
-    first. `tell` takes a message for `Executor.wait` to return there.
+    first. `tell` takes a message for `Executor.wait` to return there. `exhausted` is called where a query meets
+    a MemoryError, for a process to end itself; where it returns, the engine computes that key itself.
     """
     ahead: deque[Batch] = deque()
 
@@ -56,7 +61,7 @@ def serve(hear: Callable[[], bytes | None], tell: Callable[[bytes], None]) -> No
     setup = hear()
     if setup is None:
         return
-    worker = Worker(decode_setup(setup), ask, lambda: tell(b""))
+    worker = Worker(decode_setup(setup), ask, lambda: tell(b""), exhausted)
     while True:
         epoch = 0
         try:
@@ -100,7 +105,7 @@ def main() -> None:
     tell(READY)
     gc.freeze()  # what is imported stays
     collector.relax()
-    serve(hear, tell)
+    serve(hear, tell, lambda: os._exit(OUT_OF_MEMORY))  # nothing can be relied on any more
 
 
 def _end_with(descriptor: int, parent: int) -> None:

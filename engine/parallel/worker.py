@@ -25,7 +25,6 @@ from engine.errors import Cancelled
 from engine.failure import Failure
 from engine.graph import ABSENT, ERROR, TRANSIENT, UNSTORED, UNTRACKED, entries
 from engine.locate import locate
-from engine.parallel.framing import OUT_OF_MEMORY
 from engine.parallel.supplies import Places, Refused, Supplies
 from engine.parallel.surroundings import import_module, take_over
 from engine.parallel.units import Answer, Ask, Batch, Record, Refusal, Reply, Setup, Unit
@@ -40,9 +39,16 @@ from engine.verify import ensure
 class Worker:
     """One epoch of inputs, computed on demand."""
 
-    def __init__(self, setup: Setup, ask: Callable[[Ask], Reply], begun: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        ask: Callable[[Ask], Reply],
+        begun: Callable[[], None],
+        exhausted: Callable[[], None],
+    ) -> None:
         self._setup = setup
         self._begun = begun  # told when modules are imported: a timeout is none of that
+        self._exhausted = exhausted  # told when memory was short
         self._parent = ask
         self._asking = threading.Lock()  # W3
         self._asked_at: int | None = None  # what the clock says while an answer is waited for
@@ -176,7 +182,8 @@ class Worker:
         try:
             self._ensure(info, arguments)
         except MemoryError:
-            os._exit(OUT_OF_MEMORY)  # nothing can be relied on any more
+            self._exhausted()
+            raise Refused("it ran out of memory") from None
         except Exception:
             pass  # its value is that failure
         except Refused:
