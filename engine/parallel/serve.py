@@ -40,8 +40,8 @@ def serve(
     """Compute what an engine elsewhere asks for, until `hear` gives None.
 
     `hear` waits for the next message that the executor was given for this slot: what it was opened with comes
-    first. `tell` takes a message for `Executor.wait` to return there. `exhausted` is called where a query meets
-    a MemoryError, for a process to end itself; where it returns, the engine computes that key itself.
+    first. `tell` takes a message for `Executor.wait` to return there. `exhausted` is called where memory is
+    short, for a process to end itself; where it returns, the engine computes that key itself.
     """
     ahead: deque[Batch] = deque()
 
