@@ -64,6 +64,29 @@ def all_fork() -> int:
         db.get(rules.all_fork)
 
 
+def test_what_a_killed_worker_had_ahead_goes_to_others(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.parallel.pending.BATCH_SECONDS", 0.0)  # one unit in a batch
+    rules = make("""
+@query(workers="process")
+def risky(n: int) -> int:
+    note(n)
+    if n == 10 and not LOG.with_name("once").exists():
+        LOG.with_name("once").touch()
+        time.sleep(0.1)  # until it has another batch
+        os._exit(9)
+    return n
+
+@query
+def all_risky() -> int:
+    return sum(each(risky, range(60)))
+""")
+    with Engine(None, processes=2) as db:
+        assert db.get(rules.all_risky) == sum(range(60))
+        counts, pids = rules.noted()
+        assert counts == {str(n): 2 if n == 10 else 1 for n in range(60)}
+        assert os.getpid() not in pids
+
+
 STARTS = """
 @query(workers="process")
 def starts(n: int) -> int:

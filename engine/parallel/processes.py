@@ -211,6 +211,7 @@ def _kill(child: Child) -> None:
     """End a worker and what queries started there: it leads a group of its own."""
     with contextlib.suppress(OSError):  # there is nobody any more
         os.killpg(child.process.pid, signal.SIGKILL)
+    child.process.kill()
 
 
 def _end(child: Child) -> str:
