@@ -9,8 +9,8 @@ Invariants
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
-from contextvars import copy_context
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 import engine.ahead as ahead
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from engine.running import Running
 
 WAITING: Final = 16  # threads for queries that say that they wait; one that waits costs a stack, and no core
+# The threads that work on a group and on groups within it: each with its own, there would be thousands.
+_FAMILY: Final[ContextVar[set[threading.Thread] | None]] = ContextVar("engine_group_threads", default=None)
 
 
 def record(frame: Running, many: list[tuple[QueryInfo, tuple[Any, ...]]]) -> list[int]:
@@ -137,26 +139,42 @@ def _share(
             else:
                 work()
 
-    helpers = [
-        threading.Thread(target=copy_context().run, args=(help_out,), name="engine-worker", daemon=True)
-        for _ in range(min(threads, len(todo)) - 1)
-    ]
-    started = []
-    for helper in helpers:
-        try:
-            helper.start()
-        except RuntimeError:
-            break  # no further thread can be had: the asking thread does the work (O2)
-        started.append(helper)
-    work()
-    with core.limits.idle(asker):
-        try:
-            core.lock.release()
-            for helper in started:
-                helper.join()
-        finally:
-            core.regain()
+    family = _FAMILY.get()
+    token = _FAMILY.set(set() if family is None else family)
+    try:
+        started = _started(core, help_out, min(threads, len(todo)) - 1)
+        work()
+        with core.limits.idle(asker):
+            try:
+                core.lock.release()
+                for helper in started:
+                    helper.join()
+            finally:
+                core.regain()
+    finally:
+        _FAMILY.reset(token)
     if failures:
         raise failures[0]
     if asker.generation != core.generation:
         raise Cancelled
+
+
+def _started(core: Core, work: Callable[[], None], wanted: int) -> list[threading.Thread]:
+    """As many threads that work as can be had, `wanted` at most."""
+    family = _FAMILY.get()
+    assert family is not None
+    # Threads of another engine may work on it, so it is never gone through but at once.
+    family.difference_update([helper for helper in tuple(family) if not helper.is_alive()])
+    # Of those that wait none is taken away. See test_who_computes_what_all_threads_wait_for_has_help.
+    waiting = sum(map(len, core.claims.waiting.values()))
+    room = max(core.workers, WAITING) - 1 - len(family) + waiting
+    found: list[threading.Thread] = []
+    for _ in range(min(wanted, room)):
+        helper = threading.Thread(target=copy_context().run, args=(work,), name="engine-worker", daemon=True)
+        try:
+            helper.start()
+        except RuntimeError:
+            break  # no further thread can be had: the asking thread does the work (O2)
+        found.append(helper)
+    family.update(found)
+    return found

@@ -13,8 +13,6 @@ from engine.parallel.units import Answer, Ask, decode_told
 class Threads:
     """An executor whose only worker is a thread of this process."""
 
-    size = 1
-
     def __init__(self) -> None:
         self.told: list[Answer | Ask] = []
         self._inbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()

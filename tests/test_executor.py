@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from engine import Engine
 from engine.errors import BadSettings
 from engine.parallel.executor import Executor
+from engine.parallel.slot import Slot
 from engine.parallel.units import Answer, Ask, decode_told, encode
 from tests.executors import Threads
+from tests.patience import PATIENCE, until
 from tests.workers import Rules, graph_of, make
 
 Make = Callable[[str], Rules]
@@ -113,6 +117,19 @@ def test_what_an_executor_raises_is_no_value_of_a_query(make: Make, tmp_path: Pa
         db.check_invariants()
 
 
+def test_what_no_worker_tells_is_no_value_of_a_query(make: Make, tmp_path: Path) -> None:
+    class Garbled(Threads):
+        def _tell(self, message: bytes) -> None:
+            self._outbox.put(message[:-1] if message else message)
+
+    rules = make(RULES)
+    with Engine(tmp_path / "store", root=tmp_path, executor=Garbled()) as db:
+        assert db.get(rules.squares) == (0, *(n % 3 + n * n for n in range(60)))
+        (note,) = db.notes()
+        assert "everything runs in this one: a worker tells what cannot be read" in note
+        db.check_invariants()
+
+
 def test_an_executor_that_cannot_end_holds_up_nothing(
     make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -144,6 +161,7 @@ def test_either_processes_or_an_executor_compute() -> None:
 
 NOTHING_SENT = """
 import sys
+import threading
 from engine import Engine, each, query
 
 @query
@@ -166,3 +184,94 @@ def test_where_nothing_is_sent_nothing_that_sends_is_loaded() -> None:
     assert "engine.parallel.dispatch" in loaded
     for name in ("exchange", "processes", "units"):
         assert f"engine.parallel.{name}" not in loaded
+
+
+def test_a_query_that_runs_out_of_memory_does_not_end_a_process_that_is_no_worker(
+    make: Make, tmp_path: Path
+) -> None:
+    """A thread of the host is the worker here: the host was ended, without a word."""
+    rules = make("""
+@query(workers="process")
+def large(n: int) -> int:
+    return len(bytearray(1 << 62)) if n == 1 else n
+
+@query
+def all_large() -> int:
+    return sum(each(large, range(3)))
+""")
+    with Engine(None, root=tmp_path, executor=Threads()) as db:
+        with pytest.raises(MemoryError):
+            db.get(rules.all_large)
+        assert db.get(rules.large, 2) == 2
+
+
+@pytest.mark.parametrize("why", ["it is broken", "it does not fit", "it is large"])
+def test_after_such_an_answer_a_worker_begins_anew(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    class Odd(Threads):
+        def _tell(self, message: bytes) -> None:
+            answer = decode_told(message) if message else None
+            if isinstance(answer, Answer) and not self.told:
+                if why == "it is broken":
+                    answer = replace(answer, broken="an input changed while it was read")
+                elif why == "it does not fit":
+                    answer = replace(answer, records=answer.records[-1:])
+                message = encode(answer)
+            super()._tell(message)
+
+    if why == "it is large":
+        monkeypatch.setattr("engine.parallel.exchange.RECEIVED", 0)
+    rules, executor = make(RULES.replace("slow(0), *each", "each")), Odd()
+    with Engine(None, root=tmp_path, executor=executor) as db:
+        assert db.get(rules.squares) == tuple(n % 3 + n * n for n in range(60))
+        epochs = [said.epoch for said in executor.told]
+        assert len(set(epochs)) > 1
+        assert epochs == sorted(epochs)
+        db.check_invariants()
+
+
+def test_what_a_worker_tells_that_was_dropped_and_goes_on_is_not_believed(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer was taken for that of the next batch, with the file as it was before the last `sync`."""
+    monkeypatch.setattr("engine.parallel.exchange.STALE_SECONDS", 0.0)
+    rules = make("""
+@input
+def cell() -> int:
+    return 1
+
+@query(workers="process")
+def size(n: int) -> int:
+    length = len(read_text(f"{n}.txt"))
+    note("read")
+    while not LOG.with_name("go").exists():
+        time.sleep(0.01)
+    return length
+
+@query
+def sizes() -> int:
+    return sum(each(size, range(1))) + cell() * 0
+""")
+    (tmp_path / "0.txt").write_text("old")
+    with Engine(None, root=tmp_path, executor=Threads()) as db:
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(db.get(rules.sizes)))
+        thread.start()
+        until(rules.log.exists)
+        (tmp_path / "0.txt").write_text("newest")
+        slots = slots_of(db)
+        first = slots[1]
+        db.sync()
+        db.set(rules.cell.key(), 2)
+        until(lambda: 1 in slots and slots[1] is not first and slots[1].units)
+        (tmp_path / "go").touch()
+        thread.join(PATIENCE)
+        assert found == [6]
+
+
+def slots_of(db: Engine) -> dict[int, Slot]:
+    dispatch = db._core.dispatch
+    assert dispatch is not None
+    assert dispatch._exchange is not None
+    return dispatch._exchange._slots

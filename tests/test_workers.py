@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine import Engine
-from tests.workers import SQUARES, Rules, make, others
+from tests.workers import SQUARES, Rules, graph_of, make, others
 
 __all__ = ["make", "others"]  # fixtures
 
@@ -111,3 +111,44 @@ def test_after_a_collection_and_after_a_lost_store_workers_go_on(make: Make, tmp
         db.forget("*")
         assert db.get(rules.squares) == wanted
         db.check_invariants()
+
+
+def test_values_that_their_query_calls_equal_are_equal_below_members_too(make: Make, tmp_path: Path) -> None:
+    """Which they are is said of the value of before, which no worker has."""
+    rules = make("""
+@input
+def cell() -> int:
+    return 1
+
+@input
+def other() -> int:
+    return 1
+
+@query(eq=lambda one, another: abs(one - another) < 10)
+def about() -> int:
+    return cell()
+
+@query(workers="process")
+def member(n: int) -> int:
+    return other() + about() + n
+
+@query
+def members() -> tuple[int, ...]:
+    return each(member, range(20))
+
+@query
+def reader() -> int:
+    note("reader")
+    return about()
+""")
+    found = []
+    for place, processes in (("here", 0), ("there", 2)):
+        with Engine(tmp_path / place, processes=processes) as db:
+            db.get(rules.members)
+            db.get(rules.reader)
+            with db.batch():
+                db.set(rules.cell.key(), 3)
+                db.set(rules.other.key(), 2)
+            found.append((db.get(rules.members), db.get(rules.reader), graph_of(db)))
+            assert rules.noted()[0] == {"reader": 1}
+    assert found[0] == found[1]

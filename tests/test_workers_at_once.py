@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from engine import Engine, each, query
+from tests.patience import until
 from tests.workers import Rules, make, others
 
 __all__ = ["make", "others"]  # fixtures
@@ -46,3 +48,43 @@ def test_queries_that_wait_do_it_at_the_same_time() -> None:
 
     with Engine(None) as db:
         assert db.get(all_wait) == tuple(range(8))
+
+
+def test_groups_within_groups_share_their_threads() -> None:
+    """Each of them had sixteen of its own: walks of trees had thousands."""
+    most: list[int] = []
+
+    @query(name="workers:walk", workers="thread")
+    def walk(path: tuple[int, ...]) -> int:
+        time.sleep(0.001)
+        most.append(sum(thread.name == "engine-worker" for thread in threading.enumerate()))
+        return 1 + (sum(each(walk, [(*path, n) for n in range(6)])) if len(path) < 3 else 0)
+
+    with Engine(None) as db:
+        assert db.get(walk, ()) == 1 + 6 + 36 + 216
+        assert 8 < max(most) <= 16
+
+
+def test_who_computes_what_all_threads_wait_for_has_help() -> None:
+    meeting = threading.Barrier(4, timeout=600)
+
+    @query(name="workers:leaf", workers="thread")
+    def leaf(n: int) -> int:
+        meeting.wait()
+        return n
+
+    @query(name="workers:hub")
+    def hub() -> int:
+        until(lambda: sum(map(len, db._core.claims.waiting.values())) == 15)
+        return sum(each(leaf, range(8)))
+
+    @query(name="workers:member", workers="thread")
+    def member(n: int) -> int:
+        return hub() + n
+
+    @query(name="workers:all_members")
+    def all_members() -> int:
+        return sum(each(member, range(16)))
+
+    with Engine(None) as db:
+        assert db.get(all_members) == 16 * 28 + 120

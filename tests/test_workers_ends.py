@@ -127,6 +127,17 @@ def test_where_no_worker_starts_everything_is_computed_here(
     assert not children()
 
 
+def test_where_nobody_knows_the_interpreter_everything_is_computed_here(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a program that Python is a part of: who asked was told a TypeError."""
+    rules = make(SQUARES)
+    monkeypatch.setattr(sys, "executable", None)
+    with Engine(None, processes=2) as db:
+        assert db.get(rules.squares) == sum(n * n for n in range(40))
+        assert "no process can be started" in " ".join(db.notes())
+
+
 # -- ending --------------------------------------------------------------------------------------
 
 SLOW = """

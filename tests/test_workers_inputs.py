@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from engine import Engine
 from engine.rules.files import read_text
-from tests.workers import Rules, make, others
+from tests.workers import SQUARES, Rules, make, others
 
 __all__ = ["make", "others"]  # fixtures
 
@@ -117,3 +118,42 @@ def all_around() -> tuple[tuple[str, str | None, str], ...]:
             db.sync()
             db.forget("*around*")
             assert db.get(rules.all_around) == ((str(tmp_path / place), place, place),) * 4
+
+
+def test_limits_of_recursion_and_of_digits_are_those_of_this_process(make: Make) -> None:
+    """A failure was kept that the same key has not here."""
+    rules = make("""
+def down(n: int) -> int:
+    return n and 1 + down(n - 1)
+
+@query(workers="process")
+def deep(n: int) -> int:
+    return down(3000) + len(str(10 ** 5000)) + n
+
+@query
+def all_deep() -> int:
+    return sum(each(deep, range(3)))
+""")
+    recursion, digits = sys.getrecursionlimit(), sys.get_int_max_str_digits()
+    try:
+        sys.setrecursionlimit(recursion + 4000)
+        sys.set_int_max_str_digits(6000)
+        with Engine(None, processes=2) as db:
+            assert db.get(rules.all_deep) == 3 * 8001 + 3
+    finally:
+        sys.setrecursionlimit(recursion)
+        sys.set_int_max_str_digits(digits)
+
+
+def test_where_the_directory_of_this_process_is_gone_workers_work_all_the_same(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where modules are looked for in it, as those of `python -c` are: who asked was told that error."""
+    rules = make(SQUARES)
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    with Engine(None, root=tmp_path, processes=2) as db:
+        (tmp_path / "gone").rmdir()
+        assert db.get(rules.squares) == sum(n * n for n in range(40))
+        assert os.getpid() not in rules.noted()[1]

@@ -8,19 +8,21 @@ Invariants
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
+
+from msgspec import MsgspecError
 
 from engine.core import Core
 from engine.errors import Cancelled, TimedOut, WorkerLost
-from engine.parallel.executor import Executor
+from engine.parallel.executor import CannotStart, Executor
 from engine.parallel.graft import Conflict, graft
 from engine.parallel.held import Held
 from engine.parallel.lost import Lost
 from engine.parallel.order import Order
+from engine.parallel.packed import packed
 from engine.parallel.pending import Pending
 from engine.parallel.questions import reply
 from engine.parallel.repeated import Again
@@ -28,19 +30,8 @@ from engine.parallel.shared import Shared
 from engine.parallel.slot import KEPT, RECEIVED, Slot
 from engine.parallel.stored import StoredTables
 from engine.parallel.surroundings import surroundings
-from engine.parallel.units import (
-    REFUSED,
-    Answer,
-    Ask,
-    Batch,
-    Reply,
-    Surroundings,
-    Unit,
-    decode_told,
-    encode,
-)
+from engine.parallel.units import REFUSED, Answer, Ask, Reply, Surroundings, decode_told, encode
 from engine.persist import commit, is_due
-from engine.store import canonical
 
 AHEAD: Final = 2  # batches under way in one worker: it goes on with the second while we take over the first
 AT_COMMIT: Final = 8  # the same when we are about to commit: as long as that takes
@@ -62,6 +53,8 @@ class Exchange:
         self._slots: dict[int, Slot] = {}
         self._pending = Pending(core)
         self._most = RECEIVED if core.memory is None else min(RECEIVED, core.memory.most_unsaved // 2)
+        self._heard: deque[tuple[int, bytes | None]] = deque()  # what slots said, and nobody looked at yet
+        self._listened = 0.0  # until when
         self.lost = Lost(core)
 
     @property
@@ -83,6 +76,7 @@ class Exchange:
         Raises `Cancelled` when the revision moved on, and `CannotStart`.
         """
         try:
+            self._take_heard(order)  # when the revision moved on: who said it is free again
             self._pending.add(units)
             around = surroundings()
             while self._is_wanted(order):
@@ -92,6 +86,7 @@ class Exchange:
                     self._pending.add(order.more())
                 due = is_due(self._core, COMMIT_ROWS) or self._stored.are_wanted
                 numbers = self._executor.slots(len(self._pending))
+                self._forget_all_but(numbers)
                 for number in numbers:
                     slot = self._slots.setdefault(number, Slot())
                     while self._pending and not order.first and self._takes_more(slot, len(numbers), due):
@@ -101,11 +96,10 @@ class Exchange:
                     began = self._core.clock()
                     commit(self._core, goes_on=True)  # now, when workers have enough to go on with
                     self._held.silent(began, self._core.clock())
-                said = self._wait()
+                self._wait()
                 self._core.ran_at = self._core.clock()
                 order.fence()
-                for number, data in said:
-                    self._take(number, data, order)
+                self._take_heard(order)
                 self._end_late_ones(order)
         except Cancelled:
             raise
@@ -121,6 +115,11 @@ class Exchange:
                     self._drop(number)  # nobody may ever hear that it is done: its place would stay taken
                 elif slot.units and not slot.stale_since:
                     slot.stale_since = now
+
+    def _forget_all_but(self, numbers: Collection[int]) -> None:
+        """Drop those that ended while nobody asked them for anything. Those at work say so themselves."""
+        for number in [one for one, slot in self._slots.items() if one not in numbers and not slot.flight]:
+            self._drop(number)
 
     def _is_wanted(self, order: Order) -> bool:
         more = bool(self._pending) and not order.first
@@ -172,35 +171,18 @@ class Exchange:
             self._drop(number)
             return False
         slot.sent |= codes
-        modules: dict[str, bytes] = {}
-        units: list[Unit] = []
-        given = self._shared.news(slot)
-        for node in nodes:
-            info = self._core.definition_of(node)
-            module = sys.modules[info.function.__module__]
-            if module.__name__ not in slot.modules:
-                modules[module.__name__] = os.fsencode(os.path.abspath(str(module.__file__)))
-            code = core.queries.codes[core.graph.query[node]]
-            units.append(Unit(info.name, canonical.canonical(core.args_of(node)), code))
-            self._held.look_at(node)
-            given += self._shared.below(node, slot)
-        fresh = None if slot.surroundings == around else around
-        slot.modules |= modules.keys()
+        batch = packed(core, slot, nodes, around, self._held, self._shared, self._stored)
         if not ahead:
-            slot.sent_at = 0.0 if modules else time.monotonic()
-        slot.surroundings = around
+            slot.sent_at = 0.0 if batch.modules else time.monotonic()
         slot.flight.append(nodes)
         # A unit with a limit travels alone, or with others of its query.
         slot.limit = core.definition_of(nodes[0]).limit
         core.limits.take(slot.limit, slot)
-        held, asked = self._held.news(slot.told)
-        stored, imports = self._stored.news(slot), tuple(modules.items())
-        batch = Batch(slot.epoch, fresh, imports, held, asked, tuple(given), stored, tuple(units))
         self._executor.send(number, encode(batch))
         return True
 
-    def _wait(self) -> list[tuple[int, bytes | None]]:
-        """What slots say. The lock is given away meanwhile."""
+    def _wait(self) -> None:
+        """Hear what slots say, until something comes. The lock is given away meanwhile."""
         core = self._core
         busy = [number for number, slot in self._slots.items() if slot.units]
         ends = [end for number in busy if (end := self._end_of(self._slots[number])) is not None]
@@ -209,7 +191,8 @@ class Exchange:
             core.lock.release()
             if core.telling.events:
                 core.telling.emit()
-            return self._executor.wait(busy, seconds)
+            self._heard += self._executor.wait(busy, seconds)
+            self._listened = time.monotonic()
         finally:
             core.regain()
 
@@ -218,9 +201,14 @@ class Exchange:
         if slot.stale_since:
             return slot.stale_since + STALE_SECONDS
         timeout = self._core.definition_of(slot.units[0]).timeout
-        return slot.sent_at + timeout if timeout is not None and slot.sent_at else None
+        waits = not slot.sent_at or slot.owed is not None
+        return None if timeout is None or waits else slot.sent_at + timeout
 
     # -- what comes back -----------------------------------------------------------------------
+
+    def _take_heard(self, order: Order) -> None:
+        while self._heard:
+            self._take(*self._heard.popleft(), order)
 
     def _take(self, number: int, data: bytes | None, order: Order) -> None:
         slot = self._slots.get(number)
@@ -232,7 +220,14 @@ class Exchange:
         if not data:
             slot.sent_at = time.monotonic()  # only now: a timeout is none of the start and the imports
             return
-        told = decode_told(data)
+        try:
+            told = decode_told(data)
+        except MsgspecError as error:  # a version of another day elsewhere, say
+            raise CannotStart(f"a worker tells what cannot be read: {error}") from error
+        if told.epoch not in (0, slot.epoch):  # it was dropped, and went on all the same
+            if isinstance(told, Ask):
+                self._executor.send(number, encode(Reply(REFUSED)))
+            return
         if isinstance(told, Ask):
             self._answer(number, slot, told, order)
             return
@@ -288,6 +283,7 @@ class Exchange:
     def _answer(self, number: int, slot: Slot, ask: Ask, order: Order) -> None:
         said = Reply(REFUSED)  # also if the revision moves on meanwhile: it must not wait for ever
         limit, started = slot.limit, self._core.clock()
+        slot.asked_at = time.monotonic()
         self._release(slot)  # meanwhile it waits for others (limits N1)
         try:
             if not slot.stale_since:
@@ -304,6 +300,7 @@ class Exchange:
         """Tell a worker what it asked, if its limit has room for it."""
         if slot.owed is not None and self._core.limits.has_room(slot.owed[0]):
             (slot.limit, said), slot.owed = slot.owed, None
+            slot.sent_at += time.monotonic() - slot.asked_at  # a timeout is none of what it waits for
             self._core.limits.take(slot.limit, slot)
             self._executor.send(number, encode(said))
 
@@ -325,11 +322,10 @@ class Exchange:
             self._pending.add(nodes)
 
     def _end_late_ones(self, order: Order) -> None:
-        now = time.monotonic()
         for number, slot in tuple(self._slots.items()):
             end = self._end_of(slot) if slot.units else None
-            if end is None or end > now:
-                continue
+            if end is None or end > self._listened:
+                continue  # since then it may have answered: we did something else
             self._drop(number)
             if slot.stale_since:
                 continue
@@ -346,5 +342,7 @@ class Exchange:
         self._core.limits.give_back(slot)
 
     def _drop(self, number: int) -> str:
-        self._release(self._slots.pop(number))
-        return self._executor.drop(number)
+        self._release(self._slots[number])
+        how = self._executor.drop(number)
+        del self._slots[number]  # last: an interrupt must not leave a worker that seems to be a new one
+        return how

@@ -16,8 +16,6 @@ class CannotStart(Exception):
 class Executor(Protocol):
     """Some slots, each of which works on one batch at a time. Used by one thread at a time."""
 
-    size: int  # how many slots there are at most
-
     def open(self, setup: bytes) -> None:
         """Once, before anything else: the first message that every slot has to hear (see `serve.serve`)."""
         ...

@@ -24,6 +24,7 @@ from engine.parallel.units import Record
 from engine.query import REGISTRY, QueryInfo
 from engine.rings import Cycle
 from engine.store import canonical
+from engine.store.codec import DamagedValue
 from engine.tables.kept_table import KeptTable
 from engine.tables.lookup import LookupInfo
 
@@ -59,7 +60,10 @@ def graft(
     except KeyError:
         raise Conflict(f"something that a key of {info.name} read was not taken over") from None
     info.codec  # noqa: B018 -- teaches `canonical` the classes its annotations name
-    node = locate(core, info, canonical.restore(record.args))
+    try:
+        node = locate(core, info, canonical.restore(record.args))
+    except ValueError as error:  # a class that only the worker imported
+        raise Conflict(f"the arguments of a key of {info.name} cannot be read: {error}") from None
     if asker.generation != core.generation:
         raise Cancelled  # binding the query found that its code changed
     if core.queries.codes[core.graph.query[node]] != code:
@@ -131,6 +135,9 @@ def _outcome(core: Core, node: int, info: QueryInfo, record: Record, units: Cont
     elif record.data is not None:
         kept_elsewhere = core.saves and info.persist and core.graph.query[node] not in core.queries.of_members
         if node in units or not kept_elsewhere:
-            outcome.value = info.codec.decode(record.data)
+            try:
+                outcome.value = info.codec.decode(record.data)
+            except DamagedValue as error:  # as above
+                raise Conflict(f"the value of {core.name_of(node)} cannot be read: {error}") from None
     assert outcome.value is ABSENT or outcome.failure is None
     return outcome

@@ -19,7 +19,6 @@ class Guarded:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self.size = executor.size
 
     def open(self, setup: bytes) -> None:
         """See `Executor.open`."""
@@ -29,7 +28,7 @@ class Guarded:
     def slots(self, wanted: int) -> Sequence[int]:
         """See `Executor.slots`."""
         with _at_work():
-            return self._executor.slots(wanted)
+            return tuple(self._executor.slots(wanted))
 
     def send(self, slot: int, message: bytes) -> None:
         """See `Executor.send`."""
@@ -39,7 +38,7 @@ class Guarded:
     def wait(self, slots: Sequence[int], seconds: float) -> list[tuple[int, bytes | None]]:
         """See `Executor.wait`."""
         with _at_work():
-            return self._executor.wait(slots, seconds)
+            return list(self._executor.wait(slots, seconds))
 
     def drop(self, slot: int) -> str:
         """See `Executor.drop`."""

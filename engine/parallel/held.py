@@ -14,6 +14,7 @@ from typing import Final
 from engine.core import Core
 from engine.failure import Failure
 from engine.graph import ABSENT, ERROR, MUTABLE, PINNED, entries
+from engine.query import REGISTRY
 from engine.recall import recall, recall_bytes
 from engine.store import canonical
 from engine.store.codec import fingerprint
@@ -63,7 +64,8 @@ class Held:
                 name = core.queries.names[core.graph.query[node]]
                 now[name] = now.get(name, b"") + self._digest(node)
         self._now = now
-        for name, info in ((core.queries.names[row], core.queries.bound[row]) for row in core.queries.stored):
+        for name in (core.queries.names[row] for row in core.queries.stored):
+            info = REGISTRY.get(name)  # it need not be bound yet
             if info is not None and info.is_input and not info.observed:
                 self._asked.add(name)  # a cell that was set in an earlier process may not be in memory
 

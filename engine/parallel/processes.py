@@ -2,7 +2,7 @@
 
 Invariants
     R1  No worker outlives its engine: it ends when its input ends, whatever it does at that moment; closing
-        the engine, dropping it, and the end of this process close that input.
+        the engine, dropping it, and the end of this process close that input. What it started ends with it.
     R2  Workers are fresh interpreters: nothing of this process is inherited but its standard error.
     R3  Signals of a terminal do not reach workers: this process decides what becomes of them.
     R4  Nothing is written that would have to wait for a worker: it may be waiting for us to read. Nor does a
@@ -26,6 +26,7 @@ from typing import Final
 
 from engine.parallel.executor import CannotStart
 from engine.parallel.framing import OUT_OF_MEMORY, READY, Incoming, framed
+from engine.parallel.surroundings import surroundings
 
 END_SECONDS: Final = 1.0  # from the end of its output to the end of a worker
 # Of a pipe, so that a batch or an answer fits, and a worker goes on while this process commits, say. 64 KiB
@@ -41,9 +42,9 @@ class Child:
 
     def __init__(self, setup: bytes, pipe_bytes: int) -> None:
         # Before `-c` our own path, so that nothing in the working directory takes the place of the engine.
-        program = PROGRAM.format(path=[os.path.abspath(place) for place in sys.path])
+        program = PROGRAM.format(path=[os.fsdecode(place) for place in surroundings().path])
         self.process = subprocess.Popen(
-            [sys.executable, *_flags(), "-c", program],
+            [sys.executable or "", *_flags(), "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             close_fds=True,
@@ -85,9 +86,11 @@ class Processes:
         self._children: dict[int, Child] = {}
         self._latest = 0
         self._closed = False
+        self._served = False  # whether any of them ever said anything
         self._starter = threading.Thread()
         # An engine that nobody closed: when it is garbage, and at the end of the process.
-        self._finalizer = weakref.finalize(self, _end_all, self._children, os.getpid())
+        self._pid = os.getpid()
+        weakref.finalize(self, _end_all, self._children, self._pid)
 
     def open(self, setup: bytes) -> None:
         """See `Executor.open`."""
@@ -97,7 +100,9 @@ class Processes:
         """See `Executor.slots`."""
         if self._starter.is_alive():
             self._starter.join()  # we were interrupted here
-        while len(self._children) < min(wanted, self.size) and not self._closed:
+        for _ in range(min(wanted, self.size) - len(self._living())):
+            if self._closed:
+                break
             failed: list[Exception] = []
             # R5: the main thread alone is interrupted. A `Popen` that is dropped keeps its pipes open.
             self._latest += 1
@@ -112,7 +117,11 @@ class Processes:
                 if not isinstance(one, OSError):
                     raise one
                 raise CannotStart(f"no process can be started: {one}") from one
-        return tuple(self._children)
+        return self._living()
+
+    def _living(self) -> Sequence[int]:
+        """The slots of those that have not ended: one may while nobody asks it for anything."""
+        return [slot for slot, child in tuple(self._children.items()) if child.process.poll() is None]
 
     def _start(self, failed: list[Exception], slot: int) -> None:
         try:
@@ -131,44 +140,53 @@ class Processes:
     def wait(self, slots: Sequence[int], seconds: float) -> list[tuple[int, bytes | None]]:
         """See `Executor.wait`."""
         found: list[tuple[int, bytes | None]] = []
+        children = {slot: child for slot in slots if (child := self._children.get(slot)) is not None}
+        # Before they are listened to. What it started may hold the output of one that ended open.
+        ended = [slot for slot, child in children.items() if child.process.poll() is not None]
         try:
             with selectors.DefaultSelector() as selector:
-                for slot in slots:
-                    child = self._children[slot]
+                for slot, child in children.items():
                     selector.register(child.output, selectors.EVENT_READ, slot)
                     if child.unsent:
                         selector.register(child.input, selectors.EVENT_WRITE, slot)
-                ready = selector.select(seconds)
+                ready = selector.select(0 if ended or len(children) < len(slots) else seconds)
+            heard = {key.data for key, events in ready if events & selectors.EVENT_READ}
             for key, events in ready:
-                slot = key.data
                 if events & selectors.EVENT_WRITE:
-                    self._children[slot].send()
-                    continue
-                child = self._children[slot]
+                    children[key.data].send()
+            for slot in heard.union(ended):
+                child = children[slot]
                 try:
-                    message = child.incoming.read()
+                    message = child.incoming.read() if slot in heard else None
                 except BlockingIOError:
                     continue  # the rest comes later
                 child.lost = message is None
                 if child.ready:
                     found.append((slot, message))
                 elif message == READY:
-                    child.ready = True
+                    child.ready = self._served = True
                 else:
-                    raise CannotStart(f"a worker process does not start: {self.drop(slot)}")
-        except (KeyError, OSError, ValueError):
+                    how = self.drop(slot)
+                    if not self._served or child.process.returncode >= 0:
+                        raise CannotStart(f"a worker process does not start: {how}")
+                    found.append((slot, None))  # memory was short for a moment, say: others did start
+        except (OSError, ValueError):
             return [(slot, None) for slot in slots]  # closed by another thread meanwhile
-        return found
+        return found + [(slot, None) for slot in slots if slot not in children]
 
     def drop(self, slot: int) -> str:
         """See `Executor.drop`."""
-        child = self._children.pop(slot, None)
-        return "it was ended" if child is None else _end(child)
+        child = self._children.get(slot)
+        if child is None:
+            return "it was ended"
+        how = _end(child)
+        self._children.pop(slot, None)  # last: what an interrupt leaves is ended by `close` (R5)
+        return how
 
     def close(self) -> None:
         """See `Executor.close`."""
         self._closed = True
-        self._finalizer()
+        _end_all(self._children, self._pid)
 
 
 def _widen(pipe: int, size: int) -> None:
@@ -182,11 +200,18 @@ def _widen(pipe: int, size: int) -> None:
 def _end_all(children: dict[int, Child], pid: int) -> None:
     if os.getpid() != pid:
         return  # a forked child: these are its parent's
-    for child in children.values():
-        if child.process.poll() is None:
-            child.process.kill()  # all of them first: ending one by one takes a millisecond each
-    while children:
-        _end(children.popitem()[1])
+    for child in tuple(children.values()):
+        _kill(child)  # all of them first: ending one by one takes a millisecond each
+    for slot, child in tuple(children.items()):
+        _end(child)
+        children.pop(slot, None)
+
+
+def _kill(child: Child) -> None:
+    """End a worker and what queries started there: it leads a group of its own."""
+    with contextlib.suppress(OSError):  # there is nobody any more
+        os.killpg(child.process.pid, signal.SIGKILL)
+    child.process.kill()
 
 
 def _end(child: Child) -> str:
@@ -195,7 +220,7 @@ def _end(child: Child) -> str:
         ended = child.process.wait(END_SECONDS if child.lost else 0)
     except subprocess.TimeoutExpired:
         ended = None
-    child.process.kill()
+    _kill(child)
     child.process.wait()
     for pipe in (child.input, child.output):
         try:

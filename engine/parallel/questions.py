@@ -30,7 +30,10 @@ def reply(core: Core, slot: Slot, ask: Ask, order: Order, limited: bool) -> Repl
     if info is None:
         return Reply(COMPUTE)
     info.codec  # noqa: B018 -- teaches `canonical` the classes its annotations name
-    node = locate(core, info, canonical.restore(ask.args))
+    try:
+        node = locate(core, info, canonical.restore(ask.args))
+    except ValueError:  # a class that only the worker imported
+        return Reply(COMPUTE)
     order.fence()
     lookup = info.collection is not None and info is not info.collection.member
     if lookup:

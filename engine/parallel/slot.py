@@ -41,6 +41,7 @@ class Slot:
     sent: dict[int, bytes] = field(factory=dict)  # rows of queries whose keys it was sent -> their code then
     modules: set[str] = field(factory=set)  # those it was told to import
     sent_at: float = 0.0  # when it began with the first batch; 0: not yet, it imports modules
+    asked_at: float = 0.0  # when it asked for what it is told, or owed
     stale_since: float = 0.0  # since when nobody wants the batches under way any more
 
     @property

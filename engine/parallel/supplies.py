@@ -47,8 +47,9 @@ class Places(Limits):
 class Supplies:
     """What the parent knows, as far as this worker was told, in one epoch."""
 
-    def __init__(self, core: Core, ask: Callable[[Ask], Reply], known: set[int]) -> None:
+    def __init__(self, core: Core, ask: Callable[[Ask], Reply], known: set[int], epoch: int) -> None:
         self._core = core
+        self._epoch = epoch
         self._ask = ask
         self._known = known  # gets the nodes that are supplied
         self._given: dict[str, dict[bytes, Given]] = {}
@@ -100,7 +101,7 @@ class Supplies:
             return self._supplied(node, one.data, one.fingerprint)
         if not every and (held is None or digest(args) not in held):
             return None
-        reply = self._ask(Ask(self.place, node, info.name, args))
+        reply = self._ask(Ask(self.place, node, info.name, args, self._epoch))
         self._hear_of_tables(reply.stored)
         if reply.kind == REFUSED or (reply.kind != GIVEN and lookup):
             self._refuse("it reads what the parent cannot tell")

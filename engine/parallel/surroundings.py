@@ -16,10 +16,13 @@ def surroundings() -> Surroundings:
         directory = os.getcwd()
     except FileNotFoundError:
         directory = "/"  # it was deleted: nothing relative can be read there either
+    places = [os.path.join(directory, place) for place in sys.path if isinstance(place, str)]
     return Surroundings(
-        tuple([os.fsencode(os.path.abspath(place)) for place in sys.path if isinstance(place, str)]),
+        tuple([os.fsencode(os.path.normpath(place)) for place in places]),
         os.fsencode(directory),
         {os.fsencode(name): os.fsencode(value) for name, value in os.environ.items()},
+        sys.getrecursionlimit(),
+        sys.get_int_max_str_digits(),
     )
 
 
@@ -31,6 +34,8 @@ def take_over(others: Surroundings) -> None:
     for name in os.environ.keys() - wanted.keys():
         del os.environ[name]
     os.environ.update(wanted)
+    sys.setrecursionlimit(others.recursion_limit)
+    sys.set_int_max_str_digits(others.digits_limit)
     importlib.invalidate_caches()
 
 

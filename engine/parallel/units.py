@@ -47,6 +47,8 @@ class Surroundings(NamedTuple):
     path: tuple[bytes, ...]
     directory: bytes
     environment: dict[bytes, bytes]
+    recursion_limit: int
+    digits_limit: int  # of whole numbers as text
 
 
 class Unit(NamedTuple):
@@ -109,6 +111,7 @@ class Ask(msgspec.Struct, array_like=True, frozen=True, tag="ask"):
     node: int  # in the worker's numbers
     query: str
     args: bytes
+    epoch: int = 0  # of its batch
 
 
 class Answer(msgspec.Struct, array_like=True, frozen=True, tag="answer"):
@@ -120,6 +123,7 @@ class Answer(msgspec.Struct, array_like=True, frozen=True, tag="answer"):
     seconds: float = 0.0  # that the units took
     broken: str = ""  # why what this worker knows is worth nothing from now on: it needs another epoch
     used: tuple[tuple[int, int], ...] = ()  # what was given and read: nodes there, nodes of the parent
+    epoch: int = 0  # of its batch; 0: not known
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True, tag="reply"):

@@ -25,7 +25,6 @@ from engine.errors import Cancelled
 from engine.failure import Failure
 from engine.graph import ABSENT, ERROR, TRANSIENT, UNSTORED, UNTRACKED, entries
 from engine.locate import locate
-from engine.parallel.framing import OUT_OF_MEMORY
 from engine.parallel.supplies import Places, Refused, Supplies
 from engine.parallel.surroundings import import_module, take_over
 from engine.parallel.units import Answer, Ask, Batch, Record, Refusal, Reply, Setup, Unit
@@ -40,9 +39,16 @@ from engine.verify import ensure
 class Worker:
     """One epoch of inputs, computed on demand."""
 
-    def __init__(self, setup: Setup, ask: Callable[[Ask], Reply], begun: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        ask: Callable[[Ask], Reply],
+        begun: Callable[[], None],
+        exhausted: Callable[[], None],
+    ) -> None:
         self._setup = setup
         self._begun = begun  # told when modules are imported: a timeout is none of that
+        self._exhausted = exhausted  # told when memory was short
         self._parent = ask
         self._asking = threading.Lock()  # W3
         self._asked_at: int | None = None  # what the clock says while an answer is waited for
@@ -76,6 +82,7 @@ class Worker:
         records: list[Record] = []
         refusals: list[Refusal] = []
         codes: dict[str, bytes] = {}
+        broken = ""
         started = time.monotonic()
         self._compute_together(batch.units)
         for supplies.place, unit in enumerate(batch.units):
@@ -83,7 +90,7 @@ class Worker:
                 self._compute(unit)
                 if self._core.revision != self._revision:
                     broken = "an input changed while it was read"
-                    return Answer(tuple(records), tuple(refusals), codes, broken=broken, used=supplies.used())
+                    break
                 records += self._news(codes)
                 self._check()
             except Refused as why:
@@ -92,7 +99,8 @@ class Worker:
         with self._core.lock:
             finish(self._core)
         seconds = time.monotonic() - started
-        return Answer(tuple(records), tuple(refusals), codes, seconds, used=supplies.used())
+        used = supplies.used()
+        return Answer(tuple(records), tuple(refusals), codes, seconds, broken, used, batch.epoch)
 
     def end(self) -> None:
         """Let the store of the parent go: threads of a process that lives on are workers, too."""
@@ -111,7 +119,7 @@ class Worker:
         self._revision = self._core.revision  # another one: what was sent no longer holds
         for one in (self._known, self._unfit, self._told):
             one.clear()
-        self._supplies = Supplies(self._core, self._ask, self._known)
+        self._supplies = Supplies(self._core, self._ask, self._known, epoch)
         self._core.supply = self._supplies.supply
 
     def _ask(self, question: Ask) -> Reply:
@@ -174,7 +182,8 @@ class Worker:
         try:
             self._ensure(info, arguments)
         except MemoryError:
-            os._exit(OUT_OF_MEMORY)  # nothing can be relied on any more
+            self._exhausted()
+            raise Refused("it ran out of memory") from None
         except Exception:
             pass  # its value is that failure
         except Refused:
