@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -64,12 +65,15 @@ def test_cookies_that_vanish_while_a_watch_is_made_have_it_made_anew(rig: Rig) -
     assert rig.failed == ["the directory of cookies was removed"]
 
 
-def test_cookies_are_made_elsewhere_where_the_store_is_removed_just_then(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("trouble", ["removed", "full"])
+def test_cookies_are_made_elsewhere_where_the_store_is_removed_just_then_or_its_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     real = tempfile.mkdtemp
 
     def removed(prefix: str, dir: Path | None = None) -> str:
+        if dir is not None and trouble == "full":
+            raise OSError(errno.ENOSPC, "no space")
         if dir is not None:
             shutil.rmtree(dir)
         return real(prefix=prefix, dir=dir)

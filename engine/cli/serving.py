@@ -100,7 +100,8 @@ class Serving:
             return
         self._server.pause()
         if not keep:
-            withdraw(self._listener, self._path)
+            with suppress(OSError):  # where its file stays nobody listens, which is as if it were not there
+                withdraw(self._listener, self._path)
         self._server.close()
 
 

@@ -11,6 +11,7 @@ import os
 import time
 import traceback
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -143,7 +144,8 @@ def wait(cure: Cure, reason: str, handed: Handed, ended: Callable[[], bool], end
     if server is not None:
         server.close()
     if handed.listener is not None and ended():
-        withdraw(handed.listener, handed.place)
+        with suppress(OSError):  # as in `Serving.close`
+            withdraw(handed.listener, handed.place)
 
 
 # -- for a store ---------------------------------------------------------------------------------
