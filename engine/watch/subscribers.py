@@ -291,11 +291,6 @@ class Subscribers:
         """Call back with every event from now on, until it is closed or the watch stops; then `leave`."""
         return Caller(self.subscribe(limit), callback, leave)
 
-    def count(self) -> int:
-        """How many mailboxes there are."""
-        with self._lock:
-            return len(self._mailboxes)
-
     def _leave(self, mailbox: Mailbox) -> None:
         with self._lock:
             self._mailboxes.discard(mailbox)
