@@ -54,6 +54,10 @@ SMALL = 512  # directories (installed in 40 ms): up to here one watch is enough
 JOIN_SECONDS = 1.0  # for a thread to end: it looks at each step
 TRIES = 5  # directories vanish while they are being covered
 
+# Over making and closing them: which one is ours is known by which ones there were. See
+# test_watches_that_begin_at_the_same_time_know_which_instances_are_theirs.
+_INSTANCES = threading.Lock()
+
 log = logging.getLogger("engine.watch")
 
 
@@ -148,28 +152,30 @@ class KernelBackend:
             places: dict[str, bool] = {}
             directories = [path for path in asked if can_be_watched(path, places)]
             tops = topmost(directories) if self._trees else directories
-            known = instances()
-            try:
-                notify = RustNotify(
-                    [self._cookies, *tops], False, self.mode == "polling", POLL_MS, self._trees, False
-                )
-            except (FileNotFoundError, PermissionError, NotADirectoryError):
-                if attempt > TRIES:
-                    raise  # the directory of cookies
-                if attempt == TRIES:
-                    asked = ()  # trees come and go faster than that: they are looked at instead (coverage F3)
-                continue
-            # The second: of the directory of cookies.
-            except (OSError, UnicodeEncodeError, WatchfilesRustInternalError) as error:
-                raise CannotWatch(
-                    directories=len(directories), cause=_first_line(error), hint=limits_hint()
-                ) from error
-            mine = instances() - known
+            with _INSTANCES:
+                known = instances()
+                try:
+                    notify = RustNotify(
+                        [self._cookies, *tops], False, self.mode == "polling", POLL_MS, self._trees, False
+                    )
+                except (FileNotFoundError, PermissionError, NotADirectoryError):
+                    if attempt > TRIES:
+                        raise  # the directory of cookies
+                    if attempt == TRIES:
+                        asked = ()  # trees come and go faster than that: looked at instead (coverage F3)
+                    continue
+                # The second: of the directory of cookies.
+                except (OSError, UnicodeEncodeError, WatchfilesRustInternalError) as error:
+                    raise CannotWatch(
+                        directories=len(directories), cause=_first_line(error), hint=limits_hint()
+                    ) from error
+                mine = instances() - known
             watches = sum(len(watched_inodes(one)) for one in mine)
             twins = twins_among(tops) if mine and watches <= len(tops) else []
             if attempt >= TRIES or not mine or watches > len(tops) - sum(len(names) - 1 for names in twins):
                 break
-            notify.close()  # a directory vanished meanwhile, or became a link to another one (N4)
+            with _INSTANCES:
+                notify.close()  # a directory vanished meanwhile, or became a link to another one (N4)
         number, suggest = next(self._numbers), self._suggest
         return _Voice(number, notify, directories, tops, twins, mine, self._cookies, suggest, self._fail)
 
@@ -311,7 +317,8 @@ class _Voice:
                 self._fail(f"{'watchfiles' if of_watchfiles else type(error).__name__}: {_first_line(error)}")
                 self.end()  # only now: without this voice, a cookie of another would prove too much
         finally:
-            self._notify.close()
+            with _INSTANCES:
+                self._notify.close()
 
     def _names_of(self, path: str) -> list[str]:
         """A path that was told, and its other names (N6)."""
