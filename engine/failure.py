@@ -136,12 +136,16 @@ def _rebuilds(kind: type[Exception]) -> bool:
 
 def describe(error: BaseException) -> str:
     """An error as one line, with the place and the cause that an error of the engine names."""
-    try:
-        lines = str(error).splitlines()
-    except Exception:  # of the user's class: the others would fail with it
-        lines = []
-    text = lines[0] if lines else ""
+    text = next(iter(words_of(error).splitlines()), "")
     if isinstance(error, EngineError) and error.fields:
         named = [f"{name}: {value}" if name else value for name, value in error.fields.items()]
         text = f"{text} ({', '.join(named)})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def words_of(error: BaseException) -> str:
+    """What an exception says; nothing where it fails at that, or others would fail with it."""
+    try:
+        return str(error)
+    except Exception:  # of the user's class
+        return ""

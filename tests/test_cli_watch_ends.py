@@ -42,6 +42,29 @@ def test_a_signal_ends_it_whatever_runs(place: Path, query: str, number: int) ->
         assert not db.notes()
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_socket_that_cannot_be_removed_is_left_without_a_word(place: Path, waits: bool) -> None:
+    refusing = """import os
+unlink = os.unlink
+def refused(name, **options):
+    if name == "watch.sock":
+        raise PermissionError(1, "Operation not permitted")
+    unlink(name, **options)
+os.unlink = refused
+"""
+    with Watching(place, "total", start=(*SCRIPT[:-1], refusing + SCRIPT[-1])) as watch:
+        watch.ready()
+        if waits:
+            save(place / "rules.py", "def x(:\n")
+            watch.says("the watch waits")
+            assert "waiting" in Asked(place, "status").out
+        assert watch.ends(signal.SIGINT) == 130
+        assert "Operation" not in watch.told()
+    assert (place / ".engine" / "watch.sock").is_socket()
+    save(place / "rules.py", TRIPLED)
+    assert Asked(place, "run", "total").out == "109\n"
+
+
 def test_the_second_signal_ends_it_at_once(place: Path) -> None:
     with Watching(place, "deaf") as watch:
         watch.says("crawling")

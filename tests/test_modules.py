@@ -7,14 +7,19 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 from engine import query as engine_query_module_guard  # the face keeps the decorator under this name
+from engine.code.origin import file_of
 from engine.errors import BadModule, BadQuery, UnknownQuery
 from engine.message import EngineError
+from engine.modules.files import forget_since
 from engine.modules.load import load_module, load_query, queries_of
 from engine.settings import Settings, load_settings
+from engine.watch.rule_code import RuleCode
 
 HEAD = "from engine import query\n"
 ONE = HEAD + "@query\ndef one() -> int:\n    return 1\n"
@@ -281,3 +286,20 @@ def test_a_users_engine_package_is_refused_by_name(project: Path) -> None:
 
 def test_control_characters_of_names_are_escaped(project: Path) -> None:
     assert "\x1b" not in check_refused(project, "a\x1b[31m.py:one", BadModule, "\\x1b[31m")
+
+
+class _Lazy(ModuleType):
+    """Of a library that loads its parts when somebody asks for what they have, and lacks one."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ImportError("a part that is not installed")
+
+
+def test_a_module_that_fails_when_it_is_asked_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(sys.modules)
+    monkeypatch.setitem(sys.modules, "lazy_module", _Lazy("lazy_module"))
+    monkeypatch.setitem(sys.modules, "no_module", object())  # as some libraries do
+    assert not RuleCode().changed()
+    assert file_of("lazy_module") is None
+    forget_since(before)
+    assert "lazy_module" not in sys.modules

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from engine import query
 from engine.errors import StoreDamaged
 from engine.recover import start_over
+from engine.rules.files import read_text
 from engine.watch import update_scheduler
 from engine.watch.delta_processor import DeltaProcessor
 from engine.watch.echo import Echo
@@ -17,7 +19,7 @@ from engine.watch.events import Started, Trouble
 from engine.watch.inputs import Inputs
 from tests.patience import until
 from tests.watch_queries import TROUBLE, root, shaky
-from tests.watch_world import answers, key, save, size_of, truth, until_equal, watching
+from tests.watch_world import answers, key, save, size_of, tree, truth, until_equal, watching
 
 __all__ = ["root"]  # a fixture
 
@@ -36,6 +38,24 @@ def test_one_failing_file_stops_no_other(root: Path) -> None:
         save(root / "a" / "one.txt", "back")
         until(lambda: not watch.failing)
         assert db.get(size_of, "a/one.txt") == 4
+
+
+class _Wordless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("it cannot be said")
+
+
+@query
+def wordless(path: str) -> str:
+    raise _Wordless(read_text(path))
+
+
+def test_an_exception_that_cannot_say_what_it_is_stops_nobody(root: Path) -> None:
+    with watching(root, wordless.key("top.txt"), tree) as (_, watch, told):
+        assert next(iter(watch.failing.values())).startswith("_Wordless, at ")
+        save(root / "top.txt", "changed")
+        until(lambda: "tree()" in told.names())
+        assert not told.of(Trouble)
 
 
 def test_a_transient_failure_is_tried_again_and_heals(root: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.patience import until
+from tests.patience import PATIENCE, until
 from tests.watch_modes import MODES, check
 from tests.watch_world import planted, text, tree, until_equal, watching
 
@@ -45,6 +45,19 @@ def test_a_file_that_is_read_through_links_is_followed_under_its_real_name(root:
         (root / "b" / "deep").mkdir()
         (root / "b" / "deep" / "two.txt").write_text("reached again")
         until(lambda: db.get(text, "l.txt") == "reached again")
+
+
+@pytest.mark.parametrize("target", ["{root}/link/../two.txt", "../link/../two.txt"])
+def test_a_way_up_from_a_link_is_followed_to_where_the_link_leads(root: Path, target: str) -> None:
+    (root / "a" / "two.txt").write_text("beside what the link reaches")
+    (root / "two.txt").write_text("what the text of the path says")
+    (root / "link").symlink_to("a/deep")
+    (root / "b" / "l.txt").symlink_to(target.format(root=root))
+    with watching(root, text.key("b/l.txt"), poll_seconds=PATIENCE) as (db, _, _):
+        assert db.get(text, "b/l.txt") == "beside what the link reaches"
+        (root / "a" / "two.txt").write_text("edited")
+        db.sync()
+        assert db.get(text, "b/l.txt") == "edited"
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -59,6 +59,33 @@ with Engine(None, root=root) as db, db.watch(text.key("a/one.txt")) as watch:
 print(seen)
 """
 
+TWICE = """\
+import subprocess, sys
+from pathlib import Path
+from engine import Engine
+from tests.watch_world import text
+
+root = Path(sys.argv[1])
+one, other = root / "one", root / "other"
+one.mkdir(parents=True)
+other.mkdir()
+(one / "f.txt").write_text("at first")
+subprocess.run(["mount", "--bind", str(one), str(other)], check=True)
+paths = [f"{where}/{name}" for where in ("one", "other") for name in ("f.txt", "new/f.txt")]
+seen = set()
+with Engine(None, root=root) as db, db.watch(*map(text.key, paths)) as watch:
+    assert watch.wait_until_ready(60)
+    (one / "new").mkdir()
+    for place in (one, other, one / "new", other / "new"):
+        for number in range(2):
+            (place / "f.txt").write_text(f"{place} {number}")
+            watch.sync()
+            name = "new/f.txt" if place.name == "new" else "f.txt"
+            texts = (db.get(text, f"one/{name}"), db.get(text, f"other/{name}"))
+            seen.add(texts == (f"{place} {number}",) * 2)
+print(seen)
+"""
+
 
 def may_mount() -> bool:
     """Whether a process may have mounts of its own here."""
@@ -83,6 +110,19 @@ def test_a_file_system_that_is_mounted_or_unmounted_below_the_root_is_seen_by_th
     )
     wanted = ["below", "below", 0, "<missing>", "above", "below", "<missing>", "below"]
     assert found.stdout == f"{wanted}\n", found.stderr
+
+
+@pytest.mark.skipif(not may_mount(), reason="this user may not mount")
+def test_of_a_directory_that_is_mounted_in_two_places_both_are_followed(tmp_path: Path) -> None:
+    found = subprocess.run(
+        ["unshare", "-m", sys.executable, "-c", TWICE, str(tmp_path / "root")],
+        cwd=HERE,
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert found.stdout == "{True}\n", found.stderr
 
 
 def test_other_mounts_have_everything_looked_at_and_the_watch_made_anew(

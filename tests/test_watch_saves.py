@@ -150,6 +150,19 @@ def test_a_switch_under_git_s_lock_is_one_revision(root: Path, monkeypatch: pyte
         assert len(contents) == 300
 
 
+def test_a_lock_that_git_left_behind_makes_no_save_wait(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(update_scheduler, "HELD_CAP", 10 * PATIENCE)
+    with watching(root, poll_seconds=10 * PATIENCE) as (db, _, _):
+        (root / ".git").mkdir()  # also: a repository that is made later
+        lock = root / ".git" / "index.lock"
+        lock.write_text("")
+        (root / "top.txt").write_text("while git is at work")
+        time.sleep(0.3)
+        assert db.get(text, "top.txt") == "top.txt at first"
+        os.utime(lock, (time.time() - 61, time.time() - 61))
+        until(lambda: db.get(text, "top.txt") == "while git is at work")
+
+
 # -- editors ---------------------------------------------------------------------------------------
 
 

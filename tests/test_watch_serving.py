@@ -208,14 +208,12 @@ def test_status_shows_the_watch_and_null_without_one(serving: Serving) -> None:
     assert without == {name: value for name, value in document.items() if name != "watch"}
 
 
-def test_sync_and_stop_are_requests(serving: Serving) -> None:
+def test_sync_is_a_request(serving: Serving) -> None:
     run("run", "rules.py:lines", "a.txt")
     Path("a.txt").write_text("x\n")
     assert client.sync(serving.store) == 1
     assert client.sync(serving.store, crawl=True) == 0
     assert serving.fake.synced == [False, False, True]
-    client.stop(serving.store)
-    assert serving.fake.stopped.wait(120)
 
 
 # -- new code ----------------------------------------------------------------------------------
@@ -254,7 +252,7 @@ def test_the_watch_can_replace_itself_while_clients_wait(serving: Serving) -> No
         assert not any(one.done() for one in waiting)
         inherited = socket.socket(fileno=os.dup(serving.server._listener.fileno()))
         serving.server.close()
-        successor = Server(inherited, serving.fake, serving.fake.stopped.set, answer)
+        successor = Server(inherited, serving.fake, answer)
         assert [one.result().out for one in waiting] == [f"{n} 0 RED\n" for n in range(8)]
         successor.close()
 

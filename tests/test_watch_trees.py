@@ -194,7 +194,7 @@ def test_a_root_with_such_a_name_is_watched_by_looking(tmp_path: Path, mode: str
 @pytest.mark.parametrize("how", ["removed", "renamed"])
 def test_a_root_that_is_gone_is_told_and_refused_and_comes_back(root: Path, mode: str, how: str) -> None:
     away = root.with_name("away")
-    with watching(root, **MODES[mode]) as (db, _, told):
+    with watching(root, **MODES[mode]) as (db, watch, told):
         shutil.copytree(root, away, symlinks=True)
         shutil.rmtree(root)
         if how == "renamed":
@@ -204,6 +204,7 @@ def test_a_root_that_is_gone_is_told_and_refused_and_comes_back(root: Path, mode
         until(lambda: [one for one in told.of(Trouble) if "root is gone" in one.cause], "the trouble")
         with pytest.raises(RootGone):
             db.sync()
+        assert watch.progress().state == "doubtful"
         away.rename(root)
         (root / "top.txt").write_text("while it was away")
         until(lambda: "the root was replaced" in " ".join(told.reasons()), "the root is noticed")

@@ -144,7 +144,7 @@ def test_a_watch_that_ends_amid_a_request_leaves_the_work_to_the_command(project
     db = Engine(store, root=project)
     fake = Fake(db)
     listener = listen(wire.socket_path(store))
-    serves = Server(listener, fake, fake.stopped.set, answer)
+    serves = Server(listener, fake, answer)
     command = subprocess.Popen(
         [*SCRIPT, "run", "rules.py:gated"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 from watchfiles._rust_notify import RustNotify
 
 from engine.watch.cookies import Cookies
+from engine.watch.inotify import instances
 from engine.watch.kernel import TRIES, KernelBackend
 from tests.patience import until
 
@@ -64,12 +68,15 @@ def test_cookies_that_vanish_while_a_watch_is_made_have_it_made_anew(rig: Rig) -
     assert rig.failed == ["the directory of cookies was removed"]
 
 
-def test_cookies_are_made_elsewhere_where_the_store_is_removed_just_then(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("trouble", ["removed", "full"])
+def test_cookies_are_made_elsewhere_where_the_store_is_removed_just_then_or_its_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     real = tempfile.mkdtemp
 
     def removed(prefix: str, dir: Path | None = None) -> str:
+        if dir is not None and trouble == "full":
+            raise OSError(errno.ENOSPC, "no space")
         if dir is not None:
             shutil.rmtree(dir)
         return real(prefix=prefix, dir=dir)
@@ -80,3 +87,34 @@ def test_cookies_are_made_elsewhere_where_the_store_is_removed_just_then(
     cookies.renew()
     assert cookies.are_there()
     cookies.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="instances are known on Linux alone")
+def test_watches_that_begin_at_the_same_time_know_which_instances_are_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[str] = []
+    backends = []
+    for name in ("one", "other"):
+        cookies = tmp_path / name / "cookies"
+        cookies.mkdir(parents=True)
+        backends.append(KernelBackend(str(cookies), lambda voice, paths: None, failed.append))
+    one, other = backends
+    begins = threading.Thread(target=other.cover, args=([str(tmp_path / "other")],))
+
+    def amid() -> set[int]:
+        known = instances()
+        if not begins.ident:
+            begins.start()
+            begins.join(0.5)
+        return known
+
+    monkeypatch.setattr("engine.watch.kernel.instances", amid)
+    one.cover([str(tmp_path / "one")])
+    begins.join()
+    theirs = [voice._descriptors for voice in (one._large, other._large) if voice is not None]
+    for backend in backends:
+        backend.close()
+    assert [len(found) for found in theirs] == [1, 1]
+    assert theirs[0].isdisjoint(theirs[1])
+    assert not failed

@@ -93,7 +93,6 @@ class Fake:
         self.db = db
         self.synced: list[bool] = []  # `crawl` of each call
         self.stale = 0  # how many times yet rules are outdated
-        self.stopped = threading.Event()
 
     def sync(self, *, crawl: bool = False) -> int:
         self.synced.append(crawl)
@@ -121,7 +120,7 @@ def served(project: Path) -> Iterator[Serving]:
     with Engine(store, root=project) as db:
         fake = Fake(db)
         listener = listen(wire.socket_path(store))
-        serves = Server(listener, fake, fake.stopped.set, answer)
+        serves = Server(listener, fake, answer)
         try:
             yield Serving(fake, serves, store)
         finally:

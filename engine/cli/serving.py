@@ -8,7 +8,6 @@ Invariants
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +38,6 @@ class Serving:
         settings: Settings,
         environment: dict[str, str],
         handed: Handed,
-        end: Callable[[], None],
     ) -> None:
         self.db = db
         self.environment = environment  # in which the watch was started, see `answers`
@@ -47,7 +45,6 @@ class Serving:
         self._rules = rules
         self._since = handed.since
         self._path = socket_path(settings.store)
-        self._end = end
         self._server: Server | None = None
         try:
             self._serve(_listener(handed, self._path))
@@ -58,7 +55,7 @@ class Serving:
 
     def _serve(self, listener: socket.socket) -> None:
         self._listener = listener
-        self._server = Server(listener, self, self._end, answer)
+        self._server = Server(listener, self, answer)
 
     def look(self) -> None:
         """Listen anew where the file of the socket is gone, as with the whole directory of the store.
@@ -100,7 +97,8 @@ class Serving:
             return
         self._server.pause()
         if not keep:
-            withdraw(self._listener, self._path)
+            with suppress(OSError):  # where its file stays nobody listens, which is as if it were not there
+                withdraw(self._listener, self._path)
         self._server.close()
 
 

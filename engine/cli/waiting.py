@@ -11,6 +11,7 @@ import os
 import time
 import traceback
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -131,19 +132,20 @@ def answer(request: dict[str, Any], served: Served) -> Generator[dict[str, Any],
         yield {"error": {"text": f"it waits: {status['reason']}", "exit_code": 75, "early": True}}
 
 
-def wait(cure: Cure, reason: str, handed: Handed, ended: Callable[[], bool], end: Callable[[], None]) -> None:
+def wait(cure: Cure, reason: str, handed: Handed, ended: Callable[[], bool]) -> None:
     """Wait for a cure, and tell those who ask for what `reason`. Where the watch `ended`, the socket goes."""
     from engine.watch.server import Server
     from engine.watch.unix_socket import withdraw
 
     server = None
     if handed.listener is not None:
-        server = Server(handed.listener.dup(), Absent(reason, handed.since), end, answer)
+        server = Server(handed.listener.dup(), Absent(reason, handed.since), answer)
     cure.wait(ended)
     if server is not None:
         server.close()
     if handed.listener is not None and ended():
-        withdraw(handed.listener, handed.place)
+        with suppress(OSError):  # as in `Serving.close`
+            withdraw(handed.listener, handed.place)
 
 
 # -- for a store ---------------------------------------------------------------------------------

@@ -189,7 +189,7 @@ class _Command:
         )
         cure = Cure(error, files, [root] if root else [], self._began)
         with stopping(self._end_in_time) as self._state:
-            wait(cure, str(error).partition("\n")[0], self._handed, lambda: self._stop, self._end)
+            wait(cure, str(error).partition("\n")[0], self._handed, lambda: self._stop)
         if not self._stop:
             self._replace()
         self._raise_interrupted()
@@ -272,7 +272,7 @@ class _Command:
 
         if db.store is None:
             return None
-        return Serving(db, watch, rules, settings, self._start.environment, self._handed, self._end)
+        return Serving(db, watch, rules, settings, self._start.environment, self._handed)
 
     def _follow(self, watch: Watch, rules: RuleCode, serving: Serving | None) -> None:
         """Tell what happens, until the end. Looks at the rules itself, so that no build delays that."""

@@ -15,10 +15,11 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from struct import pack
+from typing import Any
 
 from attrs import frozen
 
@@ -65,9 +66,23 @@ def file_of(module: str) -> str | None:
     """The file (or folder, for a namespace package) of a module, loaded or not; None without one."""
     loaded = sys.modules.get(module)
     if loaded is not None:
-        file = getattr(loaded, "__file__", None)
-        return file if isinstance(file, str) else next(iter(getattr(loaded, "__path__", ())), None)
+        return file_in(loaded) or next(iter(_held(loaded).get("__path__", ())), None)
     return _find(module)[0]
+
+
+def file_in(loaded: object) -> str | None:
+    """The file that a loaded module is of; None where it says of none."""
+    file = _held(loaded).get("__file__")
+    return file if isinstance(file, str) else None
+
+
+def _held(loaded: object) -> Mapping[str, Any]:
+    """What a module has, without a question to it: one that is loaded when it is asked may fail at that."""
+    try:
+        found: Mapping[str, Any] = object.__getattribute__(loaded, "__dict__")
+    except AttributeError:  # no module: somebody put it there
+        return {}
+    return found
 
 
 def exists(module: str) -> bool:

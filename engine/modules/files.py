@@ -75,8 +75,10 @@ def make_importable(directory: Path, *, last: bool = False) -> None:
 
 def forget_since(before: set[str]) -> None:
     """Take back what a failed import left (M3), but nothing that was installed."""
+    from engine.code.origin import file_in  # late: of no use where nothing fails
+
     for name in set(sys.modules) - before:
-        file = getattr(sys.modules[name], "__file__", None) or ""
+        file = file_in(sys.modules[name]) or ""
         if "site-packages" not in file and not file.startswith(sys.base_prefix):
             sys.modules.pop(name, None)
 

@@ -104,11 +104,6 @@ def sync(store: str | os.PathLike[str], *, crawl: bool = False) -> int:
     return int(reply.last["ok"]["differing"])
 
 
-def stop(store: str | os.PathLike[str]) -> None:
-    """Ask the watch to end. It does so after this returned."""
-    ask(store, {"do": "stop"})
-
-
 def _of_another_version(difference: str) -> NotServed:
     hint = "A watch of another version holds the store: stop it."
     return NotServed(f"it is of another version ({difference})", hint)

@@ -55,7 +55,7 @@ class Cookies:
         place = self._place if self._place is not None and _can_hold(self._place) else None
         try:
             made = tempfile.mkdtemp(prefix=PREFIX, dir=place)
-        except FileNotFoundError:  # the store is being removed
+        except OSError:  # the store is being removed, or its disk is full
             made = tempfile.mkdtemp(prefix=PREFIX)
         self.directory = os.path.realpath(made)
 

@@ -21,7 +21,7 @@ from attrs import define
 from engine.core import Core
 from engine.event import Counts, What
 from engine.explain import WHILE, annotate, error_of, reason_of
-from engine.failure import Failure, is_transient
+from engine.failure import Failure, is_transient, words_of
 from engine.graph import ERROR, INPUT, Graph
 from engine.key import Key
 from engine.locate import find
@@ -283,9 +283,10 @@ def text_of(error: BaseException, key: str = "") -> str:
         fields = "; ".join(f"{name} {text}".strip() for name, text in error.fields.items())
         text = f"{error.headline} ({fields})" if fields else error.headline
     else:
-        text = " ".join(part.strip() for part in str(error).split("\n"))
+        text = " ".join(part.strip() for part in words_of(error).split("\n"))
     chain = next((note.removeprefix(WHILE) for note in notes_of(error) if note.startswith(WHILE)), "")
     first = chain.rpartition(" -> ")[2]
     place = where(error)
     by = f"{first}: " if first and first != key else ""
-    return escaped(f"{by}{type(error).__name__}: {text}{f', at {place}' if place else ''}", limit=ERROR_WIDTH)
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return escaped(f"{by}{what}{f', at {place}' if place else ''}", limit=ERROR_WIDTH)

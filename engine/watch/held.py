@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+
+ABANDONED_SECONDS = 60.0  # age of a lock that a git left which was killed: each save would wait for it
 
 
 class Held:
     """True while git holds its index lock, as it does for the whole of a checkout, stash or rebase step."""
 
     def __init__(self, root: Path) -> None:
-        self._lock = _index_lock(root)
+        self._root = root
+        self._lock: str | None = None
 
     def __call__(self) -> bool:
-        return self._lock is not None and os.path.lexists(self._lock)
+        self._lock = self._lock or _index_lock(self._root)  # the repository may be made later
+        if self._lock is None:
+            return False
+        try:
+            return time.time() - os.lstat(self._lock).st_mtime < ABANDONED_SECONDS
+        except (OSError, ValueError):
+            return False
 
 
 def _index_lock(root: Path) -> str | None:

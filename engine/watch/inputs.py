@@ -122,14 +122,12 @@ class Inputs:
         if files.state != STARTING:  # else `begin_crawl` lists and covers all places
             files.nodes_of(batch.paths)  # covers directories among them that were replaced: only then look
         files.begin_crawl(batch.crawl)
-        tracker.state(files.state)
         started = time.monotonic()
         differing = self._revise(None, batch, self._pipeline.core.graph)
         seconds = time.monotonic() - started
         files.end_crawl(seconds)
         if batch.crawl == AUDIT and not batch.paths:
             files.audited(differing)
-        tracker.state(files.state)
         tracker.crawled(time.time(), batch.crawl, seconds, len(files.places))
         # Keys to be tried again, and what failed for a reason that may have passed.
         again = any(isinstance(node, Key) for node in batch.nodes) or self._pipeline.updater.retrying

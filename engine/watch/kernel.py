@@ -16,6 +16,7 @@ Invariants
     N4  No directory is watched by a name that leads through a link: inotify would tell of it by one of its
         two names, whichever was added last. Who reads through links asks for what they reach (see `places`).
     N5  Of trees, a directory is covered while one above it is: a top that is removed takes them all along.
+    N6  A directory that is mounted in two places is told of by one of its names: a voice adds the other.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import CannotWatch
 from engine.watch.backend import Fail, Suggest
 from engine.watch.inotify import instances, limits_hint, waiting, watched_inodes
-from engine.watch.watchable import above, can_be_watched, inode_of, topmost
+from engine.watch.watchable import above, can_be_watched, inode_of, topmost, twins_among
 
 if TYPE_CHECKING:
     from watchfiles._rust_notify import RustNotify
@@ -52,6 +53,10 @@ POLL_MS = 300  # between two looks where the kernel tells nothing; watchfiles' o
 SMALL = 512  # directories (installed in 40 ms): up to here one watch is enough
 JOIN_SECONDS = 1.0  # for a thread to end: it looks at each step
 TRIES = 5  # directories vanish while they are being covered
+
+# Over making and closing them: which one is ours is known by which ones there were. See
+# test_watches_that_begin_at_the_same_time_know_which_instances_are_theirs.
+_INSTANCES = threading.Lock()
 
 log = logging.getLogger("engine.watch")
 
@@ -147,30 +152,32 @@ class KernelBackend:
             places: dict[str, bool] = {}
             directories = [path for path in asked if can_be_watched(path, places)]
             tops = topmost(directories) if self._trees else directories
-            known = instances()
-            try:
-                notify = RustNotify(
-                    [self._cookies, *tops], False, self.mode == "polling", POLL_MS, self._trees, False
-                )
-            except (FileNotFoundError, PermissionError, NotADirectoryError):
-                if attempt > TRIES:
-                    raise  # the directory of cookies
-                if attempt == TRIES:
-                    asked = ()  # trees come and go faster than that: they are looked at instead (coverage F3)
-                continue
-            # The second: of the directory of cookies.
-            except (OSError, UnicodeEncodeError, WatchfilesRustInternalError) as error:
-                raise CannotWatch(
-                    directories=len(directories), cause=_first_line(error), hint=limits_hint()
-                ) from error
-            mine = instances() - known
+            with _INSTANCES:
+                known = instances()
+                try:
+                    notify = RustNotify(
+                        [self._cookies, *tops], False, self.mode == "polling", POLL_MS, self._trees, False
+                    )
+                except (FileNotFoundError, PermissionError, NotADirectoryError):
+                    if attempt > TRIES:
+                        raise  # the directory of cookies
+                    if attempt == TRIES:
+                        asked = ()  # trees come and go faster than that: looked at instead (coverage F3)
+                    continue
+                # The second: of the directory of cookies.
+                except (OSError, UnicodeEncodeError, WatchfilesRustInternalError) as error:
+                    raise CannotWatch(
+                        directories=len(directories), cause=_first_line(error), hint=limits_hint()
+                    ) from error
+                mine = instances() - known
             watches = sum(len(watched_inodes(one)) for one in mine)
-            if attempt >= TRIES or not mine or watches > len(tops):
+            twins = twins_among(tops) if mine and watches <= len(tops) else []
+            if attempt >= TRIES or not mine or watches > len(tops) - sum(len(names) - 1 for names in twins):
                 break
-            notify.close()  # a directory vanished meanwhile, or became a link to another one (N4)
-        return _Voice(
-            next(self._numbers), notify, directories, tops, mine, self._cookies, self._suggest, self._fail
-        )
+            with _INSTANCES:
+                notify.close()  # a directory vanished meanwhile, or became a link to another one (N4)
+        number, suggest = next(self._numbers), self._suggest
+        return _Voice(number, notify, directories, tops, twins, mine, self._cookies, suggest, self._fail)
 
     def uncover(self, directories: Iterable[str]) -> None:
         """See `Backend.uncover`."""
@@ -226,6 +233,7 @@ class _Voice:
         notify: RustNotify,
         directories: list[str],
         tops: list[str],
+        twins: list[list[str]],
         descriptors: set[int],
         cookies: str,
         suggest: Suggest,
@@ -234,6 +242,7 @@ class _Voice:
         self.number = number
         self.directories = directories
         self._tops = frozenset(tops)  # those of them that watchfiles was given
+        self._twins = {path: names for names in twins for path in names}
         self._notify = notify
         self._descriptors = descriptors
         self._suggest = suggest
@@ -299,7 +308,7 @@ class _Voice:
                     self._event_at, self._slow = time.monotonic(), False
                 self.crowded = self.crowded or any(waiting(one) > CROWDED_BYTES for one in self._descriptors)
                 if not self.ended:  # the kind of change proves nothing
-                    self._suggest(self.number, [path for _, path in found])
+                    self._suggest(self.number, [name for _, path in found for name in self._names_of(path)])
         except Exception as error:  # also one of ours: a voice that nobody hears of would be missed by nobody
             if not self.ended:
                 of_watchfiles = isinstance(error, WatchfilesRustInternalError | RuntimeError | OSError)
@@ -308,7 +317,13 @@ class _Voice:
                 self._fail(f"{'watchfiles' if of_watchfiles else type(error).__name__}: {_first_line(error)}")
                 self.end()  # only now: without this voice, a cookie of another would prove too much
         finally:
-            self._notify.close()
+            with _INSTANCES:
+                self._notify.close()
+
+    def _names_of(self, path: str) -> list[str]:
+        """A path that was told, and its other names (N6)."""
+        directory, name = os.path.split(path)
+        return [os.path.join(twin, name) for twin in self._twins.get(directory, (directory,))]
 
     def missing(self) -> int:
         if not self._told_inodes:

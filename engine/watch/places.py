@@ -290,7 +290,7 @@ class Places:
             if len(links) > MOST_LINKS:
                 return links, None
             if target.startswith("/"):
-                inside = self.relative(os.path.normpath(target))
+                inside = self.relative(target)  # step by step: behind a link `..` is not what the text says
                 if inside is None:
                     return links, None
                 here, target = "", inside

@@ -25,7 +25,7 @@ from attrs import define
 from blake3 import blake3
 
 from engine.code.moment import Moment
-from engine.code.origin import origin
+from engine.code.origin import file_in, origin
 from engine.rules.stat import settled, stamp_of
 
 LOOK_SECONDS: Final = 0.5  # between two looks: 50 files take 0.2 ms
@@ -125,8 +125,8 @@ class RuleCode:
         for name, module in list(sys.modules.items()):
             if self._modules.get(name) is not module:
                 self._modules[name] = module
-                file = getattr(module, "__file__", None)
-                if isinstance(file, str) and file.endswith(".py") and origin(name) == "project":
+                file = file_in(module)
+                if file is not None and file.endswith(".py") and origin(name) == "project":
                     self._add(os.path.realpath(file), since)
 
     def _add(self, path: str, since: Moment | None) -> None:

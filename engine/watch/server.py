@@ -70,15 +70,11 @@ class Server:
     """Serves from the moment it is made until `close`. Threads and signal handlers may call its methods.
 
     listener    a socket that listens; it is closed with the server, its file is left to its owner
-    on_stop     called when a client asks for the end of the watch; it may not wait for the server
     answer      from a request to messages. It raises nothing
     """
 
-    def __init__(
-        self, listener: socket.socket, served: Served, on_stop: Callable[[], None], answer: Answer
-    ) -> None:
+    def __init__(self, listener: socket.socket, served: Served, answer: Answer) -> None:
         self.served = served
-        self.on_stop = on_stop
         self.answer = answer
         self._listener = listener
         self._listener.setblocking(False)  # a client may be gone between `poll` and `accept`
@@ -116,8 +112,7 @@ class Server:
             connection.end()
         self._pulse.join()
         for connection in connections:
-            if connection.thread is not threading.current_thread():  # `on_stop` may end here
-                connection.thread.join(max(0.0, deadline - time.monotonic()))
+            connection.thread.join(max(0.0, deadline - time.monotonic()))
         self._asleep.close()
         self._waker.close()
 
@@ -246,9 +241,6 @@ class _Connection:
         differs = wire.difference(request)
         if differs:
             self._send({"refused": differs, "because": "version"})
-        elif request.get("do") == "stop":
-            self._send({"ok": {}})
-            self._server.on_stop()
         else:
             self._answer(request)
 

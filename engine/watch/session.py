@@ -232,7 +232,7 @@ class Watch:
 
     def progress(self) -> Progress:
         """Figures of now."""
-        self._tell_pending()
+        self._tell_figures()
         return self._pipeline.tracker.snapshot()
 
     @property
@@ -325,8 +325,9 @@ class Watch:
         finally:
             self._pipeline.echo.worked(began, time.time())
 
-    def _tell_pending(self) -> None:
+    def _tell_figures(self) -> None:
         pipeline = self._pipeline
+        pipeline.tracker.state(self.files.state)
         if self.files.last_event:
             pipeline.tracker.event_seen(time.time() - self.files.since_last_event())
         oldest = pipeline.scheduler.oldest()

@@ -2,8 +2,8 @@
 
 Invariants
     S1  Telling never waits: a consumer that is slow, stopped or gone costs the others nothing.
-    S2  A mailbox is bounded. When it is full its oldest events go, and the consumer next gets one
-        `Skipped` in their place; all others come in order, each to one taker.
+    S2  A mailbox is bounded, in events and in what they name. When it is full its oldest events go, and the
+        consumer next gets one `Skipped` in their place; all others come in order, each to one taker.
     S3  After `Stopped` there is nothing: iteration ends. Who subscribes later gets that `Stopped` at once.
     S4  A mailbox that nobody holds any more is forgotten.
     S5  An async consumer that is cancelled loses no event: one is taken only by who returns with it.
@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from engine.errors import ForkedEngine
-from engine.watch.events import Skipped, Stopped, WatchEvent
+from engine.watch.events import Revised, Skipped, Stopped, WatchEvent
 
 if TYPE_CHECKING:
     import asyncio
 
 LIMIT: Final = 1_000  # events in a mailbox: a second of the busiest watch, an hour of a usual one
+KEYS: Final = 50_000  # that several events in a mailbox name: 20 MB; switching branches may change 10,000
 JOIN_SECONDS: Final = 1.0  # a callback that takes longer is left to end by itself
 
 # A loop holds its tasks weakly. A task that waits here is held by its mailbox, and the mailbox by this.
@@ -49,6 +50,7 @@ class Mailbox:
         # Reentrant: a signal handler or a finalizer may close the mailbox of the thread it interrupts.
         self._changed = threading.Condition(threading.RLock())
         self._events: deque[WatchEvent] = deque()
+        self._keys = 0  # that these name
         self._dropped = 0  # events that were lost since the last one was taken
         self._revision = 0  # of the last event that was taken or dropped
         self._open = True  # whether more can come
@@ -130,9 +132,10 @@ class Mailbox:
         with self._changed:
             if not self._open:
                 return
-            if len(self._events) >= self._limit:
-                self._drop(self._events.popleft())
             self._events.append(event)
+            self._keys += _keys_in(event)
+            while len(self._events) > self._limit or (self._keys > KEYS and len(self._events) > 1):
+                self._drop(self._next())
             self._open = not isinstance(event, Stopped)
             waiters = self._all_wake()
         _wake(waiters)
@@ -145,8 +148,13 @@ class Mailbox:
             return Skipped(events=lost, revision=self._revision)
         if not self._events:
             return None
-        event = self._events.popleft()
+        event = self._next()
         self._revision = getattr(event, "revision", self._revision)
+        return event
+
+    def _next(self) -> WatchEvent:
+        event = self._events.popleft()
+        self._keys -= _keys_in(event)
         return event
 
     def _drop(self, event: WatchEvent) -> None:
@@ -160,7 +168,7 @@ class Mailbox:
             self._open = False
             if not keep:
                 self._events.clear()
-                self._dropped = 0
+                self._keys = self._dropped = 0
             waiters = self._all_wake()
         _wake(waiters)
         if self._left is not None:
@@ -180,6 +188,10 @@ class Mailbox:
     def _check_process(self) -> None:
         if os.getpid() != self._process:
             raise ForkedEngine(hint="Events come to the process that watches: subscribe there.")
+
+
+def _keys_in(event: WatchEvent) -> int:
+    return len(event.inputs) + len(event.changed) if isinstance(event, Revised) else 0
 
 
 def _wake(waiters: Iterable[asyncio.Future[None]]) -> None:
@@ -278,11 +290,6 @@ class Subscribers:
     ) -> Caller:
         """Call back with every event from now on, until it is closed or the watch stops; then `leave`."""
         return Caller(self.subscribe(limit), callback, leave)
-
-    def count(self) -> int:
-        """How many mailboxes there are."""
-        with self._lock:
-            return len(self._mailboxes)
 
     def _leave(self, mailbox: Mailbox) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ Invariants
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
@@ -45,6 +46,16 @@ def topmost(directories: list[str]) -> list[str]:
     """Those that lie in no other one."""
     all_of_them = set(directories)
     return [path for path in directories if all_of_them.isdisjoint(above(path))]
+
+
+def twins_among(directories: list[str]) -> list[list[str]]:
+    """Those that are one directory, which is mounted in several places: lists of two names or more."""
+    found: dict[tuple[int, int], list[str]] = {}
+    for path in directories:
+        with contextlib.suppress(OSError):  # it vanished meanwhile
+            state = os.lstat(path)
+            found.setdefault((state.st_dev, state.st_ino), []).append(path)
+    return [names for names in found.values() if len(names) > 1]
 
 
 def inode_of(path: str) -> int:
