@@ -257,7 +257,9 @@ class Walk(Names):
         for field, annotation in _annotations(cls).items():
             pieces += (field.encode(), self.value(annotation), *self.classes_in(annotation, scope))
         members: Mapping[str, Enum] = cls.__members__ if issubclass(cls, Enum) else {}
-        pieces += [packed(b"member", (n.encode(), self.value(m.value))) for n, m in members.items()]
+        for member, one in members.items():
+            state = {n: v for n, v in self.attributes_of(one).items() if not _is_of_enum(n)}
+            pieces.append(packed(b"member", (member.encode(), self.value(one.value), self.value(state))))
         for attribute, value in sorted(vars(cls).items()):
             if not (attribute in _NOT_CODE or attribute in members or _is_scaffold(cls, attribute, value)):
                 pieces += (attribute.encode(), self.value(value))
@@ -297,4 +299,11 @@ def _is_scaffold(cls: type, attribute: str, value: object) -> bool:
     if attribute == "__init__":  # typing replaces its stand-in when a protocol's subclass is first made
         return peek(value, "__module__") in (None, "typing")
     # _value2member_map_ and its like are an enum's caches: they grow while it is used
-    return issubclass(cls, Enum) and attribute.startswith("_") and not callable(value)
+    is_said = callable(value) or isinstance(value, classmethod) or attribute == "_boundary_"
+    return issubclass(cls, Enum) and _is_of_enum(attribute) and not is_said
+
+
+def _is_of_enum(attribute: str) -> bool:
+    """Whether a name is one of those that `enum` has for itself, in classes and in members."""
+    own = attribute.startswith("_") and attribute.endswith("_") and not attribute.startswith("__")
+    return own or attribute == "__objclass__"
