@@ -94,6 +94,10 @@ SAME: dict[str, tuple[Files, Files]] = {
         "import logging\nlog = logging.getLogger('a')\ndef f(): log.info('x')",
         "import logging\nlog = logging.getLogger('a')\nN = 1\ndef f(): log.info('x')",
     ),
+    "an edit beside a mark": (
+        "N = object()\ndef f(x=N): return x is N",
+        "N = object()\ndef f(x=N): return x is N\ndef g(): return 2",
+    ),
     "where the module lies": ("def f(): return __file__", "def f(): return __file__"),
     "a class that is used before it is looked at": (
         "from enum import Flag\nclass C(Flag):\n A = 1\n B = 2\ndef f(): return C",

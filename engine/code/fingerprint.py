@@ -10,8 +10,8 @@ Invariants
         engine records the calls while the caller runs.
     C5  What cannot be read by value is never left out. An object of an installed or standard type
         without canonical bytes (a compiled parser, a connection) is its type plus the source of the module
-        that names it; without a source, it is good for this process only. Too deep a value raises
-        `NoFingerprint`.
+        that names it, and of all that this imports, for there it was made; without a source, it is good for
+        this process only. Too deep a value raises `NoFingerprint`.
 
 Annotations: the annotations of a class count, with their text, for they make its fields. Those of a
 function count only by the project classes they name, and so do the return annotations of queries that are

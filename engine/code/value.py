@@ -42,7 +42,7 @@ from typing import Any
 
 from engine.code.origin import source_facts
 from engine.code.reach import atom, digest_of, facts_of, packed
-from engine.code.shared import Added, Label, Queried, Record, Shared, Valued
+from engine.code.shared import Added, Fill, Label, Queried, Record, Shared, Valued
 
 
 def words(text: str) -> frozenset[str]:
@@ -145,6 +145,14 @@ class Values(ABC):
         """What stands for something that is not followed."""
 
     @abstractmethod
+    def source(self, module: str) -> bytes:
+        """What stands for all that a module can have made while it was imported."""
+
+    @abstractmethod
+    def label(self, identity: object, kind: str, name: str, fill: Fill) -> bytes:
+        """The label of an object, whose part is made later; the same for the same `identity`."""
+
+    @abstractmethod
     def add(self, kind: str, name: str, data: bytes) -> None:
         """Take a part into the listing."""
 
@@ -206,6 +214,8 @@ class Values(ABC):
         kind = type(value)
         if kind in _EXACT:
             return self.container(value, kind)
+        if kind is object:  # a mark: which one it is says all
+            return self.label(id(value), "mark", "object", _mark)
         if kind is CACHED:
             self.shared.cached.append(value)
         if kind in HOLDERS:
@@ -276,13 +286,15 @@ class Values(ABC):
         self.unshared += 1  # the module that names it counts
         pieces = [self.outside(kind.__module__, kind.__qualname__)]
         if kind.__module__.partition(".")[0] not in _STATELESS:
-            source = source_facts(self.where, self.started)
-            if source is not None:
-                self.add("source of values", self.where, source.digest)
-                pieces.append(source.digest)
+            if source_facts(self.where, self.started) is not None:
+                pieces.append(self.source(self.where))
             else:
                 pieces.append(b"%d %d %d" % (os.getpid(), self.started, id(value)))
         return packed(b"opaque", pieces)
+
+
+def _mark(walk: Values, unique: str) -> None:
+    walk.add("mark", unique, b"")
 
 
 def in_order(several: Iterable[Any]) -> list[Any]:
