@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests import code_edits, code_edits_of_modules, code_edits_of_objects, code_newer, code_newer_same
+from tests import (
+    code_edits,
+    code_edits_asked,
+    code_edits_of_modules,
+    code_edits_of_objects,
+    code_newer,
+    code_newer_same,
+)
 from tests.code_edits import QUERY
 from tests.loading import Files, check, fresh
 
@@ -109,8 +116,10 @@ DIFFERENT = {
     **code_edits.DIFFERENT,
     **code_edits_of_modules.DIFFERENT,
     **code_edits_of_objects.DIFFERENT,
+    **code_edits_asked.DIFFERENT,
     **code_newer.here(code_newer.DIFFERENT),
 }
+SAME |= code_edits_asked.SAME
 SAME |= code_newer.here(code_newer_same.SAME)
 
 

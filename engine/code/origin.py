@@ -20,7 +20,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from struct import pack
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from engine.code.moment import BEGAN
 from engine.code.reach import Import, digest_of, facts_of
@@ -133,6 +133,8 @@ class Source:
 
     digest: bytes
     imports: tuple[Import, ...] = ()
+    docs: bytes = b""
+    asks: frozenset[str] = frozenset()  # see `reach.Facts`
 
 
 _sources: dict[str, tuple[tuple[int, int, int, int], Source]] = {}
@@ -157,7 +159,7 @@ def source_facts(module: str, started: int) -> Source | None:
     source = known[1]
     # The clock may have been set back since: then what was saved later has an earlier time.
     if module in sys.modules and stat.st_ctime_ns >= started - BEGAN.set_back():
-        return Source(digest_of(source.digest + pack(">q", stat.st_ctime_ns)), source.imports)
+        return evolve(source, digest=digest_of(source.digest + pack(">q", stat.st_ctime_ns)))
     return source
 
 
@@ -165,7 +167,7 @@ def _compiled(data: bytes, *, is_source: bool) -> Source:
     if is_source:
         try:
             facts = facts_of(compile(data, "<module>", "exec", dont_inherit=True))
-            return Source(digest_of(facts.digest + facts.docs * facts.reads_docs), facts.imports)
+            return Source(facts.digest, facts.imports, facts.docs, facts.asks)
         except (SyntaxError, ValueError):  # it will fail when it is imported; any edit counts
             pass
     return Source(digest_of(data))

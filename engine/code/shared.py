@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 Fill = Callable[[Any, str], None]  # makes the part of an object, for a walk and under a label
 
 
+class Of(NamedTuple):
+    """What makes the part of an object that is known."""
+
+    known: Any
+    fill: Fill
+
+    def __call__(self, walk: Any, unique: str) -> None:
+        self.fill(walk, unique)
+
+
 class Record(NamedTuple):
     """What something came to, and what was asked for it; None where that is not shared (H2)."""
 

@@ -226,11 +226,14 @@ class Values(ABC):
             return value.__qualname__.encode() + self.value(value.__self__)
         if isinstance(value, Enum):
             return packed(b"enum", map(self.value, (kind, value.name, value.value)))
-        if isinstance(value, PurePath):
-            return packed(b"path", (value.as_posix().encode("utf-8", "surrogatepass"),))
+        if isinstance(value, PurePath):  # its slots are caches
+            return packed(b"path", map(self.value, (kind, value.as_posix(), peek(value, "__dict__"))))
         if kind.__module__ in ("typing", "annotationlib"):  # a ForwardRef of 3.14 is of the latter
             return packed(b"typing", (self.value(peek(value, one)) for one in _TYPING))
         title = f"{kind.__module__}.{kind.__name__}"
+        wrapper = peek(value, "wrapper") if self.home(kind.__module__) == "engine" else None
+        if peek(wrapper, "__query__") is value:  # a definition, which is in keys
+            return self.value(wrapper)
         if title in _SINGLE:
             return packed(b"single", map(self.value, (kind, repr(value), peek(value, "__module__"))))
         content = next((read(value) for base, read in _CONTAINERS if isinstance(value, base)), None)
@@ -238,11 +241,11 @@ class Values(ABC):
         if self.home(kind.__module__) == "project" or content is not None:
             pieces += (self.value(content), self.state(value))
             foreign = (b for b in kind.__mro__ if b not in _BUILT_IN and not issubclass(b, BaseException))
-            if self.home(kind.__module__) == "project" and not all(b.__flags__ & _HEAP_TYPE for b in foreign):
+            if self.home(kind.__module__) == "project" and any(map(_is_in_c, foreign)):
                 pieces.append(self.opaque(value))  # a base written in C keeps state of its own
         elif kind.__module__.partition(".")[0] in _REDUCED:
             with contextlib.suppress(TypeError):
-                call, arguments, *state = value.__reduce_ex__(2)
+                call, arguments, *state = value.__reduce_ex__(4)  # with the `fold` of times
                 items = [part if part is None or isinstance(part, dict) else list(part) for part in state]
                 return packed(b"reduced", map(self.value, (call, arguments, items)))
             pieces.append(self.opaque(value))
@@ -277,6 +280,7 @@ class Values(ABC):
         for name, slot in slots[kind]:
             with contextlib.suppress(AttributeError):  # not set
                 state.setdefault(name, slot.__get__(value, kind))
+        state.pop("_attrs_cached_hash", None)  # depends on the hash seed, and on whether anybody asked
         kept = (n for n in state if not isinstance(vars(kind).get(n), functools.cached_property))
         return {n: state[n] for n in sorted(kept, key=str)}
 
@@ -291,6 +295,11 @@ class Values(ABC):
             else:
                 pieces.append(b"%d %d %d" % (os.getpid(), self.started, id(value)))
         return packed(b"opaque", pieces)
+
+
+def _is_in_c(kind: type) -> bool:
+    """Whether a class was not made by a class statement: it makes its instances itself."""
+    return not kind.__flags__ & _HEAP_TYPE or isinstance(vars(kind).get("__new__"), BuiltinFunctionType)
 
 
 def _mark(walk: Values, unique: str) -> None:

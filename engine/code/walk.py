@@ -3,8 +3,8 @@
 Invariants
     W1  The function that the walk starts from counts by its code, wherever it lives; of the rest only what
         is the project's is followed, and nothing at all with `follow=False`.
-    W2  A function is its code, defaults, attributes, closure cells, and what it names. Where code reads
-        `__doc__`, docstrings count.
+    W2  A function is its code, defaults, attributes, closure cells, and what it names. Where code asks for
+        docstrings and the like, they count too, see `asked`; where it has any name of its module, all do.
     W3  A class is its bases, annotations and attributes, without what Python or a library keeps in it that
         differs between equal programs.
     W4  The annotations of a function count by the project classes they name; those of a class by text too.
@@ -18,6 +18,8 @@ import contextlib
 import inspect
 import itertools
 import sys
+from _abc import _get_dump  # type: ignore[import-not-found] # what `ABCMeta._dump_registry` prints
+from abc import ABCMeta
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from types import (
@@ -34,11 +36,12 @@ from types import (
 )
 from typing import Any
 
+from engine.code.asked import answer, is_replaced
 from engine.code.given import classes_given, home_of, named_in, query_name
 from engine.code.names import PLACE, Names, as_imported
 from engine.code.reach import Chain, annotation_names, facts_of, packed, texts_in
-from engine.code.shared import Fill, Queried, Record, Shared
-from engine.code.value import peek, words
+from engine.code.shared import Fill, Of, Queried, Record, Shared
+from engine.code.value import in_order, peek, words
 
 _DESCRIPTORS = (
     MethodDescriptorType,
@@ -47,6 +50,7 @@ _DESCRIPTORS = (
     GetSetDescriptorType,
     MemberDescriptorType,
 )
+_ANY_NAME = (globals, eval, exec, sys.modules)  # what code gets of them may be anything in its module
 _ANNOTATING = words("typing types annotationlib typing_extensions")
 _PARTS = sorted(words("__origin__ __bound__ __supertype__ __value__ __forward_arg__"))
 _LISTS = sorted(words("__args__ __constraints__"))
@@ -81,13 +85,16 @@ class Walk(Names):
         self.add("root", str(peek(function, "__qualname__") or ""), root + self.value(function, own=True))
         while self.pending:
             self.fill(*self.pending.popleft())
+            if not self.pending:
+                answer(self)
         return self.parts.values()
 
     # -- functions --------------------------------------------------------------------------------
 
     def label_named(self, value: object, kind: str, home: str, title: str, fill: Fill, own: bool) -> bytes:
         if self.home(home) != "project":
-            return self.outside(home, title)
+            taken = self.registered(value)
+            return packed(b"R", (self.outside(home, title), *taken)) if taken else self.outside(home, title)
         if not (self.follow or own):
             return b"S" + as_imported(title).encode("utf-8", "surrogatepass")
         return self.label(id(value), kind, title, fill)
@@ -130,8 +137,7 @@ class Walk(Names):
                 self.value({k: v for k, v in extra.items() if k not in ("__wrapped__", "__query__")}),
                 self.value(extra.get("__wrapped__"), own=not self.follow),
             ]
-        if facts.reads_docs:
-            pieces += (facts.docs, self.value(function.__doc__))
+        self.asks(facts.asks)
         stored = facts.stored
         for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             if variable == "__classdict__":  # the body of a class, where annotations look for names first
@@ -143,8 +149,10 @@ class Walk(Names):
             for chain in facts.names:
                 label, target = self.read(scope, builtins, chain, stored)
                 pieces += (".".join(chain).encode(), label)
-                if facts.reads_docs:
+                if "docs" in facts.asks:
                     pieces.append(self.value(peek(target, "__doc__")))
+                if any(target is one for one in _ANY_NAME):
+                    pieces.append(self.value(sys.modules.get(str(scope.get("__name__")))))
             pieces += [self.imported(one, scope) for one in facts.imports]
             pieces += self.annotated(function)
         self.add("function", name, packed(b"function", pieces))
@@ -250,10 +258,16 @@ class Walk(Names):
         default = b"" if one.default is one.empty else self.value(one.default)
         return packed(one.kind.name.encode(), (one.name.encode(), default))
 
+    def registered(self, cls: object) -> list[bytes]:
+        """The project classes that an abstract class was told to take for its subclasses."""
+        known = (one() for one in _get_dump(cls)[0]) if isinstance(cls, ABCMeta) else ()
+        several = (one for one in known if one is not None and not is_replaced(one))
+        return [self.value(one) for one in in_order(several) if self.home(one.__module__) == "project"]
+
     def class_(self, cls: type, name: str) -> None:
         self.where = cls.__module__
         scope = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
-        pieces = [self.value(kind) for kind in (*cls.__bases__, type(cls))]
+        pieces = [self.value(kind) for kind in (*cls.__bases__, type(cls))] + self.registered(cls)
         for field, annotation in _annotations(cls).items():
             pieces += (field.encode(), self.value(annotation), *self.classes_in(annotation, scope))
         members: Mapping[str, Enum] = cls.__members__ if issubclass(cls, Enum) else {}
@@ -272,15 +286,15 @@ class Walk(Names):
 
 
 def _function(function: FunctionType) -> Fill:
-    return lambda walk, unique: walk.function(function, unique)
+    return Of(function, lambda walk, unique: walk.function(function, unique))
 
 
 def _class(cls: type) -> Fill:
-    return lambda walk, unique: walk.class_(cls, unique)
+    return Of(cls, lambda walk, unique: walk.class_(cls, unique))
 
 
 def _module(module: ModuleType) -> Fill:
-    return lambda walk, unique: walk.module(module, unique)
+    return Of(module, lambda walk, unique: walk.module(module, unique))
 
 
 def _annotations(cls: type) -> Mapping[str, object]:
@@ -297,7 +311,7 @@ def _is_scaffold(cls: type, attribute: str, value: object) -> bool:
         file = peek(peek(value, "__code__"), "co_filename")  # what it hashes is in __attrs_attrs__
         return isinstance(file, str) and file.startswith("<attrs generated")
     if attribute == "__init__":  # typing replaces its stand-in when a protocol's subclass is first made
-        return peek(value, "__module__") in (None, "typing")
+        return isinstance(value, _DESCRIPTORS) or peek(value, "__module__") == "typing"
     # _value2member_map_ and its like are an enum's caches: they grow while it is used
     is_said = callable(value) or isinstance(value, classmethod) or attribute == "_boundary_"
     return issubclass(cls, Enum) and _is_of_enum(attribute) and not is_said
