@@ -43,6 +43,7 @@ from typing import Any
 from engine.code.origin import source_facts
 from engine.code.reach import atom, digest_of, facts_of, packed
 from engine.code.shared import Added, Fill, Label, Queried, Record, Shared, Valued
+from engine.store.codec import is_in_c
 
 
 def words(text: str) -> frozenset[str]:
@@ -116,7 +117,6 @@ _TYPING = sorted(
         __constraints__ __default__ __metadata__"""
     )
 )
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement
 
 
 class Values(ABC):
@@ -223,7 +223,8 @@ class Values(ABC):
         if isinstance(value, CodeType):
             return facts_of(value).digest
         if isinstance(value, BuiltinFunctionType):  # a bound one: `"sep".join`, `TABLE.get`
-            return value.__qualname__.encode() + self.value(value.__self__)
+            named = self.outside(value.__module__ or "builtins", value.__qualname__)
+            return packed(b"bound", (named, self.value(value.__self__)))
         if isinstance(value, Enum):
             return packed(b"enum", map(self.value, (kind, value.name, value.value)))
         if isinstance(value, PurePath):  # its slots are caches
@@ -241,7 +242,7 @@ class Values(ABC):
         if self.home(kind.__module__) == "project" or content is not None:
             pieces += (self.value(content), self.state(value))
             foreign = (b for b in kind.__mro__ if b not in _BUILT_IN and not issubclass(b, BaseException))
-            if self.home(kind.__module__) == "project" and any(map(_is_in_c, foreign)):
+            if self.home(kind.__module__) == "project" and any(map(is_in_c, foreign)):
                 pieces.append(self.opaque(value))  # a base written in C keeps state of its own
         elif kind.__module__.partition(".")[0] in _REDUCED:
             with contextlib.suppress(TypeError):
@@ -289,17 +290,15 @@ class Values(ABC):
         kind = type(value)
         self.unshared += 1  # the module that names it counts
         pieces = [self.outside(kind.__module__, kind.__qualname__)]
+        made_in = peek(value, "__module__")  # of a function that Cython compiled; its type is of no module
+        if isinstance(made_in, str):
+            pieces.append(self.outside(made_in, ""))
         if kind.__module__.partition(".")[0] not in _STATELESS:
             if source_facts(self.where, self.started) is not None:
                 pieces.append(self.source(self.where))
             else:
                 pieces.append(b"%d %d %d" % (os.getpid(), self.started, id(value)))
         return packed(b"opaque", pieces)
-
-
-def _is_in_c(kind: type) -> bool:
-    """Whether a class was not made by a class statement: it makes its instances itself."""
-    return not kind.__flags__ & _HEAP_TYPE or isinstance(vars(kind).get("__new__"), BuiltinFunctionType)
 
 
 def _mark(walk: Values, unique: str) -> None:
