@@ -39,7 +39,8 @@ def answer(walk: Walk) -> None:
             code = facts_of(annotate.__code__).digest if isinstance(annotate, FunctionType) else b""
             walk.add("notes", label, packed(b"notes", (code, walk.value(peek(known, "__annotations__")))))
         if "subclasses" in asked and isinstance(known, type):
-            below = [one for one in type.__subclasses__(known) if not is_replaced(one)]
+            subclasses: list[type] = type.__subclasses__(known)
+            below = [one for one in subclasses if not is_replaced(one)]
             walk.add("subclasses", label, packed(b"below", map(walk.value, below)))
 
 

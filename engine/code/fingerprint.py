@@ -22,11 +22,11 @@ annotations or subclasses, those of all that it reaches count, see `asked`.
 
 Not seen: names computed at run time (`getattr(module, name)`, `globals()` and `eval` count the whole module;
 `importlib.import_module(name)` counts nothing); what was put into objects that are not followed: builtins,
-classes of a library, loggers, context variables, what belongs to a thread; what a module imported inside a function body reads
-from the environment while it is imported: that module counts by its source, loaded or not (C3); and the
-methods of what a host sets on an input, where neither the annotation nor the code of the input names its
-class (`Any`). Functions or classes of one name and one code, together in a set, may count in another order
-in another process: what reads them runs once more.
+classes of a library, loggers, context variables, what belongs to a thread; what a module imported inside a
+function body reads from the environment while it is imported: that module counts by its source, loaded or
+not (C3); and the methods of what a host sets on an input, where neither the annotation nor the code of the
+input names its class (`Any`). Functions or classes of one name and one code, together in a set, may count in
+another order in another process: what reads them runs once more.
 """
 
 from __future__ import annotations

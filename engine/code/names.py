@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from engine.code.origin import exists, file_of, origin, release, source_facts
+from engine.code.origin import exists, file_of, is_compiled, origin, release, source_facts
 from engine.code.reach import Chain, Import, digest_of, packed
 from engine.code.shared import Added, Fill, Label, Of, Record, Shared
 from engine.code.value import Values, words
@@ -146,7 +146,8 @@ class Names(Values):
 
     def outside(self, module: str, name: str, *, to_import: bool = False) -> bytes:
         """The label of something that is not followed: its name, and the version of what installed it."""
-        if self.home(module, to_import=to_import) in ("installed", "engine"):
+        home = self.home(module, to_import=to_import)
+        if home in ("installed", "engine") or (home == "project" and is_compiled(module)):
             shipped = release(module)
             self.add("distribution", _VERSION.split(shipped)[0], shipped.encode())
         return b"O" + as_imported(f"{module}:{name}").encode("utf-8", "surrogatepass")

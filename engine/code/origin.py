@@ -17,6 +17,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable
 from functools import cache, lru_cache
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from struct import pack
 
@@ -70,6 +71,11 @@ def file_of(module: str) -> str | None:
     return _find(module)[0]
 
 
+def is_compiled(module: str) -> bool:
+    """Whether a module is machine code."""
+    return (file_of(module) or "").endswith(tuple(EXTENSION_SUFFIXES))
+
+
 def exists(module: str) -> bool:
     """Whether a module is loaded or can be found, without importing it or its parents."""
     return module in sys.modules or _find(module)[1]
@@ -107,7 +113,7 @@ def release(module: str) -> str:
     if names:
         return ",".join(sorted(names))
     data = Path(file).read_bytes() if file is not None and os.path.isfile(file) else b""
-    return f"{top}#{digest_of(data).hex()}"  # plain modules on the path: no version, so the bytes count
+    return f"{module}#{digest_of(data).hex()}"  # nobody installed it as a version, so the bytes count
 
 
 @cache

@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from attrs import frozen
+
 if TYPE_CHECKING:
     from types import MemberDescriptorType
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 Fill = Callable[[Any, str], None]  # makes the part of an object, for a walk and under a label
 
 
-class Of(NamedTuple):
+@frozen(eq=False, repr=False)
+class Of:
     """What makes the part of an object that is known."""
 
     known: Any
