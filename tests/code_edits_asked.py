@@ -1,4 +1,4 @@
-"""Edits of what counts because some code asks for it, and of what code gets by names that it makes up.
+"""Edits of what counts because some code asks for it, and of what it gets by made up names or with arguments.
 
 In the form of `code_edits`.
 """
@@ -66,6 +66,19 @@ DIFFERENT: dict[str, tuple[Files, Files]] = {
     "a function of the module, in a text that is evaluated": any_name("eval('g()')"),
     "a function of the module, in a text that is run": any_name("exec('g()')"),
     "a function of the module, found in the module itself": any_name("getattr(sys.modules[__name__], n)()"),
+    "another method of the class of a method": edit(
+        "class K:\n def g(self): return 1\n def m(self): return self.g()\nf = K.m", "return 1", "return 2"
+    ),
+    "a method of a class below that of a method": edit(
+        "class B:\n def m(self): return self.g()\nclass K(B):\n def g(self): return 1\nf = B.m",
+        "return 1",
+        "return 2",
+    ),
+    "a method of a class below that of an argument": edit(
+        "class B: pass\nclass K(B):\n def g(self): return 1\ndef f(b: list[B]): return b[0].g()",
+        "return 1",
+        "return 2",
+    ),
     "which classes an abstract class takes for its own": edit(
         f"{ABSTRACT}S.register(Q)\ndef f(): return isinstance(Q(), S)", "S.register(Q)", ""
     ),

@@ -18,15 +18,17 @@ function count only by the project classes they name, and so do the return annot
 read, of what gives the rows of a table, and of what makes the value of a fold. Where those leave open what it
 is, what its code names counts too, see `given`. For methods of a value run without their class being
 named in the code. A name that exists for type checkers only is not followed. Where code asks for docstrings,
-annotations or subclasses, those of all that it reaches count, see `asked`.
+annotations or subclasses, those of all that it reaches count, see `asked`. Of the arguments of the root,
+classes below those that are named count too, and the class that it is a method of.
 
 Not seen: names computed at run time (`getattr(module, name)`, `globals()` and `eval` count the whole module;
 `importlib.import_module(name)` counts nothing); what was put into objects that are not followed: builtins,
 classes of a library, loggers, context variables, what belongs to a thread; what a module imported inside a
 function body reads from the environment while it is imported: that module counts by its source, loaded or
-not (C3); and the methods of what a host sets on an input, where neither the annotation nor the code of the
-input names its class (`Any`). Functions or classes of one name and one code, together in a set, may count in
-another order in another process: what reads them runs once more.
+not (C3); the methods of what a host sets on an input, where neither the annotation nor the code of the
+input names its class (`Any`); and those of an argument whose class its annotation does not name, nor a class
+above it. Functions or classes of one name and one code, together in a set, may count in another order in
+another process: what reads them runs once more.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ from engine.code.names import PLACE, Names, as_imported
 from engine.code.reach import Chain, annotation_names, facts_of, packed, texts_in
 from engine.code.shared import Fill, Of, Queried, Record, Shared
 from engine.code.value import in_order, peek, words
+from engine.parameters import owner_of
 
 _DESCRIPTORS = (
     MethodDescriptorType,
@@ -82,7 +83,9 @@ class Walk(Names):
         own = next((one for one in heads if isinstance(one, FunctionType)), None)
         # The root counts by its code, wherever it lives; helpers of an installed rule by its version.
         root = b"" if own is None else self.label_function(own, own=True)
-        self.add("root", str(peek(function, "__qualname__") or ""), root + self.value(function, own=True))
+        title = str(peek(function, "__qualname__") or "")
+        taken = b"" if own is None or not self.follow else packed(b"taken", self.received(own))
+        self.add("root", title, root + self.value(function, own=True) + taken)
         while self.pending:
             self.fill(*self.pending.popleft())
             if not self.pending:
@@ -166,16 +169,31 @@ class Walk(Names):
             return packed(b"cell", [self.read({chain[0]: held}, {}, chain)[0] for chain in chains])
         return self.value(held)
 
+    def received(self, function: FunctionType) -> list[bytes]:
+        """The classes that an argument may be of: of `self`, those that the parameters name, and all below."""
+        owner, found = owner_of(function), set[type]()
+        waiting = [*self.named_by(function, "return", but=True), *([] if owner is None else [owner])]
+        while waiting:
+            cls = waiting.pop()
+            if cls not in found and self.home(cls.__module__) == "project" and not is_replaced(cls):
+                found.add(cls)
+                waiting += type.__subclasses__(cls)
+        return [self.value(one) for one in in_order(found)]
+
     def annotated(self, function: FunctionType, only: str | None = None) -> list[bytes]:
         """The project classes that the annotations name; `only="return"` for those of the result."""
+        return sorted({self.value(one) for one in self.named_by(function, only)})
+
+    def named_by(self, function: FunctionType, name: str | None = None, *, but: bool = False) -> list[type]:
+        """Those classes: of the annotation of one name, or of all but that."""
         for one in (function, peek(function, "__annotate__")):  # of a class, and of a function
             if isinstance(one, FunctionType) and one.__name__ == "__annotate__":
                 return self.deferred(one)
         notes: Mapping[str, object] = peek(function, "__annotations__") or {}
-        found = (self.classes_in(one, function.__globals__) for k, one in notes.items() if only in (None, k))
-        return sorted({label for labels in found for label in labels})
+        wanted = (one for k, one in notes.items() if name is None or (k == name) is not but)
+        return [cls for one in wanted for cls in self.classes_in(one, function.__globals__)]
 
-    def deferred(self, annotate: FunctionType) -> list[bytes]:
+    def deferred(self, annotate: FunctionType) -> list[type]:
         """The same of annotations of 3.14: to evaluate them may raise, to read their code cannot."""
         code, held = annotate.__code__, dict[str, Any]()
         for name, cell in zip(code.co_freevars, annotate.__closure__ or (), strict=True):
@@ -184,16 +202,16 @@ class Walk(Names):
         scope = collections.ChainMap(held, held.pop("__classdict__", {}), annotate.__globals__)
         facts = facts_of(code)
         texts = (*map(".".join, (*facts.names, *facts.free)), *texts_in(code.co_consts))
-        return sorted({label for one in texts for label in self.classes_in(one, scope)})
+        return [cls for one in texts for cls in self.classes_in(one, scope)]
 
     def classes_in(
         self, annotation: Any, scope: Mapping[str, Any], met: dict[object, object] | None = None
-    ) -> Iterator[bytes]:
-        """The labels of the project classes in an annotation; `met` are its parts so far, with their ids."""
+    ) -> Iterator[type]:
+        """The project classes in an annotation; `met` are its parts so far, with their ids."""
         met = {} if met is None else met  # an alias may name itself
         if isinstance(annotation, type):
             if self.home(annotation.__module__) == "project":
-                yield self.value(annotation)
+                yield annotation
         elif isinstance(annotation, str):
             for chain in annotation_names(annotation):
                 if chain not in met:
@@ -269,7 +287,8 @@ class Walk(Names):
         scope = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
         pieces = [self.value(kind) for kind in (*cls.__bases__, type(cls))] + self.registered(cls)
         for field, annotation in _annotations(cls).items():
-            pieces += (field.encode(), self.value(annotation), *self.classes_in(annotation, scope))
+            pieces += (field.encode(), self.value(annotation))
+            pieces += map(self.value, self.classes_in(annotation, scope))
         members: Mapping[str, Enum] = cls.__members__ if issubclass(cls, Enum) else {}
         for member, one in members.items():
             state = {n: v for n, v in self.attributes_of(one).items() if not _is_of_enum(n)}
