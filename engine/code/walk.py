@@ -51,7 +51,7 @@ _DESCRIPTORS = (
     GetSetDescriptorType,
     MemberDescriptorType,
 )
-_ANY_NAME = (globals, eval, exec, sys.modules)  # what code gets of them may be anything in its module
+_ANY_NAME = (globals, eval, exec)  # what code gets of them may be anything in its module
 _ANNOTATING = words("typing types annotationlib typing_extensions")
 _PARTS = sorted(words("__origin__ __bound__ __supertype__ __value__ __forward_arg__"))
 _LISTS = sorted(words("__args__ __constraints__"))
@@ -154,7 +154,8 @@ class Walk(Names):
                 pieces += (".".join(chain).encode(), label)
                 if "docs" in facts.asks:
                     pieces.append(self.value(peek(target, "__doc__")))
-                if any(target is one for one in _ANY_NAME):
+                own_module = target is sys.modules and ("__name__",) in facts.names
+                if own_module or any(target is one for one in _ANY_NAME):
                     pieces.append(self.value(sys.modules.get(str(scope.get("__name__")))))
             pieces += [self.imported(one, scope) for one in facts.imports]
             pieces += self.annotated(function)
@@ -170,7 +171,7 @@ class Walk(Names):
         return self.value(held)
 
     def received(self, function: FunctionType) -> list[bytes]:
-        """The classes that an argument may be of: of `self`, those that the parameters name, and all below."""
+        """Classes that arguments may be of: that of `self`, those that annotations name, and all below."""
         owner, found = owner_of(function), set[type]()
         waiting = [*self.named_by(function, "return", but=True), *([] if owner is None else [owner])]
         while waiting:
