@@ -73,8 +73,8 @@ class Walk(Names):
 
     def all_from(self, function: Any) -> Iterable[tuple[str, str, bytes]]:
         """The parts of all that `function` reaches: name, kind and digest."""
-        python = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
-        self.add("python", python, b"")
+        # With the number of the release: what the standard library answers is mended in these, too.
+        self.add("python", f"{sys.implementation.name} {'.'.join(map(str, sys.version_info[:3]))}", b"")
         if query_name(function) is not None:
             function = getattr(function, "__wrapped__", function)
         self.where = str(peek(function, "__module__") or "")
