@@ -110,7 +110,7 @@ def worded() -> int:
 def told() -> str:
     try:
         return str(worded())
-    except Exception as error:
+    except Exception as error:  # who does not know the class
         return str(error)
 
 
