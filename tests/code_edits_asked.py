@@ -122,6 +122,14 @@ SAME: dict[str, tuple[Files, Files]] = {
         "from pathlib import Path\nP = Path('a/b')\ndef f(): return P",
         "from pathlib import Path\nP = Path('a/b')\nP.parts, hash(P), P.parent\ndef f(): return P",
     ),
+    "an annotation beside a class with fields in the body": (
+        "def g(x: int): return x\ndef f():\n class K:\n  a: int = 1\n return K, g",
+        "def g(x: str): return x\ndef f():\n class K:\n  a: int = 1\n return K, g",
+    ),
+    "an annotation beside a class with fields that is imported inside the body": (
+        {"app.py": "def g(x: int): return x\ndef f():\n import lazy\n g(1)", "lazy.py": "class K: a: K"},
+        {"app.py": "def g(x: str): return x\ndef f():\n import lazy\n g(1)", "lazy.py": "class K: a: K"},
+    ),
     "a docstring beside an annotation that is read": (
         "def g(x: int): 'one'\ndef f(): return g.__annotations__",
         "def g(x: int): 'two'\ndef f(): return g.__annotations__",

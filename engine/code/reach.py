@@ -46,6 +46,10 @@ _FREE = frozenset(
 )
 _ATTRIBUTE = frozenset((dis.opmap["LOAD_ATTR"], dis.opmap.get("LOAD_METHOD", -1)))
 _STORE_NAME, _IMPORT_NAME = dis.opmap["STORE_NAME"], dis.opmap["IMPORT_NAME"]
+_WRITING = {
+    (dis.opmap["LOAD_NAME"], "__annotations__"),
+    *((_STORE_NAME, name) for name in ("__doc__", "__annotations__", "__annotate__")),
+}
 # What a class body stores about its source: lines, a docstring, and (3.13) names in hash order.
 _ABOUT_SOURCE = frozenset(("__doc__", "__firstlineno__", "__static_attributes__"))
 _HAS_DOCSTRING = 0x4000000  # CO_HAS_DOCSTRING of 3.14
@@ -249,7 +253,8 @@ class _Scan:
                     self.docs.append(constant(self.loaded[-1]))
                 self.end()
                 return
-        if name in _ASKING and op != _STORE_NAME:
+        # A body with annotated variables reads `__annotations__` to write into it.
+        if name in _ASKING and (op, name) not in _WRITING:
             self.asks.add(_ASKING[name])
         self.out.append(b"%d %d " % (op, argument & ((1 << shift) - 1)) + name.encode())
         if op in _GLOBAL:
