@@ -66,6 +66,16 @@ DIFFERENT: dict[str, tuple[Files, Files]] = {
     "a function of the module, in a text that is evaluated": any_name("eval('g()')"),
     "a function of the module, in a text that is run": any_name("exec('g()')"),
     "a function of the module, found in the module itself": any_name("getattr(sys.modules[__name__], n)()"),
+    "a class that was made by a call": edit(
+        "import types\nK = types.new_class('K', (), {}, lambda ns: ns.update(n=1))\ndef f(): return K.n",
+        "n=1",
+        "n=2",
+    ),
+    "a dataclass that was made by a call": edit(
+        "from dataclasses import *\nK = make_dataclass('K', [('n', int, 1)])\ndef f(): return K().n",
+        ", 1",
+        ", 2",
+    ),
     "another method of the class of a method": edit(
         "class K:\n def g(self): return 1\n def m(self): return self.g()\nf = K.m", "return 1", "return 2"
     ),

@@ -18,6 +18,7 @@ import contextlib
 import inspect
 import itertools
 import sys
+import types
 from _abc import _get_dump  # type: ignore[import-not-found] # what `ABCMeta._dump_registry` prints
 from abc import ABCMeta
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -236,8 +237,10 @@ class Walk(Names):
         if isinstance(value, FunctionType):
             return self.label_function(value, own=own)
         if isinstance(value, type):
-            title = f"{value.__module__}:{value.__qualname__}"
-            return self.label_named(value, "class", value.__module__, title, _class(value), own)
+            title, home = f"{value.__module__}:{value.__qualname__}", value.__module__
+            if home == "types" and peek(types, value.__name__) is not value:
+                home = ""  # `types.new_class` made it, whoever asked for it
+            return self.label_named(value, "class", home, title, _class(value), own)
         if isinstance(value, ModuleType):
             title = value.__name__
             return self.label_named(value, "module", title, title, _module(value), own)
