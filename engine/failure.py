@@ -3,7 +3,7 @@
 Invariants
     U1  Its identity is the class and the arguments, not the traceback: the same failure, raised on another
         line, is an equal value, and readers do not run for it. Attributes count, for arguments that were
-        given by name are nothing else; notes do not.
+        given by name are nothing else, and the text where the class makes it; notes do not.
     U2  Nothing is imported, and no constructor of a user's class is run, because stored data says so.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import builtins
 import re
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import Final
 
 from attrs import field, frozen
@@ -56,7 +56,7 @@ class Failure:
         kind = type(error)
         name = f"{kind.__module__}:{kind.__qualname__}"
         data = None
-        state: tuple[object, ...] = tuple(sorted(_state(error).items()))
+        state: tuple[object, ...] = (*sorted(_state(error).items()), *_own_text(error))
         try:
             identity = canonical.canonical((name, error.args, *state))
             if _rebuilds(kind) and not state:
@@ -110,6 +110,16 @@ class Failure:
 
 def _state(error: Exception) -> dict[str, object]:
     return {name: value for name, value in vars(error).items() if not name.startswith("__")}
+
+
+def _own_text(error: Exception) -> tuple[str, ...]:
+    """What a class of the user says of an error in its own words: it may say something else by now."""
+    if not isinstance(type(error).__str__, FunctionType) or isinstance(error, EngineError):
+        return ()
+    try:
+        return (ADDRESS.sub("", str(error)),)
+    except Exception:  # of the user's class
+        return ()
 
 
 def _places(trace: TracebackType | None) -> tuple[str, ...]:

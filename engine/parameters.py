@@ -26,6 +26,14 @@ def parameters_of(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]
     return tuple(map(_as_text, signature.parameters.values()))
 
 
+def owner_of(function: Callable[..., Any]) -> type | None:
+    """The class that a function is a method of, whose `self` no annotation names."""
+    owner: Any = sys.modules.get(function.__module__)
+    for name in function.__qualname__.split(".")[:-1]:
+        owner = getattr(owner, name, None)
+    return owner if isinstance(owner, type) else None
+
+
 def hints_of(
     what: Any, refused: type[EngineError], *, extras: bool = True, **fields: object
 ) -> dict[str, Any]:

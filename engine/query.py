@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from types import MethodType
 from typing import (
@@ -36,7 +35,7 @@ from engine.frame import CURRENT
 from engine.key import Key, display, short
 from engine.message import escaped
 from engine.numbering import give_back, next_index
-from engine.parameters import hints_of, signature_of
+from engine.parameters import hints_of, owner_of, signature_of
 from engine.tables.row_shape import row_shape
 
 if TYPE_CHECKING:
@@ -151,13 +150,18 @@ class QueryInfo:
     def codec(self) -> ValueCodec:
         """How values of this query become bytes; made from the return annotation at first use."""
         if self._codec is None:
-            from engine.store.canonical import learn_annotation  # late: rules are imported without a store
+            from engine.store.canonical import (
+                learn,
+                learn_annotation,
+            )  # late: rules are imported without a store
             from engine.store.codec import ValueCodec
 
             hints = self._hints()
             for parameter in self.parameters:
                 learn_annotation(hints.get(parameter.name, Any))
-            _learn_owner(self.function)
+            owner = owner_of(self.function)
+            if owner is not None:
+                learn(owner)
             self._codec = ValueCodec(self._annotation(hints), pickled=self.pickled)
         return self._codec
 
@@ -259,17 +263,6 @@ class QueryInfo:
             else:
                 positional.append(value)
         return function(*positional, **keywords)
-
-
-def _learn_owner(function: Callable[..., Any]) -> None:
-    """Teach `canonical` the class of a method's `self`, which no annotation names."""
-    from engine.store.canonical import learn
-
-    owner: Any = sys.modules.get(function.__module__)
-    for name in function.__qualname__.split(".")[:-1]:
-        owner = getattr(owner, name, None)
-    if isinstance(owner, type):
-        learn(owner)
 
 
 def _same_class(value: object, kind: type) -> bool:

@@ -27,6 +27,7 @@ from engine.errors import UnstorableValue, WrongValue
 from engine.store.canonical import Unpackable, known, on_fresh_stack, pack, unpack
 from engine.store.fits import Misfit, kind_of, where_inside
 from engine.store.once import read_once as read_once  # for the core, which knows no more of the store
+from engine.store.records import is_in_c as is_in_c  # for the core, as `read_once`
 from engine.store.shape import Reader, without_extras
 
 MAX_VALUE_BYTES = 512 << 20  # half of what SQLite takes (10**9), so that one row and its journal still fit

@@ -15,6 +15,7 @@ from __future__ import annotations
 import enum
 import functools
 import sys
+import types
 import typing
 import weakref
 from collections.abc import Callable, Sequence
@@ -96,9 +97,15 @@ def _read_record(cls: Any) -> Record | None:
         is_frozen = parameters.frozen
     else:
         return None
-    if not all(base is object or base.__flags__ & _HEAP_TYPE for base in cls.__mro__):
+    if any(map(is_in_c, cls.__mro__)):
         return None  # a dict, list or exception underneath holds more than the fields say
     return Record(name, names, is_frozen, functools.partial(_build, cls, names, caches_hash(cls)))
+
+
+def is_in_c(cls: type) -> bool:
+    """Whether instances of a class may hold what Python does not see: it makes them itself, in C."""
+    makes = isinstance(vars(cls).get("__new__"), types.BuiltinFunctionType)
+    return cls is not object and (makes or not cls.__flags__ & _HEAP_TYPE)
 
 
 def stray_attribute(value: Any, record: Record) -> str | None:
@@ -208,4 +215,4 @@ def learn_annotation(annotation: Any) -> None:
 
 
 _records: dict[type, Record | None] = {}
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement, so it has no layout of its own
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement, or by a newer library written in C

@@ -52,7 +52,7 @@ class Reader:
     def __init__(self) -> None:
         self.shareable = True
         self.is_native = True
-        self.converts = False  # an equal value may have other bytes: 1 for 1.0, a cached_property
+        self.converts = False  # an equal value may have other bytes: 1 for 1.0, another class
         self.is_open = False  # Any is in it somewhere, so any class that was met may be
         self.classes: dict[str, type] = {}
         self._records: dict[Any, list[Shape]] = {}
@@ -186,7 +186,7 @@ class Reader:
                 made.append(self._fixed(cls, shapes, record.names))
             else:
                 self.shareable &= record.frozen
-                self.converts |= "__dict__" in dir(cls)
+                self.converts |= "__dict__" in dir(cls) or _compares_loosely(cls)
                 self.is_native &= not _hides_from_msgspec(cls, record.names)
                 made.append(Shape(fit_fields(cls, shapes), frozenset({cls}), why_not=first_reason(shapes)))
         found = made
@@ -218,6 +218,17 @@ def _hides_from_msgspec(cls: Any, names: tuple[str, ...]) -> bool:
     hooks = ("__post_init__", "__attrs_pre_init__", "__attrs_post_init__")
     private = any(name.startswith("_") for name in names)
     return private or caches_hash(cls) or any(hasattr(cls, hook) for hook in hooks)
+
+
+def _compares_loosely(cls: Any) -> bool:
+    """Whether instances may be equal whose fields are not: it says so itself, or leaves some of them out."""
+    written = getattr(cls.__eq__, "__code__", None)
+    fields = (*getattr(cls, "__attrs_attrs__", ()), *getattr(cls, "__dataclass_fields__", {}).values())
+    left_out = any(
+        getattr(one, "eq_key", None) or not getattr(one, "eq", True) or not getattr(one, "compare", True)
+        for one in fields
+    )
+    return left_out or (written is not None and not written.co_filename.startswith("<"))
 
 
 def without_extras(annotation: Any) -> Any:

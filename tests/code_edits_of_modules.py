@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from tests.loading import Files
 
+PARSER = "import argparse\ndef made(): return argparse.ArgumentParser('a')\nP = made()"
+
+
+def of_helpers(app: str) -> tuple[Files, Files]:
+    """An edit of another module, which makes an object that no bytes describe."""
+    files = {"app.py": app, "helpers.py": PARSER}
+    return files, {**files, "helpers.py": PARSER.replace("'a'", "'b'")}
+
+
 DIFFERENT: dict[str, tuple[Files, Files]] = {
     "a helper's helper in another project module": (
         {
@@ -91,5 +100,28 @@ DIFFERENT: dict[str, tuple[Files, Files]] = {
     "an import inside the body, of a module that appears": (
         {"app.py": "def f():\n import lazy"},
         {"app.py": "def f():\n import lazy", "lazy.py": ""},
+    ),
+    "an object that no bytes describe, made in another module": of_helpers(
+        "from helpers import P\ndef f(): return P"
+    ),
+    "an object that no bytes describe, of another module": of_helpers(
+        "import helpers\ndef f(): return helpers.P"
+    ),
+    "an object that no bytes describe, made by another module": of_helpers(
+        "from helpers import made\nP = made()\ndef f(): return P"
+    ),
+    "an object that no bytes describe, which holds what another module made": (
+        {
+            "app.py": "import string, deep\nP = string.Formatter()\nP.n = deep.n\ndef f(): return P.n",
+            "deep.py": "n = 1",
+        },
+        {
+            "app.py": "import string, deep\nP = string.Formatter()\nP.n = deep.n\ndef f(): return P.n",
+            "deep.py": "n = 2",
+        },
+    ),
+    "which of two marks it is": (
+        "A, B = object(), object()\nN = A\ndef f(): return N is A",
+        "A, B = object(), object()\nN = B\ndef f(): return N is A",
     ),
 }

@@ -104,6 +104,41 @@ DIFFERENT: dict[str, tuple[Files, Files]] = {
         "from enum import Enum\nclass C(Enum):\n A = 1\n B = 2\ndef f(): return list(C)",
         "from enum import Enum\nclass C(Enum):\n B = 2\n A = 1\ndef f(): return list(C)",
     ),
+    **{
+        f"{what} of an enum": edit(f"from enum import *\n{text}", *change)
+        for what, text, change in (
+            (
+                "what is missing",
+                "class C(Enum):\n A = 1\n @classmethod\n def _missing_(c, n): return A\ndef f(): return C(7)",
+                ("return A", "return B"),
+            ),
+            (
+                "a private property",
+                "class C(Enum):\n A = 1\n @property\n def _p(self): return 1\ndef f(): return C.A._p",
+                ("return 1", "return 2"),
+            ),
+            (
+                "a private class method",
+                "class C(Enum):\n A = 1\n @classmethod\n def _p(c): return 1\ndef f(): return C._p()",
+                ("return 1", "return 2"),
+            ),
+            (
+                "a private table",
+                "class C(Enum):\n A = 1\n __t = {1: 2}\n def m(s): return s.__t\ndef f(): return C.A.m()",
+                ("1: 2", "1: 3"),
+            ),
+            (
+                "the boundary",
+                "class C(Flag, boundary=KEEP):\n A = 1\ndef f(n): return C(n)",
+                ("=KEEP", "=STRICT"),
+            ),
+            (
+                "an attribute of a member",
+                "class C(Enum):\n A = 1\nC.A.n = 1\ndef f(): return C.A.n",
+                ("n = 1", "n = 2"),
+            ),
+        )
+    },
     "a value of an attrs class": (
         "import attrs\n@attrs.frozen\nclass P:\n x: int\np = P(1)\ndef f(): return p",
         "import attrs\n@attrs.frozen\nclass P:\n x: int\np = P(2)\ndef f(): return p",

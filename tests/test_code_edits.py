@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests import code_edits, code_edits_of_modules, code_edits_of_objects, code_newer, code_newer_same
+from tests import (
+    code_edits,
+    code_edits_asked,
+    code_edits_of_modules,
+    code_edits_of_objects,
+    code_newer,
+    code_newer_same,
+)
 from tests.code_edits import QUERY
 from tests.loading import Files, check, fresh
 
@@ -94,6 +101,10 @@ SAME: dict[str, tuple[Files, Files]] = {
         "import logging\nlog = logging.getLogger('a')\ndef f(): log.info('x')",
         "import logging\nlog = logging.getLogger('a')\nN = 1\ndef f(): log.info('x')",
     ),
+    "an edit beside a mark": (
+        "N = object()\ndef f(x=N): return x is N",
+        "N = object()\ndef f(x=N): return x is N\ndef g(): return 2",
+    ),
     "where the module lies": ("def f(): return __file__", "def f(): return __file__"),
     "a class that is used before it is looked at": (
         "from enum import Flag\nclass C(Flag):\n A = 1\n B = 2\ndef f(): return C",
@@ -105,8 +116,10 @@ DIFFERENT = {
     **code_edits.DIFFERENT,
     **code_edits_of_modules.DIFFERENT,
     **code_edits_of_objects.DIFFERENT,
+    **code_edits_asked.DIFFERENT,
     **code_newer.here(code_newer.DIFFERENT),
 }
+SAME |= code_edits_asked.SAME
 SAME |= code_newer.here(code_newer_same.SAME)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -31,6 +33,25 @@ def test_a_new_version_of_a_distribution_changes_the_fingerprint(
     before = code_fingerprint(app.f)
     monkeypatch.setattr("engine.code.names.release", lambda module: "attrs==0.1")
     assert code_fingerprint(app.f) != before
+
+
+@pytest.mark.parametrize("use", ["fast.made()", "made()"])
+def test_a_compiled_module_of_the_project_counts_by_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: str
+) -> None:
+    compiled = ModuleType("fast")
+    compiled.__file__ = str(tmp_path / f"fast{EXTENSION_SUFFIXES[0]}")
+    compiled.made = "a".join  # type: ignore[attr-defined] # a function that is not written in Python
+    compiled.made.__module__ = "fast"
+    monkeypatch.setitem(sys.modules, "fast", compiled)
+    seen = set()
+    for content in (b"one", b"two"):
+        Path(compiled.__file__).write_bytes(content)
+        code_origin.release.cache_clear()
+        app = load(tmp_path, f"import fast\nfrom fast import made\ndef f(): return {use}")
+        seen.add(code_fingerprint(app.f))
+    assert len(seen) == 2
+    assert names(app.f, "distribution") == {"fast"}
 
 
 def test_an_import_inside_a_body_of_an_installed_package_is_its_distribution(tmp_path: Path) -> None:

@@ -143,9 +143,10 @@ def test_trap_6_the_fingerprint_is_stable_while_a_debugger_or_a_coverage_tool_ma
     assert code_fingerprint(app.f) == before
 
 
-def test_trap_6_the_python_version_is_a_part(tmp_path: Path) -> None:
+def test_trap_6_the_release_of_python_is_a_part(tmp_path: Path) -> None:
     app = load(tmp_path, "def f(): return 1")
-    wanted = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
+    release = ".".join(map(str, sys.version_info[:3]))
+    wanted = f"{sys.implementation.name} {release}"
     assert names(app.f, "python") == {wanted}
 
 

@@ -6,15 +6,18 @@ import array
 import ast
 import collections
 import math
+import random
 import threading
 import typing
 from collections import abc
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
+import attrs
 import pytest
 
 from engine.errors import UnstorableValue, WrongValue
@@ -220,6 +223,61 @@ def test_what_has_no_bytes_says_where(annotation: Any, value: Any, inside: str |
 def test_a_value_of_a_class_below_the_annotated_one_says_how_to_annotate_it() -> None:
     with pytest.raises(UnstorableValue, match=r"write Entry \| Longer"):
         ValueCodec(tuple[Entry, ...]).freeze((Longer("a"),))
+
+
+@attrs.frozen(eq=False)
+class Named:
+    """Equal to all that have its number, whatever else these have."""
+
+    number: int
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Named) and self.number == other.number
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+@attrs.frozen(eq=False)
+class Described(Named):
+    text: str = "a"
+
+
+@attrs.frozen
+class Holder:
+    held: Named = attrs.field(eq=False)
+
+
+@attrs.frozen
+class Folded:
+    held: Entry = attrs.field(eq=lambda held: held.name)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (Named, Described(1)),
+        (tuple[Named, ...], (Named(1), Described(1))),
+        (Holder, Holder(Described(1))),
+        (Folded, Folded(Longer("a"))),
+    ],
+)
+def test_nor_is_it_taken_for_one_of_the_annotated_class_where_it_says_that_it_is_equal(
+    annotation: Any, value: Any
+) -> None:
+    with pytest.raises(UnstorableValue, match=r"write \w+ \| "):
+        ValueCodec(annotation).freeze(value)
+
+
+@dataclass(init=False)
+class Dice(random.Random):
+    text: str = "a"
+
+
+def test_a_record_over_a_class_written_in_c_is_more_than_its_fields() -> None:
+    assert "neither a builtin nor" in ValueCodec(Dice).why_not
+    with pytest.raises(UnstorableValue):
+        ValueCodec(Any).freeze(Dice(1))
 
 
 def test_an_open_file_is_unstorable(tmp_path: Path) -> None:

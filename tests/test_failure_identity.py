@@ -90,3 +90,35 @@ def test_an_equal_failure_runs_nobody() -> None:
             db.get(refuse)
         db.get(late)
         assert ran == ["failing:refuse()"]
+
+
+WORDS = ["one"]
+
+
+class Worded(Exception):
+    def __str__(self) -> str:
+        return WORDS[0]
+
+
+@query(name="failing:worded")
+def worded() -> int:
+    why()
+    raise Worded
+
+
+@query(name="failing:told")
+def told() -> str:
+    try:
+        return str(worded())
+    except Exception as error:  # who does not know the class
+        return str(error)
+
+
+def test_a_failure_whose_class_says_something_else_of_it_is_another_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Engine(None) as db:
+        assert db.get(told) == "one"
+        monkeypatch.setattr(f"{__name__}.WORDS", ["two"])  # as an edit of the class does
+        db.set(why.key(), "soon")
+        assert db.get(told) == "two"

@@ -16,6 +16,7 @@ OTHERS = {"C3"}  # the order in which Python looks for attributes
 
 # Of the standard library, which has no public name for these.
 PRIVATE = {
+    "_abc._get_dump",
     "os._exit",
     "subprocess._CAN_USE_PIDFD_OPEN",
     "subprocess._args_from_interpreter_flags",

@@ -5,26 +5,30 @@ Invariants
         names it reads stand for now, followed through the project's functions, classes and values.
     C2  Values are read at each call; only what never changes (the facts of a code object) is kept.
     C3  The bytes do not depend on the process, its hash seed, the folder of the project, or the order
-        of imports. Comments, docstrings nobody reads, and line numbers do not count.
+        of imports. Comments, line numbers, and docstrings that no code asks for do not count.
     C4  A query is represented by its name and its parameters, which say what a call of it asks for: the
         engine records the calls while the caller runs.
     C5  What cannot be read by value is never left out. An object of an installed or standard type
         without canonical bytes (a compiled parser, a connection) is its type plus the source of the module
-        that names it; without a source, it is good for this process only. Too deep a value raises
-        `NoFingerprint`.
+        that names it, and of all that this imports, for there it was made; without a source, it is good for
+        this process only. Too deep a value raises `NoFingerprint`.
 
 Annotations: the annotations of a class count, with their text, for they make its fields. Those of a
 function count only by the project classes they name, and so do the return annotations of queries that are
 read, of what gives the rows of a table, and of what makes the value of a fold. Where those leave open what it
 is, what its code names counts too, see `given`. For methods of a value run without their class being
-named in the code. A name that exists for type checkers only is not followed.
+named in the code. A name that exists for type checkers only is not followed. Where code asks for docstrings,
+annotations or subclasses, those of all that it reaches count, see `asked`. Of the arguments of the root,
+classes below those that are named count too, and the class that it is a method of.
 
-Not seen: names computed at run time (`getattr(module, name)` counts the whole module;
-`importlib.import_module(name)` counts nothing); what a module imported inside a function body reads
-from the environment while it is imported: that module counts by its source, loaded or not (C3); and the
-methods of what a host sets on an input, where neither the annotation nor the code of the input names its
-class (`Any`). Functions or classes of one name and one code, together in a set, may count in another order
-in another process: what reads them runs once more.
+Not seen: names computed at run time (`getattr(module, name)`, `globals()` and `eval` count the whole module;
+`importlib.import_module(name)` counts nothing); what was put into objects that are not followed: builtins,
+classes of a library, loggers, context variables, what belongs to a thread; what a module imported inside a
+function body reads from the environment while it is imported: that module counts by its source, loaded or
+not (C3); the methods of what a host sets on an input, where neither the annotation nor the code of the
+input names its class (`Any`); and those of an argument whose class its annotation does not name, nor a class
+above it. Functions or classes of one name and one code, together in a set, may count in another order in
+another process: what reads them runs once more.
 """
 
 from __future__ import annotations

@@ -19,13 +19,13 @@ import re
 import sys
 import types
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from engine.code.origin import exists, file_of, origin, release, source_facts
+from engine.code.origin import exists, file_of, is_compiled, origin, release, source_facts
 from engine.code.reach import Chain, Import, digest_of, packed
-from engine.code.shared import Added, Fill, Label, Record, Shared
+from engine.code.shared import Added, Fill, Label, Of, Record, Shared
 from engine.code.value import Values, words
 from engine.script import module_name
 
@@ -88,10 +88,16 @@ class Names(Values):
         self.labels: dict[object, bytes] = {}  # by id, or (id of a namespace, name)
         self.taken: collections.Counter[str] = collections.Counter()
         self.pending: collections.deque[tuple[object, Fill, str]] = collections.deque()
+        self.met: list[tuple[str, Fill]] = []  # labels, with what makes their parts
 
     def add(self, kind: str, name: str, data: bytes) -> None:
         name = as_imported(name)
         Added(f"{kind} {name}", (name, kind, digest_of(data))).again(self)
+
+    def asks(self, several: Iterable[str]) -> None:
+        """Code asks for what else counts for nothing, see `asked`."""
+        for what in several:
+            self.add("asks", what, b"")
 
     def label(self, identity: object, kind: str, name: str, fill: Fill) -> bytes:
         """The label of an object, whose part is made later; the same for the same `identity`."""
@@ -103,6 +109,7 @@ class Names(Values):
             self.shared.keep.append(fill)
             found = self.labels[identity] = b"L" + f"{kind} {unique}".encode("utf-8", "surrogatepass")
             self.pending.append((identity, fill, unique))
+            self.met.append((f"{kind} {unique}", fill))
         self.asked.append(Label(identity, kind, name, fill, found))
         return found
 
@@ -139,7 +146,8 @@ class Names(Values):
 
     def outside(self, module: str, name: str, *, to_import: bool = False) -> bytes:
         """The label of something that is not followed: its name, and the version of what installed it."""
-        if self.home(module, to_import=to_import) in ("installed", "engine"):
+        home = self.home(module, to_import=to_import)
+        if home in ("installed", "engine") or (home == "project" and is_compiled(module)):
             shipped = release(module)
             self.add("distribution", _VERSION.split(shipped)[0], shipped.encode())
         return b"O" + as_imported(f"{module}:{name}").encode("utf-8", "surrogatepass")
@@ -209,9 +217,10 @@ class Names(Values):
 
         def fill(walk: Names, unique: str) -> None:
             imports = [walk.imported(one, {"__package__": package}) for one in facts.imports]
+            walk.asks(facts.asks)
             walk.add("source", unique, packed(b"source", (facts.digest, *imports)))
 
-        return self.label(("source", module), "source", module, fill)
+        return self.label(("source", module), "source", module, Of(facts, fill))
 
     def module(self, module: ModuleType, name: str) -> None:
         """A module used as a value: all its names count."""

@@ -17,11 +17,12 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from struct import pack
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from engine.code.moment import BEGAN
 from engine.code.reach import Import, digest_of, facts_of
@@ -85,6 +86,11 @@ def _held(loaded: object) -> Mapping[str, Any]:
     return found
 
 
+def is_compiled(module: str) -> bool:
+    """Whether a module is machine code."""
+    return (file_of(module) or "").endswith(tuple(EXTENSION_SUFFIXES))
+
+
 def exists(module: str) -> bool:
     """Whether a module is loaded or can be found, without importing it or its parents."""
     return module in sys.modules or _find(module)[1]
@@ -122,7 +128,7 @@ def release(module: str) -> str:
     if names:
         return ",".join(sorted(names))
     data = Path(file).read_bytes() if file is not None and os.path.isfile(file) else b""
-    return f"{top}#{digest_of(data).hex()}"  # plain modules on the path: no version, so the bytes count
+    return f"{module}#{digest_of(data).hex()}"  # nobody installed it as a version, so the bytes count
 
 
 @cache
@@ -148,6 +154,8 @@ class Source:
 
     digest: bytes
     imports: tuple[Import, ...] = ()
+    docs: bytes = b""
+    asks: frozenset[str] = frozenset()  # see `reach.Facts`
 
 
 _sources: dict[str, tuple[tuple[int, int, int, int], Source]] = {}
@@ -172,7 +180,7 @@ def source_facts(module: str, started: int) -> Source | None:
     source = known[1]
     # The clock may have been set back since: then what was saved later has an earlier time.
     if module in sys.modules and stat.st_ctime_ns >= started - BEGAN.set_back():
-        return Source(digest_of(source.digest + pack(">q", stat.st_ctime_ns)), source.imports)
+        return evolve(source, digest=digest_of(source.digest + pack(">q", stat.st_ctime_ns)))
     return source
 
 
@@ -180,7 +188,7 @@ def _compiled(data: bytes, *, is_source: bool) -> Source:
     if is_source:
         try:
             facts = facts_of(compile(data, "<module>", "exec", dont_inherit=True))
-            return Source(digest_of(facts.digest + facts.docs * facts.reads_docs), facts.imports)
+            return Source(facts.digest, facts.imports, facts.docs, facts.asks)
         except (SyntaxError, ValueError):  # it will fail when it is imported; any edit counts
             pass
     return Source(digest_of(data))

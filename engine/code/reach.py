@@ -46,9 +46,19 @@ _FREE = frozenset(
 )
 _ATTRIBUTE = frozenset((dis.opmap["LOAD_ATTR"], dis.opmap.get("LOAD_METHOD", -1)))
 _STORE_NAME, _IMPORT_NAME = dis.opmap["STORE_NAME"], dis.opmap["IMPORT_NAME"]
+_WRITING = {
+    (dis.opmap["LOAD_NAME"], "__annotations__"),
+    *((_STORE_NAME, name) for name in ("__doc__", "__annotations__", "__annotate__")),
+}
 # What a class body stores about its source: lines, a docstring, and (3.13) names in hash order.
 _ABOUT_SOURCE = frozenset(("__doc__", "__firstlineno__", "__static_attributes__"))
 _HAS_DOCSTRING = 0x4000000  # CO_HAS_DOCSTRING of 3.14
+_ASKING = {  # who reads one of these names asks for what else counts for nothing, see `asked`
+    **dict.fromkeys(("__doc__", "getdoc"), "docs"),
+    **dict.fromkeys(("__annotations__", "__annotate__", "get_annotations", "get_type_hints"), "notes"),
+    **dict.fromkeys(("signature", "getfullargspec"), "notes"),
+    "__subclasses__": "subclasses",
+}
 
 _QUOTED, _PROSE = re.compile(r"'[^']*'|\"[^\"]*\""), re.compile(r"\w\s+\w|\b\d+[^\W\d]")
 
@@ -115,8 +125,8 @@ class Facts:
     """What never changes about one code object and the code nested in it."""
 
     digest: bytes
-    docs: bytes  # of the docstrings: they count where `__doc__` is read
-    reads_docs: bool
+    docs: bytes  # of the docstrings
+    asks: frozenset[str]  # for docstrings and other things that count only then, see `asked`
     names: tuple[Chain, ...]  # read from globals and builtins
     free: tuple[Chain, ...]  # read from closure cells
     stored: frozenset[str]  # names class bodies bind themselves: not missing when no global has them
@@ -176,7 +186,8 @@ class _Scan:
         self.stored: set[str] = set()
         self.imports: set[Import] = set()
         self.docs: list[bytes] = []
-        self.chain_is_free = self.reads_docs = False
+        self.asks: set[str] = set()
+        self.chain_is_free = False
         cells = tuple(name for name in code.co_cellvars if name not in code.co_varnames)
         self.locals = code.co_varnames + cells + code.co_freevars
 
@@ -195,6 +206,8 @@ class _Scan:
                 continue
             if op in _CONST:
                 self.loaded.append(consts[argument])
+                if type(consts[argument]) is str and consts[argument] in _ASKING:
+                    self.asks.add(_ASKING[consts[argument]])
                 self.out.append(b"%d " % op + constant(consts[argument]))
             elif op in _NAME:
                 self.named(op, argument, was_constant)
@@ -216,13 +229,13 @@ class _Scan:
             self.stored.update(inner.stored)
             self.imports.update(inner.imports)
             self.docs.append(inner.docs)
-            self.reads_docs |= inner.reads_docs
+            self.asks |= inner.asks
         shape = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount)
         head = repr((shape, code.co_flags & ~_HAS_DOCSTRING, code.co_name, self.locals)).encode()
         return Facts(
             digest=digest_of(packed(b"code", (head, code.co_exceptiontable, *self.out))),
             docs=digest_of(packed(b"docs", self.docs)),
-            reads_docs=self.reads_docs,
+            asks=frozenset(self.asks),
             names=tuple(sorted(self.names)),
             free=tuple(sorted(self.free)),
             stored=frozenset(self.stored),
@@ -240,7 +253,9 @@ class _Scan:
                     self.docs.append(constant(self.loaded[-1]))
                 self.end()
                 return
-        self.reads_docs |= name == "__doc__"
+        # A body with annotated variables reads `__annotations__` to write into it.
+        if name in _ASKING and (op, name) not in _WRITING:
+            self.asks.add(_ASKING[name])
         self.out.append(b"%d %d " % (op, argument & ((1 << shift) - 1)) + name.encode())
         if op in _GLOBAL:
             self.begin(name, free=False)

@@ -16,12 +16,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from attrs import frozen
+
 if TYPE_CHECKING:
     from types import MemberDescriptorType
 
     from engine.code.names import Names
 
 Fill = Callable[[Any, str], None]  # makes the part of an object, for a walk and under a label
+
+
+@frozen(eq=False, repr=False)
+class Of:
+    """What makes the part of an object that is known."""
+
+    known: Any
+    fill: Fill
+
+    def __call__(self, walk: Any, unique: str) -> None:
+        self.fill(walk, unique)
 
 
 class Record(NamedTuple):

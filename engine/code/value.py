@@ -42,7 +42,8 @@ from typing import Any
 
 from engine.code.origin import source_facts
 from engine.code.reach import atom, digest_of, facts_of, packed
-from engine.code.shared import Added, Label, Queried, Record, Shared, Valued
+from engine.code.shared import Added, Fill, Label, Queried, Record, Shared, Valued
+from engine.store.codec import is_in_c
 
 
 def words(text: str) -> frozenset[str]:
@@ -116,7 +117,6 @@ _TYPING = sorted(
         __constraints__ __default__ __metadata__"""
     )
 )
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement
 
 
 class Values(ABC):
@@ -143,6 +143,14 @@ class Values(ABC):
     @abstractmethod
     def outside(self, module: str, name: str, *, to_import: bool = False) -> bytes:
         """What stands for something that is not followed."""
+
+    @abstractmethod
+    def source(self, module: str) -> bytes:
+        """What stands for all that a module can have made while it was imported."""
+
+    @abstractmethod
+    def label(self, identity: object, kind: str, name: str, fill: Fill) -> bytes:
+        """The label of an object, whose part is made later; the same for the same `identity`."""
 
     @abstractmethod
     def add(self, kind: str, name: str, data: bytes) -> None:
@@ -206,6 +214,8 @@ class Values(ABC):
         kind = type(value)
         if kind in _EXACT:
             return self.container(value, kind)
+        if kind is object:  # a mark: which one it is says all
+            return self.label(id(value), "mark", "object", _mark)
         if kind is CACHED:
             self.shared.cached.append(value)
         if kind in HOLDERS:
@@ -213,14 +223,18 @@ class Values(ABC):
         if isinstance(value, CodeType):
             return facts_of(value).digest
         if isinstance(value, BuiltinFunctionType):  # a bound one: `"sep".join`, `TABLE.get`
-            return value.__qualname__.encode() + self.value(value.__self__)
+            named = self.outside(value.__module__ or "builtins", value.__qualname__)
+            return packed(b"bound", (named, self.value(value.__self__)))
         if isinstance(value, Enum):
             return packed(b"enum", map(self.value, (kind, value.name, value.value)))
-        if isinstance(value, PurePath):
-            return packed(b"path", (value.as_posix().encode("utf-8", "surrogatepass"),))
+        if isinstance(value, PurePath):  # its slots are caches
+            return packed(b"path", map(self.value, (kind, value.as_posix(), peek(value, "__dict__"))))
         if kind.__module__ in ("typing", "annotationlib"):  # a ForwardRef of 3.14 is of the latter
             return packed(b"typing", (self.value(peek(value, one)) for one in _TYPING))
         title = f"{kind.__module__}.{kind.__name__}"
+        wrapper = peek(value, "wrapper") if self.home(kind.__module__) == "engine" else None
+        if peek(wrapper, "__query__") is value:  # a definition, which is in keys
+            return self.value(wrapper)
         if title in _SINGLE:
             return packed(b"single", map(self.value, (kind, repr(value), peek(value, "__module__"))))
         content = next((read(value) for base, read in _CONTAINERS if isinstance(value, base)), None)
@@ -228,11 +242,11 @@ class Values(ABC):
         if self.home(kind.__module__) == "project" or content is not None:
             pieces += (self.value(content), self.state(value))
             foreign = (b for b in kind.__mro__ if b not in _BUILT_IN and not issubclass(b, BaseException))
-            if self.home(kind.__module__) == "project" and not all(b.__flags__ & _HEAP_TYPE for b in foreign):
+            if self.home(kind.__module__) == "project" and any(map(is_in_c, foreign)):
                 pieces.append(self.opaque(value))  # a base written in C keeps state of its own
         elif kind.__module__.partition(".")[0] in _REDUCED:
             with contextlib.suppress(TypeError):
-                call, arguments, *state = value.__reduce_ex__(2)
+                call, arguments, *state = value.__reduce_ex__(4)  # with the `fold` of times
                 items = [part if part is None or isinstance(part, dict) else list(part) for part in state]
                 return packed(b"reduced", map(self.value, (call, arguments, items)))
             pieces.append(self.opaque(value))
@@ -267,6 +281,7 @@ class Values(ABC):
         for name, slot in slots[kind]:
             with contextlib.suppress(AttributeError):  # not set
                 state.setdefault(name, slot.__get__(value, kind))
+        state.pop("_attrs_cached_hash", None)  # depends on the hash seed, and on whether anybody asked
         kept = (n for n in state if not isinstance(vars(kind).get(n), functools.cached_property))
         return {n: state[n] for n in sorted(kept, key=str)}
 
@@ -275,14 +290,19 @@ class Values(ABC):
         kind = type(value)
         self.unshared += 1  # the module that names it counts
         pieces = [self.outside(kind.__module__, kind.__qualname__)]
+        made_in = peek(value, "__module__")  # of a function that Cython compiled; its type is of no module
+        if isinstance(made_in, str):
+            pieces.append(self.outside(made_in, ""))
         if kind.__module__.partition(".")[0] not in _STATELESS:
-            source = source_facts(self.where, self.started)
-            if source is not None:
-                self.add("source of values", self.where, source.digest)
-                pieces.append(source.digest)
+            if source_facts(self.where, self.started) is not None:
+                pieces.append(self.source(self.where))
             else:
                 pieces.append(b"%d %d %d" % (os.getpid(), self.started, id(value)))
         return packed(b"opaque", pieces)
+
+
+def _mark(walk: Values, unique: str) -> None:
+    walk.add("mark", unique, b"")
 
 
 def in_order(several: Iterable[Any]) -> list[Any]:

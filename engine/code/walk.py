@@ -3,8 +3,8 @@
 Invariants
     W1  The function that the walk starts from counts by its code, wherever it lives; of the rest only what
         is the project's is followed, and nothing at all with `follow=False`.
-    W2  A function is its code, defaults, attributes, closure cells, and what it names. Where code reads
-        `__doc__`, docstrings count.
+    W2  A function is its code, defaults, attributes, closure cells, and what it names. Where code asks for
+        docstrings and the like, they count too, see `asked`; where it has any name of its module, all do.
     W3  A class is its bases, annotations and attributes, without what Python or a library keeps in it that
         differs between equal programs.
     W4  The annotations of a function count by the project classes they name; those of a class by text too.
@@ -18,6 +18,9 @@ import contextlib
 import inspect
 import itertools
 import sys
+import types
+from _abc import _get_dump  # type: ignore[import-not-found] # what `ABCMeta._dump_registry` prints
+from abc import ABCMeta
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from types import (
@@ -34,11 +37,13 @@ from types import (
 )
 from typing import Any
 
+from engine.code.asked import answer, is_replaced
 from engine.code.given import classes_given, home_of, named_in, query_name
 from engine.code.names import PLACE, Names, as_imported
 from engine.code.reach import Chain, annotation_names, facts_of, packed, texts_in
-from engine.code.shared import Fill, Queried, Record, Shared
-from engine.code.value import peek, words
+from engine.code.shared import Fill, Of, Queried, Record, Shared
+from engine.code.value import in_order, peek, words
+from engine.parameters import owner_of
 
 _DESCRIPTORS = (
     MethodDescriptorType,
@@ -47,6 +52,7 @@ _DESCRIPTORS = (
     GetSetDescriptorType,
     MemberDescriptorType,
 )
+_ANY_NAME = (globals, eval, exec)  # what code gets of them may be anything in its module
 _ANNOTATING = words("typing types annotationlib typing_extensions")
 _PARTS = sorted(words("__origin__ __bound__ __supertype__ __value__ __forward_arg__"))
 _LISTS = sorted(words("__args__ __constraints__"))
@@ -68,8 +74,8 @@ class Walk(Names):
 
     def all_from(self, function: Any) -> Iterable[tuple[str, str, bytes]]:
         """The parts of all that `function` reaches: name, kind and digest."""
-        python = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
-        self.add("python", python, b"")
+        # With the number of the release: what the standard library answers is mended in these, too.
+        self.add("python", f"{sys.implementation.name} {'.'.join(map(str, sys.version_info[:3]))}", b"")
         if query_name(function) is not None:
             function = getattr(function, "__wrapped__", function)
         self.where = str(peek(function, "__module__") or "")
@@ -78,16 +84,21 @@ class Walk(Names):
         own = next((one for one in heads if isinstance(one, FunctionType)), None)
         # The root counts by its code, wherever it lives; helpers of an installed rule by its version.
         root = b"" if own is None else self.label_function(own, own=True)
-        self.add("root", str(peek(function, "__qualname__") or ""), root + self.value(function, own=True))
+        title = str(peek(function, "__qualname__") or "")
+        taken = b"" if own is None or not self.follow else packed(b"taken", self.received(own))
+        self.add("root", title, root + self.value(function, own=True) + taken)
         while self.pending:
             self.fill(*self.pending.popleft())
+            if not self.pending:
+                answer(self)
         return self.parts.values()
 
     # -- functions --------------------------------------------------------------------------------
 
     def label_named(self, value: object, kind: str, home: str, title: str, fill: Fill, own: bool) -> bytes:
         if self.home(home) != "project":
-            return self.outside(home, title)
+            taken = self.registered(value)
+            return packed(b"R", (self.outside(home, title), *taken)) if taken else self.outside(home, title)
         if not (self.follow or own):
             return b"S" + as_imported(title).encode("utf-8", "surrogatepass")
         return self.label(id(value), kind, title, fill)
@@ -130,8 +141,7 @@ class Walk(Names):
                 self.value({k: v for k, v in extra.items() if k not in ("__wrapped__", "__query__")}),
                 self.value(extra.get("__wrapped__"), own=not self.follow),
             ]
-        if facts.reads_docs:
-            pieces += (facts.docs, self.value(function.__doc__))
+        self.asks(facts.asks)
         stored = facts.stored
         for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             if variable == "__classdict__":  # the body of a class, where annotations look for names first
@@ -143,8 +153,11 @@ class Walk(Names):
             for chain in facts.names:
                 label, target = self.read(scope, builtins, chain, stored)
                 pieces += (".".join(chain).encode(), label)
-                if facts.reads_docs:
+                if "docs" in facts.asks:
                     pieces.append(self.value(peek(target, "__doc__")))
+                own_module = target is sys.modules and ("__name__",) in facts.names
+                if own_module or any(target is one for one in _ANY_NAME):
+                    pieces.append(self.value(sys.modules.get(str(scope.get("__name__")))))
             pieces += [self.imported(one, scope) for one in facts.imports]
             pieces += self.annotated(function)
         self.add("function", name, packed(b"function", pieces))
@@ -158,16 +171,31 @@ class Walk(Names):
             return packed(b"cell", [self.read({chain[0]: held}, {}, chain)[0] for chain in chains])
         return self.value(held)
 
+    def received(self, function: FunctionType) -> list[bytes]:
+        """Classes that arguments may be of: that of `self`, those that annotations name, and all below."""
+        owner, found = owner_of(function), set[type]()
+        waiting = [*self.named_by(function, "return", but=True), *([] if owner is None else [owner])]
+        while waiting:
+            cls = waiting.pop()
+            if cls not in found and self.home(cls.__module__) == "project" and not is_replaced(cls):
+                found.add(cls)
+                waiting += type.__subclasses__(cls)
+        return [self.value(one) for one in in_order(found)]
+
     def annotated(self, function: FunctionType, only: str | None = None) -> list[bytes]:
         """The project classes that the annotations name; `only="return"` for those of the result."""
+        return sorted({self.value(one) for one in self.named_by(function, only)})
+
+    def named_by(self, function: FunctionType, name: str | None = None, *, but: bool = False) -> list[type]:
+        """Those classes: of the annotation of one name, or of all but that."""
         for one in (function, peek(function, "__annotate__")):  # of a class, and of a function
             if isinstance(one, FunctionType) and one.__name__ == "__annotate__":
                 return self.deferred(one)
         notes: Mapping[str, object] = peek(function, "__annotations__") or {}
-        found = (self.classes_in(one, function.__globals__) for k, one in notes.items() if only in (None, k))
-        return sorted({label for labels in found for label in labels})
+        wanted = (one for k, one in notes.items() if name is None or (k == name) is not but)
+        return [cls for one in wanted for cls in self.classes_in(one, function.__globals__)]
 
-    def deferred(self, annotate: FunctionType) -> list[bytes]:
+    def deferred(self, annotate: FunctionType) -> list[type]:
         """The same of annotations of 3.14: to evaluate them may raise, to read their code cannot."""
         code, held = annotate.__code__, dict[str, Any]()
         for name, cell in zip(code.co_freevars, annotate.__closure__ or (), strict=True):
@@ -176,16 +204,16 @@ class Walk(Names):
         scope = collections.ChainMap(held, held.pop("__classdict__", {}), annotate.__globals__)
         facts = facts_of(code)
         texts = (*map(".".join, (*facts.names, *facts.free)), *texts_in(code.co_consts))
-        return sorted({label for one in texts for label in self.classes_in(one, scope)})
+        return [cls for one in texts for cls in self.classes_in(one, scope)]
 
     def classes_in(
         self, annotation: Any, scope: Mapping[str, Any], met: dict[object, object] | None = None
-    ) -> Iterator[bytes]:
-        """The labels of the project classes in an annotation; `met` are its parts so far, with their ids."""
+    ) -> Iterator[type]:
+        """The project classes in an annotation; `met` are its parts so far, with their ids."""
         met = {} if met is None else met  # an alias may name itself
         if isinstance(annotation, type):
             if self.home(annotation.__module__) == "project":
-                yield self.value(annotation)
+                yield annotation
         elif isinstance(annotation, str):
             for chain in annotation_names(annotation):
                 if chain not in met:
@@ -209,8 +237,10 @@ class Walk(Names):
         if isinstance(value, FunctionType):
             return self.label_function(value, own=own)
         if isinstance(value, type):
-            title = f"{value.__module__}:{value.__qualname__}"
-            return self.label_named(value, "class", value.__module__, title, _class(value), own)
+            title, home = f"{value.__module__}:{value.__qualname__}", value.__module__
+            if home == "types" and peek(types, value.__name__) is not value:
+                home = ""  # `types.new_class` made it, whoever asked for it
+            return self.label_named(value, "class", home, title, _class(value), own)
         if isinstance(value, ModuleType):
             title = value.__name__
             return self.label_named(value, "module", title, title, _module(value), own)
@@ -250,14 +280,23 @@ class Walk(Names):
         default = b"" if one.default is one.empty else self.value(one.default)
         return packed(one.kind.name.encode(), (one.name.encode(), default))
 
+    def registered(self, cls: object) -> list[bytes]:
+        """The project classes that an abstract class was told to take for its subclasses."""
+        known = (one() for one in _get_dump(cls)[0]) if isinstance(cls, ABCMeta) else ()
+        several = (one for one in known if one is not None and not is_replaced(one))
+        return [self.value(one) for one in in_order(several) if self.home(one.__module__) == "project"]
+
     def class_(self, cls: type, name: str) -> None:
         self.where = cls.__module__
         scope = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
-        pieces = [self.value(kind) for kind in (*cls.__bases__, type(cls))]
+        pieces = [self.value(kind) for kind in (*cls.__bases__, type(cls))] + self.registered(cls)
         for field, annotation in _annotations(cls).items():
-            pieces += (field.encode(), self.value(annotation), *self.classes_in(annotation, scope))
+            pieces += (field.encode(), self.value(annotation))
+            pieces += map(self.value, self.classes_in(annotation, scope))
         members: Mapping[str, Enum] = cls.__members__ if issubclass(cls, Enum) else {}
-        pieces += [packed(b"member", (n.encode(), self.value(m.value))) for n, m in members.items()]
+        for member, one in members.items():
+            state = {n: v for n, v in self.attributes_of(one).items() if not _is_of_enum(n)}
+            pieces.append(packed(b"member", (member.encode(), self.value(one.value), self.value(state))))
         for attribute, value in sorted(vars(cls).items()):
             if not (attribute in _NOT_CODE or attribute in members or _is_scaffold(cls, attribute, value)):
                 pieces += (attribute.encode(), self.value(value))
@@ -270,15 +309,15 @@ class Walk(Names):
 
 
 def _function(function: FunctionType) -> Fill:
-    return lambda walk, unique: walk.function(function, unique)
+    return Of(function, lambda walk, unique: walk.function(function, unique))
 
 
 def _class(cls: type) -> Fill:
-    return lambda walk, unique: walk.class_(cls, unique)
+    return Of(cls, lambda walk, unique: walk.class_(cls, unique))
 
 
 def _module(module: ModuleType) -> Fill:
-    return lambda walk, unique: walk.module(module, unique)
+    return Of(module, lambda walk, unique: walk.module(module, unique))
 
 
 def _annotations(cls: type) -> Mapping[str, object]:
@@ -295,6 +334,13 @@ def _is_scaffold(cls: type, attribute: str, value: object) -> bool:
         file = peek(peek(value, "__code__"), "co_filename")  # what it hashes is in __attrs_attrs__
         return isinstance(file, str) and file.startswith("<attrs generated")
     if attribute == "__init__":  # typing replaces its stand-in when a protocol's subclass is first made
-        return peek(value, "__module__") in (None, "typing")
+        return isinstance(value, _DESCRIPTORS) or peek(value, "__module__") == "typing"
     # _value2member_map_ and its like are an enum's caches: they grow while it is used
-    return issubclass(cls, Enum) and attribute.startswith("_") and not callable(value)
+    is_said = callable(value) or isinstance(value, classmethod) or attribute == "_boundary_"
+    return issubclass(cls, Enum) and _is_of_enum(attribute) and not is_said
+
+
+def _is_of_enum(attribute: str) -> bool:
+    """Whether a name is one of those that `enum` has for itself, in classes and in members."""
+    own = attribute.startswith("_") and attribute.endswith("_") and not attribute.startswith("__")
+    return own or attribute == "__objclass__"
