@@ -32,7 +32,7 @@ from engine.message import escaped
 from engine.parameters import hints_of, parameters_of
 from engine.query import Query, QueryInfo, info_of
 from engine.script import module_name
-from engine.tables.columns import Columns, Plain, field_names
+from engine.tables.columns import Columns, Plain, record_of_rows
 from engine.tables.lookup import (
     COUNT,
     EXISTS,
@@ -169,8 +169,8 @@ def table(
 ) -> Callable[[Callable[[K], Iterable[Row]]], Table[K, Row]]:
     """Make a table of a function that gives the rows of one source key.
 
-    Rows are of an attrs class, a dataclass or a NamedTuple, which the return annotation names. They live in
-    an SQLite table of their own (see docs/store.md).
+    Rows are of an attrs class, a dataclass, a NamedTuple or a Struct, which the return annotation names. They
+    live in an SQLite table of their own (see docs/store.md).
 
     Options:
         each      the source keys: a query without arguments, or `other.column("name")`, which costs one
@@ -290,7 +290,7 @@ def _check_names(found: CollectionInfo) -> None:
     """Refuse columns that rows do not have, as early as the annotations can be read."""
     assert found.row is not None
     try:
-        names = field_names(found.name, found.row())
+        names = record_of_rows(found.name, found.row()).names
     except BadTable as error:
         if error.__cause__ is None:
             raise
@@ -307,5 +307,5 @@ def _row_class(function: Any) -> type:
     hints = hints_of(function, BadTable, extras=False, table=name)
     arguments = typing.get_args(hints.get("return"))
     row = arguments[0] if arguments else None
-    field_names(name, row)
+    record_of_rows(name, row)
     return cast(type, row)
