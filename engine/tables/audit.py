@@ -35,7 +35,7 @@ from engine.tables.columns import order, plain
 from engine.tables.fold import from_scratch
 from engine.tables.kept_fold import KeptFold
 from engine.tables.kept_table import KeptTable
-from engine.tables.lookup import keys_of
+from engine.tables.scratch import keys_of
 
 if TYPE_CHECKING:
     import random

@@ -32,7 +32,8 @@ from engine.store.canonical import known, learn_annotation, pack, unpack
 from engine.tables.accumulate import Accumulator, Associative, Invertible, is_invertible
 from engine.tables.blocks import Blocks
 from engine.tables.columns import Plain, plain
-from engine.tables.lookup import OF, LookupInfo, keys_of
+from engine.tables.lookup import OF, LookupInfo
+from engine.tables.scratch import keys_of
 from engine.tables.table import CollectionInfo, Column, assemble
 
 K = TypeVar("K")

@@ -1,0 +1,95 @@
+"""What gives the source keys of a table or a fold, and how keys are told apart: one claim a test."""
+
+from __future__ import annotations
+
+import graphlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from engine import BadTable, Engine, Sum, fold, input, query, table
+
+
+@input
+def given() -> Any:
+    return ()
+
+
+@query
+def keys() -> Any:
+    if given() == "fail":
+        raise ValueError("no keys")
+    return given()
+
+
+@frozen
+class Shown:
+    text: str
+
+
+@table(each=keys)
+def shown(key: Any) -> Iterable[Shown]:
+    if key == "graphlib":
+        raise graphlib.CycleError("nodes are in a cycle", [1, 2, 1])
+    yield Shown(repr(key))
+
+
+@query
+def one(key: Any) -> int:
+    return 1
+
+
+number = fold(each=keys, of=one, into=Sum())
+
+
+def test_an_audit_and_a_snapshot_tell_keys_apart_that_python_finds_equal_or_cannot_hash() -> None:
+    odd = (1, True, 1.0, 0.0, -0.0, ["a list"])
+    with Engine(None) as db:
+        db.set(given.key(), odd)
+        with db.snapshot() as before:
+            assert {row.text for row in before.get(shown.where)} == set(map(repr, odd))
+            assert before.get(number) == len(odd)
+        assert {row.text for row in db.get(shown.where)} == set(map(repr, odd))
+        assert db.get(number) == len(odd)
+        assert db.audit(shown).differences == db.audit(number).differences == ()
+
+
+@pytest.mark.parametrize("value", ["abc", b"abc", 3, None])
+def test_one_value_where_keys_should_be_is_told_as_such(value: Any) -> None:
+    with Engine(None) as db:
+        db.set(given.key(), value)
+        for asked in (shown.where, number):
+            with pytest.raises(BadTable, match="gave one value") as error:
+                db.get(asked)
+            assert error.value.fields["each"] == keys.__query__.name
+        assert "tuple" in error.value.hint
+        db.set(given.key(), ("abc",))
+        assert db.get(shown.where) == (Shown("'abc'"),)
+
+
+def test_a_member_with_an_error_of_graphlib_is_no_cycle_after_a_restart(store: Path) -> None:
+    with Engine(store) as db:
+        db.set(given.key(), ("graphlib", "fine"))
+        assert db.get(shown.where) == (Shown("'fine'"),)
+        db.set(given.key(), "fail")
+        with pytest.raises(ValueError, match="no keys"):
+            db.get(shown.where)
+    with Engine(store) as db:
+        db.set(given.key(), ("graphlib", "fine"))
+        assert db.get(shown.where) == (Shown("'fine'"),)
+        assert len(db.get(shown.failures)) == 1
+
+
+def test_an_error_that_no_store_can_hold_is_told_alike_from_scratch_and_by_a_table() -> None:
+    @table(each=keys, name="tests:broken")
+    def broken(key: str) -> Iterable[Shown]:
+        raise ValueError(key)
+
+    with Engine(None) as db:
+        db.set(given.key(), ("\ud800 is a lone surrogate",))
+        (found,) = db.get(broken.failures)
+        assert found.error == "ValueError: ? is a lone surrogate"
+        assert db.audit(broken).differences == ()
