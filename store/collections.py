@@ -113,13 +113,16 @@ class Collections:
             found = [] if made is None else _matching(connection, made, made.select, equal, prefix)
         return [] if made is None else [(row[1], row[2], row[3:-1]) for row in made.checked(found)]
 
-    def count(self, collection: int, equal: Sequence[tuple[str, Any]]) -> int:
-        """How many rows have all these values."""
+    def count(self, collection: int, equal: Sequence[tuple[str, Any]], most: int = -1) -> int:
+        """How many rows have all these values; no further than `most`, if that is not negative."""
         with self._store.locked() as connection:
             made = self._layout(connection, collection, looks=bool(equal))
             if made is None:
                 return 0
-            found = _matching(connection, made, f"SELECT count(*) FROM {made.table}", equal, None)
+            head, tail = f"SELECT count(*) FROM {made.table}", ""
+            if most >= 0:
+                head, tail = f"SELECT count(*) FROM (SELECT 1 FROM {made.table}", f" LIMIT {most})"
+            found = _matching(connection, made, head, equal, None, tail)
         return int(found[0][0]) if found else 0
 
     def blocks(self, collection: int, keys: Sequence[tuple[int, bytes]]) -> dict[tuple[int, bytes], bytes]:
@@ -193,6 +196,7 @@ def _matching(
     head: str,
     equal: Sequence[tuple[str, Any]],
     prefix: tuple[str, str | bytes] | None,
+    tail: str = "",
 ) -> list[tuple[Any, ...]]:
     """What `head` gives of the rows that match."""
     terms: list[str] = []
@@ -209,7 +213,7 @@ def _matching(
             bound.append(beyond(start))
     where = f" WHERE {' AND '.join(terms)}" if terms else ""
     try:
-        return connection.execute(head + where, bound).fetchall()
+        return connection.execute(head + where + tail, bound).fetchall()
     except (OverflowError, UnicodeEncodeError):  # SQLite holds no such int or text, so nothing is equal to it
         return []
 

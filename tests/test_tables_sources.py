@@ -11,6 +11,7 @@ import pytest
 from attrs import frozen
 
 from engine import BadTable, Engine, Sum, fold, input, query, table
+from engine.store.layout import Layout
 
 
 @input
@@ -93,3 +94,66 @@ def test_an_error_that_no_store_can_hold_is_told_alike_from_scratch_and_by_a_tab
         (found,) = db.get(broken.failures)
         assert found.error == "ValueError: ? is a lone surrogate"
         assert db.audit(broken).differences == ()
+
+
+@input
+def kind(number: int) -> str:
+    return "common"
+
+
+@input
+def several() -> tuple[int, ...]:
+    return tuple(range(1_000))
+
+
+@frozen
+class File:
+    kind: str
+    number: int
+    size: int
+
+
+@input
+def size(number: int) -> int:
+    return 0
+
+
+@table(each=several, index=("kind",))
+def files(number: int) -> Iterable[File]:
+    yield File(kind(number), number, size(number))
+
+
+@table(each=files.column("kind"))
+def kinds(kind: str) -> Iterable[Shown]:
+    yield Shown(kind)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_row_that_changes_costs_a_table_fed_by_its_column_the_same_however_many_have_its_value(
+    store: Path, stored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = 0
+    checked = Layout.checked
+
+    def counted(self: Any, found: Any) -> Any:
+        nonlocal looked_at
+        looked_at += len(found)
+        return checked(self, found)
+
+    monkeypatch.setattr(Layout, "checked", counted)
+    with Engine(store if stored else None) as db:
+        assert [row.text for row in db.get(kinds.where)] == ["common"]
+        for number in range(4):
+            db.set(size.key(number), 1)
+            looked_at = 0
+            assert db.get(kinds.where) == (Shown("common"),)
+            assert looked_at <= 4
+        with db.batch():
+            for number in range(1, 1_000):
+                db.set(kind.key(number), "rare")
+        assert [row.text for row in db.get(kinds.where)] == ["common", "rare"]
+        db.set(kind.key(0), "rare")
+        assert [row.text for row in db.get(kinds.where)] == ["rare"]
+        db.set(kind.key(1), "common")
+        assert [row.text for row in db.get(kinds.where)] == ["common", "rare"]
+        db.check_invariants()

@@ -93,9 +93,9 @@ class Rows(Collections):
         except StoreError as error:
             self._lost(error)
 
-    def count(self, collection: int, equal: Sequence[tuple[str, Any]]) -> int:
+    def count(self, collection: int, equal: Sequence[tuple[str, Any]], most: int = -1) -> int:
         """See `Collections.count`."""
         try:
-            return super().count(collection, equal)
+            return super().count(collection, equal, most)
         except StoreError as error:
             self._lost(error)

@@ -254,7 +254,7 @@ class KeptTable(Collection):
 
     def has(self, column: str, value: Plain) -> bool:
         """Whether a row has this value."""
-        return bool(self.kept.select(((column, value),)))
+        return self.kept.has(column, value)
 
     def values(self, column: str) -> list[Plain]:
         """The different values of a column."""
