@@ -32,9 +32,7 @@ if TYPE_CHECKING:
     from engine.tables.table import CollectionInfo
 
 T = TypeVar("T")
-BYTES: Final = (
-    "Give builtins, tuples, enums, paths, or attrs and dataclass values, which the engine can keep."
-)
+BYTES: Final = "Give builtins, tuples, enums, paths, or attrs and dataclass values: what the engine can keep."
 WAITING_AT_MOST: Final = 1_000  # changes stored as they are: more are cheaper to reduce than to write twice
 
 
@@ -291,7 +289,7 @@ class KeptFold(Collection):
         self._changes = Waiting(None, self._read_contributions)
 
     def _write_failing(self) -> None:
-        self._blocks[FAILING] = pack(tuple(self.failing_members))
+        self._blocks[FAILING] = b""  # made by `into`: not anew for each that fails, when all do
         self._force()
 
     def _pure(self, function: Callable[[], T]) -> T:
@@ -334,6 +332,8 @@ class KeptFold(Collection):
             self._reduce()
         if self._waiting:
             self._blocks[WAITING] = self._waiting.packed()
+        if FAILING in self._blocks:
+            self._blocks[FAILING] = pack(tuple(self.failing_members))
         super().into(batch)
         for (level, key), data in self._blocks.items():
             batch.blocks.append(BlockRow(self.node, level, key, data))
