@@ -1,7 +1,7 @@
 """Collections: tables, folds, the change log and its cursors, as they are read.
 
 Invariants
-    B1  Every row is compared with its checksum before anybody sees it. `count` shows no row, and reads none.
+    B1  Every row is compared with its checksum before anybody sees it. `count` and `owners` show no row.
     B2  What is not there is left out: an unknown collection is like an empty one.
     B3  Values are compared as in Python: 1 equals 1.0, text equals text only, in the order of code points.
         None is found by None.
@@ -113,17 +113,23 @@ class Collections:
             found = [] if made is None else _matching(connection, made, made.select, equal, prefix)
         return [] if made is None else [(row[1], row[2], row[3:-1]) for row in made.checked(found)]
 
-    def count(self, collection: int, equal: Sequence[tuple[str, Any]], most: int = -1) -> int:
-        """How many rows have all these values; no further than `most`, if that is not negative."""
+    def count(self, collection: int, equal: Sequence[tuple[str, Any]]) -> int:
+        """How many rows have all these values."""
         with self._store.locked() as connection:
             made = self._layout(connection, collection, looks=bool(equal))
             if made is None:
                 return 0
-            head, tail = f"SELECT count(*) FROM {made.table}", ""
-            if most >= 0:
-                head, tail = f"SELECT count(*) FROM (SELECT 1 FROM {made.table}", f" LIMIT {most})"
-            found = _matching(connection, made, head, equal, None, tail)
+            found = _matching(connection, made, f"SELECT count(*) FROM {made.table}", equal, None)
         return int(found[0][0]) if found else 0
+
+    def owners(self, collection: int, equal: Sequence[tuple[str, Any]], most: int) -> list[int]:
+        """Members that have a row with all these values, each once; not more of them than `most`."""
+        with self._store.locked() as connection:
+            made = self._layout(connection, collection, looks=bool(equal))
+            if made is None:
+                return []
+            head = f"SELECT DISTINCT _member FROM {made.table}"
+            return [member for (member,) in _matching(connection, made, head, equal, None, f" LIMIT {most}")]
 
     def blocks(self, collection: int, keys: Sequence[tuple[int, bytes]]) -> dict[tuple[int, bytes], bytes]:
         """Those of the blocks (level, key) that exist."""

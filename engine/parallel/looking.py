@@ -93,9 +93,9 @@ class Rows(Collections):
         except StoreError as error:
             self._lost(error)
 
-    def count(self, collection: int, equal: Sequence[tuple[str, Any]], most: int = -1) -> int:
+    def count(self, collection: int, equal: Sequence[tuple[str, Any]]) -> int:
         """See `Collections.count`."""
         try:
-            return super().count(collection, equal, most)
+            return super().count(collection, equal)
         except StoreError as error:
             self._lost(error)

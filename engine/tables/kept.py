@@ -91,7 +91,9 @@ class KeptRows:
         """How many rows have these values. Reads no row of the store but those of members in `fresh`."""
         found = sum(1 for _ in self._matching_fresh(equal))
         if self._stored is not None:
-            found += self._stored.count(self._node, equal) - self._outdated(self._stored, equal)
+            stale = self._stored.rows_of(self._node, sorted(self.fresh.keys() - self.unseen))
+            found += self._stored.count(self._node, equal)
+            found -= sum(self._fits(row, equal) for rows in stale.values() for row in rows)
         return found
 
     def has(self, column: str, value: Plain) -> bool:
@@ -101,8 +103,9 @@ class KeptRows:
             return True
         if self._stored is None:
             return False
-        outdated = self._outdated(self._stored, equal)
-        return self._stored.count(self._node, equal, outdated + 1) > outdated
+        outdated = len(self.fresh) - len(self.unseen)
+        owners = self._stored.owners(self._node, equal, outdated + 1)
+        return any(member not in self.fresh for member in owners)
 
     def values(self, column: str) -> list[Plain]:
         """The different values of a column."""
@@ -132,18 +135,14 @@ class KeptRows:
         self._by.clear()
 
     def _matching_fresh(self, equal: Sequence[tuple[str, Plain]]) -> Iterator[Found]:
-        wanted = [(self._names[name], value) for name, value in equal]
         for member in self._candidates(equal):
             source, rows = self.fresh[member]
             for row in rows:
-                if all(row[at] == value for at, value in wanted):
+                if self._fits(row, equal):
                     yield source, row
 
-    def _outdated(self, stored: Collections, equal: Sequence[tuple[str, Plain]]) -> int:
-        """How many rows of the store have these values and count no longer: those of members in `fresh`."""
-        wanted = [(self._names[name], value) for name, value in equal]
-        several = stored.rows_of(self._node, sorted(self.fresh.keys() - self.unseen)).values()
-        return sum(all(row[at] == value for at, value in wanted) for rows in several for row in rows)
+    def _fits(self, row: Columns, equal: Sequence[tuple[str, Plain]]) -> bool:
+        return all(row[self._names[name]] == value for name, value in equal)
 
     def _candidates(self, equal: Sequence[tuple[str, Plain]]) -> Iterable[int]:
         """Members in `fresh` that may have such a row."""
