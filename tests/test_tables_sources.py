@@ -12,6 +12,7 @@ from attrs import frozen
 
 from engine import BadTable, Engine, Sum, fold, input, query, table
 from engine.store.layout import Layout
+from engine.tables.kept_table import KeptTable
 
 
 @input
@@ -157,3 +158,13 @@ def test_a_row_that_changes_costs_a_table_fed_by_its_column_the_same_however_man
         db.set(kind.key(1), "common")
         assert [row.text for row in db.get(kinds.where)] == ["common", "rare"]
         db.check_invariants()
+
+
+def test_values_that_went_leave_nothing_behind_in_a_table_without_a_store() -> None:
+    with Engine(None) as db:
+        db.set(several.key(), (1, 2, 3))
+        for turn in range(50):
+            db.set(kind.key(turn % 3), f"kind {turn}")
+            assert db.get(files.count, kind=f"kind {turn}") == (1 if turn % 3 else 0)
+        (table_of_files,) = (one for one in db._core.collections.values() if isinstance(one, KeptTable))
+        assert len(table_of_files.kept._by["kind"]) <= 3

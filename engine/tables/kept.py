@@ -65,7 +65,10 @@ class KeptRows:
         for name, by in self._by.items():
             at = self._names[name]
             for gone in before[1] if before is not None else ():
-                by.get(gone[at], set()).discard(member)
+                members = by.get(gone[at], set())
+                members.discard(member)
+                if not members:  # without a store no commit clears this
+                    by.pop(gone[at], None)
             for row in rows:
                 by.setdefault(row[at], set()).add(member)
 
