@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import field, frozen, make_class
 
 from engine import BadTable, Engine, Sum, fold, input, query, table
 from engine.store.layout import Layout
@@ -168,3 +169,25 @@ def test_values_that_went_leave_nothing_behind_in_a_table_without_a_store() -> N
             assert db.get(files.count, kind=f"kind {turn}") == (1 if turn % 3 else 0)
         (table_of_files,) = (one for one in db._core.collections.values() if isinstance(one, KeptTable))
         assert len(table_of_files.kept._by["kind"]) <= 3
+
+
+def test_values_that_went_before_their_column_was_of_another_type_are_not_read_as_of_that_type() -> None:
+    def define(type_: Any, value: Any) -> tuple[Any, Any]:
+        made = make_class("Made", {"value": field(type=type_)}, frozen=True)
+
+        def rows(key: int) -> Any:
+            return [made(value)]
+
+        rows.__annotations__["return"] = Iterable[made]
+        source: Any = table(each=several, index=("value",), name="tests:source")(rows)
+        return source, fold(each=source.column("value"), of=one, into=Sum(), name="tests:fed")
+
+    with Engine(None) as db:
+        source, fed = define(Decimal, Decimal(1))
+        assert db.get(fed) == 1
+        db.set(several.key(), ())
+        assert db.get(source.count) == 0  # the fold was not asked meanwhile
+        source, fed = define(int, 1)
+        assert db.get(fed) == 0
+        db.set(several.key(), (1, 2))
+        assert db.get(fed) == 1

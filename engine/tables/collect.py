@@ -213,11 +213,12 @@ def _keys(frame: Running, one: Collection, info: CollectionInfo) -> Iterable[Any
         return None if one.complete and not one.rebuild and unchanged else keys
     source = info.each.table.__collection__
     frame.fetch(source.settle, ())
-    if one.complete and not one.rebuild:
-        return None  # what came and went is known: `key_changes`
     with core.lock:
         table = core.collections[locate(core, source.settle, ())]
         assert isinstance(table, KeptTable)
+        # One without members is not opened because its columns are others by now, and tells of no change.
+        if one.complete and not one.rebuild and is_known(table):
+            return None  # what came and went is known: `key_changes`
         return [source.columns.value(info.each.name, value) for value in table.values(info.each.name)]
 
 
