@@ -173,7 +173,7 @@ def test_values_that_went_leave_nothing_behind_in_a_table_without_a_store() -> N
 
 def test_values_that_went_before_their_column_was_of_another_type_are_not_read_as_of_that_type() -> None:
     def define(type_: Any, value: Any) -> tuple[Any, Any]:
-        made = make_class("Made", {"value": field(type=type_)}, frozen=True)
+        made: Any = make_class("Made", {"value": field(type=type_)}, frozen=True)
 
         def rows(key: int) -> Any:
             return [made(value)]
