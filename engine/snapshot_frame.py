@@ -14,7 +14,8 @@ from engine.frame import Frame
 from engine.outcome import may_be_without_bytes
 from engine.query import QueryInfo
 from engine.tables.kept import KeptRows
-from engine.tables.lookup import matches, scratch
+from engine.tables.lookup import matches
+from engine.tables.scratch import scratch
 
 if TYPE_CHECKING:
     from engine.core import Core

@@ -8,7 +8,8 @@ is the newest value alone.
 
 Invariants
     N1  A value is told where it differs from the one acknowledged last: what was changed and changed back
-        meanwhile is not. One without bytes is told whenever it was computed anew.
+        meanwhile is not, unless another one was told then, which the consumer may have. One without bytes is
+        told whenever it was computed anew.
     N2  A query that fails is told as its exception. What stops the engine itself is raised.
 """
 
@@ -111,6 +112,8 @@ class ValueChanges(Generic[R]):
         same = seen == row.data[NONCE_BYTES:] if seen else number <= row.position
         if same and row.position != NOT_STARTED:  # N1
             return None
+        # Until it is acknowledged nobody knows which value the consumer has: none is equal to that.
+        self._core.unsaved.cursors[node, self._name] = row._replace(data=row.data[:NONCE_BYTES])
         position = f"{row.data[:NONCE_BYTES].hex()}-{number}-{seen.hex()}"
         return NewValue(self._core.revision, position, value, error)
 

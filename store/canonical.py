@@ -29,10 +29,11 @@ from engine.store.packing import (
     node_of,
     value_of,
 )
-from engine.store.records import UnknownClass, known, learn, learn_annotation, renew
+from engine.store.records import Record, UnknownClass, known, learn, learn_annotation, record_of, renew
 
 __all__ = [
     "MAX_DEPTH",
+    "Record",
     "UnknownClass",
     "Unpackable",
     "canonical",
@@ -43,6 +44,7 @@ __all__ = [
     "learn_annotation",
     "on_fresh_stack",
     "pack",
+    "record_of",
     "renew",
     "restore",
     "unpack",

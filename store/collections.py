@@ -1,7 +1,7 @@
 """Collections: tables, folds, the change log and its cursors, as they are read.
 
 Invariants
-    B1  Every row is compared with its checksum before anybody sees it. `count` shows no row, and reads none.
+    B1  Every row is compared with its checksum before anybody sees it. `count` and `owners` show no row.
     B2  What is not there is left out: an unknown collection is like an empty one.
     B3  Values are compared as in Python: 1 equals 1.0, text equals text only, in the order of code points.
         None is found by None.
@@ -122,6 +122,15 @@ class Collections:
             found = _matching(connection, made, f"SELECT count(*) FROM {made.table}", equal, None)
         return int(found[0][0]) if found else 0
 
+    def owners(self, collection: int, equal: Sequence[tuple[str, Any]], most: int) -> list[int]:
+        """Members that have a row with all these values, each once; not more of them than `most`."""
+        with self._store.locked() as connection:
+            made = self._layout(connection, collection, looks=bool(equal))
+            if made is None:
+                return []
+            head = f"SELECT DISTINCT _member FROM {made.table}"
+            return [member for (member,) in _matching(connection, made, head, equal, None, f" LIMIT {most}")]
+
     def blocks(self, collection: int, keys: Sequence[tuple[int, bytes]]) -> dict[tuple[int, bytes], bytes]:
         """Those of the blocks (level, key) that exist."""
         select = (
@@ -193,6 +202,7 @@ def _matching(
     head: str,
     equal: Sequence[tuple[str, Any]],
     prefix: tuple[str, str | bytes] | None,
+    tail: str = "",
 ) -> list[tuple[Any, ...]]:
     """What `head` gives of the rows that match."""
     terms: list[str] = []
@@ -209,7 +219,7 @@ def _matching(
             bound.append(beyond(start))
     where = f" WHERE {' AND '.join(terms)}" if terms else ""
     try:
-        return connection.execute(head + where, bound).fetchall()
+        return connection.execute(head + where + tail, bound).fetchall()
     except (OverflowError, UnicodeEncodeError):  # SQLite holds no such int or text, so nothing is equal to it
         return []
 

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from engine import Engine
+from engine.graph import FORCED
 from engine.locate import locate
+from engine.mark import suspect
 from engine.store import Batch, BlockRow, MemberRow, MemberRows
 from engine.store.canonical import pack
 from engine.tables.accumulate import Sum
@@ -148,3 +150,19 @@ def test_rows_that_do_not_fit_their_checksums_set_the_store_aside_with_a_note(tm
     with Engine(tmp_path / "store") as db:
         assert told(db.audit(total)) == []
         assert len(db.notes()) == 1
+
+
+@pytest.mark.parametrize("name", ["notes", "total"])
+def test_a_whole_that_fails_and_should_not_is_told(
+    db: Engine, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Collection) -> None:
+        raise ValueError("planted")
+
+    for kind in (KeptTable, KeptFold):
+        monkeypatch.setattr(kind, "check_members", fail)
+    with db._core.lock:
+        suspect(db._core, kept_of(db, ALL[name]).node, FORCED)
+    assert [(kept, right) for _, kept, right in told(db.audit(ALL[name]))] == [
+        ("ValueError: planted", "no error")
+    ]

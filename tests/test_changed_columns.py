@@ -21,6 +21,10 @@ class Color(enum.Enum):
     BLUE = 2
 
 
+class Level(enum.IntEnum):
+    LOW = 1
+
+
 def colors(*names: str) -> Any:
     return enum.Enum("Color", {name: at for at, name in enumerate(names)}, module=__name__)
 
@@ -136,3 +140,18 @@ class Tree:
 
 def test_a_class_inside_of_itself_has_a_shape() -> None:
     assert row_shape(Tree).count("Tree") == 3
+
+
+@pytest.mark.parametrize(("before", "after"), [((Any, 4), (float, 4.0)), ((Any, Level.LOW), (int, 1))])
+def test_a_lookup_by_a_value_that_the_column_takes_for_another_one_now_is_refused(
+    before: tuple[Any, Any], after: tuple[Any, Any]
+) -> None:
+    with Engine(None) as db:
+        old = defined(*before)
+        assert db.get(old.count, n=before[1]) == 2
+        new = defined(*after)
+        assert db.get(new.count, n=before[1]) == 2
+        assert not db.verify().differences  # the engine asks for what it was asked for once
+        defined(after[0], after[1] + 1)
+        assert not db.verify().differences
+        assert not db.audit(defined(after[0], after[1] + 2)).differences

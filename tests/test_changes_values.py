@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 from engine import Engine, query
@@ -60,6 +61,23 @@ def test_a_value_with_its_own_position_is_told_once_over_restarts(tmp_path: Path
     with Engine(tmp_path / "store") as db:
         assert next(iter(db.changes(total, since="one"))).position == second.position, "not acknowledged"
         assert list(db.changes(total, since="one", after=second.position)) == []
+
+
+def test_a_value_that_comes_back_is_told_to_who_may_have_kept_the_one_between(tmp_path: Path) -> None:
+    def told(number: int, after: str | None = None) -> list[tuple[int | None, str]]:
+        """What a consumer hears that is killed before it acknowledges."""
+        with Engine(tmp_path / "store") as db:
+            put(db, a=number)
+            feed = db.changes(total, since="one", after=after)
+            return [(new.value, new.position) for new in islice(feed, 1)]
+
+    ((_, first),) = told(1)
+    ((kept, second),) = told(2, after=first)
+    assert kept == 2
+    assert [value for value, _ in told(1)] == [1], "it may have kept 2"
+    assert told(1, after=first) == [], "it says that it did not"
+    assert told(2, after=second) == []
+    assert [value for value, _ in told(1)] == [1]
 
 
 def test_a_value_without_bytes_is_told_when_it_was_computed_anew(db: Engine) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
 from attrs import frozen
 
+import engine.tables.kept_fold
 from engine import Engine, fold, input, query, table
 from engine.store import Batch
+from engine.store.canonical import pack
 from engine.tables.accumulate import Max, Sum
 from tests.folding import ran
 from tests.watching import Watch
@@ -149,3 +152,37 @@ def edit_large(db: Engine, total: int, when: str) -> None:
             assert counted.touched <= most, (name, when, large, counted.written, counted.read)
             assert counted.bytes < 60_000, "no list of all members was written"
             assert counted.written.get("nodes", 0) <= 12
+
+
+def test_a_fold_of_which_many_members_fail_packs_their_list_once_a_commit(store: Path) -> None:
+    @query
+    def several() -> tuple[int, ...]:
+        return tuple(range(500))
+
+    @query
+    def at_best(number: int) -> int:
+        if version("all") < 0:
+            raise ValueError(number)
+        return number
+
+    packed = 0
+
+    def counted(value: Any) -> bytes:
+        nonlocal packed
+        packed += len(value) if isinstance(value, tuple) else 0
+        return pack(value)
+
+    best = fold(each=several, of=at_best, into=Max())
+    with mock.patch.object(engine.tables.kept_fold, "pack", counted), Engine(store) as db:
+        for failing in (False, True, False):
+            db.set(version.key("all"), -failing)
+            with nullcontext() if not failing else pytest.raises(ValueError, match="0"):
+                assert db.get(best) == 499
+    assert packed <= 5 * 500
+    with Engine(store) as db:
+        assert db.get(best) == 499
+        db.set(version.key("all"), -1)
+        with pytest.raises(ValueError, match="0"):
+            db.get(best)
+    with Engine(store) as db, pytest.raises(ValueError, match="0"):
+        db.get(best)

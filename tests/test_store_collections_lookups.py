@@ -51,7 +51,11 @@ def test_lookups_find_what_python_finds(tmp_path: Path) -> None:
             expected = matching(rows, equal, prefix)
             found = [(member, values) for member, _, values in store.derived.select(TABLE, equal, prefix)]
             assert sorted(map(repr, found)) == sorted(map(repr, expected)), (turn, equal, prefix)
-            assert store.derived.count(TABLE, equal) == len(matching(rows, equal, None))
+            alike = matching(rows, equal, None)
+            assert store.derived.count(TABLE, equal) == len(alike)
+            owners = {member for member, _ in alike}
+            assert sorted(store.derived.owners(TABLE, equal, 100)) == sorted(owners)
+            assert len(store.derived.owners(TABLE, equal, 2)) == min(2, len(owners))
 
 
 def test_the_bound_of_a_prefix_is_the_next_text_that_there_is() -> None:
@@ -81,10 +85,11 @@ def test_lookups_use_the_index_where_there_is_one(tmp_path: Path) -> None:
         store.derived.select(TABLE, [("name", None)])
         store.derived.select(TABLE, [], ("name", "a"))
         store.derived.count(TABLE, [("name", "a")])
+        store.derived.owners(TABLE, [("name", "a")], 1)
         store.derived.rows_of(TABLE, [1])
         store.connection.set_trace_callback(None)
         looked = [text for text in found if "FROM rows_" in text]
-        assert len(looked) == 5
+        assert len(looked) == 6
         for text in looked:
             plan = [line for *_, line in store.connection.execute(f"EXPLAIN QUERY PLAN {text}").fetchall()]
             assert not [line for line in plan if line.startswith("SCAN")], (text, plan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import make_dataclass
 from functools import partial
 from types import ModuleType
@@ -12,8 +12,8 @@ from typing import Any, assert_type
 import pytest
 from attrs import frozen
 
-from engine import Engine, query, table
-from engine.errors import BadLookup, BadTable, WrongValue
+from engine import Engine, EngineError, Set, Sum, fold, query, table
+from engine.errors import BadFold, BadLookup, BadTable, UnfoldableValue, WrongValue
 from engine.tables.lookup import MemberFailure
 from tests.words import Word, paths, words
 
@@ -172,3 +172,52 @@ def test_lookups_have_the_types_of_their_rows(db: Engine) -> None:
     assert_type(db.get(words.first), Word | None)
     assert_type(db.get(words.key("a")), tuple[Word, ...])
     assert_type(list(words), list[Word])
+
+
+@query
+def lengths(key: str) -> int:
+    return len(key)
+
+
+def plain(key: str) -> int:
+    return len(key)
+
+
+TABLE: Any = table
+FOLD: Any = fold
+
+
+@pytest.mark.parametrize(
+    ("mistake", "kind", "hint"),
+    [
+        (lambda: TABLE(plain), BadTable, "Say @table(each=keys"),
+        (lambda: FOLD(paths, lengths, Sum()), BadTable, "Say fold(each=keys, of=length, into=Sum())"),
+        (lambda: FOLD(each=paths, of=plain, into=Sum()), BadFold, "give `of=` that"),
+        (lambda: TABLE(each=plain)(plain), BadTable, "give `each=` that"),
+    ],
+)
+def test_what_is_given_in_another_form_is_told_with_the_form_that_is_taken(
+    mistake: Callable[[], object], kind: type[EngineError], hint: str
+) -> None:
+    with pytest.raises(kind) as error:
+        mistake()
+    assert hint in error.value.hint
+
+
+@pytest.mark.parametrize("into", [Sum(), Set(flatten=True)])
+def test_a_value_that_cannot_be_folded_is_told_with_its_member(db: Engine, into: Any) -> None:
+    @query
+    def keys() -> tuple[str, ...]:
+        return ("c", "b")
+
+    @query
+    def odd(key: str) -> Any:
+        return Loose(key) if key == "b" else 1 if isinstance(into, Sum) else ()
+
+    folded = fold(each=keys, of=odd, into=into, name="refusals:folded")
+    for _ in range(2):
+        with pytest.raises(UnfoldableValue) as error:
+            db.get(folded)
+        assert error.value.fields["member"].endswith("odd('b')")
+    assert not db.audit(folded).differences
+    assert not db.verify().differences

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import attrs
+import msgspec
 import pytest
 from attrs import astuple, frozen
 
@@ -137,3 +140,53 @@ def test_values_of_any_type_are_found_by_themselves_alone_and_come_back_as_they_
             assert db.get(odd_rows.count) == 3
             db.set(odd_count.key(), len(ODD_ROWS))
             assert db.get(odd_rows.starting, text="𝒳")[0].maybe == "𝒳"
+
+
+def next_one(number: int) -> int:
+    return number + 1
+
+
+@frozen
+class Converted:
+    number: int = attrs.field(converter=next_one)
+    more: int = attrs.field(init=False, default=7)
+
+
+@dataclass(kw_only=True)
+class Raised:
+    number: int
+    more: int = field(init=False, default=7)
+
+    def __post_init__(self) -> None:
+        self.number += 1
+
+
+class Made(NamedTuple("Made", [("number", int), ("more", int)])):
+    def __new__(cls, number: int) -> Made:
+        return super().__new__(cls, number + 1, 7)
+
+
+class Packed(msgspec.Struct, frozen=True, kw_only=True):
+    number: int
+    more: int = 7
+
+
+@query
+def nothing_else() -> tuple[int, ...]:
+    return (1,)
+
+
+@pytest.mark.parametrize("kind", [Converted, Raised, Made, Packed])
+def test_rows_come_back_as_they_were_made_whatever_making_one_does(kind: Any, store: Path) -> None:
+    def rows(number: int) -> Any:
+        return [kind(number=number)]
+
+    rows.__annotations__["return"] = Iterable[kind]
+    made: Any = table(each=nothing_else, index=("number",), name=f"tests:{kind.__name__}")(rows)
+    (row,) = made(1)
+    assert row.more == 7
+    for _ in range(2):
+        with Engine(store) as db:
+            assert db.get(made.key(1)) == db.get(made.where) == db.get(made.of, 1) == (row,)
+            assert db.get(made.where, number=row.number) == (row,)
+    assert made.where() == (row,)

@@ -7,6 +7,7 @@ Invariants
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from itertools import count
@@ -16,7 +17,7 @@ from attrs import frozen
 
 from engine.attempt import PATIENCE, Gate, insist
 from engine.core import Core
-from engine.errors import Closed, ForkedEngine, SnapshotLost, StoreError
+from engine.errors import Closed, CycleError, ForkedEngine, SnapshotLost, StoreError
 from engine.failure import Failure, describe
 from engine.graph import ERROR, MARKED, TRANSIENT
 from engine.key import display, short
@@ -35,7 +36,7 @@ from engine.tables.columns import order, plain
 from engine.tables.fold import from_scratch
 from engine.tables.kept_fold import KeptFold
 from engine.tables.kept_table import KeptTable
-from engine.tables.lookup import keys_of
+from engine.tables.scratch import keys_of, scratch
 
 if TYPE_CHECKING:
     import random
@@ -68,12 +69,13 @@ def audit(core: Core, info: CollectionInfo, sample: int | None, chance: random.R
     def attempt(gate: Gate) -> Audit:
         for tries in count():
             error = _failure(core, info)
-            if error is not None:
-                return Audit(info.name, 0, 0, ())  # its value is that error, and nothing is kept
             # Who was overtaken too often makes writers wait: what is compared has to be of one revision.
             with core.patience if tries >= PATIENCE else nullcontext():
                 try:
-                    found = _compared(core, info, sample, chance)
+                    if error is not None:
+                        found = _failing(core, info)
+                    else:
+                        found = _compared(core, info, sample, chance)
                 except SnapshotLost:  # a file is another one by now: with it, once more
                     continue
                 if found is not None:
@@ -129,6 +131,30 @@ def _compared(core: Core, info: CollectionInfo, sample: int | None, chance: rand
         if core.revision != snapshot.revision:
             return None
     return Audit(info.name, len(chosen), len(lookups), tuple(found))
+
+
+def _failing(core: Core, info: CollectionInfo) -> Audit | None:
+    """Compare the error of the whole, of which nothing else is kept. None where the world moved on."""
+    with Snapshot(core, takes_rows=False) as snapshot:
+        with core.lock:
+            if core.revision != snapshot.revision:
+                return None
+            node = find(core, info.settle, ()) or 0
+            held, passes = core.graph.values[node], core.graph.flags[node] & TRANSIENT
+        if not isinstance(held, Failure) or passes:
+            return Audit(info.name, 0, 0, ())  # nothing of it is kept
+        frame = SnapshotFrame(snapshot)
+        if info.row is None:
+            _, wrong = _outcome(lambda: from_scratch(info, frame))
+        else:
+            _, wrong = _outcome(lambda: deque(scratch(info, frame.fetch_rows), 0))
+        if core.revision != snapshot.revision:
+            return None
+    kept, right = describe_error(held.error), describe_error(wrong)
+    if isinstance(held.error, CycleError) and isinstance(wrong, CycleError):
+        right = kept  # which way round a cycle is told is not said
+    told = () if kept == right else (Difference(info.name, kept, right or "no error"),)
+    return Audit(info.name, 0, 0, told)
 
 
 def _failure(core: Core, info: CollectionInfo) -> Exception | None:

@@ -40,6 +40,7 @@ from engine.tables.cycles import doubt_lookups, lookups_of, needs_above, rest_on
 from engine.tables.kept_table import KeptTable
 from engine.tables.kinds import is_known, made, of_other_kind, own_queries, reshape, shape_of, stand_for
 from engine.tables.members import enter, gather, leave
+from engine.tables.scratch import several_keys
 
 if TYPE_CHECKING:
     from engine.running import Running
@@ -201,7 +202,7 @@ def _keys(frame: Running, one: Collection, info: CollectionInfo) -> Iterable[Any
     """The source keys; None where they are those of the last time. The lock is not held."""
     core = frame.core
     if isinstance(info.each, QueryInfo):
-        keys = frame.fetch(info.each, ())
+        keys = several_keys(info, frame.fetch(info.each, ()))
         with core.lock:
             node = locate(core, info.each, ())
             # Read last time as well: else it is another query that gives the keys now. See
@@ -212,11 +213,12 @@ def _keys(frame: Running, one: Collection, info: CollectionInfo) -> Iterable[Any
         return None if one.complete and not one.rebuild and unchanged else keys
     source = info.each.table.__collection__
     frame.fetch(source.settle, ())
-    if one.complete and not one.rebuild:
-        return None  # what came and went is known: `key_changes`
     with core.lock:
         table = core.collections[locate(core, source.settle, ())]
         assert isinstance(table, KeptTable)
+        # One without members is not opened because its columns are others by now, and tells of no change.
+        if one.complete and not one.rebuild and is_known(table):
+            return None  # what came and went is known: `key_changes`
         return [source.columns.value(info.each.name, value) for value in table.values(info.each.name)]
 
 

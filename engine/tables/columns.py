@@ -12,7 +12,6 @@ other type are canonical bytes.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import types
 import typing
@@ -20,12 +19,19 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-import attrs
-
 from engine.alias import alias_of, meaning
 from engine.errors import BadTable, UnstorableValue, WrongColumn, WrongValue
 from engine.parameters import hints_of
-from engine.store.canonical import Unpackable, first_of, known, learn_annotation, pack, unpack
+from engine.store.canonical import (
+    Record,
+    Unpackable,
+    first_of,
+    known,
+    learn_annotation,
+    pack,
+    record_of,
+    unpack,
+)
 from engine.store.codec import ValueCodec, fingerprint
 from engine.tables.row_shape import row_shape
 
@@ -85,7 +91,8 @@ class Columns:
     def __init__(self, table: str, row: type) -> None:
         self.table = table
         self.row = row
-        self.names = field_names(table, row)
+        record = record_of_rows(table, row)
+        self.names = record.names
         self.shape = fingerprint(row_shape(row).encode()).hex()  # what columns were written for, they read
         hints = hints_of(row, BadTable, extras=False, table=table, rows=row.__qualname__)
         self._annotations = {name: hints.get(name, Any) for name in self.names}
@@ -99,7 +106,7 @@ class Columns:
         self._get: Callable[[Any], tuple[Any, ...]] = (
             getter if len(self.names) > 1 else lambda row: (getter(row),)
         )
-        self._make = _maker(row, self.names)
+        self._make = record.build  # as values of queries are made again: not through `__init__`
 
     def encode(self, row: Any) -> tuple[Plain, ...]:
         """The columns of a row, about 0.2 us each. Raises `UnstorableValue`."""
@@ -136,23 +143,17 @@ class Columns:
         return str in _members(self._annotations[name])
 
 
-def field_names(table: str, row: Any) -> tuple[str, ...]:
-    """The fields of a class of rows. Raises `BadTable` where it cannot be one."""
-    if isinstance(row, type) and attrs.has(row):
-        names = [field.name for field in attrs.fields(row)]
-        if not all(field.init for field in attrs.fields(row)):
-            raise BadTable(table=table, rows=row.__qualname__, cause="it has a field that is not an argument")
-    elif isinstance(row, type) and dataclasses.is_dataclass(row):
-        names = [field.name for field in dataclasses.fields(row)]
-    elif isinstance(row, type) and issubclass(row, tuple) and hasattr(row, "_fields"):
-        names = list(getattr(row, "_fields"))  # noqa: B009 -- no class of tuples is known to have it
-    else:
+def record_of_rows(table: str, row: Any) -> Record:
+    """The fields of a class of rows, and how one is made of them. Raises `BadTable` for other classes."""
+    record = record_of(row) if isinstance(row, type) else None
+    if record is None:
         raise BadTable(
             table=table,
             rows=getattr(row, "__qualname__", row),
-            cause="rows are of an attrs class, a dataclass or a NamedTuple",
+            cause="rows are of an attrs class, a dataclass, a NamedTuple or a Struct, and hold nothing else",
             hint="Annotate what the function returns: -> Iterable[Definition].",
         )
+    names = record.names
     if len(names) > MOST_COLUMNS:
         raise BadTable(
             table=table,
@@ -169,16 +170,7 @@ def field_names(table: str, row: Any) -> tuple[str, ...]:
             cause=cause,
             hint="Names of columns differ by more than case and do not start with an underscore.",
         )
-    return tuple(names)
-
-
-def _maker(row: Any, names: tuple[str, ...]) -> Callable[[list[Any]], Any]:
-    if attrs.has(row):
-        aliases = [field.alias for field in attrs.fields(row)]
-        if all(not field.kw_only for field in attrs.fields(row)):
-            return lambda values: row(*values)
-        return lambda values: row(**dict(zip(aliases, values, strict=True)))
-    return lambda values: row(**dict(zip(names, values, strict=True)))
+    return record
 
 
 def _coding(annotation: Any) -> tuple[Callable[[Any], Plain], Callable[[Any], Any]]:

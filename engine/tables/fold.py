@@ -21,9 +21,9 @@ from functools import reduce
 from typing import Any, Generic, TypeVar, cast, overload
 
 from engine.define import all_at_once, define_query
-from engine.errors import BadFold, BadQuery
+from engine.errors import BadFold, BadQuery, UnfoldableValue
 from engine.frame import CURRENT, Frame
-from engine.key import Key, short
+from engine.key import Key, display
 from engine.message import escaped
 from engine.parameters import hints_of
 from engine.query import Query, QueryInfo, info_of
@@ -32,8 +32,9 @@ from engine.store.canonical import known, learn_annotation, pack, unpack
 from engine.tables.accumulate import Accumulator, Associative, Invertible, is_invertible
 from engine.tables.blocks import Blocks
 from engine.tables.columns import Plain, plain
-from engine.tables.lookup import OF, LookupInfo, keys_of
-from engine.tables.table import CollectionInfo, Column, assemble
+from engine.tables.lookup import OF, LookupInfo
+from engine.tables.scratch import keys_of
+from engine.tables.table import CollectionInfo, Column, assemble, by_name, refuse_function
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -90,6 +91,7 @@ def fold(
     name: str | None = ...,
     version: str | int | None = ...,
 ) -> Fold[R]: ...
+@by_name("fold(each=keys, of=length, into=Sum())")
 def fold(
     *, each: Any, of: Any, into: Any, name: str | None = None, version: str | int | None = None
 ) -> Fold[Any]:
@@ -108,12 +110,7 @@ def fold(
     balanced tree). Raises `BadTable` or `BadFold`.
     """
     is_invertible(into)  # refuses what is neither
-    if inspect.isfunction(of) and not hasattr(of, "__query__"):
-        raise BadFold(
-            of=short(of),
-            cause="it is a function, and no query",
-            hint="Write @query over a function with a name, and give `of=` that.",
-        )
+    refuse_function("of", of, BadFold)
     name = name or f"{info_of(of).name}.{type(into).__name__}"
     version = repr((module_name(type(into).__module__), type(into).__qualname__, version))
     with all_at_once():
@@ -225,13 +222,26 @@ def from_scratch(info: CollectionInfo, frame: Frame | None) -> Any:
     keys = sorted(keys_of(info, fetch), key=lambda key: key_bytes(plain(key)))
     several = [(info.member, (key,)) for key in keys]
     values = [info.member.call(args) for _, args in several] if frame is None else frame.fetch_group(several)
-    return reduce_all(info.into, dict(zip([key_bytes(plain(key)) for key in keys], values, strict=True)))
-
-
-def reduce_all(into: Any, values: Mapping[bytes, Any]) -> Any:
-    """Values by key, in the order of the keys, reduced to one. Raises what the accumulator raises."""
+    into, by_place = info.into, dict(zip([key_bytes(plain(key)) for key in keys], values, strict=True))
     if is_invertible(into):
-        return into.result(reduce(into.add, values.values(), into.zero()))
+        names = dict(zip(by_place, [display(info.member.name, (key,)) for key in keys], strict=True))
+        return into.result(added_up(into, by_place, names.__getitem__))
+    return _merged(into, by_place)
+
+
+def added_up(into: Any, values: Mapping[bytes, Any], name_of: Callable[[bytes], str]) -> Any:
+    """The state of values by place, in order. Raises what `add` raises, with the member that cannot go in."""
+    state = into.zero()
+    for place, value in values.items():
+        try:
+            state = into.add(state, value)
+        except UnfoldableValue as error:
+            error.fields = {"member": name_of(place), **error.fields}
+            raise
+    return state
+
+
+def _merged(into: Any, values: Mapping[bytes, Any]) -> Any:
     if not values:
         return into.result(into.empty())
     tree = Blocks(lambda places: {}, merging(into))

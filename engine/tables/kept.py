@@ -11,7 +11,7 @@ Not here: what changed rows mean for others (collect).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from engine.store import Batch, MemberRows
@@ -69,7 +69,10 @@ class KeptRows:
         for name, by in self._by.items():
             at = self._names[name]
             for gone in before[1] if before is not None else ():
-                by.get(gone[at], set()).discard(member)
+                members = by.get(gone[at], set())
+                members.discard(member)
+                if not members:  # without a store no commit clears this
+                    by.pop(gone[at], None)
             for row in rows:
                 by.setdefault(row[at], set()).add(member)
 
@@ -85,12 +88,7 @@ class KeptRows:
                 for member, source, columns in self._stored.select(self._node, equal, prefix)
                 if member not in fresh
             ]
-        wanted = [(self._names[name], value) for name, value in equal]
-        for member in self._candidates(equal):
-            source, rows = fresh[member]
-            for row in rows:
-                if all(row[at] == value for at, value in wanted):
-                    found.append((source, row))
+        found += self._matching_fresh(equal)
         if prefix is not None:
             at, beginning = self._names[prefix[0]], prefix[1]
             found = [one for one in found if _starts(one[1][at], beginning)]
@@ -98,17 +96,23 @@ class KeptRows:
 
     def count(self, equal: Sequence[tuple[str, Plain]]) -> int:
         """How many rows have these values. Reads no row of the store but those of members in `fresh`."""
-        wanted = [(self._names[name], value) for name, value in equal]
-
-        def matching(rows: Iterable[Columns]) -> int:
-            return sum(1 for row in rows if all(row[at] == value for at, value in wanted))
-
-        found = sum(matching(self.fresh[member][1]) for member in self._candidates(equal))
+        found = sum(1 for _ in self._matching_fresh(equal))
         if self._stored is not None:
-            stale = sorted(self.fresh.keys() - self.unseen)
+            stale = self._stored.rows_of(self._node, sorted(self.fresh.keys() - self.unseen))
             found += self._stored.count(self._node, equal)
-            found -= sum(map(matching, self._stored.rows_of(self._node, stale).values()))
+            found -= sum(self._fits(row, equal) for rows in stale.values() for row in rows)
         return found
+
+    def has(self, column: str, value: Plain) -> bool:
+        """Whether a row has this value; looks at few of those that have it, however many there are."""
+        equal = ((column, value),)
+        if any(True for _ in self._matching_fresh(equal)):
+            return True
+        if self._stored is None:
+            return False
+        outdated = len(self.fresh) - len(self.unseen)
+        owners = self._stored.owners(self._node, equal, outdated + 1)
+        return any(member not in self.fresh for member in owners)
 
     def values(self, column: str) -> list[Plain]:
         """The different values of a column."""
@@ -137,6 +141,16 @@ class KeptRows:
         self.fresh.clear()
         self.unseen.clear()
         self._by.clear()
+
+    def _matching_fresh(self, equal: Sequence[tuple[str, Plain]]) -> Iterator[Found]:
+        for member in self._candidates(equal):
+            source, rows = self.fresh[member]
+            for row in rows:
+                if self._fits(row, equal):
+                    yield source, row
+
+    def _fits(self, row: Columns, equal: Sequence[tuple[str, Plain]]) -> bool:
+        return all(row[self._names[name]] == value for name, value in equal)
 
     def _candidates(self, equal: Sequence[tuple[str, Plain]]) -> Iterable[int]:
         """Members in `fresh` that may have such a row."""

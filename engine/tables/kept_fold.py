@@ -11,7 +11,6 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import reduce
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from engine.errors import BadFold, StoreDamaged
@@ -25,7 +24,7 @@ from engine.store.canonical import Unpackable, known, pack, unpack
 from engine.tables.accumulate import change, is_invertible
 from engine.tables.blocks import FAILING, STATE, WAITING, Address, Blocks
 from engine.tables.collection import Collection, force_lookups
-from engine.tables.fold import key_bytes, learn_values, merging
+from engine.tables.fold import added_up, key_bytes, learn_values, merging
 from engine.tables.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -33,9 +32,7 @@ if TYPE_CHECKING:
     from engine.tables.table import CollectionInfo
 
 T = TypeVar("T")
-BYTES: Final = (
-    "Give builtins, tuples, enums, paths, or attrs and dataclass values, which the engine can keep."
-)
+BYTES: Final = "Give builtins, tuples, enums, paths, or attrs and dataclass values: what the engine can keep."
 WAITING_AT_MOST: Final = 1_000  # changes stored as they are: more are cheaper to reduce than to write twice
 
 
@@ -207,7 +204,7 @@ class KeptFold(Collection):
         try:
             values = self._values()
             if is_invertible(into):
-                state = self._pure(lambda: reduce(into.add, values.values(), into.zero()))
+                state = self._pure(lambda: added_up(into, values, self._name_of))
                 self._held = [state]
                 self._blocks[STATE] = pack(state)
                 return
@@ -231,6 +228,9 @@ class KeptFold(Collection):
         load(self.core, held)
         several = {self._place(node): unpack(data[1:], known) for node, data in held.items() if data}
         return dict(sorted(several.items()))
+
+    def _name_of(self, place: bytes) -> str:
+        return next(self.core.name_of(node) for node in self.load_members() if self._place(node) == place)
 
     def _forget_tree(self) -> None:
         stored = [] if self._attached is None else self._attached.block_keys(self.node)
@@ -289,7 +289,7 @@ class KeptFold(Collection):
         self._changes = Waiting(None, self._read_contributions)
 
     def _write_failing(self) -> None:
-        self._blocks[FAILING] = pack(tuple(self.failing_members))
+        self._blocks[FAILING] = b""  # made by `into`: not anew for each that fails, when all do
         self._force()
 
     def _pure(self, function: Callable[[], T]) -> T:
@@ -332,6 +332,8 @@ class KeptFold(Collection):
             self._reduce()
         if self._waiting:
             self._blocks[WAITING] = self._waiting.packed()
+        if FAILING in self._blocks:
+            self._blocks[FAILING] = pack(tuple(self.failing_members))
         super().into(batch)
         for (level, key), data in self._blocks.items():
             batch.blocks.append(BlockRow(self.node, level, key, data))

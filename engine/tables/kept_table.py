@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.errors import CycleError
-from engine.failure import Failure, describe
+from engine.failure import Failure
 from engine.locate import find
 from engine.persist import load
 from engine.store import Batch
@@ -23,7 +23,7 @@ from engine.tables.columns import Found, Plain, in_order, order
 from engine.tables.cycles import lookups_of
 from engine.tables.kept import Columns, KeptRows
 from engine.tables.log import Log
-from engine.tables.lookup import FAILURES, OF, STARTING
+from engine.tables.lookup import FAILURES, OF, STARTING, told
 
 if TYPE_CHECKING:
     from engine.core import Core
@@ -62,7 +62,7 @@ class KeptTable(Collection):
         self._note_cycle(node, failure)
         if failure is not None or failed:
             before = self.failure_of(node)
-            after = b"" if failure is None else describe(failure.error).encode("utf-8", "replace")
+            after = b"" if failure is None else told(failure.error).encode()
             self._failed = after.decode() or self._failed  # others may still fail where this one is healed
             self.tell(node, after)
             if after != before:
@@ -114,7 +114,8 @@ class KeptTable(Collection):
         """Members whose value is a cycle. After a restart they are looked for, if the table failed then."""
         if self._cycles is None:
             told = self._all_failures() if self.failing else []
-            self._cycles = {node for node, why in told if why.startswith(CycleError.__name__)}
+            ours = f"{CycleError.__name__}: {CycleError.headline}"  # that of `graphlib` has the same name
+            self._cycles = {node for node, why in told if why.startswith(ours)}
         return self._cycles
 
     def failure_of(self, node: int) -> bytes:
@@ -253,7 +254,7 @@ class KeptTable(Collection):
 
     def has(self, column: str, value: Plain) -> bool:
         """Whether a row has this value."""
-        return bool(self.kept.select(((column, value),)))
+        return self.kept.has(column, value)
 
     def values(self, column: str) -> list[Plain]:
         """The different values of a column."""

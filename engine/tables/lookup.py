@@ -12,20 +12,21 @@ from __future__ import annotations
 
 import functools
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
 
 from attrs import define, frozen
 
 from engine.define import define_query
-from engine.errors import BadLookup, CycleError
+from engine.errors import BadLookup, CycleError, WrongColumn
 from engine.failure import describe
 from engine.frame import CURRENT, Frame
 from engine.key import Key, short
 from engine.message import EngineError, escaped
 from engine.query import QueryInfo
 from engine.store.canonical import canonical
-from engine.tables.columns import Found, Plain, in_order, order, plain
+from engine.tables.columns import Found, Plain, in_order, order
+from engine.tables.scratch import Fetch, keys_of, scratch
 
 if TYPE_CHECKING:
     from engine.tables.table import CollectionInfo
@@ -116,9 +117,18 @@ class LookupInfo(QueryInfo):
         return (canonical(args),)
 
     def call(self, args: tuple[Any, ...]) -> Any:
-        """See `QueryInfo.call`. It may be a memo of a column that is indexed no more, or is no text."""
-        if self.mode == STARTING or (self.mode in MODES and not set(self.of.index).issuperset(args[::2])):
-            self.bind(args, {})
+        """See `QueryInfo.call`. It may be a memo of a column that is indexed no more, or of another type now.
+
+        Nobody asks by that any more, and no row that comes or goes finds it: it is refused. See
+        test_a_lookup_by_a_value_that_the_column_takes_for_another_one_now_is_refused.
+        """
+        indexed = set(self.of.index).issuperset(args[::2])
+        if self.mode in MODES and not (
+            indexed and self.mode != STARTING and all(type(one) is str for one in args)
+        ):
+            bound = self.bind(args, {})
+            if canonical(bound) != canonical(args):
+                raise WrongColumn(table=self.of.name, looked_for=short(args), taken_for=short(bound))
         return self.function(*args)
 
 
@@ -216,35 +226,9 @@ _RETURNS: dict[str, Callable[[CollectionInfo], Any]] = {
 # -- answers -------------------------------------------------------------------------------------
 
 
-def keys_of(found: CollectionInfo, fetch: Callable[[QueryInfo, tuple[Any, ...]], Any]) -> Iterable[Any]:
-    """The source keys from scratch, each once."""
-    if isinstance(found.each, QueryInfo):
-        return dict.fromkeys(fetch(found.each, ()))
-    source = found.each.table.__collection__
-    at = source.columns.names.index(found.each.name)
-    several = dict.fromkeys(columns[at] for _, columns in scratch(source, fetch))
-    return [source.columns.value(found.each.name, value) for value in several]
-
-
-def scratch(found: CollectionInfo, fetch: Callable[[QueryInfo, tuple[Any, ...]], Any]) -> Iterator[Found]:
-    """All rows, computed from the members: what every other way to get them has to agree with (L4).
-
-    Members are a group: all are asked for, also behind one that is a cycle, for another one may be on it too.
-    """
-    closed: CycleError | None = None
-    for key in keys_of(found, fetch):
-        try:
-            rows = fetch(found.member, (key,))
-        except CycleError as error:
-            closed = closed or error
-            continue
-        except Exception:
-            continue  # L3: told by `of` and `failures`
-        source = plain(key)
-        for columns in found.columns_of(rows):
-            yield source, columns
-    if closed is not None:
-        raise closed
+def told(error: Exception) -> str:
+    """An error as `failures` says it: in a store, which holds no lone surrogate, and from scratch."""
+    return describe(error).encode("utf-8", "replace").decode()
 
 
 def matches(
@@ -281,7 +265,7 @@ def _matching(found: CollectionInfo, terms: tuple[Any, ...], starting: bool = Fa
     return rows
 
 
-def _fetch(frame: Frame | None) -> Callable[[QueryInfo, tuple[Any, ...]], Any]:
+def _fetch(frame: Frame | None) -> Fetch:
     return (lambda info, args: info.call(args)) if frame is None else frame.fetch_rows
 
 
@@ -334,7 +318,7 @@ def _failures(found: CollectionInfo) -> Any:
             except CycleError:
                 raise
             except Exception as error:  # of a member: what is listed
-                known.append((short(key), describe(error)))
+                known.append((short(key), told(error)))
     return tuple([MemberFailure(*one) for one in sorted(known)])
 
 

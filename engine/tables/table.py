@@ -20,7 +20,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
 
 from attrs import define, frozen
 
@@ -28,11 +28,11 @@ from engine.define import all_at_once, define_query
 from engine.errors import BadTable
 from engine.frame import CURRENT
 from engine.key import Key, short
-from engine.message import escaped
+from engine.message import EngineError, escaped
 from engine.parameters import hints_of, parameters_of
 from engine.query import Query, QueryInfo, info_of
 from engine.script import module_name
-from engine.tables.columns import Columns, Plain, field_names
+from engine.tables.columns import Columns, Plain, record_of_rows
 from engine.tables.lookup import (
     COUNT,
     EXISTS,
@@ -50,6 +50,8 @@ from engine.tables.lookup import (
 )
 
 K = TypeVar("K")
+P = ParamSpec("P")
+R = TypeVar("R")
 Row = TypeVar("Row")
 
 
@@ -156,6 +158,22 @@ class Table(Generic[K, Row]):
         return Column(self, name)
 
 
+def by_name(example: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Of a function that takes its arguments by name: say so to who gives them otherwise."""
+
+    def told(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def called(*args: P.args, **options: P.kwargs) -> R:
+            if args:
+                raise BadTable(given=short(args[0]), cause="it has no name", hint=f"Say {example}.")
+            return function(*args, **options)
+
+        return called
+
+    return told
+
+
+@by_name('@table(each=keys, index=("name",))')
 def table(
     *,
     each: Query[[], Iterable[K]] | Column[K],
@@ -169,8 +187,8 @@ def table(
 ) -> Callable[[Callable[[K], Iterable[Row]]], Table[K, Row]]:
     """Make a table of a function that gives the rows of one source key.
 
-    Rows are of an attrs class, a dataclass or a NamedTuple, which the return annotation names. They live in
-    an SQLite table of their own (see docs/store.md).
+    Rows are of an attrs class, a dataclass, a NamedTuple or a Struct, which the return annotation names. They
+    live in an SQLite table of their own (see docs/store.md).
 
     Options:
         each      the source keys: a query without arguments, or `other.column("name")`, which costs one
@@ -250,13 +268,7 @@ def assemble(
             cause="it is a value, not the query that gives the keys",
             hint="Give `each=` a query without arguments, which returns this.",
         )
-    if inspect.isfunction(each) and not hasattr(each, "__query__"):
-        raise BadTable(
-            table=name,
-            each=short(each),
-            cause="it is a function, and no query",
-            hint="Write @query over a function with a name, and give `each=` that.",
-        )
+    refuse_function("each", each, BadTable, table=name)
     source = each if isinstance(each, Column) else info_of(each)
     if isinstance(source, QueryInfo) and source.parameters:
         raise BadTable(
@@ -286,11 +298,19 @@ def assemble(
     return found
 
 
+def refuse_function(option: str, given: Any, kind: type[EngineError], **where: str) -> None:
+    """Raise an error of a kind where a plain function is given for a query."""
+    if inspect.isfunction(given) and not hasattr(given, "__query__"):
+        cause = "it is a function, and no query"
+        hint = f"Write @query over a function with a name, and give `{option}=` that."
+        raise kind(**where, **{option: short(given)}, cause=cause, hint=hint)
+
+
 def _check_names(found: CollectionInfo) -> None:
     """Refuse columns that rows do not have, as early as the annotations can be read."""
     assert found.row is not None
     try:
-        names = field_names(found.name, found.row())
+        names = record_of_rows(found.name, found.row()).names
     except BadTable as error:
         if error.__cause__ is None:
             raise
@@ -307,5 +327,5 @@ def _row_class(function: Any) -> type:
     hints = hints_of(function, BadTable, extras=False, table=name)
     arguments = typing.get_args(hints.get("return"))
     row = arguments[0] if arguments else None
-    field_names(name, row)
+    record_of_rows(name, row)
     return cast(type, row)
