@@ -161,3 +161,14 @@ def test_a_worker_that_holds_much_is_ended_with_the_request(
             assert db.get(rules.total, first) == 20 * 300_000
             assert len(_slots(db._core)) == (0 if is_large else 1)
     assert len(rules.noted()[1]) == (2 if is_large else 1)  # processes
+
+
+def test_a_worker_that_began_anew_amid_a_request_is_ended_for_what_it_held_before(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it held last is little: its process is as large as it ever was."""
+    rules = make(LARGE)
+    monkeypatch.setattr("engine.parallel.exchange.KEPT", 3_000_000)
+    with Engine(tmp_path, processes=1, max_memory=6_000_000) as db:  # it begins anew after half of that
+        assert db.get(rules.total, 0) == 20 * 300_000
+        assert _slots(db._core) == []

@@ -128,7 +128,7 @@ class Exchange:
     def rest(self) -> None:
         """Nothing is asked for any more: end the workers that hold much."""
         for number, slot in tuple(self._slots.items()):
-            if slot.received > KEPT and not slot.flight:
+            if max(slot.received, slot.received_before) > KEPT and not slot.flight:
                 self._drop(number)
 
     def close(self) -> None:
