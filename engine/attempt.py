@@ -113,5 +113,5 @@ def finish(core: Core) -> None:
         commit(core)
     if core.written >= MANY:
         give_back(core)
-    if core.dispatch is not None:
+    if core.dispatch is not None and not core.claims.held:  # else workers are needed by another request
         core.dispatch.rest()

@@ -119,8 +119,17 @@ def _share(
     outer: verify.Walk | None,
     closed: list[Cycle],
 ) -> None:
-    remaining = _each(core, todo)
     failures: list[BaseException] = []
+    started: list[threading.Thread] = []
+
+    def taken() -> Iterator[int]:
+        # Before each member: threads that others of the family are done with work here from now on. See
+        # test_a_group_that_found_all_threads_taken_gets_those_that_others_are_done_with.
+        for place, node in enumerate(_each(core, todo)):
+            started.extend(_started(core, help_out, min(threads, len(todo) - place) - 1 - len(started)))
+            yield node
+
+    remaining = taken()
 
     def work() -> None:
         # Runs under the lock; `ensure` gives it away while functions run. `next` is asked under it too.
@@ -142,12 +151,11 @@ def _share(
     family = _FAMILY.get()
     token = _FAMILY.set(set() if family is None else family)
     try:
-        started = _started(core, help_out, min(threads, len(todo)) - 1)
         work()
         with core.limits.idle(asker):
             try:
                 core.lock.release()
-                for helper in started:
+                for helper in started:  # one that was started by another of them comes after that
                     helper.join()
             finally:
                 core.regain()
@@ -163,6 +171,8 @@ def _started(core: Core, work: Callable[[], None], wanted: int) -> list[threadin
     """As many threads that work as can be had, `wanted` at most."""
     family = _FAMILY.get()
     assert family is not None
+    if wanted <= 0:
+        return []
     # Threads of another engine may work on it, so it is never gone through but at once.
     family.difference_update([helper for helper in tuple(family) if not helper.is_alive()])
     # Of those that wait none is taken away. See test_who_computes_what_all_threads_wait_for_has_help.

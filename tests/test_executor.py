@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from engine import Engine
 from engine.errors import BadSettings
+from engine.limits import Limits
 from engine.parallel.executor import Executor
 from engine.parallel.slot import Slot
 from engine.parallel.units import Answer, Ask, decode_told, encode
@@ -275,3 +276,58 @@ def slots_of(db: Engine) -> dict[int, Slot]:
     assert dispatch is not None
     assert dispatch._exchange is not None
     return dispatch._exchange._slots
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_a_worker_that_was_dropped_before_it_was_told_what_it_asked_does_not_wait_for_ever(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_heard: bool
+) -> None:
+    """What it was sent from then on was never looked at: the request did not end."""
+    rules = make("""
+@input
+def cell() -> int:
+    return 1
+
+@query(workers="inline")
+def known() -> int:
+    time.sleep(0.01)
+    return cell()
+
+@query(workers="process", limit="one")
+def asks(n: int) -> int:
+    return known() + n
+
+@query
+def all_ask() -> int:
+    return sum(each(asks, range(2)))
+""")
+    asked, is_over = threading.Event(), threading.Event()
+    has_room = Limits.has_room
+
+    class Late(Threads):
+        def wait(self, slots: Sequence[int], seconds: float) -> list[tuple[int, bytes | None]]:
+            found = super().wait(slots, seconds)
+            if not is_heard and any(data and isinstance(decode_told(data), Ask) for _, data in found):
+                asked.set()
+                is_over.wait(PATIENCE)  # so that the request is outdated when it looks at the question
+            return found
+
+    def no_room_at_first(limits: Limits, name: str | None) -> bool:
+        assert db._core.dispatch is not None
+        owes = any(slot.owed is not None for slot in db._core.dispatch.exchange._slots.values())
+        if owes:
+            asked.set()
+        return (is_over.is_set() or not owes) and has_room(limits, name)
+
+    with Engine(None, root=tmp_path, executor=Late(), limits={"one": 1}) as db:
+        db.get(rules.known)
+        db.set(rules.cell.key(), 2)
+        monkeypatch.setattr(Limits, "has_room", no_room_at_first)
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(db.get(rules.all_ask)), daemon=True)
+        thread.start()
+        assert asked.wait(PATIENCE)
+        db.set(rules.cell.key(), 3)
+        is_over.set()
+        thread.join(60)
+        assert found == [2 * 3 + 1]

@@ -100,6 +100,18 @@ def test_closing_merges_or_leaves_the_log_and_never_needs_an_audit(
         assert (store.files.wal_size() > 0) == (limit == 0)
 
 
+def test_closing_merges_only_a_log_for_which_it_is_worth_to_read_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To be sealed, all of a file is read: for one small commit that was most of what an end took."""
+    monkeypatch.setattr(store_sqlite, "CLOSE_FILE_BYTES", 0)
+    monkeypatch.setattr(store_sqlite, "CLOSE_WAL_BYTES", 0)
+    for revision, count, leaves in ((1, 3_000, False), (2, 3, True), (3, 1_000, False)):
+        with open_store(tmp_path) as store:
+            store.write(graph(count, revision=revision))
+        assert (store.files.wal_size() > 0) == leaves
+
+
 def test_a_store_that_is_forgotten_is_closed_without_a_merge(tmp_path: Path) -> None:
     code = "store = open_store(Path(sys.argv[1])); store.write(graph(20))"
     child = run(code, tmp_path)

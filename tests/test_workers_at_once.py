@@ -88,3 +88,38 @@ def test_who_computes_what_all_threads_wait_for_has_help() -> None:
 
     with Engine(None) as db:
         assert db.get(all_members) == 16 * 28 + 120
+
+
+def test_a_group_that_found_all_threads_taken_gets_those_that_others_are_done_with() -> None:
+    """It went on with the one thread that it began with: a second for each of its keys, not for sixteen."""
+    begun, done, meeting = threading.Event(), threading.Event(), threading.Barrier(4, timeout=60)
+
+    def helpers() -> int:
+        return sum(thread.name == "engine-worker" for thread in threading.enumerate())
+
+    @query(name="workers:waiting_leaf", workers="thread")
+    def leaf(key: tuple[int, int]) -> int:
+        if key[0] == 0:
+            begun.wait(600)
+        elif key[1] == 0:
+            begun.set()
+            until(lambda: done.is_set() and helpers() <= 1)
+        else:
+            meeting.wait()
+        return 1
+
+    @query(name="workers:branch", workers="thread")
+    def branch(n: int) -> int:
+        if n == 1:
+            until(lambda: helpers() == 15)
+        found = sum(each(leaf, [(n, at) for at in range(9 + 20 * (1 - n))]))
+        if n == 0:
+            done.set()
+        return found
+
+    @query(name="workers:both_branches")
+    def both() -> int:
+        return sum(each(branch, range(2)))
+
+    with Engine(None) as db:
+        assert db.get(both) == 38

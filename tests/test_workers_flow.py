@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from engine import Engine
+from engine import Engine, query
 from engine.core import Core
 from engine.parallel import choose, dispatch
 from engine.parallel.exchange import Exchange
@@ -161,3 +162,44 @@ def test_a_worker_that_holds_much_is_ended_with_the_request(
             assert db.get(rules.total, first) == 20 * 300_000
             assert len(_slots(db._core)) == (0 if is_large else 1)
     assert len(rules.noted()[1]) == (2 if is_large else 1)  # processes
+
+
+def test_a_worker_that_began_anew_amid_a_request_is_ended_for_what_it_held_before(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it held last is little: its process is as large as it ever was."""
+    rules = make(LARGE)
+    monkeypatch.setattr("engine.parallel.exchange.KEPT", 3_000_000)
+    with Engine(tmp_path, processes=1, max_memory=6_000_000) as db:  # it begins anew after half of that
+        assert db.get(rules.total, 0) == 20 * 300_000
+        assert _slots(db._core) == []
+
+
+def test_a_worker_that_holds_much_is_not_ended_by_the_request_of_another_thread(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = make(LARGE)
+    monkeypatch.setattr("engine.parallel.exchange.KEPT", 5_000_000)
+    begun, asked = threading.Event(), threading.Event()
+
+    @query(name="flow:twice")
+    def twice() -> int:
+        found = cast(int, rules.total(0))
+        begun.set()
+        asked.wait(600)
+        return found + cast(int, rules.total(20))
+
+    @query(name="flow:other")
+    def other() -> int:
+        return 1
+
+    with Engine(None, processes=1) as db:
+        thread = threading.Thread(target=db.get, args=(twice,))
+        thread.start()
+        begun.wait(600)
+        assert db.get(other) == 1
+        asked.set()
+        thread.join()
+        assert db.get(twice) == 2 * 20 * 300_000
+        assert _slots(db._core) == []
+    assert len(rules.noted()[1]) == 1  # process

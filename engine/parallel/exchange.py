@@ -128,7 +128,7 @@ class Exchange:
     def rest(self) -> None:
         """Nothing is asked for any more: end the workers that hold much."""
         for number, slot in tuple(self._slots.items()):
-            if slot.received > KEPT and not slot.flight:
+            if max(slot.received, slot.received_before) > KEPT and not slot.flight:
                 self._drop(number)
 
     def close(self) -> None:
@@ -212,19 +212,18 @@ class Exchange:
 
     def _take(self, number: int, data: bytes | None, order: Order) -> None:
         slot = self._slots.get(number)
-        if slot is None or not slot.units:
-            return
-        if data is None:
-            self._bury(number, slot)
-            return
+        slot = slot if slot is not None and slot.units else None
         if not data:
-            slot.sent_at = time.monotonic()  # only now: a timeout is none of the start and the imports
+            if slot is not None and data is None:
+                self._bury(number, slot)
+            elif slot is not None:
+                slot.sent_at = time.monotonic()  # only now: a timeout is none of the start and the imports
             return
         try:
             told = decode_told(data)
         except MsgspecError as error:  # a version of another day elsewhere, say
             raise CannotStart(f"a worker tells what cannot be read: {error}") from error
-        if told.epoch not in (0, slot.epoch):  # it was dropped, and went on all the same
+        if slot is None or told.epoch not in (0, slot.epoch):  # it was dropped, and went on all the same
             if isinstance(told, Ask):
                 self._executor.send(number, encode(Reply(REFUSED)))
             return
@@ -289,8 +288,7 @@ class Exchange:
             if not slot.stale_since:
                 # Whether a worker takes a place of a limit, which only this thread can give back.
                 limited = any(one.limit is not None for one in self._slots.values())
-                said = reply(self._core, slot, ask, order, limited)
-                said = self._stored.told(said, ask.query, slot)
+                said = self._stored.told(reply(self._core, slot, ask, order, limited), ask.query, slot)
         finally:
             slot.owed = limit, said
             slot.answered((self._core.clock() - started) // 1000)
@@ -342,7 +340,10 @@ class Exchange:
         self._core.limits.give_back(slot)
 
     def _drop(self, number: int) -> str:
-        self._release(self._slots[number])
+        slot = self._slots[number]
+        if slot.owed is not None:  # where nothing is ended it would wait for that, and look at no batch
+            self._executor.send(number, encode(Reply(REFUSED)))
+        self._release(slot)
         how = self._executor.drop(number)
         del self._slots[number]  # last: an interrupt must not leave a worker that seems to be a new one
         return how

@@ -32,6 +32,7 @@ class Slot:
     given: set[int] = field(factory=set)  # nodes whose values it was given
     tables: set[int] = field(factory=set)  # those that it was told to look into by itself
     received: int = 0  # bytes of memos, those that it was given too
+    received_before: int = 0  # the most in an epoch before: its process is as large as it ever was
     surroundings: Surroundings | None = None
     flight: deque[list[int]] = field(factory=deque)  # nodes of the batches under way, the first is worked on
     limit: str | None = None  # the name of the limit that it takes a place of
@@ -71,6 +72,6 @@ class Slot:
         """Another epoch: it knows nothing of what it knew."""
         self.generation = generation
         self.epoch = next(_EPOCHS)
-        self.received = 0
+        self.received, self.received_before = 0, max(self.received, self.received_before)
         for one in (self.ids, self.codes, self.told, self.heard, self.given, self.tables):
             one.clear()
