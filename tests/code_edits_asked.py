@@ -9,6 +9,7 @@ from tests.code_edits import edit
 from tests.loading import Files
 
 RULES = "class A:\n 'one'\nclass B:\n 'more'\nRULES = [A, B]\n"
+QUERIES = "from engine import query\n@query\ndef q(n: int) -> int: 'one'\nRULES = [q]\n"
 LAZY = {"app.py": "def f():\n import lazy\n return lazy.g.__doc__", "lazy.py": "def g(): 'one'"}
 ABSTRACT = "from abc import *\nfrom collections.abc import Sequence\nclass S(ABC): pass\nclass Q: pass\n"
 
@@ -34,6 +35,10 @@ def any_name(use: str) -> tuple[str, str]:
 
 DIFFERENT: dict[str, tuple[Files, Files]] = {
     "a docstring of a class in a list": docs(f"{RULES}def f(): return [rule.__doc__ for rule in RULES]"),
+    "a docstring of a query in a list": docs(f"{QUERIES}def f(): return [rule.__doc__ for rule in RULES]"),
+    "an annotation of a query in a list": edit(
+        f"import inspect\n{QUERIES}def f(): return [*map(inspect.signature, RULES)]", "n: int", "n: str"
+    ),
     "a docstring of the class of what a helper makes": docs(
         f"{RULES}def g(): return A()\ndef f(): return g().__doc__"
     ),

@@ -88,7 +88,7 @@ class Names(Values):
         self.labels: dict[object, bytes] = {}  # by id, or (id of a namespace, name)
         self.taken: collections.Counter[str] = collections.Counter()
         self.pending: collections.deque[tuple[object, Fill, str]] = collections.deque()
-        self.met: list[tuple[str, Fill]] = []  # labels, with what makes their parts
+        self.met: list[tuple[str, object]] = []  # what has a label, with that
 
     def add(self, kind: str, name: str, data: bytes) -> None:
         name = as_imported(name)
@@ -109,7 +109,8 @@ class Names(Values):
             self.shared.keep.append(fill)
             found = self.labels[identity] = b"L" + f"{kind} {unique}".encode("utf-8", "surrogatepass")
             self.pending.append((identity, fill, unique))
-            self.met.append((f"{kind} {unique}", fill))
+            if isinstance(fill, Of):
+                self.met.append((f"{kind} {unique}", fill.known))
         self.asked.append(Label(identity, kind, name, fill, found))
         return found
 

@@ -259,6 +259,7 @@ class Walk(Names):
             found = known.said if known is not None and self.replay(known) else self.query(value, name)
             self.asked = outer
             self.labels["query", id(value)] = found
+            self.met.append((f"query {name}", value))
         self.unshared += id(value) not in self.shared.queries
         self.asked.append(Queried(value, name, found))
         return found
