@@ -215,6 +215,8 @@ class Names(Values):
             loaded = sys.modules.get(module)
             return b"folder" if loaded is None or hasattr(loaded, "__path__") else self.value(loaded)
         package = module if os.path.basename(file).startswith("__init__.") else module.rpartition(".")[0]
+        if module == "__main__":  # `python -m pkg.module`
+            package = getattr(sys.modules[module], "__package__", None) or ""
 
         def fill(walk: Names, unique: str) -> None:
             imports = [walk.imported(one, {"__package__": package}) for one in facts.imports]
