@@ -128,6 +128,10 @@ DIFFERENT: dict[str, tuple[Files, Files]] = {
 KEYS = "from engine import query\n@query\ndef q(n: int) -> int: return n\nk, K = q.key, q.key(1)\n"
 HASHED = "import attrs\n@attrs.frozen(cache_hash=True)\nclass P: n: str = 'a'\np = P()\ndef f(): return p"
 SAME: dict[str, tuple[Files, Files]] = {
+    "a class below that of a result": (
+        "class B: pass\ndef f() -> B: return B()",
+        "class B: pass\nclass K(B): pass\ndef f() -> B: return B()",
+    ),
     "keys that code holds, of a query that is defined later": (
         f"{KEYS}def f(): return k(1), K",
         KEYS.replace("@", "@query\ndef p() -> int: return 1\n@") + "def f(): return k(1), K",

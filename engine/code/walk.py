@@ -188,10 +188,13 @@ class Walk(Names):
 
     def named_by(self, function: FunctionType, name: str | None = None, *, but: bool = False) -> list[type]:
         """Those classes: of the annotation of one name, or of all but that."""
+        # Their code does not say which name each is of. Where evaluating them raises, all of them are taken.
+        notes: Mapping[str, object] | None = None if name is None else peek(function, "__annotations__")
         for one in (function, peek(function, "__annotate__")):  # of a class, and of a function
-            if isinstance(one, FunctionType) and one.__name__ == "__annotate__":
+            if notes is None and isinstance(one, FunctionType) and one.__name__ == "__annotate__":
                 return self.deferred(one)
-        notes: Mapping[str, object] = peek(function, "__annotations__") or {}
+        if notes is None:
+            notes = peek(function, "__annotations__") or {}
         wanted = (one for k, one in notes.items() if name is None or (k == name) is not but)
         return [cls for one in wanted for cls in self.classes_in(one, function.__globals__)]
 
