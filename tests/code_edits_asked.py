@@ -102,6 +102,12 @@ DIFFERENT: dict[str, tuple[Files, Files]] = {
         "Sequence.register(Q)",
         "",
     ),
+    "a class that is abstract by half, as its class of classes makes it by other means": edit(
+        "from abc import *\nclass M(ABCMeta):\n def __new__(m, *of): return type.__new__(m, *of)\n"
+        "class K(metaclass=M): n = 1\ndef f(): return K.n",
+        "n = 1",
+        "n = 2",
+    ),
     "the content of an object whose base is written in C": edit(
         "import array\nclass A(array.array): pass\nN = A('i', [1])\ndef f(): return N", "[1]", "[2]"
     ),
