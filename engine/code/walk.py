@@ -189,7 +189,7 @@ class Walk(Names):
     def named_by(self, function: FunctionType, name: str | None = None, *, but: bool = False) -> list[type]:
         """Those classes: of the annotation of one name, or of all but that."""
         # Their code does not say which name each is of. Where they cannot be evaluated, all of them count.
-        notes: Mapping[str, object] | None = None if name is None else peek(function, "__annotations__")
+        notes: Any = None if name is None else peek(function, "__annotations__")
         for one in (function, peek(function, "__annotate__")):  # of a class, and of a function
             if notes is None and isinstance(one, FunctionType) and one.__name__ == "__annotate__":
                 return self.deferred(one)
