@@ -9,6 +9,7 @@ from tests.code_edits import edit
 from tests.loading import Files
 
 RULES = "class A:\n 'one'\nclass B:\n 'more'\nRULES = [A, B]\n"
+QUERIES = "from engine import query\n@query\ndef q(n: int) -> int: 'one'\nRULES = [q]\n"
 LAZY = {"app.py": "def f():\n import lazy\n return lazy.g.__doc__", "lazy.py": "def g(): 'one'"}
 ABSTRACT = "from abc import *\nfrom collections.abc import Sequence\nclass S(ABC): pass\nclass Q: pass\n"
 
@@ -34,6 +35,10 @@ def any_name(use: str) -> tuple[str, str]:
 
 DIFFERENT: dict[str, tuple[Files, Files]] = {
     "a docstring of a class in a list": docs(f"{RULES}def f(): return [rule.__doc__ for rule in RULES]"),
+    "a docstring of a query in a list": docs(f"{QUERIES}def f(): return [rule.__doc__ for rule in RULES]"),
+    "an annotation of a query in a list": edit(
+        f"import inspect\n{QUERIES}def f(): return [*map(inspect.signature, RULES)]", "n: int", "n: str"
+    ),
     "a docstring of the class of what a helper makes": docs(
         f"{RULES}def g(): return A()\ndef f(): return g().__doc__"
     ),
@@ -97,6 +102,12 @@ DIFFERENT: dict[str, tuple[Files, Files]] = {
         "Sequence.register(Q)",
         "",
     ),
+    "a class that is abstract by half, as its class of classes makes it by other means": edit(
+        "from abc import *\nclass M(ABCMeta):\n def __new__(m, *of): return type.__new__(m, *of)\n"
+        "class K(metaclass=M): n = 1\ndef f(): return K.n",
+        "n = 1",
+        "n = 2",
+    ),
     "the content of an object whose base is written in C": edit(
         "import array\nclass A(array.array): pass\nN = A('i', [1])\ndef f(): return N", "[1]", "[2]"
     ),
@@ -123,6 +134,10 @@ DIFFERENT: dict[str, tuple[Files, Files]] = {
 KEYS = "from engine import query\n@query\ndef q(n: int) -> int: return n\nk, K = q.key, q.key(1)\n"
 HASHED = "import attrs\n@attrs.frozen(cache_hash=True)\nclass P: n: str = 'a'\np = P()\ndef f(): return p"
 SAME: dict[str, tuple[Files, Files]] = {
+    "a class below that of a result": (
+        "class B: pass\ndef f() -> B: return B()",
+        "class B: pass\nclass K(B): pass\ndef f() -> B: return B()",
+    ),
     "keys that code holds, of a query that is defined later": (
         f"{KEYS}def f(): return k(1), K",
         KEYS.replace("@", "@query\ndef p() -> int: return 1\n@") + "def f(): return k(1), K",

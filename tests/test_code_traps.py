@@ -302,6 +302,20 @@ def test_a_set_of_things_of_one_name_is_the_same_wherever_they_are_in_memory(
     assert len(seen) == 1
 
 
+def test_plugins_of_one_name_in_several_modules_are_the_same_wherever_they_are_in_memory(
+    tmp_path: Path,
+) -> None:
+    plugin = "from app import Base\nclass Plugin(Base): n = "
+    files = {"app.py": "class Base: pass\ndef f(one: Base): return one.n"}
+    seen, kept = set(), list[object]()
+    for number in range(40):
+        app = load(tmp_path, {**files, "helpers.py": f"{plugin}1", "deep.py": f"{plugin}2"})
+        kept.append((app, [object() for _ in range(7 * number % 13)]))  # others come to lie elsewhere
+        kept.append((importlib.import_module("helpers"), importlib.import_module("deep")))
+        seen.add(code_fingerprint(app.f))
+    assert len(seen) == 1
+
+
 def test_a_class_of_classes_that_answers_to_any_name_makes_no_struct(tmp_path: Path) -> None:
     """Languages within the language do that: what it gave was gone through as the defaults of a struct."""
     app = load(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -17,7 +18,8 @@ from watchfiles._rust_notify import RustNotify
 from engine.watch.cookies import Cookies
 from engine.watch.inotify import instances
 from engine.watch.kernel import TRIES, KernelBackend
-from tests.patience import until
+from tests.patience import PATIENCE, until
+from tests.telling import CHECKOUT
 
 
 class Rig:
@@ -118,3 +120,32 @@ def test_watches_that_begin_at_the_same_time_know_which_instances_are_theirs(
     assert [len(found) for found in theirs] == [1, 1]
     assert theirs[0].isdisjoint(theirs[1])
     assert not failed
+
+
+def test_a_forked_process_watches_though_another_thread_began_a_watch_at_that_moment(tmp_path: Path) -> None:
+    program = """
+import os, signal, sys, threading
+from engine import Engine, query
+from engine.rules.files import exists
+from engine.watch import kernel
+@query
+def one() -> bool: return exists("a.py")
+held = threading.Event()
+def begin():
+    with kernel._making:
+        held.set()
+        threading.Event().wait()
+threading.Thread(target=begin, daemon=True).start()
+held.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)  # ends it where it hangs
+    with Engine(None, root=sys.argv[1]) as db, db.watch(one):
+        db.sync()
+        os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+os._exit(0)
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    answer = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=PATIENCE)
+    assert answer.stdout == "7\n", answer.stderr

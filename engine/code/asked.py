@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from engine.code.given import home_of
 from engine.code.origin import Source
 from engine.code.reach import facts_of, packed
-from engine.code.shared import Of
 from engine.code.value import peek
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def answer(walk: Walk) -> None:
     """Add what some code of those that were met asked for, of all of them."""
     asked = {name for name, kind, _ in walk.parts.values() if kind == "asks"}
     walk.asked = []  # of no part that others share
-    for label, known in [(label, fill.known) for label, fill in walk.met if isinstance(fill, Of)]:
+    for label, known in tuple(walk.met):
         if "docs" in asked:
             code = facts_of(known.__code__).docs if isinstance(known, FunctionType) else b""
             text = known.docs if isinstance(known, Source) else walk.value(peek(known, "__doc__"))

@@ -88,7 +88,7 @@ class Names(Values):
         self.labels: dict[object, bytes] = {}  # by id, or (id of a namespace, name)
         self.taken: collections.Counter[str] = collections.Counter()
         self.pending: collections.deque[tuple[object, Fill, str]] = collections.deque()
-        self.met: list[tuple[str, Fill]] = []  # labels, with what makes their parts
+        self.met: list[tuple[str, object]] = []  # what has a label, with that
 
     def add(self, kind: str, name: str, data: bytes) -> None:
         name = as_imported(name)
@@ -109,7 +109,8 @@ class Names(Values):
             self.shared.keep.append(fill)
             found = self.labels[identity] = b"L" + f"{kind} {unique}".encode("utf-8", "surrogatepass")
             self.pending.append((identity, fill, unique))
-            self.met.append((f"{kind} {unique}", fill))
+            if isinstance(fill, Of):
+                self.met.append((f"{kind} {unique}", fill.known))
         self.asked.append(Label(identity, kind, name, fill, found))
         return found
 
@@ -214,6 +215,8 @@ class Names(Values):
             loaded = sys.modules.get(module)
             return b"folder" if loaded is None or hasattr(loaded, "__path__") else self.value(loaded)
         package = module if os.path.basename(file).startswith("__init__.") else module.rpartition(".")[0]
+        if module == "__main__":  # `python -m pkg.module`
+            package = getattr(sys.modules[module], "__package__", None) or ""
 
         def fill(walk: Names, unique: str) -> None:
             imports = [walk.imported(one, {"__package__": package}) for one in facts.imports]

@@ -310,11 +310,11 @@ def in_order(several: Iterable[Any]) -> list[Any]:
     return sorted(several, key=_place)
 
 
-def _place(one: Any) -> tuple[str, str, bytes]:
-    """Several lambdas or classes may have one name: by their code. Made by one factory, they stay tied."""
+def _place(one: Any) -> tuple[str, str, bytes, str]:
+    """Several may have one name, as plugins: by code, then module. Those that one factory made stay tied."""
     functions = (one, *vars(one).values()) if isinstance(one, type) else (one,)
     code = (facts_of(each.__code__).digest for each in functions if isinstance(each, FunctionType))
-    return type(one).__name__, str(peek(one, "__qualname__")), b"".join(code)
+    return type(one).__name__, str(peek(one, "__qualname__")), b"".join(code), str(peek(one, "__module__"))
 
 
 def is_plain(value: Any) -> bool:

@@ -188,10 +188,12 @@ class Walk(Names):
 
     def named_by(self, function: FunctionType, name: str | None = None, *, but: bool = False) -> list[type]:
         """Those classes: of the annotation of one name, or of all but that."""
+        # Their code does not say which name each is of. Where they cannot be evaluated, all of them count.
+        notes: Any = None if name is None else peek(function, "__annotations__")
         for one in (function, peek(function, "__annotate__")):  # of a class, and of a function
-            if isinstance(one, FunctionType) and one.__name__ == "__annotate__":
+            if notes is None and isinstance(one, FunctionType) and one.__name__ == "__annotate__":
                 return self.deferred(one)
-        notes: Mapping[str, object] = peek(function, "__annotations__") or {}
+        notes = notes or peek(function, "__annotations__") or {}
         wanted = (one for k, one in notes.items() if name is None or (k == name) is not but)
         return [cls for one in wanted for cls in self.classes_in(one, function.__globals__)]
 
@@ -259,6 +261,7 @@ class Walk(Names):
             found = known.said if known is not None and self.replay(known) else self.query(value, name)
             self.asked = outer
             self.labels["query", id(value)] = found
+            self.met.append((f"query {name}", value))
         self.unshared += id(value) not in self.shared.queries
         self.asked.append(Queried(value, name, found))
         return found
@@ -282,8 +285,9 @@ class Walk(Names):
 
     def registered(self, cls: object) -> list[bytes]:
         """The project classes that an abstract class was told to take for its subclasses."""
-        known = (one() for one in _get_dump(cls)[0]) if isinstance(cls, ABCMeta) else ()
-        several = (one for one in known if one is not None and not is_replaced(one))
+        # A class of classes may have made it without what `abc` keeps.
+        known = _get_dump(cls)[0] if isinstance(cls, ABCMeta) and peek(cls, "_abc_impl") else ()
+        several = (one for one in (each() for each in known) if one is not None and not is_replaced(one))
         return [self.value(one) for one in in_order(several) if self.home(one.__module__) == "project"]
 
     def class_(self, cls: type, name: str) -> None:

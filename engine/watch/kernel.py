@@ -56,9 +56,18 @@ TRIES = 5  # directories vanish while they are being covered
 
 # Over making and closing them: which one is ours is known by which ones there were. See
 # test_watches_that_begin_at_the_same_time_know_which_instances_are_theirs.
-_INSTANCES = threading.Lock()
+_making = threading.Lock()
 
 log = logging.getLogger("engine.watch")
+
+
+def _in_child() -> None:
+    """In a process that was forked: another thread may have held it, and does not run here."""
+    global _making
+    _making = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 class KernelBackend:
@@ -152,7 +161,7 @@ class KernelBackend:
             places: dict[str, bool] = {}
             directories = [path for path in asked if can_be_watched(path, places)]
             tops = topmost(directories) if self._trees else directories
-            with _INSTANCES:
+            with _making:
                 known = instances()
                 try:
                     notify = RustNotify(
@@ -174,7 +183,7 @@ class KernelBackend:
             twins = twins_among(tops) if mine and watches <= len(tops) else []
             if attempt >= TRIES or not mine or watches > len(tops) - sum(len(names) - 1 for names in twins):
                 break
-            with _INSTANCES:
+            with _making:
                 notify.close()  # a directory vanished meanwhile, or became a link to another one (N4)
         number, suggest = next(self._numbers), self._suggest
         return _Voice(number, notify, directories, tops, twins, mine, self._cookies, suggest, self._fail)
@@ -317,7 +326,7 @@ class _Voice:
                 self._fail(f"{'watchfiles' if of_watchfiles else type(error).__name__}: {_first_line(error)}")
                 self.end()  # only now: without this voice, a cookie of another would prove too much
         finally:
-            with _INSTANCES:
+            with _making:
                 self._notify.close()
 
     def _names_of(self, path: str) -> list[str]:
