@@ -187,6 +187,28 @@ def test_an_interrupt_while_a_worker_is_ended_leaves_it_to_who_closes(
     assert not children()
 
 
+@pytest.mark.parametrize("asked", ["for slots", "for what it says"])
+def test_the_number_of_a_worker_that_ended_stays_its_own(asked: str) -> None:
+    """Until it is dropped: the group of that number is ended then, and could be that of another process."""
+    processes = Processes(1)
+    processes.open(encode(Setup(b"/", 100, ())))
+    try:
+        (slot,) = processes.slots(1)
+        until(lambda: not processes.wait([slot], 0.1) and processes._served)
+        child = processes._children[slot].process
+        os.kill(child.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        if asked == "for slots":
+            assert slot not in processes.slots(1)
+        else:
+            assert processes.wait([slot], 0.1) == [(slot, None)]
+        assert child.returncode is None
+        assert processes.drop(slot) == "it was killed by SIGKILL"
+        assert child.returncode == -signal.SIGKILL
+    finally:
+        processes.close()
+
+
 def test_a_worker_that_is_killed_while_it_starts_is_lost_like_any_other_where_others_did_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

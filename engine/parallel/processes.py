@@ -63,6 +63,18 @@ class Child:
             os.set_blocking(pipe.fileno(), False)
         self.send(framed(setup))
 
+    @property
+    def has_ended(self) -> bool:
+        """Not by `poll`, which gives its number away: hours later the group of that number, which is ended
+        with it, could be another one's. See test_the_number_of_a_worker_that_ended_stays_its_own."""
+        if self.process.returncode is not None or not hasattr(os, "waitid"):  # macOS, before Python 3.13
+            return self.process.poll() is not None
+        try:
+            said = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:  # the host waits for every child, or for none
+            return True
+        return said is not None
+
     def send(self, data: bytes = b"") -> None:
         """Write as much as goes without waiting (R4); the rest when the worker has read some."""
         self.unsent += data
@@ -121,7 +133,7 @@ class Processes:
 
     def _living(self) -> Sequence[int]:
         """The slots of those that have not ended: one may while nobody asks it for anything."""
-        return [slot for slot, child in tuple(self._children.items()) if child.process.poll() is None]
+        return [slot for slot, child in tuple(self._children.items()) if not child.has_ended]
 
     def _start(self, failed: list[Exception], slot: int) -> None:
         try:
@@ -142,7 +154,7 @@ class Processes:
         found: list[tuple[int, bytes | None]] = []
         children = {slot: child for slot in slots if (child := self._children.get(slot)) is not None}
         # Before they are listened to. What it started may hold the output of one that ended open.
-        ended = [slot for slot, child in children.items() if child.process.poll() is not None]
+        ended = [slot for slot, child in children.items() if child.has_ended]
         try:
             with selectors.DefaultSelector() as selector:
                 for slot, child in children.items():
