@@ -136,8 +136,6 @@ BUGS: dict[str, tuple[object, str, Callable[..., Any], int]] = {  # the last: of
     "of which classes values are says nothing": (engine.code.walk, "classes_given", lambda *_: (), 0),
     "values in memory stay of the classes of then": (engine.redefined, "_renew_values", lambda *_: None, 8),
 }
-if sys.version_info >= (3, 15):
-    BUGS["what is imported lazily says nothing"] = (engine.code.names, "brought", lambda found: found, 168)
 
 
 @pytest.mark.parametrize("bug", BUGS)
