@@ -116,10 +116,8 @@ def _own_text(error: Exception) -> tuple[str, ...]:
     """What a class of the user says of an error in its own words: it may say something else by now."""
     if not isinstance(type(error).__str__, FunctionType) or isinstance(error, EngineError):
         return ()
-    try:
-        return (ADDRESS.sub("", str(error)),)
-    except Exception:  # of the user's class
-        return ()
+    text = words_of(error)
+    return (ADDRESS.sub("", text),) if text else ()
 
 
 def _places(trace: TracebackType | None) -> tuple[str, ...]:

@@ -135,9 +135,9 @@ class History:
             return None
         rows = b""
         if flags & UNSTORED and gives_rows(core, node):
-            rows = pack_rows(core, node) if with_rows else b""
-            if not rows and (with_rows or not has_rows(core, node)):
+            if not has_rows(core, node):
                 return None
+            rows = pack_rows(core, node) if with_rows else b""
         below = graph.below(node)
         return EarlierRow(
             node,

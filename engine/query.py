@@ -150,10 +150,8 @@ class QueryInfo:
     def codec(self) -> ValueCodec:
         """How values of this query become bytes; made from the return annotation at first use."""
         if self._codec is None:
-            from engine.store.canonical import (
-                learn,
-                learn_annotation,
-            )  # late: rules are imported without a store
+            # Late: rules are imported without a store.
+            from engine.store.canonical import learn, learn_annotation
             from engine.store.codec import ValueCodec
 
             hints = self._hints()

@@ -25,7 +25,6 @@ from engine.store.lock import Held, keep_readers_out
 from engine.store.ongoing import Ongoing
 from engine.store.proof import Proof
 from engine.store.rawfile import RawFile
-from engine.store.seal import stamp_of
 
 BUSY_SECONDS = 5.0  # another program may hold a transaction while somebody looks at the store
 MOST_PASSES = 8  # over the log, while others commit
@@ -128,7 +127,7 @@ def merge(opened: Opened, *, force: bool = False) -> bool:
         if not empty_log(opened):
             return False
         readers.release()  # all is merged, and what they read changes no more
-        one = seal_of(opened.raw, stamp_of(opened.raw.fd), opened.raw.digest(), opened.stored)
+        one = seal_of(opened.raw, seal.stamp_of(opened.raw.fd), opened.raw.digest(), opened.stored)
         seal.write_seal(opened.files.seal, one)
         opened.base = one.base
         return True

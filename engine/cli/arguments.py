@@ -19,7 +19,7 @@ from engine.cli.convert import convert, free, make, shown
 from engine.errors import BadArguments
 from engine.key import Key
 from engine.modules.load import collection_of
-from engine.parameters import signature_of
+from engine.parameters import owner_of, signature_of
 from engine.query import Query, QueryInfo, info_of
 
 if TYPE_CHECKING:
@@ -172,20 +172,10 @@ def _hints(info: QueryInfo, query: object) -> dict[str, Any]:
     except Exception:  # whatever an annotation runs: who needs it is told
         hints = {one.name: one.annotation for one in info.parameters if not isinstance(one.annotation, str)}
     first = info.parameters[0].name if info.parameters else ""
-    owner = _owner(info)
+    owner = owner_of(info.function)
     if owner is not None and first and first not in hints:
         hints[first] = owner
     return hints
-
-
-def _owner(info: QueryInfo) -> type | None:
-    """The class that a query is a method of."""
-    import sys
-
-    here: Any = sys.modules.get(info.function.__module__)
-    for step in info.function.__qualname__.split(".")[:-1]:
-        here = getattr(here, step, None)
-    return here if isinstance(here, type) else None
 
 
 def _converted(info: QueryInfo, parameter: inspect.Parameter, text: str, hints: dict[str, Any]) -> Any:

@@ -19,7 +19,7 @@ import inspect
 import itertools
 import sys
 import types
-from _abc import _get_dump  # type: ignore[import-not-found] # what `ABCMeta._dump_registry` prints
+from _abc import _get_dump  # type: ignore[import-not-found] # in C; `_dump_registry` prints it
 from abc import ABCMeta
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum

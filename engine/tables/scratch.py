@@ -55,8 +55,8 @@ def scratch(found: CollectionInfo, fetch: Fetch) -> Iterator[Found]:
         except CycleError as error:
             closed = closed or error
             continue
-        except Exception:
-            continue  # lookup L3: told by `of` and `failures`
+        except Exception:  # of a member: told by `of` and `failures` (lookup L3)
+            continue
         source = plain(key)
         for columns in found.columns_of(rows):
             yield source, columns
