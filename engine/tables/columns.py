@@ -72,6 +72,12 @@ def in_order(rows: Iterable[Found]) -> list[Found]:
     return sorted(rows, key=lambda row: (order((row[0],)), order(row[1])))
 
 
+class Encoded(tuple[tuple[Plain, ...], ...]):
+    """Rows of a member that are columns already."""
+
+    __slots__ = ()
+
+
 class Columns:
     """The columns of one class of rows; made once per table."""
 
@@ -82,6 +88,7 @@ class Columns:
         "_encoders",
         "_get",
         "_make",
+        "is_plain",
         "names",
         "row",
         "shape",
@@ -102,6 +109,7 @@ class Columns:
         several = [_coding(self._annotations[name]) for name in self.names]
         self._encoders = [encode for encode, _ in several]
         self._decoders = [decode for _, decode in several]
+        self.is_plain = _unpack not in self._decoders  # no column holds objects, whose class may be gone
         getter = attrgetter(*self.names)
         self._get: Callable[[Any], tuple[Any, ...]] = (
             getter if len(self.names) > 1 else lambda row: (getter(row),)
