@@ -15,6 +15,7 @@ from engine.core import Core
 from engine.graph import UNSTORED
 from engine.persist import readers_of
 from engine.store.canonical import UnknownClass, pack, unpack
+from engine.tables.columns import Columns, Encoded
 from engine.tables.kept_table import KeptTable
 
 
@@ -31,21 +32,38 @@ def has_rows(core: Core, node: int) -> bool:
 
 def unpack_rows(core: Core, node: int, packed: bytes) -> tuple[Any, ...] | None:
     """The value of a member that gives these rows; None: the table or its row class is another one now."""
-    one = _table_of(core, node)
-    if one is None or not packed:
+    columns, rows = _unpacked(core, node, packed)
+    return None if columns is None else _decoded(columns, rows)
+
+
+def unpack_for_table(core: Core, node: int, packed: bytes) -> tuple[Any, ...] | None:
+    """The same for `Collection.take`: of columns that are as the table keeps them no rows are made."""
+    columns, rows = _unpacked(core, node, packed)
+    if columns is None:
         return None
-    shape, rows = unpack(packed, {})
-    info = one.definition
-    if info is None or shape != one.shape or json.loads(shape)["types"] != info.columns.shape:
-        return None
-    with suppress(UnknownClass):  # in a column that may hold anything
-        return tuple([info.columns.decode(columns) for columns in rows])
-    return None
+    return Encoded(rows) if columns.is_plain else _decoded(columns, rows)
 
 
 def gives_rows(core: Core, node: int) -> bool:
     """Whether the value of a node is kept as rows and nowhere else."""
     return core.graph.query[node] in core.queries.of_members and bool(core.graph.flags[node] & UNSTORED)
+
+
+def _unpacked(core: Core, node: int, packed: bytes) -> tuple[Columns | None, tuple[Any, ...]]:
+    one = _table_of(core, node)
+    if one is None or not packed:
+        return None, ()
+    shape, rows = unpack(packed, {})
+    info = one.definition
+    if info is None or shape != one.shape or json.loads(shape)["types"] != info.columns.shape:
+        return None, ()
+    return info.columns, rows
+
+
+def _decoded(columns: Columns, rows: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    with suppress(UnknownClass):  # in a column that may hold anything
+        return tuple([columns.decode(row) for row in rows])
+    return None
 
 
 def _table_of(core: Core, node: int) -> KeptTable | None:

@@ -66,6 +66,7 @@ class History:
     _written: list[Earlier] = field(factory=list)  # likewise, with values that it has after the next commit
     _gone: dict[int, None] = field(factory=dict)
     _loaded: int = 0  # bytes of memos that were read
+    _at_once: int = AT_ONCE  # few where memos are large: most would be let go before they are wanted
 
     # -- noting --------------------------------------------------------------------------------
 
@@ -182,7 +183,8 @@ class History:
             self._loaded += ENTRY_BYTES if core.saves else 0
             return
         self._make_room()
-        others = islice(core.graph.suspects, AT_ONCE)
+        before = self._loaded
+        others = islice(core.graph.suspects, self._at_once)
         nodes = [one for one in {node: None, **dict.fromkeys(others)} if one not in self._memos]
         held = [one for one in nodes if flags[one] & REMEMBERED]
         stored = core.store.earlier(held) if core.store is not None and held else {}
@@ -196,6 +198,8 @@ class History:
             if core.saves:  # else they are nowhere else
                 sizes = (MEMO_BYTES + 5 * len(row.seen) // 4 + len(row.rows) for row in read)
                 self._loaded += ENTRY_BYTES + sum(sizes)
+        if self._loaded - before > MOST_LOADED // 4:
+            self._at_once //= 4
 
     def rows_of(self, core: Core, node: int) -> tuple[Any, ...] | None:
         """The value of a member whose memo holds again and is stored nowhere; None: it has to be computed."""
@@ -258,6 +262,7 @@ class History:
         _let_go(self._read)  # who restores one reads its value again
         self._new_memos.clear()
         self._gone.clear()
+        self._at_once = AT_ONCE
         self._make_room()
         self.versions.committed()
 

@@ -26,7 +26,7 @@ import engine.keep as keep
 import engine.verify as verify
 from engine.core import Core
 from engine.earlier import Earlier
-from engine.earlier_rows import unpack_rows
+from engine.earlier_rows import unpack_for_table
 from engine.failure import Failure
 from engine.graph import ERROR, FORCED, GROUP, LOADED, MARKED, REACH, UNSTORED
 from engine.history import History, is_kept
@@ -239,7 +239,7 @@ def _put_back(core: Core, history: History, node: int, info: QueryInfo, one: Ear
         return False
     if core.graph.query[node] in core.queries.of_members and outcome.failure is None:
         # A member: a table or fold takes its value over at once.
-        outcome.rows = unpack_rows(core, node, one.rows)
+        outcome.rows = unpack_for_table(core, node, one.rows)
         if outcome.rows is None and (outcome.data is None or not _decode(info, outcome)):
             return False
     keep.keep(core, node, info, _reads(one.dependencies), outcome)

@@ -40,6 +40,7 @@ from engine.store.rows import (
     QueryRow,
     RevisionRow,
     State,
+    StoredRows,
     VersionRow,
 )
 
@@ -66,6 +67,7 @@ __all__ = [
     "RevisionRow",
     "State",
     "Store",
+    "StoredRows",
     "VersionRow",
     "fingerprint_of",
     "open_store",

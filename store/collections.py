@@ -18,7 +18,7 @@ from engine.store import checksums, deltas
 from engine.store.checking import check
 from engine.store.layout import Layout, collection_rows, find_layout
 from engine.store.reading import select_in
-from engine.store.rows import ChangeRow, CollectionRow, CursorRow, MemberRow
+from engine.store.rows import ChangeRow, CollectionRow, CursorRow, MemberRow, StoredRows
 
 LAST_CHARACTER = 0x10FFFF
 BELOW_SURROGATES, ABOVE_SURROGATES = 0xD7FF, 0xE000  # no text that SQLite can hold has one of them
@@ -89,15 +89,28 @@ class Collections:
 
     def rows_of(self, collection: int, members: Sequence[int]) -> dict[int, list[tuple[Any, ...]]]:
         """The rows of each of the members, without order. A member without rows is left out."""
+        result: dict[int, list[tuple[Any, ...]]] = {}
+        for row in self._rows_of(collection, members):
+            result.setdefault(row[1], []).append(row[3:-1])
+        return result
+
+    def stored_rows_of(self, collection: int, members: Sequence[int]) -> dict[int, StoredRows]:
+        """The same, with their source, and with what `MemberRows.gone` says of each if it goes."""
+        result: dict[int, StoredRows] = {}
+        for row in self._rows_of(collection, members):
+            known = result.get(row[1])
+            if known is None:
+                known = result[row[1]] = StoredRows(row[2], {})
+            known.rows[row[3:-1]] = row[0], row[-1]
+        return result
+
+    def _rows_of(self, collection: int, members: Sequence[int]) -> Sequence[tuple[Any, ...]]:
         with self._store.locked() as connection:
             made = self._layout(connection, collection, looks=bool(members))
             if made is None:
-                return {}
+                return ()
             found = list(select_in(connection, f"{made.select} WHERE _member", members))
-        result: dict[int, list[tuple[Any, ...]]] = {}
-        for row in made.checked(found):
-            result.setdefault(row[1], []).append(row[3:-1])
-        return result
+        return made.checked(found)
 
     def select(
         self, collection: int, equal: Sequence[tuple[str, Any]], prefix: tuple[str, str | bytes] | None = None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count, islice
+from itertools import chain, count, islice
 from operator import add
 from typing import Any, TypeVar
 
@@ -157,15 +157,15 @@ def _write_rows(
     if made is None:
         raise ValueError(f"collection {id} has no table for its rows")
     newest = {row.member: row for row in given}
-    known = [row.member for row in newest.values() if not row.fresh]
+    known = [row.member for row in newest.values() if not row.fresh and row.gone is None]
     if known:
         _look_into(connection, made, put_off)
     stored = _stored_rows(connection, made, known)
     removed: list[tuple[int, bytes]] = []
 
     def added() -> Iterator[tuple[Any, ...]]:
-        for _, member, source, found, fresh in newest.values():
-            if fresh:
+        for _, member, source, found, fresh, gone in newest.values():
+            if fresh or gone is not None:
                 for values in found:
                     yield member, source, *values
                 continue
@@ -175,7 +175,8 @@ def _write_rows(
                     yield member, source, *values
             removed.extend(has.values())
 
-    grown = _insert_rows(connection, made, added())
+    grown = -_delete_rows(connection, made, _still_there(connection, made, newest.values()))
+    grown += _insert_rows(connection, made, added())
     return grown - _delete_rows(connection, made, removed)
 
 
@@ -188,6 +189,15 @@ def _stored_rows(
     for id, member, *values, sum in made.checked(found):
         result.setdefault(member, {})[pack(values)] = (id, sum)
     return result
+
+
+def _still_there(
+    connection: sqlite3.Connection, made: Layout, given: Iterable[MemberRows]
+) -> list[tuple[int, bytes]]:
+    """Rows of which a batch says that they go. Their members may have gone before, with them."""
+    gone = dict(chain.from_iterable(row.gone or () for row in given))
+    found = select_in(connection, f"SELECT _id, _sum FROM {made.table} WHERE _id", sorted(gone))
+    return [(id, sum) for id, sum in found if gone[id] == sum]
 
 
 def _insert_rows(connection: sqlite3.Connection, made: Layout, found: Iterator[tuple[Any, ...]]) -> int:

@@ -171,6 +171,7 @@ class MemberRows(NamedTuple):
 
     The rows are distinct. A value is None, an int of 64 bits, a float but no NaN, a str without lone
     surrogates, or bytes; a bool is none of these. `fresh`: the member has no stored rows.
+    `gone`: ids and checksums of stored rows that go, and `rows` are those that come only.
     """
 
     collection: int
@@ -178,6 +179,14 @@ class MemberRows(NamedTuple):
     source: Any
     rows: tuple[tuple[Any, ...], ...]
     fresh: bool = False
+    gone: Sequence[tuple[int, bytes]] | None = None
+
+
+class StoredRows(NamedTuple):
+    """The rows that a member of a table has: of each, id and checksum."""
+
+    source: Any
+    rows: dict[tuple[Any, ...], tuple[int, bytes]]
 
 
 class VersionRow(NamedTuple):

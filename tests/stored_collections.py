@@ -29,8 +29,14 @@ def fold(id: int = FOLD) -> CollectionRow:
     return CollectionRow(id, "shop.rules:line_total", "fold", shape, b"p")
 
 
-def rows_of(member: int, *rows: tuple[Any, ...], fresh: bool = False, table: int = TABLE) -> MemberRows:
-    return MemberRows(table, member, f"path/{member}.py", rows, fresh)
+def rows_of(
+    member: int,
+    *rows: tuple[Any, ...],
+    fresh: bool = False,
+    table: int = TABLE,
+    gone: list[tuple[int, bytes]] | None = None,
+) -> MemberRows:
+    return MemberRows(table, member, f"path/{member}.py", rows, fresh, gone)
 
 
 def filled() -> Batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -270,11 +271,19 @@ def test_what_the_members_of_a_table_gave_before_is_read_for_many_at_once(tmp_pa
             assert db.counts().restored == (MEMBERS + 1 if restarts == 2 else 0)  # with their reader
             selects = [text for text in found if text.startswith("SELECT")]
             assert len(selects) <= MEMBERS / 4  # what each gave before, and the lookup that each concerns
+            members = [number for text in selects for number in members_read(text)]
+            assert len(members) == MEMBERS, "the commit knows what is stored of them"
             db.set(own.key(7), 1_000)
             assert db.get(in_rows) == expected(hub_is, n7=1_000)
             db.set(own.key(7), 7)
             assert db.get(in_rows) == expected(hub_is)
             db.check_invariants()
+
+
+def members_read(statement: str) -> list[str]:
+    """Whose rows a statement reads."""
+    _, found, ids = statement.partition("_member IN ")
+    return re.findall(r"\d+", ids) if found else []
 
 
 @input(name="ahead:which")

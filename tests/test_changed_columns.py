@@ -155,3 +155,31 @@ def test_a_lookup_by_a_value_that_the_column_takes_for_another_one_now_is_refuse
         defined(after[0], after[1] + 1)
         assert not db.verify().differences
         assert not db.audit(defined(after[0], after[1] + 2)).differences
+
+
+Path_ = NewType("Path_", str)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Literal["class", "function"], "class"),
+        (Literal[1, 2] | None, 2),
+        (Path_, "a.py"),
+        (NewType("Of", Path_), "a.py"),
+    ],
+)
+def test_a_column_of_a_literal_or_a_new_type_is_kept_as_what_it_is(
+    tmp_path: Path, kind: Any, value: Any
+) -> None:
+    """So people can read it in the file, and a text has a beginning."""
+    rows = defined(kind, value)
+    with Engine(tmp_path / "store") as db:
+        assert [row.n for row in db.get(rows.where, n=value)] == [value, value]
+        if isinstance(value, str):
+            assert [row.text for row in db.get(rows.starting, n=value)] == ["cat", "dog"]
+        assert db.store is not None
+        (name,) = db.store.connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'rows_%'"
+        ).fetchone()
+        assert set(db.store.connection.execute(f"SELECT n FROM {name}")) == {(value,)}

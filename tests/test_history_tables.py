@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 from attrs import frozen
 
 from engine import Engine, Sum, fold, query, table
+from engine.tables.columns import Columns
 from tests.histories import cell, db, doubled, told
 
 __all__ = ["db"]  # a fixture
@@ -81,3 +83,23 @@ def test_who_reads_what_gives_a_table_its_keys_is_put_back_too(db: Engine) -> No
         db.set(cell.key("files"), 0)
         assert db.get(listed) == "a b c"
     assert events == ["restored files()", "restored listed()"]
+
+
+def test_a_member_that_is_put_back_costs_no_row_that_nobody_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier rows are kept as columns, and columns are what the table takes."""
+    with Engine(tmp_path / "store") as db:
+        for state in (2, 0):
+            db.set(cell.key("a"), state)
+            db.get(words.count)
+        monkeypatch.setattr(Columns, "encode", refuse)
+        monkeypatch.setattr(Columns, "decode", refuse)
+        db.set(cell.key("a"), 2)
+        with told(db) as events:
+            assert db.get(words.count) == 5
+    assert [one for one in events if "words('" in one] == ["restored words('a')"]
+
+
+def refuse(columns: Columns, row: object) -> object:
+    raise AssertionError(row)

@@ -120,20 +120,20 @@ def store_the_value_of_now_with_an_earlier_memo(stack: ExitStack) -> None:
 
 def put_a_member_back_without_its_last_row(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
-        def unpack_rows(core: Core, node: int, packed: bytes) -> Any:
+        def unpack_for_table(core: Core, node: int, packed: bytes) -> Any:
             rows = original(core, node, packed)
-            return rows and rows[:-1]
+            return rows and type(rows)(rows[:-1])
 
-        return unpack_rows
+        return unpack_for_table
 
-    replace(stack, engine.restore, "unpack_rows", make)
+    replace(stack, engine.restore, "unpack_for_table", make)
 
 
 def put_a_member_back_with_its_rows_of_now(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         return lambda core, node, packed: original(core, node, pack_rows(core, node))
 
-    replace(stack, engine.restore, "unpack_rows", make)
+    replace(stack, engine.restore, "unpack_for_table", make)
 
 
 @pytest.mark.parametrize(

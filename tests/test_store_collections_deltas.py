@@ -47,6 +47,33 @@ def test_fresh_members_are_written_without_looking_for_their_rows(tmp_path: Path
         assert store.derived.count(TABLE, [("name", "a")]) == 2
 
 
+def test_who_knows_what_is_stored_says_which_rows_go_and_only_these_are_looked_for(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.write(filled())
+        source, known = store.derived.stored_rows_of(TABLE, [2])[2]
+        assert (source, sorted(known)) == ("path/2.py", sorted(store.derived.rows_of(TABLE, [2])[2]))
+        gone = known["name_2_1", None, 2]
+        found = statements(store)
+        store.write(Batch(rows=[rows_of(2, ("new", None, 1), gone=[gone])]))
+        assert not [text for text in found if "FROM rows_" in text and "_member IN" in text]
+        store.connection.set_trace_callback(None)
+        left = {("name_2_0", "function", 0), ("name_2_2", "function", 4), ("new", None, 1)}
+        assert set(store.derived.rows_of(TABLE, [2])[2]) == left
+        store.check_invariants()
+
+
+def test_rows_that_went_with_their_member_do_not_go_once_more(tmp_path: Path) -> None:
+    """The ids of the last rows are given again, to rows that nobody said anything of."""
+    with open_store(tmp_path) as store:
+        store.write(filled())
+        gone = list(store.derived.stored_rows_of(TABLE, [6])[6].rows.values())
+        new = ("new", None, 1)
+        store.write(Batch(members_gone=[(TABLE, 6)], rows=[rows_of(7, new, fresh=True)]))
+        store.write(Batch(rows=[rows_of(6, new, gone=gone)]))
+        assert store.derived.rows_of(TABLE, [6, 7]) == {6: [new], 7: [new]}
+        store.check_invariants()
+
+
 def test_rows_of_a_member_that_is_gone_go_with_it(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         store.write(filled())

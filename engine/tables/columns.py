@@ -42,6 +42,7 @@ Found = tuple[Plain, tuple[Plain, ...]]
 
 ODD: Final = b"\xc1"  # before the bytes of a value that its own type cannot say; no msgpack starts with it
 PLAIN: Final = (str, int, float, bytes)
+ENCODING: Final = 2  # which columns stand for themselves; rows of another number are made anew
 MOST_COLUMNS: Final = 1_500  # SQLite takes 2,000, and 32,766 values in a statement, which inserts 20 rows
 
 
@@ -72,6 +73,12 @@ def in_order(rows: Iterable[Found]) -> list[Found]:
     return sorted(rows, key=lambda row: (order((row[0],)), order(row[1])))
 
 
+class Encoded(tuple[tuple[Plain, ...], ...]):
+    """Rows of a member that are columns already."""
+
+    __slots__ = ()
+
+
 class Columns:
     """The columns of one class of rows; made once per table."""
 
@@ -82,6 +89,7 @@ class Columns:
         "_encoders",
         "_get",
         "_make",
+        "is_plain",
         "names",
         "row",
         "shape",
@@ -93,7 +101,8 @@ class Columns:
         self.row = row
         record = record_of_rows(table, row)
         self.names = record.names
-        self.shape = fingerprint(row_shape(row).encode()).hex()  # what columns were written for, they read
+        # What columns were written for, they read; of old stores those of `Literal` and `NewType` are bytes.
+        self.shape = fingerprint(f"{ENCODING} {row_shape(row)}".encode()).hex()
         hints = hints_of(row, BadTable, extras=False, table=table, rows=row.__qualname__)
         self._annotations = {name: hints.get(name, Any) for name in self.names}
         for annotation in self._annotations.values():
@@ -102,6 +111,7 @@ class Columns:
         several = [_coding(self._annotations[name]) for name in self.names]
         self._encoders = [encode for encode, _ in several]
         self._decoders = [decode for _, decode in several]
+        self.is_plain = _unpack not in self._decoders  # no column holds objects, whose class may be gone
         getter = attrgetter(*self.names)
         self._get: Callable[[Any], tuple[Any, ...]] = (
             getter if len(self.names) > 1 else lambda row: (getter(row),)
@@ -190,8 +200,13 @@ def _coding(annotation: Any) -> tuple[Callable[[Any], Plain], Callable[[Any], An
 def _members(annotation: Any) -> set[Any]:
     if alias_of(annotation) is not None:  # which has the shape of what it stands for
         return _members(meaning(annotation))
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return set[Any]().union(*map(_members, typing.get_args(annotation)))
+    if isinstance(annotation, typing.NewType):
+        return _members(annotation.__supertype__)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return set[Any]().union(*map(_members, arguments))
+    if origin is typing.Literal:
+        return set(map(type, arguments))
     return {annotation}
 
 

@@ -5,6 +5,7 @@ Invariants
     P2  `fresh` is emptied by a commit that wrote it, and by nothing else: without a store it is all there is.
     P3  The lock of the core is held.
     P4  What was read ahead, or last, is what the store has: it is let go when a commit changes that.
+    P5  A member in `_deltas` is in `fresh`: the delta is what leads there from the rows that the store has.
 
 Not here: what changed rows mean for others (collect).
 """
@@ -14,19 +15,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from engine.store import Batch, MemberRows
+from engine.store import Batch, MemberRows, StoredRows
 from engine.tables.columns import Found, Plain
 
 if TYPE_CHECKING:
     from engine.store.collections import Collections
 
 Columns = tuple[Plain, ...]
+NONE = StoredRows(None, {})
 
 
 class KeptRows:
     """Rows by member; looked up by columns."""
 
-    __slots__ = ("_ahead", "_attached", "_by", "_latest", "_names", "_node", "_stored", "fresh", "unseen")
+    __slots__ = (
+        "_ahead", "_attached", "_by", "_deltas", "_latest", "_names", "_node", "_stored", "fresh", "unseen",
+    )  # fmt: skip
 
     def __init__(self, stored: Collections | None, node: int, names: Sequence[str]) -> None:
         self._stored = self._attached = stored
@@ -35,9 +39,11 @@ class KeptRows:
         self.fresh: dict[int, tuple[Plain, tuple[Columns, ...]]] = {}
         self.unseen: set[int] = set()  # members in `fresh` that the store has no rows of
         self._by: dict[str, dict[Plain, set[int]]] = {}  # column -> value -> members in `fresh`
-        self._ahead: dict[int, tuple[Columns, ...]] = {}  # read before they are asked for
+        # Rows that come, (id, checksum) of those that go: a commit need not read all that a member has.
+        self._deltas: dict[int, tuple[tuple[Columns, ...], list[tuple[int, bytes]]]] = {}
+        self._ahead: dict[int, StoredRows] = {}  # read before they are asked for
         # Of the member that was read last: its earlier memo and its delta want the same rows.
-        self._latest: tuple[int, tuple[Columns, ...]] = 0, ()
+        self._latest: tuple[int, StoredRows] = 0, NONE
 
     def of(self, member: int) -> tuple[Columns, ...]:
         """The rows of a member."""
@@ -46,25 +52,29 @@ class KeptRows:
             return held[1]
         if self._stored is None:
             return ()
-        ahead = self._ahead.get(member)
-        if ahead is not None:
-            return ahead
-        if self._latest[0] != member:
-            self._latest = member, tuple(self._stored.rows_of(self._node, (member,)).get(member, ()))
-        return self._latest[1]
+        known = self._known(member)
+        if known is None:
+            known = self._stored.stored_rows_of(self._node, (member,)).get(member, NONE)
+            self._latest = member, known
+        return tuple(known.rows)
 
     def read_ahead(self, members: Iterable[int]) -> None:
         """The rows of these members are asked for next: read them at once."""
         if self._stored is not None:
             missing = [member for member in members if member not in self.fresh]
-            found = self._stored.rows_of(self._node, missing)
-            self._ahead.update({member: tuple(found.get(member, ())) for member in missing})
+            found = self._stored.stored_rows_of(self._node, missing)
+            self._ahead.update({member: found.get(member, NONE) for member in missing})
+
+    def _known(self, member: int) -> StoredRows | None:
+        """What the store has of a member, if it was read."""
+        return self._latest[1] if self._latest[0] == member else self._ahead.get(member)
 
     def put(self, member: int, source: Plain, rows: tuple[Columns, ...], unseen: bool) -> None:
         """From now on these are the rows of a member; `unseen`: the store has none."""
         before = self.fresh.get(member)
         if before is None and unseen:
             self.unseen.add(member)
+        self._note_delta(member, source, rows, first=before is None and not unseen)
         self.fresh[member] = source, rows
         for name, by in self._by.items():
             at = self._names[name]
@@ -75,6 +85,15 @@ class KeptRows:
                     by.pop(gone[at], None)
             for row in rows:
                 by.setdefault(row[at], set()).add(member)
+
+    def _note_delta(self, member: int, source: Plain, rows: tuple[Columns, ...], *, first: bool) -> None:
+        known = self._known(member) if first and self._stored is not None else None
+        if known is None or (rows and known.rows and source != known.source):
+            self._deltas.pop(member, None)  # the commit compares
+            return
+        stay = known.rows.keys() & set(rows)
+        came = tuple([row for row in rows if row not in stay])
+        self._deltas[member] = came, [one for row, one in known.rows.items() if row not in stay]
 
     def select(
         self, equal: Sequence[tuple[str, Plain]], prefix: tuple[str, str | bytes] | None = None
@@ -122,7 +141,8 @@ class KeptRows:
     def into(self, batch: Batch) -> None:
         """Put what the store does not have into a batch."""
         for member, (source, rows) in self.fresh.items():
-            batch.rows.append(MemberRows(self._node, member, source, rows, member in self.unseen))
+            came, gone = self._deltas.get(member, (rows, None))
+            batch.rows.append(MemberRows(self._node, member, source, came, member in self.unseen, gone))
 
     def detach(self) -> None:
         """What the store has counts no longer; until a commit has replaced it."""
@@ -137,7 +157,8 @@ class KeptRows:
         """The batch was written."""
         self._stored = self._attached
         self._ahead.clear()
-        self._latest = 0, ()
+        self._latest = 0, NONE
+        self._deltas.clear()
         self.fresh.clear()
         self.unseen.clear()
         self._by.clear()

@@ -32,7 +32,7 @@ from engine.message import EngineError, escaped
 from engine.parameters import hints_of, parameters_of
 from engine.query import Query, QueryInfo, info_of
 from engine.script import module_name
-from engine.tables.columns import Columns, Plain, record_of_rows
+from engine.tables.columns import Columns, Encoded, Plain, record_of_rows
 from engine.tables.lookup import (
     COUNT,
     EXISTS,
@@ -105,6 +105,8 @@ class CollectionInfo:
 
     def columns_of(self, rows: Iterable[Any]) -> tuple[tuple[Plain, ...], ...]:
         """The rows of one member as a set of columns, in the member's order."""
+        if type(rows) is Encoded:
+            return rows
         return tuple(dict.fromkeys(map(self.columns.encode, rows)))
 
 
