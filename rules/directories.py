@@ -60,6 +60,8 @@ def listing(path: str = "") -> tuple[Entry, ...]:
             raise ChangedWhileRead(f"{path!a} changed while it was listed")
     except FileNotFoundError as error:  # an entry vanished before its kind was known
         raise ChangedWhileRead(f"{path!a} changed while it was listed") from error
+    except PermissionError as error:  # its names may be read, and nothing may be looked up in it
+        raise FileError(path, "unreadable") from error
     finally:
         os.close(descriptor)
     return tuple(sorted(entries, key=lambda entry: entry.name))
@@ -70,6 +72,8 @@ def _entry_kind(entry: os.DirEntry[str]) -> str:
         return "file"
     if entry.is_dir(follow_symlinks=False):
         return "directory"
+    if entry.is_symlink():  # as a rule the directory itself tells so much
+        return "symlink"
     return kind_of(entry.stat(follow_symlinks=False).st_mode)
 
 
