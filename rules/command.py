@@ -77,8 +77,12 @@ def _executable(command: tuple[str, ...]) -> str | None:
     if not command or not command[0] or "\0" in command[0]:
         return None
     name = command[0]
-    # os.environ, not `variable`: inputs read no queries, and the result is part of the stamp.
-    return shutil.which(os.path.join(root(), name) if "/" in name else name)
+    if "/" in name:
+        return shutil.which(os.path.join(root(), name))
+    # os.environ, not `variable`: inputs read no queries, and the result is part of the stamp. A relative
+    # directory on PATH is one below the root, where the tool runs: what is stamped has to be what is run.
+    directories = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return shutil.which(name, path=os.pathsep.join(os.path.join(root(), one) for one in directories))
 
 
 def _run(argv: list[str], command: tuple[str, ...]) -> tuple[int, bytes]:
