@@ -228,6 +228,19 @@ def test_a_tool_that_fails_is_an_answer(body: str, kind: str, tools: Path) -> No
     assert time.monotonic() - started < 60
 
 
+@pytest.mark.parametrize("name", ["KILL", "TERM"])
+def test_that_somebody_ended_a_tool_is_no_answer(
+    name: str, tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stat, "RACY_WINDOW_NS", 0)
+    tool(tools / "tool", f"test -e {tools}/asked && echo 1 || kill -{name} $$")
+    with Engine(tools.parent / ".engine") as db, pytest.raises(ChildProcessError, match="'tool' was ended"):
+        db.get(tool_version, "tool")
+    (tools / "asked").touch()
+    with Engine(tools.parent / ".engine") as db:
+        assert db.get(tool_version, "tool") == "1", "although the executable is what it was"
+
+
 @pytest.mark.parametrize("name", ["", "a\0b", "no/such/tool", "\udcff"])
 def test_an_impossible_tool_is_missing(name: str, place: Path) -> None:
     with pytest.raises(ToolMissing):
