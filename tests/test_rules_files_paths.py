@@ -258,6 +258,11 @@ def test_a_root_that_is_a_link_works(place: Path) -> None:
     with Engine(None, root=place / "root") as db:
         assert db.get(read_text, "a") == "a"
         assert db.get(files_below) == ("a",)
+        for given in ("root", "real"):  # where tools tell absolute paths, they have no links
+            assert db.get(named, f"{place}/{given}/a") == "a"
+            assert db.get(named, f"{place}/{given}") == ""
+        with pytest.raises(OutsideRoot):
+            db.get(named, f"{place}/really/a")
     with Engine(None, root="/") as db:
         assert db.get(read_text, f"{place}/real/a"[1:]) == "a"
 
