@@ -72,7 +72,11 @@ def look(
             read = info.read_as_stamped(stamp, args)
             if read is not None:
                 return read[0], None, stamp if settled else RACY
-            value, error = _attempt(info, args)
+            try:
+                value, error = _attempt(info, args)
+            except ChangedWhileRead:  # it saw that itself: as good as another stamp
+                stamp = _taken(info, args)
+                continue
             after = _taken(info, args)
             if after == stamp:
                 return value, error, stamp if settled else RACY

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -104,6 +105,31 @@ def test_a_growing_file_is_read_to_an_end_or_not_at_all(place: Path) -> None:
     finally:
         done.set()
         writer.join()
+
+
+@pytest.mark.parametrize(("saves", "gives"), [(1, "1"), (2, "2"), (3, None)])
+def test_a_read_that_a_save_came_into_is_made_again_twice(
+    saves: int, gives: str | None, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("a").write_text("0" * files.CHUNK_BYTES)  # so large that it is not read in one look
+    reads: list[int] = []
+    pieces = files._pieces
+
+    def saved_meanwhile(path: str, limit: int) -> Iterator[bytes]:
+        reads.append(limit)
+        for piece in pieces(path, limit):
+            if len(reads) <= saves:
+                Path("a").write_text(f"{len(reads)}" * (files.CHUNK_BYTES + len(reads)))
+            yield piece
+
+    monkeypatch.setattr(files, "_pieces", saved_meanwhile)
+    with Engine(None, root=place) as db:
+        if gives is None:
+            with pytest.raises(ChangedWhileRead, match="kept changing"):
+                db.get(read_text, "a")
+        else:
+            assert db.get(read_text, "a") == gives * (files.CHUNK_BYTES + saves)
+        assert len(reads) == min(saves + 1, 3)
 
 
 @pytest.mark.parametrize("by_rename", [False, True])
