@@ -19,6 +19,8 @@ import os
 import stat
 import struct
 import time
+from functools import lru_cache
+from zlib import crc32
 
 from engine import root
 
@@ -113,13 +115,21 @@ def record_of(state: os.stat_result) -> bytes:
     return _RECORD.pack(
         _STATE,
         mode,
-        # Where not everybody may read, the answer depends on who asks (`sudo` after a plain run).
-        0 if mode & stat.S_IROTH else os.geteuid() + 1 & 0xFFFF_FFFF,
+        # Where not everybody may read, the answer depends on who asks.
+        0 if mode & stat.S_IROTH else _reader(os.geteuid()),
         state.st_mtime_ns & _U64,
         state.st_ctime_ns & _U64,
         state.st_size,
         state.st_ino,
     )
+
+
+@lru_cache(maxsize=8)
+def _reader(user: int) -> int:
+    """Who asks: a user (`sudo` after a plain run), and the groups, which one is put into to be let in."""
+    # Kept, since this is asked for each file: a process gets its groups when it starts.
+    groups = sorted({os.getegid(), *os.getgroups()})
+    return crc32(repr((user, groups)).encode()) or 1
 
 
 def file_size(stamp: bytes) -> int:
