@@ -7,9 +7,10 @@ Invariants
     S4  A stamp so young that the next write could leave it as it is, is not settled (git's racy rule).
 
 The device number is left out: it changes between boots and between containers, and the change time and
-inode already tell two files apart. Two cases are not seen: a directory moved across the root's border, with
-a link left in its place, keeps the stamps of the files in it; and where times are whole seconds and the
-clock is set back, a file may be written again at the very time that its stamp was believed of.
+inode already tell two files apart. Three cases are not seen: a directory moved across the root's border, with
+a link left in its place, keeps the stamps of the files in it; where times are whole seconds and the clock is
+set back, a file may be written again at the very time that its stamp was believed of; and a program that
+writes through a memory map gives the file its time when it first writes to a page, not when it goes on.
 """
 
 from __future__ import annotations
