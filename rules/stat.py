@@ -117,7 +117,7 @@ def record_of(state: os.stat_result) -> bytes:
         _STATE,
         mode,
         # Where not everybody may read, the answer depends on who asks.
-        0 if mode & stat.S_IROTH else _reader(os.geteuid()),
+        0 if mode & stat.S_IROTH else reader_of(os.geteuid()),
         state.st_mtime_ns & _U64,
         state.st_ctime_ns & _U64,
         state.st_size,
@@ -126,7 +126,7 @@ def record_of(state: os.stat_result) -> bytes:
 
 
 @lru_cache(maxsize=8)
-def _reader(user: int) -> int:
+def reader_of(user: int) -> int:
     """Who asks: a user (`sudo` after a plain run), and the groups, which one is put into to be let in."""
     # Kept, since this is asked for each file: a process gets its groups when it starts.
     groups = sorted({os.getegid(), *os.getgroups()})

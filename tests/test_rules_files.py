@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -112,17 +111,17 @@ def test_a_read_that_a_save_came_into_is_made_again_twice(
     saves: int, gives: str | None, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("a").write_text("0" * files.CHUNK_BYTES)  # so large that it is not read in one look
-    reads: list[int] = []
-    pieces = files._pieces
+    reads: list[str] = []
+    opened = files.open_below_root
 
-    def saved_meanwhile(path: str, limit: int) -> Iterator[bytes]:
-        reads.append(limit)
-        for piece in pieces(path, limit):
-            if len(reads) <= saves:
-                Path("a").write_text(f"{len(reads)}" * (files.CHUNK_BYTES + len(reads)))
-            yield piece
+    def saved_when_opened(path: str, wanted: str) -> tuple[int, os.stat_result]:
+        found = opened(path, wanted)
+        reads.append(path)
+        if len(reads) <= saves:
+            Path("a").write_text(f"{len(reads)}" * (files.CHUNK_BYTES + len(reads)))
+        return found
 
-    monkeypatch.setattr(files, "_pieces", saved_meanwhile)
+    monkeypatch.setattr(files, "open_below_root", saved_when_opened)
     with Engine(None, root=place) as db:
         if gives is None:
             with pytest.raises(ChangedWhileRead, match="kept changing"):

@@ -169,13 +169,13 @@ def test_a_user_who_was_put_into_the_group_of_a_file_may_read_what_was_refused(
         try:
             for groups, expected in (([], ("unreadable",)), ([4321], "X"), ([], ("unreadable",))):
                 os.setgroups(groups)
-                stat._reader.cache_clear()  # as in a process of its own, which is how one gets groups
+                stat.reader_of.cache_clear()  # as in a process of its own, which is how one gets groups
                 with without_privileges():
                     db.sync()
                     assert answer(lambda: db.get(shouted, "a")) == expected
         finally:
             os.setgroups(mine)
-            stat._reader.cache_clear()
+            stat.reader_of.cache_clear()
 
 
 def test_every_file_type_has_a_word() -> None:
