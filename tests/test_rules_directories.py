@@ -240,23 +240,6 @@ def test_a_tree_that_is_too_deep_is_refused_by_name_not_by_a_crash(place: Path) 
     assert glob("**/*.py") == ()
 
 
-def test_links_to_files_are_found_and_links_to_directories_are_not_followed(place: Path) -> None:
-    grow("d/a.py", "outside-of-pattern")
-    os.symlink("..", "d/up.py")
-    os.symlink("d", "to-d")
-    os.symlink("d/a.py", "link.py")
-    os.symlink("nowhere", "dangling.py")
-    os.symlink("/etc/passwd", "outside.py")
-    os.symlink("loop.py", "loop.py")
-    os.mkfifo("fifo.py")
-    with Engine(None, root=place) as db:
-        assert db.get(glob, "**/*.py") == ("d/a.py", "link.py")
-        assert db.get(files_below, "to-d") == ("to-d/a.py",), "asked for by name, it is entered"
-        grow("nowhere")
-        db.sync()
-        assert db.get(glob, "**/*.py") == ("d/a.py", "dangling.py", "link.py")
-
-
 def test_an_unreadable_directory_is_an_error_until_it_can_be_read_or_is_ignored(place: Path) -> None:
     grow("a.py", "d/b.py")
     with Engine(None, root=place) as db:
