@@ -71,7 +71,7 @@ def look(
             settled = info.settled is None or info.settled(stamp)
             read = info.read_as_stamped(stamp, args)
             if read is not None:
-                return read[0], None, stamp if settled else RACY
+                return _only(info, read), None, stamp if settled else RACY
             try:
                 value, error = _attempt(info, args)
             except ChangedWhileRead:  # it saw that itself: as good as another stamp
@@ -88,6 +88,13 @@ def look(
         return ABSENT, error, RACY  # its stamp fails: that is its value until the next look
     finally:
         CURRENT.reset(token)
+
+
+def _only(info: QueryInfo, read: object) -> Any:
+    if isinstance(read, tuple) and len(read) == 1:
+        return read[0]
+    cause = f"its as_stamped= gave {short(read)}, and not a tuple of one value"
+    raise BadQuery(query=info.name, cause=cause, hint="Give (value,), or None where it did not hold.")
 
 
 def _attempt(info: QueryInfo, args: tuple[Any, ...]) -> tuple[Any, Exception | None]:
