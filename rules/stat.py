@@ -56,6 +56,7 @@ _RECORD = struct.Struct("<cIIQQQQ")  # _STATE, mode, reader, mtime_ns, ctime_ns,
 # O_PATH needs no permission to read: names can be looked up in a directory that cannot be listed. Linux only.
 _FIND: int = getattr(os, "O_PATH", os.O_RDONLY)
 _PATH_MAX = 4096  # bytes of a whole path, with the NUL at its end
+_LOOK_UP = stat.S_IROTH | stat.S_IXOTH  # to read the names in a directory, and to see what they are
 _U64 = 0xFFFF_FFFF_FFFF_FFFF  # times before 1970 and after 2554 wrap around: only equality counts
 
 
@@ -113,11 +114,12 @@ def stamp_of(full: str) -> bytes:
 def record_of(state: os.stat_result) -> bytes:
     """The part of a stamp that describes one file: equal records, unchanged file."""
     mode = state.st_mode
+    wanted = _LOOK_UP if stat.S_ISDIR(mode) else stat.S_IROTH
     return _RECORD.pack(
         _STATE,
         mode,
         # Where not everybody may read, the answer depends on who asks.
-        0 if mode & stat.S_IROTH else reader_of(os.geteuid()),
+        0 if mode & wanted == wanted else reader_of(os.geteuid()),
         state.st_mtime_ns & _U64,
         state.st_ctime_ns & _U64,
         state.st_size,

@@ -149,10 +149,15 @@ def test_who_may_not_read_a_file_does_not_answer_for_who_may(place: Path) -> Non
     mine = stat.file_stamp("a")
     with without_privileges():
         assert stat.file_stamp("a") != mine
-    Path("a").chmod(0o644)
-    mine = stat.file_stamp("a")
+    Path("d").mkdir(mode=0o744)  # whose names everybody may read, but not of what kind they are
+    mine = stat.file_stamp("d")
     with without_privileges():
-        assert stat.file_stamp("a") == mine
+        assert stat.file_stamp("d") != mine
+    Path("a").chmod(0o644)
+    Path("d").chmod(0o755)
+    mine = stat.file_stamp("a") + stat.file_stamp("d")
+    with without_privileges():
+        assert stat.file_stamp("a") + stat.file_stamp("d") == mine
 
 
 def test_a_user_who_was_put_into_the_group_of_a_file_may_read_what_was_refused(
