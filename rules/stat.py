@@ -56,7 +56,8 @@ _RECORD = struct.Struct("<cIIQQQQ")  # _STATE, mode, reader, mtime_ns, ctime_ns,
 # O_PATH needs no permission to read: names can be looked up in a directory that cannot be listed. Linux only.
 _FIND: int = getattr(os, "O_PATH", os.O_RDONLY)
 _PATH_MAX = 4096  # bytes of a whole path, with the NUL at its end
-_LOOK_UP = stat.S_IROTH | stat.S_IXOTH  # to read the names in a directory, and to see what they are
+_READ = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH  # by everybody: the owner may be let do less than others
+_LISTED = _READ | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH  # also what the names in it are of
 _U64 = 0xFFFF_FFFF_FFFF_FFFF  # times before 1970 and after 2554 wrap around: only equality counts
 
 
@@ -114,7 +115,7 @@ def stamp_of(full: str) -> bytes:
 def record_of(state: os.stat_result) -> bytes:
     """The part of a stamp that describes one file: equal records, unchanged file."""
     mode = state.st_mode
-    wanted = _LOOK_UP if stat.S_ISDIR(mode) else stat.S_IROTH
+    wanted = _LISTED if stat.S_ISDIR(mode) else _READ
     return _RECORD.pack(
         _STATE,
         mode,

@@ -149,6 +149,10 @@ def test_who_may_not_read_a_file_does_not_answer_for_who_may(place: Path) -> Non
     mine = stat.file_stamp("a")
     with without_privileges():
         assert stat.file_stamp("a") != mine
+    Path("a").chmod(0o604)  # its group may do less than all others
+    mine = stat.file_stamp("a")
+    with without_privileges():
+        assert stat.file_stamp("a") != mine
     Path("d").mkdir(mode=0o744)  # whose names everybody may read, but not of what kind they are
     mine = stat.file_stamp("d")
     with without_privileges():
