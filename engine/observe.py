@@ -19,7 +19,7 @@ from engine.errors import BadQuery, ChangedWhileRead
 from engine.failure import is_transient
 from engine.frame import CURRENT, SealedFrame
 from engine.graph import ABSENT
-from engine.key import display
+from engine.key import display, short
 from engine.query import QueryInfo
 
 CHUNK = 4096  # stamps taken in one call: 10 ms for files, so that an interrupt is not kept waiting
@@ -65,15 +65,19 @@ def look(
         if info.stamp is None:
             return *_attempt(info, args), RACY if info.observed else None
         if stamp is None:
-            stamp = info.stamp_of(args)
+            stamp = _taken(info, args)
         for _ in range(READS):
             # Asked before the read: after a long one a young stamp would look old enough (B1).
             settled = info.settled is None or info.settled(stamp)
             read = info.read_as_stamped(stamp, args)
             if read is not None:
-                return read[0], None, stamp if settled else RACY
-            value, error = _attempt(info, args)
-            after = info.stamp_of(args)
+                return _only(info, read), None, stamp if settled else RACY
+            try:
+                value, error = _attempt(info, args)
+            except ChangedWhileRead:  # it saw that itself: as good as another stamp
+                stamp = _taken(info, args)
+                continue
+            after = _taken(info, args)
             if after == stamp:
                 return value, error, stamp if settled else RACY
             stamp = after
@@ -84,6 +88,13 @@ def look(
         return ABSENT, error, RACY  # its stamp fails: that is its value until the next look
     finally:
         CURRENT.reset(token)
+
+
+def _only(info: QueryInfo, read: object) -> Any:
+    if isinstance(read, tuple) and len(read) == 1:
+        return read[0]
+    cause = f"its as_stamped= gave {short(read)}, and not a tuple of one value"
+    raise BadQuery(query=info.name, cause=cause, hint="Give (value,), or None where it did not hold.")
 
 
 def _attempt(info: QueryInfo, args: tuple[Any, ...]) -> tuple[Any, Exception | None]:
@@ -143,7 +154,7 @@ def taken_together(info: QueryInfo, chunk: list[Any]) -> Sequence[bytes | None]:
     assert info.stamps is not None
     taken: Sequence[bytes | None]
     try:
-        taken = info.stamps(chunk)
+        taken = [*info.stamps(chunk)]  # of a generator, too
     except Exception:
         taken = [_stamp(info, (argument,)) for argument in chunk]  # those that can be taken are
     if len(taken) != len(chunk):
@@ -157,6 +168,17 @@ def taken_together(info: QueryInfo, chunk: list[Any]) -> Sequence[bytes | None]:
 
 def _stamp(info: QueryInfo, args: tuple[Any, ...]) -> bytes | None:
     try:
-        return info.stamp_of(args)
+        return _taken(info, args)
     except Exception:
         return None  # looked at by reading it, which makes what is wrong its value
+
+
+def _taken(info: QueryInfo, args: tuple[Any, ...]) -> bytes:
+    stamp: object = info.stamp_of(args)
+    if isinstance(stamp, bytes):
+        return stamp
+    raise BadQuery(
+        query=info.name,
+        cause=f"its stamp= gave {short(stamp)}, and a stamp is bytes",
+        hint="Make bytes of what tells a change: str(when).encode().",
+    )

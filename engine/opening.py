@@ -69,7 +69,10 @@ def open_core(
         raise BadSettings(synchronous=synchronous, hint='Say "NORMAL" or "FULL".')
     store = None if path is None else _opened(Path(path), read_only, synchronous)
     place = Path(root) if root is not None else Path(path).absolute().parent if path else Path.cwd()
-    core = Core(store, place.absolute(), workers=workers, strict=strict, depth_limit=depth_limit)
+    place = place.absolute()
+    if ".." in place.parts:  # as it is written, no absolute path would seem to be below it
+        place = Path(os.path.realpath(place))
+    core = Core(store, place, workers=workers, strict=strict, depth_limit=depth_limit)
     core.relaxes_collector = relax_collector
     if core.saves:  # else nobody could read again what was computed here
         core.memory = Memory(LIMIT if max_memory is None else max_memory)

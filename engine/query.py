@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterable, Sequence
 from types import MethodType
 from typing import (
@@ -245,8 +246,18 @@ class QueryInfo:
         return cast("tuple[Any] | None", self._apply(functools.partial(self.as_stamped, stamp), args))
 
     def place_of(self, args: tuple[Any, ...]) -> str | None:
-        """The path below the root that an observed input looks at; None where it looks at no file."""
-        return None if self.place is None else cast("str | None", self._apply(self.place, args))
+        """The path below the root that an observed input looks at; None where it looks at no file.
+
+        Also where `place=` fails or gives no path: no event tells of the input then, and it is polled.
+        """
+        if self.place is None:
+            return None
+        try:
+            found = self._apply(self.place, args)
+            path = None if found is None else os.fspath(found)
+        except Exception:  # of the host: a watch has other inputs to look after
+            return None
+        return path if isinstance(path, str) else None
 
     def _apply(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         if self.kinds is not None:

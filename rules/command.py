@@ -4,7 +4,8 @@ Invariants
     T1  No shell. The arguments are passed as they are; nothing is read from standard input.
     T2  A tool gets a small environment of its own, so that its answer does not depend on the caller's.
     T3  It ends by itself, or is ended with its children after `TIMEOUT_S` or `MAX_OUTPUT_BYTES`.
-    T4  A tool that is missing or fails is an answer, a `ToolError`, until the executable changes.
+    T4  A tool that is missing or fails is an answer, a `ToolError`, until the executable changes. That
+        somebody ended it is none.
 
 Only the executable itself is looked at. A wrapper that chooses the real tool (pyenv, asdf) hides a change
 of what it chooses: name the real one.
@@ -27,6 +28,7 @@ from engine.rules.stat import settled, stamp_of
 TIMEOUT_S = 10.0  # a cold start of a JVM takes two; nobody waits longer for a version
 MAX_OUTPUT_BYTES = 64 * 1024  # a version is a line; gcc -v prints some kilobytes
 PASSED_ON = ("PATH", "HOME", "TMPDIR")  # without which tools do not start
+_ENDED = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # which come from outside
 _NOT_RUNNABLE = (errno.ENOEXEC, errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.E2BIG, errno.ELOOP)
 
 
@@ -67,6 +69,8 @@ def tool_version(*command: str) -> str:
         raise ToolMissing(command, "missing")
     arguments = command[1:] or ("--version",)
     status, output = _run([full, *arguments], command)
+    if -status in _ENDED:  # for want of memory, or with all of the service that runs it
+        raise ChildProcessError(f"{' '.join(command)!a} was ended by signal {-status}")
     if status != 0:
         raise ToolError(command, f"exit status {status}" if status > 0 else f"killed by signal {-status}")
     return output.decode("utf-8", "backslashreplace").rstrip()
@@ -77,8 +81,12 @@ def _executable(command: tuple[str, ...]) -> str | None:
     if not command or not command[0] or "\0" in command[0]:
         return None
     name = command[0]
-    # os.environ, not `variable`: inputs read no queries, and the result is part of the stamp.
-    return shutil.which(os.path.join(root(), name) if "/" in name else name)
+    if "/" in name:
+        return shutil.which(os.path.join(root(), name))
+    # os.environ, not `variable`: inputs read no queries, and the result is part of the stamp. A relative
+    # directory on PATH is one below the root, where the tool runs: what is stamped has to be what is run.
+    directories = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return shutil.which(name, path=os.pathsep.join(os.path.join(root(), one) for one in directories))
 
 
 def _run(argv: list[str], command: tuple[str, ...]) -> tuple[int, bytes]:

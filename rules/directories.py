@@ -5,8 +5,8 @@ Invariants
         names that match changed. Elsewhere nothing runs.
     D2  Only directories in which something can match are listed: "src/*.py" looks at the root and "src".
     D3  Ignored directories are not listed, whatever lies in them. `.git` and `.engine` never are.
-    D4  Links to directories are not followed, so no walk is endless and no file is found twice by one.
-        Links to files are found under their own names.
+    D4  A link to a directory is followed where it is named, before the first wildcard, and by no wildcard.
+        So no walk is endless, and no file is found twice by one. Links to files are found by their names.
     D5  Results are sorted by the text of the path.
 
 Ignore rules are those of `.gitignore` files at the root and below, as git reads them. What git takes from
@@ -60,6 +60,8 @@ def listing(path: str = "") -> tuple[Entry, ...]:
             raise ChangedWhileRead(f"{path!a} changed while it was listed")
     except FileNotFoundError as error:  # an entry vanished before its kind was known
         raise ChangedWhileRead(f"{path!a} changed while it was listed") from error
+    except PermissionError as error:  # its names may be read, and nothing may be looked up in it
+        raise FileError(path, "unreadable") from error
     finally:
         os.close(descriptor)
     return tuple(sorted(entries, key=lambda entry: entry.name))
@@ -70,6 +72,8 @@ def _entry_kind(entry: os.DirEntry[str]) -> str:
         return "file"
     if entry.is_dir(follow_symlinks=False):
         return "directory"
+    if entry.is_symlink():  # as a rule the directory itself tells so much
+        return "symlink"
     return kind_of(entry.stat(follow_symlinks=False).st_mode)
 
 
@@ -148,7 +152,8 @@ def glob(pattern: str, *, ignore: bool = True) -> tuple[str, ...]:
 
     `*`, `?`, `[abc]`, `[!abc]` match within one name, hidden ones too; `**` stands for any number of
     directories, and at the end for every file below. `[*]` is a plain star. Alternatives in braces are
-    refused: ask for each of them. With `ignore=False`, ignore files are not looked at.
+    refused: ask for each of them. Links to directories are followed where the pattern names them before its
+    first wildcard. With `ignore=False`, ignore files are not looked at.
     """
     if not isinstance(pattern, str):
         raise BadPattern(
@@ -187,7 +192,9 @@ def matches_below(directory: str, pattern: str, ignore: bool) -> tuple[str, ...]
     names = []
     for entry in entries:
         name = entry.name
-        if entry.kind == "directory":
+        if entry.kind == "directory" or (
+            entry.kind == "symlink" and _enters(pattern, _joined(directory, name))
+        ):
             if name not in ALWAYS_SKIPPED and _next_states(segments, states, name):
                 names.append(name + "/")
         elif any(matches is None or matches(name) for matches in accepted):
@@ -239,6 +246,12 @@ def _compiled(pattern: str) -> tuple[Segment, ...]:
         else:
             segments.append(part.__eq__)
     return tuple(segments)
+
+
+def _enters(pattern: str, link: str) -> bool:
+    """Whether a pattern names this link before its first wildcard, and it leads to a directory (D4)."""
+    is_named = pattern.startswith(f"{link}/") and not any(character in link for character in "*?[")
+    return is_named and kind(link) == "directory"
 
 
 @lru_cache(maxsize=4096)  # a walk goes from a directory to those in it

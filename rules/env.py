@@ -3,7 +3,8 @@
 Invariants
     N1  A variable that is not set is None, and whoever read it runs again when it is set.
     N2  Only the variables that were read count, each by itself.
-    N3  Values of variables are not stored: they may be secrets.
+    N3  Values of variables are not stored: they may be secrets. One that the host sets is, as all
+        that is set, until the store is opened again.
 """
 
 from __future__ import annotations

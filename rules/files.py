@@ -206,14 +206,14 @@ def stat_stamp(path: str) -> bytes:
 def canonical_path(path: str | os.PathLike[str]) -> str:
     """The one spelling of a path that queries take: "./a//b.py" becomes "a/b.py", the root is "".
 
-    An absolute path below the root becomes relative to it. `a/../b` is taken to be `b`, without a look
-    at whether `a` is a link. Raises OutsideRoot for what is not below the root.
+    An absolute path below the root, as that was given or without links, becomes relative to it. `a/../b` is
+    taken to be `b`, without a look at whether `a` is a link. Raises OutsideRoot for any other.
     """
     text = os.fspath(path)
     normal = posixpath.normpath(text)
     if normal.startswith("/"):
-        base = f"{root()}".rstrip("/")
-        if normal != base and not normal.startswith(base + "/"):
+        base = _base_of(normal)
+        if base is None:
             raise OutsideRoot(text, "outside root")
         normal = normal[len(base) + 1 :]
     if normal == ".." or normal.startswith("../"):
@@ -294,7 +294,7 @@ def _kind(path: str) -> str:
     full = full_path(path)
     try:
         if _FIND is None:
-            state, inside = os.stat(full), is_below_root(os.path.realpath(full))
+            state, inside = os.stat(full), _base_of(os.path.realpath(full)) is not None
         else:
             descriptor = os.open(full, _FIND | os.O_CLOEXEC)
             try:
@@ -314,16 +314,16 @@ def _is_inside(descriptor: int, full: str) -> bool:
         real = os.path.realpath(full)
         if not os.path.samestat(os.stat(real), os.fstat(descriptor)):
             raise ChangedWhileRead(f"{full!a} was replaced while it was opened") from None
-    return real == full or is_below_root(real)  # no link led to most of them
+    return real == full or _base_of(real) is not None  # no link led to most of them
 
 
-def is_below_root(real: str) -> bool:
-    """Whether a path without links is the root or lies below it."""
+def _base_of(path: str) -> str | None:
+    """The root, as it was given or else without links, of an absolute path that is it or lies below it."""
     base = f"{root()}".rstrip("/")
-    if real == base or real.startswith(base + "/"):
-        return True  # a path without links starts with the root's: so that has no links either
+    if path == base or path.startswith(base + "/"):
+        return base  # where the path has no links, this has none either
     base = os.path.realpath(base or "/").rstrip("/")
-    return real == base or real.startswith(base + "/")
+    return base if path == base or path.startswith(base + "/") else None
 
 
 def _answer(full: str, error: OSError | ValueError) -> str:

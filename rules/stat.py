@@ -7,9 +7,10 @@ Invariants
     S4  A stamp so young that the next write could leave it as it is, is not settled (git's racy rule).
 
 The device number is left out: it changes between boots and between containers, and the change time and
-inode already tell two files apart. Two cases are not seen: a directory moved across the root's border, with
-a link left in its place, keeps the stamps of the files in it; and where times are whole seconds and the
-clock is set back, a file may be written again at the very time that its stamp was believed of.
+inode already tell two files apart. Three cases are not seen: a directory moved across the root's border, with
+a link left in its place, keeps the stamps of the files in it; where times are whole seconds and the clock is
+set back, a file may be written again at the very time that its stamp was believed of; and a program that
+writes through a memory map gives the file its time when it first writes to a page, not when it goes on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import os
 import stat
 import struct
 import time
+from functools import lru_cache
+from zlib import crc32
 
 from engine import root
 
@@ -53,6 +56,8 @@ _RECORD = struct.Struct("<cIIQQQQ")  # _STATE, mode, reader, mtime_ns, ctime_ns,
 # O_PATH needs no permission to read: names can be looked up in a directory that cannot be listed. Linux only.
 _FIND: int = getattr(os, "O_PATH", os.O_RDONLY)
 _PATH_MAX = 4096  # bytes of a whole path, with the NUL at its end
+_READ = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH  # by everybody: the owner may be let do less than others
+_LISTED = _READ | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH  # also what the names in it are of
 _U64 = 0xFFFF_FFFF_FFFF_FFFF  # times before 1970 and after 2554 wrap around: only equality counts
 
 
@@ -110,16 +115,25 @@ def stamp_of(full: str) -> bytes:
 def record_of(state: os.stat_result) -> bytes:
     """The part of a stamp that describes one file: equal records, unchanged file."""
     mode = state.st_mode
+    wanted = _LISTED if stat.S_ISDIR(mode) else _READ
     return _RECORD.pack(
         _STATE,
         mode,
-        # Where not everybody may read, the answer depends on who asks (`sudo` after a plain run).
-        0 if mode & stat.S_IROTH else os.geteuid() + 1 & 0xFFFF_FFFF,
+        # Where not everybody may read, the answer depends on who asks.
+        0 if mode & wanted == wanted else reader_of(os.geteuid()),
         state.st_mtime_ns & _U64,
         state.st_ctime_ns & _U64,
         state.st_size,
         state.st_ino,
     )
+
+
+@lru_cache(maxsize=8)
+def reader_of(user: int) -> int:
+    """Who asks: a user (`sudo` after a plain run), and the groups, which one is put into to be let in."""
+    # Kept, since this is asked for each file: a process gets its groups when it starts.
+    groups = sorted({os.getegid(), *os.getgroups()})
+    return crc32(repr((user, groups)).encode()) or 1
 
 
 def file_size(stamp: bytes) -> int:

@@ -16,6 +16,7 @@ import pytest
 from engine import Engine, input
 from engine.recover import reopen
 from engine.rules.files import FileError, read_text
+from engine.rules.stat import file_stamp
 from engine.watch.places import Places
 
 TREE = ("a/one.txt", "a/deep/two.txt", "b/three.txt")
@@ -100,6 +101,21 @@ def test_an_input_without_a_place_is_listed_elsewhere(filed: Filed) -> None:
     filed.places.grow()
     assert len(filed.places.elsewhere) == 3
     assert len(filed.places) == 0
+
+
+@pytest.mark.parametrize(("given", "where"), [(Path, ["a/one.txt"]), (len, []), (int, [])])
+def test_a_place_may_be_a_path_and_what_is_none_is_elsewhere(
+    given: Callable[[str], Any], where: list[str], filed: Filed
+) -> None:
+    @input(stamp=file_stamp, place=given, name="placed")
+    def placed(path: str) -> str:
+        return path
+
+    filed.db.get(placed, "a/one.txt")
+    filed.file("b/three.txt")
+    assert filed.at("a/one.txt") == where
+    assert filed.at("b/three.txt") == ["b/three.txt"], "others are filed all the same"
+    assert len(filed.places.elsewhere) == (not where)
 
 
 def test_through_links_an_input_is_filed_at_each_link_and_at_what_they_reach(filed: Filed) -> None:

@@ -240,23 +240,6 @@ def test_a_tree_that_is_too_deep_is_refused_by_name_not_by_a_crash(place: Path) 
     assert glob("**/*.py") == ()
 
 
-def test_links_to_files_are_found_and_links_to_directories_are_not_followed(place: Path) -> None:
-    grow("d/a.py", "outside-of-pattern")
-    os.symlink("..", "d/up.py")
-    os.symlink("d", "to-d")
-    os.symlink("d/a.py", "link.py")
-    os.symlink("nowhere", "dangling.py")
-    os.symlink("/etc/passwd", "outside.py")
-    os.symlink("loop.py", "loop.py")
-    os.mkfifo("fifo.py")
-    with Engine(None, root=place) as db:
-        assert db.get(glob, "**/*.py") == ("d/a.py", "link.py")
-        assert db.get(files_below, "to-d") == ("to-d/a.py",), "asked for by name, it is entered"
-        grow("nowhere")
-        db.sync()
-        assert db.get(glob, "**/*.py") == ("d/a.py", "dangling.py", "link.py")
-
-
 def test_an_unreadable_directory_is_an_error_until_it_can_be_read_or_is_ignored(place: Path) -> None:
     grow("a.py", "d/b.py")
     with Engine(None, root=place) as db:
@@ -278,6 +261,28 @@ def test_an_unreadable_directory_is_an_error_until_it_can_be_read_or_is_ignored(
         with without_privileges():
             db.sync()
             assert db.get(glob, "**/*.py") == ("a.py", "d/b.py")
+
+
+def test_a_directory_whose_names_may_be_read_and_no_more_is_listed_or_an_answer(place: Path) -> None:
+    grow("d/a")
+    os.symlink("a", "d/link")
+    Path("d").chmod(0o444)
+    with Engine(None, root=place) as db, without_privileges():
+        assert db.get(listing, "d") == (Entry("a", "file"), Entry("link", "symlink"))
+        assert db.get(glob, "**") == ("d/a",), "where the link leads cannot be known"
+    Path("d").chmod(0o755)
+    os.mkfifo("d/fifo")  # of which not every directory tells what it is
+    Path("d").chmod(0o444)
+    with Engine(None, root=place) as db:
+        with without_privileges():
+            for _ in range(2):
+                with pytest.raises(FileError) as caught:
+                    db.get(listing, "d")
+                assert (caught.value.path, caught.value.kind) == ("d", "unreadable")
+        Path("d").chmod(0o755)
+        with without_privileges():
+            db.sync()
+            assert [entry.name for entry in db.get(listing, "d")] == ["a", "fifo", "link"]
 
 
 def test_files_below_one_directory_are_those_that_glob_finds_there(place: Path) -> None:

@@ -185,6 +185,23 @@ def test_a_tool_of_the_project_is_named_from_the_root(tools: Path, monkeypatch: 
         assert db.get(tool_version, f"{tools}/tool") == str(tools.parent)
 
 
+def test_a_relative_directory_on_the_path_is_one_below_the_root(
+    tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stat, "RACY_WINDOW_NS", 0)
+    elsewhere = tools.parent / "elsewhere"
+    tool(tools / "tool", "echo 1")
+    elsewhere.mkdir()
+    tool(elsewhere / "bin" / "tool", "echo of another project")
+    monkeypatch.setenv("PATH", f"bin{os.pathsep}{os.defpath}")
+    with Engine(None, root=tools.parent) as db:
+        for directory, version in ((elsewhere, "1"), (elsewhere / "bin", "2"), (tools.parent, "3")):
+            monkeypatch.chdir(directory)
+            tool(tools / "tool", f"echo {version}")
+            db.sync()
+            assert db.get(tool_version, "tool") == version
+
+
 def test_a_tool_gets_no_shell_no_input_and_a_small_environment(
     tools: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +226,19 @@ def test_a_tool_that_fails_is_an_answer(body: str, kind: str, tools: Path) -> No
         tool_version("tool")
     assert caught.value.kind == kind
     assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize("name", ["KILL", "TERM"])
+def test_that_somebody_ended_a_tool_is_no_answer(
+    name: str, tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stat, "RACY_WINDOW_NS", 0)
+    tool(tools / "tool", f"test -e {tools}/asked && echo 1 || kill -{name} $$")
+    with Engine(tools.parent / ".engine") as db, pytest.raises(ChildProcessError, match="'tool' was ended"):
+        db.get(tool_version, "tool")
+    (tools / "asked").touch()
+    with Engine(tools.parent / ".engine") as db:
+        assert db.get(tool_version, "tool") == "1", "although the executable is what it was"
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "no/such/tool", "\udcff"])

@@ -106,6 +106,31 @@ def test_a_growing_file_is_read_to_an_end_or_not_at_all(place: Path) -> None:
         writer.join()
 
 
+@pytest.mark.parametrize(("saves", "gives"), [(1, "1"), (2, "2"), (3, None)])
+def test_a_read_that_a_save_came_into_is_made_again_twice(
+    saves: int, gives: str | None, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("a").write_text("0" * files.CHUNK_BYTES)  # so large that it is not read in one look
+    reads: list[str] = []
+    opened = files.open_below_root
+
+    def saved_when_opened(path: str, wanted: str) -> tuple[int, os.stat_result]:
+        found = opened(path, wanted)
+        reads.append(path)
+        if len(reads) <= saves:
+            Path("a").write_text(f"{len(reads)}" * (files.CHUNK_BYTES + len(reads)))
+        return found
+
+    monkeypatch.setattr(files, "open_below_root", saved_when_opened)
+    with Engine(None, root=place) as db:
+        if gives is None:
+            with pytest.raises(ChangedWhileRead, match="kept changing"):
+                db.get(read_text, "a")
+        else:
+            assert db.get(read_text, "a") == gives * (files.CHUNK_BYTES + saves)
+        assert len(reads) == min(saves + 1, 3)
+
+
 @pytest.mark.parametrize("by_rename", [False, True])
 def test_what_is_kept_of_a_file_that_is_rewritten_all_the_time_is_right_in_the_end(
     by_rename: bool, place: Path

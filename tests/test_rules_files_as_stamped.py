@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from engine import Engine, query
+from engine import BadQuery, Engine, input, query
 from engine.rules import files
 from engine.rules.files import bytes_as_stamped, read_bytes, read_text, text_as_stamped
 from engine.rules.stat import file_stamp
@@ -146,3 +147,14 @@ def test_what_is_no_text_or_too_large_is_left_to_those_who_say_so(
     assert bytes_as_stamped(file_stamp("a"), "a") is None
     monkeypatch.chdir("/proc/self")
     assert bytes_as_stamped(file_stamp("status"), "status") is None, "it claims to have no bytes"
+
+
+def test_what_is_read_in_one_look_and_is_no_tuple_of_one_is_an_error(place: Path) -> None:
+    whole: Any = lambda stamp, name: f"all of {name}"  # noqa: E731 -- as somebody may write it
+
+    @input(stamp=file_stamp, as_stamped=whole, name="read_whole")
+    def read_whole(name: str) -> str:
+        return f"all of {name}"
+
+    with Engine(None, root=place) as db, pytest.raises(BadQuery, match=r"(?s)read_whole.*Give \(value,\)"):
+        db.get(read_whole, "a")

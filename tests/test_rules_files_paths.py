@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import pytest
 
-from engine import ChangedWhileRead, Engine, Query, Transient
+from engine import ChangedWhileRead, Engine, Query, Transient, query
 from engine.rules import files
 from engine.rules.directories import files_below, listing
 from engine.rules.files import (
@@ -140,6 +140,30 @@ def test_a_path_has_one_spelling() -> None:
             canonical_path(outside)
 
 
+@query
+def named(path: str) -> str:
+    return canonical_path(path)
+
+
+def test_an_absolute_path_is_below_a_root_that_was_given_with_dots(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow("project/a", "project/scripts/x", "elsewhere/inner/")
+    os.symlink(place / "elsewhere" / "inner", "project/link")
+    monkeypatch.chdir(place / "project" / "scripts")
+    for given in ("..", place / "project" / "scripts" / "..", "../../project"):
+        with Engine(None, root=given) as db:
+            assert db.root == place / "project"
+            assert db.get(named, f"{place}/project/a") == "a"
+    with Engine("../.engine") as db:
+        assert db.get(named, f"{place}/project/a") == "a"
+    with Engine(None, root="../link/..") as db:
+        assert db.root == place / "elsewhere", "above the directory that the link leads to"
+    monkeypatch.chdir("/")
+    with Engine(None, root="..") as db:
+        assert db.get(named, "/etc/x") == "etc/x"
+
+
 def test_what_is_wrong_with_a_path_says_which_root_is_meant_and_how_it_is_written(tmp_path: Path) -> None:
     with pytest.raises(OutsideRoot, match="without one the working directory"):
         canonical_path("../x")
@@ -234,6 +258,11 @@ def test_a_root_that_is_a_link_works(place: Path) -> None:
     with Engine(None, root=place / "root") as db:
         assert db.get(read_text, "a") == "a"
         assert db.get(files_below) == ("a",)
+        for given in ("root", "real"):  # where tools tell absolute paths, they have no links
+            assert db.get(named, f"{place}/{given}/a") == "a"
+            assert db.get(named, f"{place}/{given}") == ""
+        with pytest.raises(OutsideRoot):
+            db.get(named, f"{place}/really/a")
     with Engine(None, root="/") as db:
         assert db.get(read_text, f"{place}/real/a"[1:]) == "a"
 

@@ -15,7 +15,7 @@ import pytest
 from engine import Engine, query
 from engine.rules import stat
 from engine.rules.files import read_text
-from tests.folders import HOSTILE, coarse, place, trusting, without_privileges
+from tests.folders import HOSTILE, answer, coarse, place, trusting, without_privileges
 
 __all__ = ["place", "trusting"]  # fixtures
 
@@ -149,10 +149,42 @@ def test_who_may_not_read_a_file_does_not_answer_for_who_may(place: Path) -> Non
     mine = stat.file_stamp("a")
     with without_privileges():
         assert stat.file_stamp("a") != mine
-    Path("a").chmod(0o644)
+    Path("a").chmod(0o604)  # its group may do less than all others
     mine = stat.file_stamp("a")
     with without_privileges():
-        assert stat.file_stamp("a") == mine
+        assert stat.file_stamp("a") != mine
+    Path("d").mkdir(mode=0o744)  # whose names everybody may read, but not of what kind they are
+    mine = stat.file_stamp("d")
+    with without_privileges():
+        assert stat.file_stamp("d") != mine
+    Path("a").chmod(0o644)
+    Path("d").chmod(0o755)
+    mine = stat.file_stamp("a") + stat.file_stamp("d")
+    with without_privileges():
+        assert stat.file_stamp("a") + stat.file_stamp("d") == mine
+
+
+def test_a_user_who_was_put_into_the_group_of_a_file_may_read_what_was_refused(
+    place: Path, trusting: None
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    Path("a").write_text("x")
+    Path("a").chmod(0o640)
+    os.chown("a", 0, 4321)
+    mine = os.getgroups()
+    with Engine(None, root=place) as db:
+        assert db.get(shouted, "a") == "X"  # loads what nobody may load
+        try:
+            for groups, expected in (([], ("unreadable",)), ([4321], "X"), ([], ("unreadable",))):
+                os.setgroups(groups)
+                stat.reader_of.cache_clear()  # as in a process of its own, which is how one gets groups
+                with without_privileges():
+                    db.sync()
+                    assert answer(lambda: db.get(shouted, "a")) == expected
+        finally:
+            os.setgroups(mine)
+            stat.reader_of.cache_clear()
 
 
 def test_every_file_type_has_a_word() -> None:

@@ -270,6 +270,36 @@ def test_an_input_whose_stamps_fail_has_that_failure_as_its_value(place: Path) -
             db.get(entry, "bad")
 
 
+@pytest.mark.parametrize("given", ["1", 1, None, 1.5])
+def test_a_stamp_that_is_not_bytes_is_an_error_that_says_what_to_give(given: Any, place: Path) -> None:
+    @input(stamp=lambda name: given, name="stamped_otherwise")
+    def stamped_otherwise(name: str) -> str:
+        return name
+
+    with Engine(place / ".engine") as db:
+        for _ in range(2):
+            with pytest.raises(BadQuery, match=r"(?s)stamped_otherwise.*str\(when\)\.encode"):
+                db.get(stamped_otherwise, "a")
+            db.sync()
+        assert db.get(single, "a") == "a"
+    with Engine(place / ".engine") as db:
+        assert db.get(single, "a") == "a"
+        assert db.counts().executed == 0, "the commit took no harm"
+
+
+def test_stamps_may_come_from_a_generator(place: Path) -> None:
+    yielding: Any = lambda names: (alone(name) for name in names)  # noqa: E731 -- as somebody may write it
+
+    @input(stamp=alone, stamps=yielding, name="one_by_one")
+    def one_by_one(name: str) -> str:
+        return name
+
+    with Engine(None, root=place) as db:
+        assert db.get(one_by_one, "a") == "a"
+        assert db.sync() == 0
+        assert observe.stamps(place, [(info_of(one_by_one), (name,)) for name in "ab"]) == [b"'a'", b"'b'"]
+
+
 @pytest.mark.parametrize(
     ("now", "proves"),
     [(102.000_5, False), (102.009, False), (102.021, True), (99.995, False), (97.9, True), (200.0, True)],
