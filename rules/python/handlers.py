@@ -38,9 +38,8 @@ class Context:
 
 def _function(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
     ahead = taken_over(scope, node.name)
-    scope.bound.add(node.name)
-    scope.places.add(node.name)
-    qualified = scope.prefix + node.name
+    place = _binds(scope, node.name)
+    qualified = f"{place}.{node.name}" if place else node.name
     kind = "method" if scope.kind is CLASS else "function"
     if node.__class__ is ast.AsyncFunctionDef:
         kind = f"async {kind}"
@@ -136,9 +135,8 @@ def _lambda(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: 
 
 def _class(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
     ahead = taken_over(scope, node.name)
-    scope.bound.add(node.name)
-    scope.places.add(node.name)
-    qualified = scope.prefix + node.name
+    place = _binds(scope, node.name)
+    qualified = f"{place}.{node.name}" if place else node.name
     found = survey.define(qualified, node.name, "class", node)
     outer, bases = survey.type_parameters(node, scope, context, found, ahead)
     if node.decorator_list or node.bases or node.keywords:
@@ -198,7 +196,7 @@ def _import_from(survey: Survey, node: Any, scope: Scope, stack: list[Any], cont
 
 
 def _binds(scope: Scope, name: str) -> str:
-    """Note that an import binds a name; the qualified name of the scope in which it does."""
+    """Note that an import or a definition binds a name; the qualified name of the scope in which it does."""
     scope.bound.add(name)
     if name in scope.globals:
         return ""
