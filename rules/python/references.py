@@ -35,6 +35,7 @@ from engine.rules.python.meanings import (
     symbol,
     unresolved,
 )
+from engine.rules.python.private import is_private, outside
 from engine.rules.python.project import project_files
 from engine.rules.python.requests import EVERYWHERE
 from engine.rules.python.resolve import UNKNOWN, Resolver
@@ -120,6 +121,13 @@ def references(path: str) -> Iterable[Reference]:
     names = _Names(path, found)
     for body in found.bodies:
         yield from names.rows(body)
+
+
+def used_on_unknown(owner: str, name: str) -> bool:
+    """Whether an attribute that a class of that name may have is used on something unknown."""
+    if references.exists(member=name):
+        return True
+    return is_private(name) and references.exists(member=outside(owner, name))
 
 
 Row = tuple[str, str | None, str, int, str, str | None]  # the columns of `Reference` from `outcome` on
