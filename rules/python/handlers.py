@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.rules.python.annotations import declared, is_none, quoted
 from engine.rules.python.attributes import hold, hold_declared
-from engine.rules.python.certain import doubtful_of_class
+from engine.rules.python.certain import is_doubtful
 from engine.rules.python.children import children_table
 from engine.rules.python.nodes import chain, for_typing, is_all, is_lazy
 from engine.rules.python.requests import requested
@@ -149,7 +149,8 @@ def _class(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: s
         _mark(survey, around, node.bases, head, BASE)
         head += [keyword.value for keyword in node.keywords]
     inner = survey.open_scope(CLASS, outer, f"{qualified}.", (), node.body[::-1], context, found)
-    survey.doubtful.update(f"{qualified}.{name}" for name in doubtful_of_class(node.body))
+    if is_doubtful(node.body):
+        survey.doubtful.append((inner, node.body))
     if node.decorator_list:
         _request(survey, inner, node)
 
@@ -311,8 +312,7 @@ def _capture(survey: Survey, node: Any, scope: Scope, stack: list[Any], context:
     """`case [first, *rest] as whole` and `case {**rest}` bind names without a Name node."""
     name = node.rest if node.__class__ is ast.MatchMapping else node.name
     if name is not None:
-        scope.bound.add(name)
-        scope.again.add(name)
+        stack.append(ast.copy_location(ast.Name(name, ast.Store()), node))
     stack.extend(child for child in ast.iter_child_nodes(node))
 
 
