@@ -159,11 +159,19 @@ DEAD = {
 tool = "cli:main"
 [project.entry-points.x]
 y = "cli:plugin[extra]"
+[tool.poetry.scripts]
+a = "cli:_old"
+b = { callable = "cli:_older" }
+[tool.poetry.plugins.x]
+c = "cli:_oldest"
 """,
     "cli.py": """
 def main(): _used()
 def plugin(): ...
 def _used(): ...
+def _old(): ...
+def _older(): ...
+def _oldest(): ...
 def _dead(): ...
 def _self(): _self()
 """,
@@ -219,6 +227,9 @@ def test_what_is_dead_and_why_the_others_are_not(write: Write) -> None:
     reasons = {symbol: reason for symbol, (verdict, reason) in said.items() if verdict == "kept"}
     assert reasons == {
         "cli.py:main": "pyproject.toml names it as an entry point",
+        "cli.py:_old": "pyproject.toml names it as an entry point",
+        "cli.py:_older": "pyproject.toml names it as an entry point",
+        "cli.py:_oldest": "pyproject.toml names it as an entry point",
         "cli.py:plugin": "pyproject.toml names it as an entry point",
         "conftest.py:_fixture": "conftest.py: pytest uses it",
         "lib.py:B._step": "it overrides lib.py:A._step",
