@@ -6,7 +6,8 @@ Invariants
     R2  What cannot be resolved is a row that says why. Only names of local variables that are merely read
         are left out.
     R3  Every part of a dotted name that leads to a definition is a row of its own: "C.m" refers to C as well.
-    R4  Calling a class refers to it and to its `__init__`, where the project defines one.
+    R4  Calling a class refers to it and to its `__init__`, where the project defines one; calling an instance
+        to the `__call__` of its class alone.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ from engine.rules.python.uses import (
     Use,
 )
 
-CLS = "cls"  # as everybody names the first parameter of a method that gets the class
+CLS, ITSELF = "cls", "self"  # as everybody names the first parameter of methods: the class, the instance
 
 
 @frozen
@@ -210,6 +211,8 @@ class _Names:
                     found = self._given(first, found)
             elif use.usage == CALL and first == CLS:
                 found = self._class(use.scope)
+            elif use.usage == CALL and first == ITSELF:
+                found = (symbol(self.path, use.scope, INSTANCE, 0),)
         elif use.origin == SUPER:
             part = parts.pop(0)
             first = f"{first}.{part}"
@@ -255,8 +258,12 @@ class _Names:
             yield name, READ, tuple(worth)
 
     def _last(self, name: str, usage: str, found: Meanings) -> Iterator[tuple[str, str, Meanings]]:
-        several = list(found)
+        several: list[Meaning] = []
         for one in found:
+            if usage == CALL and one.kind == INSTANCE and one.path is not None:
+                several += self._member(one.path, one.qualified, "__call__")
+                continue
+            several.append(one)
             if usage == CALL and one.kind == CLASS and one.path is not None:
                 made = self._member(one.path, one.qualified, "__init__")
                 several += [each for each in made if each.outcome == INTERNAL]
