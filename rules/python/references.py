@@ -203,7 +203,9 @@ class _Names:
                 found = self._given(first, found)
         elif use.origin == SELF:
             found = ()
-            if parts:
+            if first == f"{ITSELF}{MARK}":
+                found = self._given(first, (symbol(self.path, use.scope, INSTANCE, 0),))
+            elif parts:
                 part = parts.pop(0)
                 first = f"{first}.{part}"
                 found = self._of_self(use.scope, part.removesuffix(MARK))
@@ -219,6 +221,8 @@ class _Names:
             found = member(f"{self.path}:{use.scope}", part, True)
         elif use.origin == INSTANCE:
             found = self._instance(use.scope)
+            if first.endswith(MARK):
+                found = self._given(first, found)
         elif use.origin == EXPRESSION:
             found = (unresolved(f"{UNKNOWN}: an expression"),)
         else:
