@@ -9,7 +9,8 @@ Invariants
     M3  Precedence within a directory: package, module, stub (`.pyi`), namespace package; over the source
         roots: the first that has more than a namespace package (PEP 420). A directory with nothing to
         import in it is no namespace package, or a folder "docker" would hide the library.
-    M4  What is built into Python ("time", "sys") comes before all folders, so that no file is that module.
+    M4  What is built into Python ("time", "sys") comes before all folders, so that no file but a stub is that
+        module.
 
 Not here: `sys.path` of the running interpreter. What no source root has is external.
 """
@@ -71,7 +72,10 @@ def find_module(name: str) -> Location | None:
 
     A step costs one node per directory asked and is shared by all names with that prefix.
     """
-    return None if name.partition(".")[0] in BUILT_IN else find_below(present_roots(), name)
+    found = find_below(present_roots(), name)
+    if found is not None and found.kind != "stub" and name.partition(".")[0] in BUILT_IN:
+        return None
+    return found
 
 
 @query
