@@ -41,6 +41,8 @@ def _body(chance: Random, depth: int, only_if: bool) -> str:
             f"with suppress(OSError):\n    fail()\n{first}\n    fail()",
             f"try:\n    fail()\n{first}\nexcept OSError as {name}:\n{second}",
             f"match when():\n case 0:\n{first}\n case _ if when():\n{second}",
+            f"match when():\n case {name} if when():\n{first}",
+            f"if when() and ({name} := 1):\n{first}",
         ]
         lines.append(chance.choice(statements[:8] if only_if else statements) if depth else simple[0])
         if chance.random() < 0.1:

@@ -159,11 +159,19 @@ DEAD = {
 tool = "cli:main"
 [project.entry-points.x]
 y = "cli:plugin[extra]"
+[tool.poetry.scripts]
+a = "cli:_old"
+b = { callable = "cli:_older" }
+[tool.poetry.plugins.x]
+c = "cli:_oldest"
 """,
     "cli.py": """
 def main(): _used()
 def plugin(): ...
 def _used(): ...
+def _old(): ...
+def _older(): ...
+def _oldest(): ...
 def _dead(): ...
 def _self(): _self()
 """,
@@ -177,6 +185,8 @@ class _C:
     def _m(self): ...
     def _named(self): ...
     def _of_a_copy(self): ...
+    def __own(self): ...
+    def __other(self): ...
 @register
 def _hook(): ...
 @property
@@ -189,7 +199,7 @@ class B(A, abc.ABC):
     def _step(self): ...
     def _abstract(self): ...
 def f(x):
-    x._named()
+    x._named(); x._C__own(); x._D__other()
     copy.copy(x)._of_a_copy()
     def inner(): ...
     _C
@@ -210,18 +220,22 @@ def test_what_is_dead_and_why_the_others_are_not(write: Write) -> None:
     write(DEAD)
     said = {row.symbol: (row.verdict, row.reason) for row in python.verdicts.where()}
     assert {symbol for symbol, (verdict, _) in said.items() if verdict == "dead"} == {
-        "cli.py:_dead", "cli.py:_self", "lib.py:_C._m", "lib.py:_inert", "lib.py:f.<locals>.inner",
-        "lib.py:public", "lib.py:f", "lib.py:B", "lib.py:B._abstract", "lib.py:Thread",
-        "test_lib.py:_unused",
+        "cli.py:_dead", "cli.py:_self", "lib.py:_C._m", "lib.py:_C.__other", "lib.py:_inert",
+        "lib.py:f.<locals>.inner", "lib.py:public", "lib.py:f", "lib.py:B", "lib.py:B._abstract",
+        "lib.py:Thread", "test_lib.py:_unused",
     }  # fmt: skip
     reasons = {symbol: reason for symbol, (verdict, reason) in said.items() if verdict == "kept"}
     assert reasons == {
         "cli.py:main": "pyproject.toml names it as an entry point",
+        "cli.py:_old": "pyproject.toml names it as an entry point",
+        "cli.py:_older": "pyproject.toml names it as an entry point",
+        "cli.py:_oldest": "pyproject.toml names it as an entry point",
         "cli.py:plugin": "pyproject.toml names it as an entry point",
         "conftest.py:_fixture": "conftest.py: pytest uses it",
         "lib.py:B._step": "it overrides lib.py:A._step",
         "lib.py:Thread._run": "its class inherits from threading.Thread, which may use it",
         "lib.py:_C.__init__": "a special name: Python itself uses it",
+        "lib.py:_C.__own": "an attribute of that name is used on something unknown",
         "lib.py:_C._named": "an attribute of that name is used on something unknown",
         "lib.py:_C._of_a_copy": "an attribute of that name is used on something unknown",
         "lib.py:__all__": "a special name: Python itself uses it",

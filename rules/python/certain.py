@@ -21,58 +21,45 @@ PERHAPS = (ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Match)
 DOUBTFUL = (ast.If, ast.Try, ast.TryStar, *PERHAPS, ast.Delete, ast.AnnAssign)
 
 
-def doubtful(body: list[ast.stmt]) -> set[str]:
-    """The names that a body binds, and that it may have all the same not, or not from there."""
-    bound: set[str] = set()
-    certain = _after(body, set(), bound)
-    return bound - certain
+def is_doubtful(body: list[ast.stmt]) -> bool:
+    """Whether a body without star imports, which has none as a rule, may bind names that it has not then."""
+    return any(isinstance(one, DOUBTFUL) for one in body)
 
 
-def doubtful_of_class(body: list[ast.stmt]) -> set[str]:
-    """The same for a body without star imports, which has none as a rule."""
-    return doubtful(body) if any(isinstance(one, DOUBTFUL) for one in body) else set()
-
-
-def _after(body: Iterable[ast.stmt], before: set[str], bound: set[str]) -> set[str]:
-    """What is certain after statements if `before` is before; all that they bind goes into `bound`."""
+def certain(body: Iterable[ast.stmt], before: Iterable[str] = ()) -> set[str]:
+    """The names that are there for certain, and from there, after a body if `before` is before it."""
     names = set(before)
     for node in body:
         if isinstance(node, ast.If):
-            names = _after_if(node, names, bound)
+            names = _after_if(node, names)
         elif isinstance(node, (ast.Try, ast.TryStar)):
-            begun = _after(node.body, names, bound)
-            ends = [_after(node.orelse, begun, bound)]
-            ends += [_after(one.body, names & begun, bound) - {one.name} for one in node.handlers]
-            names = _after(node.finalbody, set.intersection(*ends), bound)
+            begun = certain(node.body, names)
+            ends = [certain(node.orelse, begun)]
+            ends += [certain(one.body, names & begun) - {one.name} for one in node.handlers]
+            names = certain(node.finalbody, set.intersection(*ends))
         elif isinstance(node, PERHAPS):
-            bound.update(_stored(node))
             for inner in _bodies(node):
-                names &= _after(inner, names, bound)
+                names &= certain(inner, names)
         elif isinstance(node, ast.Delete):
             names.difference_update(*map(_names, node.targets))
         elif isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
             names.clear()
-        else:
-            several = set(_binds(node))
-            bound |= several
-            if not isinstance(node, ast.AnnAssign) or node.value is not None:
-                names |= several
+        elif not isinstance(node, ast.AnnAssign) or node.value is not None:
+            names.update(_binds(node))
     return names
 
 
-def _after_if(node: ast.If, before: set[str], bound: set[str]) -> set[str]:
+def _after_if(node: ast.If, before: set[str]) -> set[str]:
     ends: list[set[str]] = []
     while True:
         typing = for_typing(node.test)
-        end = _after(node.body, before, bound)
         if not typing:
-            ends.append(end)
+            ends.append(certain(node.body, before))
         if typing is False or len(node.orelse) != 1 or not isinstance(node.orelse[0], ast.If):
             break
         node = node.orelse[0]
-    end = _after(node.orelse, before, bound)
     if typing is not False:
-        ends.append(end)
+        ends.append(certain(node.orelse, before))
     return set.intersection(*ends)
 
 
@@ -82,14 +69,6 @@ def _bodies(node: Any) -> Iterator[list[ast.stmt]]:
     else:
         yield node.body
         yield getattr(node, "orelse", [])
-
-
-def _stored(node: Any) -> Iterator[str]:
-    """The targets of a loop or of a context."""
-    targets = [getattr(node, "target", None), *(one.optional_vars for one in getattr(node, "items", ()))]
-    for target in targets:
-        if target is not None:
-            yield from _names(target)
 
 
 def _binds(node: Any) -> Iterator[str]:

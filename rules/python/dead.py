@@ -20,7 +20,7 @@ from engine.rules.python.interfaces import promises
 from engine.rules.python.meanings import UNRESOLVED
 from engine.rules.python.overrides import mixed, overridden
 from engine.rules.python.project import project_files
-from engine.rules.python.references import references
+from engine.rules.python.references import references, used_on_unknown
 from engine.rules.python.roles import entry_points, is_conftest, is_test
 
 USED, KEPT, PUBLIC, DEAD = "used", "kept", "public", "dead"
@@ -108,7 +108,7 @@ def _verdict(path: str, one: Definition, exports: frozenset[str] | None, recursi
         for promise in promises.where(name=name):
             if references.exists(target=promise.symbol):
                 return KEPT, f"{promise.symbol} is used, and it may take its place"
-        if references.exists(member=name):
+        if used_on_unknown(owner, name):
             return KEPT, "an attribute of that name is used on something unknown"
     if one.public:
         return PUBLIC, "nothing in the project refers to it, and it is public"

@@ -185,7 +185,7 @@ def facts_of(parsed: Parsed) -> Facts:
         dynamic=survey.exports.dynamic,
         bodies=tuple(sorted(_bodies(survey.uses), key=_body_key)),
         attributes=tuple(Attribute(*key, values) for key, values in sorted(survey.attributes.items())),
-        doubtful=tuple(sorted(survey.doubtful)),
+        doubtful=tuple(sorted(survey.doubtful_names())),
         broken=_broken(parsed.error),
     )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.rules.python.annotations import declared, is_none, quoted
 from engine.rules.python.attributes import hold, hold_declared
-from engine.rules.python.certain import doubtful_of_class
+from engine.rules.python.certain import is_doubtful
 from engine.rules.python.children import children_table
 from engine.rules.python.nodes import chain, for_typing, is_all, is_lazy
 from engine.rules.python.requests import requested
@@ -38,9 +38,8 @@ class Context:
 
 def _function(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
     ahead = taken_over(scope, node.name)
-    scope.bound.add(node.name)
-    scope.places.add(node.name)
-    qualified = scope.prefix + node.name
+    place = _binds(scope, node.name)
+    qualified = f"{place}.{node.name}" if place else node.name
     kind = "method" if scope.kind is CLASS else "function"
     if node.__class__ is ast.AsyncFunctionDef:
         kind = f"async {kind}"
@@ -136,9 +135,8 @@ def _lambda(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: 
 
 def _class(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
     ahead = taken_over(scope, node.name)
-    scope.bound.add(node.name)
-    scope.places.add(node.name)
-    qualified = scope.prefix + node.name
+    place = _binds(scope, node.name)
+    qualified = f"{place}.{node.name}" if place else node.name
     found = survey.define(qualified, node.name, "class", node)
     outer, bases = survey.type_parameters(node, scope, context, found, ahead)
     if node.decorator_list or node.bases or node.keywords:
@@ -151,7 +149,8 @@ def _class(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: s
         _mark(survey, around, node.bases, head, BASE)
         head += [keyword.value for keyword in node.keywords]
     inner = survey.open_scope(CLASS, outer, f"{qualified}.", (), node.body[::-1], context, found)
-    survey.doubtful.update(f"{qualified}.{name}" for name in doubtful_of_class(node.body))
+    if is_doubtful(node.body):
+        survey.doubtful.append((inner, node.body))
     if node.decorator_list:
         _request(survey, inner, node)
 
@@ -198,7 +197,7 @@ def _import_from(survey: Survey, node: Any, scope: Scope, stack: list[Any], cont
 
 
 def _binds(scope: Scope, name: str) -> str:
-    """Note that an import binds a name; the qualified name of the scope in which it does."""
+    """Note that an import or a definition binds a name; the qualified name of the scope in which it does."""
     scope.bound.add(name)
     if name in scope.globals:
         return ""
@@ -313,8 +312,7 @@ def _capture(survey: Survey, node: Any, scope: Scope, stack: list[Any], context:
     """`case [first, *rest] as whole` and `case {**rest}` bind names without a Name node."""
     name = node.rest if node.__class__ is ast.MatchMapping else node.name
     if name is not None:
-        scope.bound.add(name)
-        scope.again.add(name)
+        stack.append(ast.copy_location(ast.Name(name, ast.Store()), node))
     stack.extend(child for child in ast.iter_child_nodes(node))
 
 

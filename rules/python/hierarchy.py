@@ -46,6 +46,7 @@ from engine.rules.python.meanings import (
     is_member_of_builtin,
     unresolved,
 )
+from engine.rules.python.private import as_written, is_private
 from engine.rules.python.project import project_files
 from engine.rules.python.resolve import Resolver, is_declared, meanings_of, own_member
 from engine.rules.python.uses import BASE, MARK, PLACE
@@ -200,14 +201,13 @@ def member(symbol: str, name: str, inherited: bool = False) -> Meanings:
     At least one meaning, if only an unresolved one.
     """
     order = resolution_order(symbol)
-    private = name.startswith("__") and not name.endswith("__")
     held: Meanings = ()
     several: dict[Meaning, None] = {}
-    for at, one in enumerate(order.classes[:1] if private else order.classes):
+    for at, one in enumerate(order.classes[:1] if is_private(name) else order.classes):
         if inherited and one == symbol:
             continue
         path, qualified = split(one)
-        place = f"{qualified}.{name}"
+        place = f"{qualified}.{as_written(qualified, name)}"
         rows = bindings.where(symbol=f"{path}:{place}")
         found = meanings_of(path, place, rows)
         if found and found[0].kind != ATTRIBUTE:  # what methods assign hides a variable, but no property
@@ -328,8 +328,8 @@ def assigned_around(symbol: str) -> tuple[str, ...]:
     What the text of a class gives it hides what is given it so above; what methods assign hides nothing.
     """
     owner, _, name = symbol.rpartition(".")
-    private = is_private(name)
-    orders = [Order((owner,), (), 1)] if private else list(map(resolution_order, (owner, *subclasses(owner))))
+    alone = is_private(name)
+    orders = [Order((owner,), (), 1)] if alone else list(map(resolution_order, (owner, *subclasses(owner))))
     found: set[str] = set()
     said: dict[str, bool] = {}
     for one in {one for order in orders for one in order.classes}:
@@ -344,7 +344,3 @@ def assigned_around(symbol: str) -> tuple[str, ...]:
     if said:
         found.update(*(order.having(said) for order in orders))
     return tuple(sorted(f"{one}.{name}" for one in found))
-
-
-def is_private(name: str) -> bool:
-    return name.startswith("__") and not name.endswith("__")

@@ -14,8 +14,8 @@ from attrs import frozen
 from engine import query, table
 from engine.rules.python.bindings import IMPORTED, bindings
 from engine.rules.python.facts import Import, facts
-from engine.rules.python.lookup import relative
-from engine.rules.python.meanings import EXTERNAL, INTERNAL, UNRESOLVED
+from engine.rules.python.lookup import lookup, relative
+from engine.rules.python.meanings import EXTERNAL, INTERNAL, MODULE, UNRESOLVED
 from engine.rules.python.modules import Location, find_below, find_module, module_of
 from engine.rules.python.project import project_files
 
@@ -103,7 +103,8 @@ def binds(path: str, name: str) -> bool:
         here = (row.level == 1 and not row.module) or (row.level == 0 and row.module == module_of(path))
         if not here:
             return True
-    return False
+    # What a star import brings hides the submodule (lookup L3).
+    return bindings.exists(symbol=f"{path}:*") and any(one.kind != MODULE for one in lookup(path, name))
 
 
 def _target(path: str, statement: Import) -> Target:

@@ -106,7 +106,10 @@ def is_unknown(one: Meaning) -> bool:
 
 def is_member_of_builtin(name: str, attribute: str) -> bool:
     """Whether a builtin has an attribute in this Python."""
-    return hasattr(getattr(builtins, name, None), attribute)
+    one = getattr(builtins, name, None)
+    if attribute == "__call__" and isinstance(one, type):  # a class itself always has it
+        return any(attribute in vars(each) for each in one.__mro__)
+    return hasattr(one, attribute)
 
 
 def best(found: Iterable[Meaning], reason: str) -> Meanings:

@@ -9,12 +9,15 @@ Invariants
     M3  Precedence within a directory: package, module, stub (`.pyi`), namespace package; over the source
         roots: the first that has more than a namespace package (PEP 420). A directory with nothing to
         import in it is no namespace package, or a folder "docker" would hide the library.
+    M4  What is built into Python ("time", "sys") comes before all folders, so that no file but a stub is that
+        module.
 
 Not here: `sys.path` of the running interpreter. What no source root has is external.
 """
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left
 
 from attrs import frozen
@@ -26,6 +29,7 @@ from engine.rules.python.tree import ABSENT, contents, join
 
 INIT = "__init__"
 SOURCE, STUB = f"{INIT}.py", f"{INIT}.pyi"
+BUILT_IN = frozenset(sys.builtin_module_names)
 
 
 @frozen
@@ -62,13 +66,16 @@ def find_child(directory: str, name: str) -> Location | None:
     return None
 
 
-@query
+@query(version=" ".join(sorted(BUILT_IN)))
 def find_module(name: str) -> Location | None:
     """The module with an absolute dotted name, or None when no source root has it.
 
     A step costs one node per directory asked and is shared by all names with that prefix.
     """
-    return find_below(present_roots(), name)
+    found = find_below(present_roots(), name)
+    if found is not None and found.kind != "stub" and name.partition(".")[0] in BUILT_IN:
+        return None
+    return found
 
 
 @query

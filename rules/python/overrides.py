@@ -11,7 +11,8 @@ from attrs import frozen
 
 from engine import query
 from engine.rules.python.definitions import Symbol, definitions, split
-from engine.rules.python.hierarchy import is_private, resolution_order, subclasses
+from engine.rules.python.hierarchy import resolution_order, subclasses
+from engine.rules.python.private import is_private
 
 # Up to so many classes are asked for a name one by one. Beyond, all that the project defines under the name
 # is read: a lookup is a node, and there would be one for each class and each method of a mixin they share.

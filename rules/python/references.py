@@ -6,7 +6,8 @@ Invariants
     R2  What cannot be resolved is a row that says why. Only names of local variables that are merely read
         are left out.
     R3  Every part of a dotted name that leads to a definition is a row of its own: "C.m" refers to C as well.
-    R4  Calling a class refers to it and to its `__init__`, where the project defines one.
+    R4  Calling a class refers to it and to its `__init__`, where the project defines one; calling an instance
+        to the `__call__` of its class alone.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from engine.rules.python.meanings import (
     symbol,
     unresolved,
 )
+from engine.rules.python.private import is_private, outside
 from engine.rules.python.project import project_files
 from engine.rules.python.requests import EVERYWHERE
 from engine.rules.python.resolve import UNKNOWN, Resolver
@@ -56,7 +58,7 @@ from engine.rules.python.uses import (
     Use,
 )
 
-CLS = "cls"  # as everybody names the first parameter of a method that gets the class
+CLS, ITSELF = "cls", "self"  # as everybody names the first parameter of methods: the class, the instance
 
 
 @frozen
@@ -120,6 +122,13 @@ def references(path: str) -> Iterable[Reference]:
     names = _Names(path, found)
     for body in found.bodies:
         yield from names.rows(body)
+
+
+def used_on_unknown(owner: str, name: str) -> bool:
+    """Whether an attribute that a class of that name may have is used on something unknown."""
+    if references.exists(member=name):
+        return True
+    return is_private(name) and references.exists(member=outside(owner, name))
 
 
 Row = tuple[str, str | None, str, int, str, str | None]  # the columns of `Reference` from `outcome` on
@@ -194,7 +203,9 @@ class _Names:
                 found = self._given(first, found)
         elif use.origin == SELF:
             found = ()
-            if parts:
+            if first == f"{ITSELF}{MARK}":
+                found = self._given(first, (symbol(self.path, use.scope, INSTANCE, 0),))
+            elif parts:
                 part = parts.pop(0)
                 first = f"{first}.{part}"
                 found = self._of_self(use.scope, part.removesuffix(MARK))
@@ -202,12 +213,16 @@ class _Names:
                     found = self._given(first, found)
             elif use.usage == CALL and first == CLS:
                 found = self._class(use.scope)
+            elif use.usage == CALL and first == ITSELF:
+                found = (symbol(self.path, use.scope, INSTANCE, 0),)
         elif use.origin == SUPER:
             part = parts.pop(0)
             first = f"{first}.{part}"
             found = member(f"{self.path}:{use.scope}", part, True)
         elif use.origin == INSTANCE:
             found = self._instance(use.scope)
+            if first.endswith(MARK):
+                found = self._given(first, found)
         elif use.origin == EXPRESSION:
             found = (unresolved(f"{UNKNOWN}: an expression"),)
         else:
@@ -247,8 +262,12 @@ class _Names:
             yield name, READ, tuple(worth)
 
     def _last(self, name: str, usage: str, found: Meanings) -> Iterator[tuple[str, str, Meanings]]:
-        several = list(found)
+        several: list[Meaning] = []
         for one in found:
+            if usage == CALL and one.kind == INSTANCE and one.path is not None:
+                several += self._member(one.path, one.qualified, "__call__")
+                continue
+            several.append(one)
             if usage == CALL and one.kind == CLASS and one.path is not None:
                 made = self._member(one.path, one.qualified, "__init__")
                 several += [each for each in made if each.outcome == INTERNAL]

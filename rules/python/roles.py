@@ -48,20 +48,24 @@ def entry_points() -> tuple[str, ...]:
         settings = tomllib.loads(read_text("pyproject.toml"))
     except (FileError, tomllib.TOMLDecodeError):
         return ()
-    project = settings.get("project")
-    found: set[str] = set()
-    if isinstance(project, dict):
-        groups = project.get("entry-points")
-        several = [project.get("scripts"), project.get("gui-scripts")]
-        several += groups.values() if isinstance(groups, dict) else []
-        for group in several:
-            found.update(_symbols(group))
-    return tuple(sorted(found))
+    project, poetry = _below(settings, "project"), _below(settings, "tool", "poetry")
+    several = [project.get("scripts"), project.get("gui-scripts"), poetry.get("scripts")]
+    several += _below(project, "entry-points").values()
+    several += _below(poetry, "plugins").values()
+    return tuple(sorted({symbol for group in several for symbol in _symbols(group)}))
+
+
+def _below(settings: Any, *names: str) -> dict[str, Any]:
+    for name in names:
+        settings = settings.get(name) if isinstance(settings, dict) else None
+    return settings if isinstance(settings, dict) else {}
 
 
 def _symbols(group: Any) -> list[str]:
     found = []
     for reference in group.values() if isinstance(group, dict) else ():
+        if isinstance(reference, dict):  # as poetry has them
+            reference = reference.get("reference", reference.get("callable", ""))
         module, _, qualified = str(reference).partition(":")
         location = find_module(module.strip()) if module.strip() else None
         if location is not None and location.path is not None:

@@ -12,11 +12,12 @@ Invariants
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 from engine.rules.python.attributes import DECLARED, UNSAID, attributes_of
-from engine.rules.python.certain import doubtful
+from engine.rules.python.certain import certain
 from engine.rules.python.exports import Exports
 from engine.rules.python.handlers import CHILDREN, HANDLERS, Context
 from engine.rules.python.nodes import LONGEST, chain, mentions, position
@@ -57,8 +58,8 @@ class Survey:
 
     definitions  in the order of the file, with ordinals
     imports      (module, name or None, alias or None, level, context, scope)
-    doubtful     qualified names that classes may not have which bind them, see `certain`; where there is a
-                 star import, also names of the module
+    doubtful     classes that may not have all that they bind, and a module with a star import, with their
+                 bodies, see `doubtful_names`
     exports      what `__all__` says
     uses         what each definition refers to; of the module under None
     attributes   (class, name) of what methods assign to, and what that holds
@@ -68,7 +69,7 @@ class Survey:
         self.definitions: list[Found] = []
         self.imports: set[tuple[str, str | None, str | None, int, str, str]] = set()
         self.marked: list[tuple[Scope, str, str]] = []  # uses that the walk knows more of than it sees
-        self.doubtful: set[str] = set()
+        self.doubtful: list[tuple[Scope, list[ast.stmt]]] = []
         self.exports = Exports()
         self.module = Scope(MODULE, None, "")
         self._scopes = [self.module]
@@ -81,7 +82,7 @@ class Survey:
         self.uses: dict[Found | None, Grouped] = uses_of(self._scopes, self.marked)
         self.attributes = attributes_of(self._scopes)
         if any(name == "*" for _, name, *_ in self.imports):
-            self.doubtful |= doubtful(tree.body)
+            self.doubtful.append((self.module, tree.body))
 
     def _walk(self, scope: Scope, stack: list[Any], context: str) -> None:
         """Walk the nodes on `stack`, last first; inner scopes are left for later."""
@@ -183,6 +184,12 @@ class Survey:
             return False
         self.open_scope(HEAD, scope, scope.prefix, (), nodes, context).ahead = name
         return True
+
+    def doubtful_names(self) -> Iterator[str]:
+        """The qualified names of what is bound and yet may not be there, or not from there, see `certain`."""
+        for scope, body in self.doubtful:
+            for name in {*scope.bound, *scope.stores} - scope.globals - certain(body):
+                yield scope.prefix + name
 
     def _define_variables(self) -> None:
         for scope in self._scopes:
