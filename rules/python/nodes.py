@@ -47,6 +47,22 @@ def chain(node: Any) -> str:
     return ".".join(reversed(parts)) + mark
 
 
+# Builtins that look for the attribute that a text names.
+BY_TEXT = frozenset(["getattr", "hasattr"])
+
+
+def named_in_text(call: Any) -> ast.Attribute | None:
+    """The attribute that `getattr(x, "name")` reads, as if it were written `x.name`, if that is known."""
+    if len(call.args) < 2 or not isinstance(call.args[1], ast.Constant):
+        return None
+    name = call.args[1].value
+    if not isinstance(name, str) or not name.isidentifier():
+        return None
+    if name.startswith("__") and not name.endswith("__"):
+        return None  # in a text it stands for itself, not for that of the class around
+    return ast.Attribute(call.args[0], name, ast.Load())
+
+
 def mentions(node: Any, name: str) -> bool:
     """Whether an expression reads a name; what stands in displays of it is not looked at."""
     waiting = [node]

@@ -20,7 +20,7 @@ from engine import table
 from engine.rules.python.definitions import Symbol, split
 from engine.rules.python.facts import Body, Facts, facts
 from engine.rules.python.fixtures import given, only_fixtures
-from engine.rules.python.hierarchy import assigned_around, is_enumeration, member, member_of
+from engine.rules.python.hierarchy import assigned_around, is_enumeration, is_private, member, member_of
 from engine.rules.python.meanings import (
     ATTRIBUTE,
     CLASS,
@@ -120,6 +120,18 @@ def references(path: str) -> Iterable[Reference]:
     names = _Names(path, found)
     for body in found.bodies:
         yield from names.rows(body)
+
+
+def is_looked_for(qualified: str) -> bool:
+    """For queries to call: whether something unknown is asked for an attribute of the name.
+
+    For `__name` of a class, also for what Python makes of that: `x._C__name`.
+    """
+    owner, _, name = qualified.rpartition(".")
+    if references.exists(member=name):
+        return True
+    of_class = owner.rpartition(".")[2].lstrip("_")
+    return bool(of_class) and is_private(name) and references.exists(member=f"_{of_class}{name}")
 
 
 Row = tuple[str, str | None, str, int, str, str | None]  # the columns of `Reference` from `outcome` on

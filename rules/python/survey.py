@@ -19,7 +19,7 @@ from engine.rules.python.attributes import DECLARED, UNSAID, attributes_of
 from engine.rules.python.certain import doubtful
 from engine.rules.python.exports import Exports
 from engine.rules.python.handlers import CHILDREN, HANDLERS, Context
-from engine.rules.python.nodes import LONGEST, chain, mentions, position
+from engine.rules.python.nodes import BY_TEXT, LONGEST, chain, mentions, named_in_text, position
 from engine.rules.python.parse import RECENT_TREES
 from engine.rules.python.scopes import CLASS, HEAD, MODULE, TYPES, Scope, finish, taken_over
 from engine.rules.python.uses import (
@@ -115,6 +115,8 @@ class Survey:
                 function = node.func
                 if function.__class__ is ast.Name:
                     scope.calls.add(function.id)
+                    if function.id in BY_TEXT and (read := named_in_text(node)) is not None:
+                        push(read)
                 elif function.__class__ is ast.Attribute:
                     inner = function.value
                     if inner.__class__ is ast.Name:
