@@ -118,3 +118,37 @@ def test_which_tests_to_run_is_known_without_the_references_of_the_project(tmp_p
             files, whole = db.get(python.affected_files, (path,)), db.get(python.affected, (path,))
             assert (files.files, files.tests, files.unknown) == (whole.files, whole.tests, whole.unknown)
         assert db.why(python.references, "shop/prices.py").state == "clean"
+
+
+@pytest.mark.parametrize(
+    ("files", "tests"),
+    [
+        ({}, {"test_a.py", "b_test.py", "app/tests.py"}),
+        ({"pytest.ini": "[pytest]\npython_files = spec_*.py app/*.py\n"}, {"spec_c.py", "app/tests.py"}),
+        ({"tox.ini": "[tox]\n", "setup.cfg": "[tool:pytest]\npython_files =\n  test_*.py\n"}, {"test_a.py"}),
+        (
+            {"pyproject.toml": "[tool.pytest.ini_options]\npython_files = 'spec_*.py b*'"},
+            {"spec_c.py", "b_test.py"},
+        ),
+        ({"pyproject.toml": "[tool.pytest]\npython_files = ['tests.py']"}, {"app/tests.py"}),
+        ({"pytest.ini": "[pytest", "pyproject.toml": "["}, {"test_a.py", "b_test.py", "app/tests.py"}),
+    ],
+)
+def test_files_of_tests_are_those_that_pytest_is_told_to_look_into(
+    files: dict[str, str], tests: set[str], tmp_path: Path
+) -> None:
+    """What is not said to be one, `pytest $(engine graph affected --tests)` would never run."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "lib.py").write_text("")
+    with Engine(None, root=tmp_path) as db:
+        for path in ("test_a.py", "b_test.py", "spec_c.py", "app/tests.py", "b.txt"):
+            (tmp_path / path).write_text("import lib\ndef test_it(): ...\n")
+        db.sync()
+        assert len(db.get(python.affected_files, ("lib.py",)).tests) == 3
+        for path, text in files.items():
+            (tmp_path / path).write_text(text)
+        db.sync()
+        found = db.get(python.affected, ("lib.py",))
+        assert {one.symbol for one in found.tests} == tests
+        changed = db.get(python.affected, tuple(sorted(tests)))
+        assert {one.symbol.partition(":")[0] for one in changed.likely} == tests
