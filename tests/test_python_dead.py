@@ -69,6 +69,18 @@ def test_what_is_used_unseen_is_not_dead_and_what_is_like_it_is(case: str, tmp_p
         assert {name for name in expected if said[name].verdict == "dead"} == dead
 
 
+def test_a_stub_is_not_dead_while_the_module_that_it_describes_is_there(tmp_path: Path) -> None:
+    """Names are looked for in the module, so nothing refers to what its stub says."""
+    (tmp_path / "lib.py").write_text("class C:\n    def _m(self): ...\n    def f(self): self._m()\n")
+    (tmp_path / "lib.pyi").write_text("class C:\n    def _m(self): ...\n")
+    with Engine(None, root=tmp_path) as db:
+        said = {row.symbol: (row.verdict, row.reason) for row in db.get(python.verdicts.of, "lib.pyi")}
+        assert set(said.values()) == {("kept", "the stub of lib.py")}
+        (tmp_path / "lib.py").unlink()
+        db.sync()
+        assert [row.symbol for row in db.get(python.dead_definitions)] == ["lib.pyi:C._m"]
+
+
 def test_an_attribute_that_a_text_names_is_a_reference_like_one_that_is_written(tmp_path: Path) -> None:
     (tmp_path / "lib.py").write_text(
         "class C:\n    def m(self): ...\ndef f(c: C): return getattr(c, 'm', None)\n"

@@ -92,6 +92,8 @@ def _verdict(path: str, one: Definition, exports: frozenset[str] | None, recursi
         return KEPT, "pyproject.toml names it as an entry point"
     if is_test(path, one.qualified):
         return KEPT, "a test"
+    if path.endswith(".pyi") and project_files.exists(path=path.removesuffix("i")):
+        return KEPT, f"the stub of {path.removesuffix('i')}"
     if is_conftest(path):
         return KEPT, "conftest.py: pytest uses it"
     active = [decorator for decorator in one.decorators if decorator not in INERT]
