@@ -52,7 +52,10 @@ CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE entry (id INTEGER PRIMARY KEY, digest BLOB NOT NULL);
 CREATE INDEX entry_by_digest ON entry (digest);
 """
-REFUSED: Final = ("fts5:", "no such column", "unterminated", "unknown special query", "malformed MATCH")
+REFUSED: Final = (
+    "fts5", "no such column", "unterminated", "unknown special query", "malformed MATCH", "expected integer",
+)  # fmt: skip
+MOST: Final = 2**63 - 1  # rows, for SQLite
 
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -131,7 +134,7 @@ class FullText:
         )
         with _translated(self.path):
             try:
-                found = self._connection.execute(query, (text, limit)).fetchall()
+                found = self._connection.execute(query, (text, min(limit, MOST))).fetchall()
             except sqlite3.OperationalError as error:
                 if str(error).startswith(REFUSED):
                     raise BadSearch(text=text, cause=error) from None

@@ -74,6 +74,59 @@ def test_what_a_file_that_is_not_there_affects_is_answered_and_it_is_told_to_be_
     monkeypatch.chdir(tmp_path)
     assert answer(["graph", "affected", "lib.py", "li.py", "--tests"]) == 0
     assert capsys.readouterr() == ("test_a.py\n", "there is no file li.py now: it counts as removed\n")
+    assert answer(["graph", "affected", "../lib.py", "/lib.py", "--tests"]) == 0
+    assert capsys.readouterr() == (
+        "",
+        "../lib.py is not below the root: what it affects is not known\n"
+        "/lib.py is not below the root: what it affects is not known\n"
+        "nothing was found\n",
+    )
+
+
+def test_what_a_folder_affects_is_what_the_python_files_below_it_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in {
+        "shop/models.py": "", "shop/deep/more.py": "", "shopping.py": "",
+        "test_models.py": "import shop.models", "test_more.py": "import shop.deep.more",
+        "test_shopping.py": "import shopping",
+    }.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    monkeypatch.chdir(tmp_path)
+    for folder, tests in (
+        ("shop", ["test_models.py", "test_more.py"]),
+        ("shop/deep/", ["test_more.py"]),
+        (".", ["test_models.py", "test_more.py", "test_shopping.py"]),
+    ):
+        assert answer(["graph", "affected", folder, "--tests"]) == 0
+        told = capsys.readouterr()
+        assert (sorted(told.out.split()), told.err) == (tests, "")
+
+
+def test_where_tests_are_asked_for_what_nobody_knows_is_told_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They go to pytest: without a word, a changed data file looks as if it affected no test."""
+    (tmp_path / "test_a.py").write_text("")
+    names = [f"data{number}.json" for number in range(10)]
+    for name in names:
+        (tmp_path / name).write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert answer(["graph", "affected", "test_a.py", *names, "--tests"]) == 0
+    told = f"not Python, so nobody knows who reads it: {', '.join(names[:8])}, and 2 more\n"
+    assert capsys.readouterr() == ("test_a.py\n", told)
+
+
+@pytest.mark.parametrize("module", ["gone.py:", ":"])
+def test_a_module_that_is_not_there_is_no_symbol(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lib.py").write_text("import os\n")
+    monkeypatch.chdir(tmp_path)
+    assert answer(["graph", "callers", module]) == 2
+    assert "no such Python file" in capsys.readouterr().err
+    assert answer(["graph", "references", "lib.py:", "--from"]) == 0
 
 
 def test_where_nothing_can_be_written_a_question_says_what_to_do_and_that_works(

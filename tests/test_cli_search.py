@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from engine import Engine
+from engine.__main__ import answer
 from engine.rules.python.documents import Document, documents
 from tests.watch_process import Asked, Watching, save
 from tests.watching import Watch
@@ -163,6 +164,24 @@ def test_the_table_of_documents_is_verified_like_any_other_key(place: Path) -> N
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.startswith("2 keys from scratch, ")  # the table, and the spans of a file
     assert answer.out.endswith(": no difference\n")
+
+
+def test_where_a_file_has_its_definitions_is_asked_once_for_all_hits_in_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A watch that answers gets a request for each."""
+    asked: list[str] = []
+    value = Engine.get
+
+    def noted(db: Engine, query: Any, *args: Any) -> Any:
+        asked.extend(args)
+        return value(db, query, *args)
+
+    monkeypatch.setattr(Engine, "get", noted)
+    monkeypatch.chdir(place)
+    assert answer(["search", "shape* OR load OR size OR package", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["found"]) == 6
+    assert sorted(asked) == ["pkg/__init__.py", "pkg/shapes.py"]
 
 
 def test_a_watch_that_has_the_store_brings_the_index_up_to_date(place: Path) -> None:

@@ -126,7 +126,9 @@ def test_who_opens_an_index_while_another_makes_it_leaves_it_as_it_is(
     others[0].close()
 
 
-@pytest.mark.parametrize("text", ["a.b", "", '"', "nowhere:word", "(", "NOT", "a AND", "*", "\x00"])
+@pytest.mark.parametrize(
+    "text", ["a.b", "", '"', "nowhere:word", "(", "NOT", "a AND", "*", "NEAR(a b, c)", "\x00"]
+)
 def test_what_is_no_query_is_refused_in_words(path: Path, text: str) -> None:
     with opened(path) as index:
         index.apply("1", removed=(), added=[GREET])
@@ -134,6 +136,12 @@ def test_what_is_no_query_is_refused_in_words(path: Path, text: str) -> None:
             index.search(text, 10)
         assert "double quotes" in str(refused.value)
         assert names(index, "hello") == ["greet"]
+
+
+def test_more_rows_may_be_asked_for_than_sqlite_counts(path: Path) -> None:
+    with opened(path) as index:
+        index.apply("1", removed=(), added=[GREET])
+        assert [hit.values["name"] for hit in index.search("hello", 10**30)] == ["greet"]
 
 
 def test_any_text_can_be_kept_and_taken_out_again(path: Path) -> None:

@@ -118,3 +118,70 @@ def test_which_tests_to_run_is_known_without_the_references_of_the_project(tmp_p
             files, whole = db.get(python.affected_files, (path,)), db.get(python.affected, (path,))
             assert (files.files, files.tests, files.unknown) == (whole.files, whole.tests, whole.unknown)
         assert db.why(python.references, "shop/prices.py").state == "clean"
+
+
+@pytest.mark.parametrize(
+    ("files", "tests"),
+    [
+        ({}, {"test_a.py", "b_test.py", "app/tests.py"}),
+        ({"pytest.ini": "[pytest]\npython_files = spec_*.py app/*.py\n"}, {"spec_c.py", "app/tests.py"}),
+        ({"tox.ini": "[tox]\n", "setup.cfg": "[tool:pytest]\npython_files =\n  test_*.py\n"}, {"test_a.py"}),
+        (
+            {"pyproject.toml": "[tool.pytest.ini_options]\npython_files = 'spec_*.py b*'"},
+            {"spec_c.py", "b_test.py"},
+        ),
+        ({"pyproject.toml": "[tool.pytest]\npython_files = ['tests.py']"}, {"app/tests.py"}),
+        ({"pytest.ini": "[pytest", "pyproject.toml": "["}, {"test_a.py", "b_test.py", "app/tests.py"}),
+    ],
+)
+def test_files_of_tests_are_those_that_pytest_is_told_to_look_into(
+    files: dict[str, str], tests: set[str], tmp_path: Path
+) -> None:
+    """What is not said to be one, `pytest $(engine graph affected --tests)` would never run."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "lib.py").write_text("")
+    with Engine(None, root=tmp_path) as db:
+        for path in ("test_a.py", "b_test.py", "spec_c.py", "app/tests.py", "b.txt"):
+            (tmp_path / path).write_text("import lib\ndef test_it(): ...\n")
+        db.sync()
+        assert len(db.get(python.affected_files, ("lib.py",)).tests) == 3
+        for path, text in files.items():
+            (tmp_path / path).write_text(text)
+        db.sync()
+        found = db.get(python.affected, ("lib.py",))
+        assert {one.symbol for one in found.tests} == tests
+        changed = db.get(python.affected, tuple(sorted(tests)))
+        assert {one.symbol.partition(":")[0] for one in changed.likely} == tests
+
+
+def test_a_module_that_a_call_imports_by_its_name_is_imported(tmp_path: Path) -> None:
+    """Only names that are computed cannot be seen. Nothing is bound by such a call."""
+    texts = {
+        "lib/__init__.py": "", "lib/tool.py": "def f(): ...\n", "plug.py": "",
+        "test_a.py": "import importlib\ndef test_a(): importlib.import_module('lib.tool').f()\n",
+        "test_b.py": "import pytest\nplug = pytest.importorskip('plug')\nlib = __import__('lib.tool')\n",
+        "test_c.py": "from importlib import import_module\nimport_module('lib.' + 'tool')\n"
+        "import_module('')\nimport_module()\nimport_module(b'lib.tool')\n"
+        "import_module('.tool', 'lib')\nlib.tool\n",
+    }  # fmt: skip
+    (tmp_path / "lib").mkdir()
+    for path, text in texts.items():
+        (tmp_path / path).write_text(text)
+    with Engine(None, root=tmp_path) as db:
+        for path, tests in (
+            ("lib/tool.py", ["test_a.py", "test_b.py"]),
+            ("lib/__init__.py", ["test_a.py", "test_b.py"]),
+            ("plug.py", ["test_b.py"]),
+        ):
+            assert sorted(one.symbol for one in db.get(python.affected_files, (path,)).tests) == tests
+        bound = [row.symbol for row in db.get(python.bindings.of, "test_a.py") if row.kind == "import"]
+        assert bound == ["test_a.py:importlib"]
+        names = {row.name: row.outcome for row in db.get(python.references_from, "test_c.py:")}
+        assert names["lib.tool"] == "unresolved"
+        rows = [(row.path, row.module, row.eager) for row in db.get(python.imports.where) if row.target]
+        expected = [
+            ("test_a.py", "lib.tool", False),
+            ("test_b.py", "lib.tool", True),
+            ("test_b.py", "plug", True),
+        ]
+        assert sorted(rows) == expected

@@ -178,3 +178,17 @@ def test_a_fixture_with_autouse_reaches_the_tests_below_a_conftest_that_imports_
     assert likely(graph, "fixtures.py:shared") == ["test_low"]
     assert likely(graph, "fixtures.py:asked") == []
     assert "test_low" in likely(graph, "lib.py:seed")
+
+
+def test_a_method_that_only_calls_itself_reaches_who_makes_its_class(root: Path, graph: Engine) -> None:
+    """As those do that a visitor finds by a computed name: the first call is not seen."""
+    (root / "visit.py").write_text(
+        "class Visitor:\n    def visit(self, name):\n        getattr(self, f'visit_{name}')()\n\n"
+        "    def visit_if(self):\n        self.visit_if()\n\n    def visit_for(self):\n        pass\n"
+    )
+    (root / "test_visit.py").write_text(
+        "from visit import Visitor\n\ndef test_if():\n    Visitor().visit('if')\n"
+    )
+    graph.sync()
+    assert likely(graph, "visit.py:Visitor.visit_for") == ["test_if"]
+    assert likely(graph, "visit.py:Visitor.visit_if") == ["test_if"]

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import click
 
 from engine.cli.output import tell
-from engine.cli.questions import Asker, asked, located, named, written
+from engine.cli.questions import Asker, asked, located, named, shown, written
 from engine.errors import UnknownSymbol
 from engine.message import escaped
 
@@ -212,25 +212,45 @@ def overrides(ask: Asker, symbol: str, over: bool) -> Iterable[str]:
 )
 @asked
 def affected(ask: Asker, files: tuple[str, ...], since: str | None, tests: bool, depth: int) -> Iterable[str]:
-    """Files, definitions and tests that a change of FILEs can affect, each with its way."""
+    """Files, definitions and tests that a change of FILEs can affect, each with its way.
+
+    A folder stands for all Python files below it.
+    """
     if bool(files) == (since is not None):
         raise click.UsageError("Name the files that changed, or a commit with --since.")
-    changed = ask.changed_since(since) if since is not None else tuple(map(ask.file, files))
-    for name in files:  # a wrong path would be an answer without tests
-        if not os.path.lexists(name) and not os.path.lexists(ask.settings.root / name):
-            tell(f"there is no file {escaped(name)} now: it counts as removed")
+    changed = ask.changed_since(since) if since is not None else tuple(_changed(ask, files))
     found = ask("affected_files" if tests else "affected", ask.as_argument(changed), str(depth))
     ask.answer = {"changed": changed, **found}
+    unknown = "not Python, so nobody knows who reads it"
     if tests:
+        if found["unknown"]:
+            tell(f"{unknown}: {escaped(shown(found['unknown']))}")
         return [one["symbol"] for one in found["tests"]]
     parts: list[str] = []
     for title in ("files", "definitions", "tests", "likely"):
         parts += [f"{title}:", *(f"  {line}" for line in _files(found[title]))]
-    parts += [f"not Python, so nobody knows who reads it: {name}" for name in found["unknown"]]
+    parts += [f"{unknown}: {name}" for name in found["unknown"]]
     return parts
 
 
 # -- for people ----------------------------------------------------------------------------------
+
+
+def _changed(ask: Asker, names: Iterable[str]) -> Iterator[str]:
+    """The files that somebody means who says what changed. A wrong path would be an answer without tests."""
+    for name in names:
+        path = ask.file(name)
+        if os.path.isabs(path) or path.startswith("../"):
+            tell(f"{escaped(name)} is not below the root: what it affects is not known")
+        elif os.path.isdir(ask.settings.root / path):
+            below = (
+                ask("project_files.where") if path == "." else ask("project_files.starting", f"path={path}/")
+            )
+            yield from (one["path"] for one in below)
+        else:
+            if not os.path.lexists(ask.settings.root / path):
+                tell(f"there is no file {escaped(name)} now: it counts as removed")
+            yield path
 
 
 def _check_class(ask: Asker, symbol: str, wanted: str, what: str) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from engine.settings import Settings
 
 RULES: Final = "engine.rules.python"
-SHOWN: Final = 8  # definitions named in an error
+SHOWN: Final = 8  # of several names, in what is told
 
 
 class Asker:
@@ -65,8 +65,10 @@ class Asker:
         """The symbol that somebody means. Raises `UnknownSymbol`."""
         if ":" in text:
             path, _, qualified = text.rpartition(":")
+            if not qualified:
+                return f"{self.project_file(path)}:"
             symbol = f"{self.file(path)}:{qualified}"
-            if not qualified or self("definitions_at", symbol):
+            if self("definitions_at", symbol):
                 return symbol
             raise UnknownSymbol(symbol=symbol, hint=self._close(qualified))
         plain = text.rpartition(".")[2]
@@ -76,11 +78,10 @@ class Asker:
         if len(several) == 1:
             return several[0]
         if several:
-            more = f", and {len(several) - SHOWN} more" if len(several) > SHOWN else ""
             raise UnknownSymbol(
                 name=text,
                 cause="several definitions have this name",
-                are=", ".join(several[:SHOWN]) + more,
+                are=shown(several),
                 hint="Say which: PATH:QUALIFIED.",
             )
         raise UnknownSymbol(name=text, hint=self._close(plain))
@@ -182,6 +183,12 @@ def asked(function: Callable[..., Iterable[str]]) -> Callable[..., None]:
     return command
 
 
+def shown(several: Sequence[str]) -> str:
+    """The first of several names, and how many more there are."""
+    more = f", and {len(several) - SHOWN} more" if len(several) > SHOWN else ""
+    return ", ".join(several[:SHOWN]) + more
+
+
 def named(qualified: str, text: str) -> bool:
     """Whether somebody who writes `text` may mean this qualified name."""
     return qualified == text or qualified.endswith(f".{text}")
@@ -194,12 +201,12 @@ def located(ask: Asker, symbols: Sequence[str]) -> list[str]:
     answer = ask.answer
     lines = ask("lines_of", ask.as_argument(symbols))
     ask.answer = answer
-    shown = []
+    found = []
     for symbol, line in zip(symbols, lines, strict=True):
         path, _, qualified = symbol.rpartition(":")
         place = f"{path}:{line}" if line else path
-        shown.append(f"{place} {qualified}".rstrip())
-    return shown
+        found.append(f"{place} {qualified}".rstrip())
+    return found
 
 
 def written(step: dict[str, Any]) -> str:

@@ -134,6 +134,7 @@ class _Project:
         self._settings = settings
         self._stack = stack
         self._db: Engine | None = None
+        self._spans: dict[str, list[dict[str, Any]]] = {}
         if not may_be_watched(settings):  # and the directory of the store is to be made
             self._open(Alone(), lambda: None if may_be_watched(settings) else Alone())
 
@@ -144,14 +145,15 @@ class _Project:
         self._by_either(lambda: pour(self._deltas, sink), lambda db: self._drain(db, sink, quiet))
 
     def spans(self, path: str) -> list[dict[str, Any]]:
-        """Where the definitions of a file are."""
+        """Where the definitions of a file are: asked once, however many of them were found."""
         from engine.cli.output import plain
         from engine.rules.python.spans import spans
 
-        found: list[dict[str, Any]] = self._by_either(
-            lambda: self._value(SPANS, path), lambda db: plain(db.get(spans, path))
-        )
-        return found
+        if path not in self._spans:
+            self._spans[path] = self._by_either(
+                lambda: self._value(SPANS, path), lambda db: plain(db.get(spans, path))
+            )
+        return self._spans[path]
 
     def _by_either(self, far: Callable[[], Any], near: Callable[[Engine], Any]) -> Any:
         from engine.cli.remote import Alone

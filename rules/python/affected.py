@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from attrs import frozen
 
 from engine import BadArguments, query
+from engine.rules.python.bindings import bindings
 from engine.rules.python.calls import referrers
 from engine.rules.python.definitions import definitions
 from engine.rules.python.importers import importing
@@ -126,6 +127,8 @@ def _importing(path: str) -> Iterator[Found]:
     directory, _, name = path.rpartition("/")
     if name in (SOURCE, STUB) and directory:
         yield from _entering(directory, path)
+    else:
+        yield from (_by(row, path, "import") for row in imports.where(passes=path))
     if name == CONFTEST:
         inside = f"{directory}/" if directory else ""
         for file in project_files.starting(path=inside) if inside else project_files.where():
@@ -136,9 +139,9 @@ def _importing(path: str) -> Iterator[Found]:
 def _entering(package: str, path: str) -> Iterator[Found]:
     """Files for which Python runs the `__init__.py` of a package on the way to something in it."""
     inside = f"{package}/"
-    for row in imports.starting(target=inside):
+    for row in (*imports.starting(target=inside), *imports.starting(passes=inside)):
         if row.target != path and not row.path.startswith(inside):
-            yield row.path, "file", Step(row.path, path, "package", f"{row.module} {row.name}".rstrip())
+            yield _by(row, path, "package")
     for file in project_files.starting(path=inside):
         if is_test_file(file.path):
             yield file.path, "file", Step(file.path, path, "package")
@@ -151,10 +154,19 @@ def _naming(path: str) -> Iterator[Found]:
         return
     package, _, name = module.rpartition(".")
     for row in (*imports.where(module=module), *imports.where(module=package)):
-        if row.module == module or row.name == name:
-            yield row.path, "file", Step(row.path, path, "import", f"{row.module} {row.name}".rstrip())
+        if row.module == module or _names(row, name):
+            yield _by(row, path, "import")
     for row in _relatively(path, name):
-        yield row.path, "file", Step(row.path, path, "import", f"{row.module} {row.name}".rstrip())
+        yield _by(row, path, "import")
+
+
+def _names(row: Imported, name: str) -> bool:
+    """Whether an import from a package names a submodule of it; a star names what `__all__` does."""
+    return row.name == name or (row.name == "*" and bindings.exists(symbol=f"{row.target}:__all__[{name}]"))
+
+
+def _by(row: Imported, path: str, usage: str) -> Found:
+    return row.path, "file", Step(row.path, path, usage, f"{row.module} {row.name}".rstrip())
 
 
 def _relatively(path: str, name: str) -> Iterator[Imported]:
@@ -168,7 +180,7 @@ def _relatively(path: str, name: str) -> Iterator[Imported]:
             above = "." * dots + between
             whole = f"{above}.{name}" if between else f"{above}{name}"
             for row in (*imports.where(module=whole), *imports.where(module=above)):
-                if (row.module == whole or row.name == name) and _above(row.path, dots) == base:
+                if (row.module == whole or _names(row, name)) and _above(row.path, dots) == base:
                     yield row
     if holding != path:  # a package: inside of it dots alone name it
         for dots in range(1, deepest - len(parts) + 1):

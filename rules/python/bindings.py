@@ -67,7 +67,8 @@ def _said(path: str, found: Facts) -> Iterator[Binding]:
     for one in found.definitions:
         yield Binding(f"{path}:{one.qualified}", one.kind, one.ordinal, value=one.value)
     for statement in found.imports:
-        yield binding_of(path, statement)
+        if statement.binds:
+            yield binding_of(path, statement)
     for attribute in found.attributes:
         yield from attribute_of(path, attribute)
     if found.exports is not None:

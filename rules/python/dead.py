@@ -17,10 +17,10 @@ from engine.rules.python.definitions import Symbol, split
 from engine.rules.python.facts import Body, Definition, facts
 from engine.rules.python.hierarchy import resolution_order
 from engine.rules.python.interfaces import promises
-from engine.rules.python.meanings import UNRESOLVED
+from engine.rules.python.meanings import UNRESOLVED, VARIABLE
 from engine.rules.python.overrides import mixed, overridden
 from engine.rules.python.project import project_files
-from engine.rules.python.references import references, used_on_unknown
+from engine.rules.python.references import is_looked_for, references
 from engine.rules.python.roles import entry_points, is_conftest, is_test
 
 USED, KEPT, PUBLIC, DEAD = "used", "kept", "public", "dead"
@@ -84,12 +84,16 @@ def _verdict(path: str, one: Definition, exports: frozenset[str] | None, recursi
         return USED, "something refers to it"
     if name.startswith("__") and name.endswith("__"):
         return KEPT, "a special name: Python itself uses it"
+    if one.kind == VARIABLE and not name.strip("_"):
+        return KEPT, "by its name, nobody means to use it"
     if not owner and exports is not None and name in exports:
         return KEPT, "__all__ lists it"
     if symbol in entry_points():
         return KEPT, "pyproject.toml names it as an entry point"
     if is_test(path, one.qualified):
         return KEPT, "a test"
+    if path.endswith(".pyi") and project_files.exists(path=path.removesuffix("i")):
+        return KEPT, f"the stub of {path.removesuffix('i')}"
     if is_conftest(path):
         return KEPT, "conftest.py: pytest uses it"
     active = [decorator for decorator in one.decorators if decorator not in INERT]
@@ -108,8 +112,8 @@ def _verdict(path: str, one: Definition, exports: frozenset[str] | None, recursi
         for promise in promises.where(name=name):
             if references.exists(target=promise.symbol):
                 return KEPT, f"{promise.symbol} is used, and it may take its place"
-        if used_on_unknown(owner, name):
-            return KEPT, "an attribute of that name is used on something unknown"
+    if not owner.endswith("<locals>") and is_looked_for(one.qualified):
+        return KEPT, "an attribute of that name is used on something unknown"
     if one.public:
         return PUBLIC, "nothing in the project refers to it, and it is public"
     return DEAD, "nothing refers to it"

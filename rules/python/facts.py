@@ -60,10 +60,11 @@ class Import:
     """One name of an import statement, as it is written.
 
     `import a.b as c` is ("a.b", None, "c", 0), `from ..x import y` is ("x", "y", None, 2), and a star is
-    the name "*". `context` says when it runs: "module" (whenever the module is imported), "conditional"
-    (under an `if` or `try`), "lazy" (when its name is first used, by the `lazy` of 3.15), "function" (when
-    called) or "typing" (never: under `if TYPE_CHECKING`). `scope` is the qualified name of the class or
-    function ("f.<locals>") in which it binds the name, "" the module.
+    the name "*". A call `import_module("a.b")` is ("a.b", None, "", 0): it binds nothing. `context` says when
+    it runs: "module" (whenever the module is imported), "conditional" (under an `if` or `try`), "lazy" (when
+    its name is first used, by the `lazy` of 3.15), "function" (when called) or "typing" (never: under
+    `if TYPE_CHECKING`). `scope` is the qualified name of the class or function ("f.<locals>") in which it
+    binds the name, "" the module.
     """
 
     module: str
@@ -76,6 +77,11 @@ class Import:
     @property
     def star(self) -> bool:
         return self.name == "*"
+
+    @property
+    def binds(self) -> bool:
+        """It gives what it imports a name."""
+        return self.alias != ""
 
     @property
     def eager(self) -> bool:

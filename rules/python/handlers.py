@@ -16,6 +16,7 @@ from engine.rules.python.attributes import hold, hold_declared
 from engine.rules.python.certain import is_doubtful
 from engine.rules.python.children import children_table
 from engine.rules.python.nodes import chain, for_typing, is_all, is_lazy
+from engine.rules.python.patterns import capture, of_class
 from engine.rules.python.requests import requested
 from engine.rules.python.scopes import CLASS, COMPREHENSION, FUNCTION, HEAD, MODULE, TYPES, Scope, taken_over
 from engine.rules.python.uses import BASE, DECORATOR, FIXTURE, IMPORT, MARK
@@ -308,14 +309,6 @@ def _type_alias(survey: Survey, node: Any, scope: Scope, stack: list[Any], conte
         inner_stack.append(node.value)
 
 
-def _capture(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
-    """`case [first, *rest] as whole` and `case {**rest}` bind names without a Name node."""
-    name = node.rest if node.__class__ is ast.MatchMapping else node.name
-    if name is not None:
-        stack.append(ast.copy_location(ast.Name(name, ast.Store()), node))
-    stack.extend(child for child in ast.iter_child_nodes(node))
-
-
 HANDLERS: dict[type, Any] = {
     ast.FunctionDef: _function,
     ast.AsyncFunctionDef: _function,
@@ -338,9 +331,10 @@ HANDLERS: dict[type, Any] = {
     ast.AnnAssign: _annotated,
     ast.AugAssign: _augmented,
     ast.Expr: _expression,
-    ast.MatchAs: _capture,
-    ast.MatchStar: _capture,
-    ast.MatchMapping: _capture,
+    ast.MatchAs: capture,
+    ast.MatchStar: capture,
+    ast.MatchMapping: capture,
+    ast.MatchClass: of_class,
 }
 if sys.version_info >= (3, 12):
     HANDLERS[ast.TypeAlias] = _type_alias

@@ -47,6 +47,35 @@ def chain(node: Any) -> str:
     return ".".join(reversed(parts)) + mark
 
 
+# Builtins that look for the attribute that a text names.
+BY_TEXT = frozenset(["getattr", "hasattr"])
+
+
+def named_in_text(call: Any) -> ast.Attribute | None:
+    """The attribute that `getattr(x, "name")` reads, as if it were written `x.name`, if that is known."""
+    if len(call.args) < 2 or not isinstance(call.args[1], ast.Constant):
+        return None
+    name = call.args[1].value
+    if not isinstance(name, str) or not name.isidentifier():
+        return None
+    if name.startswith("__") and not name.endswith("__"):
+        return None  # in a text it stands for itself, not for that of the class around
+    return ast.Attribute(call.args[0], name, ast.Load())
+
+
+# Functions, `importlib.import_module` among them, that import the module that a text names.
+IMPORTING = frozenset(["import_module", "__import__", "importorskip"])
+
+
+def imported_by_text(call: Any) -> str:
+    """The absolute name of the module that `import_module("a.b")` imports; "" where that is not known."""
+    first = call.args[0] if call.args else None
+    name = first.value if isinstance(first, ast.Constant) else None
+    if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+        return ""
+    return name
+
+
 def mentions(node: Any, name: str) -> bool:
     """Whether an expression reads a name; what stands in displays of it is not looked at."""
     waiting = [node]

@@ -124,11 +124,15 @@ def references(path: str) -> Iterable[Reference]:
         yield from names.rows(body)
 
 
-def used_on_unknown(owner: str, name: str) -> bool:
-    """Whether an attribute that a class of that name may have is used on something unknown."""
+def is_looked_for(qualified: str) -> bool:
+    """For queries to call: whether something unknown is asked for an attribute of the name.
+
+    For `__name` of a class, also for what Python makes of that: `x._C__name`.
+    """
+    owner, _, name = qualified.rpartition(".")
     if references.exists(member=name):
         return True
-    return is_private(name) and references.exists(member=outside(owner, name))
+    return bool(owner) and is_private(name) and references.exists(member=outside(owner, name))
 
 
 Row = tuple[str, str | None, str, int, str, str | None]  # the columns of `Reference` from `outcome` on

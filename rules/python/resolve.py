@@ -95,8 +95,7 @@ class Resolver:
         self.own: dict[str, list[Bound]] = {}  # by symbol
         for one in found.definitions:
             self.own.setdefault(f"{path}:{one.qualified}", []).append(one)
-        for statement in found.imports:
-            row = binding_of(path, statement)
+        for row in (binding_of(path, one) for one in found.imports if one.binds):
             self.own.setdefault(row.symbol, []).append(row)
         for each in found.attributes:
             for row in attribute_of(path, each):

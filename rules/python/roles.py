@@ -1,9 +1,9 @@
 """Roles: what a definition is for, as far as names, places and project files say: tests, entry points.
 
 Invariants
-    O1  What is a test is decided as pytest and unittest do by default: files test_*.py and *_test.py,
-        functions test*, classes Test* and those that inherit from TestCase, methods test* in them; classes in
-        a class of tests too.
+    O1  What is a test is decided as pytest and unittest do: files as `collected` says, functions test*,
+        classes Test* and those that inherit from TestCase, methods test* in them; classes in a class of
+        tests too.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 
 from engine import query
 from engine.rules.files import FileError, read_text
+from engine.rules.python.collected import holds_tests, patterns_of_tests
 from engine.rules.python.modules import find_module
 
 CONFTEST = "conftest.py"
 
 
 def is_test_file(path: str) -> bool:
-    """Whether a file holds tests."""
-    name = path.rpartition("/")[2]
-    return name.endswith(".py") and (name.startswith("test_") or name.endswith("_test.py"))
+    """Whether a file holds tests. For queries to call."""
+    return holds_tests(path, patterns_of_tests())
 
 
 def is_conftest(path: str) -> bool:
@@ -30,7 +30,7 @@ def is_conftest(path: str) -> bool:
 
 
 def is_test(path: str, qualified: str) -> bool:
-    """Whether a definition is a test, or a class of tests."""
+    """Whether a definition is a test, or a class of tests. For queries to call."""
     if not is_test_file(path):
         return False
     *around, name = qualified.split(".")

@@ -20,7 +20,16 @@ from engine.rules.python.attributes import DECLARED, UNSAID, attributes_of
 from engine.rules.python.certain import certain
 from engine.rules.python.exports import Exports
 from engine.rules.python.handlers import CHILDREN, HANDLERS, Context
-from engine.rules.python.nodes import LONGEST, chain, mentions, position
+from engine.rules.python.nodes import (
+    BY_TEXT,
+    IMPORTING,
+    LONGEST,
+    chain,
+    imported_by_text,
+    mentions,
+    named_in_text,
+    position,
+)
 from engine.rules.python.parse import RECENT_TREES
 from engine.rules.python.scopes import CLASS, HEAD, MODULE, TYPES, Scope, finish, taken_over
 from engine.rules.python.uses import (
@@ -116,8 +125,14 @@ class Survey:
                 function = node.func
                 if function.__class__ is ast.Name:
                     scope.calls.add(function.id)
+                    if function.id in BY_TEXT and (read := named_in_text(node)) is not None:
+                        push(read)
+                    elif function.id in IMPORTING:
+                        self._import(node, context)
                 elif function.__class__ is ast.Attribute:
                     inner = function.value
+                    if function.attr in IMPORTING:
+                        self._import(node, context)
                     if inner.__class__ is ast.Name:
                         scope.called[f"{inner.id}.{function.attr}"] = inner.id
                     else:
@@ -139,6 +154,11 @@ class Survey:
             elif kind in HANDLERS:
                 context = HANDLERS[kind](self, node, scope, stack, context) or context
             # else a plain value, in a field that this module does not know: `case None`
+
+    def _import(self, call: Any, context: str) -> None:
+        module = imported_by_text(call)
+        if module:
+            self.imports.add((module, None, "", 0, context, ""))
 
     # -- what handlers do ----------------------------------------------------------------------
 

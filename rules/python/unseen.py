@@ -21,7 +21,7 @@ from engine.rules.python.meanings import CLASS, MODULE, VARIABLE
 from engine.rules.python.overrides import mixed
 from engine.rules.python.project import project_files
 from engine.rules.python.reach import Found, Step
-from engine.rules.python.references import references, used_on_unknown
+from engine.rules.python.references import is_looked_for, references
 from engine.rules.python.requests import EVERYWHERE
 from engine.rules.python.roles import is_conftest, is_test, is_test_file
 from engine.rules.python.tree import parent
@@ -60,8 +60,10 @@ def unseen(symbol: str) -> Iterator[Found]:
 def _runs_unnamed(symbol: str, owner: str, name: str) -> bool:
     if name.startswith("__") and name.endswith("__"):
         return True
-    if used_on_unknown(owner, name) or not references.exists(target=symbol):
-        return True
+    if is_looked_for(split(symbol)[1]) or all(
+        row.source == symbol for row in references.where(target=symbol)
+    ):
+        return True  # a call by itself begins nothing
     return bool(resolution_order(owner).others or mixed(owner).others or promises.exists(name=name))
 
 

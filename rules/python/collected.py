@@ -1,0 +1,73 @@
+"""Collected: which files pytest takes tests from, by default or as the project's settings say.
+
+Invariants
+    T1  As for pytest, what one file of settings says replaces what the later ones do, and the default.
+    T2  What a file says that cannot be read, or is not meant so, is not said.
+"""
+
+from __future__ import annotations
+
+import configparser
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+from engine import query
+from engine.rules.files import FileError, read_text
+
+SETTING = "python_files"
+USUAL = ("test_*.py", "*_test.py", "tests.py")  # the last one is that of `manage.py test`
+TABLES = (("pytest",), ("tool", "pytest"), ("tool", "pytest", "ini_options"))
+SETTINGS = (  # in the order of pytest; of the others than TOML with the section
+    ("pytest.toml", ""), (".pytest.toml", ""), ("pytest.ini", "pytest"), (".pytest.ini", "pytest"),
+    ("pyproject.toml", ""), ("tox.ini", "pytest"), ("setup.cfg", "tool:pytest"),
+)  # fmt: skip
+
+
+@query
+def patterns_of_tests() -> tuple[str, ...]:
+    """The patterns of the names of files that hold tests; of one with a "/", of the end of their paths."""
+    for file, section in SETTINGS:
+        try:
+            text = read_text(file)
+        except FileError:
+            continue
+        said = tuple(_of_section(text, section) if section else _of_tables(text))
+        if said:
+            return said
+    return USUAL
+
+
+def holds_tests(path: str, patterns: tuple[str, ...]) -> bool:
+    """Whether one of the patterns is that of a file."""
+    if not path.endswith(".py"):
+        return False
+    name = path.rpartition("/")[2]
+    return any(
+        fnmatchcase(f"/{path}", f"*/{one}") if "/" in one else fnmatchcase(name, one) for one in patterns
+    )
+
+
+def _of_section(text: str, section: str) -> Iterator[str]:
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read_string(text)
+    except configparser.Error:
+        return
+    yield from parser.get(section, SETTING, fallback="").split()
+
+
+def _of_tables(text: str) -> Iterator[str]:
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return
+    for names in TABLES:
+        value: Any = document
+        for name in (*names, SETTING):
+            value = value.get(name) if isinstance(value, dict) else None
+        if isinstance(value, str):
+            value = value.split()
+        if isinstance(value, list):
+            yield from (one for one in value if isinstance(one, str))
