@@ -54,9 +54,12 @@ def write(lines: Iterable[str], stream: TextIO | None = None) -> None:
     except OSError as error:
         if stream is not None:
             _drop(stream)
-        if isinstance(error, BrokenPipeError):
-            raise ReaderGone from None
-        raise CannotAnswer(reason=error.strerror) from None
+        raise unwritten(error) from None
+
+
+def unwritten(error: OSError) -> Exception:
+    """What it means to the command that standard output could not be written."""
+    return ReaderGone() if isinstance(error, BrokenPipeError) else CannotAnswer(reason=error.strerror)
 
 
 def _drop(stream: TextIO) -> None:
