@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from attrs import frozen
 from blake3 import blake3
@@ -129,17 +130,25 @@ class FullText:
             f"SELECT bm25(fulltext, {weights}) AS score, {snippet}, "
             f"{columns} FROM fulltext WHERE fulltext MATCH ? ORDER BY score, {columns} LIMIT ?"
         )
+        return [
+            Hit(dict(zip(self.columns, row[2:], strict=True)), row[0], " ".join(row[1].split()))
+            for row in self._matches(query, text, min(limit, sys.maxsize))
+        ]
+
+    def check_search(self, text: str) -> None:
+        """Raise `BadSearch` if `search` would, whatever is in the index."""
+        self._matches("SELECT 1 FROM fulltext WHERE fulltext MATCH ? LIMIT ?", text, 1)
+
+    def _matches(self, query: str, text: str, limit: int) -> list[Any]:
         with _translated(self.path):
             try:
-                found = self._connection.execute(query, (text, limit)).fetchall()
+                return self._connection.execute(query, (text, limit)).fetchall()
+            except UnicodeEncodeError:  # the name of a file, say
+                raise BadSearch(text=text, cause="it is not text in UTF-8") from None
             except sqlite3.OperationalError as error:
                 if str(error).startswith(REFUSED):
                     raise BadSearch(text=text, cause=error) from None
                 raise
-        return [
-            Hit(dict(zip(self.columns, row[2:], strict=True)), row[0], " ".join(row[1].split()))
-            for row in found
-        ]
 
     def __len__(self) -> int:
         with _translated(self.path):

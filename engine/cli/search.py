@@ -75,6 +75,7 @@ def command(text: str, limit: int, index: str | None, json_: bool, quiet: bool, 
         found = stack.enter_context(FullText(file, INDEXED, KEPT))
         if found.set_aside:
             tell(f"note: the index was damaged, and is made anew: {escaped(found.set_aside)}")
+        found.check_search(text)  # before the work: that of a first search may take a minute
         project.bring_up(FullTextSink(found, _texts), quiet)
         hits = [_document(hit, project) for hit in found.search(text, limit)]
     if json_:
