@@ -176,6 +176,19 @@ def reading(settings: Settings) -> Iterator[Engine]:
         tell_notes(db)
 
 
+def saves(db: Engine) -> bool:
+    """Whether what an engine computes is for others after it."""
+    return db.store is not None and not db.store.read_only
+
+
+def kept(db: Engine, *, in_order: bool) -> str:
+    """What became of the work of an engine that was ended, be it before it could save all."""
+    if not saves(db):
+        return "nothing is saved"
+    whole = in_order and not db._core.unsaved.disk_full
+    return "everything computed is kept" if whole else "what was committed is kept"
+
+
 def check_store(settings: Settings) -> None:
     """Raise `StoreError` when nothing was ever stored here (E2)."""
     from engine.errors import StoreError
