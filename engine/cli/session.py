@@ -116,9 +116,10 @@ def writing(
     except (StoreFull, StoreReadOnly) as error:  # of a command that is about the store
         if not read_only and "hint" not in vars(error):  # its own may be of another file
             error.fields.setdefault("store", escaped(settings.store))
+            error.hint = _cure(error)
             if isinstance(error, StoreReadOnly):
                 error.fields.pop("cause", None)  # "read_only=True", which nobody said: a note has the reason
-            error.hint = _cure(error)
+                error.hint = "The note says why. Mend that, or name another one with --store."
         raise
     finally:
         tell_notes(db)
