@@ -28,9 +28,9 @@ def main() -> NoReturn:
     end_at_once()
     collector.relax()  # the process is ours
     if "_ENGINE_COMPLETE" in os.environ:
-        from engine.cli import group
+        from engine.cli.completing import complete
 
-        group.main(prog_name="engine")
+        complete()
     _end(answer(arguments))
 
 
