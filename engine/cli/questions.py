@@ -90,7 +90,9 @@ class Asker:
         root = Path(os.path.realpath(self.settings.root))
         whole = Path(os.path.abspath(text))
         for candidate in (whole, Path(os.path.realpath(whole))):
-            if candidate.is_relative_to(root) and (candidate.exists() or not (root / text).exists()):
+            if candidate.is_relative_to(root) and (
+                os.path.exists(candidate) or not os.path.exists(root / text)
+            ):
                 return candidate.relative_to(root).as_posix()
         return text  # relative to the root already, or gone
 

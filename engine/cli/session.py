@@ -7,6 +7,7 @@ Invariants
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -139,7 +140,7 @@ def tell_roots(settings: Settings) -> None:
             tell(f"note: source_roots in {escaped(file)} is not used: it lies outside of the root")
             return
     for folder in settings.source_roots:
-        if not (settings.root / folder).is_dir():
+        if not os.path.isdir(settings.root / folder):
             tell(f"note: source_roots names {escaped(folder)}: there is no such folder below the root")
     if not settings.source_roots:
         try:
@@ -203,8 +204,16 @@ def check_store(settings: Settings) -> None:
 
 
 def has_store(settings: Settings) -> bool:
-    """Whether there is anything at the store's place; what it is, opening finds out."""
-    return (settings.store / "store.db").exists() or (settings.store.exists() and not settings.store.is_dir())
+    """Whether there is anything at the store's place, or may be; what it is, opening finds out."""
+    try:
+        os.stat(settings.store / "store.db")
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:
+        return os.path.exists(settings.store)
+    except OSError:  # nobody lets us look
+        return True
+    return True
 
 
 def tell_notes(db: Engine) -> None:

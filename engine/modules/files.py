@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import stat
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -31,7 +32,7 @@ RESERVED: Final = frozenset(
 
 def load_file(file: Path, root: Path) -> ModuleType:
     """The module of a file, loaded once. Raises `BadModule`."""
-    if file.is_dir() and (file / "__init__.py").is_file():
+    if os.path.isfile(file / "__init__.py"):
         file = file / "__init__.py"
     _check_file(file)
     base, name = _name_of(file, root)
@@ -49,7 +50,7 @@ def load_file(file: Path, root: Path) -> ModuleType:
         make_importable(base)
     make_importable(root, last=True)
     try:
-        if (file.parent / "__init__.py").is_file():
+        if os.path.isfile(file.parent / "__init__.py"):
             return _import_from(base, name, file)
         return _execute(file, name)
     except BadModule:
@@ -86,16 +87,16 @@ def forget_since(before: set[str]) -> None:
 def _check_file(file: Path) -> None:
     cause, hint = "", None
     try:
-        if not file.exists():
-            near = nearest(file.name, [one.name for one in file.parent.glob("*.py")])
-            cause = "there is no such file"
-            hint = f"Did you mean {file.parent / near}?" if near else "Check the path."
-        elif not file.is_file():
+        if not stat.S_ISREG(os.stat(file).st_mode):
             cause, hint = "it is not a file", "Name a .py file, or a folder with __init__.py."
         elif file.suffix != ".py":
             cause, hint = "it is not a Python file", "Name a .py file."
         else:
             file.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError):
+        near = nearest(file.name, [one.name for one in file.parent.glob("*.py")])
+        cause = "there is no such file"
+        hint = f"Did you mean {file.parent / near}?" if near else "Check the path."
     except (OSError, ValueError) as error:
         cause = getattr(error, "strerror", None) or str(error)
     if cause:
@@ -106,7 +107,7 @@ def _name_of(file: Path, root: Path) -> tuple[Path, str]:
     """The directory that a module is imported from, and its name (M1, M2)."""
     whole = file.parent if file.name == "__init__.py" else file.with_suffix("")
     base = whole.parent
-    while (base / "__init__.py").is_file():
+    while os.path.isfile(base / "__init__.py"):
         base = base.parent
     in_package = base != whole.parent or file.name == "__init__.py"
     below = whole.relative_to(base)

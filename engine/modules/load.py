@@ -260,6 +260,6 @@ def _local_file(name: str, path: Iterable[Path]) -> Path | None:
         plain = directory.joinpath(*steps[:-1], f"{steps[-1]}.py")
         package = directory.joinpath(*steps, "__init__.py")
         for file in (package, plain):
-            if file.is_file():
+            if os.path.isfile(file):
                 return file
     return None
