@@ -110,6 +110,14 @@ def test_every_command_has_help(command: tuple[str, ...]) -> None:
     assert "\x08" not in result.output
 
 
+@pytest.mark.parametrize("command", [(), ("graph",)])
+def test_no_line_of_a_list_of_commands_is_cut_off(command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(group, [*command, "--help"], terminal_width=80)
+    listed = result.output.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert len(listed) >= 15
+    assert [line for line in listed if line.endswith("...")] == []
+
+
 def test_the_choices_of_an_argument_are_told_in_lines_of_their_own(engine: Command) -> None:
     check_refused(engine("completion"), 2, "Choose from:\n  bash,\n  zsh,\n  fish\n")
 

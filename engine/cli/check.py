@@ -43,7 +43,7 @@ Examples:
 """
 
 
-@click.command("verify", epilog=VERIFY)
+@click.command("verify", epilog=VERIFY, short_help="Compute everything from scratch, and compare.")
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @SAMPLE
 @as_json
@@ -82,7 +82,7 @@ def verify(keys: tuple[str, ...], sample: int | None, json_: bool, quiet: bool, 
         raise click.exceptions.Exit(1)
 
 
-@click.command("audit", epilog=AUDIT)
+@click.command("audit", epilog=AUDIT, short_help="Compute a table or a fold from its members, and compare.")
 @click.argument("name", metavar="TABLE|FOLD")
 @SAMPLE
 @as_json

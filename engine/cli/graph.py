@@ -39,7 +39,7 @@ A symbol is PATH:QUALIFIED, or a qualified or plain name that only one definitio
 """
 
 
-@click.group("graph", epilog=EPILOG)
+@click.group("graph", epilog=EPILOG, short_help="Ask who calls, imports, overrides what in a Python project.")
 def command() -> None:
     """Ask about the code of the Python project below the root: who calls, imports, overrides what."""
 
@@ -148,7 +148,7 @@ def importers(ask: Asker, file: str, depth: int) -> Iterable[str]:
     return _files(ask("dependents", ask.project_file(file), str(depth)))
 
 
-@command.command("cycles")
+@command.command("cycles", short_help="Groups of files that import each other.")
 @asked
 def cycles(ask: Asker) -> Iterable[str]:
     """Groups of files that import each other while they are imported."""
@@ -174,7 +174,7 @@ def verdict(ask: Asker, symbol: str) -> Iterable[str]:
     return [f"{one['symbol']}  {one['kind']}: {one['verdict']}, {one['reason']}" for one in found]
 
 
-@command.command("hierarchy")
+@command.command("hierarchy", short_help="What a class inherits from, and what inherits from it.")
 @click.argument("symbol")
 @asked
 def hierarchy(ask: Asker, symbol: str) -> Iterable[str]:
@@ -189,7 +189,7 @@ def hierarchy(ask: Asker, symbol: str) -> Iterable[str]:
     return [*above, *others, *(f"below  {place}" for place in located(ask, below))]
 
 
-@command.command("overrides")
+@command.command("overrides", short_help="What takes the place of a method in subclasses.")
 @click.argument("symbol")
 @click.option("--over", is_flag=True, help="What it overrides itself.")
 @asked
@@ -203,7 +203,7 @@ def overrides(ask: Asker, symbol: str, over: bool) -> Iterable[str]:
     return located(ask, [f"{one['path']}:{one['qualified']}" for one in several])
 
 
-@command.command("affected")
+@command.command("affected", short_help="What a change of files can affect, tests among it.")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("--since", metavar="COMMIT", help="The files that differ from a commit of git.")
 @click.option("--tests", is_flag=True, help="Only files of tests, one a line: for `pytest $(...)`.")

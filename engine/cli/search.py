@@ -49,7 +49,7 @@ BUSY: Final = "Wait for it to end."
 CAMEL: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
-@click.command("search", epilog=EPILOG)
+@click.command("search", epilog=EPILOG, short_help="Find definitions by words of names and docstrings.")
 @click.argument("text")
 @click.option("--limit", type=click.IntRange(min=1), default=20, metavar="N", help="At most N (20).")
 @click.option("--index", metavar="FILE", help="Where the index lies (default: search.db in the store).")

@@ -63,7 +63,9 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-@click.command("completion", epilog=COMPLETION)
+@click.command(
+    "completion", epilog=COMPLETION, short_help="Print the script by which a shell completes commands."
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the script that lets a shell complete commands and options."""
