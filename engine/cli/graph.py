@@ -35,7 +35,7 @@ Examples:
   engine graph callers Shape.area --depth 0    and who calls these, any number of steps, each with its way
   engine graph path main save                  how one refers to the other
   engine graph affected --since main --tests   which tests a branch can break
-A symbol is PATH:QUALIFIED, or a qualified or plain name that only one definition has.
+A symbol is PATH:QUALIFIED, or a plain, qualified or dotted name that only one definition has.
 """
 
 
@@ -69,14 +69,13 @@ def broken(ask: Asker) -> Iterable[str]:
 @click.option("--starting", is_flag=True, help="All names that begin so.")
 @asked
 def definitions(ask: Asker, name: str, starting: bool) -> Iterable[str]:
-    """Where a name is defined. NAME is plain ("area"), qualified ("Shape.area"), or a symbol."""
+    """Where a name is defined. NAME is plain ("area"), qualified ("Shape.area"), dotted, or a symbol."""
     if ":" in name:
         found = ask("definitions_at", name)
     elif starting:
         found = ask("definitions_starting", name)
     else:
-        plain = name.rpartition(".")[2]
-        found = [one for one in ask("definitions_of", plain) if named(one["definition"]["qualified"], name)]
+        found = named(ask("definitions_of", name.rpartition(".")[2]), name)
     ask.answer = found
     symbols = [f"{one['path']}:{one['definition']['qualified']}" for one in found]
     kinds = [one["definition"]["kind"] for one in found]
