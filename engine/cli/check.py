@@ -110,20 +110,18 @@ def audit(name: str, sample: int | None, json_: bool, quiet: bool, **options: An
 
 
 def named_collection(name: str, settings: Settings) -> Table[Any, Any] | Fold[Any]:
-    """The table or fold of this name. Raises `UnknownQuery` for what is neither."""
+    """The table or fold of this name. Raises `BadTable` for what is neither."""
     from engine import Fold, Table
     from engine.cli.look import load_quietly
-    from engine.errors import UnknownQuery
+    from engine.errors import BadTable
+    from engine.message import escaped
     from engine.modules.load import collection_of, find_defined, load_query
 
     load_quietly(settings)
     found = collection_of(find_defined(name) or load_query(name, settings))
     if found is None:
-        raise UnknownQuery(
-            name=name,
-            cause="it is a query, and neither a table nor a fold",
-            hint="Name what @table or fold(...) made.",
-        )
+        hint = f"To check a query: engine verify {escaped(name)}. Else name what @table or fold(...) made."
+        raise BadTable(name=name, cause="it is a query", hint=hint)
     return Table(found) if found.kind == "table" else Fold(found)
 
 
