@@ -51,6 +51,9 @@ def load_query(text: str, settings: Settings) -> Query[..., Any]:
 def load_module(text: str, settings: Settings) -> ModuleType:
     """The module of a file path, a dotted name, or an entry point of the group `engine.rules`."""
     install()
+    for directory in reversed(settings.path):
+        if directory != settings.root:  # which a file has last
+            make_importable(directory)
     if looks_like_file(text):
         return load_file(Path(os.path.abspath(Path(text).expanduser())), settings.root)
     if text.startswith(".") or "" in text.split("."):
