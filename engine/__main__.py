@@ -28,9 +28,9 @@ def main() -> NoReturn:
     end_at_once()
     collector.relax()  # the process is ours
     if "_ENGINE_COMPLETE" in os.environ:
-        from engine.cli import group
+        from engine.cli.completing import complete
 
-        group.main(prog_name="engine")
+        complete()
     _end(answer(arguments))
 
 
@@ -59,8 +59,13 @@ def _keep_standard_descriptors() -> None:
 
 
 def _print_version() -> int:
-    with contextlib.suppress(BrokenPipeError):
-        print(f"engine {__version__}")
+    try:
+        print(f"engine {__version__}", flush=True)
+    except OSError as error:
+        from engine.cli.output import unwritten
+        from engine.cli.report import report  # as above
+
+        return report(unwritten(error))
     return 0
 
 

@@ -142,6 +142,12 @@ class UnstorableValue(EngineError):
     exit_code = EXIT_QUERY_FAILED
 
 
+class NoJson(EngineError):
+    headline = "this value has no form in JSON"
+    hint = "Return records, and mappings with texts as keys. engine run without --json shows any value."
+    exit_code = EXIT_QUERY_FAILED
+
+
 class WrongValue(EngineError):
     headline = "a query returned something other than its annotation says"
     hint = "Correct the return annotation or the returned value."

@@ -75,6 +75,10 @@ def shown(value: object) -> str:
                 return text
         return text
     except Exception as error:  # a broken __repr__ of a user's class must not hide the real message
+        if isinstance(value, int):  # of more digits than Python makes a text of
+            from decimal import Decimal
+
+            return str(Decimal(value))
         return f"<{type(value).__name__}: repr failed with {type(error).__name__}>"
 
 

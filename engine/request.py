@@ -305,7 +305,7 @@ def forget(core: Core, fits: Callable[[str], bool]) -> int:
                 node for node in range(1, len(verified_at)) if verified_at[node] and fits(core.name_of(node))
             ]
             if nodes:
-                start_revision(core, f"{len(nodes)} keys forgotten", all_levels=True)
+                start_revision(core, f"{len(nodes)} key{'s' * (len(nodes) > 1)} forgotten", all_levels=True)
                 force(core, nodes, Reason.FORGOTTEN)
                 history.forget(core, nodes)
                 finish(core)

@@ -65,8 +65,9 @@ def load_settings(
         here = Path(os.path.abspath(directory if directory is not None else "."))
     except FileNotFoundError:
         raise BadSettings(cause="the working directory does not exist any more") from None
-    if not here.is_dir():
-        raise BadSettings(directory=here, cause="there is no such directory")
+    cause = _no_directory(here)
+    if cause:
+        raise BadSettings(directory=here, cause=cause)
     environment = os.environ if environment is None else environment
     project, tables = _find(here)
     found: dict[str, tuple[object, str]] = {}
@@ -96,8 +97,9 @@ def _assemble(
 ) -> Settings:
     root: Any
     root, origin = found.get("root", (project, DEFAULT))
-    if not root.is_dir():  # the project's own may go while its settings are read
-        raise BadSettings(root=root, origin=origin, cause="there is no such directory")
+    cause = _no_directory(root)
+    if cause:  # the project's own may go while its settings are read
+        raise BadSettings(root=root, origin=origin, cause=cause)
     values: dict[str, Any] = {"root": root, "store": root / ".engine", "path": (root,)}
     values |= {name: value for name, (value, _) in found.items()}
     if root not in values["path"]:
@@ -109,6 +111,17 @@ def _assemble(
         files=tuple(file for file, _ in tables),
         ignored=tuple(name for name in names if name.removeprefix(PREFIX).lower() not in _KINDS),
     )
+
+
+def _no_directory(place: Path) -> str:
+    """Why this is none, as far as we can see; "" where it is one."""
+    try:
+        os.stat(os.path.join(place, ""))
+    except (FileNotFoundError, NotADirectoryError):
+        return "there is no such directory"
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 # -- files -------------------------------------------------------------------------------------

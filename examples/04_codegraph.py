@@ -15,7 +15,7 @@ from engine.rules.python import broken_files, code_graph, import_cycles, import_
 
 def main(directory: str) -> None:
     started = perf_counter()
-    with Engine(f"{directory}/.engine") as db:
+    with Engine(f"{directory}/.engine", root=directory) as db:
         graph = db.get(code_graph)
         cycles, edges, broken = db.get(import_cycles), db.get(import_graph), db.get(broken_files)
         done = db.counts()

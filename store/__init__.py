@@ -134,7 +134,11 @@ def open_store(
         if wait is None or not passes:
             break
         time.sleep(wait)
-    files = private_directory(directory, create=False)
+    try:
+        files = private_directory(directory, create=False)
+    except OSError as error:  # a directory above it is not ours to look into
+        hint = "Check the permissions, or name another one."
+        raise StoreError(directory=directory, reason=error.strerror, hint=hint) from error
     try:
         opened = open_for_reading(files)
     except StoreError:

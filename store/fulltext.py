@@ -19,7 +19,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from attrs import frozen
 from blake3 import blake3
@@ -132,17 +132,25 @@ class FullText:
             f"SELECT bm25(fulltext, {weights}) AS score, {snippet}, "
             f"{columns} FROM fulltext WHERE fulltext MATCH ? ORDER BY score, {columns} LIMIT ?"
         )
+        return [
+            Hit(dict(zip(self.columns, row[2:], strict=True)), row[0], " ".join(row[1].split()))
+            for row in self._matches(query, text, min(limit, MOST))
+        ]
+
+    def check_search(self, text: str) -> None:
+        """Raise `BadSearch` if `search` would, whatever is in the index."""
+        self._matches("SELECT 1 FROM fulltext WHERE fulltext MATCH ? LIMIT ?", text, 1)
+
+    def _matches(self, query: str, text: str, limit: int) -> list[Any]:
         with _translated(self.path):
             try:
-                found = self._connection.execute(query, (text, min(limit, MOST))).fetchall()
+                return self._connection.execute(query, (text, limit)).fetchall()
+            except UnicodeEncodeError:  # the name of a file, say
+                raise BadSearch(text=text, cause="it is not text in UTF-8") from None
             except sqlite3.OperationalError as error:
                 if str(error).startswith(REFUSED):
                     raise BadSearch(text=text, cause=error) from None
                 raise
-        return [
-            Hit(dict(zip(self.columns, row[2:], strict=True)), row[0], " ".join(row[1].split()))
-            for row in found
-        ]
 
     def __len__(self) -> int:
         with _translated(self.path):
@@ -194,7 +202,7 @@ class FullText:
     # -- the file ------------------------------------------------------------------------------
 
     def _open(self) -> sqlite3.Connection:
-        if not self.path.exists():
+        if not os.path.exists(self.path):
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
         try:

@@ -136,10 +136,6 @@ def export(store: Store, file: Path) -> dict[str, int]:
 
     if os.path.lexists(file):
         raise CannotExport(file=file, cause="there is something already", hint="Name one that is not there.")
-    if not file.parent.is_dir():
-        raise CannotExport(
-            file=file, cause="there is no such directory", hint="Name a file in one that is there."
-        )
     tables(store)  # refuses one that is open for writing
     counts: dict[str, int] = {}
     beside = None

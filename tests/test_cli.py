@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from engine.cli import COMMANDS, group
+from engine.cli.completing import complete
 from engine.memory import LIMIT
 from tests.commands import Command, check_refused, engine
 
@@ -109,6 +110,14 @@ def test_every_command_has_help(command: tuple[str, ...]) -> None:
     assert "\x08" not in result.output
 
 
+@pytest.mark.parametrize("command", [(), ("graph",)])
+def test_no_line_of_a_list_of_commands_is_cut_off(command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(group, [*command, "--help"], terminal_width=80)
+    listed = result.output.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert len(listed) >= 15
+    assert [line for line in listed if line.endswith("...")] == []
+
+
 def test_the_choices_of_an_argument_are_told_in_lines_of_their_own(engine: Command) -> None:
     check_refused(engine("completion"), 2, "Choose from:\n  bash,\n  zsh,\n  fish\n")
 
@@ -116,3 +125,25 @@ def test_the_choices_of_an_argument_are_told_in_lines_of_their_own(engine: Comma
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script(engine: Command, shell: str) -> None:
     assert "_ENGINE_COMPLETE" in engine("completion", shell).out
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("engine wa", "plain,watch"),
+        ("engine run --st", "plain,--strict\nplain,--store"),
+        ("engine completion z", "plain,zsh"),
+        ("engine run tools/ru", "file,tools/ru"),
+        ("engine run rules.py:lines a", "file,a"),
+        ("engine status --store ", "file,"),
+    ],
+)
+def test_what_is_no_command_and_no_option_is_completed_as_a_file(
+    typed: str, offered: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", f"{typed.count(' ')}")
+    monkeypatch.setenv("_ENGINE_COMPLETE", "bash_complete")
+    with pytest.raises(SystemExit):
+        complete()
+    assert capfd.readouterr().out == f"{offered}\n"

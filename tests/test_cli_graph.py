@@ -136,9 +136,29 @@ def test_a_name_that_several_have_or_nobody_is_an_error_that_says_which(
     assert several[0] == "no definition of this project can be meant"
     assert several[-2].endswith("shop/models.py:Base.area, shop/models.py:Shape.area")
     assert several[-1] == "  Say which: PATH:QUALIFIED."
+    elsewhere = said(capsys, "callers", "Nothing.helper", code=2)
+    assert elsewhere[2:] == [
+        "  cause: what is called helper is elsewhere",
+        "  are:   shop/models.py:helper",
+        "  Say which: PATH:QUALIFIED.",
+    ]
     assert "engine search" in said(capsys, "callers", "zzz", code=2)[-1]
     assert said(capsys, "callers", "helpr", code=2)[-1] == "  Did you mean helper?"
     assert said(capsys, "callers", "shop/models.py:helpr", code=2)[-1] == "  Did you mean helper?"
+
+
+def test_a_name_may_have_its_module_before_it(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "shop" / "other.py").write_text(
+        "class models:\n    def helper(self):\n        pass\n\n\ndef _lonely():\n    pass\n"
+    )
+    (project / "shop" / "__init__.py").write_text("def opened():\n    pass\n")
+    for name in ("shop.models._lonely", "models._lonely"):
+        assert said(capsys, "definitions", name) == ["shop/models.py:15 _lonely  function"]
+        assert document(capsys, "verdict", name)["answer"][0]["symbol"] == "shop/models.py:_lonely"
+    assert said(capsys, "definitions", "shop.opened") == ["shop/__init__.py:1 opened  function"]
+    # a qualified name is meant first
+    assert said(capsys, "definitions", "models.helper") == ["shop/other.py:2 models.helper  method"]
+    assert said(capsys, "definitions", "shop.models.helper") == ["shop/models.py:11 helper  function"]
 
 
 def test_a_question_about_classes_refuses_what_is_none(

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from engine.collector import GARBAGE_AFTER
+from engine.errors import CannotAnswer
 
 ROOT = Path(__file__).resolve().parent.parent
 START = "import sys; sys.path.insert(0, {!r}); from engine.__main__ import main; main()"
@@ -234,6 +235,21 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(project: Path) -> None
     assert process.stderr.read() == b""
     assert process.wait(timeout=600) == 0
     process.stderr.close()
+
+
+@pytest.mark.parametrize("asked", [("--version",), ("--help",), ("run", "--help"), ("config",)])
+def test_what_is_said_of_the_command_line_itself_fails_like_an_answer(
+    project: Path, asked: tuple[str, ...]
+) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    gone = subprocess.run([*SCRIPT, *asked], stdout=theirs, stderr=subprocess.PIPE, timeout=600)
+    os.close(theirs)
+    assert (gone.returncode, gone.stderr) == (0, b"")
+    with open("/dev/full", "w") as full:
+        found = subprocess.run([*SCRIPT, *asked], stdout=full, stderr=subprocess.PIPE, timeout=600)
+    told = found.stderr.decode().splitlines()
+    assert (found.returncode, told[:2]) == (73, [CannotAnswer.headline, "  reason: No space left on device"])
 
 
 def test_closed_streams_are_no_reason_to_fail(project: Path) -> None:

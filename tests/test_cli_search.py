@@ -12,6 +12,7 @@ import pytest
 
 from engine import Engine
 from engine.__main__ import answer
+from engine.errors import BadSearch
 from engine.rules.python.documents import Document, documents
 from tests.watch_process import Asked, Watching, save
 from tests.watching import Watch
@@ -156,6 +157,18 @@ def test_a_search_that_is_none_and_a_file_that_is_no_index_are_refused(place: Pa
         assert (answer.code, answer.out) == (code, ""), answer.err
         assert "Traceback" not in answer.err
     assert (place / "pkg" / "shapes.py").read_text() == SHAPES
+
+
+def test_a_search_that_is_none_is_refused_before_anything_is_computed(place: Path) -> None:
+    assert Asked(place, "search", "a.b").code == 2
+    assert json.loads(Asked(place, "status", "--json").out)["nodes"] == 0
+    assert found(place, "litres") == [("pkg/shapes.py", 6, "Shape.area")]
+
+
+def test_any_text_and_any_limit_can_be_said(place: Path) -> None:
+    assert found(place, "litres", "--limit", f"{10**30}") == [("pkg/shapes.py", 6, "Shape.area")]
+    answer = Asked(place, "search", "\udcff")
+    assert (answer.code, answer.out, answer.err.splitlines()[0]) == (2, "", BadSearch.headline)
 
 
 def test_the_table_of_documents_is_verified_like_any_other_key(place: Path) -> None:

@@ -45,8 +45,11 @@ def test_without_a_store_one_is_told_to_run_first(engine: Command, command: tupl
 def test_forget_lets_keys_run_again(engine: Command) -> None:
     engine("run", "rules.py:report")
     assert engine("forget", "rules:lines*").out == "2 keys forgotten\n"
+    assert engine("status", "--json").json["revisions"][0]["note"] == "2 keys forgotten"
     again = engine("run", "rules.py:report", "--json").json["counts"]
     assert (again["executed"], again["cut_off"]) == (2, 2)
+    engine("forget", "rules:report*")
+    assert engine("status", "--json").json["revisions"][0]["note"] == "1 key forgotten"
     assert engine("forget", "nothing*", "--json").json["forgotten"] == 0
     found = engine("forget", "rules.py:lines")  # a name, as most commands take it
     assert (found.code, found.out) == (0, "0 keys forgotten\n")
@@ -118,6 +121,7 @@ def test_what_is_about_a_store_that_cannot_be_written_says_so_and_what_to_do(
     check_refused(refused, 73, "the store cannot be written", "Read-only file system", "--store")
     assert "Answers are computed" not in refused.err
     assert "read_only=True" not in refused.err
+    assert "permissions" not in refused.err  # be it a full disk: the note says
 
 
 def test_an_index_that_finds_no_room_is_told_as_one_and_not_as_the_store(engine: Command) -> None:

@@ -206,6 +206,8 @@ def test_an_audit_of_what_is_neither_table_nor_fold_is_refused(engine: Command, 
     found = engine("audit", name)
     assert (found.code, found.out) == (2, "")
     assert "Traceback" not in found.err
+    assert ("no such query" in found.err) == (name in ("nothing", "rules.py:nothing"))
+    assert (f"engine verify {name}." in found.err) == (name in ("uses", "rules.py:lines"))
 
 
 def test_rows_are_copied_to_a_file_for_other_programs(engine: Command) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from engine.cli.convert import convert
 from engine.cli.output import plain, shown
-from engine.errors import UnstorableValue
+from engine.errors import NoJson
 
 
 def test_values_are_shown_as_trees() -> None:
@@ -34,8 +34,45 @@ def test_values_are_shown_as_trees() -> None:
 def test_json_has_one_form_for_each_value() -> None:
     assert plain({2: {3, 1}, 1: Path("a/b")}) == {"1": "a/b", "2": [1, 3]}
     assert json.dumps(plain("\udc80")) == '"\\udc80"'
-    with pytest.raises(UnstorableValue, match="no form in JSON"):
+    with pytest.raises(NoJson, match="object is not supported"):
         plain(object())
+
+
+def test_what_is_inside_of_a_member_without_a_name_stands_below_it() -> None:
+    value = {"a": (1, {"b": ({"c": 2},)})}
+    assert list(shown(value)) == ["a:", "  1", "  dict:", "    b:", "      dict(c=2)"]
+    assert list(shown(({"d": {"e": ()}},))) == ["dict:", "  d:", "    e: (none)"]
+
+
+def test_a_number_of_any_length_is_shown_and_in_json_it_is_a_text() -> None:
+    assert list(shown(10**5000)) == ["1" + "0" * 5000]
+    assert list(shown({"a": (-(10**5000),)})) == ["a:", "  -1" + "0" * 5000]
+    assert plain([10**5000, -(10**5000), 10**4299, True]) == [
+        "1" + "0" * 5000, "-1" + "0" * 5000, 10**4299, True,
+    ]  # fmt: skip
+    assert plain((float("nan"), float("-inf"))) == ["NaN", "-Infinity"]
+
+
+def test_a_value_that_cannot_say_what_it_is_is_shown_as_such() -> None:
+    class Silent:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    assert list(shown((Silent(),))) == ["<Silent: repr failed with RuntimeError>"]
+
+
+@pytest.mark.parametrize("levels", [150, 600, 3000])
+def test_a_value_without_end_is_shown_as_far_as_a_store_keeps_one(levels: int) -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    deep: Any = ()
+    for _ in range(levels):
+        deep = [deep]
+    for value in (endless, deep):
+        found = list(shown(value))
+        assert (len(found), found[-1].strip()) == (102, "…")
+    with pytest.raises(NoJson):
+        plain(endless)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,16 @@ def test_a_signal_ends_it_whatever_runs(place: Path, query: str, number: int) ->
         assert not db.notes()
 
 
+@pytest.mark.parametrize(
+    ("options", "kept"), [((), "everything computed is kept"), (("--no-store",), "nothing is saved")]
+)
+def test_what_became_of_the_work_is_told_at_the_end(place: Path, options: tuple[str, ...], kept: str) -> None:
+    with Watching(place, "total", *options) as watch:
+        watch.says("watching 1 key")
+        assert watch.ends(signal.SIGINT) == 130
+        assert watch.told().splitlines()[-1] == f"interrupted: the watch ended, {kept}"
+
+
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_socket_that_cannot_be_removed_is_left_without_a_word(place: Path, waits: bool) -> None:
     refusing = """import os

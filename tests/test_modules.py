@@ -118,6 +118,44 @@ def test_neighbours_are_importable_and_see_one_module(project: Path) -> None:
     assert module.helper.rules is module
 
 
+def test_what_a_module_imports_does_not_depend_on_which_others_are_loaded(project: Path) -> None:
+    asks = HEAD + "import {0}\n@query\ndef word() -> str:\n    return {0}.WORD\n"
+    for folder in ("a", "b", "c"):
+        write(project, f"{folder}/names.py", f"WORD = {folder!r}\n")
+        write(project, f"{folder}/rules.py", asks.format("names"))
+        write(project, f"{folder}/one.py")
+    write(project, "b/more/__init__.py", "WORD = 'more'\n")
+    write(project, "b/other.py", asks.format("more"))
+    for first in ("one", "rules"):  # whether the other one of the name is loaded, or only comes first
+        load_query(f"a/{first}.py:{'one' if first == 'one' else 'word'}", settings(project))
+        check_refused(
+            project,
+            "b/rules.py:word",
+            BadModule,
+            "it imports names",
+            str(project / "a" / "names.py"),
+            "from . import",
+        )
+    assert load_query("a/rules.py:word", settings(project))() == "a"
+    assert load_query("b/one.py:one", settings(project))() == 1  # it needs no neighbour
+    assert load_query("b/other.py:word", settings(project))() == "more"
+    (project / "c" / "__init__.py").touch()
+    write(
+        project,
+        "c/rules.py",
+        HEAD + "from . import names\n@query\ndef word() -> str:\n    return names.WORD\n",
+    )
+    assert load_query("c/rules.py:word", settings(project))() == "c"
+
+
+@pytest.mark.parametrize("text", ["tools/rules.py:two", "tools.rules:two"])
+def test_a_file_imports_from_the_folders_of_the_setting_path(project: Path, text: str) -> None:
+    write(project, "src/shop/__init__.py", "PRICE = 2\n")
+    write(project, "tools/rules.py", HEAD + "import shop\n@query\ndef two() -> int:\n    return shop.PRICE\n")
+    said = load_settings(project, environment={}, flags={"path": ["src"]})
+    assert load_query(text, said)() == 2
+
+
 def test_a_file_outside_the_root_is_called_by_its_stem(project: Path) -> None:
     write(project, "elsewhere/extra.py")
     (project / "root").mkdir()

@@ -123,7 +123,7 @@ def test_exported_rows_are_those_of_the_tables_value_by_value(tmp_path: Path) ->
         assert export(store, file) == {"mixed": 3, f"{__name__}:MIXED": 3}
         with pytest.raises(StoreError, match="there is something already"):
             export(store, file)
-        with pytest.raises(StoreError, match="there is no such directory"):
+        with pytest.raises(StoreError, match="No such file or directory"):
             export(store, tmp_path / "missing" / "rows.db")
     assert {path.name for path in tmp_path.iterdir()} == {"rows.db", "store"}
     assert file.stat().st_mode & 0o777 == 0o600  # as the store

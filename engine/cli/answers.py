@@ -179,7 +179,7 @@ def _run(request: Message, served: Served) -> Iterator[Message]:
 
 def _pieces(asked: Run, key: Key[Any], value: object, revision: int, counts: object) -> Iterator[Message]:
     """A value in the form in which it was asked for."""
-    from engine.cli.output import plain, plain_answer, shown
+    from engine.cli.output import json_text, plain, plain_answer, shown
 
     if not asked.json:
         return wire.pieces(shown(value))
@@ -190,16 +190,7 @@ def _pieces(asked: Run, key: Key[Any], value: object, revision: int, counts: obj
         "value": plain_answer(key, value),
         "counts": counts,
     }
-    return wire.pieces(iter([_json_text(document, asked.indent)]))
-
-
-def _json_text(document: dict[str, Any], indent: int | None) -> str:
-    import json
-
-    from engine.cli.output import SCHEMA, finite
-
-    whole = finite({"schema": SCHEMA, **document})
-    return json.dumps(whole, sort_keys=True, indent=indent, allow_nan=False)
+    return wire.pieces(iter([json_text(document, asked.indent)]))
 
 
 def why_elsewhere(place: Place, db: Engine) -> str:

@@ -44,7 +44,7 @@ TURN_SECONDS: Final = 0.2  # the longest until a signal is noticed
 BUSY: Final = "Wait for it to end."
 
 
-@click.command("changes", epilog=EPILOG)
+@click.command("changes", epilog=EPILOG, short_help="Tell what changed since a consumer looked last.")
 @click.argument("name", metavar="TABLE|KEY")
 @click.argument("args", nargs=-1, metavar="[ARGS]...")
 @by_name

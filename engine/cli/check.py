@@ -43,7 +43,7 @@ Examples:
 """
 
 
-@click.command("verify", epilog=VERIFY)
+@click.command("verify", epilog=VERIFY, short_help="Compute everything from scratch, and compare.")
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @SAMPLE
 @as_json
@@ -82,7 +82,7 @@ def verify(keys: tuple[str, ...], sample: int | None, json_: bool, quiet: bool, 
         raise click.exceptions.Exit(1)
 
 
-@click.command("audit", epilog=AUDIT)
+@click.command("audit", epilog=AUDIT, short_help="Compute a table or a fold from its members, and compare.")
 @click.argument("name", metavar="TABLE|FOLD")
 @SAMPLE
 @as_json
@@ -110,20 +110,18 @@ def audit(name: str, sample: int | None, json_: bool, quiet: bool, **options: An
 
 
 def named_collection(name: str, settings: Settings) -> Table[Any, Any] | Fold[Any]:
-    """The table or fold of this name. Raises `UnknownQuery` for what is neither."""
+    """The table or fold of this name. Raises `BadTable` for what is neither."""
     from engine import Fold, Table
     from engine.cli.look import load_quietly
-    from engine.errors import UnknownQuery
+    from engine.errors import BadTable
+    from engine.message import escaped
     from engine.modules.load import collection_of, find_defined, load_query
 
     load_quietly(settings)
     found = collection_of(find_defined(name) or load_query(name, settings))
     if found is None:
-        raise UnknownQuery(
-            name=name,
-            cause="it is a query, and neither a table nor a fold",
-            hint="Name what @table or fold(...) made.",
-        )
+        hint = f"To check a query: engine verify {escaped(name)}. Else name what @table or fold(...) made."
+        raise BadTable(name=name, cause="it is a query", hint=hint)
     return Table(found) if found.kind == "table" else Fold(found)
 
 

@@ -86,9 +86,7 @@ def json_line(document: dict[str, Any]) -> str:
     """A document as one line of ASCII."""
     import json
 
-    from engine.cli.output import finite
-
-    return json.dumps(finite(document), sort_keys=True, allow_nan=False)
+    return json.dumps(document, sort_keys=True, allow_nan=False)
 
 
 def lines(document: dict[str, Any]) -> Iterator[str]:

@@ -35,11 +35,11 @@ Examples:
   engine graph callers Shape.area --depth 0    and who calls these, any number of steps, each with its way
   engine graph path main save                  how one refers to the other
   engine graph affected --since main --tests   which tests a branch can break
-A symbol is PATH:QUALIFIED, or a qualified or plain name that only one definition has.
+A symbol is PATH:QUALIFIED, or a plain, qualified or dotted name that only one definition has.
 """
 
 
-@click.group("graph", epilog=EPILOG)
+@click.group("graph", epilog=EPILOG, short_help="Ask who calls, imports, overrides what in a Python project.")
 def command() -> None:
     """Ask about the code of the Python project below the root: who calls, imports, overrides what."""
 
@@ -69,14 +69,13 @@ def broken(ask: Asker) -> Iterable[str]:
 @click.option("--starting", is_flag=True, help="All names that begin so.")
 @asked
 def definitions(ask: Asker, name: str, starting: bool) -> Iterable[str]:
-    """Where a name is defined. NAME is plain ("area"), qualified ("Shape.area"), or a symbol."""
+    """Where a name is defined. NAME is plain ("area"), qualified ("Shape.area"), dotted, or a symbol."""
     if ":" in name:
         found = ask("definitions_at", name)
     elif starting:
         found = ask("definitions_starting", name)
     else:
-        plain = name.rpartition(".")[2]
-        found = [one for one in ask("definitions_of", plain) if named(one["definition"]["qualified"], name)]
+        found = named(ask("definitions_of", name.rpartition(".")[2]), name)
     ask.answer = found
     symbols = [f"{one['path']}:{one['definition']['qualified']}" for one in found]
     kinds = [one["definition"]["kind"] for one in found]
@@ -148,7 +147,7 @@ def importers(ask: Asker, file: str, depth: int) -> Iterable[str]:
     return _files(ask("dependents", ask.project_file(file), str(depth)))
 
 
-@command.command("cycles")
+@command.command("cycles", short_help="Groups of files that import each other.")
 @asked
 def cycles(ask: Asker) -> Iterable[str]:
     """Groups of files that import each other while they are imported."""
@@ -174,7 +173,7 @@ def verdict(ask: Asker, symbol: str) -> Iterable[str]:
     return [f"{one['symbol']}  {one['kind']}: {one['verdict']}, {one['reason']}" for one in found]
 
 
-@command.command("hierarchy")
+@command.command("hierarchy", short_help="What a class inherits from, and what inherits from it.")
 @click.argument("symbol")
 @asked
 def hierarchy(ask: Asker, symbol: str) -> Iterable[str]:
@@ -189,7 +188,7 @@ def hierarchy(ask: Asker, symbol: str) -> Iterable[str]:
     return [*above, *others, *(f"below  {place}" for place in located(ask, below))]
 
 
-@command.command("overrides")
+@command.command("overrides", short_help="What takes the place of a method in subclasses.")
 @click.argument("symbol")
 @click.option("--over", is_flag=True, help="What it overrides itself.")
 @asked
@@ -203,7 +202,7 @@ def overrides(ask: Asker, symbol: str, over: bool) -> Iterable[str]:
     return located(ask, [f"{one['path']}:{one['qualified']}" for one in several])
 
 
-@command.command("affected")
+@command.command("affected", short_help="What a change of files can affect, tests among it.")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("--since", metavar="COMMIT", help="The files that differ from a commit of git.")
 @click.option("--tests", is_flag=True, help="Only files of tests, one a line: for `pytest $(...)`.")

@@ -54,7 +54,7 @@ def forget(pattern: str, json_: bool, **options: Any) -> None:
             tell("note: PATTERN has to fit all of a key as it is displayed: MODULE:QUERY(ARGUMENTS)")
 
 
-@click.command("gc", epilog=GC)
+@click.command("gc", epilog=GC, short_help="Delete what nobody needs, and give back the space.")
 @as_json
 @places
 def gc(json_: bool, **options: Any) -> None:

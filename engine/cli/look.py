@@ -122,7 +122,7 @@ def neighbours(db: Engine, which: str, query: Any, *values: Any) -> dict[str, An
     return {"key": about.key, "known": about.state != "unknown", NEIGHBOURS[which]: names}
 
 
-@click.command("status")
+@click.command("status", short_help="Show the state of the store, and of the watch that has it.")
 @as_json
 @places
 def status(json_: bool, **options: Any) -> None:

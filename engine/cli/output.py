@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import attrs
 
-from engine.errors import CannotAnswer, UnstorableValue
+from engine.errors import CannotAnswer, NoJson
 from engine.key import short
+from engine.key import shown as text_of
 from engine.message import escaped
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = 1  # of every JSON document; raised when a field changes its meaning or goes
 MAX_LINE: Final = 100_000  # characters of one line for people; JSON is never cut
+MAX_DEPTH: Final = 100  # levels for people: as many as a store keeps. What contains itself has no end
+LONG: Final = 10**4300  # integers from here on are refused by Python's own reader of JSON, and others
 _SCALARS: Final = (str, bytes, int, float, complex, bool, type(None), enum.Enum, PurePath)
 
 
@@ -51,9 +54,12 @@ def write(lines: Iterable[str], stream: TextIO | None = None) -> None:
     except OSError as error:
         if stream is not None:
             _drop(stream)
-        if isinstance(error, BrokenPipeError):
-            raise ReaderGone from None
-        raise CannotAnswer(reason=error.strerror) from None
+        raise unwritten(error) from None
+
+
+def unwritten(error: OSError) -> Exception:
+    """What it means to the command that standard output could not be written."""
+    return ReaderGone() if isinstance(error, BrokenPipeError) else CannotAnswer(reason=error.strerror)
 
 
 def _drop(stream: TextIO) -> None:
@@ -76,23 +82,15 @@ def tell(text: str) -> None:
 
 def write_json(document: Mapping[str, Any]) -> None:
     """One JSON document, with its schema number; indented on a terminal."""
+    indent = 2 if sys.stdout.isatty() else None
+    write([json_text(document, indent)])
+
+
+def json_text(document: Mapping[str, Any], indent: int | None) -> str:
+    """The same as text; what queries gave is `plain` in it."""
     import json
 
-    indent = 2 if sys.stdout.isatty() else None
-    document = finite({"schema": SCHEMA, **document})
-    write([json.dumps(document, sort_keys=True, indent=indent, allow_nan=False)])
-
-
-def finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they are written as text."""
-    match value:
-        case dict():
-            return {key: finite(part) for key, part in value.items()}
-        case list() | tuple():
-            return [finite(part) for part in value]
-        case float() if not math.isfinite(value):
-            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
+    return json.dumps({"schema": SCHEMA, **document}, sort_keys=True, indent=indent, allow_nan=False)
 
 
 def plain(value: Any) -> Any:
@@ -100,11 +98,23 @@ def plain(value: Any) -> Any:
     import msgspec
 
     try:
-        return msgspec.to_builtins(value, order="sorted", str_keys=True, enc_hook=_plain_other)
+        return _readable(msgspec.to_builtins(value, order="sorted", str_keys=True, enc_hook=_plain_other))
     except (TypeError, ValueError, RecursionError) as error:
-        raise UnstorableValue(
-            type=type(value).__name__, cause=f"it has no form in JSON: {error}", hint="Leave --json out."
-        ) from None
+        raise NoJson(type=type(value).__name__, cause=error) from None
+
+
+def _readable(value: Any) -> Any:
+    """JSON has no NaN and no infinity, and readers refuse very long integers: they are written as text."""
+    match value:
+        case dict():
+            return {key: _readable(part) for key, part in value.items()}
+        case list() | tuple():
+            return [_readable(part) for part in value]
+        case float() if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        case int() if abs(value) >= LONG:
+            return text_of(value)
+    return value
 
 
 def plain_answer(key: Key[Any], value: Any) -> Any:
@@ -144,6 +154,9 @@ def shown(value: Any) -> Iterator[str]:
 
 
 def _tree(value: Any, indent: str) -> Iterator[str]:
+    if len(indent) > 2 * MAX_DEPTH:
+        yield f"{indent}…"
+        return
     for name, member in _members(value) or ():
         prefix = f"{indent}{name}: " if name else indent
         inside = None if isinstance(member, _SCALARS) else _members(member)
@@ -152,7 +165,7 @@ def _tree(value: Any, indent: str) -> Iterator[str]:
         elif not name and all(isinstance(one, _SCALARS) for _, one in inside):
             yield _line(prefix + _on_one_line(member, inside))
         else:
-            yield _line(prefix.rstrip() + ("" if name else f"{_title(member)}:"))
+            yield _line(f"{indent}{name or _title(member)}:")
             yield from _tree(member, indent + "  ")
 
 
@@ -188,7 +201,7 @@ def _title(value: Any) -> str:
 def _scalar(value: Any) -> str:
     if isinstance(value, str | PurePath):
         return str(value)
-    return value.name if isinstance(value, enum.Enum) else repr(value)
+    return value.name if isinstance(value, enum.Enum) else text_of(value)
 
 
 def _line(text: str) -> str:

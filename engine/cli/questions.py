@@ -73,14 +73,16 @@ class Asker:
             raise UnknownSymbol(symbol=symbol, hint=self._close(qualified))
         plain = text.rpartition(".")[2]
         sites = self("definitions_of", plain)
-        found = {f"{one['path']}:{one['definition']['qualified']}" for one in sites}
-        several = sorted(one for one in found if named(one.rpartition(":")[2], text))
-        if len(several) == 1:
+        meant = named(sites, text)
+        several = sorted({f"{one['path']}:{one['definition']['qualified']}" for one in meant or sites})
+        if len(several) == 1 and meant:
             return several[0]
         if several:
             raise UnknownSymbol(
                 name=text,
-                cause="several definitions have this name",
+                cause="several definitions have this name"
+                if meant
+                else f"what is called {plain} is elsewhere",
                 are=shown(several),
                 hint="Say which: PATH:QUALIFIED.",
             )
@@ -91,7 +93,9 @@ class Asker:
         root = Path(os.path.realpath(self.settings.root))
         whole = Path(os.path.abspath(text))
         for candidate in (whole, Path(os.path.realpath(whole))):
-            if candidate.is_relative_to(root) and (candidate.exists() or not (root / text).exists()):
+            if candidate.is_relative_to(root) and (
+                os.path.exists(candidate) or not os.path.exists(root / text)
+            ):
                 return candidate.relative_to(root).as_posix()
         return text  # relative to the root already, or gone
 
@@ -189,9 +193,21 @@ def shown(several: Sequence[str]) -> str:
     return ", ".join(several[:SHOWN]) + more
 
 
-def named(qualified: str, text: str) -> bool:
-    """Whether somebody who writes `text` may mean this qualified name."""
-    return qualified == text or qualified.endswith(f".{text}")
+def named(sites: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
+    """The definitions that somebody may mean who writes `text`: with their module, if none without it."""
+    return [one for one in sites if _ends_with(one["definition"]["qualified"], text)] or [
+        one for one in sites if _ends_with(_dotted(one), text)
+    ]
+
+
+def _dotted(site: dict[str, Any]) -> str:
+    """As code that imports it would name it, from the root on."""
+    place = site["path"].rpartition(".")[0].removesuffix("/__init__")
+    return f"{place.replace('/', '.')}.{site['definition']['qualified']}"
+
+
+def _ends_with(name: str, text: str) -> bool:
+    return name == text or name.endswith(f".{text}")
 
 
 def located(ask: Asker, symbols: Sequence[str]) -> list[str]:

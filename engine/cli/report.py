@@ -14,7 +14,7 @@ from typing import Final
 
 import click
 
-from engine.cli.output import ReaderGone, tell
+from engine.cli.output import ReaderGone, tell, unwritten
 from engine.errors import BadArguments
 from engine.explain import WHILE
 from engine.message import (
@@ -74,6 +74,8 @@ def report(error: BaseException) -> int:
             return EXIT_INTERRUPTED
         case SystemExit():
             return error.code if isinstance(error.code, int) else EXIT_OK
+        case OSError() if traceback.extract_tb(error.__traceback__)[-1].name == "echo":  # click prints
+            return report(unwritten(error))
     tell("".join(traceback.format_exception(error)).rstrip())
     tell(BUG)
     return EXIT_BUG

@@ -104,6 +104,7 @@ def compute(db: Engine, key: Key[Any], quiet: bool) -> tuple[Any, Progress]:
     from engine.cli.output import answer_only
     from engine.cli.progress import Progress
     from engine.cli.report import of_query
+    from engine.cli.session import saves
     from engine.signals import Interrupted, stopping
 
     progress = Progress(db, f"computing {key}", quiet=quiet)
@@ -120,7 +121,6 @@ def compute(db: Engine, key: Key[Any], quiet: bool) -> tuple[Any, Progress]:
         state.unwound()
         if state.number:
             db.close()
-            saved = db.store is not None and not db.store.read_only
-            kept = f"{db.counts().executed} results kept" if saved else "nothing is saved"
+            kept = f"{db.counts().executed} results kept" if saves(db) else "nothing is saved"
             raise Interrupted(state.number, kept)
     return value, progress

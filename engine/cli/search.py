@@ -49,7 +49,7 @@ BUSY: Final = "Wait for it to end."
 CAMEL: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
-@click.command("search", epilog=EPILOG)
+@click.command("search", epilog=EPILOG, short_help="Find definitions by words of names and docstrings.")
 @click.argument("text")
 @click.option("--limit", type=click.IntRange(min=1), default=20, metavar="N", help="At most N (20).")
 @click.option("--index", metavar="FILE", help="Where the index lies (default: search.db in the store).")
@@ -75,6 +75,7 @@ def command(text: str, limit: int, index: str | None, json_: bool, quiet: bool, 
         found = stack.enter_context(FullText(file, INDEXED, KEPT))
         if found.set_aside:
             tell(f"note: the index was damaged, and is made anew: {escaped(found.set_aside)}")
+        found.check_search(text)  # before the work: that of a first search may take a minute
         project.bring_up(FullTextSink(found, _texts), quiet)
         hits = [_document(hit, project) for hit in found.search(text, limit)]
     if json_:

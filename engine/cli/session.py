@@ -7,6 +7,7 @@ Invariants
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -116,9 +117,10 @@ def writing(
     except (StoreFull, StoreReadOnly) as error:  # of a command that is about the store
         if not read_only and "hint" not in vars(error):  # its own may be of another file
             error.fields.setdefault("store", escaped(settings.store))
+            error.hint = _cure(error)
             if isinstance(error, StoreReadOnly):
                 error.fields.pop("cause", None)  # "read_only=True", which nobody said: a note has the reason
-            error.hint = _cure(error)
+                error.hint = "The note says why. Mend that, or name another one with --store."
         raise
     finally:
         tell_notes(db)
@@ -138,7 +140,7 @@ def tell_roots(settings: Settings) -> None:
             tell(f"note: source_roots in {escaped(file)} is not used: it lies outside of the root")
             return
     for folder in settings.source_roots:
-        if not (settings.root / folder).is_dir():
+        if not os.path.isdir(settings.root / folder):
             tell(f"note: source_roots names {escaped(folder)}: there is no such folder below the root")
     if not settings.source_roots:
         try:
@@ -176,6 +178,19 @@ def reading(settings: Settings) -> Iterator[Engine]:
         tell_notes(db)
 
 
+def saves(db: Engine) -> bool:
+    """Whether what an engine computes is for others after it."""
+    return db.store is not None and not db.store.read_only
+
+
+def kept(db: Engine, *, in_order: bool) -> str:
+    """What became of the work of an engine that was ended, be it before it could save all."""
+    if not saves(db):
+        return "nothing is saved"
+    whole = in_order and not db._core.unsaved.disk_full
+    return "everything computed is kept" if whole else "what was committed is kept"
+
+
 def check_store(settings: Settings) -> None:
     """Raise `StoreError` when nothing was ever stored here (E2)."""
     from engine.errors import StoreError
@@ -189,8 +204,16 @@ def check_store(settings: Settings) -> None:
 
 
 def has_store(settings: Settings) -> bool:
-    """Whether there is anything at the store's place; what it is, opening finds out."""
-    return (settings.store / "store.db").exists() or (settings.store.exists() and not settings.store.is_dir())
+    """Whether there is anything at the store's place, or may be; what it is, opening finds out."""
+    try:
+        os.stat(settings.store / "store.db")
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:
+        return os.path.exists(settings.store)
+    except OSError:  # nobody lets us look
+        return True
+    return True
 
 
 def tell_notes(db: Engine) -> None:

@@ -63,15 +63,13 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-@click.command("completion", epilog=COMPLETION)
+@click.command(
+    "completion", epilog=COMPLETION, short_help="Print the script by which a shell completes commands."
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the script that lets a shell complete commands and options."""
-    from click.shell_completion import get_completion_class
-
-    from engine.cli import group
+    from engine.cli.completing import script
     from engine.cli.output import write
 
-    kind = get_completion_class(shell)
-    assert kind is not None
-    write(kind(group, {}, "engine", "_ENGINE_COMPLETE").source().strip("\n").split("\n"))
+    write(script(shell).strip("\n").split("\n"))

@@ -127,7 +127,7 @@ class _Command:
         self._places = places
         self._state: Stopping | None = None
         self._stop = False
-        self._in_order = True  # everything was closed in time
+        self._kept = ""  # what became of the work
         self._changed = False  # rules did: a fresh interpreter has to go on
         self._audience = Audience(options, self._handed, self._end)
 
@@ -205,6 +205,7 @@ class _Command:
         from contextlib import ExitStack
 
         from engine.cli.output import answer_only
+        from engine.cli.session import kept
 
         watch: Watch | None = None
         serving: Serving | None = None
@@ -227,7 +228,7 @@ class _Command:
                 )
                 ending.start()
                 ending.join(END_SECONDS)
-                self._in_order = not ending.is_alive()
+                self._kept = f", {kept(db, in_order=not ending.is_alive())}"
         self._audience.check()
 
     def _close(
@@ -326,8 +327,7 @@ class _Command:
         from engine.signals import Interrupted
 
         if self._state is not None and self._state.number:
-            kept = "everything computed" if self._in_order else "what was committed"
-            raise Interrupted(self._state.number, f"the watch ended, {kept} is kept")
+            raise Interrupted(self._state.number, f"the watch ended{self._kept}")
 
     def _replace(self) -> NoReturn:
         """Let a fresh interpreter go on (T2). A directory that is gone is waited for, or the end."""

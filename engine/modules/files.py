@@ -6,14 +6,19 @@ Invariants
     M2  A user's module never takes a name of the standard library, of this package or of what it imports:
         it is called `local.` and its own name then. Nor does a folder of theirs shadow them.
     M3  A module that failed is not left behind half made.
+    M4  What a module imports does not depend on which others were loaded before: where two folders have a
+        module of one name, the second one that needs its own is refused.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import os
+import stat
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -29,9 +34,12 @@ RESERVED: Final = frozenset(
 )
 
 
+_IMPORTABLE: Final[dict[str, None]] = {}  # directories that were put on the path, or were there
+
+
 def load_file(file: Path, root: Path) -> ModuleType:
     """The module of a file, loaded once. Raises `BadModule`."""
-    if file.is_dir() and (file / "__init__.py").is_file():
+    if os.path.isfile(file / "__init__.py"):
         file = file / "__init__.py"
     _check_file(file)
     base, name = _name_of(file, root)
@@ -49,7 +57,9 @@ def load_file(file: Path, root: Path) -> ModuleType:
         make_importable(base)
     make_importable(root, last=True)
     try:
-        if (file.parent / "__init__.py").is_file():
+        if base == file.parent:
+            _check_neighbours(file)
+        if os.path.isfile(file.parent / "__init__.py"):
             return _import_from(base, name, file)
         return _execute(file, name)
     except BadModule:
@@ -63,6 +73,7 @@ def load_file(file: Path, root: Path) -> ModuleType:
 def make_importable(directory: Path, *, last: bool = False) -> None:
     """Put a directory on the path: after the standard library, before what is installed (M2)."""
     text = str(directory)
+    _IMPORTABLE[text] = None
     if text in sys.path:
         return
     installed = (n for n, entry in enumerate(sys.path) if entry.endswith(("site-packages", "dist-packages")))
@@ -86,16 +97,16 @@ def forget_since(before: set[str]) -> None:
 def _check_file(file: Path) -> None:
     cause, hint = "", None
     try:
-        if not file.exists():
-            near = nearest(file.name, [one.name for one in file.parent.glob("*.py")])
-            cause = "there is no such file"
-            hint = f"Did you mean {file.parent / near}?" if near else "Check the path."
-        elif not file.is_file():
+        if not stat.S_ISREG(os.stat(file).st_mode):
             cause, hint = "it is not a file", "Name a .py file, or a folder with __init__.py."
         elif file.suffix != ".py":
             cause, hint = "it is not a Python file", "Name a .py file."
         else:
             file.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError):
+        near = nearest(file.name, [one.name for one in file.parent.glob("*.py")])
+        cause = "there is no such file"
+        hint = f"Did you mean {file.parent / near}?" if near else "Check the path."
     except (OSError, ValueError) as error:
         cause = getattr(error, "strerror", None) or str(error)
     if cause:
@@ -106,7 +117,7 @@ def _name_of(file: Path, root: Path) -> tuple[Path, str]:
     """The directory that a module is imported from, and its name (M1, M2)."""
     whole = file.parent if file.name == "__init__.py" else file.with_suffix("")
     base = whole.parent
-    while (base / "__init__.py").is_file():
+    while os.path.isfile(base / "__init__.py"):
         base = base.parent
     in_package = base != whole.parent or file.name == "__init__.py"
     below = whole.relative_to(base)
@@ -130,6 +141,47 @@ def _relative(whole: Path, root: Path) -> Path | None:
         if one.is_relative_to(other):
             return one.relative_to(other)
     return None
+
+
+def _check_neighbours(file: Path) -> None:
+    """Refuse a module if the name of a neighbour that it imports means another file by now (M4)."""
+    folder = str(file.parent)
+    others = (_names_in(other) for other in _IMPORTABLE if other != folder and other in sys.path)
+    shared = _names_in(folder).intersection(set().union(*others)) - sys.stdlib_module_names - RESERVED
+    if not shared - {file.stem}:
+        return
+    for name in sorted(shared & _imported_by(file)):
+        loaded = sys.modules.get(name)
+        spec = None if loaded is not None else PathFinder.find_spec(name)
+        meant = getattr(loaded, "__file__", None) if spec is None else spec.origin
+        places = (os.path.join(folder, f"{name}.py"), os.path.join(folder, name, "__init__.py"))
+        if meant is not None and os.path.realpath(meant) not in map(os.path.realpath, places):
+            raise BadModule(
+                module=file,
+                cause=f"it imports {name}, and another module is called so: {meant}",
+                hint=f"Rename one. Or give their folders an __init__.py, and say: from . import {name}.",
+            )
+
+
+def _names_in(folder: str) -> set[str]:
+    """Modules and packages that can be imported from a directory."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return set()
+    packages = {one for one in names if os.path.isfile(os.path.join(folder, one, "__init__.py"))}
+    return packages | {one.removesuffix(".py") for one in names if one.endswith(".py")}
+
+
+def _imported_by(file: Path) -> set[str]:
+    """The first parts of what a file imports, wherever in it."""
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+    except (OSError, ValueError, SyntaxError, RecursionError):
+        return set()  # told when it is loaded
+    found = {one.name for node in nodes if isinstance(node, ast.Import) for one in node.names}
+    found |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    return {name.partition(".")[0] for name in found}
 
 
 def _execute(file: Path, name: str) -> ModuleType:

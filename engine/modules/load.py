@@ -51,6 +51,9 @@ def load_query(text: str, settings: Settings) -> Query[..., Any]:
 def load_module(text: str, settings: Settings) -> ModuleType:
     """The module of a file path, a dotted name, or an entry point of the group `engine.rules`."""
     install()
+    for directory in reversed(settings.path):
+        if directory != settings.root:  # which a file has last
+            make_importable(directory)
     if looks_like_file(text):
         return load_file(Path(os.path.abspath(Path(text).expanduser())), settings.root)
     if text.startswith(".") or "" in text.split("."):
@@ -260,6 +263,6 @@ def _local_file(name: str, path: Iterable[Path]) -> Path | None:
         plain = directory.joinpath(*steps[:-1], f"{steps[-1]}.py")
         package = directory.joinpath(*steps, "__init__.py")
         for file in (package, plain):
-            if file.is_file():
+            if os.path.isfile(file):
                 return file
     return None
