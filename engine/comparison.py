@@ -6,14 +6,15 @@ Invariants
     P2  A difference is told with the key it belongs to. Where something that the key read differs too, that
         is named (`because`), so that the places where it began stand out.
     P3  What may differ without fault is no difference, nor is what rests on it: an input that moved
-        meanwhile, an untracked query, a value that its own `eq` takes for the same, a failure that is not
-        kept, the path of a cycle where several share keys.
+        meanwhile, an untracked query, a value that its own `eq` takes for the same, or that is equal and
+        pickled, a failure that is not kept, the path of a cycle where several share keys.
     P4  What is held is looked at, not only its fingerprint: stored bytes, values in memory, rows of tables.
     P5  Nothing is changed, and nothing is mended quietly.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
@@ -168,6 +169,8 @@ def _damaged(core: Core, nodes: list[int]) -> dict[int, str]:
         expected = core.graph.fingerprint[node]
         if not expected:
             continue  # it has no bytes: nothing is kept of it but the object
+        if info.pickled and not core.graph.flags[node] & MUTABLE:
+            continue  # to pickle it once more may give other bytes
         try:
             data = held if core.graph.flags[node] & MUTABLE else info.codec.freeze(held)[0]
         except Exception as error:  # anything may stand in it, with methods that raise
@@ -211,14 +214,15 @@ def _is_cycle(core: Core, node: int) -> bool:
 
 def _same_by_eq(core: Core, kept: int, scratch: Core, node: int) -> bool:
     info = scratch.info_of(node)
-    if info is None or info.eq is None:
+    same = None if info is None else operator.eq if info.pickled and info.eq is None else info.eq
+    if same is None:
         return False
     ours, right = _held(core, kept), _held(scratch, node)
     if ours is ABSENT or right is ABSENT or isinstance(ours, Failure) or isinstance(right, Failure):
         return False
     token = CURRENT.set(core.outside)
     try:
-        return bool(info.eq(ours, right))
+        return bool(same(ours, right))
     except Exception:
         return False  # values whose comparison fails count as different, as where a query runs
     finally:
