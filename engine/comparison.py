@@ -167,8 +167,8 @@ def _damaged(core: Core, nodes: list[int]) -> dict[int, str]:
         if held is ABSENT or info is None or isinstance(held, Failure) or not info.codec.storable:
             continue
         expected = core.graph.fingerprint[node]
-        if not expected:
-            continue  # it has no bytes: nothing is kept of it but the object
+        if not expected or core.graph.flags[node] & TRANSIENT:
+            continue  # it has no bytes: nothing is kept of it but the object; or they are of the memo before
         if info.pickled and not core.graph.flags[node] & MUTABLE:
             continue  # to pickle it once more may give other bytes
         try:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from engine import Engine, query
+from engine import Engine, Transient, input, query
 from engine.errors import ChangedInsideQuery, Closed
 from engine.rules.files import read_text
 from engine.verification import Verifier
@@ -25,6 +25,26 @@ def rough(path: str) -> int:
 @query
 def from_rough(path: str) -> int:
     return rough(path)
+
+
+@input
+def busy() -> bool:
+    return False
+
+
+@query
+def answered(number: int) -> int:
+    if busy():
+        raise Transient("busy")
+    return number
+
+
+@query
+def is_busy(number: int) -> str:
+    try:
+        return f"{answered(number)}"
+    except Transient:
+        return "busy"
 
 
 class Salted:
@@ -106,6 +126,13 @@ def test_failures_are_values_and_compared_as_such(db: Engine, place: Path) -> No
     db.sync()
     found = db.verify()
     assert (found.differences, db.get(number, "a.txt")) == ((), 7)
+
+
+def test_what_caught_a_failure_that_is_not_kept_is_no_difference(db: Engine) -> None:
+    db.get(is_busy, 0)
+    db.set(busy.key(), True)
+    db.get(is_busy, 0)
+    assert db.verify().differences == ()
 
 
 def test_a_failure_that_is_stored_is_the_same_where_it_is_not_kept_any_more(place: Path) -> None:
