@@ -14,6 +14,7 @@ from engine.graph import LOADED
 from engine.key import Key
 from engine.rules.directories import glob
 from engine.rules.files import read_text
+from engine.tables.kept_fold import KeptFold
 from engine.tables.kept_table import KeptTable
 from tests.verified import db, lines, node_of, number, place
 
@@ -109,6 +110,20 @@ def test_only_the_keys_that_are_named_are_computed(db: Engine) -> None:
     whole = db.verify(words, total)
     assert whole.keys == 2
     assert whole.differences == ()
+
+
+def test_a_state_that_its_members_do_not_come_to_is_found_before_an_edit_shows_it(db: Engine) -> None:
+    db.get(total)
+    kept = db._core.collections[node_of(db, Key(total.__collection__.settle, ()))]
+    assert isinstance(kept, KeptFold)
+    state = kept._state
+    kept._held = [total.__collection__.into.add(state, 5)]
+
+    (told,) = db.verify().differences
+
+    assert (told.key, told.kept, told.right) == ("tests.verified:lines.Sum", "a state that comes to 8", "3")
+    kept._held = [state]
+    assert db.verify().differences == ()
 
 
 def test_to_verify_a_key_reads_no_query_that_it_does_not_rest_on(place: Path) -> None:
