@@ -6,20 +6,23 @@ Invariants
     P2  A difference is told with the key it belongs to. Where something that the key read differs too, that
         is named (`because`), so that the places where it began stand out.
     P3  What may differ without fault is no difference, nor is what rests on it: an input that moved
-        meanwhile, an untracked query, a value that its own `eq` takes for the same, a failure that is not
-        kept, the path of a cycle where several share keys.
-    P4  What is held is looked at, not only its fingerprint: stored bytes, values in memory, rows of tables.
+        meanwhile, an untracked query, a value that its own `eq` takes for the same, or that is equal and
+        pickled, a failure that is not kept, the path of a cycle where several share keys.
+    P4  What is held is looked at, not only its fingerprint: stored bytes, values in memory, rows of tables,
+        and of folds their states (contents C2).
     P5  Nothing is changed, and nothing is mended quietly.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
 from attrs import define, field, frozen
 
+from engine.contents import Told, reduced_differing, rows_differing
 from engine.core import Core
 from engine.errors import CycleError, StoreDamaged
 from engine.failure import Failure, describe
@@ -33,12 +36,10 @@ from engine.reach import closure
 from engine.recall import recall
 from engine.store.codec import DamagedValue, fingerprint
 from engine.tables.collection import Collection
-from engine.tables.columns import Found, Plain, order, plain
 from engine.tables.kept_fold import KeptFold
 from engine.tables.kept_table import KeptTable
 
 AT_ONCE: Final = 2_000  # nodes compared while the lock is held: some 20 ms
-ROWS_TOLD: Final = 20  # of one table, each way
 CONTEXT: Final = 40  # characters before the first one that differs
 WIDTH: Final = 160  # characters of a value
 
@@ -166,8 +167,10 @@ def _damaged(core: Core, nodes: list[int]) -> dict[int, str]:
         if held is ABSENT or info is None or isinstance(held, Failure) or not info.codec.storable:
             continue
         expected = core.graph.fingerprint[node]
-        if not expected:
-            continue  # it has no bytes: nothing is kept of it but the object
+        if not expected or core.graph.flags[node] & TRANSIENT:
+            continue  # it has no bytes: nothing is kept of it but the object; or they are of the memo before
+        if info.pickled and not core.graph.flags[node] & MUTABLE:
+            continue  # to pickle it once more may give other bytes
         try:
             data = held if core.graph.flags[node] & MUTABLE else info.codec.freeze(held)[0]
         except Exception as error:  # anything may stand in it, with methods that raise
@@ -211,14 +214,15 @@ def _is_cycle(core: Core, node: int) -> bool:
 
 def _same_by_eq(core: Core, kept: int, scratch: Core, node: int) -> bool:
     info = scratch.info_of(node)
-    if info is None or info.eq is None:
+    same = None if info is None else operator.eq if info.pickled and info.eq is None else info.eq
+    if same is None:
         return False
     ours, right = _held(core, kept), _held(scratch, node)
     if ours is ABSENT or right is ABSENT or isinstance(ours, Failure) or isinstance(right, Failure):
         return False
     token = CURRENT.set(core.outside)
     try:
-        return bool(info.eq(ours, right))
+        return bool(same(ours, right))
     except Exception:
         return False  # values whose comparison fails count as different, as where a query runs
     finally:
@@ -229,37 +233,21 @@ def _same_by_eq(core: Core, kept: int, scratch: Core, node: int) -> bool:
 
 
 def _compare_contents(core: Core, scratch: Core, right: Collection, found: _Findings) -> None:
-    """Rows and contributions that are kept otherwise, of members whose own values are the same."""
+    """Rows, contributions and states that are kept otherwise, though what they are made of is the same."""
     kept = core.collections.get(found.pairs[right.node])
     if kept is None or kept.failing or right.failing:
         return
-    node = right.node
+    told: Iterable[Told] = ()
     if isinstance(kept, KeptTable) and isinstance(right, KeptTable):
-        differing = {plain(scratch.args_of(one)[0]) for one in right.members or () if one in found.differing}
-        ours, theirs = set(kept.kept.select(())), set(right.kept.select(()))
-        texts = [(row, "no such row") for row in _rows(right, ours - theirs, differing)]
-        texts += [("no such row", row) for row in _rows(right, theirs - ours, differing)]
-        if texts:
-            found.differing[node] = texts
+        told = rows_differing(scratch, kept, right, found.differing)
     elif isinstance(kept, KeptFold) and isinstance(right, KeptFold):
-        for one in sorted(right.members or ()):
-            other = found.pairs.get(one)
-            if other is None or one in found.differing:
-                continue
-            load(core, (other,))
-            if kept.contribution(other) != right.contribution(one):
-                text = f"another contribution to {kept.name}"
-                found.differing[one] = [(text, _cut(_text(scratch, one)))]
-
-
-def _rows(table: KeptTable, rows: set[Found], differing: set[Plain]) -> Iterator[str]:
-    info = table.definition
-    assert info is not None
-    several = sorted((row for row in rows if row[0] not in differing), key=lambda row: order(row[1]))
-    for source, columns in several[:ROWS_TOLD]:
-        yield f"{info.columns.decode(columns)!r} of {source!r}"
-    if len(several) > ROWS_TOLD:
-        yield f"{len(several) - ROWS_TOLD} more rows"
+        told = reduced_differing(
+            core, kept, right, found.pairs, found.differing, lambda node: _cut(_text(scratch, node))
+        )
+    several: dict[int, list[Texts]] = {}
+    for node, ours, due in told:
+        several.setdefault(node, []).append((ours, due))
+    found.differing.update(several)
 
 
 # -- telling -------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from engine.core import Core
 from engine.failure import Failure, describe
 from engine.graph import (
     ABSENT,
+    AGAIN,
+    EQUAL,
     ERROR,
     FORCED,
     INPUT,
@@ -23,6 +25,7 @@ from engine.graph import (
 from engine.mark import spread
 from engine.persist import load, readers_of
 from engine.raising import notes_of, set_notes
+from engine.reach import closure
 from engine.reason import Reason
 from engine.tables.kinds import own_queries
 
@@ -43,14 +46,17 @@ SENTENCE = {
     Reason.OBSERVED: "the world was looked at",
     Reason.AGAIN: "its value is not kept, and somebody needed it",
     Reason.ROWS: "rows that it looks at changed, or may have changed",
-    Reason.RESTORED: "what it reads is again what it was, so that an earlier memo was put back",
+    Reason.RESTORED: "what it reads is again what it was, so that a memo that it had holds again",
     Reason.LEFT: "an earlier process left word that it must run (forgotten, other code, or a failed try)",
 }
 
 
 @frozen(slots=True)
 class Link:
-    """One step of the chain of causes: a key that changed, when, and why it ran."""
+    """One step of the chain of causes: a key that changed, when, and why it did.
+
+    reason: "" where that is not known any more, because it ran since and came to the same.
+    """
 
     key: str
     changed_at: int
@@ -98,15 +104,14 @@ def why(core: Core, node: int | None, name: str) -> Why:
     spread(core)
     status = graph.status[node]
     flags = graph.flags[node]
-    state = (
-        "must run" if status & FORCED or flags & TRANSIENT else "maybe dirty" if status & MARKED else "clean"
-    )
+    waits = status & MARKED or closure(core, flags) & core.reach.doubtful  # marks end at collections
+    state = "must run" if status & FORCED or flags & TRANSIENT else "maybe dirty" if waits else "clean"
     return Why(
         key=name,
         state=state,
         reason=reason_of(core, node),
         changed_at=graph.changed_at[node],
-        verified_at=graph.verified_at[node] if status & MARKED else core.revision,
+        verified_at=graph.verified_at[node] if waits else core.revision,
         durability=graph.durability[node],
         microseconds=graph.cost[node],
         failed=bool(flags & ERROR),
@@ -137,6 +142,13 @@ def _has_memo(core: Core, node: int) -> bool:
 
 def reason_of(core: Core, node: int) -> str:
     """Why a node was last run or looked at, in words. The lock is held; nothing is marked."""
+    if core.graph.flags[node] & AGAIN:
+        return SENTENCE[Reason.AGAIN]
+    return _reason_of_memo(core, node)
+
+
+def _reason_of_memo(core: Core, node: int) -> str:
+    """Why the memo was made that a node has, though it may have run since for its value."""
     flags = core.graph.flags[node]
     reason = Reason(flags >> REASON_SHIFT & 0xF)
     if reason is Reason.CHANGED:
@@ -159,20 +171,31 @@ def reason_of(core: Core, node: int) -> str:
 
 def _chain(core: Core, node: int) -> tuple[Link, ...]:
     graph = core.graph
+    if graph.flags[node] & AGAIN:
+        return ()
     links: list[Link] = []
-    here = node
+    here, no_later = node, _last_run_before(core, node)
     while len(links) < CHAIN:
-        if Reason(graph.flags[here] >> REASON_SHIFT & 0xF) is not Reason.CHANGED:
-            break
         cause = graph.cause[here]
-        if not cause:
+        if Reason(graph.flags[here] >> REASON_SHIFT & 0xF) is not Reason.CHANGED or not cause:
             break
         load(core, (cause,))
-        if links and graph.changed_at[cause] > graph.changed_at[here]:
-            break  # what made it run last came later than the change that we follow, and was cut off
-        here = cause
-        links.append(Link(core.name_of(here), graph.changed_at[here], reason_of(core, here)))
+        if graph.changed_at[cause] > no_later:
+            break  # it changed again since: when it was what made this one run is not known
+        here, no_later = cause, graph.changed_at[cause]
+        was_equal = graph.flags[here] & EQUAL  # the run that is known came after the change that we follow
+        links.append(Link(core.name_of(here), no_later, "" if was_equal else _reason_of_memo(core, here)))
+        if was_equal:
+            break
     return tuple(links)
+
+
+def _last_run_before(core: Core, node: int) -> int:
+    """The last revision in which what made a node run can have changed, so that it did run for that."""
+    graph = core.graph
+    if graph.flags[node] & EQUAL and graph.cause[node] in graph.below(node):  # then it is followed since
+        return graph.verified_at[node]
+    return graph.changed_at[node]
 
 
 def annotate(core: Core, node: int, error: Exception) -> None:

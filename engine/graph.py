@@ -51,6 +51,9 @@ REASON_SHIFT: Final = 12  # bits 12-15: why it ran last, a `Reason`
 REACH_SHIFT: Final = 16  # bits 16-55: the collections that it rests on, see `tables.collect`
 REACH_BITS: Final = 40  # so that all flags fit into 63 bits
 REACH: Final = (1 << REACH_BITS) - 1 << REACH_SHIFT
+EQUAL: Final = 1 << 56  # the run that the reason tells of left the value as it was
+AGAIN: Final = 1 << 57  # it ran since, because its value is not kept: the reason tells of the run before
+TOLD: Final = 0xF << REASON_SHIFT | EQUAL | AGAIN
 
 KIND: Final = INPUT | OBSERVED | UNTRACKED
 ALONE: Final = (str, int)  # classes of arguments that are kept without a tuple around one of them

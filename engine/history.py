@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 HISTORY: Final = 4  # earlier memos of a key, with a store: three branches beside the one that is checked out
 MOST_HELD: Final = 20_000  # nodes whose earlier memos are kept without a store
+LET_GO: Final = 1_000  # of them, where there are more
 AT_ONCE: Final = 256  # suspects whose earlier memos are read in one go
 MOST_LOADED: Final = 8 << 20  # bytes of earlier memos that stay in memory, values aside
 MEMO_BYTES: Final = 400  # of one, as measured, beside what it says of each dependency
@@ -106,8 +107,9 @@ class History:
                 self._written.append(made)
         elif made is not None:
             made.held = held(core, node, info)
-            if len(self._memos) > MOST_HELD:
-                del self._memos[next(iter(self._memos))]
+            if len(self._memos) > MOST_HELD:  # many at once: each look for the first passes all that are gone
+                for oldest in list(islice(self._memos, LET_GO)):
+                    del self._memos[oldest]
         if not flags & REMEMBERED:
             # See test_a_member_that_left_comes_again_with_its_rows_after_a_restart.
             save(core, node, KEEP)
@@ -178,7 +180,7 @@ class History:
     def _load_memos(self, core: Core, node: int) -> None:
         """Bring the earlier memos of a node into memory, and of other suspects: they will be wanted next."""
         flags = core.graph.flags
-        if not flags[node] & REMEMBERED:
+        if core.store is None or not flags[node] & REMEMBERED:  # then there are none anywhere
             self._memos[node] = []
             self._loaded += ENTRY_BYTES if core.saves else 0
             return
@@ -187,7 +189,7 @@ class History:
         others = islice(core.graph.suspects, self._at_once)
         nodes = [one for one in {node: None, **dict.fromkeys(others)} if one not in self._memos]
         held = [one for one in nodes if flags[one] & REMEMBERED]
-        stored = core.store.earlier(held) if core.store is not None and held else {}
+        stored = core.store.earlier(held) if held else {}
         _let_go(self._read)
         for one in held:
             read = list(map(from_row, stored.get(one, ())[-self.per_key :]))

@@ -21,10 +21,11 @@ from engine.event import What
 from engine.failure import Failure
 from engine.graph import (
     ABSENT,
+    AGAIN,
     CLEAN,
+    EQUAL,
     ERROR,
     FORCED,
-    INPUT,
     KIND,
     MARKED,
     MUTABLE,
@@ -32,6 +33,7 @@ from engine.graph import (
     REASON_SHIFT,
     RECORDED,
     SUSPECT,
+    TOLD,
     TRANSIENT,
     UNSTORED,
     UNTRACKED,
@@ -60,7 +62,7 @@ from engine.reason import Reason
 from engine.recall import recall
 
 # Flags that outlive a run.
-_KEPT: Final = ~(ERROR | TRANSIENT | UNSTORED | MUTABLE | RECORDED | REACH | KIND | 0xF << REASON_SHIFT)
+_KEPT: Final = ~(ERROR | TRANSIENT | UNSTORED | MUTABLE | RECORDED | REACH | KIND | TOLD)
 _NEW: Final = Reason.NEW << REASON_SHIFT  # here, because looking up a member of an enum costs 0.1 us
 
 
@@ -169,10 +171,10 @@ def _against_memo(core: Core, node: int, info: QueryInfo, outcome: Outcome) -> t
             core.telling.note(f"{core.name_of(node)} gave another value for the same inputs: it is not pure")
         core.care.moved[node] = None
         raise Cancelled
-    reason = _reason(core, node, state, again)
+    told = _told(core, node, info, state, again) | (EQUAL if equal and not again else 0)
     if outcome.restored:
-        return Reason.RESTORED << REASON_SHIFT | (RECORDED if outcome.recorded else 0), equal
-    return reason << REASON_SHIFT, equal
+        told = told & EQUAL | Reason.RESTORED << REASON_SHIFT | (RECORDED if outcome.recorded else 0)
+    return told, equal
 
 
 def _take_back(core: Core, node: int, info: QueryInfo, reads: Reads, equal: bool) -> tuple[int, int]:
@@ -314,10 +316,10 @@ def _rests_on(core: Core, node: int, info: QueryInfo, reads: Reads) -> tuple[int
     return durability, reach
 
 
-def _reason(core: Core, node: int, state: int, again: bool) -> int:
+def _told(core: Core, node: int, info: QueryInfo, state: int, again: bool) -> int:
+    """Why the new memo is made, as flags. To run again for a value makes no other memo than there was."""
     if again:
-        before = core.graph.flags[node]
-        return before >> REASON_SHIFT & 0xF if before & INPUT else Reason.AGAIN
+        return core.graph.flags[node] & TOLD | (0 if info.is_input else AGAIN)
     if state & FORCED:
-        return core.care.reasons.pop(node, Reason.LEFT)
-    return Reason.CHANGED
+        return core.care.reasons.pop(node, Reason.LEFT) << REASON_SHIFT
+    return Reason.CHANGED << REASON_SHIFT

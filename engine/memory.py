@@ -106,21 +106,20 @@ class Memory:
     def _sweep(self, core: Core, newest: int) -> None:
         """Let values go until the limit is met, the oldest first, and never the newest: it is being read."""
         graph = core.graph
-        running: dict[int, int] = {}
-        while self._saved and self.total > self.limit:
-            node = next(iter(self._saved))
-            if node == newest:
+        excess = self.total - self.limit
+        going: list[int] = []
+        for node, size in self._saved.items():  # once: each `next(iter(...))` would pass all that are gone
+            if excess <= 0 or node == newest:
                 break
-            size = self._saved.pop(node)
-            self._saved_bytes -= size
-            if graph.status[node] & RUNNING:
-                running[node] = size  # about to be replaced, and still to be compared
-            elif graph.values[node] is not ABSENT and not graph.flags[node] & (PINNED | UNSTORED):
+            if not graph.status[node] & RUNNING:  # else about to be replaced, and still to be compared
+                going.append(node)
+                excess -= size
+        for node in going:
+            self._saved_bytes -= self._saved.pop(node)
+            if graph.values[node] is not ABSENT and not graph.flags[node] & (PINNED | UNSTORED):
                 graph.values[node] = ABSENT
                 graph.status[node] &= ~VALUE
                 self.evicted += 1
-        self._saved.update(running)
-        self._saved_bytes += sum(running.values())
 
 
 def give_back(core: Core) -> None:

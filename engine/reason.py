@@ -17,7 +17,7 @@ class Reason(IntEnum):
     SET = 6  # the host set it
     RESET = 7  # the host gave it back
     OBSERVED = 8  # the world was looked at again
-    AGAIN = 9  # its value is not stored, and somebody needed it
+    AGAIN = 9  # its value is not stored, and somebody needed it: in stores of before, now a flag of its own
     LEFT = 10  # an earlier process left word that it must run
     ROWS = 11  # rows of a table that it looks into changed
     RESTORED = 12  # it did not run: what it reads is again what it was, and so is its value

@@ -28,7 +28,7 @@ from engine.core import Core
 from engine.earlier import Earlier
 from engine.earlier_rows import unpack_for_table
 from engine.failure import Failure
-from engine.graph import ERROR, FORCED, GROUP, LOADED, MARKED, REACH, UNSTORED
+from engine.graph import EQUAL, ERROR, FORCED, GROUP, LOADED, MARKED, REACH, REASON_SHIFT, TOLD, UNSTORED
 from engine.history import History, is_kept
 from engine.mark import spread
 from engine.memo import Reads
@@ -36,6 +36,7 @@ from engine.outcome import Outcome
 from engine.persist import load
 from engine.query import QueryInfo
 from engine.reach import closure
+from engine.reason import Reason
 from engine.rings import Cycle, was_ringed
 from engine.store.codec import DamagedValue, fingerprint
 from engine.versions import seen_now
@@ -85,6 +86,8 @@ def restore(core: Core, node: int, changed: int, walk: Walk) -> bool:
         one = trial.left[-1]
         if agrees and one is trial.present:
             del history.trials[node]
+            flags = core.graph.flags
+            flags[node] = flags[node] & ~TOLD | Reason.RESTORED << REASON_SHIFT | EQUAL
             verify.green(core, node)
             return True
         if agrees and _put_back(core, history, node, info, one):

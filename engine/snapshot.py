@@ -16,8 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from attrs import frozen
-
 from engine.care import PASSING
 from engine.core import Core
 from engine.earlier_rows import gives_rows, pack_rows, unpack_rows
@@ -34,18 +32,11 @@ from engine.raising import own
 from engine.reach import closure
 from engine.recall import recall
 from engine.request import rebind
-from engine.snapshot_frame import SnapshotFrame, hand_out, hold
+from engine.snapshot_frame import Rows, SnapshotFrame, hand_out, hold
 from engine.stack import HOP, run_on_fresh_stack
 from engine.store.canonical import Unpackable, known, pack, unpack
 from engine.store.codec import DamagedValue, fingerprint
 from engine.tables.kept import KeptRows
-
-
-@frozen(slots=True, eq=False, repr=False)
-class Rows:
-    """What a member of a table gave, in any order: for who asks for the table only (earlier_rows R2)."""
-
-    rows: tuple[Any, ...]
 
 
 class Snapshot:
@@ -85,9 +76,13 @@ class Snapshot:
             return self._whole(lambda: hand_out(self._value(info, args)))
 
     def fresh(self, info: QueryInfo, args: tuple[Any, ...]) -> Any:
-        """What the function gives now for what it reads at this revision, whatever is kept of it."""
+        """What the function gives for what it reads at this revision, whatever the engine has kept of it."""
         with self._lock:
-            return self._whole(lambda: self._run(info, args, (info.name, info.memo_key(args))))
+            return self._whole(lambda: hand_out(self._value(info, args, anew=True)))
+
+    def take_rows(self, table: str, rows: KeptRows) -> None:
+        """Let lookups look into these rows of a table, which are not computed for that."""
+        self._rows[table] = rows
 
     def save(self, node: int) -> None:
         """Keep the memo of `node` before the engine replaces it. The engine's lock is held."""
@@ -169,7 +164,9 @@ class Snapshot:
         if self._loss is not None:
             raise self._loss from None
 
-    def _value(self, info: QueryInfo, args: tuple[Any, ...], *, in_any_order: bool = False) -> Any:
+    def _value(
+        self, info: QueryInfo, args: tuple[Any, ...], *, in_any_order: bool = False, anew: bool = False
+    ) -> Any:
         name = info.name, info.memo_key(args)
         if name in self._memo:
             if name in self._rings:
@@ -177,7 +174,7 @@ class Snapshot:
             return self._memo[name]
         if name in self._running:
             return Failure.of(self._close_ring(name))
-        held = self._held(info, args)
+        held = ABSENT if anew else self._held(info, args)
         if isinstance(held, Rows):
             held = held.rows if in_any_order else ABSENT
         elif isinstance(held, Failure) and isinstance(held.error, CycleError):

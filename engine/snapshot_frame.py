@@ -30,6 +30,13 @@ class Copied:
     data: bytes
 
 
+@frozen(slots=True, eq=False, repr=False)
+class Rows:
+    """What a member of a table gave, in any order: for who asks for the table only (earlier_rows R2)."""
+
+    rows: tuple[Any, ...]
+
+
 def hold(info: QueryInfo, value: Any) -> Any:
     """What is held of the value of a query: without canonical bytes it is itself, see `outcome.conclude`."""
     codec = info.codec

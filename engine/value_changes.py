@@ -10,7 +10,8 @@ Invariants
     N1  A value is told where it differs from the one acknowledged last: what was changed and changed back
         meanwhile is not, unless another one was told then, which the consumer may have. One without bytes is
         told whenever it was computed anew.
-    N2  A query that fails is told as its exception. What stops the engine itself is raised.
+    N2  A query that fails is told as its exception; one that fails for a moment, where the memo before is not
+        what was told last. What stops the engine itself is raised.
 """
 
 from __future__ import annotations

@@ -210,7 +210,7 @@ class Verifier:
         changes: list[Change] = []
         pinned: dict[tuple[str, object], Asked] = {}
         with core.lock, scratch.lock:
-            load_all(core)
+            self._load_host_cells()
             for node in range(1, len(core.graph)):
                 if not core.graph.flags[node] & PINNED:
                     continue
@@ -227,6 +227,14 @@ class Verifier:
         self._pinned = pinned
         with scratch.lock:
             put_in_place(scratch, changes, "what the host set")
+
+    def _load_host_cells(self) -> None:
+        """Bring into memory what the host may have set. Not observed inputs: overlays are in memory only."""
+        core = self.core
+        for row in sorted(core.queries.stored):
+            info = REGISTRY.get(core.queries.names[row])
+            if info is not None and info.is_input and not info.observed:
+                load(core, core.nodes_of(row))
 
 
 def verify(

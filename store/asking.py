@@ -83,6 +83,11 @@ class Readable(ABC):
         with self.locked() as connection:
             return reading.queries(connection)
 
+    def all_nodes(self) -> list[int]:
+        """Ids of all nodes."""
+        with self.locked() as connection:
+            return reading.all_nodes(connection)
+
     def nodes_of(self, query: int) -> list[int]:
         """Ids of all nodes of a query. Reads the whole table."""
         with self.locked() as connection:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine import BadTable, ChangedInsideQuery, CycleError, Engine, Transient, fold, query
+from engine import BadTable, ChangedInsideQuery, CycleError, Engine, Transient, fold, query, table
 from engine.tables.accumulate import Min, Sum
 from tests.audits import (
     ALL,
     COUNT,
     NAMES,
+    Note,
     by_number,
     cell,
     db,
@@ -154,6 +156,26 @@ def test_a_sample_runs_the_members_it_looks_at_and_no_others() -> None:
         assert len(ran) == len(set(ran)) == 4
         ran.clear()
         db.audit(traces)
+        assert sorted(ran) == sorted(NAMES)
+
+
+def test_an_audit_runs_each_member_once_and_a_sample_no_others_though_there_are_lookups() -> None:
+    ran: list[str] = []
+
+    @table(name="audit:looked-into", each=keys, index=("key",))
+    def looked_into(key: str) -> Iterable[Note]:
+        ran.append(key)
+        yield Note(key, 1)
+
+    with Engine(None) as db:
+        db.get(looked_into.where, key=NAMES[0])
+        db.get(looked_into.count)
+        db.get(looked_into.failures)
+        ran.clear()
+        assert db.audit(looked_into, sample=4).lookups == 2
+        assert len(ran) == len(set(ran)) == 4
+        ran.clear()
+        assert db.audit(looked_into).lookups == 3
         assert sorted(ran) == sorted(NAMES)
 
 

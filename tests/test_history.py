@@ -54,7 +54,7 @@ def test_an_edit_that_is_undone_runs_nothing(db: Engine) -> None:
         db.set(cell.key("a"), 0)
         assert db.get(report) == before
     assert events == ["restored doubled('a')", "restored report()"]
-    assert "an earlier memo was put back" in str(db.why(report))
+    assert "a memo that it had holds again" in str(db.why(report))
 
 
 def test_a_memo_that_nobody_asked_for_meanwhile_is_proven(db: Engine) -> None:

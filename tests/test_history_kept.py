@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+import engine.history
 import engine.store.parts
-from engine import Engine
+from engine import Engine, each, query
 from tests.histories import cell, chosen, doubled, report
+
+
+@query(name="history:shifted")
+def shifted(number: int) -> int:
+    return number + cell("of all")
+
+
+@query(name="history:all")
+def all_shifted(count: int) -> int:
+    return sum(each(shifted, range(count)))
 
 
 def test_of_each_key_a_few_earlier_memos_are_kept_the_newest(tmp_path: Path) -> None:
@@ -72,3 +85,24 @@ def test_gc_keeps_what_earlier_memos_read_and_drops_the_history_of_what_goes(tmp
         assert db.get(chosen) == 0
         assert (db.counts() - before).executed == 0
         db.store.check_invariants()
+
+
+def test_without_a_store_a_key_that_is_replaced_costs_no_look_at_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[int] = []
+
+    def counted(several: Iterable[int], most: int) -> Iterator[int]:
+        looks.append(most)
+        return islice(several, most)
+
+    monkeypatch.setattr(engine.history, "islice", counted)
+    monkeypatch.setattr(engine.history, "MOST_HELD", 20)
+    monkeypatch.setattr(engine.history, "LET_GO", 5)
+    with Engine(None, history=4) as db:
+        assert db._core.history is not None
+        db.get(all_shifted, 40)
+        db.set(cell.key("of all"), 1)
+        assert db.get(all_shifted, 40) == sum(range(1, 41))
+        assert looks == [5] * 5  # of 41 keys, 20 are kept
+        assert len(db._core.history._memos) == 16

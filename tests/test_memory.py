@@ -6,6 +6,7 @@ import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,32 @@ def test_values_beyond_the_limit_go_and_come_from_the_store(db: Engine) -> None:
     more = db.counts() - before
     assert (more.executed, more.loaded) == (0, 30)
     assert memory_of(db).total <= ROOM * COUNTED * 5 // 4
+
+
+class Passed(dict[int, int]):
+    """Counts how often somebody begins to go through it."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[int]:
+        self.times += 1
+        return super().__iter__()
+
+    def items(self) -> Any:
+        self.times += 1
+        return super().items()
+
+
+def test_many_values_that_go_at_once_are_gone_through_once(db: Engine) -> None:
+    memory = db._core.memory
+    assert memory is not None
+    db.get(all_of, ROOM)
+    memory._saved = passed = Passed(memory._saved)
+
+    db.get(all_of, 5 * ROOM)
+
+    assert db.counts().evicted == 4 * ROOM
+    assert passed.times <= db.counts().commits
 
 
 def test_a_value_that_stays_is_not_loaded(db: Engine) -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from engine import Engine, query
+from engine import Engine, Transient, input, query
 from engine.errors import ChangedInsideQuery, Closed
 from engine.rules.files import read_text
 from engine.verification import Verifier
@@ -25,6 +25,60 @@ def rough(path: str) -> int:
 @query
 def from_rough(path: str) -> int:
     return rough(path)
+
+
+@input
+def busy() -> bool:
+    return False
+
+
+@query
+def answered(number: int) -> int:
+    if busy():
+        raise Transient("busy")
+    return number
+
+
+@query
+def is_busy(number: int) -> str:
+    try:
+        return f"{answered(number)}"
+    except Transient:
+        return "busy"
+
+
+class Salted:
+    """Equal ones have other bytes, as sets of texts have in other processes."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Salted) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        SALT.append(0)
+        return _salted, (self.text, len(SALT))
+
+
+def _salted(text: str, salt: int) -> Salted:
+    return Salted(text)
+
+
+SALT: list[int] = []
+
+
+@query(pickled=True)
+def salted(path: str) -> Salted:
+    return Salted(read_text(path))
+
+
+@query(pickled=True)
+def multiples(path: str) -> frozenset[int]:
+    return frozenset(range(0, 800, 8)) | frozenset(range(0, 16 * len(read_text(path)), 16))
 
 
 TICKS: list[int] = []
@@ -74,6 +128,13 @@ def test_failures_are_values_and_compared_as_such(db: Engine, place: Path) -> No
     assert (found.differences, db.get(number, "a.txt")) == ((), 7)
 
 
+def test_what_caught_a_failure_that_is_not_kept_is_no_difference(db: Engine) -> None:
+    db.get(is_busy, 0)
+    db.set(busy.key(), True)
+    db.get(is_busy, 0)
+    assert db.verify().differences == ()
+
+
 def test_a_failure_that_is_stored_is_the_same_where_it_is_not_kept_any_more(place: Path) -> None:
     """Between two starts, somebody says `persist=False`: the memo of before holds."""
 
@@ -117,6 +178,21 @@ def test_a_value_that_its_own_eq_takes_for_the_same_is_no_difference(db: Engine,
     db.sync()
     assert db.get(from_rough, "b.txt") == 4  # the old value is kept
     assert db.verify().differences == ()
+
+
+def test_pickled_values_that_are_equal_are_no_differences_whatever_their_bytes(db: Engine) -> None:
+    db.get(salted, "b.txt")
+    db.get(multiples, "b.txt")
+    found = db.verify()
+    assert (found.compared, found.differences) == (3, ())
+
+
+def test_a_pickled_value_that_is_another_one_is_a_difference(
+    db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.get(salted, "b.txt")
+    monkeypatch.setattr(Salted, "__eq__", object.__eq__)
+    assert [one.key for one in db.verify().differences] == ["test_verification:salted('b.txt')"]
 
 
 def test_a_file_that_is_saved_meanwhile_is_looked_at_again(db: Engine, place: Path) -> None:

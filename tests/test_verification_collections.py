@@ -10,9 +10,11 @@ import pytest
 from attrs import frozen
 
 from engine import Engine, Sum, fold, input, query, table
+from engine.graph import LOADED
 from engine.key import Key
 from engine.rules.directories import glob
 from engine.rules.files import read_text
+from engine.tables.kept_fold import KeptFold
 from engine.tables.kept_table import KeptTable
 from tests.verified import db, lines, node_of, number, place
 
@@ -108,6 +110,47 @@ def test_only_the_keys_that_are_named_are_computed(db: Engine) -> None:
     whole = db.verify(words, total)
     assert whole.keys == 2
     assert whole.differences == ()
+
+
+def test_a_state_that_its_members_do_not_come_to_is_found_before_an_edit_shows_it(db: Engine) -> None:
+    db.get(total)
+    kept = db._core.collections[node_of(db, Key(total.__collection__.settle, ()))]
+    assert isinstance(kept, KeptFold)
+    state = kept._state
+    kept._held = [total.__collection__.into.add(state, 5)]
+
+    (told,) = db.verify().differences
+
+    assert (told.key, told.kept, told.right) == ("tests.verified:lines.Sum", "a state that comes to 8", "3")
+    kept._held = [state]
+    assert db.verify().differences == ()
+
+
+def test_to_verify_a_key_reads_no_query_that_it_does_not_rest_on(place: Path) -> None:
+    with Engine(place / ".engine", root=place) as db:
+        db.set(least.key(), 4)
+        db.get(uses, "two")
+    with Engine(place / ".engine", root=place) as db:
+        core = db._core
+        assert db.verify(lines.key("a.txt")).compared == 2
+        loaded = {core.name_of(node) for node, state in enumerate(core.graph.status) if state & LOADED}
+
+    assert loaded.issuperset({f"{lines.key('a.txt')}", f"{least.key()}"})  # what the host set counts
+    assert loaded.isdisjoint({f"{lines.key('b.txt')}", f"{uses.key('two')}"})
+
+
+def test_all_nodes_are_found_in_one_statement_however_many_queries_there_are(place: Path) -> None:
+    with Engine(place / ".engine", root=place) as db:
+        db.get(uses, "two")
+    with Engine(place / ".engine", root=place) as db:
+        said: list[str] = []
+        assert db.store is not None
+        db.store.connection.set_trace_callback(said.append)
+        assert db.forget("none of them") == 0
+        db.store.connection.set_trace_callback(None)
+
+    assert [one for one in said if "FROM node WHERE query" in one] == []
+    assert len([one for one in said if "FROM node" in one and " IN " not in one]) == 1
 
 
 def test_random_edits_never_make_a_difference(db: Engine, place: Path) -> None:

@@ -36,6 +36,7 @@ from engine.tables.columns import order, plain
 from engine.tables.fold import from_scratch
 from engine.tables.kept_fold import KeptFold
 from engine.tables.kept_table import KeptTable
+from engine.tables.lookup import FAILURES
 from engine.tables.scratch import keys_of, scratch
 
 if TYPE_CHECKING:
@@ -126,8 +127,13 @@ def _compared(core: Core, info: CollectionInfo, sample: int | None, chance: rand
             found += _reduced(kept, info, frame)
         elif chosen is keys:
             found += _strays(core, info, kept, keys)
-        lookups = _lookups(core, info, sample, chance)
-        found += [one for node in lookups for one in _lookup(core, node, snapshot)]
+        whole = chosen is keys
+        lookups = _lookups(core, info, sample, chance, whole)
+        if isinstance(kept, KeptTable) and not whole:
+            snapshot.take_rows(info.name, kept.kept)  # to compute all rows is what a sample is to save
+        for node in lookups:
+            with nullcontext() if whole else core.lock:  # whose rows these are
+                found += _lookup(core, node, snapshot)
         if core.revision != snapshot.revision:
             return None
     return Audit(info.name, len(chosen), len(lookups), tuple(found))
@@ -287,10 +293,17 @@ def describe_error(error: Exception | None) -> str:
     return "" if error is None else describe(error)
 
 
-def _lookups(core: Core, info: CollectionInfo, sample: int | None, chance: random.Random) -> list[int]:
-    """Lookups whose answers are kept and hold, and can be asked for still; of a fold its value."""
+def _lookups(
+    core: Core, info: CollectionInfo, sample: int | None, chance: random.Random, whole: bool
+) -> list[int]:
+    """Lookups whose answers are kept and hold, and can be asked for still; of a fold its value.
+
+    whole   whether all members were computed
+    """
     with core.lock:
         queries = [*info.lookups.values(), *([] if info.value is None else [info.value])]
+        if not whole:  # to know of all that fail is to compute all members
+            queries = [query for query in queries if query is not info.lookups.get(FAILURES)]
         rows = core.queries.rows(query.name for query in queries)
         nodes = [node for row in rows for node in core.nodes_of(row)]
         load(core, nodes)
