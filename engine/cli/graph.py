@@ -202,7 +202,7 @@ def overrides(ask: Asker, symbol: str, over: bool) -> Iterable[str]:
     return located(ask, [f"{one['path']}:{one['qualified']}" for one in several])
 
 
-@command.command("affected", short_help="What a change of files can affect, tests among it.")
+@command.command("affected", short_help="What a change of files can affect, also which tests.")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("--since", metavar="COMMIT", help="The files that differ from a commit of git.")
 @click.option("--tests", is_flag=True, help="Only files of tests, one a line: for `pytest $(...)`.")
