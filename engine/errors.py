@@ -301,7 +301,7 @@ class CannotAnswer(EngineError):
 
 class CannotExport(StoreError):
     headline = "the file for the rows cannot be made"
-    hint = "Make room there, or name another file."
+    hint = "Make room there, or name a file in a directory that can be written to."
 
 
 class StoreDamaged(StoreError):

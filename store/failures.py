@@ -30,6 +30,7 @@ NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 LONGEST_PATH = 504  # bytes: SQLite takes 512, and adds an ending
 DESCRIPTORS = 8  # a store has six; when this is looked at, some of them may be closed again
 
+OTHER_STORE = "Name another store."
 _CLOSE_SOME = "Close some, or let the process have more (ulimit -n)."
 
 # The second comes where a damaged name stands in the very text of SQLite's message.
@@ -53,7 +54,7 @@ def from_sqlite(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> StoreE
     elif primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         kind, hint = StoreInUse, "Another program holds a transaction on the file: close it."
     elif primary == sqlite3.SQLITE_CANTOPEN and len(os.fsencode(path)) > LONGEST_PATH:
-        return StoreError(store=path, reason="its path is too long for SQLite", hint="Name another store.")
+        return StoreError(store=path, reason="its path is too long for SQLite", hint=OTHER_STORE)
     elif primary == sqlite3.SQLITE_CANTOPEN and lacks_descriptors():
         return StoreError(store=path, reason=os.strerror(errno.EMFILE), hint=_CLOSE_SOME)
     elif primary in _CANNOT_WRITE:
@@ -83,7 +84,7 @@ def from_os(error: OSError, path: Path) -> StoreError:
         return StoreReadOnly(store=path, reason=error.strerror)
     if error.errno in FULL:
         return StoreFull(store=path, reason=error.strerror)
-    hint = _CLOSE_SOME if error.errno in NO_DESCRIPTOR else "Name another store."
+    hint = _CLOSE_SOME if error.errno in NO_DESCRIPTOR else OTHER_STORE
     return StoreError(store=path, reason=error.strerror or error, hint=hint)
 
 

@@ -28,13 +28,14 @@ from engine.errors import (
     BadCursor,
     BadSearch,
     StoreDamaged,
+    StoreError,
     StoreForeign,
     StoreFull,
     StoreReadOnly,
     StoreTooNew,
 )
 from engine.store.canonical import pack
-from engine.store.failures import translated
+from engine.store.failures import OTHER_STORE, translated
 
 APPLICATION: Final = 0x656E6766  # "engf", in the header of the file
 APPLICATION_AT: Final = 68  # where SQLite has it
@@ -42,7 +43,8 @@ VERSION: Final = 1
 BUSY_SECONDS: Final = 10.0  # another process applies a change of 100,000 rows in some 3 s
 SNIPPET_TOKENS: Final = 16
 TOKENS: Final = "porter unicode61 remove_diacritics 2"  # `parsing` finds `parse`; `_` separates words
-FOREIGN: Final = "Name another place for the index. Nothing was changed."
+OTHER_PLACE: Final = "Name another place for the index."
+FOREIGN: Final = f"{OTHER_PLACE} Nothing was changed."
 HINT: Final = "It is made anew of what the store has: remove the file."
 NO_ROOM: Final = "Make room, or name another place for the index."
 NO_WRITING: Final = "Check the permissions, or name another place for the index."
@@ -275,6 +277,10 @@ def _translated(path: Path) -> Iterator[None]:
         raise
     except (StoreFull, StoreReadOnly) as error:
         error.hint = NO_ROOM if isinstance(error, StoreFull) else NO_WRITING
+        raise
+    except StoreError as error:
+        if error.hint == OTHER_STORE:
+            error.hint = OTHER_PLACE
         raise
 
 

@@ -102,6 +102,26 @@ def test_what_a_folder_affects_is_what_the_python_files_below_it_do(
         assert answer(["graph", "affected", folder, "--tests"]) == 0
         told = capsys.readouterr()
         assert (sorted(told.out.split()), told.err) == (tests, "")
+    (tmp_path / "data").mkdir()
+    assert answer(["graph", "affected", "data", "..", "--tests"]) == 0
+    assert capsys.readouterr() == (
+        "",
+        ".. is not below the root: what it affects is not known\n"
+        "not Python, so nobody knows who reads it: data\n"
+        "nothing was found\n",
+    )
+
+
+@pytest.mark.parametrize("name", ["shop", "shop/", "./shop", "shop/models.py", "./shop//models.py"])
+def test_a_path_that_is_written_from_the_root_may_be_written_in_any_way(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "project" / "shop").mkdir(parents=True)
+    (tmp_path / "project" / "shop" / "models.py").write_text("")
+    (tmp_path / "project" / "test_models.py").write_text("import shop.models\n")
+    monkeypatch.chdir(tmp_path)
+    assert answer(["graph", "affected", "-C", "project", name, "--tests"]) == 0
+    assert capsys.readouterr() == ("test_models.py\n", "")
 
 
 def test_where_tests_are_asked_for_what_nobody_knows_is_told_beside_them(

@@ -159,6 +159,13 @@ def test_a_search_that_is_none_and_a_file_that_is_no_index_are_refused(place: Pa
     assert (place / "pkg" / "shapes.py").read_text() == SHAPES
 
 
+def test_an_index_in_a_directory_that_is_not_there_is_told_as_one_and_not_as_the_store(place: Path) -> None:
+    for file in ("nowhere/search.db", "pkg/shapes.py/search.db"):
+        answer = Asked(place, "search", "litres", "--index", file)
+        assert (answer.code, answer.out) == (73, "")
+        assert answer.err.splitlines()[-1] == "  Name another place for the index."
+
+
 def test_a_search_that_is_none_is_refused_before_anything_is_computed(place: Path) -> None:
     assert Asked(place, "search", "a.b").code == 2
     assert json.loads(Asked(place, "status", "--json").out)["nodes"] == 0

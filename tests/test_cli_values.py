@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import Flag, auto
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def test_what_is_inside_of_a_member_without_a_name_stands_below_it() -> None:
 def test_a_number_of_any_length_is_shown_and_in_json_it_is_a_text() -> None:
     assert list(shown(10**5000)) == ["1" + "0" * 5000]
     assert list(shown({"a": (-(10**5000),)})) == ["a:", "  -1" + "0" * 5000]
+    assert list(shown(({"a": 10**5000},))) == [f"dict(a=1{'0' * 5000})"]
     assert plain([10**5000, -(10**5000), 10**4299, True]) == [
         "1" + "0" * 5000, "-1" + "0" * 5000, 10**4299, True,
     ]  # fmt: skip
@@ -59,6 +61,16 @@ def test_a_value_that_cannot_say_what_it_is_is_shown_as_such() -> None:
             raise RuntimeError
 
     assert list(shown((Silent(),))) == ["<Silent: repr failed with RuntimeError>"]
+
+
+def test_flags_that_are_not_set_are_shown_too() -> None:
+    class Way(Flag):
+        IN = auto()
+        OUT = auto()
+
+    assert list(shown(Way.IN)) == ["IN"]
+    assert list(shown((Way.IN | Way.OUT, Way(0)))) == ["IN|OUT", "<Way: 0>"]
+    assert list(shown(Way(0))) == ["<Way: 0>"]
 
 
 @pytest.mark.parametrize("levels", [150, 600, 3000])

@@ -148,11 +148,14 @@ def test_what_a_module_imports_does_not_depend_on_which_others_are_loaded(projec
     assert load_query("c/rules.py:word", settings(project))() == "c"
 
 
-@pytest.mark.parametrize("text", ["tools/rules.py:two", "tools.rules:two"])
-def test_a_file_imports_from_the_folders_of_the_setting_path(project: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["tools/rules.py:two", "tools.rules:two", "src/near.py:two"])
+def test_a_file_imports_from_the_folders_of_the_setting_path_in_their_order(project: Path, text: str) -> None:
+    asks = HEAD + "import shop\n@query\ndef two() -> int:\n    return shop.PRICE\n"
     write(project, "src/shop/__init__.py", "PRICE = 2\n")
-    write(project, "tools/rules.py", HEAD + "import shop\n@query\ndef two() -> int:\n    return shop.PRICE\n")
-    said = load_settings(project, environment={}, flags={"path": ["src"]})
+    write(project, "more/shop.py", "PRICE = 3\n")
+    write(project, "tools/rules.py", asks)
+    write(project, "src/near.py", asks)
+    said = load_settings(project, environment={}, flags={"path": ["src", "more"]})
     assert load_query(text, said)() == 2
 
 

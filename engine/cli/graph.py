@@ -202,7 +202,7 @@ def overrides(ask: Asker, symbol: str, over: bool) -> Iterable[str]:
     return located(ask, [f"{one['path']}:{one['qualified']}" for one in several])
 
 
-@command.command("affected", short_help="What a change of files can affect, tests among it.")
+@command.command("affected", short_help="What a change of files can affect, also which tests.")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("--since", metavar="COMMIT", help="The files that differ from a commit of git.")
 @click.option("--tests", is_flag=True, help="Only files of tests, one a line: for `pytest $(...)`.")
@@ -239,13 +239,13 @@ def _changed(ask: Asker, names: Iterable[str]) -> Iterator[str]:
     """The files that somebody means who says what changed. A wrong path would be an answer without tests."""
     for name in names:
         path = ask.file(name)
-        if os.path.isabs(path) or path.startswith("../"):
+        if os.path.isabs(path) or path.partition("/")[0] == "..":
             tell(f"{escaped(name)} is not below the root: what it affects is not known")
         elif os.path.isdir(ask.settings.root / path):
             below = (
                 ask("project_files.where") if path == "." else ask("project_files.starting", f"path={path}/")
             )
-            yield from (one["path"] for one in below)
+            yield from [one["path"] for one in below] or [path]  # which is told to be no Python
         else:
             if not os.path.lexists(ask.settings.root / path):
                 tell(f"there is no file {escaped(name)} now: it counts as removed")

@@ -190,7 +190,7 @@ def _members(value: Any) -> list[tuple[str, Any]] | None:
 
 def _on_one_line(value: Any, members: list[tuple[str, Any]]) -> str:
     if members[0][0]:
-        return f"{_title(value)}({', '.join(f'{name}={one!r}' for name, one in members)})"
+        return f"{_title(value)}({', '.join(f'{name}={text_of(one)}' for name, one in members)})"
     return "  ".join(_scalar(one) for _, one in members)
 
 
@@ -201,7 +201,8 @@ def _title(value: Any) -> str:
 def _scalar(value: Any) -> str:
     if isinstance(value, str | PurePath):
         return str(value)
-    return value.name if isinstance(value, enum.Enum) else text_of(value)
+    name = value.name if isinstance(value, enum.Enum) else None  # a flag that is not set has none
+    return text_of(value) if name is None else name
 
 
 def _line(text: str) -> str:

@@ -97,7 +97,7 @@ class Asker:
                 os.path.exists(candidate) or not os.path.exists(root / text)
             ):
                 return candidate.relative_to(root).as_posix()
-        return text  # relative to the root already, or gone
+        return Path(os.path.normpath(text)).as_posix()  # relative to the root already, or gone
 
     def project_file(self, text: str) -> str:
         """The Python file of the project that somebody means. Raises `UnknownFile`."""

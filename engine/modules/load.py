@@ -51,7 +51,7 @@ def load_query(text: str, settings: Settings) -> Query[..., Any]:
 def load_module(text: str, settings: Settings) -> ModuleType:
     """The module of a file path, a dotted name, or an entry point of the group `engine.rules`."""
     install()
-    for directory in reversed(settings.path):
+    for directory in settings.path:
         if directory != settings.root:  # which a file has last
             make_importable(directory)
     if looks_like_file(text):
@@ -221,8 +221,7 @@ def _load_dotted(name: str, settings: Settings) -> ModuleType:
         if file is not None:
             return load_file(file, settings.root)
     before = set(sys.modules)
-    for directory in reversed(settings.path):
-        make_importable(directory)
+    make_importable(settings.root)
     try:
         return importlib.import_module(name)
     except BaseException as error:  # as above
