@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import engine.verify as verify
 from engine.core import Core
-from engine.graph import ABSENT, GROUP, MARKED, RUNNING, SUSPECT
+from engine.graph import ABSENT, GROUP, MARKED, REMEMBERED, RUNNING, SUSPECT
 from engine.persist import load, load_readers
 from engine.recall import recall_all
 
@@ -73,6 +73,7 @@ def _read(core: Core, nodes: list[int]) -> None:
         absent = {read for read in reads if graph.values[read] is ABSENT}
         recall_all(core, [read for read in _reads_of(core, _that_run(core, concerned)) if read in absent])
     members = [node for node in concerned if graph.query[node] in core.queries.of_members]
+    read_memos(core, concerned)
     load_readers(core, members)
     by: dict[int, list[int]] = {}
     for node in members:
@@ -82,6 +83,19 @@ def _read(core: Core, nodes: list[int]) -> None:
             by.setdefault(reader, []).append(node)
     for reader, several in by.items():
         core.collections[reader].read_ahead(several)
+
+
+def read_memos(core: Core, nodes: list[int]) -> None:
+    """Read the earlier memos of those of which one may hold again. Their marks are complete."""
+    history, graph = core.history, core.graph
+    if history is None or core.store is None:
+        return
+    held = [node for node in nodes if graph.flags[node] & REMEMBERED]
+    changed_by = _changed_by(core, held) if len(held) > 1 else {}
+    if changed_by:
+        history.versions.load(core, list(dict.fromkeys(changed_by.values())))
+        was_before = history.versions.was_before
+        history.read_ahead(core, [node for node, by in changed_by.items() if was_before(core, by)])
 
 
 def _load_marked(core: Core, nodes: list[int]) -> None:
@@ -103,13 +117,15 @@ def _reads_of(core: Core, nodes: list[int]) -> list[int]:
 
 def _that_run(core: Core, nodes: list[int]) -> list[int]:
     """Those that certainly run (R3): the first thing that is not what it was, was never what it is now."""
-    changed_by: dict[int, int] = {}
-    for node in nodes:
-        changed = verify.first_changed(core, node)
-        if changed:
-            changed_by[node] = changed
+    changed_by = _changed_by(core, nodes)
     history = core.history
     if history is None or not changed_by:
         return list(changed_by)
     history.versions.load(core, list(dict.fromkeys(changed_by.values())))
     return [node for node, changed in changed_by.items() if not history.versions.was_before(core, changed)]
+
+
+def _changed_by(core: Core, nodes: list[int]) -> dict[int, int]:
+    """Of each node the first thing that it read and that is another one, where that is known."""
+    found = {node: verify.first_changed(core, node) for node in nodes}
+    return {node: changed for node, changed in found.items() if changed}

@@ -26,6 +26,7 @@ from engine.graph import (
     ERROR,
     FORCED,
     INPUT,
+    MARKED,
     PINNED,
     REACH,
     RECORDED,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 HISTORY: Final = 4  # earlier memos of a key, with a store: three branches beside the one that is checked out
 MOST_HELD: Final = 20_000  # nodes whose earlier memos are kept without a store
 LET_GO: Final = 1_000  # of them, where there are more
-AT_ONCE: Final = 256  # suspects whose earlier memos are read in one go
+NEIGHBOURS: Final = 256  # ids whose memos lie together, see `store.parts`
 MOST_LOADED: Final = 8 << 20  # bytes of earlier memos that stay in memory, values aside
 MEMO_BYTES: Final = 400  # of one, as measured, beside what it says of each dependency
 KEPT_FLAGS: Final = ERROR | UNSTORED
@@ -67,7 +68,6 @@ class History:
     _written: list[Earlier] = field(factory=list)  # likewise, with values that it has after the next commit
     _gone: dict[int, None] = field(factory=dict)
     _loaded: int = 0  # bytes of memos that were read
-    _at_once: int = AT_ONCE  # few where memos are large: most would be let go before they are wanted
 
     # -- noting --------------------------------------------------------------------------------
 
@@ -177,19 +177,34 @@ class History:
         """Whether this is still one of the earlier memos of a node."""
         return any(known is one or known.same(one) for known in self.of(core, node))
 
+    def read_ahead(self, core: Core, nodes: Iterable[int]) -> None:
+        """The earlier memos of these nodes are asked for next: bring them into memory at once."""
+        self._make_room()
+        self._read_memos(core, nodes)
+
     def _load_memos(self, core: Core, node: int) -> None:
-        """Bring the earlier memos of a node into memory, and of other suspects: they will be wanted next."""
-        flags = core.graph.flags
+        """Bring the earlier memos of a node into memory, and of its neighbours that may be looked at next.
+
+        They lie in the same rows. Not those of members: they may have many rows, and come by `read_ahead`.
+        """
+        graph, of_members = core.graph, core.queries.of_members
+        flags, status, query = graph.flags, graph.status, graph.query
         if core.store is None or not flags[node] & REMEMBERED:  # then there are none anywhere
             self._memos[node] = []
             self._loaded += ENTRY_BYTES if core.saves else 0
             return
         self._make_room()
-        before = self._loaded
-        others = islice(core.graph.suspects, self._at_once)
-        nodes = [one for one in {node: None, **dict.fromkeys(others)} if one not in self._memos]
-        held = [one for one in nodes if flags[one] & REMEMBERED]
-        stored = core.store.earlier(held) if held else {}
+        first = node & -NEIGHBOURS
+        several = range(first, min(first + NEIGHBOURS, len(flags)))
+        marked = [one for one in several if status[one] & MARKED and one not in self._memos]
+        load(core, marked)
+        others = [one for one in marked if flags[one] & REMEMBERED and query[one] not in of_members]
+        self._read_memos(core, {node: None, **dict.fromkeys(others)})
+
+    def _read_memos(self, core: Core, nodes: Iterable[int]) -> None:
+        flags = core.graph.flags
+        held = [one for one in nodes if one not in self._memos and flags[one] & REMEMBERED]
+        stored = core.store.earlier(held) if core.store is not None and held else {}
         _let_go(self._read)
         for one in held:
             read = list(map(from_row, stored.get(one, ())[-self.per_key :]))
@@ -200,8 +215,6 @@ class History:
             if core.saves:  # else they are nowhere else
                 sizes = (MEMO_BYTES + 5 * len(row.seen) // 4 + len(row.rows) for row in read)
                 self._loaded += ENTRY_BYTES + sum(sizes)
-        if self._loaded - before > MOST_LOADED // 4:
-            self._at_once //= 4
 
     def rows_of(self, core: Core, node: int) -> tuple[Any, ...] | None:
         """The value of a member whose memo holds again and is stored nowhere; None: it has to be computed."""
@@ -264,7 +277,6 @@ class History:
         _let_go(self._read)  # who restores one reads its value again
         self._new_memos.clear()
         self._gone.clear()
-        self._at_once = AT_ONCE
         self._make_room()
         self.versions.committed()
 

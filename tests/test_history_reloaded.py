@@ -15,7 +15,7 @@ from engine.mark import spread
 from engine.parallel.choose import next_of
 from engine.store import EarlierRow, Store
 
-KEYS = 2 * engine.history.AT_ONCE
+KEYS = 2 * engine.history.NEIGHBOURS
 
 
 @input

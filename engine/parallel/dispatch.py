@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import engine.tables.collect as collect
 import engine.verify as verify
-from engine.ahead import load_rows
+from engine.ahead import AT_MOST, load_rows, read_memos
 from engine.core import Core, Request
 from engine.errors import Cancelled
 from engine.mark import spread
@@ -261,7 +261,9 @@ class Offer:
         """Note what has to run next for these members; what of it is new is returned."""
         load_rows(self._core, members)  # at once, not one by one as `next_of` would
         fresh: list[int] = []
-        for member in members:
+        for at, member in enumerate(members):
+            if not at % AT_MOST:
+                read_memos(self._core, members[at : at + AT_MOST])
             unit = self._next_of(member)
             if unit in units:
                 units[unit].append(member)
