@@ -51,6 +51,14 @@ def test_an_answer_that_is_empty_says_so(project: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr() == ("", "nothing was found\n")
 
 
+def test_possible_uses_of_a_private_name_are_asked_for_by_its_definition(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "own.py").write_text("class C:\n    def __m(self): ...\n\n\ndef f(x):\n    x._C__m()\n")
+    found = said(capsys, "references", "own.py:C.__m", "--possible")
+    assert found == ["own.py:5 f  call x._C__m"]
+
+
 def document(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     (line,) = said(capsys, *arguments, "--json")
     return json.loads(line)

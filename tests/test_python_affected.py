@@ -131,6 +131,17 @@ def test_which_tests_to_run_is_known_without_the_references_of_the_project(tmp_p
             {"spec_c.py", "b_test.py"},
         ),
         ({"pyproject.toml": "[tool.pytest]\npython_files = ['tests.py']"}, {"app/tests.py"}),
+        (
+            {"pytest.ini": "", "tox.ini": "[pytest]\npython_files = spec_*.py"},
+            {"test_a.py", "b_test.py", "app/tests.py"},
+        ),
+        (
+            {
+                "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-q'",
+                "setup.cfg": "[tool:pytest]\npython_files = spec_*.py",
+            },
+            {"test_a.py", "b_test.py", "app/tests.py"},
+        ),
         ({"pytest.ini": "[pytest", "pyproject.toml": "["}, {"test_a.py", "b_test.py", "app/tests.py"}),
     ],
 )

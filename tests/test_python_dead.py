@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
 
 from engine import Engine
 from engine.rules import python
+from engine.rules.python.survey import Survey
 
 UNKNOWN = "an attribute of that name is used on something unknown"
 REFERRED = "something refers to it"
@@ -93,3 +95,11 @@ def test_an_attribute_that_a_text_names_is_a_reference_like_one_that_is_written(
         )
         db.sync()
         assert db.get(python.references_to, "lib.py:C.m") == ()
+
+
+def test_texts_that_name_attributes_of_each_other_are_walked_once() -> None:
+    nested = "x"
+    for at in range(12):
+        nested = f"getattr({nested}, 'a{at}', None)"
+    names = [name for _, name, _ in Survey(ast.parse(nested)).marked]
+    assert sorted(names) == sorted(f"getattr().a{at}" for at in range(1, 12))

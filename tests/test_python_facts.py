@@ -303,6 +303,13 @@ REPAIRED = {
 }
 
 
+def test_imports_by_statement_and_by_call_of_one_module_have_one_order() -> None:
+    """They come from a set: where two were the same to the sort, each process had its own order of them."""
+    names = [f"m{at}" for at in range(20)]
+    found = facts("".join(f"import {name}\nimport_module('{name}')\n" for name in names)).imports
+    assert [one.binds for one in found] == [False, True] * len(names)
+
+
 @pytest.mark.parametrize("case", REPAIRED)
 def test_what_is_left_of_a_broken_file(case: str) -> None:
     source, definitions, references = REPAIRED[case]

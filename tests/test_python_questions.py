@@ -247,6 +247,14 @@ def test_what_is_dead_and_why_the_others_are_not(write: Write) -> None:
     }
 
 
+def test_uses_of_something_unknown_that_keep_a_definition_are_possible_references_to_it(write: Write) -> None:
+    write(DEAD)
+    kept = {row.symbol for row in python.verdicts.where() if "something unknown" in row.reason}
+    assert kept == {"lib.py:_C.__own", "lib.py:_C._named", "lib.py:_C._of_a_copy"}
+    for symbol in kept:
+        assert [row.source for row in python.possible_references(symbol.partition(":")[2])] == ["lib.py:f"]
+
+
 def test_dead_definitions_leave_public_ones_out_unless_asked(write: Write) -> None:
     write({"a.py": "def public(): ...\ndef _private(): ...\ndef used(): ...\nused()\n"})
     assert [row.symbol for row in python.dead_definitions()] == ["a.py:_private"]

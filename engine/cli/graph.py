@@ -90,7 +90,7 @@ def definitions(ask: Asker, name: str, starting: bool) -> Iterable[str]:
 def references(ask: Asker, symbol: str, outwards: bool, possible: bool) -> Iterable[str]:
     """What refers to a symbol."""
     if possible:
-        found = ask("possible_references", symbol.rpartition(":")[2].rpartition(".")[2])
+        found = ask("possible_references", symbol.rpartition(":")[2])
     else:
         found = ask("references_from" if outwards else "references_to", ask.symbol(symbol))
     places = located(ask, [row["source"] for row in found])

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from engine import query
+from engine.rules.python.private import asked_for
 from engine.rules.python.reach import Found, Reached, Step, reach
 from engine.rules.python.references import Reference, references
 from engine.rules.python.uses import CALL, DECORATOR
@@ -33,8 +34,11 @@ def references_from(symbol: str) -> tuple[Reference, ...]:
 
 @query
 def possible_references(name: str) -> tuple[Reference, ...]:
-    """Uses of an attribute on something that is not known: each may mean any definition of that name."""
-    return references.where(member=name)
+    """Uses of an attribute on something that is not known: each may mean any definition of that name.
+
+    A qualified name counts by its last part; with that of its class, "C.__x" is also used by `_C__x`.
+    """
+    return tuple(row for one in asked_for(name) for row in references.where(member=one))
 
 
 @query

@@ -1,7 +1,8 @@
 """Collected: which files pytest takes tests from, by default or as the project's settings say.
 
 Invariants
-    T1  As for pytest, what one file of settings says replaces what the later ones do, and the default.
+    T1  As for pytest, the first file with settings of it is the only one: later ones say nothing, also where
+        that one leaves the default. Files of its own count when they are empty.
     T2  What a file says that cannot be read, or is not meant so, is not said.
 """
 
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import configparser
 import tomllib
-from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -18,7 +18,8 @@ from engine.rules.files import FileError, read_text
 
 SETTING = "python_files"
 USUAL = ("test_*.py", "*_test.py", "tests.py")  # the last one is that of `manage.py test`
-TABLES = (("pytest",), ("tool", "pytest"), ("tool", "pytest", "ini_options"))
+TABLES = (("pytest",), ("tool", "pytest", "ini_options"), ("tool", "pytest"))
+OWN = ("pytest.", ".pytest.")
 SETTINGS = (  # in the order of pytest; of the others than TOML with the section
     ("pytest.toml", ""), (".pytest.toml", ""), ("pytest.ini", "pytest"), (".pytest.ini", "pytest"),
     ("pyproject.toml", ""), ("tox.ini", "pytest"), ("setup.cfg", "tool:pytest"),
@@ -33,9 +34,9 @@ def patterns_of_tests() -> tuple[str, ...]:
             text = read_text(file)
         except FileError:
             continue
-        said = tuple(_of_section(text, section) if section else _of_tables(text))
-        if said:
-            return said
+        said = _of_section(text, section) if section else _of_tables(text)
+        if said is not None or file.startswith(OWN):
+            return tuple(said or USUAL)
     return USUAL
 
 
@@ -49,25 +50,27 @@ def holds_tests(path: str, patterns: tuple[str, ...]) -> bool:
     )
 
 
-def _of_section(text: str, section: str) -> Iterator[str]:
+def _of_section(text: str, section: str) -> list[str] | None:
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         parser.read_string(text)
     except configparser.Error:
-        return
-    yield from parser.get(section, SETTING, fallback="").split()
+        return None
+    return parser.get(section, SETTING, fallback="").split() if parser.has_section(section) else None
 
 
-def _of_tables(text: str) -> Iterator[str]:
+def _of_tables(text: str) -> list[str] | None:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
-        return
+        return None
     for names in TABLES:
-        value: Any = document
-        for name in (*names, SETTING):
-            value = value.get(name) if isinstance(value, dict) else None
-        if isinstance(value, str):
-            value = value.split()
-        if isinstance(value, list):
-            yield from (one for one in value if isinstance(one, str))
+        table: Any = document
+        for name in names:
+            table = table.get(name) if isinstance(table, dict) else None
+        if isinstance(table, dict):
+            value = table.get(SETTING)
+            if isinstance(value, str):
+                value = value.split()
+            return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+    return None

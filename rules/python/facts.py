@@ -251,9 +251,9 @@ def _key(definition: Definition) -> tuple[str, str, int]:
 
 def _import_key(
     statement: tuple[str, str | None, str | None, int, str, str],
-) -> tuple[str, str, str, int, str, str]:
+) -> tuple[str, str, str, int, str, str, bool]:
     module, name, alias, level, context, scope = statement
-    return module, name or "", alias or "", level, context, scope
+    return module, name or "", alias or "", level, context, scope, alias is None
 
 
 def _broken(error: ParseError | None) -> Broken | None:

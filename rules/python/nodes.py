@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from engine.rules.python.private import is_private
+
 # Attributes in a row that are one name. Each beginning of a name can be a reference: their texts grow
 # with the square of this, and a file of one expression could take all memory.
 LONGEST = 100
@@ -51,16 +53,17 @@ def chain(node: Any) -> str:
 BY_TEXT = frozenset(["getattr", "hasattr"])
 
 
-def named_in_text(call: Any) -> ast.Attribute | None:
-    """The attribute that `getattr(x, "name")` reads, as if it were written `x.name`, if that is known."""
-    if len(call.args) < 2 or not isinstance(call.args[1], ast.Constant):
-        return None
-    name = call.args[1].value
+def named_in_text(call: Any) -> list[ast.expr]:
+    """The arguments of `getattr(x, "name")`, with `x.name` in place of the first one if that is known."""
+    given: list[ast.expr] = call.args
+    if len(given) < 2 or not isinstance(given[1], ast.Constant):
+        return given
+    name = given[1].value
     if not isinstance(name, str) or not name.isidentifier():
-        return None
-    if name.startswith("__") and not name.endswith("__"):
-        return None  # in a text it stands for itself, not for that of the class around
-    return ast.Attribute(call.args[0], name, ast.Load())
+        return given
+    if is_private(name):
+        return given  # in a text it stands for itself, not for that of the class around
+    return [ast.Attribute(given[0], name, ast.Load()), *given[2:]]
 
 
 # Functions, `importlib.import_module` among them, that import the module that a text names.

@@ -8,10 +8,11 @@ def is_private(name: str) -> bool:
     return name.startswith("__") and not name.endswith("__")
 
 
-def outside(qualified: str, name: str) -> str:
-    """What a private name of a class is for all others: `_C__x`."""
-    own = _own(qualified)
-    return f"_{own}{name}" if own else name
+def asked_for(qualified: str) -> tuple[str, ...]:
+    """The names by which others ask for something: for `C.__x` also the one outside of its class, `_C__x`."""
+    owner, _, name = qualified.rpartition(".")
+    own = _own(owner)
+    return (name, f"_{own}{name}") if own and is_private(name) else (name,)
 
 
 def as_written(qualified: str, name: str) -> str:

@@ -36,7 +36,7 @@ from engine.rules.python.meanings import (
     symbol,
     unresolved,
 )
-from engine.rules.python.private import is_private, outside
+from engine.rules.python.private import asked_for
 from engine.rules.python.project import project_files
 from engine.rules.python.requests import EVERYWHERE
 from engine.rules.python.resolve import UNKNOWN, Resolver
@@ -125,14 +125,8 @@ def references(path: str) -> Iterable[Reference]:
 
 
 def is_looked_for(qualified: str) -> bool:
-    """For queries to call: whether something unknown is asked for an attribute of the name.
-
-    For `__name` of a class, also for what Python makes of that: `x._C__name`.
-    """
-    owner, _, name = qualified.rpartition(".")
-    if references.exists(member=name):
-        return True
-    return bool(owner) and is_private(name) and references.exists(member=outside(owner, name))
+    """For queries to call: whether something unknown is asked for an attribute of the name."""
+    return any(references.exists(member=name) for name in asked_for(qualified))
 
 
 Row = tuple[str, str | None, str, int, str, str | None]  # the columns of `Reference` from `outcome` on

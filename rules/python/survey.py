@@ -122,11 +122,11 @@ class Survey:
                     usage = READ if node.ctx.__class__ is ast.Load else WRITE
                     _attribute(node, usage, scope, self.marked, stack)
             elif kind is ast.Call:
-                function = node.func
+                function, given = node.func, node.args
                 if function.__class__ is ast.Name:
                     scope.calls.add(function.id)
-                    if function.id in BY_TEXT and (read := named_in_text(node)) is not None:
-                        push(read)
+                    if function.id in BY_TEXT:
+                        given = named_in_text(node)
                     elif function.id in IMPORTING:
                         self._import(node, context)
                 elif function.__class__ is ast.Attribute:
@@ -139,7 +139,7 @@ class Survey:
                         _attribute(function, CALL, scope, self.marked, stack)
                 else:
                     push(function)
-                stack += node.args
+                stack += given
                 for keyword in node.keywords:
                     push(keyword.value)
             elif kind in CHILDREN:
