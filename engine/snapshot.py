@@ -19,7 +19,7 @@ from typing import Any
 from engine.care import PASSING
 from engine.core import Core
 from engine.earlier_rows import gives_rows, pack_rows, unpack_rows
-from engine.errors import Closed, CycleError, SnapshotLost
+from engine.errors import Closed, CycleError, SnapshotLost, WrongValue
 from engine.failure import Failure, is_transient
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ERROR, INPUT, MARKED, MUTABLE, TRANSIENT
@@ -256,6 +256,8 @@ class Snapshot:
         except Exception as error:  # of the query: its value
             self.check_loss()
             kept = self._rings.get(name, error)
+            if isinstance(kept, WrongValue):
+                kept.fields.setdefault("key", info.display(args))  # as the engine says it: see execute
             if is_transient(kept):
                 self.passed += 1
                 raise

@@ -179,6 +179,16 @@ def test_an_audit_runs_each_member_once_and_a_sample_no_others_though_there_are_
         assert sorted(ran) == sorted(NAMES)
 
 
+def test_a_member_of_a_wrong_type_fails_in_an_audit_as_it_failed_before() -> None:
+    @table(name="audit:wrong", each=keys)
+    def wrong(key: str) -> Iterable[Note]:
+        return [Note(key, "no number")]  # type: ignore[arg-type]  # the claim
+
+    with Engine(None) as db:
+        assert len(db.get(wrong.failures)) == COUNT
+        assert db.audit(wrong).differences == ()
+
+
 def test_what_is_no_table_and_no_fold_is_refused(db: Engine) -> None:
     with pytest.raises(BadTable):
         db.audit(whole)  # type: ignore[arg-type]  # the claim
