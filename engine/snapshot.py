@@ -58,6 +58,7 @@ class Snapshot:
         self.code_changed = False  # a query was bound since, with other code: memos are not of our code
         self._running: dict[tuple[str, object], str] = {}
         self._rows: dict[str, KeptRows] = {}  # by name of the table
+        self._lent: KeptRows | None = None  # those of them that are the engine's
         with self._locked(holds=False):
             spread(core)
             self.revision = core.revision
@@ -81,8 +82,8 @@ class Snapshot:
             return self._whole(lambda: hand_out(self._value(info, args, anew=True)))
 
     def take_rows(self, table: str, rows: KeptRows) -> None:
-        """Let lookups look into these rows of a table, which are not computed for that."""
-        self._rows[table] = rows
+        """Let lookups look into these rows of a table, the engine's, which are not computed for that."""
+        self._rows[table] = self._lent = rows
 
     def save(self, node: int) -> None:
         """Keep the memo of `node` before the engine replaces it. The engine's lock is held."""
