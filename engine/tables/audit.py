@@ -219,9 +219,7 @@ def _member(
         name = core.name_of(node)
     value, error, right = None, None, set()
     try:
-        value = snapshot.fresh(info.member, (key,))
-        if info.member.codec.storable:
-            value = info.member.codec.freeze(value)[1]  # as readers see it
+        value = snapshot.fresh(info.member, (key,))  # as readers see it
         if isinstance(kept, KeptTable):
             right = set(info.columns_of(value))
     except SnapshotLost:
