@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 from engine.core import Core
+from engine.failure import describe
 from engine.key import short
 from engine.persist import load
 from engine.store.canonical import Unpackable, pack
@@ -76,8 +77,8 @@ def _result(fold: KeptFold) -> tuple[str, bytes]:
     """What a state comes to, as people read it and to compare. An error is compared as the fold's value."""
     try:
         found: Any = fold.result()
-    except Exception:  # of the accumulator
-        return "", b""
+    except Exception as error:  # of the accumulator
+        return describe(error), b""
     try:
         return short(found), pack(found)
     except Unpackable:

@@ -19,7 +19,7 @@ from typing import Any
 from engine.care import PASSING
 from engine.core import Core
 from engine.earlier_rows import gives_rows, pack_rows, unpack_rows
-from engine.errors import Closed, CycleError, SnapshotLost
+from engine.errors import Closed, CycleError, SnapshotLost, WrongValue
 from engine.failure import Failure, is_transient
 from engine.frame import CURRENT
 from engine.graph import ABSENT, ERROR, INPUT, MARKED, MUTABLE, TRANSIENT
@@ -58,6 +58,7 @@ class Snapshot:
         self.code_changed = False  # a query was bound since, with other code: memos are not of our code
         self._running: dict[tuple[str, object], str] = {}
         self._rows: dict[str, KeptRows] = {}  # by name of the table
+        self._lent: KeptRows | None = None  # those of them that are the engine's
         with self._locked(holds=False):
             spread(core)
             self.revision = core.revision
@@ -81,8 +82,8 @@ class Snapshot:
             return self._whole(lambda: hand_out(self._value(info, args, anew=True)))
 
     def take_rows(self, table: str, rows: KeptRows) -> None:
-        """Let lookups look into these rows of a table, which are not computed for that."""
-        self._rows[table] = rows
+        """Let lookups look into these rows of a table, the engine's, which are not computed for that."""
+        self._rows[table] = self._lent = rows
 
     def save(self, node: int) -> None:
         """Keep the memo of `node` before the engine replaces it. The engine's lock is held."""
@@ -256,6 +257,8 @@ class Snapshot:
         except Exception as error:  # of the query: its value
             self.check_loss()
             kept = self._rings.get(name, error)
+            if isinstance(kept, WrongValue):
+                kept.fields.setdefault("key", info.display(args))  # as the engine says it: see execute
             if is_transient(kept):
                 self.passed += 1
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -95,10 +96,10 @@ class SnapshotFrame(Frame):
                 self.snapshot._rows[table.name] = rows
         pairs = zip(terms[::2], terms[1::2], strict=True)
         equal = [(name, table.columns.encode_one(name, value)) for name, value in pairs]
-        if not starting:
-            return rows.select(equal)
+        with self.snapshot._locked() if rows is self.snapshot._lent else nullcontext():
+            found = rows.select(() if starting else equal)
         fits = matches(table, terms, starting)
-        return [found for found in rows.select(()) if fits(found[1])]
+        return [row for row in found if fits(row[1])] if starting else found
 
     def settle(self, collection: Any) -> str | None:
         """See `Frame.settle`. Of a table that is not known to be settled, all members are computed."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from engine import BadTable, ChangedInsideQuery, CycleError, Engine, Transient, fold, query, table
+from engine.stack import HOP
 from engine.tables.accumulate import Min, Sum
 from tests.audits import (
     ALL,
@@ -177,6 +178,39 @@ def test_an_audit_runs_each_member_once_and_a_sample_no_others_though_there_are_
         ran.clear()
         assert db.audit(looked_into).lookups == 3
         assert sorted(ran) == sorted(NAMES)
+
+
+def test_a_sample_computes_the_rows_of_one_key_only_where_it_computes_that_member(tmp_path: Path) -> None:
+    """And what members read may need stacks of their own, which wait for the lock of the engine."""
+    ran: list[str] = []
+
+    @query(name="audit:deep", persist=False)
+    def deep(left: int) -> int:
+        return deep(left - 1) + 1 if left else 0
+
+    @table(name="audit:of", each=keys)
+    def one_of(key: str) -> Iterable[Note]:
+        ran.append(key)
+        yield Note(key, deep(3 * HOP))
+
+    with Engine(tmp_path / "store") as db:
+        for key in NAMES:
+            db.get(one_of.of, key)
+    with Engine(tmp_path / "store") as db:
+        ran.clear()
+        audit = db.audit(one_of, sample=4)
+        assert (audit.lookups, audit.differences) == (4, ())
+        assert len(ran) == len(set(ran)) == 4
+
+
+def test_a_member_of_a_wrong_type_fails_in_an_audit_as_it_failed_before() -> None:
+    @table(name="audit:wrong", each=keys)
+    def wrong(key: str) -> Iterable[Note]:
+        return [Note(key, "no number")]  # type: ignore[arg-type]  # the claim
+
+    with Engine(None) as db:
+        assert len(db.get(wrong.failures)) == COUNT
+        assert db.audit(wrong).differences == ()
 
 
 def test_what_is_no_table_and_no_fold_is_refused(db: Engine) -> None:

@@ -122,6 +122,9 @@ def test_a_state_that_its_members_do_not_come_to_is_found_before_an_edit_shows_i
     (told,) = db.verify().differences
 
     assert (told.key, told.kept, told.right) == ("tests.verified:lines.Sum", "a state that comes to 8", "3")
+    kept._held = ["no state of a sum"]
+    (told,) = db.verify().differences
+    assert told.kept.startswith("a state that comes to ValueError: "), "not a sentence without an end"
     kept._held = [state]
     assert db.verify().differences == ()
 

@@ -36,7 +36,7 @@ from engine.tables.columns import order, plain
 from engine.tables.fold import from_scratch
 from engine.tables.kept_fold import KeptFold
 from engine.tables.kept_table import KeptTable
-from engine.tables.lookup import FAILURES
+from engine.tables.lookup import FAILURES, OF
 from engine.tables.scratch import keys_of, scratch
 
 if TYPE_CHECKING:
@@ -127,13 +127,10 @@ def _compared(core: Core, info: CollectionInfo, sample: int | None, chance: rand
             found += _reduced(kept, info, frame)
         elif chosen is keys:
             found += _strays(core, info, kept, keys)
-        whole = chosen is keys
-        lookups = _lookups(core, info, sample, chance, whole)
-        if isinstance(kept, KeptTable) and not whole:
+        lookups = _lookups(core, info, sample, chance, None if chosen is keys else chosen)
+        if isinstance(kept, KeptTable) and chosen is not keys:
             snapshot.take_rows(info.name, kept.kept)  # to compute all rows is what a sample is to save
-        for node in lookups:
-            with nullcontext() if whole else core.lock:  # whose rows these are
-                found += _lookup(core, node, snapshot)
+        found += [one for node in lookups for one in _lookup(core, node, snapshot)]
         if core.revision != snapshot.revision:
             return None
     return Audit(info.name, len(chosen), len(lookups), tuple(found))
@@ -222,9 +219,7 @@ def _member(
         name = core.name_of(node)
     value, error, right = None, None, set()
     try:
-        value = snapshot.fresh(info.member, (key,))
-        if info.member.codec.storable:
-            value = info.member.codec.freeze(value)[1]  # as readers see it
+        value = snapshot.fresh(info.member, (key,))  # as readers see it
         if isinstance(kept, KeptTable):
             right = set(info.columns_of(value))
     except SnapshotLost:
@@ -294,18 +289,21 @@ def describe_error(error: Exception | None) -> str:
 
 
 def _lookups(
-    core: Core, info: CollectionInfo, sample: int | None, chance: random.Random, whole: bool
+    core: Core, info: CollectionInfo, sample: int | None, chance: random.Random, chosen: list[Any] | None
 ) -> list[int]:
     """Lookups whose answers are kept and hold, and can be asked for still; of a fold its value.
 
-    whole   whether all members were computed
+    chosen   source keys whose members were computed; None: all
     """
     with core.lock:
+        of = info.lookups.get(OF)
         queries = [*info.lookups.values(), *([] if info.value is None else [info.value])]
-        if not whole:  # to know of all that fail is to compute all members
-            queries = [query for query in queries if query is not info.lookups.get(FAILURES)]
+        if chosen is not None:  # of the others nothing is computed: see below, and to know of all that fail
+            queries = [query for query in queries if query not in (of, info.lookups.get(FAILURES))]
         rows = core.queries.rows(query.name for query in queries)
         nodes = [node for row in rows for node in core.nodes_of(row)]
+        if of is not None:
+            nodes += [node for key in chosen or () if (node := find(core, of, (key,)))]
         load(core, nodes)
         graph = core.graph
         right = [node for node in nodes if graph.verified_at[node] and not graph.status[node] & MARKED]
