@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.store.collections import Collections
 
 Columns = tuple[Plain, ...]
+Rows = dict[int, Columns | list[Columns]]  # of members that have a value: most have it in one row
 NONE = StoredRows(None, {})
 
 
@@ -38,7 +39,7 @@ class KeptRows:
         self._names = {name: at for at, name in enumerate(names)}
         self.fresh: dict[int, tuple[Plain, tuple[Columns, ...]]] = {}
         self.unseen: set[int] = set()  # members in `fresh` that the store has no rows of
-        self._by: dict[str, dict[Plain, set[int]]] = {}  # column -> value -> members in `fresh`
+        self._by: dict[str, dict[Plain, Rows]] = {}  # column -> value -> what `fresh` has of it
         # Rows that come, (id, checksum) of those that go: a commit need not read all that a member has.
         self._deltas: dict[int, tuple[tuple[Columns, ...], list[tuple[int, bytes]]]] = {}
         self._ahead: dict[int, StoredRows] = {}  # read before they are asked for
@@ -79,12 +80,12 @@ class KeptRows:
         for name, by in self._by.items():
             at = self._names[name]
             for gone in before[1] if before is not None else ():
-                members = by.get(gone[at], set())
-                members.discard(member)
+                members = by.get(gone[at], {})
+                members.pop(member, None)
                 if not members:  # without a store no commit clears this
                     by.pop(gone[at], None)
             for row in rows:
-                by.setdefault(row[at], set()).add(member)
+                _enter(by, row[at], member, row)
 
     def _note_delta(self, member: int, source: Plain, rows: tuple[Columns, ...], *, first: bool) -> None:
         known = self._known(member) if first and self._stored is not None else None
@@ -164,29 +165,42 @@ class KeptRows:
         self._by.clear()
 
     def _matching_fresh(self, equal: Sequence[tuple[str, Plain]]) -> Iterator[Found]:
-        for member in self._candidates(equal):
-            source, rows = self.fresh[member]
-            for row in rows:
-                if self._fits(row, equal):
+        if not equal:
+            for source, rows in self.fresh.values():
+                for row in rows:
+                    yield source, row
+            return
+        (name, value), *further = equal
+        for member, several in self._index(name).get(value, {}).items():
+            source = self.fresh[member][0]
+            for row in several if isinstance(several, list) else (several,):
+                if not further or self._fits(row, further):
                     yield source, row
 
     def _fits(self, row: Columns, equal: Sequence[tuple[str, Plain]]) -> bool:
         return all(row[self._names[name]] == value for name, value in equal)
 
-    def _candidates(self, equal: Sequence[tuple[str, Plain]]) -> Iterable[int]:
-        """Members in `fresh` that may have such a row."""
-        if not equal:
-            return self.fresh
-        name, value = equal[0]
+    def _index(self, name: str) -> dict[Plain, Rows]:
         by = self._by.get(name)
         if by is None:
             by = {}
             at = self._names[name]
             for member, (_, rows) in self.fresh.items():
                 for row in rows:
-                    by.setdefault(row[at], set()).add(member)
+                    _enter(by, row[at], member, row)
             self._by[name] = by  # last: see test_an_interrupted_lookup_leaves_no_half_of_an_index
-        return by.get(value, ())
+        return by
+
+
+def _enter(by: dict[Plain, Rows], value: Plain, member: int, row: Columns) -> None:
+    members = by.setdefault(value, {})
+    known = members.get(member)
+    if known is None:
+        members[member] = row
+    elif isinstance(known, list):
+        known.append(row)
+    else:
+        members[member] = [known, row]
 
 
 def _starts(value: Plain, beginning: str | bytes) -> bool:
