@@ -21,12 +21,12 @@ from engine.event import What
 from engine.failure import Failure
 from engine.graph import (
     CLEAN,
-    EQUAL,
     ERROR,
     FORCED,
     MUTABLE,
     PINNED,
     REASON_SHIFT,
+    TOLD,
     TRANSIENT,
     UNSTORED,
 )
@@ -165,7 +165,7 @@ def _put(core: Core, change: Change) -> None:
     reason = Reason.SET if change.pinned else Reason.RESET if reset else Reason.OBSERVED
     core.care.transients.pop(node, None)
     graph.flags[node] = (
-        graph.flags[node] & ~(ERROR | UNSTORED | MUTABLE | PINNED | TRANSIENT | EQUAL | 0xF << REASON_SHIFT)
+        graph.flags[node] & ~(ERROR | UNSTORED | MUTABLE | PINNED | TRANSIENT | TOLD)
         | (PINNED if change.pinned else 0)
         | reason << REASON_SHIFT
         | (ERROR if change.failure else 0)

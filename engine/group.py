@@ -91,7 +91,10 @@ def _by_threads(core: Core, todo: list[int]) -> list[tuple[list[int], int]]:
 
 
 def _each(core: Core, nodes: list[int]) -> Iterator[int]:
-    return ahead.in_pieces(core, nodes) if core.queries.stored else iter(nodes)
+    """The members, with what they need of the store at hand. What this process made is all in memory, but
+    for what the members of a table gave before."""
+    of_table = nodes and core.graph.query[nodes[0]] in core.queries.of_members and core.revision > 1
+    return ahead.in_pieces(core, nodes) if core.queries.stored or of_table else iter(nodes)
 
 
 def _work(

@@ -280,6 +280,17 @@ def test_what_the_members_of_a_table_gave_before_is_read_for_many_at_once(tmp_pa
             db.check_invariants()
 
 
+def test_the_process_that_made_a_table_reads_what_its_members_gave_for_many_at_once_too(
+    tmp_path: Path,
+) -> None:
+    with Engine(tmp_path / "store") as db:
+        for hub_is in (1, 3, 5, 3):
+            db.set(hub.key(), hub_is)
+            found = reads(db)
+            assert db.get(in_rows) == expected(hub_is)
+            assert len([text for text in found if members_read(text)]) <= 2 * ahead.AT_MOST.bit_length()
+
+
 def members_read(statement: str) -> list[str]:
     """Whose rows a statement reads."""
     _, found, ids = statement.partition("_member IN ")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from engine import Engine
-from engine.graph import GROUP, REASON_SHIFT, RUNNING, UNSTORED
+from engine.graph import GROUP, RUNNING, TOLD, UNSTORED
 from engine.parallel.exchange import Exchange
 from engine.parallel.held import bytes_of
 from engine.parallel.order import Order
@@ -120,7 +120,7 @@ def graph_of(db: Engine) -> dict[str, tuple[Any, ...]]:
         return {
             core.name_of(node): (
                 # Why it ran last, and when; what is not stored may have run once more for a reader.
-                graph.flags[node] & ~(0xF << REASON_SHIFT if graph.flags[node] & UNSTORED else 0),
+                graph.flags[node] & ~(TOLD if graph.flags[node] & UNSTORED else 0),
                 graph.status[node] & ~(3 | RUNNING),
                 graph.changed_at[node],
                 graph.flags[node] & UNSTORED or graph.verified_at[node],
