@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,16 @@ def test_a_python_that_is_too_old_is_told_which_one_to_take(
     monkeypatch.setattr(make, "OLDEST", (4, 0))
     assert make.main("test") == 1
     assert "Take 3.11 or later: python3.11 make.py test" in capsys.readouterr().out
+
+
+def test_every_check_is_of_the_oldest_python_whichever_one_runs_it() -> None:
+    """Else what is for an older one cannot be reached, for mypy under a newer one, and the check fails."""
+    told = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    major, minor = make.OLDEST
+    assert told["project"]["requires-python"] == f">={major}.{minor}"
+    assert told["tool"]["ruff"]["target-version"] == f"py{major}{minor}"
+    assert told["tool"]["mypy"]["python_version"] == f"{major}.{minor}"
+    assert told["tool"]["pyright"]["pythonVersion"] == f"{major}.{minor}"
 
 
 def test_every_task_of_the_docstring_is_one_and_says_what_it_needs() -> None:

@@ -5,8 +5,9 @@ Invariants
         first is sure to have all that Python itself would run again, the second is narrower and rests on what
         could be resolved.
     F2  A file that is gone reaches those who still name it.
-    F3  A conftest.py reaches the tests in its directory and below, without an import. The `__init__.py` of a
-        package reaches who imports anything in it, and the tests in it: Python runs it first.
+    F3  A conftest.py reaches the tests in its directory and below, without an import, and a plugin of pytest
+        all. The `__init__.py` of a package reaches who imports anything in it, and the tests in it: Python
+        runs it first.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from engine.rules.python.importers import importing
 from engine.rules.python.imports import Imported, imports
 from engine.rules.python.modules import SOURCE, STUB, module_of
 from engine.rules.python.overrides import overridden
+from engine.rules.python.plugins import plugin_files
 from engine.rules.python.project import project_files
 from engine.rules.python.reach import Found, Reached, Step, reach
-from engine.rules.python.roles import CONFTEST, is_test, is_test_file
+from engine.rules.python.roles import CONFTEST, is_conftest, is_test, is_test_file
 from engine.rules.python.tree import parent, python_directories
 from engine.rules.python.unseen import unseen
 
@@ -130,10 +132,16 @@ def _importing(path: str) -> Iterator[Found]:
     else:
         yield from (_by(row, path, "import") for row in imports.where(passes=path))
     if name == CONFTEST:
-        inside = f"{directory}/" if directory else ""
-        for file in project_files.starting(path=inside) if inside else project_files.where():
-            if file.path != path and (is_test_file(file.path) or file.path.endswith(f"/{CONFTEST}")):
-                yield file.path, "file", Step(file.path, path, "conftest")
+        yield from _tests_below(directory, path, "conftest")
+    elif path in plugin_files():
+        yield from _tests_below("", path, "plugin")
+
+
+def _tests_below(directory: str, path: str, usage: str) -> Iterator[Found]:
+    inside = f"{directory}/" if directory else ""
+    for file in project_files.starting(path=inside) if inside else project_files.where():
+        if file.path != path and (is_test_file(file.path) or is_conftest(file.path)):
+            yield file.path, "file", Step(file.path, path, usage)
 
 
 def _entering(package: str, path: str) -> Iterator[Found]:

@@ -21,6 +21,7 @@ from engine.rules.python.project import project_files
 
 IMPORTED, STAR, EXPORT, EXPORTS = "import", "star", "export", "exports"
 ATTRIBUTE = "attribute"  # of instances
+RENAMED = "fixture"
 DYNAMIC = "dynamic"
 
 
@@ -32,7 +33,8 @@ class Binding:
     kind     that of a definition, with its `ordinal`; "import"; "star" (of "path:*": a star import);
              "exports" (of "path:__all__": there is an `__all__` that can be read) and "export" (of
              "path:__all__[name]": it has that name); "attribute" (of "path:C.name": methods of the class
-             assign it), a row for each value, one without where these are not known
+             assign it), a row for each value, one without where these are not known; "fixture" (of
+             "path:@name": pytest gives one under that name, `value` is the function)
     module, member, level   of an import: `from ..module import member` has level 2; `member` is "" in
              `import module`, which binds its first part, if without `as`
     value    as in `facts.Definition`, of attributes as in `facts.Attribute`; "dynamic" for exports that are
@@ -71,10 +73,17 @@ def _said(path: str, found: Facts) -> Iterator[Binding]:
             yield binding_of(path, statement)
     for attribute in found.attributes:
         yield from attribute_of(path, attribute)
+    yield from renamed_of(path, found)
     if found.exports is not None:
         yield Binding(f"{path}:__all__", EXPORTS, value=DYNAMIC if found.dynamic else "")
         for name in found.exports:
             yield Binding(f"{path}:__all__[{name}]", EXPORT)
+
+
+def renamed_of(path: str, found: Facts) -> Iterator[Binding]:
+    """Fixtures under the names that pytest gives them by."""
+    for name, qualified in found.renamed:
+        yield Binding(f"{path}:{name}", RENAMED, value=qualified)
 
 
 def attribute_of(path: str, one: Attribute) -> Iterator[Binding]:

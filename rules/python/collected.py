@@ -1,4 +1,4 @@
-"""Collected: which files pytest takes tests from, by default or as the project's settings say.
+"""Collected: which files pytest takes tests from, and with which options, as the project's settings say.
 
 Invariants
     T1  As for pytest, the first file with settings of it is the only one: later ones say nothing, also where
@@ -16,7 +16,6 @@ from typing import Any
 from engine import query
 from engine.rules.files import FileError, read_text
 
-SETTING = "python_files"
 USUAL = ("test_*.py", "*_test.py", "tests.py")  # the last one is that of `manage.py test`
 TABLES = (("pytest",), ("tool", "pytest", "ini_options"), ("tool", "pytest"))
 OWN = ("pytest.", ".pytest.")
@@ -29,15 +28,25 @@ SETTINGS = (  # in the order of pytest; of the others than TOML with the section
 @query
 def patterns_of_tests() -> tuple[str, ...]:
     """The patterns of the names of files that hold tests; of one with a "/", of the end of their paths."""
+    return _said("python_files") or USUAL
+
+
+@query
+def options_of_tests() -> tuple[str, ...]:
+    """The options that pytest takes as given."""
+    return _said("addopts")
+
+
+def _said(setting: str) -> tuple[str, ...]:
     for file, section in SETTINGS:
         try:
             text = read_text(file)
         except FileError:
             continue
-        said = _of_section(text, section) if section else _of_tables(text)
+        said = _of_section(text, section, setting) if section else _of_tables(text, setting)
         if said is not None or file.startswith(OWN):
-            return tuple(said or USUAL)
-    return USUAL
+            return tuple(said or ())
+    return ()
 
 
 def holds_tests(path: str, patterns: tuple[str, ...]) -> bool:
@@ -50,16 +59,16 @@ def holds_tests(path: str, patterns: tuple[str, ...]) -> bool:
     )
 
 
-def _of_section(text: str, section: str) -> list[str] | None:
+def _of_section(text: str, section: str, setting: str) -> list[str] | None:
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         parser.read_string(text)
     except configparser.Error:
         return None
-    return parser.get(section, SETTING, fallback="").split() if parser.has_section(section) else None
+    return parser.get(section, setting, fallback="").split() if parser.has_section(section) else None
 
 
-def _of_tables(text: str) -> list[str] | None:
+def _of_tables(text: str, setting: str) -> list[str] | None:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
@@ -69,7 +78,7 @@ def _of_tables(text: str) -> list[str] | None:
         for name in names:
             table = table.get(name) if isinstance(table, dict) else None
         if isinstance(table, dict):
-            value = table.get(SETTING)
+            value = table.get(setting)
             if isinstance(value, str):
                 value = value.split()
             return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []

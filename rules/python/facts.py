@@ -60,7 +60,8 @@ class Import:
     """One name of an import statement, as it is written.
 
     `import a.b as c` is ("a.b", None, "c", 0), `from ..x import y` is ("x", "y", None, 2), and a star is
-    the name "*". A call `import_module("a.b")` is ("a.b", None, "", 0): it binds nothing. `context` says when
+    the name "*". A call `import_module("a.b")` is ("a.b", None, "", 0): it binds nothing; so is what
+    `pytest_plugins` names. `context` says when
     it runs: "module" (whenever the module is imported), "conditional" (under an `if` or `try`), "lazy" (when
     its name is first used, by the `lazy` of 3.15), "function" (when called) or "typing" (never: under
     `if TYPE_CHECKING`). `scope` is the qualified name of the class or function ("f.<locals>") in which it
@@ -140,6 +141,8 @@ class Facts:
     attributes  those of instances that methods assign to, if no annotation in their class says what they are
     doubtful    qualified names that are bound only under a condition, or before a star import: so a class
                 may have what it inherits, and the module what the star import brings
+    renamed     fixtures that pytest gives under another name than that of the function: ("C.@name",
+                "C.function"), or without a class
     broken      None, or what is wrong with the file; then the facts are those of the parts that parse
     """
 
@@ -150,6 +153,7 @@ class Facts:
     bodies: tuple[Body, ...] = ()
     attributes: tuple[Attribute, ...] = ()
     doubtful: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
     broken: Broken | None = None
 
     @property
@@ -192,6 +196,7 @@ def facts_of(parsed: Parsed) -> Facts:
         bodies=tuple(sorted(_bodies(survey.uses), key=_body_key)),
         attributes=tuple(Attribute(*key, values) for key, values in sorted(survey.attributes.items())),
         doubtful=tuple(sorted(survey.doubtful_names())),
+        renamed=tuple(sorted(set(survey.renamed))),
         broken=_broken(parsed.error),
     )
 

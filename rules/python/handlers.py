@@ -17,9 +17,9 @@ from engine.rules.python.certain import is_doubtful
 from engine.rules.python.children import children_table
 from engine.rules.python.nodes import chain, for_typing, is_all, is_lazy
 from engine.rules.python.patterns import capture, of_class
-from engine.rules.python.requests import requested
+from engine.rules.python.requests import TOLD, request, tell
 from engine.rules.python.scopes import CLASS, COMPREHENSION, FUNCTION, HEAD, MODULE, TYPES, Scope, taken_over
-from engine.rules.python.uses import BASE, DECORATOR, FIXTURE, IMPORT, MARK
+from engine.rules.python.uses import BASE, DECORATOR, IMPORT, MARK
 
 if TYPE_CHECKING:
     from engine.rules.python.survey import Survey
@@ -67,11 +67,7 @@ def _function(survey: Survey, node: Any, scope: Scope, stack: list[Any], context
     inner.values = values
     inner.ahead = ahead
     if node.decorator_list or node.name.startswith("test"):
-        _request(survey, inner, node)
-
-
-def _request(survey: Survey, scope: Scope, node: Any) -> None:
-    survey.marked += [(scope, name, FIXTURE) for name in requested(node) if name != scope.receiver]
+        request(survey, inner, node)
 
 
 def _is_static(node: Any) -> bool:
@@ -153,7 +149,7 @@ def _class(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: s
     if is_doubtful(node.body):
         survey.doubtful.append((inner, node.body))
     if node.decorator_list:
-        _request(survey, inner, node)
+        request(survey, inner, node)
 
 
 def _comprehension(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
@@ -250,6 +246,8 @@ def _assign(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: 
     if scope.kind is MODULE and any(is_all(target) for target in node.targets):
         survey.exports.assign(node.value)
     first = node.targets[0]
+    if first.__class__ is ast.Name and first.id in TOLD:
+        tell(survey, scope, first.id, node.value, context)
     if scope.kind is not CLASS or not survey.reads_ahead(first, [node.value], scope, context):
         stack.append(node.value)
     for target in node.targets:
@@ -264,6 +262,8 @@ def _assign(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: 
 def _annotated(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: str) -> None:
     if scope.kind is MODULE and is_all(node.target) and node.value is not None:
         survey.exports.assign(node.value)
+    if node.target.__class__ is ast.Name and node.target.id in TOLD and node.value is not None:
+        tell(survey, scope, node.target.id, node.value, context)
     nodes = [node.annotation, *quoted(node.annotation)]
     if node.value is not None:
         nodes.append(node.value)
@@ -284,6 +284,8 @@ def _augmented(survey: Survey, node: Any, scope: Scope, stack: list[Any], contex
         survey.exports.add(node.value)
     if node.target.__class__ is ast.Name:
         scope.names.add(node.target.id)  # `x += 1` reads x as well
+        if node.target.id in TOLD:
+            tell(survey, scope, node.target.id, node.value, context)
     stack += (node.value, node.target)
 
 

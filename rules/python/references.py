@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from attrs import frozen
 
 from engine import table
 from engine.rules.python.definitions import Symbol, split
 from engine.rules.python.facts import Body, Facts, facts
-from engine.rules.python.fixtures import given, only_fixtures
+from engine.rules.python.fixtures import fixture_of, given, of_plugins
 from engine.rules.python.hierarchy import assigned_around, is_enumeration, member, member_of
 from engine.rules.python.meanings import (
     ATTRIBUTE,
@@ -36,6 +37,7 @@ from engine.rules.python.meanings import (
     symbol,
     unresolved,
 )
+from engine.rules.python.plugins import named_by
 from engine.rules.python.private import asked_for
 from engine.rules.python.project import project_files
 from engine.rules.python.requests import EVERYWHERE
@@ -277,9 +279,10 @@ class _Names:
             return (local("every test around it gets it"),)
         found: Meanings = ()
         if use.origin == PLACE:
-            found = only_fixtures(self._member(self.path, use.scope, use.name))
+            found = fixture_of(partial(self._member, self.path, use.scope), use.name)
         if not found and use.origin != OUTER:
-            found = only_fixtures(self.resolver.of_module(use.name))
+            found = fixture_of(self.resolver.of_module, use.name)
+        found = found or of_plugins(named_by(self.path), use.name)
         if found:
             return found
         directory = parent(self.path)

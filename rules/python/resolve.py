@@ -22,6 +22,7 @@ from engine.rules.python.bindings import (
     attribute_of,
     binding_of,
     bindings,
+    renamed_of,
 )
 from engine.rules.python.definitions import split
 from engine.rules.python.descriptors import is_descriptor
@@ -100,6 +101,8 @@ class Resolver:
         for each in found.attributes:
             for row in attribute_of(path, each):
                 self.own.setdefault(row.symbol, []).append(row)
+        for row in renamed_of(path, found):
+            self.own.setdefault(row.symbol, []).append(row)
         self._known: dict[tuple[str, str], Meanings] = {}
         self._held = Held(self._all_held)
 

@@ -44,15 +44,31 @@ def is_test(path: str, qualified: str) -> bool:
 @query
 def entry_points() -> tuple[str, ...]:
     """The symbols "path:qualified" that pyproject.toml names as scripts or entry points, sorted."""
-    try:
-        settings = tomllib.loads(read_text("pyproject.toml"))
-    except (FileError, tomllib.TOMLDecodeError):
-        return ()
-    project, poetry = _below(settings, "project"), _below(settings, "tool", "poetry")
+    project, poetry = _settings()
     several = [project.get("scripts"), project.get("gui-scripts"), poetry.get("scripts")]
     several += _below(project, "entry-points").values()
     several += _below(poetry, "plugins").values()
-    return tuple(sorted({symbol for group in several for symbol in _symbols(group)}))
+    return _sorted(several)
+
+
+@query
+def registered(group: str) -> tuple[str, ...]:
+    """The symbols that pyproject.toml names as entry points of one group, sorted."""
+    project, poetry = _settings()
+    return _sorted([_below(project, "entry-points").get(group), _below(poetry, "plugins").get(group)])
+
+
+def _settings() -> tuple[dict[str, Any], dict[str, Any]]:
+    """What pyproject.toml says of the project, and to poetry."""
+    try:
+        settings = tomllib.loads(read_text("pyproject.toml"))
+    except (FileError, tomllib.TOMLDecodeError):
+        settings = {}
+    return _below(settings, "project"), _below(settings, "tool", "poetry")
+
+
+def _sorted(groups: list[Any]) -> tuple[str, ...]:
+    return tuple(sorted({symbol for group in groups for symbol in _symbols(group)}))
 
 
 def _below(settings: Any, *names: str) -> dict[str, Any]:

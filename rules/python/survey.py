@@ -31,10 +31,12 @@ from engine.rules.python.nodes import (
     position,
 )
 from engine.rules.python.parse import RECENT_TREES
+from engine.rules.python.requests import ASKING, texts
 from engine.rules.python.scopes import CLASS, HEAD, MODULE, TYPES, Scope, finish, taken_over
 from engine.rules.python.uses import (
     ANYTHING,
     CALL,
+    FIXTURE,
     GLOBAL,
     MARK,
     READ,
@@ -70,6 +72,7 @@ class Survey:
     doubtful     classes that may not have all that they bind, and a module with a star import, with their
                  bodies, see `doubtful_names`
     exports      what `__all__` says
+    renamed      (name, definition) of fixtures that pytest gives under another name, see `facts.Facts`
     uses         what each definition refers to; of the module under None
     attributes   (class, name) of what methods assign to, and what that holds
     """
@@ -80,6 +83,7 @@ class Survey:
         self.marked: list[tuple[Scope, str, str]] = []  # uses that the walk knows more of than it sees
         self.doubtful: list[tuple[Scope, list[ast.stmt]]] = []
         self.exports = Exports()
+        self.renamed: list[tuple[str, str]] = []
         self.module = Scope(MODULE, None, "")
         self._scopes = [self.module]
         self._pending: list[tuple[Scope, list[Any], str]] = [(self.module, tree.body[::-1], MODULE)]
@@ -133,6 +137,8 @@ class Survey:
                     inner = function.value
                     if function.attr in IMPORTING:
                         self._import(node, context)
+                    elif function.attr == ASKING:
+                        self.marked += [(scope, name, FIXTURE) for name in texts(node.args)]
                     if inner.__class__ is ast.Name:
                         scope.called[f"{inner.id}.{function.attr}"] = inner.id
                     else:

@@ -19,6 +19,7 @@ from engine.rules.python.hierarchy import resolution_order
 from engine.rules.python.interfaces import promises
 from engine.rules.python.meanings import CLASS, MODULE, VARIABLE
 from engine.rules.python.overrides import mixed
+from engine.rules.python.plugins import loaded_by
 from engine.rules.python.project import project_files
 from engine.rules.python.reach import Found, Step
 from engine.rules.python.references import is_looked_for, references
@@ -48,6 +49,7 @@ def unseen(symbol: str) -> Iterator[Found]:
     elif owner and _runs_unnamed(symbol, f"{path}:{owner}", name):
         yield f"{path}:{owner}", CLASS, Step(f"{path}:{owner}", symbol, "instance")
     yield from _kept(symbol)
+    yield from _asked_by_modules(symbol)
     if not qualified or inside:
         return
     around = [path] if name in AROUND_TESTS else _everywhere(path, symbol, name)
@@ -69,7 +71,7 @@ def _runs_unnamed(symbol: str, owner: str, name: str) -> bool:
 
 def _kept(symbol: str) -> Iterator[Found]:
     for row in references.where(target=symbol):
-        if row.source_kind != MODULE or row.usage == IMPORT:
+        if row.source_kind != MODULE or row.usage in (IMPORT, FIXTURE):
             continue
         for one in definitions.of(split(row.source)[0]):
             known = one.value.partition("(")[0]
@@ -77,23 +79,27 @@ def _kept(symbol: str) -> Iterator[Found]:
                 yield one.symbol, VARIABLE, Step(one.symbol, symbol, row.usage, row.name)
 
 
+def _asked_by_modules(symbol: str) -> Iterator[Found]:
+    """What a module asks for in `pytestmark` goes to all its tests."""
+    for row in references.where(target=symbol):
+        if row.source_kind == MODULE and row.usage == FIXTURE:
+            yield from _tests_around(symbol, split(row.source)[0], "")
+
+
 def _everywhere(path: str, symbol: str, name: str) -> list[str]:
-    """The files by which pytest runs it without being asked: it is a hook of a conftest.py, or a fixture with
-    `autouse` that is defined or imported in one, or in a file of tests.
+    """The files by which pytest runs it without being asked: it is a hook of a conftest.py or a plugin, or a
+    fixture with `autouse` that is defined or imported in one, or in a file of tests.
     """
-    if is_conftest(path) and name.startswith("pytest_"):
-        return [path]
+    if name.startswith("pytest_"):
+        return list(filter(is_conftest, loaded_by(path)))
+    if not any(row.name == EVERYWHERE for row in references.where(source=symbol) if row.usage == FIXTURE):
+        return []
     rows = references.where(target=symbol)
     files = [
         path,
         *(split(row.source)[0] for row in rows if row.usage == IMPORT and row.source_kind == MODULE),
     ]
-    files = [one for one in dict.fromkeys(files) if is_conftest(one) or is_test_file(one)]
-    if files and any(
-        row.name == EVERYWHERE for row in references.where(source=symbol) if row.usage == FIXTURE
-    ):
-        return files
-    return []
+    return list(dict.fromkeys(by for file in dict.fromkeys(files) for by in loaded_by(file)))
 
 
 def _tests_around(symbol: str, path: str, owner: str) -> Iterator[Found]:

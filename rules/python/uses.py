@@ -95,7 +95,7 @@ def _asked(scope: Scope, name: str) -> tuple[str, str]:
     if around is not None and around.kind is CLASS and scope.kind is FUNCTION:
         own = scope.owner.name == name
         return (GLOBAL, "") if own else (PLACE, around.prefix.rstrip("."))
-    return (OUTER if scope.owner.name == name else GLOBAL), ""
+    return (OUTER if scope.owner is not None and scope.owner.name == name else GLOBAL), ""
 
 
 def _add(groups: Grouped, group: Group, name: str) -> None:
