@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, overload
 
 from engine import explain, request
 from engine.answer import shorten
@@ -42,6 +42,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 K = TypeVar("K")
 Row = TypeVar("Row")
+
+Valued: TypeAlias = Key[R] | Fold[R] | Lookup[R] | Query[[], R]
+"""What can be followed by its value, without further arguments."""
 
 
 class Reader:
@@ -150,11 +153,7 @@ class Reader:
         self, table: Table[Any, Row], /, *, since: str, after: str | None = None
     ) -> TableChanges[Row]: ...
     @overload
-    def changes(self, query: Query[[], R], /, *, since: str, after: str | None = None) -> ValueChanges[R]: ...
-    @overload
-    def changes(self, fold: Fold[R], /, *, since: str, after: str | None = None) -> ValueChanges[R]: ...
-    @overload
-    def changes(self, key: Key[R], /, *, since: str, after: str | None = None) -> ValueChanges[R]: ...
+    def changes(self, key: Valued[R], /, *, since: str, after: str | None = None) -> ValueChanges[R]: ...
     def changes(self, what: Any, /, *, since: str, after: str | None = None) -> Any:
         """What changed in a table, or in the value of a key, since a consumer looked last.
 
