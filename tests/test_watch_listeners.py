@@ -119,6 +119,17 @@ def test_a_key_is_watched_as_long_as_somebody_subscribes_to_it_or_the_host_asked
     assert heard == []
 
 
+def test_a_key_that_the_host_removes_is_watched_while_somebody_subscribes_to_it(root: Path) -> None:
+    one = text.key("top.txt")
+    with watching(root, tree) as (_, watch, _):
+        caller = watch.subscribe(one, id)
+        watch.add(one)
+        watch.remove(one)
+        assert one in watch.watched
+        caller.close()
+        assert one not in watch.watched
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_callback_that_ends_its_thread_leaves_no_key_watched(root: Path) -> None:
     def end(value: Any) -> None:

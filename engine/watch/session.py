@@ -183,11 +183,12 @@ class Watch:
         self._publish(event)
 
     def remove(self, query: Any) -> None:
-        """Watch a key, or query without arguments, no longer. Its memo stays."""
+        """Watch a key, or query without arguments, no longer, unless a subscriber does. Its memo stays."""
         key = whole_of(query)
         with self._lock:
             self._asked.discard(key)
-            self._pipeline.updater.watched.pop(key, None)
+            if not self._subscribed[key]:
+                self._pipeline.updater.watched.pop(key, None)
 
     def events(self) -> Mailbox:
         """The events from now on, for one more consumer; a `Started` with the state of now comes first."""
