@@ -152,7 +152,7 @@ def test_a_mistake_is_told_with_its_remedy(
         (lambda: query(batch=TWO), "It is True or how many keys it takes at most."),
         (lambda: query(limit=WRONG), "It is a name, as a text."),
         (lambda: query(eq=WRONG), "It is a function."),
-        (lambda: query(code="all"), "It is one of closure, self, version, none."),
+        (lambda: query(code=WRONG), "It is one of closure, self, version, none."),
         (lambda: query(version=WRONG), "It is a text or a whole number."),
         (lambda: query(name=WRONG), "It is a text."),
         (
