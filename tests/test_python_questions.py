@@ -344,3 +344,12 @@ def test_files_that_differ_from_a_commit(tmp_path: Path) -> None:
             changed_since(tmp_path, commit)
     with pytest.raises(EngineError, match="git cannot say"):
         changed_since(tmp_path / "nowhere", "HEAD")
+
+
+def test_outside_of_a_repository_git_says_that_there_is_none_and_nothing_of_other_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(EngineError, match="not a git repository") as error:
+        changed_since(tmp_path, "main")
+    assert "--no-index" not in str(error.value)
