@@ -273,7 +273,7 @@ class Engine(Reader):
     # -- ending --------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Let running queries unwind at their next read; what was computed is kept. For signal handlers."""
+        """Requests raise KeyboardInterrupt, at their next read and from now on. For signal handlers."""
         self._core.stopping = True
         self._core.outdate()
         for verifier in tuple(self._verifiers):
