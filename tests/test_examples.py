@@ -103,7 +103,7 @@ def test_the_watch_tells_of_an_edit_until_it_is_interrupted(tmp_path: Path) -> N
     command: list[str | Path] = [sys.executable, "-u", CHECKOUT / "examples" / "05_watch.py", tmp_path]
     with subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith("1 lines in")
+        assert process.stdout.readline().startswith("1 lines,")
         save(tmp_path / "one.py", "# TODO sweep\n# TODO mop\n")
         while not (said := process.stdout.readline()).startswith("2 lines,"):
             assert said, "it ended"
