@@ -199,6 +199,9 @@ def test_an_option_that_there_is_not_is_told_with_those_that_there_are() -> None
     with pytest.raises(BadQuery, match="there is no option untraced=") as error:
         query(**MISSPELT)
     assert "untracked" in error.value.hint
+    with pytest.raises(BadQuery) as error:
+        query("total")  # type: ignore[call-overload]  # that is what is tested
+    assert error.value.hint == "Options have names: name='total'."
     with pytest.raises(BadQuery, match="there is no option batch="):
         input(batch=True)  # type: ignore[call-overload]  # that is what is tested
 
