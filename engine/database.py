@@ -273,7 +273,7 @@ class Engine(Reader):
     # -- ending --------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Requests raise KeyboardInterrupt, at their next read and from now on. For signal handlers."""
+        """Requests, and later ones too, raise KeyboardInterrupt at their next read. For signal handlers."""
         self._core.stopping = True
         self._core.outdate()
         for verifier in tuple(self._verifiers):

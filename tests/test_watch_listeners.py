@@ -84,6 +84,22 @@ def test_subscribers_of_the_engine_are_called_by_the_watch(root: Path) -> None:
         until(lambda: heard == ["heard", "heard too"])
 
 
+def test_an_engine_that_is_stopped_amid_callbacks_calls_no_more_and_says_nothing(root: Path) -> None:
+    stopped: list[Any] = []
+    never: list[Any] = []
+    with watching(root, tree) as (db, watch, _):
+
+        def stop(value: Any) -> None:
+            db.stop()
+            stopped.append(value)
+
+        with db.subscribe(text.key("b/two.txt"), stop), db.subscribe(tree, never.append):
+            db.set(read_text.key("b/two.txt"), "stop")
+            until(lambda: stopped == ["stop"])
+            until(lambda: not watch.active)
+    assert never == []
+
+
 def test_a_failing_callback_is_logged_and_called_again(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     called: list[Any] = []
 
