@@ -17,7 +17,7 @@ from engine.advance import Change
 from engine.attempt import finish
 from engine.core import DEPTH_LIMIT
 from engine.durability import Durability
-from engine.errors import BadSettings, StoreReadOnly
+from engine.errors import BadSettings
 from engine.event import Event
 from engine.graph import Graph
 from engine.key import Key
@@ -206,8 +206,7 @@ class Engine(Reader):
         core.check_usable()
         if core.store is None:
             raise BadSettings(cause="there is no store to collect", hint="Open one: Engine(path).")
-        if core.store.read_only:
-            raise StoreReadOnly(cause="read_only=True")
+        self._writable()
         return request.collect(core)
 
     # -- being told ----------------------------------------------------------------------------

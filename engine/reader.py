@@ -223,7 +223,8 @@ class Reader:
     def _writable(self) -> None:
         proven(self._core)
         if self._core.store is not None and self._core.store.read_only:
-            raise StoreReadOnly(cause="the engine was opened with read_only=True")
+            cause = "the engine was opened with read_only=True"
+            raise StoreReadOnly(cause=cause, hint="Open it without: Engine(path).")
 
 
 class View:
