@@ -76,7 +76,8 @@ class Reader:
         Of a table, all rows, or those of one source key: `get(words)`, `get(words, "notes/a.txt")`.
         Runs what must run, and nothing else. Raises the query's own exception, with a note of the keys
         that led to it. A hit costs about a microsecond; what a change costs is proportional to the change.
-        Looks at the world only at the first call after opening; later ones see it at `sync`.
+        Looks at the world only at the first call after opening; later ones see it at `sync`. What is not
+        kept, as the text of a file, may be read again before that.
         """
         core = self._core
         key = key_of(query, args, kwargs)
