@@ -10,14 +10,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from engine import invariants, look, request
 from engine.advance import Change
 from engine.attempt import finish
 from engine.core import DEPTH_LIMIT
 from engine.durability import Durability
-from engine.errors import BadSettings, StoreReadOnly
+from engine.errors import BadSettings
 from engine.event import Event
 from engine.graph import Graph
 from engine.key import Key
@@ -25,17 +25,17 @@ from engine.opening import open_core
 from engine.options import WatchOptions, check_called, check_sample, check_watch
 from engine.proven import proven
 from engine.query import Query
-from engine.reader import Reader, whole_of
+from engine.reader import Reader, Valued, whole_of
 from engine.subscribe import Subscription, refresh
 from engine.unentered import Unentered
 
 if TYPE_CHECKING:
     from engine.parallel.executor import Executor
     from engine.store.gc import Collected
+    from engine.tables.table import Table
     from engine.verification import Verification, Verifier
     from engine.watch.session import Watch
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 
@@ -206,8 +206,7 @@ class Engine(Reader):
         core.check_usable()
         if core.store is None:
             raise BadSettings(cause="there is no store to collect", hint="Open one: Engine(path).")
-        if core.store.read_only:
-            raise StoreReadOnly(cause="read_only=True")
+        self._writable()
         return request.collect(core)
 
     # -- being told ----------------------------------------------------------------------------
@@ -241,10 +240,10 @@ class Engine(Reader):
         return self._watch
 
     @overload
-    def subscribe(self, key: Key[R], callback: Callable[[R], None], /) -> Subscription: ...
+    def subscribe(self, key: Valued[R], callback: Callable[[R], object], /) -> Subscription: ...
     @overload
-    def subscribe(self, query: Query[[], R], callback: Callable[[R], None], /) -> Subscription: ...
-    def subscribe(self, query: Any, callback: Callable[[Any], None], /) -> Subscription:
+    def subscribe(self, table: Table[Any, Any], callback: Callable[[str], object], /) -> Subscription: ...
+    def subscribe(self, query: Any, callback: Callable[[Any], object], /) -> Subscription:
         """Call back with the new value whenever `set`, `reset`, `batch` or `sync` changed it.
 
         The key is computed now, so that later values have something to differ from. A query that fails
@@ -257,7 +256,7 @@ class Engine(Reader):
         self._subscriptions.append(subscription)
         return subscription
 
-    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+    def listen(self, listener: Callable[[Event], object]) -> Callable[[], None]:
         """Call `listener` with every event; returns the function that ends it.
 
         Any thread that computes calls it, one at a time. A failure is logged once, and it is called on.
@@ -273,7 +272,7 @@ class Engine(Reader):
     # -- ending --------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Let running queries unwind at their next read; what was computed is kept. For signal handlers."""
+        """Requests, and later ones too, raise KeyboardInterrupt at their next read. For signal handlers."""
         self._core.stopping = True
         self._core.outdate()
         for verifier in tuple(self._verifiers):

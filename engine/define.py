@@ -51,7 +51,7 @@ def query(
     name: str | None = ...,
     eq: Callable[[Any, Any], bool] | None = ...,
     version: str | int | None = ...,
-    code: str = ...,
+    code: Literal["closure", "self", "version", "none"] = ...,
     persist: bool = ...,
     pickled: bool = ...,
     untracked: bool = ...,
@@ -66,7 +66,7 @@ def query(
     name: str | None = ...,
     eq: Callable[[Any, Any], bool] | None = ...,
     version: str | int | None = ...,
-    code: str = ...,
+    code: Literal["closure", "self", "version", "none"] = ...,
     persist: bool = ...,
     pickled: bool = ...,
     untracked: bool = ...,
@@ -160,7 +160,7 @@ def input(function: Any = None, /, **options: Any) -> Any:
 
 
 def define_query(
-    function: Callable[..., Any],
+    function: Any,
     *,
     name: str | None = None,
     kind: type[QueryInfo] = QueryInfo,
@@ -171,6 +171,8 @@ def define_query(
         cure = "Put @query below other decorators."
         if isinstance(function, type(functools.cache(len))):  # around a query it would hide later reads
             cure = "Leave functools.cache out: what a query gives is kept, and made again when it has to be."
+        elif isinstance(function, str):
+            cure = f"Options have names: name={function!r}."
         raise BadQuery(f"{function!r} is not a plain function", hint=cure)
     at = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
     check_options(function.__qualname__, at, {"name": name})

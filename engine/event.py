@@ -17,22 +17,35 @@ from engine.key import Key
 
 
 class What(Enum):
-    """What happened to a key."""
+    """What happened to a key.
 
-    EXECUTED = "executed"  # its function ran, and readers may have to look
-    CUT_OFF = "cut off"  # its function ran, the value is equal: readers do not run
-    VERIFIED = "verified"  # proven to hold without running
-    RESTORED = "restored"  # an earlier memo holds again, and was put back: nothing ran
-    FAILED = "failed"  # its function ran and raised
-    READ = "read"  # an observed input was looked at and its content differs, or it is new
-    SET = "set"  # the host gave an input another value
-    RESET = "reset"  # the host gave an input back to its function
-    COMMITTED = "committed"  # a transaction of the store ended; `key` is None
+    EXECUTED    its function ran, and readers may have to look
+    CUT_OFF     its function ran, and the value is equal: readers do not run
+    VERIFIED    its memo was proven to hold without running
+    RESTORED    an earlier memo of it holds again and was put back: nothing ran
+    FAILED      its function ran and raised
+    READ        an observed input was looked at, and its content differs or is new
+    SET, RESET  the host gave an input another value; gave it back to its function
+    COMMITTED   a transaction of the store ended
+    """
+
+    EXECUTED = "executed"
+    CUT_OFF = "cut off"
+    VERIFIED = "verified"
+    RESTORED = "restored"
+    FAILED = "failed"
+    READ = "read"
+    SET = "set"
+    RESET = "reset"
+    COMMITTED = "committed"
 
 
 @frozen(slots=True)
 class Event:
-    """One thing that happened. `microseconds` is the time the function took, 0 where none ran."""
+    """One thing that happened. `microseconds` is the time the function took, 0 where none ran.
+
+    `key` is None where a transaction of the store ended (`What.COMMITTED`).
+    """
 
     what: What
     key: Key[object] | None
@@ -47,11 +60,14 @@ class Event:
 class Counts:
     """How much work was done since the engine was opened: `db.counts()`.
 
-    executed: functions of queries that ran, reads of observed inputs excluded; cut_off: those of them
-    whose value was equal; verified: memos proven without running; visited: nodes looked at by marking,
-    probing and verifying; read: observed inputs read; stamped: observed inputs whose stamp was compared;
-    restored: earlier memos that hold again and were put back, so that nothing ran; loaded: values read from
-    the store; evicted: values that went from memory to meet `max_memory`.
+    executed         functions of queries that ran, reads of observed inputs excluded
+    cut_off, failed  those of them whose value was equal; that raised
+    verified         memos proven without running
+    visited          nodes looked at by marking, probing and verifying
+    read, stamped    observed inputs that were read; whose stamp was compared
+    commits          transactions of the store
+    restored         earlier memos that hold again and were put back, so that nothing ran
+    loaded, evicted  values read from the store; that went from memory to meet `max_memory`
     """
 
     executed: int

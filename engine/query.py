@@ -92,7 +92,8 @@ class Input(Query[P, R_co], Protocol[P, R_co]):
 class QueryOfOne(Protocol[S_contra, R_co]):
     """A query that may be called with one argument, whatever others have defaults."""
 
-    __query__: QueryInfo
+    @property
+    def __query__(self) -> QueryInfo: ...
 
     def __call__(self, key: S_contra, /) -> R_co: ...
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, overload
 
 from engine import explain, request
 from engine.answer import shorten
@@ -43,6 +43,9 @@ R = TypeVar("R")
 K = TypeVar("K")
 Row = TypeVar("Row")
 
+Valued: TypeAlias = Key[R] | Fold[R] | Lookup[R] | Query[[], R]
+"""What can be followed by its value, without further arguments."""
+
 
 class Reader:
     """The half of `Engine` that asks."""
@@ -73,7 +76,8 @@ class Reader:
         Of a table, all rows, or those of one source key: `get(words)`, `get(words, "notes/a.txt")`.
         Runs what must run, and nothing else. Raises the query's own exception, with a note of the keys
         that led to it. A hit costs about a microsecond; what a change costs is proportional to the change.
-        Looks at the world only at the first call after opening; later ones see it at `sync`.
+        Looks at the world only at the first call after opening; later ones see it at `sync`. What is not
+        kept, as the text of a file, may be read again before that.
         """
         core = self._core
         key = key_of(query, args, kwargs)
@@ -150,11 +154,7 @@ class Reader:
         self, table: Table[Any, Row], /, *, since: str, after: str | None = None
     ) -> TableChanges[Row]: ...
     @overload
-    def changes(self, query: Query[[], R], /, *, since: str, after: str | None = None) -> ValueChanges[R]: ...
-    @overload
-    def changes(self, fold: Fold[R], /, *, since: str, after: str | None = None) -> ValueChanges[R]: ...
-    @overload
-    def changes(self, key: Key[R], /, *, since: str, after: str | None = None) -> ValueChanges[R]: ...
+    def changes(self, key: Valued[R], /, *, since: str, after: str | None = None) -> ValueChanges[R]: ...
     def changes(self, what: Any, /, *, since: str, after: str | None = None) -> Any:
         """What changed in a table, or in the value of a key, since a consumer looked last.
 
@@ -224,7 +224,8 @@ class Reader:
     def _writable(self) -> None:
         proven(self._core)
         if self._core.store is not None and self._core.store.read_only:
-            raise StoreReadOnly(cause="the engine was opened with read_only=True")
+            cause = "the engine was opened with read_only=True"
+            raise StoreReadOnly(cause=cause, hint="Open it without: Engine(path).")
 
 
 class View:

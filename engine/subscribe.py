@@ -20,7 +20,7 @@ STEADY = 10  # times a value is asked for again while another thread keeps chang
 class Subscription:
     """One callback on one key; `close()` ends it."""
 
-    def __init__(self, owner: list[Subscription], key: Key[Any], callback: Callable[[Any], None]) -> None:
+    def __init__(self, owner: list[Subscription], key: Key[Any], callback: Callable[[Any], object]) -> None:
         check_called(callback, "callback")
         self._owner = owner
         self.key = key

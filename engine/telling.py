@@ -25,15 +25,15 @@ class Telling:
     __slots__ = ("_emitting", "_failing", "_noted", "events", "journal", "listeners", "notes")
 
     def __init__(self) -> None:
-        self.listeners: list[Callable[[Event], None]] = []
-        self._failing: list[Callable[[Event], None]] = []  # each is told of once
+        self.listeners: list[Callable[[Event], object]] = []
+        self._failing: list[Callable[[Event], object]] = []  # each is told of once
         self.events: deque[Event] = deque()
         self._emitting = Lock()
         self.journal: deque[Record] | None = None  # what ran and what was looked at, kept for a watch
         self.notes: list[str] = []  # sentences for the user
         self._noted: set[str] = set()
 
-    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+    def listen(self, listener: Callable[[Event], object]) -> Callable[[], None]:
         """Tell `listener` of events until the function is called that this returns."""
         self.listeners.append(listener)
 
@@ -43,7 +43,7 @@ class Telling:
 
         return end
 
-    def _failing_still(self) -> list[Callable[[Event], None]]:
+    def _failing_still(self) -> list[Callable[[Event], object]]:
         """Of the listeners that failed, those that are there still."""
         return [one for one in self._failing if any(one is other for other in self.listeners)]
 

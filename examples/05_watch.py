@@ -38,7 +38,7 @@ def main(directory: str) -> None:
     with Engine(None, root=directory) as db, db.watch(todos) as watch:
         for event in watch:
             if isinstance(event, Started):
-                print(f"{len(db.get(todos))} lines in {event.files} files, {event.seconds:.2f} s")
+                print(f"{len(db.get(todos))} lines, {event.files} inputs watched, {event.seconds:.2f} s")
             elif isinstance(event, Revised):
                 changed = [one.key for one in event.changed]
                 print(f"{len(db.get(todos))} lines, {event.figures.latency:.0f} ms after the save: {changed}")

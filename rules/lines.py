@@ -32,7 +32,7 @@ LINES_LIMIT = (
 
 @query
 def line_digests(path: str) -> bytes:
-    """The digests of a file's lines, one after the other; fails with `FileError` as `read_bytes` does."""
+    """The digests of a file's lines, four bytes each, one after the other; fails as `read_bytes` does."""
     return line_digests_of(read_bytes(path))
 
 

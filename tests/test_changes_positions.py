@@ -94,6 +94,6 @@ def test_a_read_only_engine_refuses_with_what_to_do(tmp_path: Path) -> None:
     with Engine(tmp_path / "store", read_only=True) as db:
         with pytest.raises(StoreReadOnly, match="read_only=True") as caught:
             db.changes(notes, since="one")
-        assert caught.value.hint
+        assert caught.value.hint == "Open it without: Engine(path)."
         with pytest.raises(StoreReadOnly):
             db.changes(total, since="one")

@@ -66,7 +66,7 @@ def place(tmp_path: Path) -> Path:
 def documents(text: str | list[str]) -> list[dict[str, Any]]:
     several = text.splitlines() if isinstance(text, str) else text
     found = [json.loads(line) for line in several]
-    assert all(one["version"] == 1 for one in found)
+    assert all(one["schema"] == 1 for one in found)
     return found
 
 
@@ -86,7 +86,7 @@ def row(text: str, line: int = 0) -> dict[str, Any]:
 def test_a_new_consumer_gets_all_rows_and_then_only_what_changed(place: Path) -> None:
     (first,) = told(place)
     assert first == {
-        "version": 1,
+        "schema": 1,
         "table": "rules:words",
         "revision": 1,
         "position": first["position"],

@@ -142,6 +142,18 @@ def test_every_query_to_read_the_world_through_is_in_the_reference_and_no_other(
     assert shown == own - parts
 
 
+def test_the_tables_of_the_code_graph_are_where_it_is_said_and_found_by_what_is_said() -> None:
+    text = (CHECKOUT / "docs" / "codegraph.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w.]+)` \|.*\| ([^|]+) \|$", text.partition("| table |")[2], re.MULTILINE)
+    for place, columns in rows:
+        module, _, name = f"engine.rules.python.{place}".rpartition(".")
+        found = getattr(import_module(module), name)
+        assert isinstance(found, engine.Table), place
+        said = re.sub(r"\(.*\)", "", columns).replace(" ", "").split(",")
+        assert sorted(said) == sorted(found.__collection__.index), place
+    assert len(rows) == 9
+
+
 def test_every_module_is_in_the_architecture() -> None:
     text = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")
     for folder in ("engine", "store", "rules"):

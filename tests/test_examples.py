@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.shown import CHECKOUT, LIMIT_S, environment, run
@@ -100,10 +102,9 @@ def test_of_tests_as_queries_those_run_that_reach_what_was_edited(tmp_path: Path
 def test_the_watch_tells_of_an_edit_until_it_is_interrupted(tmp_path: Path) -> None:
     # The example counts lines with TODO.
     (tmp_path / "one.py").write_text("# TODO sweep\n", encoding="utf-8")
-    command: list[str | Path] = [sys.executable, "-u", CHECKOUT / "examples" / "05_watch.py", tmp_path]
-    with subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as process:
+    with running("05_watch.py", tmp_path) as process:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith("1 lines in")
+        assert process.stdout.readline().startswith("1 lines,")
         save(tmp_path / "one.py", "# TODO sweep\n# TODO mop\n")
         while not (said := process.stdout.readline()).startswith("2 lines,"):
             assert said, "it ended"
@@ -114,13 +115,9 @@ def test_the_watch_tells_of_an_edit_until_it_is_interrupted(tmp_path: Path) -> N
 
 def test_an_editor_is_told_the_problems_of_open_files_whatever_was_edited_for_that(tmp_path: Path) -> None:
     (tmp_path / "low.py").write_text("LOW = 1\ndef f(): pass\n", encoding="utf-8")
-    command: list[str | Path] = [sys.executable, CHECKOUT / "examples" / "07_editor.py", tmp_path]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment(tmp_path), stdin=pipe, stdout=pipe, text=True) as process:
+    with running("07_editor.py", tmp_path) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        late = threading.Timer(LIMIT_S, process.kill)
-        late.start()
         shown: dict[str, list[str]] = {}
 
         def shows(path: str, text: str | None, *problems: str, of: str = "a.py") -> None:
@@ -147,4 +144,18 @@ def test_an_editor_is_told_the_problems_of_open_files_whatever_was_edited_for_th
         told("a.py")
         process.stdin.close()
         assert process.wait(LIMIT_S) == 0
-        late.cancel()
+
+
+@contextmanager
+def running(name: str, place: Path) -> Iterator[subprocess.Popen[str]]:
+    """An example at work on a folder. It ends with the test, whatever that comes to."""
+    command: list[str | Path] = [sys.executable, "-u", CHECKOUT / "examples" / name, place]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment(place), stdin=pipe, stdout=pipe, text=True) as process:
+        late = threading.Timer(LIMIT_S, process.kill)
+        late.start()
+        try:
+            yield process
+        finally:
+            late.cancel()
+            process.kill()

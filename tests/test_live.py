@@ -41,7 +41,7 @@ def inputs_of(*keys: str) -> tuple[Changed, ...]:
 @pytest.mark.parametrize(
     ("event", "line"),
     [
-        (STARTED, "R7  watching 1 key, 120 files in 42 ms (events); 1 key failing"),
+        (STARTED, "R7  watching 1 key, 120 observed inputs in 42 ms (events); 1 key failing"),
         (REVISED, "R8  a.py changed: 3 executed, 1 cut off, 1 value changed, 14 ms after the save"),
         (
             attrs.evolve(
@@ -141,7 +141,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(term: str) -> N
     said = on_a_terminal(80, {"TERM": term})
     assert "\x1b" not in said
     assert said.splitlines() == [
-        "R7  watching 1 key, 120 files in 42 ms (events); 1 key failing",
+        "R7  watching 1 key, 120 observed inputs in 42 ms (events); 1 key failing",
         "  failed: rules:lines('b.txt'): FileNotFoundError: b.txt",
         "printed by a query",
         "R21  stopped: interrupted",
@@ -151,10 +151,10 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(term: str) -> N
 @pytest.mark.parametrize("columns", [20, 80])
 def test_on_a_terminal_lines_scroll_above_those_that_stay(columns: int) -> None:
     said = on_a_terminal(columns, {"TERM": "xterm-256color", "NO_COLOR": "1"})
-    for line in ("R7  watching 1 key, 120 files in 42 ms (events); 1 key failing", "printed by a query",
-                 "R21  stopped: interrupted"):  # fmt: skip
+    for line in ("R7  watching 1 key, 120 observed inputs in 42 ms (events); 1 key failing",
+                 "printed by a query", "R21  stopped: interrupted"):  # fmt: skip
         assert line in said
-    kept = "live (events), revi…" if columns == 20 else "live (events), revision 7, 120 files"
+    kept = "live (events), revi…" if columns == 20 else "live (events), revision 7, 120 observed inputs"
     assert kept in said
     assert "\x1b[3" not in said  # no colour
     assert said.count("R7  watching") == 1

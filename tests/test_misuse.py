@@ -152,7 +152,7 @@ def test_a_mistake_is_told_with_its_remedy(
         (lambda: query(batch=TWO), "It is True or how many keys it takes at most."),
         (lambda: query(limit=WRONG), "It is a name, as a text."),
         (lambda: query(eq=WRONG), "It is a function."),
-        (lambda: query(code="all"), "It is one of closure, self, version, none."),
+        (lambda: query(code=WRONG), "It is one of closure, self, version, none."),
         (lambda: query(version=WRONG), "It is a text or a whole number."),
         (lambda: query(name=WRONG), "It is a text."),
         (
@@ -199,6 +199,9 @@ def test_an_option_that_there_is_not_is_told_with_those_that_there_are() -> None
     with pytest.raises(BadQuery, match="there is no option untraced=") as error:
         query(**MISSPELT)
     assert "untracked" in error.value.hint
+    with pytest.raises(BadQuery) as error:
+        query("total")  # type: ignore[call-overload]  # that is what is tested
+    assert error.value.hint == "Options have names: name='total'."
     with pytest.raises(BadQuery, match="there is no option batch="):
         input(batch=True)  # type: ignore[call-overload]  # that is what is tested
 

@@ -209,7 +209,7 @@ def test_status_says_it_in_words() -> None:
     for latency in (14.0, 20.0, 2_500.0):
         tracker.revised(revised(latency, 12, failures=2))
     assert status_lines(tracker.snapshot()) == [
-        "live (events), revision 12, 1,204 files, 2 keys failing",
+        "live (events), revision 12, 1,204 observed inputs, 2 keys failing",
         "pending 3 paths, 1 key; running a(), b(), c() and 1 more",
         "executed 2, cut off 0, verified 0, read 0, failed 1",
         "from save to commit: half within 20 ms, 95% 2.5 s, 99% 2.5 s; lag 200 ms",
@@ -224,7 +224,7 @@ def test_status_says_it_in_words() -> None:
 
 def test_a_watch_that_has_just_begun_has_five_lines_too() -> None:
     assert summary_lines(ProgressTracker(clock=lambda: 0.0).snapshot()) == [
-        "starting, revision 0, 0 files",
+        "starting, revision 0, 0 observed inputs",
         "pending 0 paths, 0 keys; running nothing",
         "executed 0, cut off 0, verified 0, read 0",
         "no change yet; lag 0 ms",

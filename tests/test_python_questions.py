@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import random
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from engine import EngineError
 from engine.rules import python
 from engine.rules.python import Reached
 from engine.rules.python.hierarchy import linearized
 from engine.rules.python.reach import Step, reach
-from engine.rules.python.since import changed_since
 
 Write = Callable[[dict[str, str]], None]
 
@@ -317,30 +314,3 @@ def test_searches_end_in_circles_and_in_the_depth() -> None:
     assert len(reach(("0",), following)) == 4999
     assert list(reach(("0",), following, 2)) == ["1", "2"]
     assert list(reach(("0",), following, until="3")) == ["1", "2", "3"]
-
-
-def test_files_that_differ_from_a_commit(tmp_path: Path) -> None:
-    def git(*arguments: str) -> None:
-        command = ["git", "-c", "user.name=n", "-c", "user.email=e", *arguments]
-        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-
-    git("init", "-q")
-    for name in ("kept.py", "changed.py", "gone.py", "sub/moved.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(f"# {name}\n" * 9)
-    git("add", ".")
-    git("commit", "-qm", "one")
-    (tmp_path / "changed.py").write_text("x = 1\n")
-    (tmp_path / "gone.py").unlink()
-    (tmp_path / "sub/moved.py").rename(tmp_path / "sub/new name.py")
-    (tmp_path / ".gitignore").write_text("ignored.py\n")
-    (tmp_path / "ignored.py").write_text("")
-    assert changed_since(tmp_path, "HEAD") == (
-        ".gitignore", "changed.py", "gone.py", "sub/moved.py", "sub/new name.py",
-    )  # fmt: skip
-    assert changed_since(tmp_path / "sub", "HEAD") == ("moved.py", "new name.py")
-    for commit in ("no-such-commit", "--output=x"):
-        with pytest.raises(EngineError, match="git cannot say"):
-            changed_since(tmp_path, commit)
-    with pytest.raises(EngineError, match="git cannot say"):
-        changed_since(tmp_path / "nowhere", "HEAD")

@@ -84,6 +84,22 @@ def test_subscribers_of_the_engine_are_called_by_the_watch(root: Path) -> None:
         until(lambda: heard == ["heard", "heard too"])
 
 
+def test_an_engine_that_is_stopped_amid_callbacks_calls_no_more_and_says_nothing(root: Path) -> None:
+    stopped: list[Any] = []
+    never: list[Any] = []
+    with watching(root, tree) as (db, watch, _):
+
+        def stop(value: Any) -> None:
+            db.stop()
+            stopped.append(value)
+
+        with db.subscribe(text.key("b/two.txt"), stop), db.subscribe(tree, never.append):
+            db.set(read_text.key("b/two.txt"), "stop")
+            until(lambda: stopped == ["stop"])
+            until(lambda: not watch.active)
+    assert never == []
+
+
 def test_a_failing_callback_is_logged_and_called_again(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     called: list[Any] = []
 
@@ -117,6 +133,17 @@ def test_a_key_is_watched_as_long_as_somebody_subscribes_to_it_or_the_host_asked
         save(root / "b" / "two.txt", "nobody listens")
         watch.sync()
     assert heard == []
+
+
+def test_a_key_that_the_host_removes_is_watched_while_somebody_subscribes_to_it(root: Path) -> None:
+    one = text.key("top.txt")
+    with watching(root, tree) as (_, watch, _):
+        caller = watch.subscribe(one, id)
+        watch.add(one)
+        watch.remove(one)
+        assert one in watch.watched
+        caller.close()
+        assert one not in watch.watched
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -54,7 +54,7 @@ BUSY: Final = "Wait for it to end."
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N deltas.")
 @click.option("--close", is_flag=True, help="Forget the cursor: nothing is kept for it any more.")
 @click.option("--json", "json_", is_flag=True, help="One JSON document to a line for each delta.")
-@click.option("-q", "--quiet", is_flag=True, help="Tell only what goes wrong.")
+@click.option("-q", "--quiet", is_flag=True, help="Nothing but the changes, and no progress.")
 @places
 def command(name: str, args: tuple[str, ...], named: tuple[str, ...], **options: Any) -> None:
     """Tell what changed in a table, or in the value of a key, since this consumer looked last.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SAMPLE: Final = click.option(
-    "--sample", type=click.IntRange(min=1), metavar="N", help="Only N of them, chosen at random."
+    "--sample", type=click.IntRange(min=1), metavar="N", help="Only N nodes, or members, chosen at random."
 )
 QUIET: Final = click.option(
     "-q", "--quiet", is_flag=True, help="No progress, and nothing where nothing is wrong."

@@ -7,14 +7,12 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engine import Engine, Key
     from engine.tables.changes import Delta
     from engine.value_changes import NewValue
-
-VERSION: Final = 1  # of every document; raised when a field changes its meaning or goes
 
 
 class Feed:
@@ -49,8 +47,10 @@ class Feed:
         return self._of_value(delta) if self._columns is None else self._of_rows(delta)
 
     def _of_rows(self, delta: Delta[Any]) -> dict[str, Any]:
+        from engine.cli.output import SCHEMA
+
         return {
-            "version": VERSION,
+            "schema": SCHEMA,
             "table": self._name,
             "revision": delta.revision,
             "position": delta.position,
@@ -69,11 +69,11 @@ class Feed:
         return {name: plain(getattr(row, name)) for name in self._columns}
 
     def _of_value(self, new: NewValue[Any]) -> dict[str, Any]:
-        from engine.cli.output import plain
+        from engine.cli.output import SCHEMA, plain
         from engine.failure import describe
 
         return {
-            "version": VERSION,
+            "schema": SCHEMA,
             "key": self._name,
             "revision": new.revision,
             "position": new.position,

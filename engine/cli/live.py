@@ -186,7 +186,7 @@ def line_of(event: WatchEvent) -> str | None:
         case Started():
             watched = count(len(event.watched), "key")
             return (
-                f"R{event.revision}  watching {watched}, {count(event.files, 'file')} in "
+                f"R{event.revision}  watching {watched}, {count(event.files, 'observed input')} in "
                 f"{duration(event.seconds * 1000)} ({_short(event.mode)}){_failing(event.failures)}"
             )
         case Revised():

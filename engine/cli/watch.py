@@ -90,8 +90,8 @@ def command(queries: tuple[str, ...], **options: Any) -> None:
     """Keep queries right while files change.
 
     KEY is MODULE:QUERY, a query of the configured rule modules, or one with its arguments in parentheses, as
-    other commands show it. While this runs, `engine run`, `why` and `status` are answered by it at once.
-    Changed rules are taken over by themselves. Ends with Ctrl-C.
+    other commands show it. While this runs, it answers `engine run`, `graph`, `why` and other questions,
+    from memory. Changed rules are taken over by themselves. Ends with Ctrl-C.
     """
     from engine.errors import BadSettings
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any, Generic, TypeVar, cast, overload
 
@@ -26,7 +26,7 @@ from engine.frame import CURRENT, Frame
 from engine.key import Key, display
 from engine.message import escaped
 from engine.parameters import hints_of
-from engine.query import Query, QueryInfo, info_of
+from engine.query import QueryInfo, QueryOfOne, info_of
 from engine.script import module_name
 from engine.store.canonical import known, learn_annotation, pack, unpack
 from engine.tables.accumulate import Accumulator, Associative, Invertible, is_invertible
@@ -34,16 +34,17 @@ from engine.tables.blocks import Blocks
 from engine.tables.columns import Plain, plain
 from engine.tables.lookup import OF, LookupInfo
 from engine.tables.scratch import keys_of
-from engine.tables.table import CollectionInfo, Column, assemble, by_name, refuse_function
+from engine.tables.table import CollectionInfo, SourceKeys, assemble, by_name, refuse_function
 
 K = TypeVar("K")
 V = TypeVar("V")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 VALUE = "value"
 
 
-class Fold(Generic[R]):
+class Fold(Generic[R_co]):
     """What `fold` returns: a query without arguments."""
 
     def __init__(self, info: CollectionInfo) -> None:
@@ -55,11 +56,11 @@ class Fold(Generic[R]):
     def __repr__(self) -> str:
         return f"<Fold {escaped(self.__name__)}>"
 
-    def __call__(self) -> R:
+    def __call__(self) -> R_co:
         """The value; inside a query it is recorded as a dependency."""
-        return cast(R, self.__query__.wrapper())
+        return cast(R_co, self.__query__.wrapper())
 
-    def key(self) -> Key[R]:
+    def key(self) -> Key[R_co]:
         """Names the value without computing it."""
         return Key(self.__query__, ())
 
@@ -67,8 +68,8 @@ class Fold(Generic[R]):
 @overload
 def fold(
     *,
-    each: Query[[], Iterable[K]] | Column[K],
-    of: Query[[K], V],
+    each: SourceKeys[K],
+    of: QueryOfOne[K, V],
     into: Accumulator[V, R],
     name: str | None = ...,
     version: str | int | None = ...,
@@ -76,8 +77,8 @@ def fold(
 @overload
 def fold(
     *,
-    each: Query[[], Iterable[K]] | Column[K],
-    of: Query[[K], V],
+    each: SourceKeys[K],
+    of: QueryOfOne[K, V],
     into: Invertible[V, Any, R],
     name: str | None = ...,
     version: str | int | None = ...,
@@ -85,8 +86,8 @@ def fold(
 @overload
 def fold(
     *,
-    each: Query[[], Iterable[K]] | Column[K],
-    of: Query[[K], V],
+    each: SourceKeys[K],
+    of: QueryOfOne[K, V],
     into: Associative[V, Any, R],
     name: str | None = ...,
     version: str | int | None = ...,

@@ -20,7 +20,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar, cast
 
 from attrs import define, frozen
 
@@ -49,6 +49,9 @@ from engine.tables.lookup import (
     tuple_of,
 )
 
+if TYPE_CHECKING:
+    from engine.tables.fold import Fold
+
 K = TypeVar("K")
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -61,6 +64,10 @@ class Column(Generic[K]):
 
     table: Table[Any, Any]
     name: str
+
+
+SourceKeys: TypeAlias = "Query[[], Iterable[K]] | Fold[Iterable[K]] | Column[K]"
+"""What `each=` may be."""
 
 
 @define(slots=True, eq=False, repr=False)
@@ -178,7 +185,7 @@ def by_name(example: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 @by_name('@table(each=keys, index=("name",))')
 def table(
     *,
-    each: Query[[], Iterable[K]] | Column[K],
+    each: SourceKeys[K],
     index: Iterable[str] = (),
     identity: Iterable[str] = (),
     name: str | None = None,
@@ -193,8 +200,9 @@ def table(
     live in an SQLite table of their own (see docs/store.md).
 
     Options:
-        each      the source keys: a query without arguments, or `other.column("name")`, which costs one
-                  lookup for each key that comes or goes, whatever their number.
+        each      the source keys: a query without arguments, a fold into a `Set`, or
+                  `other.column("name")`, which costs one lookup for each key that comes or goes, whatever
+                  their number.
         index     the columns that rows are looked up by.
         identity  the columns that say which row it is: in a change feed a row whose other columns changed
                   is then a changed row, not a removed and an added one.

@@ -122,7 +122,7 @@ def summary_lines(progress: Progress) -> list[str]:
     odd = f", {count(progress.disagreements, 'disagreement')} of audits" if progress.disagreements else ""
     return [
         f"{escaped(progress.state)}{f' ({escaped(progress.mode)})' if progress.mode else ''}, "
-        f"revision {progress.revision}, {count(progress.observed_files, 'file')}{failing}{odd}",
+        f"revision {progress.revision}, {count(progress.observed_files, 'observed input')}{failing}{odd}",
         f"pending {count(progress.pending_paths, 'path')}, {count(progress.pending_keys, 'key')}; "
         f"running {running or 'nothing'}",
         f"executed {progress.executed:,}, cut off {progress.cut_off:,}, verified {progress.verified:,}, "

@@ -19,7 +19,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from engine.attempt import finish
 from engine.core import Core
@@ -27,8 +27,9 @@ from engine.errors import Closed, StoreError
 from engine.key import Key
 from engine.locate import find
 from engine.query import QueryInfo
-from engine.reader import whole_of
+from engine.reader import Valued, whole_of
 from engine.subscribe import Subscription, refresh
+from engine.tables.table import Table
 from engine.watch.backend import Factory
 from engine.watch.catch_up import catch_up
 from engine.watch.cookies import Cookies
@@ -36,7 +37,7 @@ from engine.watch.delta_processor import OWN, DeltaProcessor
 from engine.watch.echo import Echo
 from engine.watch.event_output import state_after
 from engine.watch.events import Revised, RulesChanged, Started, Stopped, Trouble, WatchEvent
-from engine.watch.file_watcher import AUDIT_SECONDS, POLL_SECONDS, FileWatcher
+from engine.watch.file_watcher import AUDIT_SECONDS, POLL_SECONDS, FileWatcher, boot_clock
 from engine.watch.graph_updater import GraphUpdater, text_of
 from engine.watch.held import Held
 from engine.watch.inputs import Inputs
@@ -50,6 +51,7 @@ from engine.watch.sampling import CHECK_SECONDS, Sampling
 from engine.watch.subscribers import Caller, Mailbox, Subscribers
 from engine.watch.update_scheduler import UpdateScheduler
 
+R = TypeVar("R")
 JOIN_SECONDS = 0.9  # for a thread to end: an ended watch has to be gone within a second
 
 
@@ -181,18 +183,23 @@ class Watch:
         self._publish(event)
 
     def remove(self, query: Any) -> None:
-        """Watch a key, or query without arguments, no longer. Its memo stays."""
+        """Watch a key, or query without arguments, no longer, unless a subscriber does. Its memo stays."""
         key = whole_of(query)
         with self._lock:
             self._asked.discard(key)
-            self._pipeline.updater.watched.pop(key, None)
+            if not self._subscribed[key]:
+                self._pipeline.updater.watched.pop(key, None)
 
     def events(self) -> Mailbox:
         """The events from now on, for one more consumer; a `Started` with the state of now comes first."""
         with self._telling:
             return self._subscribers.subscribe(first=[self._now] if self._now else [])
 
-    def subscribe(self, query: Any, callback: Callable[[Any], None]) -> Caller:
+    @overload
+    def subscribe(self, key: Valued[R], callback: Callable[[R], object], /) -> Caller: ...
+    @overload
+    def subscribe(self, table: Table[Any, Any], callback: Callable[[str], object], /) -> Caller: ...
+    def subscribe(self, query: Any, callback: Callable[[Any], object], /) -> Caller:
         """Call back with the value of a key or query without arguments whenever it changed, in a thread of
         its own. The key is watched until this is closed. A failing query is told as its exception."""
         key = whole_of(query)
@@ -340,9 +347,3 @@ def running_names(core: Core) -> tuple[str, ...]:
     """The keys whose functions run now."""
     with core.lock:
         return tuple(core.name_of(node) for node in list(core.claims.held))
-
-
-def boot_clock() -> Callable[[], float]:
-    """Seconds that go on while the machine sleeps, where the system has such a clock."""
-    number = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic if number is None else lambda: time.clock_gettime(number)

@@ -241,6 +241,8 @@ class Caller:
                 for event in self._mailbox:
                     try:
                         self._callback(event)
+                    except KeyboardInterrupt:  # no signal comes here: the engine was asked to stop
+                        return
                     except Exception:  # of the host: the next event is told all the same
                         logging.getLogger("engine").exception("a callback failed on %s", type(event).__name__)
         finally:  # the callback may end this thread, by SystemExit

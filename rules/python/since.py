@@ -22,8 +22,9 @@ def changed_since(root: str | Path, commit: str) -> tuple[str, ...]:
     """
     if commit.startswith("-"):
         raise NoGitAnswer(commit=commit, cause="the name of a commit does not begin with a dash")
-    changed = _git(root, "diff", "--name-only", "--no-renames", "--relative", "-z", commit, "--")
     new = _git(root, "ls-files", "--others", "--exclude-standard", "-z")
+    # Second: outside of a repository it says what to do about two files, and `ls-files` what is the matter.
+    changed = _git(root, "diff", "--name-only", "--no-renames", "--relative", "-z", commit, "--")
     return tuple(sorted({*changed, *new}))
 
 
