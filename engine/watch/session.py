@@ -64,8 +64,8 @@ class Watch:
         with db.watch(report) as watch:
             for event in watch: ...
 
-    It starts when it is entered or iterated, and ends with `close`. Everything else of the engine works
-    meanwhile; `Engine.get` answers from what the watch keeps right.
+    It starts when it is entered, or when somebody wants to be told, and ends with `close`. Everything else of
+    the engine works meanwhile; `Engine.get` answers from what the watch keeps right.
     """
 
     def __init__(
@@ -189,12 +189,14 @@ class Watch:
 
     def events(self) -> Mailbox:
         """The events from now on, for one more consumer; a `Started` with the state of now comes first."""
+        self.start()
         with self._telling:
             return self._subscribers.subscribe(first=[self._now] if self._now else [])
 
     def subscribe(self, query: Any, callback: Callable[[Any], None]) -> Caller:
         """Call back with the value of a key or query without arguments whenever it changed, in a thread of
         its own. The key is watched until this is closed. A failing query is told as its exception."""
+        self.start()
         key = whole_of(query)
         subscription = Subscription([], key, callback)
         refresh(self._core, subscription, tell=False)
