@@ -69,6 +69,7 @@ class ValueChanges(Generic[R]):
         self._core = core
         self._key = key
         self._name = checked_name(name)
+        self.is_new = False  # whether nobody of that name had a cursor before
         self._told: NewValue[R] | None = None
         if after is None:
             self._with_cursor(lambda node, row, value, error: None)
@@ -177,6 +178,7 @@ class ValueChanges(Generic[R]):
         if found is None:
             found = CursorRow(node, self._name, NOT_STARTED, 0, os.urandom(NONCE_BYTES))
             core.unsaved.cursors[node, self._name] = found
+            self.is_new = True
         return found
 
 
