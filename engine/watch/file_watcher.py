@@ -327,3 +327,9 @@ def _identity(root: str | os.PathLike[str]) -> tuple[int, int] | None:
     except OSError:
         return None
     return (state.st_dev, state.st_ino) if stat.S_ISDIR(state.st_mode) else None
+
+
+def boot_clock() -> Callable[[], float]:
+    """Seconds that go on while the machine sleeps, where the system has such a clock."""
+    number = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic if number is None else lambda: time.clock_gettime(number)

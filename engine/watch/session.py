@@ -14,6 +14,7 @@ Invariants
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import weakref
@@ -23,7 +24,7 @@ from typing import Any
 
 from engine.attempt import finish
 from engine.core import Core
-from engine.errors import Closed, StoreError
+from engine.errors import Closed, ForkedEngine, StoreError
 from engine.key import Key
 from engine.locate import find
 from engine.query import QueryInfo
@@ -36,7 +37,7 @@ from engine.watch.delta_processor import OWN, DeltaProcessor
 from engine.watch.echo import Echo
 from engine.watch.event_output import state_after
 from engine.watch.events import Revised, RulesChanged, Started, Stopped, Trouble, WatchEvent
-from engine.watch.file_watcher import AUDIT_SECONDS, POLL_SECONDS, FileWatcher
+from engine.watch.file_watcher import AUDIT_SECONDS, POLL_SECONDS, FileWatcher, boot_clock
 from engine.watch.graph_updater import GraphUpdater, text_of
 from engine.watch.held import Held
 from engine.watch.inputs import Inputs
@@ -120,6 +121,8 @@ class Watch:
 
     def start(self) -> None:
         """Begin to watch. Returns at once; `wait_until_ready` waits for `Started`."""
+        if os.getpid() != self._core.pid:  # before the lock: another thread may have held it during fork()
+            raise ForkedEngine(opened_by=self._core.pid, this_process=os.getpid())
         with self._lock:
             if self._threads:
                 return
@@ -259,6 +262,8 @@ class Watch:
 
     def close(self, reason: str = "closed") -> None:
         """End: nothing is watched any more, what was computed is committed. Within about a second."""
+        if os.getpid() != self._core.pid:
+            return  # a forked child: threads, cookies and store are its parent's
         with self._lock:
             if self._pipeline.ending:
                 return
@@ -342,9 +347,3 @@ def running_names(core: Core) -> tuple[str, ...]:
     """The keys whose functions run now."""
     with core.lock:
         return tuple(core.name_of(node) for node in list(core.claims.held))
-
-
-def boot_clock() -> Callable[[], float]:
-    """Seconds that go on while the machine sleeps, where the system has such a clock."""
-    number = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic if number is None else lambda: time.clock_gettime(number)
