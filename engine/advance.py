@@ -71,7 +71,8 @@ def change_of(
     """
     if error is not None:
         failure = Failure.of(error, ())
-        return Change(node, info, args, None, failure.data, failure.digest, failure, stamp)
+        digest = failure.digest if info.keeps(failure.data) else failure.identity  # as keep has it
+        return Change(node, info, args, None, failure.data, digest, failure, stamp)
     if not info.codec.storable:
         raise WrongValue(query=info.name, cause=info.codec.why_not)
     data, seen = info.codec.freeze(value)

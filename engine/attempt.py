@@ -23,7 +23,7 @@ from engine.limits import asked_by
 from engine.mark import clear
 from engine.memory import MANY, give_back
 from engine.persist import commit
-from engine.recover import release_left, start_over
+from engine.recover import release_left, rescue, start_over
 
 T = TypeVar("T")
 Gate = AbstractContextManager[Any]
@@ -115,3 +115,9 @@ def finish(core: Core) -> None:
         give_back(core)
     if core.dispatch is not None and not core.claims.held:  # else workers are needed by another request
         core.dispatch.rest()
+
+
+def finish_last(core: Core) -> None:
+    """The same before a close, also where an interrupt left the lists half changed. The lock is held."""
+    rescue(core)
+    finish(core)

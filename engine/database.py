@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from engine import invariants, look, request
 from engine.advance import Change
-from engine.attempt import finish
+from engine.attempt import finish_last
 from engine.core import DEPTH_LIMIT
 from engine.durability import Durability
 from engine.errors import BadSettings
@@ -303,7 +303,7 @@ class Engine(Reader):
             core.closed = True
             try:
                 core.outdate()  # what has begun since
-                finish(core)
+                finish_last(core)
             finally:
                 try:
                     if core.dispatch is not None:

@@ -4,13 +4,14 @@ Invariants
     U1  Its identity is the class and the arguments, not the traceback: the same failure, raised on another
         line, is an equal value, and readers do not run for it. Attributes count, for arguments that were
         given by name are nothing else, and the text where the class makes it; notes do not.
-    U2  Nothing is imported, and no constructor of a user's class is run, because stored data says so.
+    U2  Nothing is imported, and no constructor of a user's class is run, because stored data says so. What is
+        made anew are built-in exceptions, and what our own rules say of the world.
 """
 
 from __future__ import annotations
 
-import builtins
 import re
+import sys
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from types import FunctionType, TracebackType
 from typing import Final
@@ -59,8 +60,9 @@ class Failure:
         state: tuple[object, ...] = (*sorted(_state(error).items()), *_own_text(error))
         try:
             identity = canonical.canonical((name, error.args, *state))
-            if _rebuilds(kind) and not state:
-                data = canonical.canonical((name, error.args, _places(trace)))
+            if _rebuilds(kind) and (not state or _is_told_by_arguments(error)):
+                places = () if state else _places(trace)  # an answer is kept without a traceback
+                data = canonical.canonical((name, error.args, places))
         except UnkeyableArgument:
             texts = (ADDRESS.sub("", shown(one)) for one in error.args)
             state = tuple([ADDRESS.sub("", shown(one)) for one in state])
@@ -80,13 +82,18 @@ class Failure:
             return None
         if name == CYCLE:
             return cls(CycleError(args), fingerprint(data), data, places)
-        kind = getattr(builtins, str(name).removeprefix("builtins:"), None)
+        module, _, qualified = str(name).partition(":")
+        kind = getattr(sys.modules.get(module), qualified, None)
         if not (isinstance(kind, type) and issubclass(kind, Exception) and _rebuilds(kind)):
             return None
-        error = kind(*args)
+        try:
+            error = kind(*args)
+        except Exception:  # of a version of our rules that says it with other arguments
+            return None
+        state = sorted(_state(error).items())
         if places:
             error.add_note("raised in an earlier process at " + ", called from ".join(places))
-        return cls(error, fingerprint(canonical.canonical((name, args))), data)
+        return cls(error, fingerprint(canonical.canonical((name, args, *state))), data)
 
     def raised(self) -> Exception:
         """An exception to raise to one reader, with the traceback of where it was raised first."""
@@ -138,8 +145,15 @@ def is_transient(error: BaseException) -> bool:
 
 
 def _rebuilds(kind: type[Exception]) -> bool:
-    """Built-in exceptions that are nothing but their arguments."""
+    """Built-in exceptions that are nothing but their arguments, and what our rules say of the world."""
+    if issubclass(kind, EngineError):
+        return kind.is_answer and kind.__module__.startswith("engine.rules.")
     return kind.__module__ == "builtins" and not issubclass(kind, OSError | UnicodeError | ImportError)
+
+
+def _is_told_by_arguments(error: Exception) -> bool:
+    """Whether an answer is what its class makes of its arguments: nobody put anything else on it."""
+    return isinstance(error, EngineError) and _state(type(error)(*error.args)) == _state(error)
 
 
 def describe(error: BaseException) -> str:

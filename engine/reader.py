@@ -197,7 +197,10 @@ class Reader:
         return self._core.counts()
 
     def notes(self) -> tuple[str, ...]:
-        """Sentences for people that came up since the last call: a store set aside, values not stored."""
+        """Sentences for people that came up since the last call: a store set aside, values not stored.
+
+        Of a host that asks seldom, the newest 1,000.
+        """
         core = proven(self._core)
         notes, core.telling.notes = tuple(core.telling.notes), []
         return notes

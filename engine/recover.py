@@ -17,7 +17,19 @@ from engine.advance import Change, apply, change_of, start_revision
 from engine.core import Core
 from engine.durability import Durability
 from engine.errors import StoreDamaged
-from engine.graph import ABSENT, ERROR, FORCED, MARKED, PINNED, REACH, UNSTORED, VALUE, Graph, entries
+from engine.graph import (
+    ABSENT,
+    ERROR,
+    FORCED,
+    MARKED,
+    OBSERVED,
+    PINNED,
+    REACH,
+    UNSTORED,
+    VALUE,
+    Graph,
+    entries,
+)
 from engine.locate import locate
 from engine.mark import suspect
 from engine.memo import replace_dependencies
@@ -35,6 +47,13 @@ def recover(core: Core) -> None:
     core.claims.drop()
     reopen(core)
     start_revision(core, "after an interrupt", all_levels=True)
+
+
+def rescue(core: Core) -> None:
+    """Recover before a close, where what the host set and no commit could write would be lost (Z1)."""
+    flags = core.graph.flags
+    if core.torn and any(flags[node] & PINNED and not flags[node] & OBSERVED for node in core.unsaved.nodes):
+        recover(core)
 
 
 def reopen(core: Core, kept: list[Change] | None = None) -> None:

@@ -12,8 +12,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from threading import Lock
+from typing import Final
 
 from engine.event import Event, What
+
+NOTES: Final = 1_000  # of a host that never asks for them; the oldest go
 
 # What happened to a node, its microseconds, and its fingerprints before and after.
 Record = tuple[What, int, int, bytes, bytes]
@@ -74,7 +77,9 @@ class Telling:
             if once in self._noted:
                 return
             self._noted.add(once)
-        self.notes.append(text)
+        if text not in self.notes:  # twice in what nobody has read yet tells no more
+            self.notes.append(text)
+            del self.notes[:-NOTES]
 
     def over(self, once: str) -> None:
         """What was noted of this kind is over: it is told again if it happens again."""

@@ -10,8 +10,8 @@ Invariants
     N1  A value is told where it differs from the one acknowledged last: what was changed and changed back
         meanwhile is not, unless another one was told then, which the consumer may have. One without bytes is
         told whenever it was computed anew.
-    N2  A query that fails is told as its exception; one that fails for a moment, where the memo before is not
-        what was told last. What stops the engine itself is raised.
+    N2  A query that fails is told as its exception; one that fails for a moment once, however it fails, and
+        then the memo before, where that holds again. What stops the engine itself is raised.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from attrs import frozen
 
@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 T = TypeVar("T")
+# In place of the fingerprint of what a consumer has, which is longer.
+PASSING: Final = b"\0"
+NOBODY_KNOWS: Final = b"\1"
 
 
 @frozen
@@ -69,6 +72,7 @@ class ValueChanges(Generic[R]):
         self._core = core
         self._key = key
         self._name = checked_name(name)
+        self.is_new = False  # whether nobody of that name had a cursor before
         self._told: NewValue[R] | None = None
         if after is None:
             self._with_cursor(lambda node, row, value, error: None)
@@ -108,13 +112,16 @@ class ValueChanges(Generic[R]):
         graph = self._core.graph
         seen, number = graph.fingerprint[node], graph.changed_at[node]
         if graph.flags[node] & TRANSIENT:
-            seen = b""  # not that of the memo before, which may hold again: it is not what is told now
+            seen = PASSING  # not that of the memo before, which may hold again: it is not what is told now
+        had = row.data[NONCE_BYTES:]
         # A value without bytes has no fingerprint: then it is another one whenever it was computed anew.
-        same = seen == row.data[NONCE_BYTES:] if seen else number <= row.position
+        same = seen == had if seen or had else number <= row.position
         if same and row.position != NOT_STARTED:  # N1
             return None
         # Until it is acknowledged nobody knows which value the consumer has: none is equal to that.
-        self._core.unsaved.cursors[node, self._name] = row._replace(data=row.data[:NONCE_BYTES])
+        self._core.unsaved.cursors[node, self._name] = row._replace(
+            data=row.data[:NONCE_BYTES] + NOBODY_KNOWS
+        )
         position = f"{row.data[:NONCE_BYTES].hex()}-{number}-{seen.hex()}"
         return NewValue(self._core.revision, position, value, error)
 
@@ -177,6 +184,7 @@ class ValueChanges(Generic[R]):
         if found is None:
             found = CursorRow(node, self._name, NOT_STARTED, 0, os.urandom(NONCE_BYTES))
             core.unsaved.cursors[node, self._name] = found
+            self.is_new = True
         return found
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from engine import Engine, query
+import pytest
+
+from engine import Engine, Transient, query
 from tests.following import cell, db, put, total
 
 __all__ = ["db"]  # a fixture
@@ -47,6 +50,31 @@ def test_the_error_of_a_value_is_told_once_and_so_is_its_healing(db: Engine) -> 
     assert list(feed) == [], "the same error"
     put(db, a=0)
     assert [(new.value, new.error) for new in feed] == [(0, None)]
+
+
+@pytest.mark.parametrize("kind", [int, Odd])
+def test_a_failure_for_a_moment_is_told_once_and_so_is_the_value_of_before(db: Engine, kind: Any) -> None:
+    down: list[Exception] = []
+
+    @query(name=f"changes:served {kind.__name__}", persist=kind is int)
+    def served() -> Any:
+        if cell("a") and down:
+            raise down[0]
+        return kind(cell("a"))
+
+    def told() -> list[str]:
+        return [type(new.error or new.value).__name__ for new in feed]
+
+    put(db, a=1)
+    feed = db.changes(served, since="one")
+    assert told() == [kind.__name__]
+    down.append(OSError("it is down"))
+    db.forget("changes:served*")
+    assert (told(), told()) == (["OSError"], [])
+    down[0] = Transient("still")
+    assert told() == []
+    down.clear()
+    assert (told(), told()) == ([kind.__name__], [])
 
 
 def test_a_value_with_its_own_position_is_told_once_over_restarts(tmp_path: Path) -> None:

@@ -137,3 +137,12 @@ def test_what_is_forgotten_on_a_full_disk_is_not_said_to_be(engine: Command) -> 
         refused = engine("forget", "*")
     check_refused(refused, 73, "no space left", "could not be saved", "Make room")
     assert "forgotten\n" not in refused.out
+
+
+def test_what_an_interrupted_command_computed_on_a_full_disk_is_not_said_to_be_kept(engine: Command) -> None:
+    Path("stopping.py").write_text(
+        "from engine import query\n\n\n@query\ndef stop() -> int:\n    raise KeyboardInterrupt\n"
+    )
+    with mock.patch.object(Store, "write", side_effect=StoreFull()):
+        stopped = engine("run", "stopping.py:stop")
+    assert stopped.err.endswith("\ninterrupted: what was committed is kept\n"), stopped.err

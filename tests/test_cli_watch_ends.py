@@ -134,6 +134,16 @@ def test_under_nohup_it_survives_sighup(place: Path) -> None:
         assert watch.ends(signal.SIGINT) == 130
 
 
+def test_who_waits_for_a_stopped_watch_is_told_so_and_gets_its_answer_when_that_goes_on(place: Path) -> None:
+    with Watching(place, "total") as watch:
+        watch.ready()
+        watch.process.send_signal(signal.SIGSTOP)
+        with Watching(place, "total", command="run") as asking:
+            asking.says("the watch of this store says nothing: it is waited for")
+            watch.process.send_signal(signal.SIGCONT)
+            asking.prints("103")
+
+
 def test_a_stopped_process_catches_up_when_it_goes_on(place: Path) -> None:
     with Watching(place, "total", "--print") as watch:
         watch.ready()

@@ -122,3 +122,26 @@ def test_a_failure_whose_class_says_something_else_of_it_is_another_one(
         monkeypatch.setattr(f"{__name__}.WORDS", ["two"])  # as an edit of the class does
         db.set(why.key(), "soon")
         assert db.get(told) == "two"
+
+
+def test_an_input_that_is_not_stored_and_fails_as_before_starts_no_revision() -> None:
+    said = ["x"]
+    ran = []
+
+    @input(observed=True, persist=False)
+    def number() -> int:
+        return int(said[0][0])
+
+    @query
+    def reader() -> str:
+        ran.append(1)
+        try:
+            return str(number())
+        except ValueError as error:
+            return str(error)
+
+    with Engine(None) as db:
+        told = db.get(reader)
+        said[0] = "xy"  # it fails as it did
+        assert (db.sync(), db.revision) == (0, 1)
+        assert (db.get(reader), len(ran)) == (told, 1)

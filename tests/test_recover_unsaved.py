@@ -10,7 +10,7 @@ import pytest
 
 from engine import Engine, StoreFull, StoreReadOnly, query
 from engine.store.sqlite import Store
-from tests.interrupts import cell, db, fill_the_disk, ten
+from tests.interrupts import cell, db, fill_the_disk, interrupt, ten
 
 __all__ = ["db"]  # a fixture
 
@@ -34,6 +34,10 @@ def test_a_read_only_engine_saves_nothing_and_says_so(store: Path) -> None:
             with pytest.raises(StoreReadOnly):
                 call()
         assert db.notes() == ()
+
+
+def full(self: Store, batch: Any) -> None:
+    raise StoreFull(store=self.path, cause="no space")
 
 
 @pytest.mark.parametrize("state", ["read only", "full"])
@@ -87,9 +91,6 @@ def test_a_value_that_could_not_be_saved_is_not_stored_with_the_failure_after_it
             raise Refused(number)
         return cell(number)
 
-    def full(self: Store, batch: Any) -> None:
-        raise StoreFull(store=self.path, cause="no space")
-
     with Engine(store) as db:
         assert db.store is not None
         db.set(cell.key(7), 1)
@@ -100,6 +101,20 @@ def test_a_value_that_could_not_be_saved_is_not_stored_with_the_failure_after_it
         with pytest.raises(Refused):
             db.get(positive, 7)
         db.store.check_invariants()
+
+
+def test_what_the_host_set_on_a_full_disk_is_saved_by_a_close_after_an_interrupt(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Engine(store) as db:
+        assert db.get(ten, 3) == 13
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "write", full)
+            db.set(cell.key(0), 5)
+            interrupt(db, patch)
+    with Engine(store) as db:
+        assert db.get(cell, 0) == 5
+        assert db.get(ten, 3) == 53
 
 
 def test_no_list_grows_with_the_revisions(db: Engine) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from engine import Engine
+from engine import Engine, Key
 from engine.rules.files import read_text
-from engine.watch.events import Revised, Skipped, Started, Stopped
+from engine.watch.events import Revised, Skipped, Started, Stopped, Trouble
+from engine.watch.update_scheduler import UpdateScheduler
 from tests.patience import PATIENCE, until
 from tests.watch_queries import codes, root
 from tests.watch_world import save, text, tree, watching
@@ -53,6 +54,23 @@ def test_a_consumer_that_never_reads_is_told_how_much_it_lost(root: Path) -> Non
         assert isinstance(first, Skipped)
         assert first.events >= 4
         assert [type(event) for event in rest] == [Revised, Stopped]
+
+
+def test_what_is_watched_may_become_more_while_a_pass_is_told(root: Path, monkeypatch: Any) -> None:
+    healed = UpdateScheduler.healed
+    with watching(root, tree) as (_, watch, told):
+
+        def meanwhile(scheduler: Any, nodes: Any) -> None:
+            passing = iter(nodes)
+            first = next(passing)
+            if isinstance(first, Key):  # and no input
+                watch.add(text.key("b/two.txt"))  # another thread of the host, just then
+            healed(scheduler, (first, *passing))
+
+        monkeypatch.setattr(UpdateScheduler, "healed", meanwhile)
+        save(root / "top.txt", "another text")
+        until(lambda: "tree()" in told.names())
+        assert not told.of(Trouble)
 
 
 def test_callbacks_may_use_the_engine(root: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from engine import Engine
 from engine.errors import BadSettings, Closed
 from engine.message import EngineError
-from engine.watch.events import Stopped
+from engine.watch.events import Started, Stopped
 from engine.watch.places import Places
 from tests.patience import PATIENCE, until
 from tests.scripted import ByHand
@@ -34,6 +34,20 @@ def test_it_can_be_closed_from_a_callback(root: Path) -> None:
         until(lambda: not [one for one in threading.enumerate() if one.name.startswith("engine-watch")])
         assert db.sync() == 0
         assert db.get(text, "top.txt") == "the end"
+
+
+def test_it_starts_by_itself_when_somebody_wants_to_be_told(root: Path) -> None:
+    with Engine(None, root=root) as db:
+        heard: list[str] = []
+        watch = db.watch()
+        watch.subscribe(text.key("top.txt"), heard.append)
+        assert watch.active
+        save(root / "top.txt", "the end")
+        until(lambda: heard == ["the end"])
+    with Engine(None, root=root) as db:
+        watch = db.watch(tree)
+        events = watch.events()
+        until(lambda: isinstance(events.get(PATIENCE), Started))
 
 
 def test_what_a_subscription_that_was_closed_would_have_called_is_let_go(root: Path) -> None:

@@ -149,3 +149,36 @@ os._exit(0)
     command = [sys.executable, "-c", program, str(tmp_path)]
     answer = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=PATIENCE)
     assert answer.stdout == "7\n", answer.stderr
+
+
+def test_a_forked_process_is_told_that_a_watch_is_not_its_own_and_ends_nothing_of_it(tmp_path: Path) -> None:
+    program = """
+import os, signal, sys
+from pathlib import Path
+from engine import Engine, ForkedEngine, query
+from engine.rules.files import exists
+@query
+def one() -> bool: return exists("a.py")
+root = Path(sys.argv[1])
+with Engine(root / "store", root=root) as db, db.watch(one) as watch:
+    watch.wait_until_ready()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # ends it where it hangs
+        told = []
+        for ask in (db.sync, watch.sync, watch.wait_until_ready, watch.events, watch.__enter__):
+            try:
+                ask()
+            except ForkedEngine:
+                told.append(ask)
+        watch.close()
+        os._exit(len(told))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    print(len(list((root / "store").glob("cookies*"))))
+    (root / "a.py").touch()
+    db.sync()
+    print(db.get(one), watch.active, flush=True)
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    answer = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=PATIENCE)
+    assert answer.stdout == "5\n1\nTrue True\n", answer.stdout + answer.stderr

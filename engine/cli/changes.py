@@ -156,7 +156,7 @@ class _Command:
             feed = self._told_by(lambda: Feed(db, key, cursor, self._after))
         if self._options["close"]:
             feed.close()
-            self._say_closed()
+            self._say_closed(not feed.is_new)
         else:
             self._drain(feed, lambda: self._shown(db, key))
 
@@ -282,12 +282,12 @@ class _Command:
             if isinstance(found, remote.Alone):
                 return found
             first = False
-            if self._options["close"]:
-                self._say_closed()
-                return None
             if "error" in found:
                 self._fail(found["error"])
                 continue
+            if self._options["close"]:
+                self._say_closed(found["closed"])
+                return None
             document = found["delta"]
             acknowledged = None
             if document is not None:
@@ -324,11 +324,13 @@ class _Command:
         if self._left is not None:
             self._left -= 1
 
-    def _say_closed(self) -> None:
+    def _say_closed(self, was_there: bool) -> None:
         from engine.cli.output import tell
+        from engine.message import escaped
 
         if not self._options["quiet"]:
-            tell(f"the cursor {self._options['cursor']} is forgotten")
+            found = "is forgotten" if was_there else "is not there: nothing was kept for it"
+            tell(f"the cursor {escaped(self._options['cursor'])} {found}")
 
     def _tell_failure(self, text: str, failed: BaseException) -> None:
         from engine.cli.report import report

@@ -30,6 +30,11 @@ class Feed:
             self._columns = collection.columns.names
         self._feed: Any = db.changes(what, since=cursor, after=after)
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nobody of that name had a cursor before."""
+        return bool(self._feed.is_new)
+
     def next(self) -> tuple[dict[str, Any], Any] | None:
         """The next delta, as a document and as it is; None where there is none now."""
         delta = next(iter(self._feed), None)

@@ -29,7 +29,7 @@ PATIENCE_SECONDS: Final = 5.0  # for a watch that was just there to give up its 
 SOCKET: Final = "watch.sock"  # as `engine.watch.wire` has it, which is not imported in vain (F1)
 START_SECONDS: Final = 0.7  # from a watch having its store to its answering there: 0.03 as a rule
 STEP_SECONDS: Final = 0.02  # between two attempts at a store in use
-_TOLD: Final[set[str]] = set()  # reasons of watches that are not asked
+_TOLD: Final[set[str]] = set()  # notes of watches that do not answer
 LOOK_SECONDS: Final = 5.0  # of silence; the store itself can be looked at in 0.2 s, but knows less
 
 
@@ -100,7 +100,7 @@ def run(
     progress = Progress(cast("Engine", far), _doing(query, args, named), quiet=quiet)
     try:
         with progress:
-            reply = ask(settings.store, request, progress=far.hear)
+            reply = ask(settings.store, request, progress=far.hear, waiting=_tell_waiting)
     except NotServed as error:
         return _alone(error)
     if "error" in reply.last and reply.last["error"].get("early"):
@@ -124,7 +124,8 @@ def value(query: str, args: tuple[str, ...], settings: Settings, *, quiet: bool)
     far = _Far()
     try:
         with Progress(cast("Engine", far), _doing(query, args), quiet=quiet):
-            reply = ask(settings.store, _to_run(query, args, (), settings, True, "yes"), progress=far.hear)
+            request = _to_run(query, args, (), settings, True, "yes")
+            reply = ask(settings.store, request, progress=far.hear, waiting=_tell_waiting)
     except NotServed as error:
         return _alone(error)
     failed = reply.last.get("error")
@@ -163,7 +164,7 @@ def changes(request: dict[str, Any], settings: Settings) -> dict[str, Any] | Alo
     key = _absolute(request["key"], not request.get("args") and not request.get("named"))
     asked = {"do": "changes", "place": _place(settings), **request, "key": key}
     try:
-        reply = ask(settings.store, asked)
+        reply = ask(settings.store, asked, waiting=_tell_waiting)
     except NotServed as error:
         return _alone(error)
     if "error" not in reply.last:
@@ -294,10 +295,19 @@ def _finish(reply: Reply, far: _Far, progress: Any, quiet: bool) -> None:
 
 def _alone(error: NotServed) -> Alone:
     """The watch does not answer: say why, if it gave a reason."""
-    if error.reason and error.reason not in _TOLD:
+    if error.reason:
+        _tell_once(f"the watch of this store is not asked: {error.reason}")
+    return Alone(error.hint, error.leaving)
+
+
+def _tell_waiting() -> None:
+    _tell_once("the watch of this store says nothing: it is waited for")
+
+
+def _tell_once(text: str) -> None:
+    if text not in _TOLD:
         from engine.cli.output import tell
         from engine.message import escaped
 
-        _TOLD.add(error.reason)
-        tell(f"note: the watch of this store is not asked: {escaped(error.reason)}")
-    return Alone(error.hint, error.leaving)
+        _TOLD.add(text)
+        tell(f"note: {escaped(text)}")

@@ -104,7 +104,7 @@ def compute(db: Engine, key: Key[Any], quiet: bool) -> tuple[Any, Progress]:
     from engine.cli.output import answer_only
     from engine.cli.progress import Progress
     from engine.cli.report import of_query
-    from engine.cli.session import saves
+    from engine.cli.session import kept
     from engine.signals import Interrupted, stopping
 
     progress = Progress(db, f"computing {key}", quiet=quiet)
@@ -121,6 +121,6 @@ def compute(db: Engine, key: Key[Any], quiet: bool) -> tuple[Any, Progress]:
         state.unwound()
         if state.number:
             db.close()
-            kept = f"{db.counts().executed} results kept" if saves(db) else "nothing is saved"
-            raise Interrupted(state.number, kept)
+            what = f"{db.counts().executed} results kept"
+            raise Interrupted(state.number, kept(db, in_order=True, what=what))
     return value, progress

@@ -183,12 +183,12 @@ def saves(db: Engine) -> bool:
     return db.store is not None and not db.store.read_only
 
 
-def kept(db: Engine, *, in_order: bool) -> str:
-    """What became of the work of an engine that was ended, be it before it could save all."""
+def kept(db: Engine, *, in_order: bool, what: str = "everything computed is kept") -> str:
+    """What became of the work of an engine that was ended, be it before it could save all; `what` if not."""
     if not saves(db):
         return "nothing is saved"
     whole = in_order and not db._core.unsaved.disk_full
-    return "everything computed is kept" if whole else "what was committed is kept"
+    return what if whole else "what was committed is kept"
 
 
 def check_store(settings: Settings) -> None:

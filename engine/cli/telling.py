@@ -72,7 +72,7 @@ def answer_changes(request: Message, served: Served) -> Iterator[Message]:
         feed = Feed(db, key, asked.cursor, asked.after)
         if asked.close:
             feed.close()
-            yield {"ok": {"delta": None}}
+            yield {"ok": {"delta": None, "closed": not feed.is_new}}
             return
         found = feed.next() if asked.take else None
         if found is None and asked.take and asked.wait:

@@ -114,4 +114,4 @@ def is_importable(info: QueryInfo) -> bool:
     module: Any = sys.modules.get(function.__module__)
     file = getattr(module, "__file__", None)
     named = module_name(function.__module__) == function.__module__  # not `__main__`
-    return named and bool(file) and str(file).endswith(".py") and "<locals>" not in function.__qualname__
+    return named and str(file).endswith((".py", ".pyc")) and "<locals>" not in function.__qualname__

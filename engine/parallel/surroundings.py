@@ -47,7 +47,7 @@ def import_module(name: str, file: str) -> None:
     loaded = sys.modules.get(name)
     if loaded is not None:
         place = getattr(loaded, "__file__", None)
-        if place is None or not os.path.samefile(place, file):
+        if place is None or not _is_same(place, file):
             raise ImportError(f"{name} is {place} there, not {file}")
         return
     try:
@@ -55,7 +55,7 @@ def import_module(name: str, file: str) -> None:
     except (ImportError, ValueError, AttributeError):
         found = None
     place = None if found is None else found.origin
-    if place and os.path.exists(place) and os.path.samefile(place, file):
+    if place and _is_same(place, file):
         importlib.import_module(name)
         return
     spec = importlib.util.spec_from_file_location(name, file)
@@ -68,3 +68,10 @@ def import_module(name: str, file: str) -> None:
     except BaseException:
         del sys.modules[name]
         raise
+
+
+def _is_same(place: str, file: str) -> bool:
+    """Whether these are one file, which need be none of the system: a zip archive has modules too."""
+    if os.path.abspath(place) == file:
+        return True
+    return os.path.exists(place) and os.path.exists(file) and os.path.samefile(place, file)

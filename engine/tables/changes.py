@@ -79,11 +79,12 @@ class TableChanges(Generic[Row]):
         self._core = core
         self._info = info
         self._name = checked_name(name)
+        self.is_new = False  # whether nobody of that name had a cursor before
         self._told: Delta[Row] | None = None
         # What is to be told next, the place that it follows, and the place up to which it was read.
         self._ahead: tuple[list[Part], int, int] = [], NOT_STARTED, NOT_STARTED
         if after is None:
-            with_table(core, info, lambda kept: kept.log.start(name))
+            self.is_new = with_table(core, info, self._start)
         else:
             self._go_on(after)
 
@@ -107,6 +108,11 @@ class TableChanges(Generic[Row]):
         """Give the cursor up: nothing is kept for this consumer any more."""
         with_table(self._core, self._info, lambda kept: kept.log.close(self._name))
         self._told = None
+
+    def _start(self, kept: KeptTable) -> bool:
+        is_new = self._name not in kept.log.cursors
+        kept.log.start(self._name)
+        return is_new
 
     def _go_on(self, position: str, told: Delta[Row] | None = None) -> None:
         """`told`: a delta that this feed told; the table may have been built anew since."""

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from socket import socket
 from typing import Any, Final, NamedTuple
 
 from engine.watch import wire
@@ -19,6 +20,7 @@ from engine.watch.unix_socket import connect
 from engine.watch.wire import Lines, Malformed, Message
 
 SILENCE_SECONDS: Final = 30.0  # a watch that works is heard twice a second; one that replaces itself is not
+WORD_SECONDS: Final = 3.0  # of silence, after which people are told what is waited for
 RETRY_SECONDS: Final = 20.0  # for new rule code to be taken over: starting Python, on a busy machine too
 STEP_SECONDS: Final = 0.05  # between two attempts
 LOSSES: Final = 5  # connections lost in one request, before it is taken for the request's fault
@@ -53,11 +55,13 @@ def ask(
     *,
     silence: float | None = None,
     progress: Callable[[Message], None] | None = None,
+    waiting: Callable[[], None] | None = None,
 ) -> Reply:
     """The answer of the watch of this store; its last message has "ok" or "error". Raises `NotServed`.
 
     silence     seconds without a word that mean that nobody is there; default SILENCE_SECONDS
     progress    called with the counts so far, about twice a second
+    waiting     called where it says nothing for some seconds, and is waited for all the same
     """
     path = wire.socket_path(store)
     line = wire.encoded({**wire.identity(), **request})
@@ -66,7 +70,7 @@ def ask(
     lost = 0
     while True:
         try:
-            reply = _once(path, line, silence, progress)
+            reply = _once(path, line, silence, progress, waiting)
         except (FileNotFoundError, ConnectionRefusedError):
             raise NotServed(leaving=lost > 0 or until is not None) from None
         except PermissionError:
@@ -109,14 +113,20 @@ def _of_another_version(difference: str) -> NotServed:
     return NotServed(f"it is of another version ({difference})", hint)
 
 
-def _once(path: str, line: bytes, silence: float, progress: Callable[[Message], None] | None) -> Reply:
+def _once(
+    path: str,
+    line: bytes,
+    silence: float,
+    progress: Callable[[Message], None] | None,
+    waiting: Callable[[], None] | None,
+) -> Reply:
     """One connection. OSError: no watch, silence, or a connection that was lost."""
     with connect(path, silence) as connection:
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(line)  # refused before it was read to its end? The reason may have arrived
         arriving = Lines(connection, wire.MAX_ANSWER)
         out: list[str] = []
-        while (message := arriving.next()) is not None:
+        while (message := _heard(arriving, connection, silence, waiting)) is not None:
             if message.keys() & {"ok", "error", "retry", "refused"}:
                 return Reply("".join(out), message)
             if isinstance(message.get("out"), str):
@@ -124,3 +134,18 @@ def _once(path: str, line: bytes, silence: float, progress: Callable[[Message], 
             elif progress is not None and message.get("progress"):
                 progress(message["progress"])
     raise ConnectionResetError("it ended without an answer")
+
+
+def _heard(
+    arriving: Lines, connection: socket, silence: float, waiting: Callable[[], None] | None
+) -> Message | None:
+    """The next message of an answer. TimeoutError: silence."""
+    if waiting is None or silence <= WORD_SECONDS:
+        return arriving.next()
+    connection.settimeout(WORD_SECONDS)
+    try:
+        return arriving.next()
+    except TimeoutError:
+        waiting()
+    connection.settimeout(silence - WORD_SECONDS)
+    return arriving.next()

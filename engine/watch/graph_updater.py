@@ -85,7 +85,7 @@ class GraphUpdater:
         self._record = record
         self._is_file = is_file
         self._own = own
-        self.watched: dict[Key[Any], None] = {}
+        self.watched: dict[Key[Any], None] = {}  # by the threads of the host: go through a copy
         self.failing: dict[Key[Any], str] = {}
         self.retrying = False  # whether one of them fails for a reason that may be over any time
         self.telling = False  # the first pass tells figures only: in it, everything is new
@@ -188,7 +188,7 @@ class GraphUpdater:
         omitted = 0
         with core.lock:
             own = core.queries.rows(self._own)
-            own -= core.queries.rows(key.query.name for key in self.watched)
+            own -= core.queries.rows([key.query.name for key in list(self.watched)])
         nodes = iter(collected.items())
         while some := list(islice(nodes, AT_ONCE)):
             with core.lock:

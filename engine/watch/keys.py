@@ -142,7 +142,7 @@ class Keys:
             trouble = error
         waits = {str(key): pipeline.try_again(key, f"key {key}") for key in done.retry}
         done.failures = [evolve(one, again_in=waits.get(one.key, 0.0)) for one in done.failures]
-        pipeline.scheduler.healed(key for key in updater.watched if key not in updater.failing)
+        pipeline.scheduler.healed([key for key in list(updater.watched) if key not in updater.failing])
         pipeline.tracker.observed(len(pipeline.files.places), pipeline.files.directories())
         fresh = len(pipeline.core.observed) != observed
         if pipeline.live.is_set() and not done.lost:
@@ -184,7 +184,7 @@ class Keys:
         self._told = done.revision
         started = Started(
             done.revision,
-            tuple(str(key) for key in pipeline.updater.watched),
+            tuple([str(key) for key in list(pipeline.updater.watched)]),
             pipeline.files.backend.mode,
             len(pipeline.files.places),
             pipeline.files.directories(),
@@ -202,7 +202,7 @@ class Keys:
         """Tell of a pass. Returns what went wrong with the deltas, which are left out then."""
         pipeline = self._pipeline
         if done.revision == self._told:
-            watched = {str(key) for key in pipeline.updater.watched}
+            watched = {str(key) for key in list(pipeline.updater.watched)}
             if not any(one.key in watched for one in done.changed):
                 self._untold = [one for one in due if one.edited]
                 return None  # others were asked for the first time: no news of a change

@@ -14,6 +14,7 @@ Invariants
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import weakref
@@ -23,7 +24,7 @@ from typing import Any, TypeVar, overload
 
 from engine.attempt import finish
 from engine.core import Core
-from engine.errors import Closed, StoreError
+from engine.errors import Closed, ForkedEngine, StoreError
 from engine.key import Key
 from engine.locate import find
 from engine.query import QueryInfo
@@ -66,8 +67,8 @@ class Watch:
         with db.watch(report) as watch:
             for event in watch: ...
 
-    It starts when it is entered or iterated, and ends with `close`. Everything else of the engine works
-    meanwhile; `Engine.get` answers from what the watch keeps right.
+    It starts when it is entered, or when somebody wants to be told, and ends with `close`. Everything else of
+    the engine works meanwhile; `Engine.get` answers from what the watch keeps right.
     """
 
     def __init__(
@@ -122,6 +123,8 @@ class Watch:
 
     def start(self) -> None:
         """Begin to watch. Returns at once; `wait_until_ready` waits for `Started`."""
+        if os.getpid() != self._core.pid:  # before the lock: another thread may have held it during fork()
+            raise ForkedEngine(opened_by=self._core.pid, this_process=os.getpid())
         with self._lock:
             if self._threads:
                 return
@@ -192,6 +195,7 @@ class Watch:
 
     def events(self) -> Mailbox:
         """The events from now on, for one more consumer; a `Started` with the state of now comes first."""
+        self.start()
         with self._telling:
             return self._subscribers.subscribe(first=[self._now] if self._now else [])
 
@@ -202,6 +206,7 @@ class Watch:
     def subscribe(self, query: Any, callback: Callable[[Any], object], /) -> Caller:
         """Call back with the value of a key or query without arguments whenever it changed, in a thread of
         its own. The key is watched until this is closed. A failing query is told as its exception."""
+        self.start()
         key = whole_of(query)
         subscription = Subscription([], key, callback)
         refresh(self._core, subscription, tell=False)
@@ -264,6 +269,8 @@ class Watch:
 
     def close(self, reason: str = "closed") -> None:
         """End: nothing is watched any more, what was computed is committed. Within about a second."""
+        if os.getpid() != self._core.pid:
+            return  # a forked child: threads, cookies and store are its parent's
         with self._lock:
             if self._pipeline.ending:
                 return
