@@ -100,16 +100,17 @@ def start_over(core: Core, damage: StoreDamaged, since: int) -> None:
     since    `core.started_over` at a moment before the damage was found. Where it is more by now, another
              request was quicker, and the store of now is another one
     """
+    from engine.store.opening import reason_of  # there is a store: imported late, as by it
+
     with core.lock:
         if core.store is None:
             raise damage
         if core.started_over != since:
             return
         core.torn = False
-        reason = damage.fields.get("reason") or damage.fields.get("row") or damage.headline
         kept = _set_by_host(core)
         core.started_over += 1
-        core.store.start_over(reason, damage)
+        core.store.start_over(reason_of(damage), damage)
         core.telling.notes += core.store.hand_over() or [GONE.format(core.store.path.parent)]
         reopen(core, kept)
 

@@ -344,4 +344,5 @@ def audit(opened: Opened, *, is_wal: bool = True, migrated: bool = False) -> Non
 
 def reason_of(damage: StoreDamaged) -> str:
     """What a note says of it."""
-    return ", ".join(f"{name} {text}" for name, text in damage.fields.items() if name != "store")
+    found = (f"{name} {text}" for name, text in damage.fields.items() if name != "store")
+    return damage.fields.get("reason") or ", ".join(found)
