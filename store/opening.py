@@ -184,8 +184,6 @@ def _open_existing(files: Files, synchronous: str, notes: list[str], *, proves_l
             header = _judge(files, raw, found, sealed)
             if os.path.lexists(files.journal) and (sealed or header.is_wal):  # never ours: do not replay it
                 set_aside_beside(files, notes, STRAY, files.journal)
-            if header.kind is schema.Kind.OLDER and schema.MIGRATIONS.get(header.version) is None:
-                raise _Outdated(header.version)
             pages = pages_of_all_commits(files)
             connection = connect(files, "mode=rw")
             try:
@@ -294,13 +292,9 @@ def _migrate(opened: Opened, synchronous: str, sealed_version: int) -> bool:
     first = version = _version(opened.files, connection)
     trust(connection, synchronous)
     while version < schema.VERSION:
-        migration = schema.MIGRATIONS.get(version)
-        if migration is None:
-            raise _Outdated(first)
-        _check_schema(opened.files, connection, migration.tables)
         connection.execute("BEGIN IMMEDIATE")
         try:
-            migration.apply(connection)
+            schema.MIGRATIONS[version].apply(connection)
             _rest(connection, opened.base)
             version += 1
             connection.execute(f"PRAGMA user_version = {version}")
@@ -308,8 +302,9 @@ def _migrate(opened: Opened, synchronous: str, sealed_version: int) -> bool:
         finally:
             if connection.in_transaction:
                 connection.rollback()
-    _check_schema(opened.files, connection, schema.TABLES)
-    opened.stored = repair.load_state(connection)
+    if version != first:
+        _check_schema(opened.files, connection, schema.TABLES)
+        opened.stored = repair.load_state(connection)
     first = min(first, sealed_version)
     if first != version:
         opened.notes.append(MIGRATED.format(first, version))
