@@ -3,7 +3,7 @@
 Invariants
     S1  `TABLES` is the truth, and what layout.py makes of each row of `collection`. A file whose schema
         is not exactly this text is not used (a planted trigger would run inside our own statements).
-    S2  `MIGRATIONS` lead from the first version in them to `VERSION`. Of an older one nothing is carried over.
+    S2  `MIGRATIONS` lead from their first version to `VERSION`. Of an older one nothing is carried over.
     S3  A migration runs in one transaction together with the new version number.
 
 Not STRICT tables: SQLite before 3.37 could not open the file, and checksums see wrong types anyway.
