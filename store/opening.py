@@ -191,8 +191,7 @@ def _open_existing(files: Files, synchronous: str, notes: list[str], *, proves_l
                 opened.of_others = commits_of_others(connection)
                 rests = found is not None and _rests_on(opened.stored, found, files)
                 ours = are_ours(connection, pages)
-                as_sealed = rests and ours and _version(files, connection) == schema.VERSION
-                if proof is not None and not as_sealed:  # what to do depends on it, at once
+                if proof is not None and not (rests and ours):  # what to do depends on it, at once
                     sealed = proof.holds()
                     proof = None
                 if found is not None and sealed:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from engine.errors import StoreDamaged, StoreError
-from engine.store import Batch, open_store, opening
+from engine.store import Batch, open_store, opening, seal
 from engine.store.sqlite import Store
 from tests.damage import damage_cases
 from tests.late_proofs import Beside, always, gate, later
-from tests.stores import closed_store, copy, database, dump, node
+from tests.stores import closed_store, copy, database, dump, graph, node
 
 __all__ = ["always", "gate"]  # fixtures
 
@@ -91,6 +91,23 @@ def test_a_file_that_is_in_order_under_another_seal_is_kept_and_sealed_again(tmp
         assert dump(store) == expected
     with later(tmp_path) as store:
         assert not store.prove()
+
+
+def test_a_log_is_not_set_aside_for_a_seal_that_is_not_that_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log does not name that seal. Whether it is that of the file has to be known at once."""
+    monkeypatch.setattr("engine.store.sqlite.CLOSE_FILE_BYTES", 0)
+    with open_store(tmp_path) as store:
+        store.write(graph(40))
+        store.checkpoint()
+        store.write(graph(60, revision=2))
+        expected = dump(store)
+    found = seal.read_seal(tmp_path / "store.seal")
+    assert found is not None
+    seal.write_seal(tmp_path / "store.seal", found._replace(digest=bytes(32), state=bytes(16)))
+    with later(tmp_path) as store:
+        assert (store.notes, dump(store)) == ([opening.AUDITED], expected)
 
 
 def test_before_the_proof_nothing_is_read_or_written(tmp_path: Path, gate: threading.Event) -> None:
