@@ -78,8 +78,11 @@ def test_a_reader_sees_whole_revisions_and_moves_on_when_told(tmp_path: Path) ->
             assert reader.refresh()
             assert dump(reader) == dump(store)
             assert not reader.refresh()
+            before = dump(reader)
+            store.write(graph(30, revision=4))
             with pytest.raises(StoreReadOnly):
                 reader.write(graph(30))
+            assert dump(reader) == before
             with pytest.raises(sqlite3.OperationalError):
                 reader.connection.execute("DELETE FROM node")
             reader.check_invariants()
