@@ -94,6 +94,9 @@ NORMALISED: list[tuple[Any, Any, Any]] = [
         (abc.Mapping[int, float], MappingProxyType({1: 2}), {1: 2.0}),
     ),
     (abc.Sequence[Entry | Other], (Entry("a"),), [Entry("a")]),
+    (tuple[str, ...] | abc.Sequence[int], (1,), [1]),
+    (set[str] | abc.Set[int], {1}, {1}),
+    (frozenset[str] | abc.Set[int], frozenset({1}), {1}),
 ]
 
 
