@@ -137,6 +137,19 @@ def test_before_the_proof_nothing_is_read_or_written(tmp_path: Path, gate: threa
             assert not isinstance(beside.ended(), Exception)
 
 
+def test_a_store_that_is_closed_before_its_proof_is_not_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: threading.Event
+) -> None:
+    """Nobody knows yet whether it can be trusted, and it would be sealed."""
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.store.sqlite.CLOSE_FILE_BYTES", 0)
+        closed_store(tmp_path)
+    names = ("store.db", "store.db-wal", "store.seal")
+    before = [(tmp_path / name).read_bytes() for name in names]
+    later(tmp_path).close()
+    assert [(tmp_path / name).read_bytes() for name in names] == before
+
+
 def test_in_early_what_a_start_needs_is_read_and_a_write_waits(tmp_path: Path, gate: threading.Event) -> None:
     closed_store(tmp_path)
     with later(tmp_path) as store, store.early():
