@@ -70,8 +70,7 @@ def open_for_writing(
         for _ in range(4):  # a stray WAL, then damage, again, then a new store
             _prepare(files, notes)
             try:
-                later = proves_later and not again
-                opened = _open_existing(files, synchronous, notes, proves_later=later)
+                opened = _open_existing(files, synchronous, notes, proves_later=proves_later)
             except _StrayWal:
                 set_aside_beside(files, notes, BEHIND, files.wal, files.shm)
             except _Outdated as outdated:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import StoreDamaged, StoreError
-from engine.store import Batch, open_store, opening, seal
+from engine.store import Batch, open_store, opening, repair, seal
+from engine.store.lock import hold_as_reader
 from engine.store.sqlite import Store
 from tests.damage import damage_cases
 from tests.late_proofs import Beside, always, gate, later
@@ -91,6 +92,23 @@ def test_a_file_that_is_in_order_under_another_seal_is_kept_and_sealed_again(tmp
         assert dump(store) == expected
     with later(tmp_path) as store:
         assert not store.prove()
+
+
+def test_while_a_file_cannot_be_sealed_again_no_commit_names_the_seal_that_is_not_its_own(
+    tmp_path: Path,
+) -> None:
+    """Put back, the file of that seal would have had a log of another one."""
+    closed_store(tmp_path)
+    sealed = seal.read_seal(tmp_path / "store.seal")
+    assert sealed is not None
+    seal.write_seal(tmp_path / "store.seal", sealed._replace(digest=bytes(range(32))))
+    with later(tmp_path) as store:
+        reader = hold_as_reader(store.files.readers)
+        assert reader is not None
+        assert store.prove()
+        store.write(Batch())
+        assert repair.load_state(store.connection).base == b""
+        reader.release()
 
 
 def test_a_log_is_not_set_aside_for_a_seal_that_is_not_that_of_the_file(
