@@ -100,8 +100,6 @@ def start_over(core: Core, damage: StoreDamaged, since: int) -> None:
     since    `core.started_over` at a moment before the damage was found. Where it is more by now, another
              request was quicker, and the store of now is another one
     """
-    from engine.store.opening import reason_of  # there is a store: imported late, as by it
-
     with core.lock:
         if core.store is None:
             raise damage
@@ -110,7 +108,7 @@ def start_over(core: Core, damage: StoreDamaged, since: int) -> None:
         core.torn = False
         kept = _set_by_host(core)
         core.started_over += 1
-        core.store.start_over(reason_of(damage), damage)
+        core.store.start_over(damage)
         core.telling.notes += core.store.hand_over() or [GONE.format(core.store.path.parent)]
         reopen(core, kept)
 

@@ -55,7 +55,7 @@ def as_proven_later(directory: Path) -> tuple[object, ...]:
                 if store.unproven:
                     with pytest.raises(StoreDamaged):
                         store.nodes([1])
-                store.start_over(opening.reason_of(damage))
+                store.start_over(damage)
             assert not store.unproven
             return told(store, directory)
     except StoreError as error:
