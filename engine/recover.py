@@ -125,10 +125,9 @@ def start_over(core: Core, damage: StoreDamaged, since: int) -> None:
         if core.started_over != since:
             return
         core.torn = False
-        reason = damage.fields.get("reason") or damage.fields.get("row") or damage.headline
         kept = _set_by_host(core)
         core.started_over += 1
-        core.store.start_over(reason, damage)
+        core.store.start_over(damage)
         core.telling.notes += core.store.hand_over() or [GONE.format(core.store.path.parent)]
         reopen(core, kept)
 

@@ -7,6 +7,7 @@ Invariants
     C2  Deletion is one transaction; killed anywhere, the store is as before or as after.
     C3  The file is rewritten only when that gives back a quarter of it.
     C4  With the node of a collection go its members' entries, its rows, blocks, changes and cursors.
+    C5  By a row that is not as it was written nothing is deleted.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import struct
 
 from attrs import frozen
 
-from engine.store import history, repair, rows
+from engine.store import history, reading, repair, rows
+from engine.store.layout import collection_rows
 from engine.store.sqlite import Store
 
 _ROOTS = rows.ROOT_FLAG | rows.PINNED_FLAG
@@ -36,15 +38,15 @@ class Collected:
 
 
 def collect(store: Store) -> Collected:
-    """Delete what no root reaches. Reads every node once: about 3 us a node."""
+    """Delete what no root reaches. Reads every node once: about 4 us a node."""
     with store.locked() as connection:
         before = _size(store)
         edges: dict[int, bytes] = {}
         pending: list[int] = []
-        for node, flags, dependencies in connection.execute("SELECT id, flags, dependencies FROM node"):
-            edges[node] = dependencies
-            if flags & _ROOTS:
-                pending.append(node)
+        for row in reading.checked(connection.execute(f"SELECT {reading.NODE_COLUMNS} FROM node")):
+            edges[row.id] = row.dependencies
+            if row.flags & _ROOTS:
+                pending.append(row.id)
         members = _members(connection)
         kept = _reachable(edges, members, history.dependencies(connection), pending)
         deleted = [node for node in edges if node not in kept]
@@ -73,8 +75,8 @@ def collect(store: Store) -> Collected:
 
 def _members(connection: sqlite3.Connection) -> dict[int, list[int]]:
     """The members of every collection."""
-    result: dict[int, list[int]] = {id: [] for (id,) in connection.execute("SELECT id FROM collection")}
-    for collection, node in connection.execute("SELECT collection, node FROM member"):
+    result: dict[int, list[int]] = {row.id: [] for row in collection_rows(connection)}
+    for collection, node in reading.members(connection):
         result.setdefault(collection, []).append(node)
     return result
 

@@ -19,7 +19,9 @@ from typing import Any, Final
 
 import msgspec
 
+from engine.errors import StoreDamaged
 from engine.store import checksums, parts, reading
+from engine.store.checking import value_matches
 from engine.store.parts import Kept
 from engine.store.reading import select_in
 from engine.store.rows import Batch, EarlierRow, VersionRow
@@ -132,4 +134,6 @@ def _complete(connection: sqlite3.Connection, added: Sequence[EarlierRow]) -> It
             digest, held = stored.get(row[0], _NONE)
             if held is None or digest != row[4]:
                 continue  # it was stored nowhere (H3)
+            if not value_matches(held, digest):  # its record would have a checksum that agrees
+                raise StoreDamaged(table="node", row=row[0], column="value")
         yield row[0], _encode((*row[1:8], held))

@@ -17,10 +17,8 @@ from array import array
 from collections.abc import Collection
 from itertools import islice
 
-from engine.store import checksums, repair, schema
-from engine.store.checking import check
+from engine.store import checksums, reading, repair, schema
 from engine.store.layout import collection_rows
-from engine.store.reading import NODE_COLUMNS, checked
 from engine.store.statements import insert_columns, take
 
 AT_ONCE = 10_000  # rows: a MB or two
@@ -55,10 +53,9 @@ def readers(connection: sqlite3.Connection) -> dict[int, bytes]:
     """The packed readers of all nodes, as they follow from the rows. Reads every node: about 3 us each."""
     silent = {row.id for row in collection_rows(connection)}  # nobody is listed as their reader
     found: dict[int, list[int]] = {}
-    for collection, node, data, sum in connection.execute("SELECT collection, node, data, sum FROM member"):
-        check("member", node, sum, checksums.member_sum, (collection, node, data))
+    for collection, node in reading.members(connection):
         found.setdefault(node, []).append(collection)  # first of all: see engine.tables.collection C1
-    rows = checked(connection.execute(f"SELECT {NODE_COLUMNS} FROM node ORDER BY id"))
+    rows = reading.checked(connection.execute(f"SELECT {reading.NODE_COLUMNS} FROM node ORDER BY id"))
     for node, above in repair.transposed((row.id, row.dependencies) for row in rows).items():
         if node not in silent:
             found.setdefault(node, []).extend(above)

@@ -107,7 +107,7 @@ def laid_over(bundles: Iterable[ObservedRow], late: Mapping[int, bytes]) -> Iter
     """The bundles with the stamps that came late."""
     ids = sorted(late)
     for bundle in bundles:
-        concerned = ids and _between(ids, bundle.nodes)
+        concerned = _between(ids, bundle.nodes)
         if not concerned:
             yield bundle
             continue

@@ -23,6 +23,7 @@ from engine.store.directory import Files
 from engine.store.failures import NO_ROOM, SQLITE_ERRORS, lacks_descriptors
 from engine.store.lock import Held, keep_readers_out
 from engine.store.ongoing import Ongoing
+from engine.store.others import commits_of_others
 from engine.store.proof import Proof
 from engine.store.rawfile import RawFile
 
@@ -116,7 +117,8 @@ def merge(opened: Opened, *, force: bool = False) -> bool:
     """Merge the log into the main file and seal it; True: all of it.
 
     While a reader is there nothing happens, unless by `force`: then the file stays without a seal until
-    a later merge succeeds. `opened.stored` must be what the file says.
+    a later merge succeeds. So it does where another program has written, and the next opening reads all.
+    `opened.stored` must be what the file says.
     """
     free, readers = keep_readers_out(opened.files.readers)
     try:
@@ -128,6 +130,8 @@ def merge(opened: Opened, *, force: bool = False) -> bool:
             return False
         readers.release()  # all is merged, and what they read changes no more
         one = seal_of(opened.raw, seal.stamp_of(opened.raw.fd), opened.raw.digest(), opened.stored)
+        if not is_ours(opened):
+            return False
         seal.write_seal(opened.files.seal, one)
         opened.base = one.base
         return True
@@ -205,6 +209,14 @@ def _checkpoint(connection: sqlite3.Connection, mode: str) -> bool:
 def seal_of(raw: RawFile, stamp: bytes, digest: bytes, stored: rows.StateRow) -> seal.Seal:
     """The seal for the main file as it is now. The stamp was taken before the digest was (seal Z4)."""
     return seal.Seal(schema.VERSION, raw.size(), digest, checksums.state_sum(stored), stamp)
+
+
+def is_ours(opened: Opened) -> bool:
+    """Whether nobody else has committed since all was known to be ours: what others wrote is not sealed.
+
+    Asked when the digest is known. What is written later is in the log then, or makes another digest.
+    """
+    return commits_of_others(opened.connection) == opened.of_others
 
 
 def create(files: Files) -> None:

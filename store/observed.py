@@ -189,8 +189,6 @@ def _write_anew(
     given: dict[int, ObservedInput],
 ) -> int:
     new = [id for id in _range(part) if stamps.get(id) is not None]
-    if not stored and not new:
-        return 0
     # A range that is new is all in the batch, unless a node of it is older: then the rows have to say it.
     of_batch = not stored and all(map(given.__contains__, new))
     inputs = map(given.__getitem__, new) if of_batch else reading.inputs(connection, _range(part))
@@ -261,12 +259,11 @@ def _made(found: Iterable[ObservedInput]) -> Iterator[ObservedRow]:
 
 def _joined(args: list[bytes]) -> bytes:
     """The texts where each has one text and no more; else each as its bytes."""
-    whole = _encode(list(map(msgspec.Raw, args)))
     try:
-        called = _called(whole)
+        called = _called(_encode(list(map(msgspec.Raw, args))))
     except msgspec.MsgspecError:
         return _encode(args)
-    return _encode([text for (text,) in called] if _encode(called) == whole else args)
+    return _encode([text for (text,) in called])
 
 
 def _insert(connection: sqlite3.Connection, found: Sequence[ObservedRow]) -> int:

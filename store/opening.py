@@ -70,8 +70,7 @@ def open_for_writing(
         for _ in range(4):  # a stray WAL, then damage, again, then a new store
             _prepare(files, notes)
             try:
-                later = proves_later and not again
-                opened = _open_existing(files, synchronous, notes, proves_later=later)
+                opened = _open_existing(files, synchronous, notes, proves_later=proves_later)
             except _StrayWal:
                 set_aside_beside(files, notes, BEHIND, files.wal, files.shm)
             except _Outdated as outdated:
@@ -184,8 +183,6 @@ def _open_existing(files: Files, synchronous: str, notes: list[str], *, proves_l
             header = _judge(files, raw, found, sealed)
             if os.path.lexists(files.journal) and (sealed or header.is_wal):  # never ours: do not replay it
                 set_aside_beside(files, notes, STRAY, files.journal)
-            if header.kind is schema.Kind.OLDER and schema.MIGRATIONS.get(header.version) is None:
-                raise _Outdated(header.version)
             pages = pages_of_all_commits(files)
             connection = connect(files, "mode=rw")
             try:
@@ -193,8 +190,7 @@ def _open_existing(files: Files, synchronous: str, notes: list[str], *, proves_l
                 opened.of_others = commits_of_others(connection)
                 rests = found is not None and _rests_on(opened.stored, found, files)
                 ours = are_ours(connection, pages)
-                as_sealed = rests and ours and _version(files, connection) == schema.VERSION
-                if proof is not None and not as_sealed:  # what to do depends on it, at once
+                if proof is not None and not (rests and ours):  # what to do depends on it, at once
                     sealed = proof.holds()
                     proof = None
                 if found is not None and sealed:
@@ -294,13 +290,9 @@ def _migrate(opened: Opened, synchronous: str, sealed_version: int) -> bool:
     first = version = _version(opened.files, connection)
     trust(connection, synchronous)
     while version < schema.VERSION:
-        migration = schema.MIGRATIONS.get(version)
-        if migration is None:
-            raise _Outdated(first)
-        _check_schema(opened.files, connection, migration.tables)
         connection.execute("BEGIN IMMEDIATE")
         try:
-            migration.apply(connection)
+            schema.MIGRATIONS[version].apply(connection)
             _rest(connection, opened.base)
             version += 1
             connection.execute(f"PRAGMA user_version = {version}")
@@ -308,8 +300,9 @@ def _migrate(opened: Opened, synchronous: str, sealed_version: int) -> bool:
         finally:
             if connection.in_transaction:
                 connection.rollback()
-    _check_schema(opened.files, connection, schema.TABLES)
-    opened.stored = repair.load_state(connection)
+    if version != first:
+        _check_schema(opened.files, connection, schema.TABLES)
+        opened.stored = repair.load_state(connection)
     first = min(first, sealed_version)
     if first != version:
         opened.notes.append(MIGRATED.format(first, version))
@@ -344,4 +337,5 @@ def audit(opened: Opened, *, is_wal: bool = True, migrated: bool = False) -> Non
 
 def reason_of(damage: StoreDamaged) -> str:
     """What a note says of it."""
-    return ", ".join(f"{name} {text}" for name, text in damage.fields.items() if name != "store")
+    found = (f"{name} {text}" for name, text in damage.fields.items() if name != "store")
+    return damage.fields.get("reason") or ", ".join(found)

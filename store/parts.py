@@ -63,7 +63,6 @@ def of_nodes(connection: sqlite3.Connection, kept: Kept, nodes: Sequence[int]) -
     wanted = set(nodes)
     if len(wanted) <= FEW:
         rows = [row for node in wanted for row in _rows_of(connection, kept, node)]
-        rows = sorted(set(rows))
     else:
         there = _rows(connection, kept, sorted({node >> PART_BITS for node in wanted})).values()
         rows = [
@@ -250,8 +249,8 @@ def _superseded(kept: Kept, there: Sequence[Row], nodes: Sequence[int], most: in
 
 
 def _newest(there: Sequence[Row], size: int, least: int) -> list[Row]:
-    """The rows that are to be made one with the new one, oldest first: at least so many, and more where none
-    is far larger than all after it, so that a record is seldom written again."""
+    """The rows that are to be made one with the new one: at least so many, and more where none is far larger
+    than all after it, so that a record is seldom written again."""
     found: list[Row] = []
     if least > 0:
         for row in reversed(there):
@@ -259,7 +258,7 @@ def _newest(there: Sequence[Row], size: int, least: int) -> list[Row]:
                 break
             found.append(row)
             size += row.size
-    return found[::-1]
+    return found
 
 
 def _merged(

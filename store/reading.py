@@ -109,6 +109,13 @@ def readers(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, byt
     return result
 
 
+def members(connection: sqlite3.Connection) -> Iterator[tuple[int, int]]:
+    """Collection and node of every member."""
+    for collection, node, data, sum in connection.execute("SELECT collection, node, data, sum FROM member"):
+        check("member", (collection, node), sum, checksums.member_sum, (collection, node, data))
+        yield collection, node
+
+
 def inputs(connection: sqlite3.Connection, among: range | None = None) -> list[rows.ObservedInput]:
     """One joined scan, of all or of a range of ids, in their order. An input without its node is damage."""
     columns = ", ".join(f"node.{name}" for name in NODE_COLUMNS.split(", "))

@@ -3,7 +3,7 @@
 Invariants
     S1  `TABLES` is the truth, and what layout.py makes of each row of `collection`. A file whose schema
         is not exactly this text is not used (a planted trigger would run inside our own statements).
-    S2  Every version before `VERSION` has an entry in `MIGRATIONS`; None means: start empty.
+    S2  `MIGRATIONS` lead from their first version to `VERSION`. Of an older one nothing is carried over.
     S3  A migration runs in one transaction together with the new version number.
 
 Not STRICT tables: SQLite before 3.37 could not open the file, and checksums see wrong types anyway.
@@ -227,8 +227,8 @@ def _pack_history(connection: sqlite3.Connection) -> None:
     connection.execute(update, (after.total, checksums.state_sum(after)))
 
 
-# Version -> how to get to the next one; None: clean rebuild, everything is computed again.
-MIGRATIONS: Mapping[int, Migration | None] = {
+# Version -> how to get to the next one.
+MIGRATIONS: Mapping[int, Migration] = {
     1: Migration(_VERSION_1, _add_collections),
     2: Migration(_VERSION_2, _add_history),
     3: Migration(_VERSION_3, _add_observed),

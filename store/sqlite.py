@@ -31,7 +31,7 @@ from engine.store.failures import SQLITE_ERRORS, from_sqlite, is_doubtful, trans
 from engine.store.layout import Layout
 from engine.store.lock import WriterLock
 from engine.store.merging import Opened
-from engine.store.opening import open_for_writing
+from engine.store.opening import open_for_writing, reason_of
 from engine.store.others import commits_of_others
 from engine.store.rows import (
     Batch,
@@ -167,8 +167,8 @@ class Store(Tidying):
                 connection.execute("VACUUM")
             self.checkpoint()
 
-    def start_over(self, reason: str, damage: BaseException | None = None) -> None:
-        """Set the file aside and go on with an empty store; `reason` completes "was damaged (…)".
+    def start_over(self, damage: StoreDamaged) -> None:
+        """Set the file aside and go on with an empty store. A note says what `damage` says.
 
         Another store that lies in its place is nobody's to set aside: StoreError, from now on. Where `damage`
         is doubtful, it is StoreError if the disk fails, and else all of it is checked first.
@@ -180,7 +180,7 @@ class Store(Tidying):
             if not self.directory.parent.is_dir():
                 raise StoreError(store=self.path, reason="the directory that it was in is gone")
             mine = self._is_in_place()
-            doubtful = mine and damage is not None and is_doubtful(damage)
+            doubtful = mine and is_doubtful(damage)
             if doubtful:
                 with translated(self.path):
                     repair.read_whole(self.files)
@@ -193,7 +193,7 @@ class Store(Tidying):
                     if another:  # with a project that took the place of this one, say
                         WriterLock.acquire(files.lock).release()  # or tell who has it
                         raise StoreError(store=self.path, reason=ANOTHER, hint="Start again to use that one.")
-                    distrust = reason if mine and not doubtful else ""
+                    distrust = reason_of(damage) if mine and not doubtful else ""
                     self._adopt(open_for_writing(files, self.synchronous, distrust=distrust))
             except StoreError as error:
                 self._lost = error  # another process was quicker, say: what everybody is told from now on

@@ -29,7 +29,7 @@ from engine.store.directory import Files
 from engine.store.failures import translated
 from engine.store.layout import Layout, layouts
 from engine.store.lock import Held, keep_readers_out
-from engine.store.merging import copy_log, empty_log, merge, seal_of, shorten_log, sync, unseal
+from engine.store.merging import copy_log, empty_log, is_ours, merge, seal_of, shorten_log, sync, unseal
 from engine.store.ongoing import Ongoing
 from engine.store.proven import Proven
 from engine.store.rawfile import RawFile
@@ -275,7 +275,7 @@ class Tidying(Proven):
         stamp = seal.stamp_of(self._raw.fd)
         digest = self._raw.digest(beside=True, stopped=lambda: one.is_stopped)
         with one.inside():
-            if not self._is_in_place():  # the seal of another store may lie there
+            if not self._is_in_place() or not is_ours(self._opened):  # the seal of another may lie there
                 return False
             sealed = seal_of(self._raw, stamp, digest, stored)
             if self.files.wal_size():

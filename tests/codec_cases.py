@@ -93,6 +93,7 @@ EXACT: list[tuple[Any, Any]] = [
         (int | float, 1.0),
         (int | str, "1"),
         (bytes | str, b""),
+        (int | abc.Callable[[], int], 1),  # the other has no bytes
     ),
     *((Optional[int], 3), (Union[int, str], 2**70), (Decimal, Decimal("1.0")), (Decimal, Decimal("NaN"))),  # noqa: UP007, UP045  # both spellings
     *((Decimal, Decimal("sNaN3")), (UUID, UUID(int=3)), (date, date(1, 1, 1)), (timedelta, timedelta.min)),

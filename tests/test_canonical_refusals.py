@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import math
+import struct
 import sys
 from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import attrs
 import msgspec
@@ -40,6 +44,25 @@ def too_deep() -> Any:
     return value
 
 
+class Zone(tzinfo):
+    """Its offset is what its code says."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta:
+        return timedelta(hours=1)
+
+    def dst(self, moment: datetime | None) -> None:
+        return None
+
+    def tzname(self, moment: datetime | None) -> str:
+        return "UTC"
+
+
+def nameless() -> ZoneInfo:
+    """A zone of a file, which may lie anywhere: UTC."""
+    counts = struct.pack(">6l", 0, 0, 0, 0, 1, 4)
+    return ZoneInfo.from_file(io.BytesIO(b"TZif".ljust(20, b"\0") + counts + bytes(6) + b"UTC\0"))
+
+
 UNKEYABLE: list[tuple[str, Any, str | None]] = [
     ("attrs", Changeable(1), ""),
     ("dataclass", ChangeableData(1), ""),
@@ -59,6 +82,8 @@ UNKEYABLE: list[tuple[str, Any, str | None]] = [
     ("subclass of str", type("Text", (str,), {})("a"), ""),
     ("stray attribute", stray(), ""),
     ("error", ValueError("a"), ""),
+    ("a zone of its own", datetime(2020, 1, 1, tzinfo=Zone()), ""),
+    ("a zone without a name", datetime(2020, 1, 1, tzinfo=nameless()), ""),
 ]
 
 

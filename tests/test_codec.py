@@ -54,6 +54,8 @@ class Text(str):
     pass
 
 
+MOMENT: Any = datetime(2020, 1, 1)  # an `int` for the type checker
+
 NORMALISED: list[tuple[Any, Any, Any]] = [
     *(
         (float, 1, 1.0),
@@ -94,6 +96,11 @@ NORMALISED: list[tuple[Any, Any, Any]] = [
         (abc.Mapping[int, float], MappingProxyType({1: 2}), {1: 2.0}),
     ),
     (abc.Sequence[Entry | Other], (Entry("a"),), [Entry("a")]),
+    (tuple[str, ...] | abc.Sequence[int], (1,), [1]),
+    (tuple[int, str], Pair(1, "a"), (1, "a")),
+    (tuple[datetime, str], Pair(MOMENT, "a"), (MOMENT, "a")),
+    (set[str] | abc.Set[int], {1}, {1}),
+    (frozenset[str] | abc.Set[int], frozenset({1}), {1}),
 ]
 
 

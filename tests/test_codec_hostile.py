@@ -77,6 +77,7 @@ def test_pickle_is_used_only_by_who_asks_for_it() -> None:
     assert ValueCodec(ast.AST, pickled=True).freeze(value)[0]
     with pytest.raises(WrongValue):
         ValueCodec(int, pickled=True).freeze("x")
+    assert (asked.decode(asked.encode(1)), ValueCodec(int, pickled=True).freeze(1)[1]) == (1, 1)
     evil = pickle.dumps(Canary(), 5)
     for annotation in (Any, int, str, bytes, Entry, Entry | Other, list[int]):
         for payload in (evil, b"\xc1\x02" + evil, b"\xc1\x01" + evil, data):

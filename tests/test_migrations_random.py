@@ -30,7 +30,6 @@ CREATED = re.compile(r"CREATE TABLE (\w+)")
 def take_back(directory: Path, number: int) -> None:
     """Make a closed store what it would be if a version before had written it, without a history."""
     migration = schema.MIGRATIONS[number]
-    assert migration is not None
     new = [text for text in schema.TABLES if text not in migration.tables]
     later = [found[1] for text in new if (found := CREATED.match(text))]
     before = [text for text in migration.tables if text not in schema.TABLES]

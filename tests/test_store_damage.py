@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from engine.errors import (
+    StoreDamaged,
     StoreForeign,
     StoreTooNew,
 )
@@ -309,7 +310,7 @@ def test_the_note_of_a_store_that_is_set_aside_is_on_the_disk_before_it_is_renam
 def test_starting_over_goes_on_with_an_empty_store(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         store.write(graph(20))
-        store.start_over("node 3 is missing")
+        store.start_over(StoreDamaged(reason="node 3 is missing"))
         assert store.state == State()
         assert store.nodes([1]) == {}
         assert "node 3 is missing" in store.notes[-1]

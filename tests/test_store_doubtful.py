@@ -135,3 +135,19 @@ def test_what_is_malformed_whenever_it_is_read_is_set_aside(tmp_path: Path, stru
         assert store.notes[0].startswith("The store was damaged")
         assert store.state.revision == 0
     assert len(set_aside(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [("flags = flags + 64", "(table node, row 2)"), ("value = x'00'", "(table node, row 2, column value)")],
+)
+def test_the_note_of_a_row_that_is_damaged_says_which(tmp_path: Path, damage: str, told: str) -> None:
+    """It said: the store was damaged (2)."""
+    with Engine(tmp_path) as db:
+        db.set(number, 5)
+        assert db.get(answer, 1) == 6
+    with Engine(tmp_path) as db:
+        assert db.store is not None
+        db.store.connection.execute(f"UPDATE node SET {damage} WHERE id = 2")
+        assert (db.get(answer, 1), db.get(number)) == (42, 41)
+        assert told in db.notes()[0]

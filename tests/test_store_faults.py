@@ -95,7 +95,7 @@ def test_a_store_that_is_removed_while_it_is_open_is_noticed_at_the_next_commit(
         shutil.rmtree(tmp_path / "s")
         with pytest.raises(StoreDamaged, match="removed or replaced"):
             store.write(graph(5, revision=2))
-        store.start_over("it was removed")
+        store.start_over(StoreDamaged(reason="it was removed"))
         store.write(graph(5, revision=2))
         assert store.state.revision == 2
     with open_store(tmp_path / "s") as store:
@@ -109,7 +109,7 @@ def test_a_store_that_another_process_took_over_says_so_to_everybody(tmp_path: P
         with open_store(directory):
             for _ in range(2):
                 with pytest.raises(StoreInUse):
-                    store.start_over("was removed")
+                    store.start_over(StoreDamaged(reason="was removed"))
                 with pytest.raises(StoreInUse):
                     store.nodes([1])
 
@@ -151,7 +151,7 @@ def test_who_asks_while_another_thread_sets_the_store_aside_waits_for_the_new_on
         store.write(graph(5))
         monkeypatch.setattr("engine.store.sqlite.open_for_writing", slowly)
         with ThreadPoolExecutor(2) as pool:
-            starting = pool.submit(store.start_over, "of a test")
+            starting = pool.submit(store.start_over, StoreDamaged(reason="of a test"))
             assert began.wait(120)
             proven = pool.submit(store.prove)
             early = wait([proven], 0.2).done

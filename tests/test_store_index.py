@@ -307,3 +307,10 @@ def test_half_an_index_is_damage(tmp_path: Path, harm: str) -> None:
         store.connection.execute(harm)
         with pytest.raises(StoreDamaged, match="readers"):
             store.check_invariants()
+
+
+def test_a_node_without_readers_has_no_row_at_the_end_of_a_build_either(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        readers = [(1, packed(2)), (2, b"")]
+        store.write(Batch([node(1), node(2, 1)], readers=readers, extent=Extent.ALL))
+        assert store.readers([1, 2]) == {1: packed(2)}

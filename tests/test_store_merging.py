@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from engine.errors import StoreFull
+from engine.errors import StoreDamaged, StoreFull
 from engine.store import lock, merging, ongoing, open_store, opening, seal, tidying
 from engine.store.rawfile import RawFile
 from tests.merging_world import LIMIT, SLICE, STEPS, Halt, fill, make_logs_small, merged_beside
@@ -141,7 +141,7 @@ def test_a_store_that_starts_over_meanwhile_has_nothing_of_the_thread(
         fill(store)
         assert halt.reached.wait(120)
         threading.Timer(0.05, halt.goes_on).start()
-        store.start_over("of a test")
+        store.start_over(StoreDamaged(reason="of a test"))
         store.notes.clear()
         store.write(graph(5))
         expected = dump(store)

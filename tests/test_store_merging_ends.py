@@ -9,12 +9,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from engine.errors import ForkedEngine, StoreError
+from engine.errors import ForkedEngine, StoreDamaged, StoreError
 from engine.store import merging, ongoing, open_store, seal, tidying
 from engine.store.lock import Held, keep_readers_out
 from engine.store.rawfile import RawFile
@@ -219,6 +220,23 @@ def test_what_lies_in_the_place_of_a_store_by_now_is_left_alone(
     assert [(mine / name).read_bytes() for name in names] == before
     with open_store(mine) as store:
         assert (store.notes, store.audited, dump(store)) == ([], False, expected)
+
+
+def test_what_another_program_writes_before_the_log_is_emptied_is_not_sealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was sealed as ours, and no row was missed by anybody."""
+    halt = Halt(monkeypatch, tidying, "empty_log")
+    with open_store(tmp_path) as store:
+        fill(store)
+        assert halt.reached.wait(120)
+        with closing(sqlite3.connect(store.path)) as connection, connection:
+            connection.execute("DELETE FROM readers WHERE dependency = 7")
+        halt.goes_on()
+        until(lambda: not store.is_merging)
+        assert (store.files.wal_size(), store.files.seal.exists()) == (0, False)
+        with pytest.raises(StoreDamaged, match="another program wrote to it"):
+            store.write(graph(5))
 
 
 def test_a_store_that_was_deleted_meanwhile_does_not_come_back(

@@ -141,6 +141,12 @@ def test_what_the_host_sets_and_what_is_deleted_leaves_the_stamps_beside_the_bun
         assert {found[id][2] for id in range(30, 60) if id in found} == {b"second"}
         assert found.keys() == in_rows(store).keys() == {*several} - {40, 41}
         store.check_invariants()
+        third = [InputRow(id, b"third") for id in several if id not in (40, 41)]
+        store.write(Batch(nodes=pinned, inputs=third))
+        found = in_bundles(store)
+        assert {found[id][2] for id in range(1, 30)} == {b""}
+        assert {found[id][2] for id in range(30, 60) if id in found} == {b"third"}
+        store.check_invariants()
         store.write(Batch(deleted=list(several)))
         assert count_bundles(store) == 0
         store.check_invariants()

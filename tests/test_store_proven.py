@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from engine.errors import StoreDamaged, StoreError
-from engine.store import Batch, open_store, opening
+from engine.store import Batch, open_store, opening, repair, seal
+from engine.store.lock import hold_as_reader
 from engine.store.sqlite import Store
 from tests.damage import damage_cases
 from tests.late_proofs import Beside, always, gate, later
-from tests.stores import closed_store, copy, database, dump, node
+from tests.stores import closed_store, copy, database, dump, graph, node
 
 __all__ = ["always", "gate"]  # fixtures
 
@@ -54,7 +55,7 @@ def as_proven_later(directory: Path) -> tuple[object, ...]:
                 if store.unproven:
                     with pytest.raises(StoreDamaged):
                         store.nodes([1])
-                store.start_over(damage.fields.get("reason") or opening.reason_of(damage))
+                store.start_over(damage)
             assert not store.unproven
             return told(store, directory)
     except StoreError as error:
@@ -93,6 +94,40 @@ def test_a_file_that_is_in_order_under_another_seal_is_kept_and_sealed_again(tmp
         assert not store.prove()
 
 
+def test_while_a_file_cannot_be_sealed_again_no_commit_names_the_seal_that_is_not_its_own(
+    tmp_path: Path,
+) -> None:
+    """Put back, the file of that seal would have had a log of another one."""
+    closed_store(tmp_path)
+    sealed = seal.read_seal(tmp_path / "store.seal")
+    assert sealed is not None
+    seal.write_seal(tmp_path / "store.seal", sealed._replace(digest=bytes(range(32))))
+    with later(tmp_path) as store:
+        reader = hold_as_reader(store.files.readers)
+        assert reader is not None
+        assert store.prove()
+        store.write(Batch())
+        assert repair.load_state(store.connection).base == b""
+        reader.release()
+
+
+def test_a_log_is_not_set_aside_for_a_seal_that_is_not_that_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log does not name that seal. Whether it is that of the file has to be known at once."""
+    monkeypatch.setattr("engine.store.sqlite.CLOSE_FILE_BYTES", 0)
+    with open_store(tmp_path) as store:
+        store.write(graph(40))
+        store.checkpoint()
+        store.write(graph(60, revision=2))
+        expected = dump(store)
+    found = seal.read_seal(tmp_path / "store.seal")
+    assert found is not None
+    seal.write_seal(tmp_path / "store.seal", found._replace(digest=bytes(32), state=bytes(16)))
+    with later(tmp_path) as store:
+        assert (store.notes, dump(store)) == ([opening.AUDITED], expected)
+
+
 def test_before_the_proof_nothing_is_read_or_written(tmp_path: Path, gate: threading.Event) -> None:
     closed_store(tmp_path)
     calls: list[Callable[[Store], object]] = [
@@ -118,6 +153,19 @@ def test_before_the_proof_nothing_is_read_or_written(tmp_path: Path, gate: threa
             assert (database(tmp_path).read_bytes(), store.files.wal_size()) == before
             gate.set()
             assert not isinstance(beside.ended(), Exception)
+
+
+def test_a_store_that_is_closed_before_its_proof_is_not_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: threading.Event
+) -> None:
+    """Nobody knows yet whether it can be trusted, and it would be sealed."""
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.store.sqlite.CLOSE_FILE_BYTES", 0)
+        closed_store(tmp_path)
+    names = ("store.db", "store.db-wal", "store.seal")
+    before = [(tmp_path / name).read_bytes() for name in names]
+    later(tmp_path).close()
+    assert [(tmp_path / name).read_bytes() for name in names] == before
 
 
 def test_in_early_what_a_start_needs_is_read_and_a_write_waits(tmp_path: Path, gate: threading.Event) -> None:

@@ -14,7 +14,7 @@ import pytest
 from engine import Engine, query, table
 from engine.errors import StoreReadOnly
 from engine.store import QueryRow, open_store
-from tests.stores import dump, graph, run
+from tests.stores import closed_store, dump, graph, run
 
 
 def test_a_batch_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -78,8 +78,11 @@ def test_a_reader_sees_whole_revisions_and_moves_on_when_told(tmp_path: Path) ->
             assert reader.refresh()
             assert dump(reader) == dump(store)
             assert not reader.refresh()
+            before = dump(reader)
+            store.write(graph(30, revision=4))
             with pytest.raises(StoreReadOnly):
                 reader.write(graph(30))
+            assert dump(reader) == before
             with pytest.raises(sqlite3.OperationalError):
                 reader.connection.execute("DELETE FROM node")
             reader.check_invariants()
@@ -175,3 +178,18 @@ def test_where_indexes_cannot_be_made_after_a_commit_its_rows_are_written_once(
         assert not db.store.put_off
         assert (db.get(pairs.count), len(db.get(pairs.where, name="name 1"))) == (40, 10)
         db.store.check_invariants()
+
+
+def test_who_reads_a_copy_without_locks_leaves_it_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.store.sqlite.CLOSE_FILE_BYTES", 0)  # a log is left
+        expected = closed_store(tmp_path)
+    for name in ("lock", "lock.readers"):
+        (tmp_path / name).unlink()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with open_store(tmp_path, read_only=True) as store:
+        assert dump(store) == expected
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "store.db-shm"}
+    assert after == {name: data for name, data in before.items() if name != "store.db-shm"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from engine import Engine, input
-from engine.errors import StoreError, StoreFull
+from engine.errors import StoreDamaged, StoreError, StoreFull
 from engine.store import Batch, open_store, opening, seal
 from engine.store.sqlite import Store
 from tests.stores import closed_store, connect_by, copy, database, dump, set_aside, unsealed
@@ -232,7 +232,7 @@ def test_where_a_store_in_use_cannot_be_made_anew_the_next_opening_tells_why_it_
         assert db._core.store is not None
         patch.setattr(opening, "create", fails)
         with pytest.raises(StoreFull):
-            db._core.store.start_over("of a test")
+            db._core.store.start_over(StoreDamaged(reason="of a test"))
     [note] = notes_of(tmp_path)
     assert note.startswith("The store was damaged (of a test)")
     assert notes_of(tmp_path) == []

@@ -26,7 +26,6 @@ def of_version(
     number: int, directory: Path, monkeypatch: pytest.MonkeyPatch, revisions: int = 3
 ) -> tuple[object, ...]:
     migration = schema.MIGRATIONS[number]
-    assert migration is not None
     text = "".join(migration.tables)
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == TEXTS[number]
     with monkeypatch.context() as patch:
@@ -146,7 +145,6 @@ def test_a_migration_that_is_interrupted_is_made_again(
 ) -> None:
     expected = version_1(tmp_path, monkeypatch)
     migration = schema.MIGRATIONS[1]
-    assert migration is not None
     apply = migration.apply
 
     def fail(connection: sqlite3.Connection) -> None:

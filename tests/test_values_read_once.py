@@ -11,6 +11,7 @@ import pytest
 from attrs import frozen
 
 from engine import Engine, UnstorableValue, input, query
+from tests.values import self_containing
 
 
 async def async_numbers() -> AsyncIterator[int]:
@@ -151,6 +152,17 @@ def test_a_coroutine_is_none_either() -> None:
         db.get(asked)
     coroutine.close()
     assert "Return what comes of it" in str(caught.value)
+
+
+def test_what_contains_itself_is_gone_through_once() -> None:
+    value = self_containing()
+
+    @query(persist=False)
+    def asked() -> Any:
+        return value
+
+    with Engine(None) as db:
+        assert db.get(asked) is value
 
 
 def test_it_heals_when_it_is_a_tuple(lines: Any) -> None:
