@@ -51,11 +51,6 @@ def fails_or_not(number: int) -> int:
     return hub() + doubled(number)
 
 
-@query
-def unless_two() -> int:
-    return sum(each(doubled, range(MEMBERS))) if hub() != 2 else 0
-
-
 total = fold(each=numbers, of=member, into=Sum())
 
 
@@ -106,23 +101,6 @@ def test_who_reads_a_changed_hub_is_brought_up_to_date_with_few_statements(
     assert len(selects) <= 6 * pieces + 20  # rows, dependencies, readers, values; what members gave before
     tried = SAMPLE if processes else 0  # run one by one, to learn what a member costs
     assert len([text for text in selects if text.startswith("SELECT value")]) <= 5 + tried
-
-
-def test_a_key_that_reads_nothing_of_what_it_read_before_lets_go_of_it_with_few_statements(
-    tmp_path: Path,
-) -> None:
-    with Engine(tmp_path / "store") as db:
-        assert db.get(unless_two) == 2 * sum(range(MEMBERS))
-    with Engine(tmp_path / "store") as db:
-        db.set(hub, 2)
-        found = reads(db)
-        assert db.get(unless_two) == 0
-        assert sum(text.startswith("SELECT dependency") for text in found) < 10
-        db.check_invariants()
-    with Engine(tmp_path / "store") as db:
-        db.set(own.key(3), 4)
-        assert db.get(unless_two) == 0
-        assert db.counts().executed == 0  # none of them has it among its readers
 
 
 def test_many_changed_inputs_are_followed_with_few_statements(stored: Path) -> None:
