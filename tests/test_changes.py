@@ -11,6 +11,7 @@ from unittest import mock
 
 import pytest
 
+import engine.request
 import engine.tables.changes
 import engine.tables.log
 from engine import ChangedInsideQuery, Engine, Transient, input, query, table
@@ -263,7 +264,7 @@ def test_what_another_thread_brings_up_to_date_meanwhile_is_told_whole(
     feed = db.changes(slow, since="one")
     entered, go = Event(), Event()
     other = Thread(target=db.get, args=(slow,))
-    settle = engine.tables.changes.demand
+    settle = engine.request.demand
 
     def overtaken(*asked: Any) -> None:
         if waits:
