@@ -121,8 +121,7 @@ class History:
         Without its rows: it is compared, and what it read. To read them takes longer than all else.
         """
         row = self._row_of(core, node, info, with_rows=False)
-        made = from_row(row) if row is not None else None
-        return made and next((one for one in self.of(core, node) if one.same(made)), made)
+        return from_row(row) if row is not None else None
 
     def _row_of(self, core: Core, node: int, info: QueryInfo, *, with_rows: bool = True) -> EarlierRow | None:
         graph = core.graph

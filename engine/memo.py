@@ -202,20 +202,16 @@ def replace_dependencies(core: Core, node: int, reads: Reads) -> None:
         return
     note_calls(core, node, [read for read in reads if read > 0])
     before = set(entries(graph.below(node))) if old else set()
+    gone = before - reads.keys()
     graph.dependencies[node] = new
-    readers = graph.readers
-    missing = [entry for entry in reads if entry > 0 and readers[entry] is None]
-    if missing:
-        load_readers(core, missing)
+    load_readers(core, [*(entry for entry in reads if entry > 0), *gone])
     keep = core.store is not None
     for entry in reads:
         if entry > 0 and entry not in before:
             graph.add_reader(entry, node)
             if keep:
                 core.unsaved.readers[entry] = None
-    for gone in before - reads.keys():
-        if readers[gone] is None:
-            load_readers(core, [gone])
-        graph.remove_reader(gone, node)
+    for entry in gone:
+        graph.remove_reader(entry, node)
         if keep:
-            core.unsaved.readers[gone] = None
+            core.unsaved.readers[entry] = None

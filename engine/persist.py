@@ -122,7 +122,7 @@ def load_readers(core: Core, nodes: Iterable[int]) -> None:
     """Bring the readers of nodes into memory."""
     readers = core.graph.readers
     missing = [node for node in nodes if readers[node] is None]
-    packed = core.store.readers(missing) if core.store is not None else {}
+    packed = core.store.readers(missing) if missing and core.store is not None else {}
     for node in missing:
         back = array("I")
         back.frombytes(packed.get(node, b""))

@@ -180,9 +180,8 @@ class Running(Request):
         kept, core = self._kept(table), self.core
         with core.lock:
             node = locate.find(core, table.member, (key,))
-            if not kept.has_member(node):
+            if node is None or not kept.is_member(node):
                 return ()
-            assert node is not None
             self.reads[node] = None
             if core.graph.flags[node] & (ERROR | TRANSIENT):
                 answer.answer(core, node, self)  # raises

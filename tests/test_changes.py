@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from threading import Event, Thread
+from typing import Any
 from unittest import mock
 
 import pytest
 
+import engine.request
+import engine.tables.changes
 import engine.tables.log
 from engine import ChangedInsideQuery, Engine, Transient, input, query, table
 from engine.tables.changes import LATE
@@ -238,6 +242,46 @@ def test_a_transient_failure_takes_no_cursor_forward(tmp_path: Path) -> None:
         for delta in feed:
             mirror.apply(delta)
         assert mirror.rows == {Note("a", 2), Note("b", 2)}
+
+
+def test_what_another_thread_brings_up_to_date_meanwhile_is_told_whole(
+    db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[Callable[[], object]] = []
+
+    @query
+    def both() -> tuple[str, ...]:
+        return "a", "b"
+
+    @table(each=both)
+    def slow(key: str) -> Iterable[Note]:
+        number = cell(key)
+        if key == "b":
+            for wait in waits:
+                wait()
+        yield Note(key, number)
+
+    feed = db.changes(slow, since="one")
+    entered, go = Event(), Event()
+    other = Thread(target=db.get, args=(slow,))
+    settle = engine.request.demand
+
+    def overtaken(*asked: Any) -> None:
+        if waits:
+            go.set()
+        settle(*asked)
+        if not waits:  # the other thread is amid the members of a later revision when we come to tell
+            waits.extend((entered.set, go.wait))
+            put(db, a=1, b=2)
+            other.start()
+            entered.wait()
+
+    monkeypatch.setattr(engine.tables.changes, "demand", overtaken)
+    try:
+        assert brief(next(iter(feed))) == ("reset", ["a1", "b2"], [])
+    finally:
+        go.set()
+        other.join()
 
 
 def test_a_query_cannot_follow_changes(db: Engine) -> None:

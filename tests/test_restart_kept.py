@@ -165,3 +165,32 @@ def test_forget_runs_what_matches_and_cuts_off(root: Path) -> None:
         watch.get(report)
         assert sorted(watch.ran) == sorted(watch.cut)
         assert len(watch.ran) == 6
+
+
+def test_a_key_that_reads_nothing_of_what_it_read_before_lets_go_of_it_with_few_statements(
+    tmp_path: Path,
+) -> None:
+    size = 100
+
+    @query
+    def doubled(number: int) -> int:
+        return 2 * setting(f"n{number}")
+
+    @query
+    def unless_off() -> int:
+        return len(each(doubled, range(size))) if not setting("off") else 0
+
+    with Engine(tmp_path / "store") as db:
+        assert db.get(unless_off) == size
+    with Engine(tmp_path / "store") as db:
+        db.set(setting.key("off"), 1)
+        assert db.store is not None
+        said: list[str] = []
+        db.store.connection.set_trace_callback(said.append)
+        assert db.get(unless_off) == 0
+        assert sum(text.startswith("SELECT dependency") for text in said) < 10
+        db.check_invariants()
+    with Engine(tmp_path / "store") as db:
+        db.set(setting.key("n3"), 4)
+        assert db.get(unless_off) == 0
+        assert db.counts().executed == 0  # none of them has it among its readers

@@ -200,9 +200,7 @@ def _parted(entries: list[tuple[int, Entry]], netted: int) -> list[Part]:
     parts = [(revision, list(group)) for revision, group in groupby(rest, lambda one: one[1][0])]
     if len(parts) > LATE:
         return [(parts[-1][0], entries)]
-    if late and parts and parts[0][0] == late[-1][1][0]:
-        parts[0] = parts[0][0], late + parts[0][1]
-    elif late:
+    if late:  # what is netted is of revisions that were over by then: none of them goes on in `parts`
         parts.insert(0, (late[-1][1][0], late))
     return parts
 

@@ -1,7 +1,8 @@
 """Kept table: the rows of one table in one engine, and whom a changed row concerns.
 
 Invariants
-    T1  Every lookup that has a memo is found by a pattern: its mode, its columns, the length of a beginning.
+    T1  Every lookup of rows that has a memo is found by a pattern: its mode, its columns, the length of a
+        beginning. `of` and `failures` need none: who is a member, and who fails, is told of each by itself.
     T2  A row that comes or goes forces the lookups whose values it has, and no others.
 """
 
@@ -113,7 +114,7 @@ class KeptTable(Collection):
     def _known_cycles(self) -> set[int]:
         """Members whose value is a cycle. After a restart they are looked for, if the table failed then."""
         if self._cycles is None:
-            told = self._all_failures() if self.failing else []
+            told = self.failures() if self.failing else []
             ours = f"{CycleError.__name__}: {CycleError.headline}"  # that of `graphlib` has the same name
             self._cycles = {node for node, why in told if why.startswith(ours)}
         return self._cycles
@@ -184,8 +185,6 @@ class KeptTable(Collection):
                 for one in fed:
                     key_changed(self.core, one, value)
         for mode, columns, length in self.patterns:
-            if mode in (OF, FAILURES):
-                continue
             several = {tuple([row[names[name]] for name in columns]) for row in changed}
             for values in several:
                 self._force_pattern(mode, columns, length, values)
@@ -262,28 +261,17 @@ class KeptTable(Collection):
 
     def failures(self) -> list[tuple[int, str]]:
         """Members whose rows could not be computed, and why."""
-        self._remember(FAILURES, (), 0)
-        return self._all_failures()
-
-    def _all_failures(self) -> list[tuple[int, str]]:
         found: dict[int, bytes | None] = {}
         if self.core.store is not None:
             found.update({row.node: row.data for row in self.core.store.derived.members(self.node)})
         found.update(self.news)
         return [(node, data.decode()) for node, data in found.items() if data]
 
-    def has_member(self, node: int | None) -> bool:
-        """Whether a node is a member; from now on its coming and going forces who asked."""
-        self._remember(OF, (), 0)
-        return node is not None and self.is_member(node)
-
     def looked_up(self, mode: str, terms: tuple[Any, ...]) -> None:
         """Somebody looked rows up, here or in a worker (T1)."""
-        self._remember(mode, tuple(terms[::2]), len(terms[1]) if mode == STARTING else 0)
-
-    def _remember(self, mode: str, columns: tuple[str, ...], length: int) -> None:
-        if (mode, columns, length) not in self.patterns:
-            self.patterns[mode, columns, length] = None
+        pattern = mode, tuple(terms[::2]), len(terms[1]) if mode == STARTING else 0
+        if pattern not in self.patterns:
+            self.patterns[pattern] = None
             self.dirty = True
 
     @property

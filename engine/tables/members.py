@@ -36,8 +36,7 @@ def leave(core: Core, one: Collection, node: int) -> None:
     """A member is none any more. The lock is held."""
     graph = core.graph
     load(core, (node,))
-    if graph.readers[node] is None:
-        load_readers(core, [node])
+    load_readers(core, (node,))
     info = core.info_of(node)
     if core.history is not None and info is not None:
         core.history.remember(core, node, info)  # its rows go, and it may come again
