@@ -102,6 +102,23 @@ def test_a_body_edit_runs_the_tables_of_its_file_and_the_callers_of_names_gained
         graph.check()
 
 
+def test_a_new_file_of_a_package_resolves_no_other_again_that_imports_from_the_package_itself(
+    tmp_path: Path,
+) -> None:
+    tree = {
+        "pkg/__init__.py": "",
+        "pkg/a.py": "from . import b\n\ndef main():\n    b.f()\n",
+        "pkg/b.py": "def f(): ...\n",
+    }
+    with Graph(tmp_path, tree) as graph:
+        graph.ask()
+        ran = graph.write({"pkg/new.py": "def g(): ...\n"})
+        assert not set(own("pkg/a.py", *OF_FACTS)).intersection(ran)
+        assert {"find_child('pkg', 'b')", "package_in('pkg')"} <= set(ran)
+        assert set(own("pkg/new.py", *OF_FACTS)) <= set(ran)
+        graph.check()
+
+
 def test_a_new_export_binds_what_was_imported_in_vain_and_unbinds_it_when_it_goes(tmp_path: Path) -> None:
     tree = {**LIBRARY, "app.py": "from lib import new\n\ndef main():\n    new()\n"}
     wanted = sorted(

@@ -20,6 +20,8 @@ from engine.cli.output import tell
 from engine.message import escaped
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from engine import Counts, Engine, Event
 
 DELAY_SECONDS: Final = 0.3  # shorter work shows nothing; importing rich takes half of it
@@ -28,6 +30,18 @@ FIRST_SECONDS: Final = 3.0  # until a log is told what is done: silence looks li
 NEXT_SECONDS: Final = 10.0  # between lines of a log
 STEP_SECONDS: Final = 0.1
 KEY_WIDTH: Final = 60  # characters
+
+
+@contextlib.contextmanager
+def told_if_long(doing: str) -> Iterator[None]:
+    """Tell once what is done if the block takes longer than FIRST_SECONDS, on a terminal too."""
+    timer = threading.Timer(FIRST_SECONDS, tell, (escaped(doing),))
+    timer.name, timer.daemon = "engine-progress", True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Progress:

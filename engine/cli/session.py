@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -89,19 +89,20 @@ def writing(
     from engine.message import escaped
 
     try:
-        db = Engine(
-            None if in_memory else settings.store,
-            root=settings.root,
-            workers=settings.workers,
-            processes=settings.processes,
-            limits=settings.limits,
-            strict=settings.strict,
-            depth_limit=settings.depth_limit,
-            history=settings.history,
-            max_memory=None if in_memory else settings.max_memory,
-            synchronous=settings.synchronous,
-            read_only=read_only,
-        )
+        with _opening(settings):
+            db = Engine(
+                None if in_memory else settings.store,
+                root=settings.root,
+                workers=settings.workers,
+                processes=settings.processes,
+                limits=settings.limits,
+                strict=settings.strict,
+                depth_limit=settings.depth_limit,
+                history=settings.history,
+                max_memory=None if in_memory else settings.max_memory,
+                synchronous=settings.synchronous,
+                read_only=read_only,
+            )
     except StoreInUse as error:
         error.hint = hint
         raise
@@ -124,6 +125,13 @@ def writing(
         raise
     finally:
         tell_notes(db)
+
+
+def _opening(settings: Settings) -> AbstractContextManager[None]:
+    """A store that was not closed in order is checked as a whole: 2 GB take a minute, like a hang."""
+    from engine.cli.progress import told_if_long
+
+    return told_if_long(f"opening the store {settings.store}: all of it is read once")
 
 
 def tell_roots(settings: Settings) -> None:
@@ -170,7 +178,8 @@ def reading(settings: Settings) -> Iterator[Engine]:
     from engine import Engine
 
     check_store(settings)
-    db = Engine(settings.store, root=settings.root, read_only=True)
+    with _opening(settings):
+        db = Engine(settings.store, root=settings.root, read_only=True)
     try:
         with db:
             yield db

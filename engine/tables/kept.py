@@ -4,7 +4,8 @@ Invariants
     P1  Every member has all its rows in one place: in `fresh`, or in the store. What is in `fresh` counts.
     P2  `fresh` is emptied by a commit that wrote it, and by nothing else: without a store it is all there is.
     P3  The lock of the core is held.
-    P4  What was read ahead, or last, is what the store has: it is let go when a commit changes that.
+    P4  What was read ahead, or last, is what the store has: it is let go when a commit changes that, and when
+        all members are right.
     P5  A member in `_deltas` is in `fresh`: the delta is what leads there from the rows that the store has.
 
 Not here: what changed rows mean for others (collect).
@@ -65,6 +66,11 @@ class KeptRows:
             missing = [member for member in members if member not in self.fresh]
             found = self._stored.stored_rows_of(self._node, missing)
             self._ahead.update({member: found.get(member, NONE) for member in missing})
+
+    def let_go_ahead(self) -> None:
+        """What was read ahead is not wanted any more."""
+        self._ahead.clear()
+        self._latest = 0, NONE
 
     def _known(self, member: int) -> StoredRows | None:
         """What the store has of a member, if it was read."""
@@ -155,10 +161,18 @@ class KeptRows:
         return self._stored is not self._attached
 
     def committed(self) -> None:
-        """The batch was written."""
+        """The batch was written.
+
+        The rows of members that it said nothing of are what they were. A long update commits every two
+        seconds: see test_rows_that_were_read_ahead_outlive_a_commit_amid_them.
+        """
+        if self.is_detached:
+            self.let_go_ahead()
         self._stored = self._attached
-        self._ahead.clear()
-        self._latest = 0, NONE
+        for member in self.fresh:
+            self._ahead.pop(member, None)
+        if self._latest[0] in self.fresh:
+            self._latest = 0, NONE
         self._deltas.clear()
         self.fresh.clear()
         self.unseen.clear()

@@ -77,6 +77,7 @@ class KeptTable(Collection):
 
     def conclude(self) -> None:
         """See `Collection.conclude`. That a function is wrong for all members would look like no rows."""
+        self.kept.let_go_ahead()
         failed, self._failed, once = self._failed, "", f"no rows {self.name}"
         if self.sum:
             self.core.telling.over(once)

@@ -95,8 +95,13 @@ def find_below(directories: tuple[str, ...], name: str) -> Location | None:
     return location
 
 
+@query
 def package_in(directory: str) -> Location:
-    """The package that a directory itself is: with a file where it has an `__init__`."""
+    """The package that a directory itself is: with a file where it has an `__init__`.
+
+    A node, since all files of a package that say `from . import name` ask for it: its listing is another one
+    with each file that comes or goes.
+    """
     files = contents(directory).files
     if _has(files, SOURCE):
         return Location("package", join(directory, SOURCE), (directory,))
