@@ -152,3 +152,13 @@ def test_who_names_a_plugin_in_one_file_gets_its_fixtures_there_alone(root: Path
         assert reached(db, "lib.py:price") == {"deep/test_first.py:test_it"}
         assert reached(db, "lib.py:seed") == {"deep/test_first.py:test_it"}
         assert files_of(db, "tools/more.py") == ["deep/test_first.py"]
+
+
+def test_whether_tests_get_what_is_no_fixture_is_not_asked_of_what_it_uses(tmp_path: Path) -> None:
+    (tmp_path / "lib.py").write_text("\n".join(f"def f{n}():\n    f{n - 1}()\n" for n in range(1, 41)))
+    with Engine(None, root=tmp_path) as db:
+        asked: list[str] = []
+        db.listen(lambda event: asked.append(str(getattr(event, "key", ""))))
+        assert len(db.get(python.affected_by, ("lib.py:f1",)).definitions) == 40
+        assert not [key for key in asked if "source='lib.py:f" in key]
+        assert len({key for key in asked if "target='lib.py:f" in key}) == 40
