@@ -94,7 +94,8 @@ def called(root: Path) -> dict[str, set[str]]:
     beside = root.parent / "beside"
     beside.mkdir(exist_ok=True)
     (beside / "recorder.py").write_text(RECORDER)
-    options = ["-q", "-p", "recorder", "-p", "shop_plugin"]  # as if it were installed
+    options = ["-q", "-p", "recorder"]
+    options += ["-p", "shop_plugin"] if (root / "shop_plugin.py").exists() else []  # as if it were installed
     environment = {
         **os.environ,
         "PYTHONPATH": f"{beside}{os.pathsep}{root}",
@@ -152,6 +153,48 @@ def test_who_names_a_plugin_in_one_file_gets_its_fixtures_there_alone(root: Path
         assert reached(db, "lib.py:price") == {"deep/test_first.py:test_it"}
         assert reached(db, "lib.py:seed") == {"deep/test_first.py:test_it"}
         assert files_of(db, "tools/more.py") == ["deep/test_first.py"]
+
+
+RENAMED = {
+    "lib.py": "CALLED = []\n"
+    + "".join(
+        f"\ndef {name}():\n    CALLED.append('{name}')\n"
+        for name in ("database", "client", "outer", "inner", "method", "other", "plain")
+    ),
+    "fixtures.py": (
+        "import pytest\nimport lib\n\n@pytest.fixture(name='db')\ndef database():\n    lib.database()\n\n"
+        "@pytest.fixture(name='http')\ndef client():\n    lib.client()\n"
+    ),
+    "conftest.py": (
+        "import pytest\nimport lib\nfrom fixtures import database\n\n"
+        "@pytest.fixture\ndef page():\n    lib.outer()\n\n@pytest.fixture\ndef plain():\n    lib.plain()\n"
+    ),
+    "test_one.py": (
+        "import pytest\nimport lib\nfrom fixtures import client as renamed\n\n"
+        "@pytest.fixture(name='page')\ndef own_page(page):\n    lib.inner()\n\n"
+        "@pytest.fixture(name='other')\ndef plain():\n    lib.other()\n\n"
+        "def test_db(db):\n    pass\n\ndef test_http(http):\n    pass\n\n"
+        "def test_page(page):\n    pass\n\ndef test_plain(plain):\n    pass\n\n"
+        "class TestIn:\n    @pytest.fixture(name='page')\n    def in_class(self, page):\n"
+        "        lib.method()\n\n    def test_in(self, page):\n        pass\n"
+    ),
+}
+
+
+def test_a_renamed_fixture_is_given_by_its_new_name_alone_wherever_it_is_imported(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    for path, text in RENAMED.items():
+        (root / path).write_text(text)
+    really = called(root)
+    assert really["outer"] == really["inner"] == {"test_one.py:test_page", "test_one.py:TestIn.test_in"}
+    assert sorted(really) == ["client", "database", "inner", "method", "outer", "plain"]
+    with Engine(None, root=root) as db:
+        assert {name: reached(db, f"lib.py:{name}") for name in really} == really
+        assert reached(db, "lib.py:other") == set()
+        (root / "fixtures.py").write_text(RENAMED["fixtures.py"].replace("'db'", "'store'"))
+        db.sync()
+        assert reached(db, "lib.py:database") == set()
 
 
 def test_whether_tests_get_what_is_no_fixture_is_not_asked_of_what_it_uses(tmp_path: Path) -> None:

@@ -37,10 +37,10 @@ def renamed(place: str, name: str) -> str:
 def request(survey: Survey, scope: Scope, node: Any) -> None:
     """Note what a function or class asks for, and a fixture that pytest gives under another name."""
     survey.marked += [(scope, name, FIXTURE) for name in _requested(node) if name != scope.receiver]
-    name = "" if node.__class__ is ast.ClassDef else _given_name(node)
-    if name:
+    scope.given_as = "" if node.__class__ is ast.ClassDef else _given_name(node)
+    if scope.given_as:
         qualified = scope.prefix.removesuffix(".<locals>.")
-        survey.renamed.append((renamed(qualified.rpartition(".")[0], name), qualified))
+        survey.renamed.append((renamed(qualified.rpartition(".")[0], scope.given_as), qualified))
 
 
 def tell(survey: Survey, scope: Scope, variable: str, value: Any, context: str) -> None:
