@@ -155,6 +155,18 @@ def test_who_names_a_plugin_in_one_file_gets_its_fixtures_there_alone(root: Path
         assert files_of(db, "tools/more.py") == ["deep/test_first.py"]
 
 
+def test_what_pytest_uses_of_a_module_by_its_name_is_not_dead_while_it_loads_that(root: Path) -> None:
+    with Engine(None, root=root) as db:
+        used = [one.symbol for one in db.get(python.dead_definitions, public=True)]
+        assert [symbol for symbol in used if ":pytest" in symbol or ".pytest" in symbol] == []
+        (root / "pytest.ini").write_text("")
+        db.sync()
+        assert [one.symbol for one in db.get(python.dead_definitions, public=True)] == [
+            *used,
+            "shop_option.py:pytest_runtest_teardown",
+        ]
+
+
 RENAMED = {
     "lib.py": "CALLED = []\n"
     + "".join(
