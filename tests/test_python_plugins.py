@@ -155,6 +155,17 @@ def test_who_names_a_plugin_in_one_file_gets_its_fixtures_there_alone(root: Path
         assert files_of(db, "tools/more.py") == ["deep/test_first.py"]
 
 
+def test_plugins_are_named_as_pytest_reads_them_with_quotes_or_commas(root: Path) -> None:
+    (root / "pytest.ini").write_text("[pytest]\naddopts = '-p shop_option' -p 'no:cacheprovider'\n")
+    text = TREE["conftest.py"].replace("['tools.fixtures']", "'tools.fixtures,tools.more'")
+    (root / "conftest.py").write_text(text)
+    (root / "tools/fixtures.py").write_text(TREE["tools/fixtures.py"].replace("('tools.more',)", "()"))
+    really = called(root)
+    assert len(really) == 8
+    with Engine(None, root=root) as db:
+        assert {name: reached(db, f"lib.py:{name}") for name in really} == really
+
+
 def test_what_pytest_uses_of_a_module_by_its_name_is_not_dead_while_it_loads_that(root: Path) -> None:
     with Engine(None, root=root) as db:
         used = [one.symbol for one in db.get(python.dead_definitions, public=True)]

@@ -56,6 +56,6 @@ def _by_options() -> Iterator[str]:
     options = iter(options_of_tests())
     for option in options:
         if option.startswith("-p"):
-            name = option[2:] or next(options, "")
+            name = (option[2:] or next(options, "")).strip()
             if name and not name.startswith("no:"):
                 yield name
