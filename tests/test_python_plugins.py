@@ -155,6 +155,14 @@ def test_who_names_a_plugin_in_one_file_gets_its_fixtures_there_alone(root: Path
         assert files_of(db, "tools/more.py") == ["deep/test_first.py"]
 
 
+def test_a_plugin_that_imports_the_conftest_that_names_it_is_in_no_cycle_of_imports(root: Path) -> None:
+    (root / "tools/more.py").write_text("import conftest\n" + TREE["tools/more.py"])
+    assert called(root)["price"]
+    with Engine(None, root=root) as db:
+        assert db.get(python.import_cycles) == ()
+        assert files_of(db, "tools/more.py") == ["test_asking.py", "test_marked.py", "test_shop.py"]
+
+
 def test_plugins_are_named_as_pytest_reads_them_with_quotes_or_commas(root: Path) -> None:
     (root / "pytest.ini").write_text("[pytest]\naddopts = '-p shop_option' -p 'no:cacheprovider'\n")
     text = TREE["conftest.py"].replace("['tools.fixtures']", "'tools.fixtures,tools.more'")
