@@ -29,6 +29,7 @@ PLACES = 5  # innermost calls kept with a stored failure
 ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")  # differs in every process
 SUSPENDED: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 OUTERMOST: Final = "engine.attempt"  # the module whose frames lie between a request and the host
+RULES: Final = "engine.rules."  # how the names of our modules of rules begin
 CYCLE: Final = "cycle"  # stored in place of a class name; those have a colon
 
 
@@ -83,7 +84,9 @@ class Failure:
         if name == CYCLE:
             return cls(CycleError(args), fingerprint(data), data, places)
         module, _, qualified = str(name).partition(":")
-        kind = getattr(sys.modules.get(module), qualified, None)
+        # Of no other module: it may load something when it is asked for a name (U2).
+        loaded = sys.modules.get(module) if module == "builtins" or module.startswith(RULES) else None
+        kind = getattr(loaded, qualified, None)
         if not (isinstance(kind, type) and issubclass(kind, Exception) and _rebuilds(kind)):
             return None
         try:
@@ -133,7 +136,7 @@ def _places(trace: TracebackType | None) -> tuple[str, ...]:
     while trace is not None:
         frame = trace.tb_frame
         module = str(frame.f_globals.get("__name__", "?"))
-        if module.partition(".")[0] != "engine" or module.startswith("engine.rules."):
+        if module.partition(".")[0] != "engine" or module.startswith(RULES):
             places.append(f"line {trace.tb_lineno} of {module}, in {frame.f_code.co_name}")
         trace = trace.tb_next
     return tuple(places[: -PLACES - 1 : -1])
@@ -147,7 +150,7 @@ def is_transient(error: BaseException) -> bool:
 def _rebuilds(kind: type[Exception]) -> bool:
     """Built-in exceptions that are nothing but their arguments, and what our rules say of the world."""
     if issubclass(kind, EngineError):
-        return kind.is_answer and kind.__module__.startswith("engine.rules.")
+        return kind.is_answer and kind.__module__.startswith(RULES)
     return kind.__module__ == "builtins" and not issubclass(kind, OSError | UnicodeError | ImportError)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from engine import Engine, EngineError, What, input, query
+from engine.failure import Failure
+from engine.store.canonical import canonical
 
 RAN = (What.EXECUTED, What.CUT_OFF, What.FAILED)
 
@@ -145,3 +149,12 @@ def test_an_input_that_is_not_stored_and_fails_as_before_starts_no_revision() ->
         said[0] = "xy"  # it fails as it did
         assert (db.sync(), db.revision) == (0, 1)
         assert (db.get(reader), len(ran)) == (told, 1)
+
+
+def test_stored_failures_load_nothing_of_the_modules_that_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    lazy = ModuleType("lazy")
+    lazy.__getattr__ = asked.append  # type: ignore[method-assign]  # as modules that import their parts when asked
+    monkeypatch.setitem(sys.modules, "lazy", lazy)
+    assert Failure.restored(canonical(("lazy:Refused", (), ()))) is None
+    assert asked == []
