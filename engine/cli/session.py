@@ -120,7 +120,6 @@ def writing(
             error.fields.setdefault("store", escaped(settings.store))
             error.hint = _cure(error)
             if isinstance(error, StoreReadOnly):
-                error.fields.pop("cause", None)  # "read_only=True", which nobody said: a note has the reason
                 error.hint = "The note says why. Mend that, or name another one with --store."
         raise
     finally:
