@@ -42,9 +42,6 @@ def test_it_starts_by_itself_when_somebody_wants_to_be_told(root: Path) -> None:
     with Engine(None, root=root) as db:
         heard: list[str] = []
         watch = db.watch()
-        with pytest.raises(BadArguments):
-            watch.subscribe(text.key("top.txt"), NO_FUNCTION)
-        assert not watch.active
         watch.subscribe(text.key("top.txt"), heard.append)
         assert watch.active
         save(root / "top.txt", "the end")
@@ -53,6 +50,14 @@ def test_it_starts_by_itself_when_somebody_wants_to_be_told(root: Path) -> None:
         watch = db.watch(tree)
         events = watch.events()
         until(lambda: isinstance(events.get(PATIENCE), Started))
+
+
+def test_a_subscription_that_is_refused_starts_no_watch(root: Path) -> None:
+    with Engine(None, root=root) as db:
+        watch = db.watch()
+        with pytest.raises(BadArguments):
+            watch.subscribe(text.key("top.txt"), NO_FUNCTION)
+        assert not watch.active
 
 
 def test_what_a_subscription_that_was_closed_would_have_called_is_let_go(root: Path) -> None:
