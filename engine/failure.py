@@ -29,7 +29,6 @@ PLACES = 5  # innermost calls kept with a stored failure
 ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")  # differs in every process
 SUSPENDED: Final = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 OUTERMOST: Final = "engine.attempt"  # the module whose frames lie between a request and the host
-RULES: Final = "engine.rules."  # how the names of our modules of rules begin
 CYCLE: Final = "cycle"  # stored in place of a class name; those have a colon
 
 
@@ -84,9 +83,8 @@ class Failure:
         if name == CYCLE:
             return cls(CycleError(args), fingerprint(data), data, places)
         module, _, qualified = str(name).partition(":")
-        # Of no other module: it may load something when it is asked for a name (U2).
-        loaded = sys.modules.get(module) if module == "builtins" or module.startswith(RULES) else None
-        kind = getattr(loaded, qualified, None)
+        # In no other module: the `__getattr__` of one may import (U2).
+        kind = getattr(sys.modules.get(module), qualified, None) if _is_ours(module) else None
         if not (isinstance(kind, type) and issubclass(kind, Exception) and _rebuilds(kind)):
             return None
         try:
@@ -136,7 +134,7 @@ def _places(trace: TracebackType | None) -> tuple[str, ...]:
     while trace is not None:
         frame = trace.tb_frame
         module = str(frame.f_globals.get("__name__", "?"))
-        if module.partition(".")[0] != "engine" or module.startswith(RULES):
+        if module.partition(".")[0] != "engine" or module.startswith("engine.rules."):
             places.append(f"line {trace.tb_lineno} of {module}, in {frame.f_code.co_name}")
         trace = trace.tb_next
     return tuple(places[: -PLACES - 1 : -1])
@@ -150,13 +148,23 @@ def is_transient(error: BaseException) -> bool:
 def _rebuilds(kind: type[Exception]) -> bool:
     """Built-in exceptions that are nothing but their arguments, and what our rules say of the world."""
     if issubclass(kind, EngineError):
-        return kind.is_answer and kind.__module__.startswith(RULES)
+        return kind.is_answer and _is_ours(kind.__module__)
     return kind.__module__ == "builtins" and not issubclass(kind, OSError | UnicodeError | ImportError)
+
+
+def _is_ours(module: str) -> bool:
+    """Whether a module may have classes that are made anew of stored arguments."""
+    return module == "builtins" or module.startswith("engine.rules.")
 
 
 def _is_told_by_arguments(error: Exception) -> bool:
     """Whether an answer is what its class makes of its arguments: nobody put anything else on it."""
-    return isinstance(error, EngineError) and _state(type(error)(*error.args)) == _state(error)
+    if not isinstance(error, EngineError):
+        return False
+    try:
+        return _state(type(error)(*error.args)) == _state(error)
+    except Exception:  # somebody put other arguments on it
+        return False
 
 
 def describe(error: BaseException) -> str:

@@ -206,9 +206,9 @@ class Watch:
     def subscribe(self, query: Any, callback: Callable[[Any], object], /) -> Caller:
         """Call back with the value of a key or query without arguments whenever it changed, in a thread of
         its own. The key is watched until this is closed. A failing query is told as its exception."""
-        self.start()
         key = whole_of(query)
         subscription = Subscription([], key, callback)
+        self.start()
         refresh(self._core, subscription, tell=False)
         with self._lock:
             self._subscribed[key] += 1
