@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from engine import Engine, ahead, input, persist, query, table
+from engine.tables.kept import KeptRows
 from engine.tables.kept_table import KeptTable
 
 MEMBERS = 300
@@ -57,3 +58,30 @@ def test_rows_that_were_read_ahead_outlive_a_commit_amid_them(
             assert set(db.get(products.where, number=7)) == {Row(7, 7 * hub_is), Row(7, -1)}
             tables = [one for one in db._core.collections.values() if isinstance(one, KeptTable)]
             assert [one.kept._ahead for one in tables] == [{}]  # nothing of it stays in memory
+
+
+def test_of_rows_that_are_read_ahead_those_of_one_piece_are_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of members whose rows stay the same were there until the table was brought up to date."""
+    held: list[int] = []
+    of = KeptRows.of
+
+    def counted(kept: KeptRows, member: int) -> object:
+        held.append(len(kept._ahead))
+        return of(kept, member)
+
+    @table(each=numbers)
+    def signs(number: int) -> list[Row]:
+        return [Row(number, min(hub(), 1))]
+
+    monkeypatch.setattr(ahead, "AT_MOST", 16)
+    with Engine(tmp_path / "store") as db:
+        assert db.get(signs.count) == MEMBERS
+    monkeypatch.setattr(KeptRows, "of", counted)
+    with Engine(tmp_path / "store") as db:
+        db.set(hub.key(), 2)
+        before = db.counts()
+        assert db.get(signs.count) == MEMBERS
+        assert (db.counts() - before).cut_off == MEMBERS
+    assert max(held) == ahead.AT_MOST

@@ -4,8 +4,8 @@ Invariants
     P1  Every member has all its rows in one place: in `fresh`, or in the store. What is in `fresh` counts.
     P2  `fresh` is emptied by a commit that wrote it, and by nothing else: without a store it is all there is.
     P3  The lock of the core is held.
-    P4  What was read ahead, or last, is what the store has: it is let go when a commit changes that, and when
-        all members are right.
+    P4  What was read ahead, or last, is what the store has: it is let go when a commit changes that, when
+        more is read ahead, and when all members are right.
     P5  A member in `_deltas` is in `fresh`: the delta is what leads there from the rows that the store has.
 
 Not here: what changed rows mean for others (collect).
@@ -61,11 +61,11 @@ class KeptRows:
         return tuple(known.rows)
 
     def read_ahead(self, members: Iterable[int]) -> None:
-        """The rows of these members are asked for next: read them at once."""
+        """The rows of these members are asked for next: read them at once. Those that were before, go."""
         if self._stored is not None:
             missing = [member for member in members if member not in self.fresh]
             found = self._stored.stored_rows_of(self._node, missing)
-            self._ahead.update({member: found.get(member, NONE) for member in missing})
+            self._ahead = {member: found.get(member, NONE) for member in missing}
 
     def let_go_ahead(self) -> None:
         """What was read ahead is not wanted any more."""
