@@ -162,6 +162,11 @@ class Core:
         except LookupError:
             return f"{name}(…)"  # its class is not loaded in this process
 
+    def running_names(self) -> tuple[str, ...]:
+        """The keys whose functions run now."""
+        with self.lock:
+            return tuple(self.name_of(node) for node in list(self.claims.held))
+
     def info_of(self, node: int) -> QueryInfo | None:
         """The definition of a node's query, or None when no loaded module has one."""
         return self.queries.bound[self.graph.query[node]]

@@ -83,7 +83,8 @@ class Failure:
         if name == CYCLE:
             return cls(CycleError(args), fingerprint(data), data, places)
         module, _, qualified = str(name).partition(":")
-        kind = getattr(sys.modules.get(module), qualified, None)
+        # In no other module: the `__getattr__` of one may import (U2).
+        kind = getattr(sys.modules.get(module), qualified, None) if _is_ours(module) else None
         if not (isinstance(kind, type) and issubclass(kind, Exception) and _rebuilds(kind)):
             return None
         try:
@@ -147,13 +148,23 @@ def is_transient(error: BaseException) -> bool:
 def _rebuilds(kind: type[Exception]) -> bool:
     """Built-in exceptions that are nothing but their arguments, and what our rules say of the world."""
     if issubclass(kind, EngineError):
-        return kind.is_answer and kind.__module__.startswith("engine.rules.")
+        return kind.is_answer and _is_ours(kind.__module__)
     return kind.__module__ == "builtins" and not issubclass(kind, OSError | UnicodeError | ImportError)
+
+
+def _is_ours(module: str) -> bool:
+    """Whether a module may have classes that are made anew of stored arguments."""
+    return module == "builtins" or module.startswith("engine.rules.")
 
 
 def _is_told_by_arguments(error: Exception) -> bool:
     """Whether an answer is what its class makes of its arguments: nobody put anything else on it."""
-    return isinstance(error, EngineError) and _state(type(error)(*error.args)) == _state(error)
+    if not isinstance(error, EngineError):
+        return False
+    try:
+        return _state(type(error)(*error.args)) == _state(error)
+    except Exception:  # somebody put other arguments on it
+        return False
 
 
 def describe(error: BaseException) -> str:

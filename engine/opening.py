@@ -118,6 +118,8 @@ def _read_graph(core: Core, store: Store) -> None:
             open_graph(core)
             restore_collections(core)
     except StoreDamaged as damage:
-        if not store.unproven:
+        if store.read_only:
             raise
-        start_over(core, damage, core.started_over)  # found by reading, sooner than by the proof
+        # Found by reading, sooner than by the proof. Or it was damaged under the engine that sealed it: see
+        # test_a_store_that_was_sealed_with_damage_in_it_is_set_aside.
+        start_over(core, damage, core.started_over)

@@ -225,8 +225,10 @@ class Reader:
             raise ChangedInsideQuery(call=what)
 
     def _writable(self) -> None:
-        proven(self._core)
-        if self._core.store is not None and self._core.store.read_only:
+        store = proven(self._core).store
+        if store is not None and store.read_only:
+            if store.unwritable:
+                raise StoreReadOnly(reason=store.unwritable)
             cause = "the engine was opened with read_only=True"
             raise StoreReadOnly(cause=cause, hint="Open it without: Engine(path).")
 

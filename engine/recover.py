@@ -50,9 +50,9 @@ def recover(core: Core) -> None:
 
 
 def rescue(core: Core) -> None:
-    """Recover before a close, where what the host set and no commit could write would be lost (Z1)."""
-    flags = core.graph.flags
-    if core.torn and any(flags[node] & PINNED and not flags[node] & OBSERVED for node in core.unsaved.nodes):
+    """Recover before a close, where what the host set and no commit could write would be lost (Z1, Z2)."""
+    pinned = (node for node, own in enumerate(core.graph.flags) if own & PINNED and not own & OBSERVED)
+    if core.torn and (core.applying or any(node in core.unsaved.nodes for node in pinned)):
         recover(core)
 
 

@@ -25,8 +25,8 @@ class Subscription:
         self._owner = owner
         self.key = key
         self.callback = callback
-        # changed_at of the value told last. Its complement: that there is none for a moment was told, so that
-        # of the memo before is news when it holds again.
+        # changed_at of the value told last. Its complement: that it fails for a moment, which is told once;
+        # then the memo before is news when it holds again.
         self.seen = 0
 
     def close(self) -> None:
@@ -44,7 +44,8 @@ class Subscription:
 def refresh(core: Core, subscription: Subscription, *, tell: bool = True) -> None:
     """Bring the key up to date; call back if its value changed since it was told last.
 
-    A failing query is told as its exception. A failing callback is logged and keeps its subscription.
+    A failing query is told as its exception, be it for a moment. A failing callback is logged, and keeps its
+    subscription.
     """
     key = subscription.key
     info = REGISTRY.get(key.query.name, key.query)  # the name may have been taken over meanwhile
@@ -67,7 +68,7 @@ def refresh(core: Core, subscription: Subscription, *, tell: bool = True) -> Non
         if stamp == before:
             break  # the value between two equal stamps belongs to them
     assert stamp is not None
-    if subscription.seen in (stamp, max(stamp, ~stamp)):
+    if subscription.seen == stamp:
         return
     subscription.seen = stamp
     if tell:

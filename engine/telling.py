@@ -4,7 +4,8 @@ Invariants
     T1  Listeners are called without the engine's lock, in the order of what happened, one at a time; what one
         of them raises goes to the log, once, and never to who asked for a value (event V2).
     T2  The journal is kept while a watch reads it, and only then.
-    T3  A sentence of one kind is kept once, until what it tells is over (`over`).
+    T3  A sentence of one kind is kept once, until what it tells is over (`over`); any other once, until
+        somebody has asked for it. What nobody asks for takes bounded room: the newest are kept.
 """
 
 from __future__ import annotations

@@ -149,6 +149,7 @@ def open_store(
         raise
     store = Store(opened, read_only=True, synchronous=synchronous)
     if not read_only:
+        store.unwritable = reason
         store.notes.insert(0, FALLBACK.format(reason))
     return store
 

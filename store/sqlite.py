@@ -58,6 +58,7 @@ class Store(Tidying):
         super().__init__()
         self.files = opened.files
         self.read_only = read_only
+        self.unwritable = ""  # why it is read only though it was to be written
         self.synchronous = synchronous
         self._pid = os.getpid()
         self._adopt(opened)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from engine import Engine, EngineError, What, input, query
+from engine.failure import Failure
+from engine.rules.files import FileMissing
+from engine.store.canonical import canonical
 
 RAN = (What.EXECUTED, What.CUT_OFF, What.FAILED)
 
@@ -145,3 +150,29 @@ def test_an_input_that_is_not_stored_and_fails_as_before_starts_no_revision() ->
         said[0] = "xy"  # it fails as it did
         assert (db.sync(), db.revision) == (0, 1)
         assert (db.get(reader), len(ran)) == (told, 1)
+
+
+def test_stored_bytes_have_no_module_asked_for_a_name_but_those_of_whom_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    lazy = ModuleType("lazy_of_a_user")
+    lazy.__dict__["__getattr__"] = asked.append  # it would import what it is asked for
+    monkeypatch.setitem(sys.modules, lazy.__name__, lazy)
+    assert Failure.restored(canonical(("lazy_of_a_user:Heavy", (), ()))) is None
+    assert asked == []
+
+
+def test_a_failure_of_the_rules_that_was_given_other_arguments_is_told_as_it_is() -> None:
+    @query
+    def reader() -> str:
+        missing = FileMissing(why(), "missing")
+        missing.args = ("no recipe",)
+        raise missing
+
+    with Engine(None) as db:
+        for _ in range(2):
+            with pytest.raises(FileMissing) as caught:
+                db.get(reader)
+            assert caught.value.args == ("no recipe",)
+        assert db.counts().executed == 1

@@ -187,9 +187,10 @@ def test_a_subscriber_is_told_the_value_that_holds_again_after_a_failure_for_a_m
     assert told[1:] == [6]
     busy.add("a")
     db.sync()
+    assert list(map(str, told[2:])) == ["busy"], "also where what it was told last is what there was before"
     busy.clear()
     db.sync()
-    assert len(told) == 2
+    assert told[3:] == [6]
 
 
 def test_a_failure_for_a_moment_is_held_while_a_long_request_commits(

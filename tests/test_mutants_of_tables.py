@@ -50,7 +50,7 @@ def keep_the_rows_of_a_member_that_left(stack: ExitStack) -> None:
 
 @table_mutant()
 def forget_what_was_looked_up(stack: ExitStack) -> None:
-    replace(stack, KeptTable, "_remember", lambda _: nothing)
+    replace(stack, KeptTable, "looked_up", lambda _: nothing)
 
 
 @table_mutant(stored=True)

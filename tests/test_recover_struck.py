@@ -91,7 +91,7 @@ def amid(patch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
     patch.setattr(owner, name, struck)
 
 
-@pytest.mark.parametrize(("owner", "name"), [(Core, "outdate"), (database, "finish"), (Opened, "shut")])
+@pytest.mark.parametrize(("owner", "name"), [(Core, "outdate"), (database, "finish_last"), (Opened, "shut")])
 def test_an_engine_whose_closing_is_interrupted_can_be_closed(
     owner: Any, name: str, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

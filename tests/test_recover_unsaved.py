@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, StoreFull, StoreReadOnly, query
+from engine import Engine, StoreFull, StoreReadOnly, query, recover
 from engine.store.sqlite import Store
 from tests.interrupts import cell, db, fill_the_disk, interrupt, ten
+from tests.striking import strike
 
 __all__ = ["db"]  # a fixture
 
@@ -115,6 +116,22 @@ def test_what_the_host_set_on_a_full_disk_is_saved_by_a_close_after_an_interrupt
     with Engine(store) as db:
         assert db.get(cell, 0) == 5
         assert db.get(ten, 3) == 53
+
+
+def test_so_it_is_by_a_close_after_a_second_interrupt_which_strikes_while_the_lists_are_built_anew(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Engine(store) as db:
+        assert db.get(ten, 3) == 13
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "write", full)
+            db.set(cell.key(0), 5)
+            interrupt(db, patch)
+            strike(patch, recover, "open_graph")
+            with pytest.raises(KeyboardInterrupt):
+                db.get(ten, 3)
+    with Engine(store) as db:
+        assert (db.get(cell, 0), db.get(ten, 3)) == (5, 53)
 
 
 def test_no_list_grows_with_the_revisions(db: Engine) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ import pytest
 
 from engine import Engine, input, query
 from engine.errors import StoreDamaged, StoreError
-from engine.store import open_store, opening
+from engine.store import open_store, opening, schema
 from engine.store.rawfile import RawFile
-from tests.stores import connect_by, copy, dump, set_aside, unsealed
+from tests.stores import connect_by, copy, database, dump, set_aside, sql, unsealed
 
 
 @input
@@ -151,3 +151,26 @@ def test_the_note_of_a_row_that_is_damaged_says_which(tmp_path: Path, damage: st
         db.store.connection.execute(f"UPDATE node SET {damage} WHERE id = 2")
         assert (db.get(answer, 1), db.get(number)) == (42, 41)
         assert told in db.notes()[0]
+
+
+@pytest.mark.parametrize("malformed", [False, True])
+def test_a_store_that_was_sealed_with_damage_in_it_is_set_aside(tmp_path: Path, malformed: bool) -> None:
+    """The disk had damaged it under an engine, which sealed it at its end. No opening came to an end."""
+    with Engine(tmp_path) as db:
+        assert db.get(answer, 1) == 42
+    if malformed:
+        with closing(sqlite3.connect(database(tmp_path))) as connection:
+            (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'query'").fetchone()
+        with database(tmp_path).open("r+b") as file:
+            file.seek((page - 1) * schema.PAGE_SIZE)
+            file.write(b"\xff")
+    sql(tmp_path, "" if malformed else "UPDATE query SET code = x'00'", renew_seal=True)
+    with pytest.raises(StoreDamaged):
+        Engine(tmp_path, read_only=True)
+    with Engine(tmp_path) as db:
+        assert db.get(answer, 1) == 42
+        (note,) = db.notes()
+        assert note.startswith("The store was damaged")
+    assert len(set_aside(tmp_path)) == 1
+    with Engine(tmp_path) as db:
+        assert (db.get(answer, 1), db.counts().executed, db.notes()) == (42, 0, ())

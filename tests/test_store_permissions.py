@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import Engine
 from engine.errors import StoreDamaged, StoreError, StoreForeign, StoreReadOnly, StoreUnsafe
 from engine.store import Batch, open_store, opening
 from tests.folders import without_privileges
@@ -192,3 +194,20 @@ def test_a_reader_refuses_damage_and_touches_nothing(tmp_path: Path) -> None:
         open_store(tmp_path, read_only=True)
     assert {"store.db-wal", "store.db-shm", *os.listdir(tmp_path)} == {"store.db-wal", "store.db-shm", *names}
     assert database(tmp_path).read_bytes() == data
+
+
+def test_an_engine_that_may_not_write_its_store_says_why_and_not_that_it_was_opened_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(lock: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with Engine(tmp_path / "s"):
+        pass
+    told = r"read_only=True\n(.*\n)*.*Open it without"
+    with Engine(tmp_path / "s", read_only=True) as db, pytest.raises(StoreReadOnly, match=told):
+        db.gc()
+    monkeypatch.setattr("engine.store.opening.WriterLock.acquire", refuse)
+    with Engine(tmp_path / "s") as db, pytest.raises(StoreReadOnly, match="Read-only file system") as refused:
+        db.gc()
+    assert "read_only=True" not in str(refused.value)

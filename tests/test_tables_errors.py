@@ -228,3 +228,17 @@ def test_it_says_so_whichever_of_its_members_was_looked_at_last(good: str, bad: 
         assert (len(db.get(healing)), db.notes()) == (1, ())
         db.set(healed, True)  # what had a row fails, and what failed has none
         assert (db.get(healing), len(db.notes())) == ((), 1)
+
+
+def test_a_pattern_of_failures_that_a_store_has_forces_nobody(store: Path) -> None:
+    with Engine(store) as db:
+        write(db, a="cat", b="dog!")
+        assert len(db.get(words.failures)) == 1
+        (kept,) = db._core.collections.values()
+        kept.patterns.update({("failures", (), 0): None, ("of", (), 0): None})  # as engines before noted them
+        kept.dirty = True
+    with Engine(store) as db:
+        watch = Watch(db)
+        write(db, a="cow")
+        assert len(watch.get(words.failures)) == 1
+        assert watch.ran == ["words('a')"]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from engine import Engine
-from engine.errors import BadSettings, Closed
+from engine.errors import BadArguments, BadSettings, Closed
 from engine.message import EngineError
 from engine.watch.events import Started, Stopped
 from engine.watch.places import Places
@@ -22,6 +22,8 @@ from tests.watch_queries import root
 from tests.watch_world import probes, save, text, tree, truth, watching
 
 __all__ = ["root"]  # a fixture
+
+NO_FUNCTION: Any = "heard"
 
 
 def test_it_can_be_closed_from_a_callback(root: Path) -> None:
@@ -48,6 +50,14 @@ def test_it_starts_by_itself_when_somebody_wants_to_be_told(root: Path) -> None:
         watch = db.watch(tree)
         events = watch.events()
         until(lambda: isinstance(events.get(PATIENCE), Started))
+
+
+def test_a_subscription_that_is_refused_starts_no_watch(root: Path) -> None:
+    with Engine(None, root=root) as db:
+        watch = db.watch()
+        with pytest.raises(BadArguments):
+            watch.subscribe(text.key("top.txt"), NO_FUNCTION)
+        assert not watch.active
 
 
 def test_what_a_subscription_that_was_closed_would_have_called_is_let_go(root: Path) -> None:

@@ -131,7 +131,10 @@ class _Command:
 
         key = loaded_key(self._name, self._args, self._named, self._settings)
         with ExitStack() as stack:
-            db = engine_unless_watched(self._settings, stack, alone, self._ask_the_watch, hint=BUSY)
+            quiet = self._options["quiet"]
+            db = engine_unless_watched(
+                self._settings, stack, alone, self._ask_the_watch, hint=BUSY, quiet=quiet
+            )
             if db is not None:
                 self._do(db, key)
                 state.unwound()  # what follows is the commit

@@ -65,7 +65,7 @@ def verify(keys: tuple[str, ...], sample: int | None, json_: bool, quiet: bool, 
     settings = settings_of(options)
     load_quietly(settings)
     asked = [loaded_key(text, (), (), settings) for text in keys]
-    with _opened(settings) as db:
+    with _opened(settings, quiet) as db:
         _load_ours(db)
         found = _working(db, quiet, lambda: db.verify(*asked, sample=sample), "verify")
     if found.left_out and not found.keys:
@@ -99,7 +99,7 @@ def audit(name: str, sample: int | None, json_: bool, quiet: bool, **options: An
 
     settings = settings_of(options)
     asked = named_collection(name, settings)
-    with _opened(settings) as db:
+    with _opened(settings, quiet) as db:
         found = _working(db, quiet, lambda: db.audit(asked, sample=sample), name)
     if json_:
         write_json(audit_document(found))
@@ -133,7 +133,7 @@ def _load_ours(db: Engine) -> None:
 
 
 @contextmanager
-def _opened(settings: Settings) -> Iterator[Engine]:
+def _opened(settings: Settings, quiet: bool) -> Iterator[Engine]:
     """The engine, opened to compute; for reading where another process has the store (C1)."""
     from engine.cli.output import tell
     from engine.cli.session import check_store, writing
@@ -141,12 +141,12 @@ def _opened(settings: Settings) -> Iterator[Engine]:
 
     check_store(settings)
     try:
-        with writing(settings) as db:
+        with writing(settings, quiet=quiet) as db:
             yield db
             return
     except StoreInUse as error:
         tell(f"note: {error.headline}: what it committed is checked, and nothing is saved")
-    with writing(settings, read_only=True) as db:
+    with writing(settings, read_only=True, quiet=quiet) as db:
         yield db
 
 

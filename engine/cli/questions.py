@@ -138,9 +138,11 @@ class Asker:
             self._db = self._stack.enter_context(writing(self.settings, in_memory=True))
             return None
         try:
-            opened = engine_unless_watched(self.settings, self._stack, alone, ask, patience=0.0)
+            opened = engine_unless_watched(
+                self.settings, self._stack, alone, ask, patience=0.0, quiet=self._quiet
+            )
         except StoreInUse:
-            opened = self._stack.enter_context(writing(self.settings, read_only=True))
+            opened = self._stack.enter_context(writing(self.settings, read_only=True, quiet=self._quiet))
         if isinstance(opened, tuple):
             return opened
         self._db = opened

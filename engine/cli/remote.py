@@ -52,6 +52,7 @@ def engine_unless_watched(
     *,
     hint: str = BUSY,
     patience: float = START_SECONDS,
+    quiet: bool = False,
 ) -> Engine | T:
     """The engine, opened to do what no watch did; or what one did after all, `ask`ed once more (F4).
 
@@ -67,7 +68,7 @@ def engine_unless_watched(
         if alone.leaving:  # counted from when it left: it may have answered for hours before
             until = max(until, time.monotonic() + PATIENCE_SECONDS)
         try:
-            return stack.enter_context(writing(settings, hint=alone.hint or hint))
+            return stack.enter_context(writing(settings, hint=alone.hint or hint, quiet=quiet))
         except StoreInUse:
             if alone.hint or time.monotonic() > until:
                 raise

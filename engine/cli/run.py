@@ -77,9 +77,9 @@ def command(query: str, args: tuple[str, ...], named: tuple[str, ...], json_: bo
     key = key_to_run(load_query(query, settings), args, named)
     with ExitStack() as stack:
         db = (
-            stack.enter_context(writing(settings, read_only=read_only, in_memory=no_store))
+            stack.enter_context(writing(settings, read_only=read_only, in_memory=no_store, quiet=quiet))
             if by_ourselves
-            else engine_unless_watched(settings, stack, alone, ask)
+            else engine_unless_watched(settings, stack, alone, ask, quiet=quiet)
         )
         if db is None:
             return

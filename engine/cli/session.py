@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -79,17 +79,19 @@ def writing(
     read_only: bool = False,
     in_memory: bool = False,
     hint: str = BUSY,
+    quiet: bool = False,
 ) -> Iterator[Engine]:
     """The engine, opened to compute. Notes go to standard error.
 
     hint    what to do about a store that is in use
+    quiet   nothing is told of how long it takes
     """
     from engine import Engine
     from engine.errors import StoreFull, StoreInUse, StoreReadOnly
     from engine.message import escaped
 
     try:
-        with _opening(settings):
+        with _opening(settings, quiet or in_memory):
             db = Engine(
                 None if in_memory else settings.store,
                 root=settings.root,
@@ -120,17 +122,18 @@ def writing(
             error.fields.setdefault("store", escaped(settings.store))
             error.hint = _cure(error)
             if isinstance(error, StoreReadOnly):
-                error.fields.pop("cause", None)  # "read_only=True", which nobody said: a note has the reason
                 error.hint = "The note says why. Mend that, or name another one with --store."
         raise
     finally:
         tell_notes(db)
 
 
-def _opening(settings: Settings) -> AbstractContextManager[None]:
+def _opening(settings: Settings, quiet: bool) -> AbstractContextManager[None]:
     """A store that was not closed in order is checked as a whole: 2 GB take a minute, like a hang."""
     from engine.cli.progress import told_if_long
 
+    if quiet:
+        return nullcontext()
     return told_if_long(f"opening the store {settings.store}: all of it is read once")
 
 
@@ -178,7 +181,7 @@ def reading(settings: Settings) -> Iterator[Engine]:
     from engine import Engine
 
     check_store(settings)
-    with _opening(settings):
+    with _opening(settings, quiet=False):
         db = Engine(settings.store, root=settings.root, read_only=True)
     try:
         with db:

@@ -25,6 +25,7 @@ from engine.reason import Reason
 from engine.store import Batch, CollectionRow, MemberRow
 from engine.store.canonical import pack, unpack
 from engine.tables.columns import Plain, plain, plain_packed
+from engine.tables.lookup import FAILURES, OF
 
 if TYPE_CHECKING:
     from engine.core import Core
@@ -95,7 +96,9 @@ class Collection:
         bit, rebuild, patterns, failing, total = unpack(row.patterns, {})
         found = cls(core, row.id, 1 << bit, row.name, row.shape)
         found.rebuild, found.failing, found.sum = rebuild, failing, total
-        found.patterns = dict.fromkeys(patterns)
+        # These are told of each member by name. A store may have noted them all the same: see
+        # test_a_pattern_of_failures_that_a_store_has_forces_nobody.
+        found.patterns = dict.fromkeys(one for one in patterns if one[0] not in (OF, FAILURES))
         found.dirty, found.looked, found.complete = False, True, True
         return found
 

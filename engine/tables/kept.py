@@ -5,7 +5,7 @@ Invariants
     P2  `fresh` is emptied by a commit that wrote it, and by nothing else: without a store it is all there is.
     P3  The lock of the core is held.
     P4  What was read ahead, or last, is what the store has: it is let go when a commit changes that, when
-        all members are right, and when so much was read after it that nobody waits for it any more.
+        more is read ahead, and when all members are right.
     P5  A member in `_deltas` is in `fresh`: the delta is what leads there from the rows that the store has.
 
 Not here: what changed rows mean for others (collect).
@@ -14,7 +14,7 @@ Not here: what changed rows mean for others (collect).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from engine.store import Batch, MemberRows, StoredRows
 from engine.tables.columns import Found, Plain
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 Columns = tuple[Plain, ...]
 Rows = dict[int, Columns | list[Columns]]  # of members that have a value: most have it in one row
 NONE = StoredRows(None, {})
-AHEAD: Final = 512  # members: those that are read at once twice, since threads may be amid those before
 
 
 class KeptRows:
@@ -62,13 +61,11 @@ class KeptRows:
         return tuple(known.rows)
 
     def read_ahead(self, members: Iterable[int]) -> None:
-        """The rows of these members are asked for next: read them at once."""
+        """The rows of these members are asked for next: read them at once. Those that were before, go."""
         if self._stored is not None:
             missing = [member for member in members if member not in self.fresh]
             found = self._stored.stored_rows_of(self._node, missing)
-            for member in list(self._ahead)[:-AHEAD]:  # no commit drops those that gave the same again
-                del self._ahead[member]
-            self._ahead.update({member: found.get(member, NONE) for member in missing})
+            self._ahead = {member: found.get(member, NONE) for member in missing}
 
     def let_go_ahead(self) -> None:
         """What was read ahead is not wanted any more."""

@@ -101,7 +101,7 @@ class Watch:
             poll_seconds=poll_seconds,
             clock=boot_clock(),
         )
-        tracker = ProgressTracker(running=lambda: running_names(core))
+        tracker = ProgressTracker(running=core.running_names)
         updater = GraphUpdater(core, tracker.record, self.files.places.is_file, OWN)
         updater.watched.update(dict.fromkeys(keys))
         self._asked = set(updater.watched)  # watched whether somebody subscribes to them or not
@@ -206,9 +206,9 @@ class Watch:
     def subscribe(self, query: Any, callback: Callable[[Any], object], /) -> Caller:
         """Call back with the value of a key or query without arguments whenever it changed, in a thread of
         its own. The key is watched until this is closed. A failing query is told as its exception."""
-        self.start()
         key = whole_of(query)
         subscription = Subscription([], key, callback)
+        self.start()
         refresh(self._core, subscription, tell=False)
         with self._lock:
             self._subscribed[key] += 1
@@ -348,9 +348,3 @@ class Watch:
         hinted = None if oldest is None else time.time() - (time.monotonic() - oldest)
         since = min((at for at in (hinted, self._keys.oldest()) if at is not None), default=None)
         pipeline.tracker.pending(pipeline.scheduler.waiting, self._keys.pending(), since)
-
-
-def running_names(core: Core) -> tuple[str, ...]:
-    """The keys whose functions run now."""
-    with core.lock:
-        return tuple(core.name_of(node) for node in list(core.claims.held))
