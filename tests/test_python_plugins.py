@@ -94,7 +94,8 @@ def called(root: Path) -> dict[str, set[str]]:
     beside = root.parent / "beside"
     beside.mkdir(exist_ok=True)
     (beside / "recorder.py").write_text(RECORDER)
-    options = ["-q", "-p", "recorder", "-p", "shop_plugin"]  # as if it were installed
+    options = ["-q", "-p", "recorder"]
+    options += ["-p", "shop_plugin"] if (root / "shop_plugin.py").exists() else []  # as if it were installed
     environment = {
         **os.environ,
         "PYTHONPATH": f"{beside}{os.pathsep}{root}",
@@ -152,3 +153,86 @@ def test_who_names_a_plugin_in_one_file_gets_its_fixtures_there_alone(root: Path
         assert reached(db, "lib.py:price") == {"deep/test_first.py:test_it"}
         assert reached(db, "lib.py:seed") == {"deep/test_first.py:test_it"}
         assert files_of(db, "tools/more.py") == ["deep/test_first.py"]
+
+
+def test_a_plugin_that_imports_the_conftest_that_names_it_is_in_no_cycle_of_imports(root: Path) -> None:
+    (root / "tools/more.py").write_text("import conftest\n" + TREE["tools/more.py"])
+    assert called(root)["price"]
+    with Engine(None, root=root) as db:
+        assert db.get(python.import_cycles) == ()
+        assert files_of(db, "tools/more.py") == ["test_asking.py", "test_marked.py", "test_shop.py"]
+
+
+def test_plugins_are_named_as_pytest_reads_them_with_quotes_or_commas(root: Path) -> None:
+    (root / "pytest.ini").write_text("[pytest]\naddopts = '-p shop_option' -p 'no:cacheprovider'\n")
+    text = TREE["conftest.py"].replace("['tools.fixtures']", "'tools.fixtures,tools.more'")
+    (root / "conftest.py").write_text(text)
+    (root / "tools/fixtures.py").write_text(TREE["tools/fixtures.py"].replace("('tools.more',)", "()"))
+    really = called(root)
+    assert len(really) == 8
+    with Engine(None, root=root) as db:
+        assert {name: reached(db, f"lib.py:{name}") for name in really} == really
+
+
+def test_what_pytest_uses_of_a_module_by_its_name_is_not_dead_while_it_loads_that(root: Path) -> None:
+    with Engine(None, root=root) as db:
+        used = [one.symbol for one in db.get(python.dead_definitions, public=True)]
+        assert [symbol for symbol in used if ":pytest" in symbol or ".pytest" in symbol] == []
+        (root / "pytest.ini").write_text("")
+        db.sync()
+        assert [one.symbol for one in db.get(python.dead_definitions, public=True)] == [
+            *used,
+            "shop_option.py:pytest_runtest_teardown",
+        ]
+
+
+RENAMED = {
+    "lib.py": "CALLED = []\n"
+    + "".join(
+        f"\ndef {name}():\n    CALLED.append('{name}')\n"
+        for name in ("database", "client", "outer", "inner", "method", "other", "plain")
+    ),
+    "fixtures.py": (
+        "import pytest\nimport lib\n\n@pytest.fixture(name='db')\ndef database():\n    lib.database()\n\n"
+        "@pytest.fixture(name='http')\ndef client():\n    lib.client()\n"
+    ),
+    "conftest.py": (
+        "import pytest\nimport lib\nfrom fixtures import database\n\n"
+        "@pytest.fixture\ndef page():\n    lib.outer()\n\n@pytest.fixture\ndef plain():\n    lib.plain()\n"
+    ),
+    "test_one.py": (
+        "import pytest\nimport lib\nfrom fixtures import client as renamed\n\n"
+        "@pytest.fixture(name='page')\ndef own_page(page):\n    lib.inner()\n\n"
+        "@pytest.fixture(name='other')\ndef plain():\n    lib.other()\n\n"
+        "def test_db(db):\n    pass\n\ndef test_http(http):\n    pass\n\n"
+        "def test_page(page):\n    pass\n\ndef test_plain(plain):\n    pass\n\n"
+        "class TestIn:\n    @pytest.fixture(name='page')\n    def in_class(self, page):\n"
+        "        lib.method()\n\n    def test_in(self, page):\n        pass\n"
+    ),
+}
+
+
+def test_a_renamed_fixture_is_given_by_its_new_name_alone_wherever_it_is_imported(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    for path, text in RENAMED.items():
+        (root / path).write_text(text)
+    really = called(root)
+    assert really["outer"] == really["inner"] == {"test_one.py:test_page", "test_one.py:TestIn.test_in"}
+    assert sorted(really) == ["client", "database", "inner", "method", "outer", "plain"]
+    with Engine(None, root=root) as db:
+        assert {name: reached(db, f"lib.py:{name}") for name in really} == really
+        assert reached(db, "lib.py:other") == set()
+        (root / "fixtures.py").write_text(RENAMED["fixtures.py"].replace("'db'", "'store'"))
+        db.sync()
+        assert reached(db, "lib.py:database") == set()
+
+
+def test_whether_tests_get_what_is_no_fixture_is_not_asked_of_what_it_uses(tmp_path: Path) -> None:
+    (tmp_path / "lib.py").write_text("\n".join(f"def f{n}():\n    f{n - 1}()\n" for n in range(1, 41)))
+    with Engine(None, root=tmp_path) as db:
+        asked: list[str] = []
+        db.listen(lambda event: asked.append(str(getattr(event, "key", ""))))
+        assert len(db.get(python.affected_by, ("lib.py:f1",)).definitions) == 40
+        assert not [key for key in asked if "source='lib.py:f" in key]
+        assert len({key for key in asked if "target='lib.py:f" in key}) == 40

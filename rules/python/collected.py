@@ -9,6 +9,7 @@ Invariants
 from __future__ import annotations
 
 import configparser
+import shlex
 import tomllib
 from fnmatch import fnmatchcase
 from typing import Any
@@ -65,7 +66,7 @@ def _of_section(text: str, section: str, setting: str) -> list[str] | None:
         parser.read_string(text)
     except configparser.Error:
         return None
-    return parser.get(section, setting, fallback="").split() if parser.has_section(section) else None
+    return _words(parser.get(section, setting, fallback="")) if parser.has_section(section) else None
 
 
 def _of_tables(text: str, setting: str) -> list[str] | None:
@@ -80,6 +81,14 @@ def _of_tables(text: str, setting: str) -> list[str] | None:
         if isinstance(table, dict):
             value = table.get(setting)
             if isinstance(value, str):
-                value = value.split()
+                value = _words(value)
             return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
     return None
+
+
+def _words(text: str) -> list[str]:
+    """As in a shell: quotes go."""
+    try:
+        return shlex.split(text)
+    except ValueError:  # a quote that nobody closes
+        return []

@@ -19,8 +19,10 @@ from engine.rules.python.hierarchy import resolution_order
 from engine.rules.python.interfaces import promises
 from engine.rules.python.meanings import UNRESOLVED, VARIABLE
 from engine.rules.python.overrides import mixed, overridden
+from engine.rules.python.plugins import loaded_by
 from engine.rules.python.project import project_files
 from engine.rules.python.references import is_looked_for, references
+from engine.rules.python.requests import MARKS
 from engine.rules.python.roles import entry_points, is_conftest, is_test
 
 USED, KEPT, PUBLIC, DEAD = "used", "kept", "public", "dead"
@@ -96,6 +98,8 @@ def _verdict(path: str, one: Definition, exports: frozenset[str] | None, recursi
         return KEPT, f"the stub of {path.removesuffix('i')}"
     if is_conftest(path):
         return KEPT, "conftest.py: pytest uses it"
+    if (name == MARKS or (name.startswith("pytest_") and not owner)) and loaded_by(path):
+        return KEPT, "by its name: pytest uses it"
     active = [decorator for decorator in one.decorators if decorator not in INERT]
     if active:
         return KEPT, f"decorated: {active[0] or 'an expression'}"

@@ -61,7 +61,7 @@ class Import:
 
     `import a.b as c` is ("a.b", None, "c", 0), `from ..x import y` is ("x", "y", None, 2), and a star is
     the name "*". A call `import_module("a.b")` is ("a.b", None, "", 0): it binds nothing; so is what
-    `pytest_plugins` names. `context` says when
+    `pytest_plugins` names, which pytest imports later ("function"). `context` says when
     it runs: "module" (whenever the module is imported), "conditional" (under an `if` or `try`), "lazy" (when
     its name is first used, by the `lazy` of 3.15), "function" (when called) or "typing" (never: under
     `if TYPE_CHECKING`). `scope` is the qualified name of the class or function ("f.<locals>") in which it

@@ -247,7 +247,7 @@ def _assign(survey: Survey, node: Any, scope: Scope, stack: list[Any], context: 
         survey.exports.assign(node.value)
     first = node.targets[0]
     if first.__class__ is ast.Name and first.id in TOLD:
-        tell(survey, scope, first.id, node.value, context)
+        tell(survey, scope, first.id, node.value)
     if scope.kind is not CLASS or not survey.reads_ahead(first, [node.value], scope, context):
         stack.append(node.value)
     for target in node.targets:
@@ -263,7 +263,7 @@ def _annotated(survey: Survey, node: Any, scope: Scope, stack: list[Any], contex
     if scope.kind is MODULE and is_all(node.target) and node.value is not None:
         survey.exports.assign(node.value)
     if node.target.__class__ is ast.Name and node.target.id in TOLD and node.value is not None:
-        tell(survey, scope, node.target.id, node.value, context)
+        tell(survey, scope, node.target.id, node.value)
     nodes = [node.annotation, *quoted(node.annotation)]
     if node.value is not None:
         nodes.append(node.value)
@@ -285,7 +285,7 @@ def _augmented(survey: Survey, node: Any, scope: Scope, stack: list[Any], contex
     if node.target.__class__ is ast.Name:
         scope.names.add(node.target.id)  # `x += 1` reads x as well
         if node.target.id in TOLD:
-            tell(survey, scope, node.target.id, node.value, context)
+            tell(survey, scope, node.target.id, node.value)
     stack += (node.value, node.target)
 
 

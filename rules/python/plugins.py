@@ -31,28 +31,31 @@ def named_by(path: str) -> Iterator[str]:
             yield target.path
 
 
-def loaded_by(path: str) -> Iterator[str]:
-    """The files around which tests get what a file has: itself, or those that name it; one of all tests
-    stands for a `conftest.py` of the root. For queries to call.
+@query
+def loaded_by(path: str) -> tuple[str, ...]:
+    """The files around which tests get what a file has: itself, or those that name it; where all tests get
+    it, the `conftest.py` of the root stands for them.
     """
+    found: list[str] = []
     waiting, seen = [path], {path}
     while waiting:
         one = waiting.pop()
         if is_conftest(one) or is_test_file(one):
-            yield one
+            found.append(one)
             continue
         if one in plugin_files():
-            yield CONFTEST
+            found.append(CONFTEST)
         for row in imports.where(target=one):
             if not row.name and row.path not in seen and one in named_by(row.path):
                 seen.add(row.path)
                 waiting.append(row.path)
+    return tuple(found)
 
 
 def _by_options() -> Iterator[str]:
     options = iter(options_of_tests())
     for option in options:
         if option.startswith("-p"):
-            name = option[2:] or next(options, "")
+            name = (option[2:] or next(options, "")).strip()
             if name and not name.startswith("no:"):
                 yield name

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator
-from functools import partial
 
 from attrs import frozen
 
 from engine import table
 from engine.rules.python.definitions import Symbol, split
 from engine.rules.python.facts import Body, Facts, facts
-from engine.rules.python.fixtures import fixture_of, given, of_plugins
+from engine.rules.python.fixtures import Fixtures
 from engine.rules.python.hierarchy import assigned_around, is_enumeration, member, member_of
 from engine.rules.python.meanings import (
     ATTRIBUTE,
@@ -37,13 +36,9 @@ from engine.rules.python.meanings import (
     symbol,
     unresolved,
 )
-from engine.rules.python.plugins import named_by
 from engine.rules.python.private import asked_for
 from engine.rules.python.project import project_files
-from engine.rules.python.requests import EVERYWHERE
 from engine.rules.python.resolve import UNKNOWN, Resolver
-from engine.rules.python.roles import is_conftest
-from engine.rules.python.tree import parent
 from engine.rules.python.uses import (
     CALL,
     EXPRESSION,
@@ -52,7 +47,6 @@ from engine.rules.python.uses import (
     IMPORT,
     INSTANCE,
     MARK,
-    OUTER,
     PLACE,
     READ,
     SELF,
@@ -141,6 +135,7 @@ class _Names:
     def __init__(self, path: str, found: Facts) -> None:
         self.path = path
         self.resolver = Resolver(path, found, self._member, assigned_around, is_enumeration)
+        self._fixtures = Fixtures(path, found, self.resolver.of_module, self._member)
         self._members: dict[tuple[str, str, str], Meanings] = {}
         self._uses: dict[Use, Known] = {}
         classes = [one for one in found.definitions if one.kind == CLASS]
@@ -190,7 +185,7 @@ class _Names:
     def _resolved(self, use: Use) -> Iterator[tuple[str, str, Meanings]]:
         """(name, usage, meanings) for the parts of a name that mean something."""
         if use.usage == FIXTURE:
-            found = self._fixture(use)
+            found = self._fixtures.of(use)
             if found:
                 yield use.name, FIXTURE, found
             return
@@ -272,23 +267,6 @@ class _Names:
                 made = self._member(one.path, one.qualified, "__init__")
                 several += [each for each in made if each.outcome == INTERNAL]
         yield name, usage, tuple(several)
-
-    def _fixture(self, use: Use) -> Meanings:
-        """The fixture that pytest gives for a name; () where none of the project is known."""
-        if use.name == EVERYWHERE:
-            return (local("every test around it gets it"),)
-        found: Meanings = ()
-        if use.origin == PLACE:
-            found = fixture_of(partial(self._member, self.path, use.scope), use.name)
-        if not found and use.origin != OUTER:
-            found = fixture_of(self.resolver.of_module, use.name)
-        found = found or of_plugins(named_by(self.path), use.name)
-        if found:
-            return found
-        directory = parent(self.path)
-        if use.origin == OUTER and is_conftest(self.path):
-            return given(parent(directory), use.name) if directory else ()
-        return given(directory, use.name)
 
     # -- classes -------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from engine.rules.python.nodes import dotted
-from engine.rules.python.scopes import CLASS, MODULE, Scope
+from engine.rules.python.scopes import CLASS, FUNCTION, MODULE, Scope
 from engine.rules.python.uses import FIXTURE
 
 if TYPE_CHECKING:
@@ -37,18 +37,19 @@ def renamed(place: str, name: str) -> str:
 def request(survey: Survey, scope: Scope, node: Any) -> None:
     """Note what a function or class asks for, and a fixture that pytest gives under another name."""
     survey.marked += [(scope, name, FIXTURE) for name in _requested(node) if name != scope.receiver]
-    name = "" if node.__class__ is ast.ClassDef else _given_name(node)
-    if name:
+    scope.given_as = "" if node.__class__ is ast.ClassDef else _given_name(node)
+    if scope.given_as:
         qualified = scope.prefix.removesuffix(".<locals>.")
-        survey.renamed.append((renamed(qualified.rpartition(".")[0], name), qualified))
+        survey.renamed.append((renamed(qualified.rpartition(".")[0], scope.given_as), qualified))
 
 
-def tell(survey: Survey, scope: Scope, variable: str, value: Any, context: str) -> None:
-    """Note what a variable of a module or class, one of `TOLD`, says to pytest."""
+def tell(survey: Survey, scope: Scope, variable: str, value: Any) -> None:
+    """Note what a variable of a module or class, one of `TOLD`, says to pytest: plugins are loaded when the
+    module that names them is, not amid it."""
     if variable == MARKS and (scope.kind is MODULE or scope.kind is CLASS):
         survey.marked += [(scope, name, FIXTURE) for name in _marked(value)]
     elif variable == PLUGINS and scope.kind is MODULE:
-        survey.imports.update((name, None, "", 0, context, "") for name in _plugins(value))
+        survey.imports.update((name, None, "", 0, FUNCTION, "") for name in _plugins(value))
 
 
 def _requested(node: Any) -> Iterator[str]:
@@ -89,7 +90,8 @@ def _given_name(node: Any) -> str:
 
 def _plugins(node: Any) -> list[str]:
     """The modules that the value of `pytest_plugins` names."""
-    names = texts(node.elts if isinstance(node, ast.List | ast.Tuple) else [node])
+    several = isinstance(node, ast.List | ast.Tuple)
+    names = texts(node.elts) if several else [name for text in texts([node]) for name in text.split(",")]
     return [name for name in names if all(part.isidentifier() for part in name.split("."))]
 
 

@@ -36,6 +36,7 @@ class Scope:
     values     what the only assignment of a name gives it, see `facts.Definition.value`; of a parameter,
                what its annotation says
     parameters  their names; `receiver` is the first one of a method
+    given_as   the name under which pytest gives the fixture that this is, if its decorator says one
     ahead      the name that the class around has only when this is done: until then it is another's
     names      plain names read; `calls` those called
     chains     dotted names read ("a.b.c") and their first parts; `called`, `written` the same for others
@@ -51,6 +52,7 @@ class Scope:
         "chains",
         "declared",
         "empty",
+        "given_as",
         "globals",
         "held",
         "kind",
@@ -77,6 +79,7 @@ class Scope:
         self.parameters = bound
         self.receiver: str | None = None
         self.ahead = ""
+        self.given_as = ""
         self.stores: dict[str, ast.AST] = {}
         self.again: set[str] = set()
         self.bound: set[str] = set(bound)

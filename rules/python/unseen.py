@@ -48,8 +48,7 @@ def unseen(symbol: str) -> Iterator[Found]:
             yield outer, row.kind, Step(outer, symbol, "inside")
     elif owner and _runs_unnamed(symbol, f"{path}:{owner}", name):
         yield f"{path}:{owner}", CLASS, Step(f"{path}:{owner}", symbol, "instance")
-    yield from _kept(symbol)
-    yield from _asked_by_modules(symbol)
+    yield from _by_modules(symbol)
     if not qualified or inside:
         return
     around = [path] if name in AROUND_TESTS else _everywhere(path, symbol, name)
@@ -69,21 +68,19 @@ def _runs_unnamed(symbol: str, owner: str, name: str) -> bool:
     return bool(resolution_order(owner).others or mixed(owner).others or promises.exists(name=name))
 
 
-def _kept(symbol: str) -> Iterator[Found]:
+def _by_modules(symbol: str) -> Iterator[Found]:
+    """What a module uses may be kept by its variables; what it asks for in `pytestmark` goes to its tests."""
     for row in references.where(target=symbol):
-        if row.source_kind != MODULE or row.usage in (IMPORT, FIXTURE):
+        if row.source_kind != MODULE or row.usage == IMPORT:
             continue
-        for one in definitions.of(split(row.source)[0]):
+        path, _ = split(row.source)
+        if row.usage == FIXTURE:
+            yield from _tests_around(symbol, path, "")
+            continue
+        for one in definitions.of(path):
             known = one.value.partition("(")[0]
             if one.kind == VARIABLE and one.symbol == f"{row.source}{one.name}" and known in ("", row.name):
                 yield one.symbol, VARIABLE, Step(one.symbol, symbol, row.usage, row.name)
-
-
-def _asked_by_modules(symbol: str) -> Iterator[Found]:
-    """What a module asks for in `pytestmark` goes to all its tests."""
-    for row in references.where(target=symbol):
-        if row.source_kind == MODULE and row.usage == FIXTURE:
-            yield from _tests_around(symbol, split(row.source)[0], "")
 
 
 def _everywhere(path: str, symbol: str, name: str) -> list[str]:
@@ -92,14 +89,17 @@ def _everywhere(path: str, symbol: str, name: str) -> list[str]:
     """
     if name.startswith("pytest_"):
         return list(filter(is_conftest, loaded_by(path)))
-    if not any(row.name == EVERYWHERE for row in references.where(source=symbol) if row.usage == FIXTURE):
-        return []
     rows = references.where(target=symbol)
     files = [
         path,
         *(split(row.source)[0] for row in rows if row.usage == IMPORT and row.source_kind == MODULE),
     ]
-    return list(dict.fromkeys(by for file in dict.fromkeys(files) for by in loaded_by(file)))
+    files = list(dict.fromkeys(by for file in dict.fromkeys(files) for by in loaded_by(file)))
+    if files and any(
+        row.name == EVERYWHERE for row in references.where(source=symbol) if row.usage == FIXTURE
+    ):
+        return files
+    return []
 
 
 def _tests_around(symbol: str, path: str, owner: str) -> Iterator[Found]:

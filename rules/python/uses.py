@@ -89,13 +89,13 @@ def uses_of(scopes: list[Scope], marked: list[tuple[Scope, str, str]]) -> dict[A
 
 def _asked(scope: Scope, name: str) -> tuple[str, str]:
     """Where a fixture is looked for first: in the class around, or in the module."""
+    own = scope.owner is not None and (scope.given_as or scope.owner.name) == name
     around = scope.parent
     while around is not None and around.kind is not CLASS and around.owner is scope.owner:
         around = around.parent  # of type parameters
     if around is not None and around.kind is CLASS and scope.kind is FUNCTION:
-        own = scope.owner.name == name
         return (GLOBAL, "") if own else (PLACE, around.prefix.rstrip("."))
-    return (OUTER if scope.owner is not None and scope.owner.name == name else GLOBAL), ""
+    return (OUTER if own else GLOBAL), ""
 
 
 def _add(groups: Grouped, group: Group, name: str) -> None:
