@@ -48,14 +48,14 @@ class Audience:
             stack.callback(self._printer.close)
 
     def follow(self, db: Engine, watch: Watch, stack: ExitStack) -> None:
-        """Tell what this watch does, from its start."""
+        """Tell what this watch does, from its start, which is not here: who sees an answer may ask it."""
         from engine.cli.live import Live
 
         self._live = stack.enter_context(Live(watch.progress, self._options["quiet"]))
         if self._output is not None:
-            self._output.follow(watch.events())
+            self._output.follow(watch.events(start=False))
         if self._printer is not None:
-            self._printer.follow(db, watch.events())
+            self._printer.follow(db, watch.events(start=False))
         if self._options["metrics"]:
             self._serve_metrics(stack, watch)
 

@@ -165,9 +165,8 @@ class Watch:
     def look_again(self, keys: Iterable[tuple[QueryInfo, tuple[Any, ...]]]) -> None:
         """Inputs were given back to the world. What happened to them while they were set was looked at by
         nobody, and what was read for them may be old by now."""
-        core = self._core
-        with core.lock:
-            nodes = [node for info, args in keys if (node := find(core, info, args))]
+        with self._core.lock:
+            nodes = [node for info, args in keys if (node := find(self._core, info, args))]
         if nodes:
             self._pipeline.scheduler.look(nodes)
 
@@ -193,9 +192,11 @@ class Watch:
             if not self._subscribed[key]:
                 self._pipeline.updater.watched.pop(key, None)
 
-    def events(self) -> Mailbox:
-        """The events from now on, for one more consumer; a `Started` with the state of now comes first."""
-        self.start()
+    def events(self, *, start: bool = True) -> Mailbox:
+        """The events from now on, for one more consumer; a `Started` with the state of now comes first. The
+        watch begins, unless the caller has more to do before that: `start=False`."""
+        if start:
+            self.start()
         with self._telling:
             return self._subscribers.subscribe(first=[self._now] if self._now else [])
 
@@ -204,8 +205,8 @@ class Watch:
     @overload
     def subscribe(self, table: Table[Any, Any], callback: Callable[[str], object], /) -> Caller: ...
     def subscribe(self, query: Any, callback: Callable[[Any], object], /) -> Caller:
-        """Call back with the value of a key or query without arguments whenever it changed, in a thread of
-        its own. The key is watched until this is closed. A failing query is told as its exception."""
+        """Call back, in a thread of its own, with the value of a key or query without arguments whenever it
+        changed. The key is watched until this is closed. A failing query is told as its exception."""
         key = whole_of(query)
         subscription = Subscription([], key, callback)
         self.start()
@@ -317,8 +318,7 @@ class Watch:
         assert self._own is not None
         return self._own
 
-    def __aiter__(self) -> Mailbox:
-        return self.__iter__()
+    __aiter__ = __iter__
 
     # -- telling -------------------------------------------------------------------------------
 
