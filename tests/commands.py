@@ -79,6 +79,7 @@ def commands_in(
     place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Command]:
     """Run the command line in a directory, each time as a new process would."""
+    monkeypatch.setattr("engine.cli.progress.FIRST_SECONDS", 600.0)  # a slow machine tells nothing more
     with working_in(place, monkeypatch):
         path = list(sys.path)
 

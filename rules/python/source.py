@@ -32,11 +32,12 @@ def source(path: str) -> str:
 def decode(data: bytes) -> str:
     """`data` as text, by its byte order mark or coding cookie; `SyntaxError` when that does not fit."""
     lines = io.BytesIO(data)
-    # Comments around the cookie are in the encoding that it names, and `tokenize` takes them for UTF-8.
-    encoding, _ = tokenize.detect_encoding(
-        lambda: lines.readline().decode("latin-1").encode("ascii", "replace")
-    )
-    try:
+    encoding = "text"
+    try:  # with the question for the cookie: newer Pythons try its codec there
+        # Comments around the cookie are in the encoding that it names, and `tokenize` takes them for UTF-8.
+        encoding, _ = tokenize.detect_encoding(
+            lambda: lines.readline().decode("latin-1").encode("ascii", "replace")
+        )
         return data.decode(encoding)
     except (UnicodeError, LookupError) as error:
         raise SyntaxError(f"the bytes are not {encoding}: {error}") from error
