@@ -30,7 +30,7 @@ HANDFUL = 8  # suspects worth probing one by one
 CHEAP_US = 50_000  # microseconds that an uncertain probe of a handful may cost, and all of more together
 CLIMB = 4_000  # nodes looked at to learn where one suspect leads
 PROBE_US = 50  # what a probe takes beside the query, in microseconds
-PROBES = 8  # suspects tried one after the other before everything is marked: a change that goes on is real
+PROBES = 16  # times that suspects are tried before everything is marked: a change that goes on is real
 DESCENT = 200  # nodes looked at to learn that no suspect lies below a probe
 
 
@@ -200,15 +200,17 @@ def _spread_one(core: Core, node: int) -> None:
 def cheap_suspects(core: Core, waiting: list[int]) -> list[int]:
     """Suspects that wait and have none below them, if all cost little: each of a handful, or all together.
 
-    Those that do not wait are of earlier changes, and nobody asked for them since.
+    Those that do not wait, or that nobody reads, are of earlier changes: nobody asked for them since.
     """
     graph = core.graph
-    suspects = [node for node in waiting if node in graph.suspects]
+    suspects = [node for node in waiting if node in graph.suspects and readers_of(core, node, waiting)]
+    if len(suspects) > HANDFUL:  # many members are read ahead and run by their collection, or by workers
+        suspects = [node for node in suspects if graph.above(node)[0] not in core.collections]
     if len(suspects) * PROBE_US > CHEAP_US:
         return []
     load(core, suspects)
-    costs = [graph.cost[node] + PROBE_US for node in suspects]
-    if (max(costs, default=0) if len(costs) <= HANDFUL else sum(costs)) > CHEAP_US:
+    costs = [graph.cost[node] for node in suspects]
+    if (sum(costs) + len(costs) * PROBE_US if len(costs) > HANDFUL else max(costs, default=0)) > CHEAP_US:
         return []
     # Members are not among the dependencies of a collection: what lies below one is not known.
     alone = [node for node in suspects if not graph.flags[node] & REACH]
