@@ -24,6 +24,7 @@ from engine.mark import clear
 from engine.memory import MANY, give_back
 from engine.persist import commit
 from engine.recover import release_left, rescue, start_over
+from engine.roomy import roomy
 
 T = TypeVar("T")
 Gate = AbstractContextManager[Any]
@@ -55,6 +56,7 @@ def _relaxed(core: Core, attempt: Callable[[Gate], T]) -> T:
         collector.restore()
 
 
+@roomy
 def _insist(core: Core, attempt: Callable[[Gate], T]) -> T:
     rebuilt = 0
     frame = CURRENT.get()

@@ -10,7 +10,8 @@ Invariants
         key, so nothing read before it can have changed, and the demand reaches it again. Below the key is
         also what lies below a collection that it rests on, which brings all its members up to date.
     M3  An uncertain probe (never with `strict`) runs only cheap queries with no suspect and no collection
-        below them.
+        below them. Marks that ran out of budget are taken back before: of those that looked for a name in a
+        list, nothing is marked above the ones whose answer is the same.
 
 Source of the ideas: push-marking of Adapton and buck2's DICE; the probe is our own.
 """
@@ -26,9 +27,10 @@ from engine.reach import closure
 
 BUDGET = 4_000  # nodes marked before a probe is thought of: about 2 ms
 HANDFUL = 8  # suspects worth probing one by one
-CHEAP_US = 50_000  # recorded cost in microseconds up to which an uncertain probe is worth it
+CHEAP_US = 50_000  # microseconds that an uncertain probe of a handful may cost, and all of more together
 CLIMB = 4_000  # nodes looked at to learn where one suspect leads
-PROBES = 8  # suspects tried one after the other before everything is marked: a change that goes on is real
+PROBE_US = 50  # what a probe takes beside the query, in microseconds
+PROBES = 16  # times that suspects are tried before everything is marked: a change that goes on is real
 DESCENT = 200  # nodes looked at to learn that no suspect lies below a probe
 
 
@@ -122,15 +124,25 @@ def complete(core: Core, target: int, probe: Callable[[int], None]) -> None:
                     continue
                 if not graph.frontier:
                     return
+        waiting, before = list(graph.frontier), len(graph.marked)
         if spread(core, BUDGET):
             return
-        if not core.strict:
-            cheap = cheap_suspect(core)
-            if cheap:
-                probe(cheap)
-                continue
-        break
+        cheap = () if core.strict else cheap_suspects(core, waiting)
+        if not cheap:
+            break
+        _unmark(core, before, waiting)
+        for node in cheap:
+            probe(node)
     spread(core)
+
+
+def _unmark(core: Core, before: int, waiting: list[int]) -> None:
+    """Take back a spread that ran out of budget: what is marked next is marked from what really changed."""
+    graph = core.graph
+    for node in graph.marked[before:]:
+        graph.status[node] &= ~MARKED
+    del graph.marked[before:]
+    graph.frontier[:] = waiting
 
 
 def _certain(core: Core, target: int) -> int:
@@ -185,17 +197,24 @@ def _spread_one(core: Core, node: int) -> None:
     graph.frontier.extend(others)
 
 
-def cheap_suspect(core: Core) -> int:
-    """A suspect that costs little and has no other suspect below it, or 0."""
+def cheap_suspects(core: Core, waiting: list[int]) -> list[int]:
+    """Suspects that wait and have none below them, if all cost little: each of a handful, or all together.
+
+    Those that do not wait, or that nobody reads, are of earlier changes: nobody asked for them since.
+    """
     graph = core.graph
-    if len(graph.suspects) > HANDFUL:
-        return 0
-    load(core, graph.suspects)
-    if any(graph.cost[node] > CHEAP_US for node in graph.suspects):
-        return 0
+    suspects = [node for node in waiting if node in graph.suspects and readers_of(core, node, waiting)]
+    if len(suspects) > HANDFUL:  # many members are read ahead and run by their collection, or by workers
+        suspects = [node for node in suspects if graph.above(node)[0] not in core.collections]
+    if len(suspects) * PROBE_US > CHEAP_US:
+        return []
+    load(core, suspects)
+    costs = [graph.cost[node] for node in suspects]
+    if (sum(costs) + len(costs) * PROBE_US if len(costs) > HANDFUL else max(costs, default=0)) > CHEAP_US:
+        return []
     # Members are not among the dependencies of a collection: what lies below one is not known.
-    alone = [node for node in graph.suspects if not graph.flags[node] & REACH]
-    return next((node for node in alone if _can_run(core, node) and _is_lowest(core, node)), 0)
+    alone = [node for node in suspects if not graph.flags[node] & REACH]
+    return [node for node in alone if _can_run(core, node) and _is_lowest(core, node)]
 
 
 def _can_run(core: Core, node: int) -> bool:

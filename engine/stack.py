@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.core import Core
 from engine.errors import DepthLimit
+from engine.roomy import roomy
 
 HOP = 64  # levels per thread: 6 frames of ours and 2 of the user's each, of the 1,000 that Python allows
 
@@ -27,6 +28,7 @@ def run_on_fresh_stack(core: Core, work: Callable[[], Any]) -> Any:
     failure: list[BaseException] = []
     context = copy_context()
 
+    @roomy
     def run() -> None:
         try:
             outcome.append(context.run(work))

@@ -87,6 +87,38 @@ def test_a_change_that_goes_on_marks_and_runs_its_readers() -> None:
         db.check_invariants()
 
 
+@input
+def names() -> frozenset[str]:
+    return frozenset({"n0", "n1"})
+
+
+@query
+def is_there(name: str) -> bool:
+    return name in names()
+
+
+@query
+def user(number: int) -> bool:
+    return is_there(f"n{number % 100}")
+
+
+@query
+def users(count: int) -> int:
+    return sum(each(user, range(count)))
+
+
+def test_a_list_of_which_100_look_for_one_name_marks_from_the_name_that_came_alone() -> None:
+    with Engine(None) as db:
+        assert db.get(users, 10_000) == 200
+        for there, executed, cut_off in (("n0 n1 other", 100, 100), ("n0 n1 n7", 100 + 100 + 1, 99)):
+            db.set(names.key(), frozenset(there.split()))
+            before = db.counts()
+            assert db.get(users, 10_000) == 100 * sum(f"n{n}" in there.split() for n in range(100))
+            work = db.counts() - before
+            assert (work.executed, work.cut_off, work.verified) == (executed, cut_off, 0)
+            db.check_invariants()
+
+
 def test_strict_forbids_probes_that_may_be_wasted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.mark.BUDGET", 1)
     monkeypatch.setattr("engine.mark.CLIMB", 1)

@@ -148,13 +148,12 @@ class Trial(ABC):
             self.ran.append(self.node_of(event.key))
 
     def _watch_probes(self) -> None:
-        cheap = engine.mark.cheap_suspect
+        cheap = engine.mark.cheap_suspects
 
-        def watched(core: Core) -> int:
-            node = cheap(core)
-            key = core.key_of(node) if node else None
-            if key is not None:
-                self.probed.append(self.node_of(key))
-            return node
+        def watched(core: Core, waiting: list[int]) -> list[int]:
+            nodes = cheap(core, waiting)
+            keys = [core.key_of(node) for node in nodes]
+            self.probed += [self.node_of(key) for key in keys if key is not None]
+            return nodes
 
-        self.cleanup.enter_context(mock.patch.object(engine.mark, "cheap_suspect", watched))
+        self.cleanup.enter_context(mock.patch.object(engine.mark, "cheap_suspects", watched))

@@ -24,6 +24,7 @@ from engine import collector
 from engine.parallel.framing import OUT_OF_MEMORY, READY, Incoming, framed
 from engine.parallel.units import Answer, Ask, Batch, Reply, decode_said, decode_setup, encode
 from engine.parallel.worker import Worker
+from engine.roomy import roomy
 
 LOOK_MS: Final = 2_000  # how often a worker looks whether who started it is still there
 
@@ -32,6 +33,7 @@ class Ended(BaseException):
     """Nothing will be heard any more; not an `Exception`, so that no query swallows it."""
 
 
+@roomy
 def serve(
     hear: Callable[[], bytes | None],
     tell: Callable[[bytes], None],

@@ -109,8 +109,8 @@ class Columns:
             learn_annotation(annotation)
         self._codecs: dict[str, ValueCodec] = {}
         several = [_coding(self._annotations[name]) for name in self.names]
-        self._encoders = [encode for encode, _ in several]
-        self._decoders = [decode for _, decode in several]
+        self._encoders = [(is_plain, encode) for is_plain, encode, _ in several]
+        self._decoders = [decode for _, _, decode in several]
         self.is_plain = _unpack not in self._decoders  # no column holds objects, whose class may be gone
         getter = attrgetter(*self.names)
         self._get: Callable[[Any], tuple[Any, ...]] = (
@@ -118,12 +118,16 @@ class Columns:
         )
         self._make = record.build  # as values of queries are made again: not through `__init__`
 
-    def encode(self, row: Any) -> tuple[Plain, ...]:
-        """The columns of a row, about 0.2 us each. Raises `UnstorableValue`."""
-        try:
-            return tuple([
-                encode(value) for encode, value in zip(self._encoders, self._get(row), strict=True)
-            ])  # fmt: skip
+    def encode(self, rows: Iterable[Any]) -> Iterable[tuple[Plain, ...]]:
+        """Rows as columns, about 0.1 us each. Raises `UnstorableValue`."""
+        columns: list[Iterable[Plain]] = []
+        try:  # a column at a time: in most of them, all values stand for themselves
+            for values, (is_plain, encode) in zip(
+                zip(*map(self._get, rows), strict=True), self._encoders, strict=False
+            ):
+                as_they_are = is_plain is not None and all(map(is_plain, filter(None, values)))
+                columns.append(values if as_they_are else map(encode, values))
+            return list(zip(*columns, strict=True))
         except Unpackable as error:
             raise UnstorableValue(table=self.table, inside=error.path, reason=error) from error
 
@@ -142,7 +146,7 @@ class Columns:
             _, seen = codec.freeze(value)
         except WrongValue as error:
             raise WrongColumn(**{"table": self.table, "column": name, **error.fields}) from None
-        return self._encoders[self.names.index(name)](seen)
+        return self._encoders[self.names.index(name)][1](seen)
 
     def value(self, name: str, column: Plain) -> Any:
         """The value of one column."""
@@ -183,17 +187,18 @@ def record_of_rows(table: str, row: Any) -> Record:
     return record
 
 
-def _coding(annotation: Any) -> tuple[Callable[[Any], Plain], Callable[[Any], Any]]:
+def _coding(annotation: Any) -> Coding:
     kinds = _members(annotation)
     some = kinds - {types.NoneType}
     if len(some) != 1 or not some <= {*PLAIN, bool}:
-        return pack, _unpack
-    (kind,) = some
-    encode, decode = _CODINGS[kind]
+        return None, pack, _unpack
+    is_plain, encode, decode = _CODINGS[some.pop()]
     if types.NoneType not in kinds:
-        return encode, decode
-    return (lambda value: None if value is None else encode(value)), (
-        lambda value: None if value is None else decode(value)
+        return is_plain, encode, decode
+    return (
+        is_plain,
+        (lambda value: None if value is None else encode(value)),
+        (lambda value: None if value is None else decode(value)),
     )
 
 
@@ -220,7 +225,11 @@ def _text(value: str) -> Plain:
 
 
 def _integer(value: int) -> Plain:
-    return value if -(1 << 63) <= value < (1 << 63) else ODD + pack(value)
+    return value if _fits(value) else ODD + pack(value)
+
+
+def _fits(value: int) -> bool:
+    return -(1 << 63) <= value < (1 << 63)
 
 
 def _real(value: float) -> Plain:
@@ -240,12 +249,16 @@ def _same(value: Any) -> Any:
     return value
 
 
-_CODINGS: dict[Any, tuple[Callable[[Any], Plain], Callable[[Any], Any]]] = {
-    str: (_text, _natural),
-    int: (_integer, _natural),
-    float: (_real, _natural),
-    bool: (int, bool),
-    bytes: (_same, _same),
+Coding = tuple[Callable[[Any], bool] | None, Callable[[Any], Plain], Callable[[Any], Any]]
+"""Of one type: what is true only of values that stand for themselves, if there is such a test (of values
+that are not empty, 0 or None, which do); how a value becomes a column; and how it comes back."""
+
+_CODINGS: dict[Any, Coding] = {
+    str: (str.isascii, _text, _natural),
+    int: (_fits, _integer, _natural),
+    float: (None, _real, _natural),
+    bool: (None, int, bool),
+    bytes: (bool, _same, _same),
 }
 
 

@@ -114,7 +114,7 @@ class CollectionInfo:
         """The rows of one member as a set of columns, in the member's order."""
         if type(rows) is Encoded:
             return rows
-        return tuple(dict.fromkeys(map(self.columns.encode, rows)))
+        return tuple(dict.fromkeys(self.columns.encode(rows)))
 
 
 class Table(Generic[K, Row]):
