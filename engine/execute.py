@@ -22,6 +22,7 @@ from engine.outcome import Outcome, conclude, fail
 from engine.persist import load
 from engine.query import QueryInfo
 from engine.recall import value_before
+from engine.rings import rest_on_ring
 from engine.running import Running, struck_amid_a_read
 from engine.stack import HOP, run_on_fresh_stack
 
@@ -64,6 +65,8 @@ def execute(core: Core, node: int, walk: Any) -> None:
             core.regain()
         if frame.generation != core.generation or core.torn:
             raise Cancelled
+        if frame.cycle is not None:
+            rest_on_ring(core, frame, frame.cycle)
         keep.keep(core, node, info, frame.reads, outcome)
     finally:
         graph.status[node] &= ~RUNNING

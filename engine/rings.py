@@ -17,11 +17,12 @@ from engine.core import Core, Request
 from engine.errors import Cancelled, CycleError
 from engine.failure import Failure
 from engine.frame import NO_TABLES
-from engine.graph import ERROR
+from engine.graph import ERROR, entries
 from engine.raising import own
 from engine.recall import recall
 
 if TYPE_CHECKING:
+    from engine.running import Running
     from engine.verify import Walk
 
 
@@ -106,6 +107,23 @@ def join_ring(core: Core, error: Exception, ring: tuple[int, ...], asker: Reques
             joining = len(path)
     if joining:
         _tie(core, [*ring, *path[:joining]], Cycle(error, ring))
+
+
+def rest_on_ring(core: Core, frame: Running, cycle: Cycle) -> None:
+    """Let a key on a ring rest on what leads into it, also where it was poisoned before it read that.
+
+    So it is where another thread comes to the ring by what the key read before, as far as that was verified,
+    and the key has just begun to run anew. With nothing that leads there it would keep the error for ever.
+    """
+    node, reads = frame.node, frame.reads
+    knot: Collection[int] = core.claims.knots.get(node, cycle.ring)
+    if node in core.collections or any(read in knot for read in reads):
+        return
+    for read in entries(core.graph.below(node)):
+        reads[read] = None
+        if read in knot:
+            return
+    reads.update(dict.fromkeys(read for read in cycle.ring if read != node))
 
 
 def was_ringed(core: Core, node: int) -> bool:

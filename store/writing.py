@@ -24,11 +24,12 @@ from engine.store.statements import delete, existing, insert, insert_columns, pi
 
 _OF_A_NODE = (("node", "id"), ("readers", "dependency"), ("input", "node"))
 
-# A value is a function of its fingerprint: a row that comes without its value keeps the one it has.
-_UPDATE_NODE = """UPDATE node SET flags = ?4, changed_at = ?5, verified_at = ?6, durability = ?7, cost = ?8,
-  cause = ?9, fingerprint = ?10, dependencies = ?11, sum = ?12,
-  value = CASE WHEN ?13 IS NULL AND fingerprint = ?10 THEN value ELSE ?13 END
-  WHERE id = ?1 AND query = ?2 AND args = ?3"""
+# A value is a function of its fingerprint: a row that comes without its value keeps the one it has. The
+# fingerprint is bound twice, since Python 3.12 up to 3.12.3 warns of parameters that have numbers.
+_UPDATE_NODE = """UPDATE node
+  SET flags = ?, changed_at = ?, verified_at = ?, durability = ?, cost = ?, cause = ?,
+  fingerprint = ?, dependencies = ?, sum = ?, value = coalesce(?, CASE WHEN fingerprint = ? THEN value END)
+  WHERE id = ? AND query = ? AND args = ?"""
 
 _UPDATE_STATE = """UPDATE state SET revision = ?, next_node = ?, next_query = ?, suspects = ?,
   changed_low = ?, changed_medium = ?, changed_high = ?, total = ?, base = ?, sum = ? WHERE id = 1"""
@@ -129,7 +130,9 @@ def _write_nodes(connection: sqlite3.Connection, nodes: NodeColumns) -> int:
             put(connection, "INSERT INTO node", zip(some[0], keys, *bound[1:], strict=True))
             grown += checksums.added(sums)
     if old:
-        bound, sums = _bound(nodes.some([at for at, id in enumerate(ids) if id in old]).columns)
+        known = nodes.some([at for at, id in enumerate(ids) if id in old]).columns
+        bound, sums = _bound(known)
+        bound = [*bound[3:], map(bytearray, known[9]), *bound[:3]]
         if connection.executemany(_UPDATE_NODE, zip(*bound, strict=True)).rowcount != len(old):
             raise ValueError("the query or the arguments of a node were changed: it needs a new id")
         grown += checksums.added(sums)

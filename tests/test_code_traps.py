@@ -133,6 +133,7 @@ def test_trap_6_the_fingerprint_is_stable_while_a_debugger_or_a_coverage_tool_ma
         return trace
 
     outside = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # before: the first versions of 3.12 tell of no opcode otherwise
     sys.settrace(trace)
     try:
         app.f(3)

@@ -251,7 +251,7 @@ class Opaque:
 
 
 @pytest.mark.parametrize("into", [Count(), Merge(lambda left, right: left, None)], ids=["inverse", "merge"])
-def test_values_without_canonical_bytes_are_an_error_that_names_the_member_and_heals(
+def test_values_without_canonical_bytes_are_an_error_that_names_the_first_such_member_and_heals(
     db: Engine, into: Any
 ) -> None:
     @query(name="folds:opaque")
@@ -261,14 +261,11 @@ def test_values_without_canonical_bytes_are_an_error_that_names_the_member_and_h
     number = fold(each=keys, of=opaque, into=into)
     put(db, a=1, b=2)
     before = db.get(number)
-    put(db, b=10)
-    for _ in range(2):
+    for a, b, first in (1, 10, "b"), (1, 10, "b"), (2, 10, "b"), (10, 10, "a"), (10, 11, "a"), (2, 11, "b"):
+        put(db, a=a, b=b)
         with pytest.raises(BadFold) as caught:
             db.get(number)
-        assert caught.value.fields["member"] == "folds:opaque('b')"
-    put(db, a=2)
-    with pytest.raises(BadFold):
-        db.get(number)
+        assert caught.value.fields["member"] == f"folds:opaque({first!r})"
     put(db, b=3, a=1)
     assert db.get(number) == before
 

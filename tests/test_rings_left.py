@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from engine import CycleError, Engine, input, query, table
+from engine import CycleError, Engine, each, input, query, table
 from tests.patience import PATIENCE
 from tests.rings import FAILS, told
 
@@ -180,3 +180,33 @@ def test_a_ring_that_rests_on_a_passing_failure_passes_with_it() -> None:
                 told(db, wanted)
                 assert [told(db, one) for one in (first, second, outside)] == [3, 13, 13]
                 db.check_invariants()
+
+
+def test_a_key_that_another_thread_finds_on_a_ring_before_it_reads_is_right_when_the_ring_is_gone() -> None:
+    """As a loop among old memos is taken for one that is still there, and each on it runs anew."""
+    pause = threading.Event()  # nobody sets it: it is to give the other threads time
+
+    @input
+    def size() -> int:
+        return 0
+
+    @query
+    def many() -> int:
+        return sum(each(through, range(size())))
+
+    @query
+    def through(number: int) -> int:
+        return back(number) + 1
+
+    @query
+    def back(number: int) -> int:
+        pause.wait(0.005)
+        return many() + number
+
+    for _ in range(8):
+        with Engine(None, workers=3) as db:
+            for members, answer in (3, FAILS), (1, FAILS), (3, FAILS), (0, 0):
+                db.set(size.key(), members)
+                assert told(db, back, 0) == answer
+            assert [told(db, through, number) for number in range(3)] == [1, 2, 3]
+            db.check_invariants()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +48,8 @@ def test_what_is_deleted_is_what_was_there(connection: sqlite3.Connection) -> No
     assert connection.execute("SELECT count(*) FROM one").fetchone() == (8,)
     connection.execute("DELETE FROM one")
     assert delete(connection, "one", "id", {1, 4, 99}) == 0
+
+
+def test_no_statement_has_a_parameter_with_a_number_of_which_python_3_12_warns() -> None:
+    texts = {path.name: path.read_text() for path in (Path(__file__).parent.parent / "store").glob("*.py")}
+    assert [name for name, text in texts.items() if re.search(r"\?\d", text)] == []

@@ -51,6 +51,7 @@ class KeptFold(Collection):
         self._stored = self._attached = None if core.store is None else core.store.derived
         self._asked: tuple[Any, bool] | None = None  # an accumulator, and whether it has an inverse
         self.broken: Exception | None = None
+        self._refused: bytes | None = None  # the place of the member that broke it: it has no bytes
 
     # -- what members contribute ---------------------------------------------------------------
 
@@ -58,18 +59,19 @@ class KeptFold(Collection):
         self, node: int, value: Any, failure: Failure | None, failed: bool, changed: bool = False
     ) -> None:
         """See `Collection.take`."""
-        if failure is None:
-            try:
-                self._contribute(node, b"\x01" + pack(value), value, changed=changed)
-            except Unpackable as error:
-                cause = f"a value has no canonical bytes: {error}"
-                self._break(BadFold(fold=self.name, member=self.core.name_of(node), cause=cause, hint=BYTES))
-        else:
-            self._contribute(node, b"")
         if failure is not None:
+            self._contribute(node, b"")
             self.failing_members[node] = None
             self._write_failing()  # it may be another error than before
-        elif self.failing_members.pop(node, 0) is None:
+            return
+        try:
+            self._contribute(node, b"\x01" + pack(value), value, changed=changed)
+        except Unpackable as error:
+            place = self._place(node)
+            if self._refused is None or place < self._refused:  # the first, whichever was computed last
+                self._refused, cause = place, f"a value has no canonical bytes: {error}"
+                self._break(BadFold(fold=self.name, member=self.core.name_of(node), cause=cause, hint=BYTES))
+        if self.failing_members.pop(node, 0) is None:
             self._write_failing()
 
     def drop(self, node: int) -> None:
@@ -80,8 +82,7 @@ class KeptFold(Collection):
 
     def clear(self) -> None:
         """See `Collection.clear`."""
-        self._stored = None
-        self.broken = None
+        self._stored = self.broken = self._refused = None
         self._blocks.clear()
         self._nothing_waits()
         self._failing, self._held = {}, None
@@ -196,10 +197,9 @@ class KeptFold(Collection):
         self._blocks[WAITING] = b""
 
     def _begin_anew(self, into: Any) -> None:
-        """Reduce all members in order, with nothing of what was kept.
+        """Read and reduce all members in order, with nothing of what was kept.
 
-        So what fails does not depend on which member changed last, and what was written for classes that have
-        other fields now is not needed. Reads all members.
+        So what fails does not depend on who changed last, and nothing is read of classes with other fields.
         """
         try:
             values = self._values()
