@@ -100,3 +100,33 @@ def members() -> tuple[int, ...]:
                 db.get(rules.below, n)
             assert caught.value.args == (n,)
         assert db.get(rules.members) == (-4, -5, -6, -7) * 5
+
+
+def test_an_expensive_failure_that_is_known_here_is_not_found_once_more(make: Make) -> None:
+    """It is of a class of its own, so it cannot be told: who reads it runs here."""
+    rules = make("""
+class Odd(Exception):
+    pass
+
+@query(workers="inline")
+def fails() -> int:
+    note("fails")
+    time.sleep(0.01)
+    raise Odd("always")
+
+@query(workers="process")
+def member(n: int) -> int:
+    try:
+        return fails()
+    except Odd:
+        return n
+
+@query
+def members() -> int:
+    return sum(each(member, range(4)))
+""")
+    with Engine(None, processes=2) as db:
+        with pytest.raises(rules.Odd):
+            db.get(rules.fails)
+        assert db.get(rules.members) == 6
+        assert rules.noted()[0] == {"fails": 1}

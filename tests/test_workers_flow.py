@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -203,3 +204,21 @@ def test_a_worker_that_holds_much_is_not_ended_by_the_request_of_another_thread(
         assert db.get(twice) == 2 * 20 * 300_000
         assert _slots(db._core) == []
     assert len(rules.noted()[1]) == 1  # process
+
+
+def test_keys_that_no_pipe_holds_arrive_bit_by_bit(make: Make) -> None:
+    rules = make("""
+@query(workers="process")
+def size(data: bytes) -> int:
+    note(len(data))
+    return len(data)
+
+@query
+def sizes() -> int:
+    return sum(each(size, [bytes(3_000_000 + n) for n in range(4)]))
+""")
+    with Engine(None, processes=2) as db:
+        assert db.get(rules.sizes) == 4 * 3_000_000 + 6
+        counts, pids = rules.noted()
+        assert counts == {str(3_000_000 + n): 1 for n in range(4)}
+        assert os.getpid() not in pids
