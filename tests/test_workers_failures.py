@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,3 +131,35 @@ def members() -> int:
             db.get(rules.fails)
         assert db.get(rules.members) == 6
         assert rules.noted()[0] == {"fails": 1}
+
+
+def test_keys_that_failed_for_a_moment_go_to_workers_again(make: Make) -> None:
+    rules = make("""
+@input
+def cell() -> int:
+    return 1
+
+@query
+def shaky() -> int:
+    if cell() == 1:
+        raise OSError("for a moment")
+    return cell()
+
+@query(workers="process")
+def member(n: int) -> int:
+    note(n)
+    try:
+        return shaky() + n
+    except OSError:
+        return -1
+
+@query
+def members() -> int:
+    return sum(each(member, range(4)))
+""")
+    with Engine(None, processes=2) as db:
+        assert db.get(rules.members) == -4
+        assert os.getpid() in rules.noted()[1]
+        db.set(rules.cell.key(), 2)
+        assert db.get(rules.members) == 4 * 2 + 6
+        assert os.getpid() not in rules.noted()[1]
