@@ -228,9 +228,7 @@ class Worker:
             if record.query not in self._told:
                 self._told.add(record.query)
                 codes[record.query] = core.queries.codes[core.graph.query[node]]
-        core.unsaved.nodes.clear()
-        core.unsaved.stamps.clear()
-        core.unsaved.value_bytes = 0
+        core.unsaved.committed()
         return found
 
     def _record(self, node: int, data: bytes | None) -> Record:
