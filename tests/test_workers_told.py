@@ -14,6 +14,8 @@ from engine.errors import TimedOut
 from engine.locate import locate
 from engine.parallel.lost import Lost
 from engine.parallel.pending import Pending
+from engine.parallel.units import Ask
+from tests.executors import Threads
 from tests.patience import PATIENCE, until
 from tests.workers import SQUARES, Rules, graph_of, make, others
 
@@ -253,3 +255,14 @@ def many(keys: list[int]) -> list[int]:
         pending.retried.add(nodes[0])
         assert pending.next_batch(1, 1, ahead=False) == nodes[:1]
         assert pending.next_batch(1, 1, ahead=False) == nodes[1:]
+
+
+def test_no_worker_asks_for_the_key_that_it_was_sent(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.parallel.held.ASK_US", 0)  # whatever has a memo is asked for
+    rules = make(SQUARES)
+    with Engine(None, executor=(executor := Threads())) as db:
+        for _ in range(2):
+            db.get(rules.squares)
+            db.forget("*:square(*")
+        assert not [said for said in executor.told if isinstance(said, Ask)]
+        assert rules.noted()[0] == {str(n): 2 for n in range(40)}
