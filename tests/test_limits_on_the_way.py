@@ -157,3 +157,27 @@ def test_threads_of_a_worker_ask_one_after_another(make: Make) -> None:
         right = sum(sum(n * n for n in range(first, first + 24)) for first in range(12))
         assert together(lambda: db.get(rules.total)) == [right]
         db.check_invariants()
+
+
+def test_a_key_that_a_worker_gives_back_is_given_back_though_its_query_caught_that(make: Make) -> None:
+    """`except BaseException` made a value of it. Keys after it are not given back for that."""
+    rules = make("""
+@query(limit="one")
+def limited() -> int:
+    return 1
+
+@query(workers="process")
+def catches(n: int) -> int:
+    note(n)
+    try:
+        return limited() if n == 0 else 0
+    except BaseException:
+        return -1
+
+@query
+def all_catch() -> int:
+    return sum(each(catches, range(3)))
+""")
+    with Engine(None, processes=1, limits={"one": 1}) as db:
+        assert db.get(rules.all_catch) == 1
+        assert rules.noted()[0] == {"0": 2, "1": 1, "2": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,3 +101,65 @@ def members() -> tuple[int, ...]:
                 db.get(rules.below, n)
             assert caught.value.args == (n,)
         assert db.get(rules.members) == (-4, -5, -6, -7) * 5
+
+
+def test_an_expensive_failure_that_is_known_here_is_not_found_once_more(make: Make) -> None:
+    """It is of a class of its own, so it cannot be told: who reads it runs here."""
+    rules = make("""
+class Odd(Exception):
+    pass
+
+@query(workers="inline")
+def fails() -> int:
+    note("fails")
+    time.sleep(0.01)
+    raise Odd("always")
+
+@query(workers="process")
+def member(n: int) -> int:
+    try:
+        return fails()
+    except Odd:
+        return n
+
+@query
+def members() -> int:
+    return sum(each(member, range(4)))
+""")
+    with Engine(None, processes=2) as db:
+        with pytest.raises(rules.Odd):
+            db.get(rules.fails)
+        assert db.get(rules.members) == 6
+        assert rules.noted()[0] == {"fails": 1}
+
+
+def test_keys_that_failed_for_a_moment_go_to_workers_again(make: Make) -> None:
+    rules = make("""
+@input
+def cell() -> int:
+    return 1
+
+@query
+def shaky() -> int:
+    if cell() == 1:
+        raise OSError("for a moment")
+    return cell()
+
+@query(workers="process")
+def member(n: int) -> int:
+    note(n)
+    try:
+        return shaky() + n
+    except OSError:
+        return -1
+
+@query
+def members() -> int:
+    return sum(each(member, range(4)))
+""")
+    with Engine(None, processes=2) as db:
+        assert db.get(rules.members) == -4
+        assert os.getpid() in rules.noted()[1]
+        db.set(rules.cell.key(), 2)
+        assert db.get(rules.members) == 4 * 2 + 6
+        assert os.getpid() not in rules.noted()[1]

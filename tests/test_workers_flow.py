@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,8 +16,10 @@ from engine import Engine, query
 from engine.core import Core
 from engine.parallel import choose, dispatch
 from engine.parallel.exchange import Exchange
+from engine.parallel.order import Order
 from engine.parallel.slot import Slot
 from engine.persist import commit
+from tests.patience import PATIENCE, until
 from tests.workers import Rules, make, others
 
 Make = Callable[[str], Rules]
@@ -203,3 +206,105 @@ def test_a_worker_that_holds_much_is_not_ended_by_the_request_of_another_thread(
         assert db.get(twice) == 2 * 20 * 300_000
         assert _slots(db._core) == []
     assert len(rules.noted()[1]) == 1  # process
+
+
+def test_keys_that_no_pipe_holds_arrive_bit_by_bit(make: Make) -> None:
+    rules = make("""
+@query(workers="process")
+def size(data: bytes) -> int:
+    note(len(data))
+    return len(data)
+
+@query
+def sizes() -> int:
+    return sum(each(size, [bytes(3_000_000 + n) for n in range(4)]))
+""")
+    with Engine(None, processes=2) as db:
+        assert db.get(rules.sizes) == 4 * 3_000_000 + 6
+        counts, pids = rules.noted()
+        assert counts == {str(3_000_000 + n): 1 for n in range(4)}
+        assert os.getpid() not in pids
+
+
+def test_members_that_wait_for_the_same_keys_go_out_together(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one round: as soon as what all of them wait for is there."""
+    rules = make("""
+@input
+def cell() -> int:
+    return 1
+
+@query(workers="process")
+def first() -> int:
+    return cell()
+
+@query(workers="process")
+def second() -> int:
+    return first() + cell()
+
+@query(workers="process")
+def member(n: int) -> int:
+    return second() + n
+
+@query
+def members() -> int:
+    return sum(each(member, range(6)))
+""")
+    rounds: list[Order] = []
+    run = Exchange.run
+
+    def counted(whole: Exchange, units: Iterable[int], order: Order) -> None:
+        rounds.append(order)
+        run(whole, units, order)
+
+    monkeypatch.setattr(Exchange, "run", counted)
+    with Engine(None, processes=2) as db:
+        db.get(rules.members)
+        rounds.clear()
+        db.set(rules.cell.key(), 2)
+        assert db.get(rules.members) == 6 * 4 + 15
+        assert len(rounds) == 1
+
+
+def test_who_finds_the_workers_taken_computes_here(make: Make, tmp_path: Path) -> None:
+    """Another thread began to send while this one tried what a key costs."""
+    rules = make("""
+@query(workers="process")
+def slow(n: int) -> int:
+    note("slow")
+    while not LOG.with_name("go").exists():
+        time.sleep(0.01)
+    return n
+
+@query
+def all_slow() -> int:
+    return sum(each(slow, range(2)))
+
+@query
+def one(n: int) -> int:
+    note(n)
+    while "slow" not in LOG.read_text():
+        time.sleep(0.01)
+    time.sleep(0.1)  # it costs enough to be sent
+    return n
+
+@query
+def ones() -> int:
+    return sum(each(one, range(12)))
+""")
+    with Engine(None, processes=2) as db:
+        found: list[int] = []
+        threads = [
+            threading.Thread(target=lambda: found.append(db.get(rules.ones))),
+            threading.Thread(target=lambda: found.append(db.get(rules.all_slow))),
+        ]
+        threads[0].start()
+        until(rules.log.exists)
+        threads[1].start()
+        threads[0].join(PATIENCE)
+        assert found == [66]
+        (tmp_path / "go").touch()
+        threads[1].join(PATIENCE)
+        assert found == [66, 1]
+        assert rules.noted()[0] == {"slow": 2, **{str(n): 1 for n in range(12)}}

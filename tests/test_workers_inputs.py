@@ -157,3 +157,78 @@ def test_where_the_directory_of_this_process_is_gone_workers_work_all_the_same(
         (tmp_path / "gone").rmdir()
         assert db.get(rules.squares) == sum(n * n for n in range(40))
         assert os.getpid() not in rules.noted()[1]
+
+
+def test_what_a_worker_finds_as_it_was_is_proven_here_too(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its mark would stay for as long as another change waits, and the next change would not go beyond it."""
+    monkeypatch.setattr("engine.parallel.held.ASK_US", 10**9)  # the worker computes it
+    rules = make("""
+@input
+def cell() -> int:
+    return 1
+
+@query
+def low() -> int:
+    return len(read_text("low.txt").strip())
+
+@query
+def middle() -> int:
+    return low()
+
+@query(workers="process")
+def member(n: int) -> int:
+    note(n)
+    return cell() * n + middle()
+
+@query
+def members() -> int:
+    return sum(each(member, range(4)))
+
+@query
+def other() -> str:
+    return read_text("other.txt")
+""")
+    low, other = tmp_path / "low.txt", tmp_path / "other.txt"
+    low.write_text("a")
+    other.write_text("a")
+    with Engine(None, root=tmp_path, processes=2) as db:
+        db.get(rules.other)
+        assert db.get(rules.members) == 6 + 4
+        low.write_text("a ")
+        other.write_text("b")  # nobody asks for it
+        db.sync()
+        db.set(rules.cell.key(), 2)
+        assert db.get(rules.members) == 12 + 4
+        assert os.getpid() not in rules.noted()[1]
+        low.write_text("abc")
+        db.sync()
+        assert db.get(rules.members) == 12 + 12
+        db.check_invariants()
+
+
+def test_what_a_worker_read_before_it_found_a_file_changed_is_no_part_of_its_next_epoch(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would tell what it makes of the new text as if that rested on the old one."""
+    monkeypatch.setattr("engine.parallel.pending.BATCH_SECONDS", 0.0)  # texts are let go between two batches
+    rules = make("""
+@query(workers="process")
+def member(n: int) -> str:
+    note(n)
+    if n == 10:
+        LOG.with_name("text").write_text("other")
+    return read_text("text")
+
+@query
+def members() -> tuple[str, ...]:
+    return each(member, range(30))
+""")
+    (tmp_path / "text").write_text("text")
+    with Engine(None, root=tmp_path, processes=1) as db:
+        found = db.get(rules.members)
+        assert len(set(found)) == 1
+        db.sync()
+        assert set(db.get(rules.members)) == {"other"}
+        db.check_invariants()

@@ -274,3 +274,48 @@ def test_a_worker_that_ends_lets_the_store_go(
         db.get(rules.looks)
         assert not closed
     assert until(lambda: closed) == [tmp_path / "store" / "store.db"]
+
+
+def test_what_a_worker_asks_for_rests_on_rows_as_they_are_now(make: Make) -> None:
+    """No member read it before, so the table below it was not brought up to date for them."""
+    rules = make("""
+class Row(NamedTuple):
+    n: int
+
+@input
+def cell() -> int:
+    return 1
+
+@input
+def size(n: int) -> int:
+    return 1
+
+@query
+def numbers() -> list[int]:
+    return [10, 20]
+
+@table(each=numbers)
+def rows(n: int) -> list[Row]:
+    return [Row(n + i) for i in range(size(n))]
+
+@query(workers="inline")
+def known() -> int:
+    time.sleep(0.01)  # it costs enough to be asked for
+    return rows.count()
+
+@query(workers="process")
+def member(n: int) -> int:
+    note(n)
+    return known() if cell() == 2 else 0
+
+@query
+def members() -> int:
+    return sum(each(member, range(4)))
+""")
+    with Engine(None, processes=2) as db:
+        assert (db.get(rules.known), db.get(rules.members)) == (2, 0)
+        db.set(rules.size.key(10), 2)
+        db.set(rules.cell.key(), 2)
+        assert db.get(rules.members) == 4 * 3
+        assert os.getpid() not in rules.noted()[1]
+        db.check_invariants()

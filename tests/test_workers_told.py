@@ -7,11 +7,15 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from engine import Engine
 from engine.errors import TimedOut
 from engine.locate import locate
 from engine.parallel.lost import Lost
 from engine.parallel.pending import Pending
+from engine.parallel.units import Ask
+from tests.executors import Threads
 from tests.patience import PATIENCE, until
 from tests.workers import SQUARES, Rules, graph_of, make, others
 
@@ -139,6 +143,88 @@ def members() -> int:
     assert found[0] == found[1]
 
 
+SHAKY = """
+@input
+def cell() -> int:
+    return 1
+
+@query(workers="inline")
+def shaky() -> int:
+    if LOG.with_name("down").exists() and os.getpid() in {pids}:
+        raise OSError("for a moment")
+    return cell() * 0
+
+@query({limit}workers="inline")
+def caught() -> int:
+    try:
+        return shaky()
+    except OSError:
+        return -1
+
+@query(workers="process")
+def member(n: int) -> int:
+    note(n)
+    return cell() * 0 + caught() + n
+
+@query
+def members() -> int:
+    return caught() + sum(each(member, range(4)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("pids", "limit"),
+    [("[os.getpid()]", 'limit="one", '), (f"[{HERE}]", "")],
+    ids=["it is asked for", "it does not fail there"],
+)
+def test_a_failure_for_a_moment_after_a_value_is_one_in_all_members(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pids: str, limit: str
+) -> None:
+    """Its memo is still that of the value, and is the one to compare with later."""
+    monkeypatch.setattr("engine.parallel.held.ASK_US", 10**9)  # for nothing else
+    rules = make(SHAKY.format(pids=pids, limit=limit))
+    with Engine(None, root=tmp_path, processes=2, limits={"one": 1}) as db:
+        assert db.get(rules.members) == 6
+        (tmp_path / "down").touch()
+        db.set(rules.cell.key(), 2)
+        assert db.get(rules.members) == 6 - 5
+        (tmp_path / "down").unlink()
+        db.sync()
+        assert db.get(rules.members) == 6
+        db.check_invariants()
+
+
+def test_what_a_worker_asks_for_and_has_to_run_runs_there(make: Make) -> None:
+    rules = make("""
+@input
+def cell() -> int:
+    return 1
+
+@query
+def known() -> int:
+    note("known")
+    time.sleep(0.01)  # it costs enough to be asked for
+    return cell()
+
+@query(workers="process")
+def member(n: int) -> int:
+    return cell() * 0 + known() + n
+
+@query
+def members() -> int:
+    return sum(each(member, range(4)))
+""")
+    with Engine(None, processes=1) as db:
+        db.get(rules.known)
+        assert db.get(rules.members) == 4 + 6
+        assert rules.noted()[1] == {HERE}
+        db.set(rules.cell.key(), 2)
+        assert db.get(rules.members) == 8 + 6
+        counts, pids = rules.noted()
+        assert counts == {"known": 1}
+        assert HERE not in pids
+
+
 def test_a_key_that_was_given_up_fails_in_its_revision_only_and_not_if_it_has_a_value(make: Make) -> None:
     rules = make(SQUARES + "@input\ndef cell() -> int:\n    return 1\n")
     with Engine(None) as db:
@@ -169,3 +255,14 @@ def many(keys: list[int]) -> list[int]:
         pending.retried.add(nodes[0])
         assert pending.next_batch(1, 1, ahead=False) == nodes[:1]
         assert pending.next_batch(1, 1, ahead=False) == nodes[1:]
+
+
+def test_no_worker_asks_for_the_key_that_it_was_sent(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.parallel.held.ASK_US", 0)  # whatever has a memo is asked for
+    rules = make(SQUARES)
+    with Engine(None, executor=(executor := Threads())) as db:
+        for _ in range(2):
+            db.get(rules.squares)
+            db.forget("*:square(*")
+        assert not [said for said in executor.told if isinstance(said, Ask)]
+        assert rules.noted()[0] == {str(n): 2 for n in range(40)}

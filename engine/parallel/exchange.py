@@ -158,7 +158,7 @@ class Exchange:
         """Give a slot a batch. False: there is none for it now."""
         core = self._core
         ahead = bool(slot.flight)
-        if not ahead and (slot.generation != core.generation or slot.received > self._most):
+        if slot.generation != core.generation or slot.received > self._most:  # it is idle, see `_takes_more`
             slot.renew(core.generation)
         idle = slots - len([one for one in self._slots.values() if one.flight])
         nodes = self._pending.next_batch(slots, idle, ahead=ahead)

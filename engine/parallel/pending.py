@@ -60,7 +60,7 @@ class Pending:
     def next_batch(self, slots: int, idle: int, *, ahead: bool) -> list[int]:
         """The units of a batch for one of so many slots. Those that travel alone go to an idle one."""
         found: list[int] = []
-        most = max(1, min(self._size, LARGEST, -(-len(self._queue) // slots)))
+        most = min(self._size, -(-len(self._queue) // slots))
         for _ in range(len(self._queue)):
             node = self._queue.popleft()
             info = self._core.definition_of(node)

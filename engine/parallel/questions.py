@@ -63,7 +63,7 @@ def reply(core: Core, slot: Slot, ask: Ask, order: Order, limited: bool) -> Repl
     order.fence()
     data = None if graph.flags[node] & TRANSIENT else bytes_of(core, node)
     if data is None:
-        return Reply(REFUSED if lookup or graph.flags[node] & (ERROR | TRANSIENT) else COMPUTE)
+        return Reply(REFUSED if graph.flags[node] & (ERROR | TRANSIENT) else COMPUTE)
     slot.ids[ask.node] = node
     return Reply(GIVEN, bool(graph.flags[node] & ERROR), graph.fingerprint[node], data)
 

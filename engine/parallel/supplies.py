@@ -31,6 +31,11 @@ class Refused(BaseException):
         self.for_all = for_all
 
 
+def refuse(why: str) -> NoReturn:
+    """Give the unit back."""
+    raise Refused(why)
+
+
 class Places(Limits):
     """Limits in a worker: what the parent counts is free for nobody but the unit, which has a place there."""
 
@@ -57,8 +62,7 @@ class Supplies:
         self._asked: frozenset[str] = frozenset()
         self._used: list[tuple[int, int]] = []
         self.place, self.unit = 0, 0  # what is computed now
-        self.refused: Refused | None = None  # a query may have swallowed it
-        self.looking = Looking(core, self._refuse)
+        self.looking = Looking(core, refuse)
 
     def hear(self, batch: Batch) -> None:
         """Learn what a batch says of the parent."""
@@ -104,31 +108,28 @@ class Supplies:
         reply = self._ask(Ask(self.place, node, info.name, args, self._epoch))
         self._hear_of_tables(reply.stored)
         if reply.kind == REFUSED or (reply.kind != GIVEN and lookup):
-            self._refuse("it reads what the parent cannot tell")
+            refuse("it reads what the parent cannot tell")
         if reply.kind != GIVEN and barred:
-            self._refuse(BARRED.format(info.limit))
+            refuse(BARRED.format(info.limit))
         if reply.kind != GIVEN:
             return None
         if not reply.is_error:
             return self._supplied(node, reply.data, reply.fingerprint)
+        failure = Failure.restored(reply.data)
+        if failure is None:
+            refuse("it reads a failure that only the parent can hold")
         outcome = self._supplied(node, None, reply.fingerprint)
-        outcome.data, outcome.failure = reply.data, Failure.restored(reply.data)
-        if outcome.failure is None:
-            self._refuse("it reads a failure that only the parent can hold")
+        outcome.data, outcome.failure = reply.data, failure
         return outcome
 
     def _supplied(self, node: int, data: bytes | None, fingerprint: bytes) -> Outcome:
         info = self._core.definition_of(node)
-        self._known.add(node)
         outcome = Outcome()
         outcome.data, outcome.digest = data, fingerprint
         if data is not None:
             try:
                 outcome.value = info.codec.decode(data)
             except DamagedValue as error:  # a class of it is not loaded here, say
-                self._refuse(f"it reads a value that cannot be read here: {error}")
+                refuse(f"it reads a value that cannot be read here: {error}")
+        self._known.add(node)  # last: where a query swallows that it is refused, nothing that read it is sent
         return outcome
-
-    def _refuse(self, why: str) -> NoReturn:
-        self.refused = Refused(why)
-        raise self.refused

@@ -176,9 +176,7 @@ class Worker:
         return info, arguments, node
 
     def _compute(self, unit: Unit) -> None:
-        supplies = self._supplies
-        supplies.refused = None
-        info, arguments, supplies.unit = self._find(unit)
+        info, arguments, self._supplies.unit = self._find(unit)
         try:
             self._ensure(info, arguments)
         except MemoryError:
@@ -190,8 +188,6 @@ class Worker:
             raise
         except BaseException as error:  # SystemExit, say: it ends the parent's request, not a worker
             raise Refused(f"{type(error).__name__} was raised") from None
-        if supplies.refused is not None:
-            raise supplies.refused
 
     def _ensure(self, info: QueryInfo, arguments: tuple[Any, ...]) -> None:
         """Bring the memo of the unit up to date. As `demand`, but for its value: that costs 15 us a unit."""
@@ -232,9 +228,7 @@ class Worker:
             if record.query not in self._told:
                 self._told.add(record.query)
                 codes[record.query] = core.queries.codes[core.graph.query[node]]
-        core.unsaved.nodes.clear()
-        core.unsaved.stamps.clear()
-        core.unsaved.value_bytes = 0
+        core.unsaved.committed()
         return found
 
     def _record(self, node: int, data: bytes | None) -> Record:
@@ -249,7 +243,7 @@ class Worker:
         below = graph.below(node)
         for read in entries(below):
             if read not in self._known:
-                raise self._unfit.get(read) or Refused("it stands on a cycle")
+                raise self._unfit.get(read) or Refused("it stands on a cycle, or caught that it is refused")
         info = core.definition_of(node)
         if flags & ERROR:
             held = graph.values[node]
