@@ -144,8 +144,8 @@ class Inputs:
         if batch.tickets:
             files.cover()
             nodes.update(dict.fromkeys(files.uncovered()))
-            nodes.update((node, None) for node in pipeline.scheduler.nodes() if not isinstance(node, Key))
-            crawl = pipeline.scheduler.wanted_crawl()
+            meanwhile, crawl = pipeline.scheduler.asked_meanwhile()
+            nodes.update(dict.fromkeys(meanwhile))
             if crawl:  # who waits must not be let go before what came up just now
                 return self._crawl(evolve(batch, crawl=crawl))
         differing = self._revise(list(nodes), batch, graph) if nodes else 0
