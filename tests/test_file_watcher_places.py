@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from engine.watch import coverage
 from engine.watch.coverage import SECOND_LOOK_SECONDS
 from tests.watcher_rig import Rig, rig
 
@@ -46,9 +47,33 @@ def test_a_new_directory_is_covered_and_looked_at_twice(rig: Rig) -> None:
     (rig.root / "x" / "y").mkdir(parents=True)
     assert "read_text x/y/z.txt" in rig.looked_at("x")
     assert {f"{rig.root}/x", f"{rig.root}/x/y"} <= set(rig.hand.covered)
-    batch = rig.after(SECOND_LOOK_SECONDS + 0.5)
+    batch = rig.after(SECOND_LOOK_SECONDS - 0.1)
+    assert batch is not None
+    assert not batch.nodes
+    batch = rig.after(0.5)
     assert batch is not None
     assert "read_text x/y/z.txt" in rig.names(batch.nodes)
+    assert not batch.crawl
+
+
+def test_what_is_in_very_many_new_directories_is_looked_at_with_everything(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coverage, "HUGE_BATCH", 1)
+    rig.started()
+    (rig.root / "x" / "y").mkdir(parents=True)
+    rig.looked_at("x")
+    batch = rig.take()
+    assert batch is not None
+    assert batch.crawl == "2 directories came to be watched"
+
+
+@pytest.mark.parametrize("place", ["", "a/one.txt", "a/nobody.txt"])
+def test_an_event_that_replaces_no_directory_covers_nothing_anew(rig: Rig, place: str) -> None:
+    rig.started()
+    before = len(rig.hand.calls)
+    rig.looked_at(place)
+    assert len(rig.hand.calls) == before
 
 
 def test_a_directory_that_came_without_an_event_is_found_by_polling(rig: Rig) -> None:

@@ -29,6 +29,8 @@ def test_without_room_for_watches_it_says_so_once_and_polls(rig: Rig) -> None:
     rig.hand.most = None
     rig.after(2)
     assert f"{rig.root}/a" in rig.hand.covered
+    assert not rig.files.uncovered()
+    assert rig.files.directories() == len(rig.hand.covered)
 
 
 def test_a_directory_without_room_for_its_watch_is_looked_at_with_its_listing(rig: Rig) -> None:
