@@ -28,6 +28,7 @@ class ByHand:
         self.lacking = 0  # watches that the kernel lost
         self.most: int | None = None  # watches that the system allows
         self.failure: Exception | None = None  # what the next `cover` raises
+        self.full = False  # the kernel's queue
         self.voice = 1
         self.cookies = ""
         self._suggest: Suggest = lambda voice, paths: None
@@ -68,7 +69,7 @@ class ByHand:
         return self.lacking
 
     def crowded(self) -> bool:
-        return False
+        return self.full
 
     def voices(self) -> frozenset[int]:
         return frozenset([self.voice])

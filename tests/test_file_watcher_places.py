@@ -119,8 +119,27 @@ def test_what_get_reads_outside_of_the_watch_is_covered_soon(rig: Rig) -> None:
     rig.started()
     (rig.root / "new").mkdir()
     rig.ask("new/n.txt")
-    rig.after(1)
+    rig.files.step()
+    assert f"{rig.root}/new" not in rig.hand.covered, "while much is read it would be covered in pieces"
+    rig.files.step()
     assert f"{rig.root}/new" in rig.hand.covered
+
+
+@pytest.mark.parametrize("place", ["a/one.txt", "b", "x/y"])
+def test_a_place_that_became_a_link_has_all_places_listed_anew_and_nothing_else_has(
+    rig: Rig, place: str
+) -> None:
+    """Also where what it leads to is equal: what happens there later has to be heard of."""
+    (rig.root / "x" / "y").mkdir(parents=True)
+    rig.started()
+    (rig.root / "top.txt").unlink()
+    (rig.root / "nobody").symlink_to("a")
+    rig.say("", "top.txt", "nobody", "a/nobody.txt", "a")
+    assert not rig.files.places.stale
+    (rig.root / place).rename(rig.root / "away")
+    (rig.root / place).symlink_to(rig.root / "away")
+    rig.say(place)
+    assert rig.files.places.stale
 
 
 def test_a_directory_that_became_a_link_is_looked_at_under_its_new_meaning(rig: Rig) -> None:
