@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine.watch.coverage import HUGE_BATCH
-from engine.watch.file_watcher import AUDIT_SECONDS, GAP_SECONDS, RESTART_SECONDS
+from engine.watch.file_watcher import AUDIT_SECONDS, GAP_SECONDS, POLLING_AUDIT_SECONDS, RESTART_SECONDS
 from tests.watcher_rig import Rig, rig
 
 __all__ = ["rig"]
@@ -155,6 +155,15 @@ def test_where_a_crawl_takes_long_audits_are_further_apart(rig: Rig) -> None:
     rig.files.begin_crawl("x")
     rig.files.end_crawl(1.0)
     assert rig.files.audit_seconds() == pytest.approx(250)
+    rig.hand.mode = "polling"
+    assert rig.files.audit_seconds() == pytest.approx(10)
+
+
+def test_who_compares_whole_seconds_is_audited_every_other_one(rig: Rig) -> None:
+    rig.started()
+    assert rig.files.audit_seconds() == AUDIT_SECONDS
+    rig.hand.mode = "polling"
+    assert rig.files.audit_seconds() == POLLING_AUDIT_SECONDS
 
 
 def test_watches_that_the_kernel_lost_are_found_by_the_audit(rig: Rig) -> None:
@@ -178,17 +187,22 @@ def test_an_audit_makes_one_watch_of_two(rig: Rig, voices: int, monkeypatch: pyt
     assert rig.hand.made == voices
 
 
-def test_a_crawl_makes_the_watch_anew_where_the_kernel_lost_some_of_it_and_only_there(rig: Rig) -> None:
+@pytest.mark.parametrize("lacking", [1, None])
+def test_a_crawl_makes_the_watch_anew_unless_the_kernel_says_that_nothing_of_it_is_lost(
+    rig: Rig, lacking: int | None
+) -> None:
     """What was lost may have told of a directory that was replaced."""
     rig.started()
     rig.now += RESTART_SECONDS
     rig.crawl("overflow")
     assert rig.hand.made == 1
     assert rig.states() == ["crawling", "live"]
-    rig.hand.lacking = 1
+    rig.hand.lacking = lacking
+    rig.crawl("audit")  # what the kernel says was asked for before
+    assert rig.hand.made == 1
     rig.crawl("overflow")
     assert rig.hand.made == 2
-    assert rig.states()[2:] == ["starting", "crawling", "live"]
+    assert rig.states()[2:] == ["crawling", "live", "starting", "crawling", "live"]
 
 
 def test_a_silence_in_which_this_process_worked_is_no_sleep(

@@ -21,6 +21,7 @@ def test_a_root_that_is_gone_is_told_once_and_its_return_makes_the_watch_anew(ri
     rig.root.rename(rig.root.with_name("away"))
     rig.after(2)
     assert rig.files.root_is_gone
+    assert rig.files.state == "doubtful"
     assert len([event for event in rig.told if isinstance(event, Trouble)]) == 1
     rig.root.with_name("away").rename(rig.root)
     batch = rig.after(1)

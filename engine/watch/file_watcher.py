@@ -171,8 +171,8 @@ class FileWatcher(Coverage):
 
     def begin_crawl(self, reason: str) -> None:
         """Before all is looked at: what failed is installed anew (coverage F1), once a second at most."""
-        # What was lost may have told of a replaced directory.
-        self._reinstall = self._reinstall or self.backend.missing() > 0
+        # What was lost may have told of a replaced directory. An audit counted before.
+        self._reinstall = self._reinstall or (reason != AUDIT and self.backend.missing() != 0)
         if self._reinstall and self._clock() - self._installed_at >= RESTART_SECONDS:
             if self.state != STARTING:
                 self._go(STARTING, reason)
@@ -288,7 +288,7 @@ class FileWatcher(Coverage):
         replaced = self.root_is_gone or identity != self._root_identity
         if self._root_suspect:  # removed and made again at once, it may have the number that it had
             self._root_suspect = False
-            replaced = replaced or self.backend.missing() > 0
+            replaced = replaced or self.backend.missing() != 0
         if replaced:
             self.root_is_gone = False
             self._root_identity = identity

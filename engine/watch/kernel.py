@@ -201,10 +201,11 @@ class KernelBackend:
         """See `Backend.covers`."""
         return directory in self._covered
 
-    def missing(self) -> int:
+    def missing(self) -> int | None:
         """See `Backend.missing`. Costs some three microseconds a watch."""
         with self._lock:
-            return sum(voice.missing() for voice in (self._large, self._small) if voice is not None)
+            counts = [voice.missing() for voice in (self._large, self._small) if voice is not None]
+        return sum(count for count in counts if count is not None) or (None if None in counts else 0)
 
     def voices(self) -> frozenset[int]:
         """See `Backend.voices`."""
@@ -334,9 +335,9 @@ class _Voice:
         directory, name = os.path.split(path)
         return [os.path.join(twin, name) for twin in self._twins.get(directory, (directory,))]
 
-    def missing(self) -> int:
+    def missing(self) -> int | None:
         if not self._told_inodes:
-            return 0
+            return None if self._descriptors else 0  # of another system, nothing is to be learned at all
         watched = self._inodes()
         return sum(1 for path in tuple(self.directories) if inode_of(path) not in watched)
 
