@@ -66,6 +66,21 @@ def test_up_to_a_size_there_is_one_watch_and_all_of_it_is_new_again(rig: Rig) ->
     assert rig.says("1/a")
 
 
+@pytest.mark.parametrize(("small", "voices"), [(9, 1), (8, 2)])
+def test_one_watch_is_enough_up_to_a_size(
+    rig: Rig, small: int, voices: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "SMALL", small)
+    rig.cover(*range(8))
+    rig.cover(8)
+    assert len(rig.backend.voices()) == voices
+
+
+def test_without_directories_there_is_a_watch_that_tells_of_cookies(rig: Rig) -> None:
+    assert rig.cover() == set()
+    assert rig.says("cookies/1")
+
+
 def test_what_comes_later_has_a_watch_of_its_own_until_it_is_a_quarter(rig: Rig) -> None:
     assert len(rig.cover(*range(8))) == 8
     (large,) = rig.backend.voices()
@@ -116,10 +131,12 @@ def test_a_directory_that_was_made_again_is_covered_once_somebody_says_so(rig: R
     assert not rig.backend.covers(rig.full(0)[0])
     assert "0" in rig.cover(0)
     assert rig.says("0/a")
+    assert rig.says("1/a")
 
 
 def test_the_watches_that_the_kernel_lacks_are_counted(rig: Rig) -> None:
     rig.cover(*range(8))
+    assert rig.backend.missing() == 0
     rig.cover(8)
     assert rig.backend.missing() == 0
     for number in (3, 8):
@@ -148,6 +165,9 @@ def test_what_is_no_directory_by_its_own_name_is_not_watched(rig: Rig, place: st
     (rig.place / "link").symlink_to("0")
     assert rig.cover(place, 1) == {"1"}
     assert not rig.backend.covers(rig.full(place)[0])
+    before = rig.backend.voices()
+    assert rig.cover(place) == set()
+    assert rig.backend.voices() == before, "for nothing, none is made anew"
 
 
 def test_two_names_of_one_directory_are_both_suggested(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,7 +120,7 @@ class KernelBackend:
                 return frozenset()
             later = [*(self._small.directories if self._small else ()), *fresh]
             large = len(self._large.directories) if self._large else 0
-            everything = not large or large + len(later) <= SMALL or len(later) > large // 4
+            everything = large + len(later) <= SMALL or len(later) > large // 4
             if everything and self._large is not None:
                 later = [*self._large.directories, *later]
             try:
@@ -133,16 +133,14 @@ class KernelBackend:
                 self._large, self._small = voice, None
             else:
                 self._small = voice
-            new = frozenset(voice.directories)
-            found = set(new)
+            found = {*told, *voice.directories}
             for old in before:
                 if old is not None:
                     old.end()
-                    lost = set(old.directories) - new
-                    self._covered -= lost  # not there while the watch was made; they may be back already
-                    found |= lost
-            self._covered |= new
-            return told.union(found)
+                    self._covered.difference_update(old.directories)
+                    found.update(old.directories)  # also what was not there just now: it may be back already
+            self._covered.update(voice.directories)
+            return frozenset(found)
 
     def _is_told_above(self, path: str) -> bool:
         """Whether what happens in a directory is told by a voice of one above it, which takes it on then."""
