@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from engine.rules.directories import listing
 from engine.watch import coverage
 from engine.watch.coverage import SECOND_LOOK_SECONDS
 from tests.watcher_rig import Rig, rig
@@ -68,7 +69,7 @@ def test_what_is_in_very_many_new_directories_is_looked_at_with_everything(
     assert batch.crawl == "2 directories came to be watched"
 
 
-@pytest.mark.parametrize("place", ["", "a/one.txt", "a/nobody.txt"])
+@pytest.mark.parametrize("place", ["", "a/one.txt", "a/nobody.txt", "ignored", "ignored/x.txt"])
 def test_an_event_that_replaces_no_directory_covers_nothing_anew(rig: Rig, place: str) -> None:
     rig.started()
     before = len(rig.hand.calls)
@@ -107,6 +108,19 @@ def test_what_a_query_came_to_read_is_covered_and_looked_at_once_more(rig: Rig) 
     batch = rig.take()
     assert batch is not None
     assert rig.names(batch.nodes) >= {"read_text new/n.txt", "read_text a/nobody.txt"}
+
+
+@pytest.mark.parametrize("when", ["before", "later"])
+def test_an_empty_directory_is_covered_for_its_listing(rig: Rig, when: str) -> None:
+    (rig.root / "empty").mkdir()
+    if when == "later":
+        rig.started()
+    rig.db.get(listing, "empty")
+    if when == "later":
+        rig.files.cover()
+    else:
+        rig.crawl()
+    assert f"{rig.root}/empty" in rig.hand.covered
 
 
 def test_what_was_read_just_now_is_found_by_a_hint(rig: Rig) -> None:

@@ -46,7 +46,6 @@ class Places:
         self._below: dict[str, set[str]] = {}  # directory -> directories in it that are in the index
         self._graph = core.graph
         self._seen = 0
-        self._directory("")
 
     def __len__(self) -> int:
         """How many paths are filed."""
@@ -67,7 +66,7 @@ class Places:
         if len(core.observed) == self._seen and core.graph is self._graph and not self.stale:
             return []
         with core.lock:
-            rebuilt = self.stale or core.graph is not self._graph or len(core.observed) < self._seen
+            rebuilt = self.stale or core.graph is not self._graph
             before = self._entries
             if rebuilt:
                 self._clear()
@@ -90,7 +89,7 @@ class Places:
                 directory, _, name = path.rpartition("/")
                 self._file(node, directory, name)
                 filed.append((node, directory))
-            if paths and stat.S_ISDIR(mode):
+            if stat.S_ISDIR(mode):
                 self._directory(paths[-1])
                 filed.append((node, paths[-1]))
         if rebuilt:
