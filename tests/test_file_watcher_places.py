@@ -156,6 +156,35 @@ def test_a_place_that_became_a_link_has_all_places_listed_anew_and_nothing_else_
     assert rig.files.places.stale
 
 
+def test_where_an_input_differs_since_its_place_leads_elsewhere_all_places_are_listed_anew(rig: Rig) -> None:
+    """No event had told of the link: it was lost, and a crawl found the difference."""
+    rig.started()
+    nodes, graph = rig.files.nodes_of(["a/one.txt"]), rig.db._core.graph
+    rig.files.differ(nodes, graph)
+    batch = rig.take()
+    assert batch is not None
+    assert batch.crawl == ""
+    shutil.rmtree(rig.root / "a")
+    (rig.root / "a").symlink_to("b")
+    rig.files.differ(nodes, graph)
+    assert "read_text a/one.txt" in rig.looked_at("b/one.txt")
+    assert f"{rig.root}/a/deep" not in rig.hand.covered
+    batch = rig.take()
+    assert batch is not None
+    assert batch.crawl == "the places of inputs were listed anew"
+
+
+def test_directories_that_are_in_no_list_any_more_do_not_count_as_without_a_watch(rig: Rig) -> None:
+    rig.hand.most = 0
+    rig.crawl()
+    assert rig.files.directories() == 0
+    shutil.rmtree(rig.root / "a")
+    (rig.root / "a").symlink_to("b")
+    rig.say("a")
+    rig.files.cover()
+    assert rig.files.directories() == 0
+
+
 def test_a_directory_that_became_a_link_is_looked_at_under_its_new_meaning(rig: Rig) -> None:
     rig.started()
     shutil.rmtree(rig.root / "a")
