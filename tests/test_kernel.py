@@ -200,6 +200,23 @@ def test_voices_say_that_they_are_alive(rig: Rig) -> None:
         until(lambda: rig.signs == rig.backend.voices())
 
 
+def test_after_a_long_quiet_a_voice_looks_less_often_until_something_happens(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "SLOW_SECONDS", 0.3)
+    rig.cover(0)
+    voice = rig.backend._large
+    assert voice is not None
+    assert not voice._slow
+    until(lambda: voice._slow)
+    until(lambda: any("rouse" in path for _, path in rig.heard))  # or the step that it is in would not end
+    assert voice._slow, "that was no event"
+    assert not list(rig.cookies.iterdir())
+    monkeypatch.setattr(kernel, "SLOW_SECONDS", 60.0)
+    assert rig.says("0/a")
+    assert not voice._slow
+
+
 def test_a_voice_that_fails_ends_and_says_so(rig: Rig) -> None:
     def failing(voice: int, paths: object) -> None:
         raise ZeroDivisionError("a bug")
