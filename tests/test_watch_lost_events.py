@@ -120,6 +120,23 @@ def test_a_directory_that_was_replaced_amid_more_paths_than_are_listed_is_follow
         assert any("paths at once" in reason for reason in told.reasons())
 
 
+def test_only_what_an_audit_finds_before_any_event_speaks_against_the_events(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with watching(root) as (_, watch, _):
+        found: list[int] = []
+        monkeypatch.setattr(watch.files, "audited", found.append)
+        watch.sync(crawl=True)
+        scheduler = watch._pipeline.scheduler
+        with scheduler.changed:  # told of at the same moment
+            scheduler.hint(["top.txt"])
+            scheduler.crawl(file_watcher.AUDIT)
+        watch.sync()
+        assert found == []
+        scheduler.crawl(file_watcher.AUDIT)
+        until(lambda: found == [0])
+
+
 # -- the system's limit of watches -----------------------------------------------------------------
 
 LIMITED = """
