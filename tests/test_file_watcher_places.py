@@ -110,6 +110,14 @@ def test_what_a_query_came_to_read_is_covered_and_looked_at_once_more(rig: Rig) 
     assert rig.names(batch.nodes) >= {"read_text new/n.txt", "read_text a/nobody.txt"}
 
 
+def test_directories_above_what_a_query_came_to_read_are_covered(rig: Rig) -> None:
+    rig.started()
+    (rig.root / "new" / "mid" / "deep").mkdir(parents=True)
+    rig.ask("new/mid/deep/n.txt")
+    rig.files.cover()
+    assert {f"{rig.root}/{path}" for path in ("new", "new/mid", "new/mid/deep")} <= set(rig.hand.covered)
+
+
 @pytest.mark.parametrize("when", ["before", "later"])
 def test_an_empty_directory_is_covered_for_its_listing(rig: Rig, when: str) -> None:
     (rig.root / "empty").mkdir()

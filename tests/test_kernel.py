@@ -42,6 +42,10 @@ class Rig:
     def cover(self, *names: object) -> set[str]:
         return {Path(path).name for path in self.backend.cover(self.full(*names))}
 
+    def is_slow(self) -> bool:
+        assert self.backend._large is not None
+        return self.backend._large._slow
+
     def says(self, name: str) -> bool:
         """Whether a file that is made now is suggested."""
         (self.place / name).touch()
@@ -205,16 +209,14 @@ def test_after_a_long_quiet_a_voice_looks_less_often_until_something_happens(
 ) -> None:
     monkeypatch.setattr(kernel, "SLOW_SECONDS", 0.3)
     rig.cover(0)
-    voice = rig.backend._large
-    assert voice is not None
-    assert not voice._slow
-    until(lambda: voice._slow)
+    assert not rig.is_slow()
+    until(rig.is_slow)
     until(lambda: any("rouse" in path for _, path in rig.heard))  # or the step that it is in would not end
-    assert voice._slow, "that was no event"
+    assert rig.is_slow(), "that was no event"
     assert not list(rig.cookies.iterdir())
     monkeypatch.setattr(kernel, "SLOW_SECONDS", 60.0)
     assert rig.says("0/a")
-    assert not voice._slow
+    assert not rig.is_slow()
 
 
 def test_a_voice_that_fails_ends_and_says_so(rig: Rig) -> None:

@@ -94,7 +94,9 @@ class Coverage:
                 self._cover(self.places.directories)
                 self._scheduler.crawl("the places of inputs were listed anew")
             elif filed:
-                fresh = self._cover(dict.fromkeys(directory for _, directory in filed))
+                # Those above too: what is moved away with a directory is told in the one above.
+                asked = (*self.places.came(), *(directory for _, directory in filed))
+                fresh = self._cover(dict.fromkeys(asked))
                 # Those too whose directory was covered before: what was told of them until now had no reader.
                 self._scheduler.look([*(node for node, _ in filed), *self._to_look_at(fresh)])
 

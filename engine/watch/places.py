@@ -46,6 +46,8 @@ class Places:
         self._below: dict[str, set[str]] = {}  # directory -> directories in it that are in the index
         self._graph = core.graph
         self._seen = 0
+        self._came: list[str] = []
+        self._directory("")
 
     def __len__(self) -> int:
         """How many paths are filed."""
@@ -96,6 +98,11 @@ class Places:
             self.dropped = before.keys() - self._entries.keys()
             return None
         return filed
+
+    def came(self) -> list[str]:
+        """The directories that came to be in the index since the last call, those above others too (P2)."""
+        came, self._came = self._came, []
+        return came
 
     def any_misfiled(self, nodes: Iterable[int], graph: Graph) -> bool:
         """Whether the place of one of these inputs leads elsewhere now: a link came, went, or was turned.
@@ -247,6 +254,7 @@ class Places:
         names = self._entries.get(directory)
         if names is None:
             names = self._entries[directory] = {}
+            self._came.append(directory)
             if directory:
                 above = directory.rpartition("/")[0]
                 self._directory(above)
