@@ -140,14 +140,13 @@ class Inputs:
         keys = [node for node in batch.nodes if isinstance(node, Key)]
         nodes.update(dict.fromkeys(node for node in batch.nodes if not isinstance(node, Key)))
         if batch.tickets:
-            files.cover()
             nodes.update(dict.fromkeys(files.uncovered()))
             meanwhile, crawl = pipeline.scheduler.asked_meanwhile()
             nodes.update(dict.fromkeys(meanwhile))
             if crawl:  # who waits must not be let go before what came up just now
                 return self._crawl(evolve(batch, crawl=crawl))
         differing = self._revise(list(nodes), batch, graph) if nodes else 0
-        if (keys or (batch.tickets and pipeline.updater.retrying)) and not differing:
+        if keys or (batch.tickets and pipeline.updater.retrying):
             self._wake(None)
         return differing
 
