@@ -25,9 +25,10 @@ class ByHand:
         self.covered: dict[str, None] = {}
         self.calls: list[tuple[str, ...]] = []  # what `cover` was asked, each time
         self.made = self.closed = 0
-        self.lacking = 0  # watches that the kernel lost
+        self.lacking: int | None = 0  # watches that the kernel lost; None: it does not tell
         self.most: int | None = None  # watches that the system allows
         self.failure: Exception | None = None  # what the next `cover` raises
+        self.full = False  # the kernel's queue
         self.voice = 1
         self.cookies = ""
         self._suggest: Suggest = lambda voice, paths: None
@@ -64,11 +65,11 @@ class ByHand:
     def covers(self, directory: str) -> bool:
         return directory in self.covered
 
-    def missing(self) -> int:
+    def missing(self) -> int | None:
         return self.lacking
 
     def crowded(self) -> bool:
-        return False
+        return self.full
 
     def voices(self) -> frozenset[int]:
         return frozenset([self.voice])

@@ -9,6 +9,7 @@ import pytest
 
 from engine.watch import file_watcher
 from engine.watch.events import Trouble
+from engine.watch.file_watcher import RESTART_SECONDS
 from engine.watch.filesystem import why_silent
 from engine.watch.scanning import ScanningBackend
 from tests.watch_world import planted
@@ -29,6 +30,8 @@ def test_without_room_for_watches_it_says_so_once_and_polls(rig: Rig) -> None:
     rig.hand.most = None
     rig.after(2)
     assert f"{rig.root}/a" in rig.hand.covered
+    assert not rig.files.uncovered()
+    assert rig.files.directories() == len(rig.hand.covered)
 
 
 def test_a_directory_without_room_for_its_watch_is_looked_at_with_its_listing(rig: Rig) -> None:
@@ -79,10 +82,15 @@ def test_polling_takes_a_tenth_of_a_core_at_most(rig: Rig, monkeypatch: pytest.M
     assert 1 <= polls <= 250 * file_watcher.POLL_SHARE / 5
 
 
-def test_a_root_on_a_silent_mount_is_scanned(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("mounted", ["before", "meanwhile"])
+def test_a_root_on_a_silent_mount_is_scanned(rig: Rig, mounted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if mounted == "meanwhile":
+        rig.started()
+        rig.now += RESTART_SECONDS
+        rig.files.doubt("a file system was mounted or unmounted", reinstall=True)
     monkeypatch.setattr(file_watcher, "why_silent", lambda root: "/mnt is a nfs mount")
     rig.crawl()
-    assert rig.hand.made == 0
+    assert rig.hand.made == rig.hand.closed == (mounted == "meanwhile")
     assert rig.files.backend.mode == "scanning"
     assert any("nfs" in event.cause for event in rig.told if isinstance(event, Trouble))
 

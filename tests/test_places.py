@@ -15,7 +15,7 @@ import pytest
 
 from engine import Engine, input
 from engine.recover import reopen
-from engine.rules.files import FileError, read_text
+from engine.rules.files import FileError, kind, read_text
 from engine.rules.stat import file_stamp
 from engine.watch.places import Places
 
@@ -155,6 +155,15 @@ def test_a_stale_index_is_built_anew_and_says_what_it_dropped(filed: Filed) -> N
     assert filed.places.grow() == []
 
 
+def test_a_stale_index_asks_the_disk_and_no_stamp_where_there_is_a_link_by_now(filed: Filed) -> None:
+    filed.file("b/other.txt", "b/three.txt")
+    (filed.root / "b" / "three.txt").unlink()
+    (filed.root / "b" / "three.txt").symlink_to("../a/one.txt")
+    filed.places.stale = True
+    assert filed.places.grow() is None
+    assert filed.at("a/one.txt") == ["b/three.txt"]
+
+
 def test_a_link_is_not_followed_at_the_end_of_another_place_by_accident(filed: Filed) -> None:
     filed.file("a/one.txt")
     (filed.root / "a" / "l.txt").symlink_to("one.txt")
@@ -175,6 +184,32 @@ def test_an_input_is_misfiled_once_its_place_leads_elsewhere(filed: Filed) -> No
     (filed.root / "x").mkdir()
     assert filed.places.any_misfiled([nodes["x"]], graph)
     assert filed.places.covers("x")
+
+
+@pytest.mark.parametrize(
+    "place", [".", "b", "b/.", "b/..", "b/", "a/./one.txt", "link", "link/..", "link/deep", "b/l"]
+)
+def test_however_a_place_is_written_it_is_not_misfiled_as_long_as_it_leads_there(
+    filed: Filed, place: str
+) -> None:
+    (filed.root / "link").symlink_to("a")
+    (filed.root / "b" / "l").symlink_to("three.txt")
+    filed.db.get(anything, "of no place")
+    with contextlib.suppress(FileError):
+        filed.db.get(kind, place)
+    filed.places.grow()
+    assert not filed.places.any_misfiled(filed.db._core.observed, filed.db._core.graph)
+
+
+def test_a_link_is_misfiled_once_there_is_a_directory_where_it_leads(filed: Filed) -> None:
+    (filed.root / "link").symlink_to("later")
+    filed.db.get(kind, "link")
+    filed.places.grow()
+    nodes, graph = list(filed.db._core.observed), filed.db._core.graph
+    assert not filed.places.any_misfiled(nodes, graph)
+    (filed.root / "later").mkdir()
+    assert filed.places.any_misfiled(nodes, graph)
+    assert filed.places.covers("later")
 
 
 def test_to_find_what_is_misfiled_each_file_is_looked_at_once_and_each_directory_resolved_once(
@@ -217,6 +252,16 @@ def test_a_rebuilt_graph_rebuilds_the_index(tmp_path: Path) -> None:
         db.get(read_text, "one.txt")
         places.grow()
         assert len(list(places.at("one.txt"))) == 1
+
+
+def test_lists_that_were_built_anew_have_the_index_built_anew_though_they_are_as_long(filed: Filed) -> None:
+    filed.file("b/three.txt")
+    with filed.db._core.lock:
+        reopen(filed.db._core)
+    filed.ask("a/one.txt")
+    assert filed.places.grow() is None
+    assert filed.at("a/one.txt") == ["a/one.txt"]
+    assert filed.at("b/three.txt") == []
 
 
 def test_names_of_the_system_become_names_of_the_index(filed: Filed) -> None:

@@ -103,6 +103,7 @@ def test_a_flush_takes_busy_paths_and_failed_inputs_along(rig: Rig) -> None:
     batch = rig.scheduler.take()
     assert batch is not None
     assert (batch.paths, set(batch.nodes)) == (("busy",), {7, 8})
+    assert rig.scheduler.due() is None
 
 
 def test_an_empty_flush_is_a_batch_too(rig: Rig) -> None:
@@ -119,6 +120,36 @@ def test_more_paths_than_the_list_holds_are_a_crawl(rig: Rig) -> None:
     _, batch = rig.next()
     assert "at once" in batch.crawl
     assert len(batch.paths) <= MOST_PATHS
+
+
+def test_a_crawl_amid_a_burst_waits_for_a_longer_quiet(rig: Rig) -> None:
+    rig.hint("a")
+    rig.scheduler.crawl("overflow")
+    assert rig.after(QUIET * 2) is None
+    batch = rig.after(LARGE_QUIET)
+    assert batch is not None
+    assert (batch.paths, batch.crawl) == (("a",), "overflow")
+
+
+def test_a_crawl_takes_busy_paths_along(rig: Rig) -> None:
+    for _ in range(BUSY_FREE + 3):
+        rig.hint("busy")
+        rig.next()
+    rig.hint("busy")
+    rig.scheduler.crawl("audit")
+    assert rig.next()[1].paths == ("busy",)
+    assert rig.scheduler.due() is None
+
+
+def test_what_was_asked_for_meanwhile_is_in_no_batch(rig: Rig) -> None:
+    rig.scheduler.look([1, 2])
+    rig.scheduler.flush("asked for")
+    assert rig.scheduler.waiting == 2
+    assert rig.scheduler.asked_meanwhile() == ([1, 2], "asked for")
+    batch = rig.scheduler.take()
+    assert batch is not None
+    assert (batch.nodes, batch.crawl) == ((), "")
+    assert rig.scheduler.asked_meanwhile() == ([], "")
 
 
 def test_the_first_reason_for_a_crawl_is_kept(rig: Rig) -> None:

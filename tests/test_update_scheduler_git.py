@@ -39,6 +39,37 @@ def test_a_crawl_waits_for_git_too_but_not_for_ever(rig: Rig) -> None:
     assert batch.crawl == "audit"
 
 
+@pytest.mark.parametrize("what", ["hint", "look", "crawl"])
+def test_what_comes_meanwhile_makes_nothing_wait_longer_for_git(rig: Rig, what: str) -> None:
+    rig.held = True
+    began = rig.now
+    batch = None
+    while batch is None:
+        match what:
+            case "hint":
+                rig.hint(f"{rig.now}")
+            case "look":
+                rig.scheduler.look([3])
+            case _:
+                rig.scheduler.crawl("audit")
+        batch = rig.after(1.0)
+        assert rig.now - began <= HELD_CAP + 1.0
+    assert rig.now - began >= HELD_CAP
+
+
+@pytest.mark.parametrize("taken", ["as a batch", "meanwhile"])
+def test_the_next_burst_waits_for_git_as_long_as_the_one_before(rig: Rig, taken: str) -> None:
+    rig.scheduler.look([3])
+    if taken == "meanwhile":
+        rig.scheduler.asked_meanwhile()
+    else:
+        rig.next()
+    rig.now += HELD_CAP
+    rig.held = True
+    rig.hint("a")
+    assert rig.after(1.0) is None
+
+
 def test_inputs_without_a_path_wait_for_git_too(rig: Rig) -> None:
     rig.held = True
     rig.scheduler.look([3])

@@ -27,6 +27,7 @@ def test_an_edit_is_told_with_exactly_the_keys_that_differ(root: Path) -> None:
         event = told.revised()[0]
         assert event.revision == db.revision
         assert event.figures.executed == 2
+        assert event.crawl == ""
 
 
 def test_what_was_read_before_it_was_watched_is_looked_at_again_before_the_watch_is_live(root: Path) -> None:

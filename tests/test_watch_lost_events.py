@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.watch import file_watcher
+from engine.watch import file_watcher, kernel, update_scheduler
 from tests.patience import PATIENCE, until
 from tests.watch_modes import HERE, MODES, child
 from tests.watch_world import answers, planted, truth, until_equal, watching
@@ -97,6 +97,44 @@ def test_a_queue_that_overflowed_with_events_of_two_files_hides_no_third(root: P
         process.stdin.close()
         assert process.wait(PATIENCE) == 0
     assert right
+
+
+@pytest.mark.parametrize("numbers", ["told", "not told"])
+def test_a_directory_that_was_replaced_amid_more_paths_than_are_listed_is_followed(
+    root: Path, numbers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where /proc does not say which directories are watched: some sandboxes and file systems."""
+    monkeypatch.setattr(update_scheduler, "MOST_PATHS", 5)
+    if numbers == "not told":
+        monkeypatch.setattr(kernel, "watched_inodes", lambda descriptor: [])
+    with watching(root) as (db, _, told):
+        for round in range(3):
+            shutil.rmtree(root / "a")
+            for number in range(20):
+                (root / f"{round} {number}.txt").write_text("new")
+            (root / "a" / "deep").mkdir(parents=True)
+            for text in ("first", "second"):
+                (root / "a" / "one.txt").write_text(f"{text} {round}")
+                db.sync()
+                assert answers(db) == truth(root)
+        assert any("paths at once" in reason for reason in told.reasons())
+
+
+def test_only_what_an_audit_finds_before_any_event_speaks_against_the_events(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with watching(root) as (_, watch, _):
+        found: list[int] = []
+        monkeypatch.setattr(watch.files, "audited", found.append)
+        watch.sync(crawl=True)
+        scheduler = watch._pipeline.scheduler
+        with scheduler.changed:  # told of at the same moment
+            scheduler.hint(["top.txt"])
+            scheduler.crawl(file_watcher.AUDIT)
+        watch.sync()
+        assert found == []
+        scheduler.crawl(file_watcher.AUDIT)
+        until(lambda: found == [0])
 
 
 # -- the system's limit of watches -----------------------------------------------------------------

@@ -20,7 +20,7 @@ from engine.watch.events import Trouble, Watching
 from engine.watch.kernel import KernelBackend
 from tests.patience import until
 from tests.watch_modes import MODES, check
-from tests.watch_world import planted, tree, until_equal, watching
+from tests.watch_world import planted, text, tree, until_equal, watching
 
 
 @pytest.fixture
@@ -82,6 +82,20 @@ def test_trees_that_are_moved_are_known_at_their_new_place(root: Path, tmp_path:
         check(db, root)
         (tmp_path / "out").rename(root / "a")
         check(db, root)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_directory_is_followed_in_which_nobody_looks_but_far_below(root: Path, mode: str) -> None:
+    path = root / "n" / "mid" / "deep" / "f.txt"
+    path.parent.mkdir(parents=True)
+    path.write_text("at first")
+    with watching(root, text.key("n/mid/deep/f.txt"), **MODES[mode]) as (db, _, _):
+        for number in range(3):
+            (root / "n" / "mid").rename(root / f"away {number}")
+            path.parent.mkdir(parents=True)
+            path.write_text(f"made again {number}")
+            db.sync()
+            assert db.get(text, "n/mid/deep/f.txt") == f"made again {number}"
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -44,8 +44,8 @@ class Backend(Protocol):
         """Whether what happens in a directory is suggested."""
         ...
 
-    def missing(self) -> int:
-        """How many watches the kernel lacks, by its own account."""
+    def missing(self) -> int | None:
+        """How many watches the kernel lacks, by its own account; None where it gives none."""
         ...
 
     def crowded(self) -> bool:

@@ -52,7 +52,7 @@ def _wait_for_cookie(pipeline: Pipeline, cookies: Cookies) -> str:
         while not cookie.complete.wait(0.05):
             cookie.keep(pipeline.files.backend.voices())  # a voice that was replaced says nothing any more
             doubt = pipeline.files.why_not_to_rely_on_events()
-            if doubt or cookie.complete.is_set() or pipeline.ended.is_set():
+            if doubt or pipeline.ended.is_set():
                 return doubt
             if time.monotonic() >= deadline:
                 pipeline.files.doubt("a cookie was late")

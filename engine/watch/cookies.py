@@ -46,7 +46,7 @@ class Cookies:
 
     def renew(self) -> None:
         """Make the directory; again, if somebody removed it."""
-        if self.directory and self.are_there():
+        if self.are_there():
             return
         if self._place is not None and not self.directory:
             with contextlib.suppress(FileNotFoundError):  # as below
@@ -78,8 +78,7 @@ class Cookies:
 
     def owns(self, path: str) -> bool:
         """Whether a path is a cookie or the directory of them."""
-        made = bool(self.directory)
-        return made and (path == self.directory or path.startswith(self.directory + os.sep))
+        return path == self.directory or path.startswith(self.directory + os.sep)
 
     def seen(self, voice: int, path: str) -> None:
         """A voice told of a path."""

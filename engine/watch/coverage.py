@@ -75,7 +75,7 @@ class Coverage:
     def differ(self, nodes: Iterable[int], graph: Graph) -> None:
         """These inputs differ: where one of them leads elsewhere than before, all places are listed anew."""
         with self._lock:
-            if not self.places.stale and self.places.any_misfiled(nodes, graph):
+            if self.places.any_misfiled(nodes, graph):
                 self.places.stale = True
                 self.cover()
 
@@ -83,7 +83,7 @@ class Coverage:
         """Cover what queries came to read since the last call, and have it looked at once more (F1).
 
         All of it is handed to the scheduler before anybody else is let in: a `sync` that comes after this
-        call takes it from there (`UpdateScheduler.nodes`).
+        call takes it from there (`UpdateScheduler.asked_meanwhile`).
         """
         with self._lock:
             filed = self.places.grow()
@@ -94,7 +94,9 @@ class Coverage:
                 self._cover(self.places.directories)
                 self._scheduler.crawl("the places of inputs were listed anew")
             elif filed:
-                fresh = self._cover(dict.fromkeys(directory for _, directory in filed))
+                # Those above too: what is moved away with a directory is told in the one above.
+                asked = (*self.places.came(), *(directory for _, directory in filed))
+                fresh = self._cover(dict.fromkeys(asked))
                 # Those too whose directory was covered before: what was told of them until now had no reader.
                 self._scheduler.look([*(node for node, _ in filed), *self._to_look_at(fresh)])
 
@@ -109,7 +111,6 @@ class Coverage:
             there = [path for path in self._bare if places.exists(path)]
             gone = [path for path in self._bare.keys() - there if self._bare[path]]
             self._bare.update(dict.fromkeys(gone, False))
-            self._bare.update(dict.fromkeys(there, True))
             if there:  # made without an event, or the system has room for watches again
                 nodes.update(dict.fromkeys(self._to_look_at(self._cover(there))))
             # Listings too: a watch on the directory above tells nothing of them.
@@ -139,8 +140,8 @@ class Coverage:
         except CannotWatch as error:
             cause = f"{error.headline}: {error.fields['cause']}"
             self._once(Trouble(str(self._core.root), cause, f"{error.hint} Until then files are looked at."))
-        relative = (places.relative(path) for path in fresh)
-        found = frozenset(path for path in relative if path is not None and places.covers(path))
+        relative = map(places.relative, fresh)  # not below the root: it was behind a link that was turned
+        found = frozenset(path for path in relative if path is not None)
         for path in found.union(asked):
             if backend.covers(places.full(path)):
                 self._bare.pop(path, None)

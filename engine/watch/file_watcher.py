@@ -46,7 +46,6 @@ POLL_SECONDS = 1.0  # between looks at inputs that no event tells of
 POLL_SHARE = 0.1  # of one core, at most
 LOOK_SECONDS = 4e-6  # to look at one input whose stamp is what it was
 RESTART_SECONDS = 1.0  # between two restarts of a watch that keeps failing
-ROOT_SECONDS = 0.25  # between looks whether the root is still there
 
 
 class FileWatcher(Coverage):
@@ -87,7 +86,6 @@ class FileWatcher(Coverage):
         self._crawl_seconds = 0.0
         self._polled_at = clock()
         self._poll_cost = 0.0
-        self._rooted_at = clock()
         self._audits_that_found = 0  # in a row
         self._root_suspect = False  # something happened to the root itself
         self._mounts: Mounts | None = None
@@ -105,7 +103,7 @@ class FileWatcher(Coverage):
         silent = now - heard - (worked - before)
         told = list(paths)
         cookies = [path for path in told if self._cookies.owns(path)]
-        hinted = told if not cookies else [path for path in told if not self._cookies.owns(path)]
+        hinted = [path for path in told if not self._cookies.owns(path)]
         if hinted:
             self.last_event = now
             self._hint(hinted)
@@ -173,8 +171,8 @@ class FileWatcher(Coverage):
 
     def begin_crawl(self, reason: str) -> None:
         """Before all is looked at: what failed is installed anew (coverage F1), once a second at most."""
-        # What was lost may have told of a replaced directory.
-        self._reinstall = self._reinstall or self.backend.missing() > 0
+        # What was lost may have told of a replaced directory. An audit counted before.
+        self._reinstall = self._reinstall or (reason != AUDIT and self.backend.missing() != 0)
         if self._reinstall and self._clock() - self._installed_at >= RESTART_SECONDS:
             if self.state != STARTING:
                 self._go(STARTING, reason)
@@ -216,7 +214,6 @@ class FileWatcher(Coverage):
                 raise
 
     def _make(self) -> None:
-        self._root_suspect = False
         self._mounts = self._mounts or Mounts(self._core.root, self._mounts_changed)
         self._heard.clear()
         self._cookies.renew()
@@ -236,12 +233,10 @@ class FileWatcher(Coverage):
 
     def step(self) -> None:
         """Look after the watch itself: the root, the audit, silence, inputs without events."""
-        now = self._clock()
-        if now - self._rooted_at >= ROOT_SECONDS:
-            self._rooted_at = now
-            self.look_at_root()
+        self.look_at_root()
         if self.root_is_gone:
             return
+        now = self._clock()
         self._look_at_mounts()
         for voice in list(self._heard):
             if voice not in self.backend.voices():
@@ -252,7 +247,7 @@ class FileWatcher(Coverage):
             self._crawled_at = now
             short = self.backend.missing()
             if short:
-                self.doubt(f"the kernel lacks {short} watches", reinstall=True)
+                self.doubt(f"the kernel lacks {short} watches")  # the crawl makes them anew
             else:
                 # Directories that came later have a voice of their own, which costs as much as the other one.
                 self._reinstall = self._reinstall or len(self.backend.voices()) > 1
@@ -293,7 +288,7 @@ class FileWatcher(Coverage):
         replaced = self.root_is_gone or identity != self._root_identity
         if self._root_suspect:  # removed and made again at once, it may have the number that it had
             self._root_suspect = False
-            replaced = replaced or self.backend.missing() > 0
+            replaced = replaced or self.backend.missing() != 0
         if replaced:
             self.root_is_gone = False
             self._root_identity = identity

@@ -80,8 +80,7 @@ class Inputs:
             except BaseException as error:  # a rule may call sys.exit
                 if pipeline.is_over(error):
                     return
-                pipeline.report("a batch", error)
-                self._wake(None)  # keys to be tried again may have been in it
+                pipeline.report("a batch", error)  # everything is looked at, and keys are tried again
 
     def _first_crawl(self) -> None:
         core = self._pipeline.core
@@ -102,7 +101,7 @@ class Inputs:
         error: Exception | None = None
         differing = 0
         try:
-            if self._pipeline.files.look_at_root() and not batch.crawl:
+            if self._pipeline.files.look_at_root():
                 batch = evolve(batch, crawl="the root was replaced")  # a cookie says nothing of the root
             if self._pipeline.files.root_is_gone:
                 error = RootGone(root=self._pipeline.core.root)
@@ -129,9 +128,8 @@ class Inputs:
         if batch.crawl == AUDIT and not batch.paths:
             files.audited(differing)
         tracker.crawled(time.time(), batch.crawl, seconds, len(files.places))
-        # Keys to be tried again, and what failed for a reason that may have passed.
-        again = any(isinstance(node, Key) for node in batch.nodes) or self._pipeline.updater.retrying
-        if again or not self._pipeline.live.is_set():
+        # Keys that failed for a reason that may have passed are tried again.
+        if self._pipeline.updater.retrying or not self._pipeline.live.is_set():
             self._wake(None)
         return differing
 
@@ -142,14 +140,13 @@ class Inputs:
         keys = [node for node in batch.nodes if isinstance(node, Key)]
         nodes.update(dict.fromkeys(node for node in batch.nodes if not isinstance(node, Key)))
         if batch.tickets:
-            files.cover()
             nodes.update(dict.fromkeys(files.uncovered()))
-            nodes.update((node, None) for node in pipeline.scheduler.nodes() if not isinstance(node, Key))
-            crawl = pipeline.scheduler.wanted_crawl()
+            meanwhile, crawl = pipeline.scheduler.asked_meanwhile()
+            nodes.update(dict.fromkeys(meanwhile))
             if crawl:  # who waits must not be let go before what came up just now
                 return self._crawl(evolve(batch, crawl=crawl))
         differing = self._revise(list(nodes), batch, graph) if nodes else 0
-        if (keys or (batch.tickets and pipeline.updater.retrying)) and not differing:
+        if keys or (batch.tickets and pipeline.updater.retrying):
             self._wake(None)
         return differing
 

@@ -130,7 +130,6 @@ class Keys:
         began = time.time()
         graph = pipeline.core.graph
         edited = [node for one in reversed(due) if one.graph is graph for node in one.nodes]
-        self._tidy_in = QUIET_SECONDS
         observed = len(pipeline.core.observed)
         done = updater.refresh(edited, lambda: not pipeline.ended.is_set(), graph)
         if done.counts.executed:

@@ -46,6 +46,7 @@ class Places:
         self._below: dict[str, set[str]] = {}  # directory -> directories in it that are in the index
         self._graph = core.graph
         self._seen = 0
+        self._came: list[str] = []
         self._directory("")
 
     def __len__(self) -> int:
@@ -67,7 +68,7 @@ class Places:
         if len(core.observed) == self._seen and core.graph is self._graph and not self.stale:
             return []
         with core.lock:
-            rebuilt = self.stale or core.graph is not self._graph or len(core.observed) < self._seen
+            rebuilt = self.stale or core.graph is not self._graph
             before = self._entries
             if rebuilt:
                 self._clear()
@@ -90,13 +91,18 @@ class Places:
                 directory, _, name = path.rpartition("/")
                 self._file(node, directory, name)
                 filed.append((node, directory))
-            if paths and stat.S_ISDIR(mode):
+            if stat.S_ISDIR(mode):
                 self._directory(paths[-1])
                 filed.append((node, paths[-1]))
         if rebuilt:
             self.dropped = before.keys() - self._entries.keys()
             return None
         return filed
+
+    def came(self) -> list[str]:
+        """The directories that came to be in the index since the last call, those above others too (P2)."""
+        came, self._came = self._came, []
+        return came
 
     def any_misfiled(self, nodes: Iterable[int], graph: Graph) -> bool:
         """Whether the place of one of these inputs leads elsewhere now: a link came, went, or was turned.
@@ -248,6 +254,7 @@ class Places:
         names = self._entries.get(directory)
         if names is None:
             names = self._entries[directory] = {}
+            self._came.append(directory)
             if directory:
                 above = directory.rpartition("/")[0]
                 self._directory(above)

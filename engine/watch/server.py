@@ -24,7 +24,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Final, Protocol
 
 from attrs import asdict
@@ -83,7 +83,8 @@ class Server:
         self._accepting = True
         self._open = True
         self._asleep, self._waker = socket.socketpair()
-        self._acceptor = self._start_acceptor()
+        self._acceptor = threading.Thread(target=self._accept, name="engine-serve", daemon=True)
+        self._acceptor.start()
         self._pulse = threading.Thread(target=self._keep_pulse, name="engine-serve-pulse", daemon=True)
         self._pulse.start()
 
@@ -123,11 +124,6 @@ class Server:
             self._changed.notify_all()
 
     # -- threads -------------------------------------------------------------------------------
-
-    def _start_acceptor(self) -> threading.Thread:
-        thread = threading.Thread(target=self._accept, name="engine-serve", daemon=True)
-        thread.start()
-        return thread
 
     def _accept(self) -> None:
         poller = select.poll()
@@ -211,7 +207,8 @@ class _Connection:
         with self._ending:
             if not self._closed:
                 self._gone = True
-                _shut(self._socket)
+                with suppress(OSError):  # on some systems, where the client has gone
+                    self._socket.shutdown(socket.SHUT_RDWR)
 
     def _run(self) -> None:
         try:
@@ -262,11 +259,3 @@ class _Connection:
                 except OSError:  # gone, or not reading: nobody to tell
                     self._gone = True
             return not self._gone
-
-
-def _shut(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError as error:
-        if error.errno not in (errno.ENOTCONN, errno.EBADF, errno.EPIPE):
-            raise

@@ -43,8 +43,6 @@ def listen(path: str | os.PathLike[str]) -> socket.socket:
         _make_room(path, address, directory, name)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            if sys.platform == "linux":  # elsewhere a socket without a name has no mode to change
-                os.fchmod(listener.fileno(), PRIVATE)
             listener.bind(address)
             # Nobody can connect before `listen`, so this is early enough for any umask (U1).
             os.chmod(name, PRIVATE, dir_fd=directory)

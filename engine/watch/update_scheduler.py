@@ -98,7 +98,7 @@ class UpdateScheduler(Generic[H]):
         self._busy: dict[str, _Busy] = {}
         self._postponed: dict[str, float] = {}  # until when
         self._first = 0.0  # of the burst; 0 when there is none
-        self._newest = 0.0  # when the burst last got a path that it did not have
+        self._newest = 0.0  # when a burst last got a path that it did not have
         self._lately: deque[float] = deque(maxlen=LARGE_BURST)  # when the latest paths came, in bursts or not
 
     # -- what is to be done --------------------------------------------------------------------
@@ -119,7 +119,6 @@ class UpdateScheduler(Generic[H]):
             if len(self._pending) > MOST_PATHS:
                 self._want_crawl(f"more than {MOST_PATHS} paths at once")
                 self._pending.clear()
-                self._first, self._newest = self._first or now, now
             self.changed.notify_all()
 
     def postpone(self, path: str, seconds: float) -> None:
@@ -137,20 +136,12 @@ class UpdateScheduler(Generic[H]):
                 self._asked = self._asked or self._clock()
                 self.changed.notify_all()
 
-    def nodes(self) -> list[H]:
-        """What `look` asked for up to now, to be looked at by the caller."""
+    def asked_meanwhile(self) -> tuple[list[H], str]:
+        """What `look` and `crawl` asked for up to now, to be looked at by the caller."""
         with self.changed:
-            nodes = list(self._nodes)
-            self._nodes.clear()
-            self._asked = self._asked if self._crawl else 0.0
-            return nodes
-
-    def wanted_crawl(self) -> str:
-        """Why everything is to be looked at, by the caller now; "" where nobody wants that."""
-        with self.changed:
-            why, self._crawl = self._crawl, ""
-            self._asked = self._asked if self._nodes else 0.0
-            return why
+            nodes, why = list(self._nodes), self._crawl
+            self._nodes, self._crawl, self._asked = {}, "", 0.0
+            return nodes, why
 
     def crawl(self, why: str) -> None:
         """Everything is to be looked at soon."""
@@ -217,9 +208,8 @@ class UpdateScheduler(Generic[H]):
                 moments.append(self._burst_ends())
             elif self._crawl or self._nodes:
                 moments.append(now)
-            moments += [pending.due for pending in self._pending.values() if pending.due > now][:MOST_PATHS]
-            if not self._first and any(pending.due <= now for pending in self._pending.values()):
-                moments.append(now)  # busy paths whose time has come
+            # What is due of a burst waits for its end; busy paths come when it is their time.
+            moments += [one.due for one in self._pending.values() if one.due > now or not self._first]
             wait = max(0.0, min(moments) - now) if moments else None
             return HELD_STEP if wait is not None and wait < HELD_STEP and self._is_held(now) else wait
 
@@ -231,17 +221,17 @@ class UpdateScheduler(Generic[H]):
             if wait is None or wait > 0.0:
                 return None
             everything = bool(self._tickets or self._crawl)
-            burst_is_over = bool(self._first) and self._burst_ends() <= now
+            burst_is_over = not self._first or self._burst_ends() <= now
             chosen = [
                 path
                 for path, pending in self._pending.items()
-                if everything or (pending.due <= now and (burst_is_over or not self._first))
+                if everything or (pending.due <= now and burst_is_over)
             ]
             first = min((self._pending[path].first for path in chosen), default=now)
             for path in chosen:
                 self._note_busy(path, self._pending.pop(path).first, now)
             if everything or burst_is_over:
-                self._first = self._newest = 0.0
+                self._first = 0.0
             nodes, self._nodes = self._nodes, {}
             crawl, self._crawl = self._crawl, ""
             self._asked = 0.0
@@ -277,9 +267,8 @@ class UpdateScheduler(Generic[H]):
 
     def _note_busy(self, path: str, hinted: float, now: float) -> None:
         busy = self._busy.get(path)
-        if (
-            busy is None or hinted - busy.last > BUSY_WINDOW
-        ):  # when it was hinted: its own delay does not count
+        # When it was hinted: its own delay does not count.
+        if busy is None or hinted - busy.last > BUSY_WINDOW:
             if len(self._busy) > MOST_PATHS:
                 self._busy = {one: kept for one, kept in self._busy.items() if now - kept.last <= BUSY_WINDOW}
             self._busy[path] = _Busy(now, 1)
