@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 
 from engine.errors import StoreDamaged, StoreFull
 from engine.store import lock, merging, ongoing, open_store, opening, seal, tidying
+from engine.store.directory import Files
+from engine.store.others import pages_of_all_commits
 from engine.store.rawfile import RawFile
 from tests.merging_world import LIMIT, SLICE, STEPS, Halt, fill, make_logs_small, merged_beside
 from tests.patience import until
@@ -306,3 +309,22 @@ threading.Event().wait(120)
         sealed = step == "write_seal" and after == "after"
         assert (store.audited, store.notes) == ((False, []) if sealed else (True, [opening.AUDITED]))
         store.check_invariants()
+
+
+def test_what_was_merged_and_lies_in_the_log_still_is_none_of_its_commits(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    with closing(sqlite3.connect(files.database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE one (a)")
+        connection.execute("CREATE TABLE many (a)")
+        connection.execute("BEGIN")
+        connection.executemany("INSERT INTO many VALUES (?)", [("x" * 3000,)] * 9)
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+        before = files.wal_size()
+
+        connection.execute("INSERT INTO one VALUES (1)")  # over the first of what was merged
+
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'one'").fetchone()
+        assert files.wal_size() == before
+        assert pages_of_all_commits(files) == {int(root).to_bytes(4, "big")}
