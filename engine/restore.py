@@ -163,10 +163,15 @@ def _compare(core: Core, trial: Trial, bring_up: Callable[[array[int]], bool | N
     dependencies, seen = one.dependencies, one.seen
     graph = core.graph
     plain = one is trial.present or not graph.frontier  # nothing that only looks clean: see `_bring_up`
+    settled = {0}  # what dependencies rest on of which nothing is doubtful
     while trial.position < len(dependencies):
         entry = dependencies[trial.position]
         up_to_date = entry < GROUP and graph.status[entry] & (LOADED | MARKED) == LOADED
-        if plain and up_to_date and not (core.reach.doubtful and graph.flags[entry] & REACH):  # as most are
+        if plain and up_to_date and core.reach.doubtful and graph.flags[entry] & REACH not in settled:
+            up_to_date = not closure(core, graph.flags[entry]) & core.reach.doubtful
+            if up_to_date:
+                settled.add(graph.flags[entry] & REACH)
+        if plain and up_to_date:  # as most are
             if seen_now(core, entry) != seen[trial.unit * DIGEST : (trial.unit + 1) * DIGEST]:
                 return False
             if was_ringed(core, entry):
@@ -181,6 +186,7 @@ def _compare(core: Core, trial: Trial, bring_up: Callable[[array[int]], bool | N
         ready = bring_up(unit)
         if not ready:
             return ready
+        settled = {0}  # marks may have been spread
         found = [seen_now(core, read) for read in unit]
         if any(was_ringed(core, read) for read in unit):
             return False

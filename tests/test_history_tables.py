@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from engine import Engine, Sum, fold, query, table
+from engine import Engine, Sum, fold, history, query, restore, table
+from engine.core import Core
+from engine.earlier_rows import pack_rows
+from engine.graph import LOADED, MARKED
+from engine.persist import load
 from engine.tables.columns import Columns
 from tests.histories import cell, db, doubled, told
 
@@ -103,3 +107,48 @@ def test_a_member_that_is_put_back_costs_no_row_that_nobody_reads(
 
 def refuse(columns: Columns, row: object) -> object:
     raise AssertionError(row)
+
+
+def test_a_memo_of_a_member_that_is_kept_already_does_not_have_its_rows_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To go back and forth between two states reads no more rows for it than the first way back did."""
+    packed = 0
+
+    def pack(core: Core, node: int) -> bytes:
+        nonlocal packed
+        packed += 1
+        return pack_rows(core, node)
+
+    monkeypatch.setattr(history, "pack_rows", pack)
+    with Engine(tmp_path / "store") as db:
+        for state in (2, 0, 2, 0, 2):
+            db.set(cell.key("a"), state)
+            assert db.get(words.count) == 3 + state
+    assert packed == 2, "once for each state"
+
+
+@table(each=names, index=("text",), name="history:echoes")
+def echoes(name: str) -> Iterable[Word]:
+    if cell(name) >= 0:
+        yield from (row for number in range(5) for row in words.where(text=f"{name}{number}"))
+
+
+def test_an_earlier_memo_reads_what_rests_on_settled_tables_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member is put back while its own table is doubtful; what others of them rest on is not."""
+    brought: list[int] = []
+
+    def bring(core: Core, nodes: Iterable[int]) -> None:
+        brought.extend(node for node in nodes if core.graph.status[node] & (LOADED | MARKED) == LOADED)
+        load(core, nodes)
+
+    with Engine(tmp_path / "store") as db:
+        monkeypatch.setattr(restore, "load", bring)  # what it asks for on the long way
+        for state in (0, 2, 0):
+            db.set(cell.key("b"), state)
+            with told(db) as events:
+                assert db.get(echoes.count) == 3 + state
+    assert [one for one in events if "echoes('" in one] == ["restored echoes('b')"]
+    assert brought == [], "only what is not up to date"

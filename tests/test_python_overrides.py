@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from engine import Engine
+from engine.event import What
 from engine.rules import python
 from engine.rules.python.hierarchy import member
 from engine.rules.python.interfaces import promises
@@ -30,6 +31,7 @@ class Both(_Mixin, Base): ...
 TESTS = "from lib import Base\ndef test_run(base: Base):\n    base.run()\n"
 
 Ask = Callable[[], Engine]
+RAN = (What.EXECUTED, What.CUT_OFF, What.FAILED)
 
 
 @pytest.fixture
@@ -290,6 +292,23 @@ def test_what_is_no_protocol_any_more_promises_nothing(ask: Ask, tmp_path: Path)
         assert db.get(promises) == ()
         (verdict,) = db.get(python.verdicts.where, symbol="lib.py:_Square.size")
         assert verdict.reason == "nothing refers to it"
+
+
+def test_an_order_that_changes_runs_nothing_of_interfaces_where_none_is_concerned(
+    ask: Ask, tmp_path: Path
+) -> None:
+    (tmp_path / "test_lib.py").unlink()
+    (tmp_path / "lib.py").write_text("class Root: ...\nclass Base(Root): ...\n")
+    for number in range(5):
+        (tmp_path / f"m{number}.py").write_text(f"from lib import Base\nclass C{number}(Base): ...\n")
+    with ask() as db:
+        ran: list[str] = []
+        assert db.get(promises) == ()
+        db.listen(lambda event: ran.append(str(event.key)) if event.what in RAN else None)
+        (tmp_path / "lib.py").write_text("class Root: ...\nclass Base: ...\n")
+        db.sync()
+        assert db.get(promises) == ()
+        assert [key.partition(":")[2] for key in ran if ":promises(" in key] == ["promises('lib.py')"]
 
 
 def _visited_for_one_more(root: Path, others: int) -> int:

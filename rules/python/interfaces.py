@@ -9,9 +9,10 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from engine import table
+from engine import query, table
 from engine.rules.python.facts import facts
 from engine.rules.python.hierarchy import Base, bases, resolution_order
+from engine.rules.python.meanings import CLASS
 from engine.rules.python.project import project_files
 
 INTERFACES = frozenset(["typing.Protocol", "typing_extensions.Protocol", "zope.interface.Interface"])
@@ -28,9 +29,11 @@ class Promise:
 @table(each=project_files.column("path"), index=("name",), identity=("symbol",))
 def promises(path: str) -> Iterable[Promise]:
     """What protocols and interfaces have. `promises.where(name="close")`."""
-    owners = {row.symbol for row in bases(path) if _is_interface(row)}
+    found = facts(path).definitions
+    classes = dict.fromkeys(f"{path}:{one.qualified}" for one in found if one.kind == CLASS and one.bases)
+    owners = {one for one in classes if any(map(_is_interface, bases.where(symbol=one)))}
     if owners:
-        members = {f"{path}:{one.qualified}": one.name for one in facts(path).definitions}
+        members = {f"{path}:{one.qualified}": one.name for one in found}
         for symbol, name in members.items():
             if symbol.rpartition(".")[0] in owners:
                 yield Promise(symbol, name)
@@ -38,6 +41,10 @@ def promises(path: str) -> Iterable[Promise]:
 
 def _is_interface(row: Base) -> bool:
     """Whether this base makes one of its class. What inherits from a protocol is none unless it says so."""
-    if row.base is None:
-        return row.detail in INTERFACES
-    return any(detail in INTERFACES for _, detail in resolution_order(row.base).others)
+    return row.detail in INTERFACES if row.base is None else _inherits_one(row.base)
+
+
+@query
+def _inherits_one(symbol: str) -> bool:
+    """Whether a class inherits from one of these. A query of its own: most changes of orders are others."""
+    return any(detail in INTERFACES for _, detail in resolution_order(symbol).others)
