@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from enum import Flag, auto
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,19 @@ def test_a_value_without_end_is_shown_as_far_as_a_store_keeps_one(levels: int) -
 def test_texts_become_values_of_the_annotation(text: str, hint: Any, value: object) -> None:
     found = convert(text, hint)
     assert (found, type(found)) == (value, type(value))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What looks itself up when it is made."""
+
+    number: int
+
+    def __post_init__(self) -> None:
+        {0: "nothing"}[self.number]
+
+
+def test_a_class_that_refuses_a_value_by_any_error_is_told_as_an_argument_that_does_not_fit() -> None:
+    assert convert('{"number": 0}', Known) == Known(0)
+    with pytest.raises(ValueError, match=r"^KeyError: 1$"):
+        convert('{"number": 1}', Known)

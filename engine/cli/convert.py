@@ -57,7 +57,12 @@ def convert(text: str, hint: Any) -> Any:
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         names = {**{str(one.value): one for one in hint}, **hint.__members__}
         return _choice(text, names)
-    return _by_msgspec(text, hint)
+    try:
+        return _by_msgspec(text, hint)
+    except ValueError:
+        raise
+    except Exception as error:  # of a class's own `__post_init__`, which may raise anything
+        raise ValueError(f"{type(error).__name__}: {error}") from None
 
 
 def _union(text: str, members: tuple[Any, ...]) -> Any:
