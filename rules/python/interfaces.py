@@ -12,7 +12,6 @@ from attrs import frozen
 from engine import query, table
 from engine.rules.python.facts import facts
 from engine.rules.python.hierarchy import Base, bases, resolution_order
-from engine.rules.python.meanings import CLASS
 from engine.rules.python.project import project_files
 
 INTERFACES = frozenset(["typing.Protocol", "typing_extensions.Protocol", "zope.interface.Interface"])
@@ -29,11 +28,10 @@ class Promise:
 @table(each=project_files.column("path"), index=("name",), identity=("symbol",))
 def promises(path: str) -> Iterable[Promise]:
     """What protocols and interfaces have. `promises.where(name="close")`."""
-    found = facts(path).definitions
-    classes = dict.fromkeys(f"{path}:{one.qualified}" for one in found if one.kind == CLASS and one.bases)
-    owners = {one for one in classes if any(map(_is_interface, bases.where(symbol=one)))}
+    # Not `bases(path)`: that is kept as rows alone, and would run again to be read here.
+    owners = {row.symbol for row in bases.starting(symbol=f"{path}:") if _is_interface(row)}
     if owners:
-        members = {f"{path}:{one.qualified}": one.name for one in found}
+        members = {f"{path}:{one.qualified}": one.name for one in facts(path).definitions}
         for symbol, name in members.items():
             if symbol.rpartition(".")[0] in owners:
                 yield Promise(symbol, name)
