@@ -27,7 +27,7 @@ from engine.watch.coverage import HUGE_BATCH, Coverage, log
 from engine.watch.events import Trouble, WatchEvent, Watching
 from engine.watch.filesystem import Mounts, why_silent
 from engine.watch.scanning import ScanningBackend
-from engine.watch.update_scheduler import UpdateScheduler
+from engine.watch.update_scheduler import AUDIT, UpdateScheduler
 
 STARTING: Final = "starting"
 CRAWLING: Final = "crawling"
@@ -37,7 +37,6 @@ DOUBTFUL: Final = "doubtful"
 # Voices say something every 0.1 s. After a longer silence, in which this process did not compute either, it
 # was stopped or had no processor, and the kernel's queue may have overflowed.
 GAP_SECONDS = 0.3
-AUDIT: Final = "audit"  # the reason of a crawl that has no other
 AUDIT_SECONDS = 60.0  # the longest that a change which no event told of may go unnoticed, by default
 AUDIT_SHARE = 0.004  # of one core: audits are further apart where everything takes long to look at
 # Where watchfiles compares files by itself, it compares whole seconds: of two saves in one it sees the first.
