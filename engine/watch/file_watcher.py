@@ -158,7 +158,8 @@ class FileWatcher(Coverage):
 
     def doubt(self, reason: str, *, reinstall: bool = False) -> None:
         """Something may have been lost: look at everything."""
-        self._reinstall = self._reinstall or reinstall
+        if reinstall:  # else it is as it is: another thread may set it just now
+            self._reinstall = True
         if self.state == LIVE:
             self._go(DOUBTFUL, reason)
         self._scheduler.crawl(reason)
@@ -171,7 +172,8 @@ class FileWatcher(Coverage):
     def begin_crawl(self, reason: str) -> None:
         """Before all is looked at: what failed is installed anew (coverage F1), once a second at most."""
         # What was lost may have told of a replaced directory. An audit counted before.
-        self._reinstall = self._reinstall or (reason != AUDIT and self.backend.missing() != 0)
+        if reason != AUDIT and self.backend.missing() != 0:
+            self._reinstall = True
         if self._reinstall and self._clock() - self._installed_at >= RESTART_SECONDS:
             if self.state != STARTING:
                 self._go(STARTING, reason)
@@ -249,7 +251,8 @@ class FileWatcher(Coverage):
                 self.doubt(f"the kernel lacks {short} watches")  # the crawl makes them anew
             else:
                 # Directories that came later have a voice of their own, which costs as much as the other one.
-                self._reinstall = self._reinstall or len(self.backend.voices()) > 1
+                if len(self.backend.voices()) > 1:
+                    self._reinstall = True
                 self._scheduler.crawl(AUDIT)
         while self._second_looks and self._second_looks[0][0] <= now:
             self._scheduler.look(self._second_looks.pop(0)[1])
