@@ -205,6 +205,28 @@ def test_a_crawl_makes_the_watch_anew_unless_the_kernel_says_that_nothing_of_it_
     assert rig.states()[2:] == ["crawling", "live", "starting", "crawling", "live"]
 
 
+@pytest.mark.parametrize("asked", ["missing", "voices"])
+def test_a_failure_is_not_forgotten_that_comes_while_the_watches_are_counted(
+    rig: Rig, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.started()
+    rig.now += AUDIT_SECONDS
+    count = getattr(rig.hand, asked)
+
+    def failing() -> Any:
+        monkeypatch.setattr(rig.hand, asked, count)
+        rig.hand.die("broken")  # in a thread of its own
+        return count()
+
+    monkeypatch.setattr(rig.hand, asked, failing)
+    if asked == "missing":
+        rig.crawl("overflow")
+        assert rig.hand.made == 2
+    else:
+        rig.files.step()
+        assert rig.files.why_not_to_rely_on_events()
+
+
 def test_a_silence_in_which_this_process_worked_is_no_sleep(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

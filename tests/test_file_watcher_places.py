@@ -118,6 +118,14 @@ def test_directories_above_what_a_query_came_to_read_are_covered(rig: Rig) -> No
     assert {f"{rig.root}/{path}" for path in ("new", "new/mid", "new/mid/deep")} <= set(rig.hand.covered)
 
 
+def test_what_was_covered_when_the_watch_was_made_is_not_asked_for_once_more(rig: Rig) -> None:
+    rig.started()
+    (rig.root / "new").mkdir()
+    rig.ask("new/n.txt")
+    rig.files.cover()
+    assert rig.hand.calls[-1] == (f"{rig.root}/new",)
+
+
 @pytest.mark.parametrize("when", ["before", "later"])
 def test_an_empty_directory_is_covered_for_its_listing(rig: Rig, when: str) -> None:
     (rig.root / "empty").mkdir()

@@ -207,9 +207,9 @@ def test_voices_say_that_they_are_alive(rig: Rig) -> None:
 def test_after_a_long_quiet_a_voice_looks_less_often_until_something_happens(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernel, "SLOW_SECONDS", 0.3)
     rig.cover(0)
     assert not rig.is_slow()
+    monkeypatch.setattr(kernel, "SLOW_SECONDS", 0.3)
     until(rig.is_slow)
     until(lambda: any("rouse" in path for _, path in rig.heard))  # or the step that it is in would not end
     assert rig.is_slow(), "that was no event"

@@ -8,6 +8,7 @@ import pytest
 
 from engine.watch import update_scheduler
 from engine.watch.update_scheduler import (
+    AUDIT,
     BUSY_FREE,
     BUSY_MOST,
     CAP,
@@ -150,6 +151,17 @@ def test_what_was_asked_for_meanwhile_is_in_no_batch(rig: Rig) -> None:
     assert batch is not None
     assert (batch.nodes, batch.crawl) == ((), "")
     assert rig.scheduler.asked_meanwhile() == ([], "")
+
+
+def test_an_audit_that_waits_gives_way_to_any_other_reason(rig: Rig) -> None:
+    """As in a long checkout: an audit does not ask what watches were lost, and the list of paths is gone."""
+    rig.hint("a")
+    rig.scheduler.crawl(AUDIT)
+    assert rig.scheduler.take() is None
+    rig.hint(*(f"{number}" for number in range(MOST_PATHS + 1)))
+    batch = rig.next()[1]
+    assert batch.crawl == f"more than {MOST_PATHS} paths at once"
+    assert batch.paths == ()
 
 
 def test_the_first_reason_for_a_crawl_is_kept(rig: Rig) -> None:

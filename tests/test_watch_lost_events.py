@@ -130,10 +130,10 @@ def test_only_what_an_audit_finds_before_any_event_speaks_against_the_events(
         scheduler = watch._pipeline.scheduler
         with scheduler.changed:  # told of at the same moment
             scheduler.hint(["top.txt"])
-            scheduler.crawl(file_watcher.AUDIT)
+            scheduler.crawl(update_scheduler.AUDIT)
         watch.sync()
         assert found == []
-        scheduler.crawl(file_watcher.AUDIT)
+        scheduler.crawl(update_scheduler.AUDIT)
         until(lambda: found == [0])
 
 

@@ -27,7 +27,7 @@ from engine.watch.coverage import HUGE_BATCH, Coverage, log
 from engine.watch.events import Trouble, WatchEvent, Watching
 from engine.watch.filesystem import Mounts, why_silent
 from engine.watch.scanning import ScanningBackend
-from engine.watch.update_scheduler import UpdateScheduler
+from engine.watch.update_scheduler import AUDIT, UpdateScheduler
 
 STARTING: Final = "starting"
 CRAWLING: Final = "crawling"
@@ -37,7 +37,6 @@ DOUBTFUL: Final = "doubtful"
 # Voices say something every 0.1 s. After a longer silence, in which this process did not compute either, it
 # was stopped or had no processor, and the kernel's queue may have overflowed.
 GAP_SECONDS = 0.3
-AUDIT: Final = "audit"  # the reason of a crawl that has no other
 AUDIT_SECONDS = 60.0  # the longest that a change which no event told of may go unnoticed, by default
 AUDIT_SHARE = 0.004  # of one core: audits are further apart where everything takes long to look at
 # Where watchfiles compares files by itself, it compares whole seconds: of two saves in one it sees the first.
@@ -159,7 +158,8 @@ class FileWatcher(Coverage):
 
     def doubt(self, reason: str, *, reinstall: bool = False) -> None:
         """Something may have been lost: look at everything."""
-        self._reinstall = self._reinstall or reinstall
+        if reinstall:  # else it is as it is: another thread may set it just now
+            self._reinstall = True
         if self.state == LIVE:
             self._go(DOUBTFUL, reason)
         self._scheduler.crawl(reason)
@@ -172,7 +172,8 @@ class FileWatcher(Coverage):
     def begin_crawl(self, reason: str) -> None:
         """Before all is looked at: what failed is installed anew (coverage F1), once a second at most."""
         # What was lost may have told of a replaced directory. An audit counted before.
-        self._reinstall = self._reinstall or (reason != AUDIT and self.backend.missing() != 0)
+        if reason != AUDIT and self.backend.missing() != 0:
+            self._reinstall = True
         if self._reinstall and self._clock() - self._installed_at >= RESTART_SECONDS:
             if self.state != STARTING:
                 self._go(STARTING, reason)
@@ -250,7 +251,8 @@ class FileWatcher(Coverage):
                 self.doubt(f"the kernel lacks {short} watches")  # the crawl makes them anew
             else:
                 # Directories that came later have a voice of their own, which costs as much as the other one.
-                self._reinstall = self._reinstall or len(self.backend.voices()) > 1
+                if len(self.backend.voices()) > 1:
+                    self._reinstall = True
                 self._scheduler.crawl(AUDIT)
         while self._second_looks and self._second_looks[0][0] <= now:
             self._scheduler.look(self._second_looks.pop(0)[1])

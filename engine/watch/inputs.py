@@ -24,9 +24,9 @@ from engine.persist import load, readers_of
 from engine.recover import recover
 from engine.watch.delta_processor import Edited
 from engine.watch.events import Trouble
-from engine.watch.file_watcher import AUDIT, STARTING
+from engine.watch.file_watcher import STARTING
 from engine.watch.pipeline import STEP_SECONDS, Pipeline
-from engine.watch.update_scheduler import Batch
+from engine.watch.update_scheduler import AUDIT, Batch
 
 # A file's own time counts as the moment it was saved if it lies this close to its event.
 RECENT_SECONDS = 10.0

@@ -96,6 +96,7 @@ class Places:
                 filed.append((node, paths[-1]))
         if rebuilt:
             self.dropped = before.keys() - self._entries.keys()
+            self._came = []  # all of them are covered now
             return None
         return filed
 

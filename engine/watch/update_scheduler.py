@@ -16,11 +16,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from attrs import define, field, frozen
 
 H = TypeVar("H", bound=Hashable)
+
+AUDIT: Final = "audit"  # the reason of a crawl that has no other: it gives way to any
 
 # Seconds without a new path after which a burst is over; watchfiles waited for a quiet step before.
 QUIET = 0.002
@@ -161,7 +163,8 @@ class UpdateScheduler(Generic[H]):
 
     def _want_crawl(self, why: str) -> None:
         self._asked = self._asked or self._clock()
-        self._crawl = self._crawl or why
+        if self._crawl in ("", AUDIT):
+            self._crawl = why
 
     def retry(self, node: H) -> float | None:
         """A node could not be read, or a key not computed. Seconds until the next try; None: given up."""
