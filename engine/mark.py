@@ -106,7 +106,7 @@ def complete(core: Core, target: int, probe: Callable[[int], None]) -> None:
     `probe(node)` brings one suspect up to date; it may give the lock away meanwhile.
     """
     graph = core.graph
-    spent = 0  # microseconds of uncertain probes: the demand may need none of them
+    spent = 0  # the price of uncertain probes: the demand may need none of them
     for _ in range(PROBES):
         graph.frontier[:] = [node for node in graph.frontier if graph.status[node] & MARKED]
         if not graph.frontier:
@@ -131,7 +131,7 @@ def complete(core: Core, target: int, probe: Callable[[int], None]) -> None:
         cheap = () if core.strict else cheap_suspects(core, waiting, spent)
         if not cheap:
             break
-        spent += sum(graph.cost[node] + PROBE_US for node in cheap)
+        spent += _price(core, cheap)
         _unmark(core, before, waiting)
         for node in cheap:
             probe(node)
@@ -203,7 +203,7 @@ def cheap_suspects(core: Core, waiting: list[int], spent: int) -> list[int]:
     """Suspects that wait and have none below them, if all cost little: each of a handful, or all together.
 
     Those that do not wait, or that nobody reads, are of earlier changes: nobody asked for them since.
-    `spent`: what those before them cost, of the same request.
+    `spent`: the price of those before them, in the same request.
     """
     graph = core.graph
     suspects = [node for node in waiting if node in graph.suspects and readers_of(core, node, waiting)]
@@ -212,13 +212,17 @@ def cheap_suspects(core: Core, waiting: list[int], spent: int) -> list[int]:
     if len(suspects) * PROBE_US > CHEAP_US:
         return []
     load(core, suspects)
-    costs = [graph.cost[node] + PROBE_US for node in suspects]
-    most = CHEAP_US if len(costs) > HANDFUL else CHEAP_US * HANDFUL
-    if max(costs, default=0) > CHEAP_US or spent + sum(costs) > most:
+    if any(graph.cost[node] > CHEAP_US for node in suspects) or spent + _price(core, suspects) > CHEAP_US:
         return []
     # Members are not among the dependencies of a collection: what lies below one is not known.
     alone = [node for node in suspects if not graph.flags[node] & REACH]
     return [node for node in alone if _can_run(core, node) and _is_lowest(core, node)]
+
+
+def _price(core: Core, nodes: list[int]) -> int:
+    """What it costs to probe them, in microseconds; of a handful an eighth of it counts."""
+    cost = sum(core.graph.cost[node] + PROBE_US for node in nodes)
+    return cost if len(nodes) > HANDFUL else cost // HANDFUL
 
 
 def _can_run(core: Core, node: int) -> bool:
