@@ -200,7 +200,7 @@ def _spread_one(core: Core, node: int) -> None:
 
 
 def cheap_suspects(core: Core, waiting: list[int], spent: int) -> list[int]:
-    """Suspects that wait and have none below them, if all cost little: each of a handful, or all together.
+    """Suspects that wait, cost little each and have none below them, if they cost little together as well.
 
     Those that do not wait, or that nobody reads, are of earlier changes: nobody asked for them since.
     `spent`: the price of those before them, in the same request.
@@ -212,7 +212,8 @@ def cheap_suspects(core: Core, waiting: list[int], spent: int) -> list[int]:
     if len(suspects) * PROBE_US > CHEAP_US:
         return []
     load(core, suspects)
-    if any(graph.cost[node] > CHEAP_US for node in suspects) or spent + _price(core, suspects) > CHEAP_US:
+    suspects = [node for node in suspects if graph.cost[node] <= CHEAP_US]
+    if spent + _price(core, suspects) > CHEAP_US:
         return []
     # Members are not among the dependencies of a collection: what lies below one is not known.
     alone = [node for node in suspects if not graph.flags[node] & REACH]

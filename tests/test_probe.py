@@ -122,6 +122,34 @@ def test_a_list_of_which_100_look_for_one_name_marks_from_the_name_that_came_alo
             db.check_invariants()
 
 
+@query
+def summary() -> int:
+    return len(names())
+
+
+@query
+def shown() -> str:
+    return str(summary())
+
+
+def test_one_that_costs_much_and_waits_too_does_not_have_all_above_the_cheap_ones_walked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.mark.CHEAP_US", 10**9)  # however slow the machine is
+    with Engine(None) as db:
+        assert (db.get(users, 10_000), db.get(shown)) == (200, "2")
+        core = db._core
+        (dear,) = (node for node in range(1, len(core.graph)) if core.name_of(node).endswith(":summary()"))
+        core.graph.cost[dear] = 10**10
+        db.set(names.key(), frozenset({"n0", "n1", "other"}))
+        before = db.counts()
+        assert db.get(users, 10_000) == 200
+        work = db.counts() - before
+        assert (work.executed, work.cut_off, work.verified) == (100, 100, 0)
+        assert db.get(shown) == "3"
+        db.check_invariants()
+
+
 @input
 def source() -> int:
     return 0
