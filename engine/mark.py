@@ -27,7 +27,7 @@ from engine.reach import closure
 
 BUDGET = 4_000  # nodes marked before a probe is thought of: about 2 ms
 HANDFUL = 8  # suspects worth probing one by one
-CHEAP_US = 50_000  # microseconds that an uncertain probe of a handful may cost, and all of more together
+CHEAP_US = 50_000  # microseconds that an uncertain probe of a handful may cost, and all of more in a request
 CLIMB = 4_000  # nodes looked at to learn where one suspect leads
 PROBE_US = 50  # what a probe takes beside the query, in microseconds
 PROBES = 16  # times that suspects are tried before everything is marked: a change that goes on is real
@@ -106,6 +106,7 @@ def complete(core: Core, target: int, probe: Callable[[int], None]) -> None:
     `probe(node)` brings one suspect up to date; it may give the lock away meanwhile.
     """
     graph = core.graph
+    spent = 0  # the price of uncertain probes: the demand may need none of them
     for _ in range(PROBES):
         graph.frontier[:] = [node for node in graph.frontier if graph.status[node] & MARKED]
         if not graph.frontier:
@@ -127,9 +128,10 @@ def complete(core: Core, target: int, probe: Callable[[int], None]) -> None:
         waiting, before = list(graph.frontier), len(graph.marked)
         if spread(core, BUDGET):
             return
-        cheap = () if core.strict else cheap_suspects(core, waiting)
+        cheap = () if core.strict else cheap_suspects(core, waiting, spent)
         if not cheap:
             break
+        spent += _price(core, cheap)
         _unmark(core, before, waiting)
         for node in cheap:
             probe(node)
@@ -197,10 +199,11 @@ def _spread_one(core: Core, node: int) -> None:
     graph.frontier.extend(others)
 
 
-def cheap_suspects(core: Core, waiting: list[int]) -> list[int]:
-    """Suspects that wait and have none below them, if all cost little: each of a handful, or all together.
+def cheap_suspects(core: Core, waiting: list[int], spent: int) -> list[int]:
+    """Suspects that wait, cost little each and have none below them, if they cost little together as well.
 
     Those that do not wait, or that nobody reads, are of earlier changes: nobody asked for them since.
+    `spent`: the price of those before them, in the same request.
     """
     graph = core.graph
     suspects = [node for node in waiting if node in graph.suspects and readers_of(core, node, waiting)]
@@ -209,12 +212,18 @@ def cheap_suspects(core: Core, waiting: list[int]) -> list[int]:
     if len(suspects) * PROBE_US > CHEAP_US:
         return []
     load(core, suspects)
-    costs = [graph.cost[node] for node in suspects]
-    if (sum(costs) + len(costs) * PROBE_US if len(costs) > HANDFUL else max(costs, default=0)) > CHEAP_US:
+    suspects = [node for node in suspects if graph.cost[node] <= CHEAP_US]
+    if spent + _price(core, suspects) > CHEAP_US:
         return []
     # Members are not among the dependencies of a collection: what lies below one is not known.
     alone = [node for node in suspects if not graph.flags[node] & REACH]
     return [node for node in alone if _can_run(core, node) and _is_lowest(core, node)]
+
+
+def _price(core: Core, nodes: list[int]) -> int:
+    """What it costs to probe them, in microseconds; of a handful an eighth of it counts."""
+    cost = sum(core.graph.cost[node] + PROBE_US for node in nodes)
+    return cost if len(nodes) > HANDFUL else cost // HANDFUL
 
 
 def _can_run(core: Core, node: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -132,8 +133,9 @@ def test_trap_6_the_fingerprint_is_stable_while_a_debugger_or_a_coverage_tool_ma
             assert code_fingerprint(app.f) == before
         return trace
 
-    outside = sys.gettrace()
-    sys._getframe().f_trace_opcodes = True  # before: the first versions of 3.12 tell of no opcode otherwise
+    outside, here = sys.gettrace(), inspect.currentframe()
+    assert here is not None
+    here.f_trace_opcodes = True  # before: the first versions of 3.12 tell of no opcode otherwise
     sys.settrace(trace)
     try:
         app.f(3)

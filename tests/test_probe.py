@@ -107,7 +107,10 @@ def users(count: int) -> int:
     return sum(each(user, range(count)))
 
 
-def test_a_list_of_which_100_look_for_one_name_marks_from_the_name_that_came_alone() -> None:
+def test_a_list_of_which_100_look_for_one_name_marks_from_the_name_that_came_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.mark.CHEAP_US", 10**9)  # however slow the machine is
     with Engine(None) as db:
         assert db.get(users, 10_000) == 200
         for there, executed, cut_off in (("n0 n1 other", 100, 100), ("n0 n1 n7", 100 + 100 + 1, 99)):
@@ -117,6 +120,71 @@ def test_a_list_of_which_100_look_for_one_name_marks_from_the_name_that_came_alo
             work = db.counts() - before
             assert (work.executed, work.cut_off, work.verified) == (executed, cut_off, 0)
             db.check_invariants()
+
+
+@query
+def summary() -> int:
+    return len(names())
+
+
+@query
+def shown() -> str:
+    return str(summary())
+
+
+def test_one_that_costs_much_and_waits_too_does_not_have_all_above_the_cheap_ones_walked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.mark.CHEAP_US", 10**9)  # however slow the machine is
+    with Engine(None) as db:
+        assert (db.get(users, 10_000), db.get(shown)) == (200, "2")
+        core = db._core
+        (dear,) = (node for node in range(1, len(core.graph)) if core.name_of(node).endswith(":summary()"))
+        core.graph.cost[dear] = 10**10
+        db.set(names.key(), frozenset({"n0", "n1", "other"}))
+        before = db.counts()
+        assert db.get(users, 10_000) == 200
+        work = db.counts() - before
+        assert (work.executed, work.cut_off, work.verified) == (100, 100, 0)
+        assert db.get(shown) == "3"
+        db.check_invariants()
+
+
+@input
+def source() -> int:
+    return 0
+
+
+@query
+def layer(level: int, number: int) -> int:
+    return number + (layer(level - 1, number) if level else source())
+
+
+@query
+def above_layers() -> int:
+    return sum(layer(9, number) for number in range(20))
+
+
+@query
+def apart() -> int:
+    return source() * 0
+
+
+def test_a_change_that_goes_on_through_many_costs_who_needs_none_of_them_one_round_of_probes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.mark.BUDGET", 1)
+    monkeypatch.setattr("engine.mark.CLIMB", 1)
+    monkeypatch.setattr("engine.mark.CHEAP_US", 10**9)
+    monkeypatch.setattr("engine.mark.PROBE_US", 10**9 // 30)  # 20 of them may be probed, and no more
+    with Engine(None) as db:
+        assert (db.get(above_layers), db.get(apart)) == (1900, 0)
+        db.set(source.key(), 1)
+        before = db.counts()
+        assert db.get(apart) == 0
+        assert (db.counts() - before).executed == 20 + 1
+        assert db.get(above_layers) == 1920
+        db.check_invariants()
 
 
 def test_strict_forbids_probes_that_may_be_wasted(monkeypatch: pytest.MonkeyPatch) -> None:

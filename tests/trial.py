@@ -150,8 +150,8 @@ class Trial(ABC):
     def _watch_probes(self) -> None:
         cheap = engine.mark.cheap_suspects
 
-        def watched(core: Core, waiting: list[int]) -> list[int]:
-            nodes = cheap(core, waiting)
+        def watched(core: Core, waiting: list[int], spent: int) -> list[int]:
+            nodes = cheap(core, waiting, spent)
             keys = [core.key_of(node) for node in nodes]
             self.probed += [self.node_of(key) for key in keys if key is not None]
             return nodes
