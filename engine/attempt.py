@@ -24,7 +24,6 @@ from engine.mark import clear
 from engine.memory import MANY, give_back
 from engine.persist import commit
 from engine.recover import release_left, rescue, start_over
-from engine.roomy import roomy
 
 T = TypeVar("T")
 Gate = AbstractContextManager[Any]
@@ -32,35 +31,28 @@ REBUILDS = 2  # times a request sets a damaged store aside before it gives up: t
 PATIENCE = 3  # cancelled attempts before a request makes writers wait
 
 
-def insist(core: Core, attempt: Callable[[Gate], T], *, brief: bool = False) -> T:
+def insist(core: Core, attempt: Callable[[Gate], T]) -> T:
     """What `attempt` returns, once it comes through.
 
     It enters the gate that it is given around its work; if it looks at the world, after `sync_lock` (A3).
-    `brief`: it takes less time than it would take to bring stack along for it, see `roomy`.
     """
     frame = CURRENT.get()
     if isinstance(frame, Request):  # a query of another engine, or of this one behind its back
         with asked_by(frame.core.limits):
-            return _relaxed(core, attempt, brief)
-    return _relaxed(core, attempt, brief)
+            return _relaxed(core, attempt)
+    return _relaxed(core, attempt)
 
 
-def _relaxed(core: Core, attempt: Callable[[Gate], T], brief: bool) -> T:
-    work = _insist if brief else _insist_with_room
+def _relaxed(core: Core, attempt: Callable[[Gate], T]) -> T:
     if not core.relaxes_collector:
-        return work(core, attempt)
+        return _insist(core, attempt)
     request = object()
     try:
         collector.begin(request)
-        return work(core, attempt)
+        return _insist(core, attempt)
     finally:
         collector.end(request)
         collector.restore()
-
-
-@roomy
-def _insist_with_room(core: Core, attempt: Callable[[Gate], T]) -> T:
-    return _insist(core, attempt)
 
 
 def _insist(core: Core, attempt: Callable[[Gate], T]) -> T:

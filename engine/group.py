@@ -25,11 +25,15 @@ from engine.limits import begin_thread
 from engine.persist import load
 from engine.query import QueryInfo
 from engine.rings import Cycle
+from engine.roomy import roomy
 
 if TYPE_CHECKING:
     from engine.running import Running
 
 WAITING: Final = 16  # threads for queries that say that they wait; one that waits costs a stack, and no core
+MANY: Final = (
+    32  # members that are worth a piece of stack of their own, which costs 10 to 20 us (see `roomy`)
+)
 # The threads that work on a group and on groups within it: each with its own, there would be thousands.
 _FAMILY: Final[ContextVar[set[threading.Thread] | None]] = ContextVar("engine_group_threads", default=None)
 
@@ -67,7 +71,8 @@ def ensure_all(core: Core, nodes: Iterable[int], asker: Request, outer: verify.W
         todo = [node for node in todo if status[node] & MARKED]
     for some, threads in _by_threads(core, todo):
         if threads < 2 or len(some) < 2:
-            _work(core, _each(core, some), asker, outer, closed, [])
+            work = _work if len(some) < MANY else _work_with_room
+            work(core, _each(core, some), asker, outer, closed, [])
         else:
             _share(core, some, threads, asker, outer, closed)
     if closed:
@@ -95,6 +100,18 @@ def _each(core: Core, nodes: list[int]) -> Iterator[int]:
     for what the members of a table gave before."""
     of_table = nodes and core.graph.query[nodes[0]] in core.queries.of_members and core.revision > 1
     return ahead.in_pieces(core, nodes) if core.queries.stored or of_table else iter(nodes)
+
+
+@roomy
+def _work_with_room(
+    core: Core,
+    remaining: Iterator[int],
+    asker: Request,
+    outer: verify.Walk | None,
+    closed: list[Cycle],
+    failures: list[BaseException],
+) -> None:
+    _work(core, remaining, asker, outer, closed, failures)
 
 
 def _work(
@@ -137,7 +154,7 @@ def _share(
     def work() -> None:
         # Runs under the lock; `ensure` gives it away while functions run. `next` is asked under it too.
         try:
-            _work(core, remaining, asker, outer, closed, failures)
+            _work_with_room(core, remaining, asker, outer, closed, failures)
         except BaseException as error:  # raised again by the asking thread
             failures.append(error)
             if isinstance(error, KeyboardInterrupt):

@@ -254,7 +254,7 @@ def _input_node(core: Core, info: QueryInfo, args: tuple[Any, ...]) -> int:
                 raise
             return node
 
-    return insist(core, attempt, brief=True)
+    return insist(core, attempt)
 
 
 def commit_changes(core: Core, changes: list[Change], note: str) -> int:
@@ -270,7 +270,7 @@ def commit_changes(core: Core, changes: list[Change], note: str) -> int:
             finish(core)
             return core.revision
 
-    return insist(core, attempt, brief=True)
+    return insist(core, attempt)
 
 
 def make_calm(core: Core) -> None:
@@ -283,7 +283,7 @@ def make_calm(core: Core) -> None:
         with gate, core.lock:
             _take_care(core)
 
-    insist(core, attempt, brief=True)
+    insist(core, attempt)
 
 
 def load_all(core: Core) -> None:

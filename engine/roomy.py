@@ -8,8 +8,9 @@ such a loop stands there: half a million of these round trips were a quarter of 
 graph of 1,800 files.
 
 A frame that does not fit into a piece gets one that is large enough, rounded up to a power of two, and what
-is left of it is there for the frames above. So it is enough to say of one function that it needs much.
-See test_no_loop_of_calls_asks_the_system_for_stack_at_any_depth.
+is left of it is there for the frames above. So it is enough to say of one function that it needs much: of
+what works on a large group. A request for little would take twice as long. See
+test_no_loop_of_calls_in_a_large_group_asks_the_system_for_stack_at_any_depth.
 """
 
 from __future__ import annotations
