@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from engine import Engine
+from engine.core import Core
 from engine.errors import TimedOut
 from engine.locate import locate
 from engine.parallel.lost import Lost
+from engine.parallel.order import Order
 from engine.parallel.pending import Pending
-from engine.parallel.units import Ask
+from engine.parallel.questions import reply
+from engine.parallel.slot import Slot
+from engine.parallel.units import REFUSED, Ask, Reply
 from tests.executors import Threads
 from tests.patience import PATIENCE, until
 from tests.workers import SQUARES, Rules, graph_of, make, others
@@ -266,3 +270,42 @@ def test_no_worker_asks_for_the_key_that_it_was_sent(make: Make, monkeypatch: py
             db.forget("*:square(*")
         assert not [said for said in executor.told if isinstance(said, Ask)]
         assert rules.noted()[0] == {str(n): 2 for n in range(40)}
+
+
+def test_a_unit_that_was_refused_a_key_is_not_told_it_later(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a place or a table is free again meanwhile: a query may have caught the refusal."""
+    monkeypatch.setattr("engine.parallel.held.ASK_US", 0)  # whatever has a memo is asked for
+    told: list[str] = []
+
+    def refuse_once(core: Core, slot: Slot, ask: Ask, order: Order, limited: bool) -> Reply:
+        told.append(ask.query)
+        return Reply(REFUSED) if len(told) == 1 else reply(core, slot, ask, order, limited)
+
+    monkeypatch.setattr("engine.parallel.exchange.reply", refuse_once)
+    rules = make("""
+@query(workers="inline")
+def known() -> int:
+    return 7
+
+@query
+def caught() -> int:
+    try:
+        return known()
+    except BaseException:
+        return -1
+
+@query(workers="process")
+def member(n: int) -> int:
+    time.sleep(0.01)
+    return caught() * known() + n
+
+@query
+def members() -> int:
+    return sum(each(member, range(4)))
+""")
+    with Engine(None, executor=Threads()) as db:
+        db.get(rules.known)
+        assert db.get(rules.members) == 4 * 7 * 7 + 6
+        assert told

@@ -31,11 +31,6 @@ class Refused(BaseException):
         self.for_all = for_all
 
 
-def refuse(why: str) -> NoReturn:
-    """Give the unit back."""
-    raise Refused(why)
-
-
 class Places(Limits):
     """Limits in a worker: what the parent counts is free for nobody but the unit, which has a place there."""
 
@@ -62,10 +57,12 @@ class Supplies:
         self._asked: frozenset[str] = frozenset()
         self._used: list[tuple[int, int]] = []
         self.place, self.unit = 0, 0  # what is computed now
-        self.looking = Looking(core, refuse)
+        self.refused = ""  # why the unit was
+        self.looking = Looking(core, self._refuse)
 
     def hear(self, batch: Batch) -> None:
         """Learn what a batch says of the parent."""
+        self.refused = ""
         for query, digests in batch.held.items():
             starts = range(0, len(digests), DIGEST)
             self._held.setdefault(query, set()).update(digests[at : at + DIGEST] for at in starts)
@@ -87,6 +84,8 @@ class Supplies:
 
     def supply(self, node: int) -> Outcome | None:
         """The outcome of a key that the parent holds, when it would run here. None: run it."""
+        if self.refused:  # a query swallowed it: were the key told now, what was made of that would be sent
+            self._refuse(self.refused)
         core = self._core
         info = core.definition_of(node)
         if node == self.unit:
@@ -108,16 +107,16 @@ class Supplies:
         reply = self._ask(Ask(self.place, node, info.name, args, self._epoch))
         self._hear_of_tables(reply.stored)
         if reply.kind == REFUSED or (reply.kind != GIVEN and lookup):
-            refuse("it reads what the parent cannot tell")
+            self._refuse("it reads what the parent cannot tell")
         if reply.kind != GIVEN and barred:
-            refuse(BARRED.format(info.limit))
+            self._refuse(BARRED.format(info.limit))
         if reply.kind != GIVEN:
             return None
         if not reply.is_error:
             return self._supplied(node, reply.data, reply.fingerprint)
         failure = Failure.restored(reply.data)
         if failure is None:
-            refuse("it reads a failure that only the parent can hold")
+            self._refuse("it reads a failure that only the parent can hold")
         outcome = self._supplied(node, None, reply.fingerprint)
         outcome.data, outcome.failure = reply.data, failure
         return outcome
@@ -130,6 +129,10 @@ class Supplies:
             try:
                 outcome.value = info.codec.decode(data)
             except DamagedValue as error:  # a class of it is not loaded here, say
-                refuse(f"it reads a value that cannot be read here: {error}")
+                self._refuse(f"it reads a value that cannot be read here: {error}")
         self._known.add(node)  # last: where a query swallows that it is refused, nothing that read it is sent
         return outcome
+
+    def _refuse(self, why: str) -> NoReturn:
+        self.refused = why
+        raise Refused(why)

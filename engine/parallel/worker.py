@@ -176,7 +176,9 @@ class Worker:
         return info, arguments, node
 
     def _compute(self, unit: Unit) -> None:
-        info, arguments, self._supplies.unit = self._find(unit)
+        supplies = self._supplies
+        supplies.refused = ""
+        info, arguments, supplies.unit = self._find(unit)
         try:
             self._ensure(info, arguments)
         except MemoryError:
