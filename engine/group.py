@@ -102,18 +102,6 @@ def _each(core: Core, nodes: list[int]) -> Iterator[int]:
     return ahead.in_pieces(core, nodes) if core.queries.stored or of_table else iter(nodes)
 
 
-@roomy
-def _work_with_room(
-    core: Core,
-    remaining: Iterator[int],
-    asker: Request,
-    outer: verify.Walk | None,
-    closed: list[Cycle],
-    failures: list[BaseException],
-) -> None:
-    _work(core, remaining, asker, outer, closed, failures)
-
-
 def _work(
     core: Core,
     remaining: Iterator[int],
@@ -129,6 +117,9 @@ def _work(
             verify.ensure(core, node, asker, outer)
         except Cycle as cycle:
             closed.append(cycle)  # the other members are computed all the same (O1)
+
+
+_work_with_room = roomy(_work)
 
 
 def _share(

@@ -15,9 +15,10 @@ test_no_loop_of_calls_in_a_large_group_asks_the_system_for_stack_at_any_depth.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from types import FunctionType
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,7 +29,11 @@ ROOM: Final = 32 * 1024 - 900
 
 
 def roomy(function: Callable[P, T]) -> Callable[P, T]:
-    """The function, with a frame of that size: 10 to 20 microseconds a call, for mapping and unmapping it."""
+    """The function with a frame of that size: 10 to 20 microseconds a call, for mapping and unmapping it."""
     assert isinstance(function, FunctionType)
-    function.__code__ = function.__code__.replace(co_stacksize=ROOM)
-    return function
+    code = function.__code__.replace(co_stacksize=ROOM)
+    found = FunctionType(
+        code, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    found.__kwdefaults__ = function.__kwdefaults__
+    return functools.update_wrapper(cast(Callable[P, T], found), function)
