@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from engine.running import Running
 
 WAITING: Final = 16  # threads for queries that say that they wait; one that waits costs a stack, and no core
-MANY: Final = (
-    32  # members that are worth a piece of stack of their own, which costs 10 to 20 us (see `roomy`)
-)
+MANY: Final = 32  # members that are worth a piece of stack, which takes 10 to 20 us to bring (see `roomy`)
 # The threads that work on a group and on groups within it: each with its own, there would be thousands.
 _FAMILY: Final[ContextVar[set[threading.Thread] | None]] = ContextVar("engine_group_threads", default=None)
 
@@ -71,7 +69,7 @@ def ensure_all(core: Core, nodes: Iterable[int], asker: Request, outer: verify.W
         todo = [node for node in todo if status[node] & MARKED]
     for some, threads in _by_threads(core, todo):
         if threads < 2 or len(some) < 2:
-            work = _work if len(some) < MANY else _work_with_room
+            work = _work_with_room if len(some) >= MANY else _work
             work(core, _each(core, some), asker, outer, closed, [])
         else:
             _share(core, some, threads, asker, outer, closed)
@@ -141,11 +139,12 @@ def _share(
             yield node
 
     remaining = taken()
+    work_on = _work_with_room if len(todo) >= MANY else _work
 
     def work() -> None:
         # Runs under the lock; `ensure` gives it away while functions run. `next` is asked under it too.
         try:
-            _work_with_room(core, remaining, asker, outer, closed, failures)
+            work_on(core, remaining, asker, outer, closed, failures)
         except BaseException as error:  # raised again by the asking thread
             failures.append(error)
             if isinstance(error, KeyboardInterrupt):
