@@ -125,7 +125,7 @@ def test_a_column_under_an_alias_is_kept_like_what_it_is_short_for(rules: Any, t
     if rules:
         from engine.tables.columns import Columns
 
-        columns = next(iter(Columns("rows", rules.Row).encode([rules.Row(2, 1, (1, 2), None, ())])))
+        columns = Columns("rows", rules.Row).encode([rules.Row(2, 1, (1, 2), None, ())])[0]
         assert columns[:2] == (2, 1)
 
 

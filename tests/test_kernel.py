@@ -14,7 +14,7 @@ from engine.watch import kernel
 from engine.watch.kernel import KernelBackend
 from tests.patience import until
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is of Linux alone")
 
 
 class Rig:
